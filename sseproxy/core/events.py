@@ -1,0 +1,99 @@
+"""How is one event written, and which fields does a piece of a stream carry?
+
+Follows WHATWG HTML section 9.2 (server-sent events).
+"""
+
+import re
+
+LF, CR, CRLF = b"\n", b"\r", b"\r\n"
+
+#: The byte order mark that a client strips when, and only when, it is the very first thing (9.2.6).
+BOM = b"\xef\xbb\xbf"
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_LINE_END_BYTES = re.compile(rb"\r\n|\r|\n")
+_ID_FIELD = re.compile(rb"(?:\A|[\r\n])id(?:[:\r\n]|\Z)")
+# Atomic groups: CRLF is one line end, and must not be taken apart to find two.
+_BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n|\r|\n)")
+
+
+def comment(text: str, *, eol: bytes = LF) -> bytes:
+    """One comment line, with its line end but without a blank line after it."""
+    return b": " + text.encode() + eol if text else b":" + eol
+
+
+def event(data: str, *, name: str | None = None, retry: int | None = None, eol: bytes = LF) -> bytes:
+    """One whole event. `data` may have several lines; `retry` is in milliseconds."""
+    lines = [] if name is None else [f"event: {name}"]
+    if retry is not None:
+        lines.append(f"retry: {retry}")
+    lines += [f"data: {line}" for line in _LINE_END.split(data)]
+    return b"".join(line.encode() + eol for line in lines) + eol
+
+
+def reconnection_time(milliseconds: int, *, eol: bytes = LF) -> bytes:
+    """A block that only sets the client's reconnection time; nothing is dispatched."""
+    return b"retry: %d" % milliseconds + eol + eol
+
+
+def has_id(lines: bytes) -> bool:
+    """Whether `lines`, which begin at a line boundary, carry an ``id`` field."""
+    likely = lines.startswith(b"id") or b"\nid" in lines or b"\rid" in lines
+    return likely and _ID_FIELD.search(lines) is not None
+
+
+def last_data(lines: bytes) -> bytes | None:
+    """The value of the last ``data`` line of `lines`, or ``None``."""
+    at = lines.rfind(b"data:")
+    while at > 0 and lines[at - 1] not in b"\r\n":
+        at = lines.rfind(b"data:", 0, at)
+    if at < 0:
+        return None
+    return lines[at + 5 :].splitlines()[0].removeprefix(b" ") if len(lines) > at + 5 else b""
+
+
+def first_boundary(tail: bytes, data: bytes) -> int | None:
+    """How much of `data` belongs to the event that is under way after `tail`; ``None`` when it does not end in it.
+
+    tail: the last three bytes before `data`, not themselves an event boundary.
+    """
+    found = _BLANK_LINE.search(tail + data)
+    return None if found is None else max(found.end() - len(tail), 0)
+
+
+class EventCounter:
+    """Counts the events that a compliant client would dispatch: blocks with a ``data`` field."""
+
+    __slots__ = ("_head", "_has_data", "_split_crlf", "total")
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._has_data = False  # the block under way has a data field
+        self._head = b""  # the first bytes of the line under way: enough to know its field
+        self._split_crlf = False  # the last byte was CR: an LF would be the other half of a CRLF
+
+    def feed(self, data: bytes) -> None:
+        """Go on with `data`, which begins where the last piece ended."""
+        if data.startswith(b"data:") and self._is_one_plain_event(data):
+            self.total += 1
+            self._has_data = False
+        elif data:
+            self._feed_lines(data)
+
+    def _is_one_plain_event(self, data: bytes) -> bool:
+        """The common case, at the price of two searches: one event, whole, with LF line ends."""
+        return not self._head and not self._split_crlf and data.find(b"\n\n") == len(data) - 2 and b"\r" not in data
+
+    def _feed_lines(self, data: bytes) -> None:
+        if self._split_crlf:
+            data = data.removeprefix(LF)
+        self._split_crlf = data.endswith(CR) or (self._split_crlf and not data)
+        lines = _LINE_END_BYTES.split(data)
+        lines[0] = self._head + lines[0]
+        self._head = lines.pop()[: len(b"data:")]
+        for line in lines:
+            if line:
+                self._has_data = self._has_data or line == b"data" or line.startswith(b"data:")
+            elif self._has_data:
+                self.total += 1
+                self._has_data = False

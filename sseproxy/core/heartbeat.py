@@ -1,0 +1,118 @@
+"""What does a heartbeat look like, for this client and at this place of the stream? (contract S3, S7)"""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sseproxy.core.events import comment, event, has_id, last_data
+from sseproxy.core.scanner import Position, Scanner
+
+
+class HeartbeatForm(StrEnum):
+    """The forms of contract S7."""
+
+    AUTO = "auto"
+    COMMENT_LINE = "comment-line"
+    COMMENT_BLOCK = "comment-block"
+    BLANK = "blank"
+    EVENT = "event"
+    ANTHROPIC = "anthropic"
+    OPENAI_CHAT = "openai-chat"
+    OPENAI_RESPONSES = "openai-responses"
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatPolicy:
+    """When a heartbeat goes out and what it says; times in seconds, ``None`` means off.
+
+    interval: silence towards the client after which a heartbeat goes out.
+    before_response: how long a declared stream waits for the upstream's head before it is answered (S8).
+    prelude: one heartbeat goes out with the response head.
+    """
+
+    interval: float | None = 15.0
+    form: HeartbeatForm = HeartbeatForm.AUTO
+    comment: str = "heartbeat"
+    event_name: str = "heartbeat"
+    event_data: str = "{}"
+    before_response: float | None = None
+    prelude: bool = False
+
+
+class HeartbeatWriter:
+    """Writes the heartbeats of one stream, and remembers of the stream what the form needs to know.
+
+    form: the route's form, or, where that is ``auto`` and the client is known, the form measured for it.
+    """
+
+    __slots__ = ("_form", "_ids_seen", "_last_chunk", "_policy")
+
+    def __init__(self, policy: HeartbeatPolicy, form: HeartbeatForm | None = None) -> None:
+        self._policy = policy
+        self._form = form or policy.form
+        self._ids_seen = False
+        self._last_chunk: bytes | None = None
+
+    @property
+    def comments_allowed(self) -> bool:
+        """Whether the client takes comments at all; one that is given blank lines takes them for a broken event."""
+        return self._form is not HeartbeatForm.BLANK
+
+    def observe(self, lines: bytes) -> None:
+        """Take note of `lines`, which leave for the client and begin at a line boundary."""
+        if self._form is HeartbeatForm.OPENAI_CHAT:
+            data = last_data(lines)
+            if data is not None and data.startswith(b"{"):
+                self._last_chunk = data
+        if not self._ids_seen:
+            self._ids_seen = has_id(lines)
+
+    def write(self, scanner: Scanner) -> bytes | None:
+        """The bytes of one heartbeat for where `scanner` stands, or ``None`` if nothing may go there."""
+        if scanner.position is Position.MID_LINE:
+            return None
+        if scanner.position is Position.LINE_BOUNDARY:
+            return self._inside_an_event(scanner.eol)
+        return self._between_events(scanner.eol)
+
+    def _inside_an_event(self, eol: bytes) -> bytes | None:
+        return comment(self._policy.comment, eol=eol) if self.comments_allowed else None
+
+    def _between_events(self, eol: bytes) -> bytes:
+        match self._form:
+            case HeartbeatForm.COMMENT_LINE:
+                return comment(self._policy.comment, eol=eol)
+            case HeartbeatForm.COMMENT_BLOCK:
+                return comment(self._policy.comment, eol=eol) + eol
+            case HeartbeatForm.BLANK:
+                return eol
+            case HeartbeatForm.EVENT:
+                return event(self._policy.event_data, name=self._policy.event_name, eol=eol)
+            case HeartbeatForm.ANTHROPIC:
+                return event('{"type": "ping"}', name="ping", eol=eol)
+            case HeartbeatForm.OPENAI_RESPONSES:
+                return event('{"type":"keepalive"}', name="keepalive", eol=eol)
+            case HeartbeatForm.OPENAI_CHAT:
+                chunk = _empty_chunk(self._last_chunk)
+                return self._comment(eol) if chunk is None else event(chunk, eol=eol)
+            case HeartbeatForm.AUTO:
+                return self._comment(eol)
+
+    def _comment(self, eol: bytes) -> bytes:
+        # Blank lines end a comment for parsers that split on them; but once an id is set, the decoder that
+        # several Python clients share dispatches an empty event on each.
+        block = comment(self._policy.comment, eol=eol)
+        return block if self._ids_seen else block + eol
+
+
+def _empty_chunk(last_chunk: bytes | None) -> str | None:
+    """A chat completion chunk that says nothing, like `last_chunk` in all that names the completion."""
+    try:
+        seen = json.loads(last_chunk or b"null")
+    except ValueError:
+        return None
+    if not isinstance(seen, dict) or "id" not in seen:
+        return None
+    chunk = {key: seen[key] for key in ("id", "object", "created", "model") if key in seen}
+    choice = {"index": 0, "delta": {}, "finish_reason": None}
+    return json.dumps({**chunk, "object": "chat.completion.chunk", "choices": [choice]}, separators=(",", ":"))

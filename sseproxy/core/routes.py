@@ -1,0 +1,140 @@
+"""Which upstream serves a request, and under which policies?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sseproxy.core.dialects import Dialect
+from sseproxy.core.heartbeat import HeartbeatPolicy
+from sseproxy.core.limits import LimitPolicy
+from sseproxy.core.timeouts import TimeoutPolicy
+
+
+class StreamMode(StrEnum):
+    """Does a request of this route declare an event stream?"""
+
+    AUTO = "auto"  # the request's headers and body say so
+    ALWAYS = "always"
+    NEVER = "never"  # responses of this route are never touched
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a request must look like; ``None`` and an empty set match everything.
+
+    path: the whole path, without the query, compared byte for byte (nothing is decoded).
+    prefix: whole segments, so ``/api`` matches ``/api`` and ``/api/x`` but not ``/apix``.
+    methods: upper case. host: lower case, without the port.
+    """
+
+    path: str | None = None
+    prefix: str | None = None
+    methods: frozenset[str] = frozenset()
+    host: str | None = None
+
+    def matches(self, *, method: str, path: str, host: str) -> bool:
+        return (
+            (self.path is None or path == self.path)
+            and (self.prefix is None or has_prefix(path, self.prefix))
+            and (not self.methods or method in self.methods)
+            and (self.host is None or host == self.host)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTLS:
+    """How an ``https`` upstream is verified. ca: path of a PEM file; server_name: for SNI and the certificate."""
+
+    verify: bool = True
+    ca: str | None = None
+    server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where a route leads.
+
+    scheme: ``http``, ``https`` or ``http+unix``. host and port are unset for a unix socket, whose
+    file is `socket_path`. base_path: put before every request path; never ends with a slash.
+    """
+
+    scheme: str
+    host: str = ""
+    port: int = 0
+    socket_path: str | None = None
+    base_path: str = ""
+    tls: UpstreamTLS = UpstreamTLS()
+
+    @property
+    def authority(self) -> str:
+        """The value of a ``Host`` header for this upstream (RFC 9110 section 7.2)."""
+        if self.socket_path is not None:
+            return "localhost"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = 443 if self.scheme == "https" else 80
+        return host if self.port == default else f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderRules:
+    """Header fields to set (replacing all of that name) and to remove; names in any case."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route with everything that holds for its requests.
+
+    strip_prefix: taken off the path, by whole segments, before the base path is put on.
+    """
+
+    name: str
+    upstream: Upstream
+    match: Match = Match()
+    dialect: Dialect = Dialect.GENERIC
+    stream: StreamMode = StreamMode.AUTO
+    heartbeat: HeartbeatPolicy = HeartbeatPolicy()
+    timeouts: TimeoutPolicy = TimeoutPolicy()
+    limits: LimitPolicy = LimitPolicy()
+    strip_prefix: str | None = None
+    request_headers: HeaderRules = field(default=HeaderRules())
+    response_headers: HeaderRules = field(default=HeaderRules())
+
+    def upstream_target(self, target: str) -> str:
+        """The request target for the upstream: all of `target` verbatim, but for `strip_prefix` and the base path."""
+        if not target.startswith("/"):
+            return target
+        path, query = split_target(target)
+        if self.strip_prefix is not None and has_prefix(path, self.strip_prefix):
+            path = path[len(self.strip_prefix.rstrip("/")) :] or "/"
+        return f"{self.upstream.base_path}{path}{query}"
+
+
+def has_prefix(path: str, prefix: str) -> bool:
+    """Whether `prefix` is made of the first whole segments of `path`."""
+    stem = prefix.rstrip("/")
+    return not stem or path == stem or path.startswith(stem + "/")
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """Path and query of an origin-form target; the query keeps its question mark, also when empty."""
+    path, mark, query = target.partition("?")
+    return path, mark + query
+
+
+def find_route(routes: Sequence[Route], *, method: str, path: str, host: str) -> Route | None:
+    """The first route that matches, or ``None``. `host` may carry a port."""
+    name = bare_host(host)
+    for route in routes:
+        if route.match.matches(method=method, path=path, host=name):
+            return route
+    return None
+
+
+def bare_host(authority: str) -> str:
+    """The lower-case host of an authority, without its port."""
+    if authority.startswith("["):
+        return authority.partition("]")[0].lower() + "]"
+    return authority.partition(":")[0].lower()
