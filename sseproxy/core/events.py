@@ -57,14 +57,16 @@ def first_boundary(tail: bytes, data: bytes) -> int | None:
 
     tail: the last three bytes before `data`, not themselves an event boundary.
     """
+    if not tail.endswith((LF, CR)):
+        tail = b""  # inside a line; the boundary that its last three bytes may hold (LF LF x) is an earlier one
     found = _BLANK_LINE.search(tail + data)
-    return None if found is None else max(found.end() - len(tail), 0)
+    return None if found is None else found.end() - len(tail)
 
 
 class EventCounter:
     """Counts the events that a compliant client would dispatch: blocks with a ``data`` field."""
 
-    __slots__ = ("_head", "_has_data", "_split_crlf", "total")
+    __slots__ = ("_has_data", "_head", "_split_crlf", "total")
 
     def __init__(self) -> None:
         self.total = 0
@@ -87,7 +89,7 @@ class EventCounter:
     def _feed_lines(self, data: bytes) -> None:
         if self._split_crlf:
             data = data.removeprefix(LF)
-        self._split_crlf = data.endswith(CR) or (self._split_crlf and not data)
+        self._split_crlf = data.endswith(CR)
         lines = _LINE_END_BYTES.split(data)
         lines[0] = self._head + lines[0]
         self._head = lines.pop()[: len(b"data:")]

@@ -109,7 +109,7 @@ def _empty_chunk(last_chunk: bytes | None) -> str | None:
     """A chat completion chunk that says nothing, like `last_chunk` in all that names the completion."""
     try:
         seen = json.loads(last_chunk or b"null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(seen, dict) or "id" not in seen:
         return None

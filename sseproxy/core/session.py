@@ -34,7 +34,6 @@ class StreamSession(Transfer):
     form: the measured form for this client, if the route's form is ``auto`` and the client is known.
     responded: the upstream's head has arrived; otherwise the stream was opened before it (S8), a heartbeat
     goes out at once, and `receive_response` or an error must follow.
-    event_source: the client reconnects by itself, so a drain may tell it when (S10).
     """
 
     __slots__ = (
@@ -95,7 +94,9 @@ class StreamSession(Transfer):
         self._last_received = now
 
     def receive_refusal(self, error: StreamError, *, now: float) -> None:
-        """The upstream has answered with something else than an event stream, after the client was promised one (S8)."""
+        """The upstream has answered with something else, after the client was promised an event stream (S8)."""
+        if self.close_reason is not None:
+            return
         self._insert(error_event(self._dialect, error, eol=self._scanner.eol), now=now)
         self._close(CloseReason.UPSTREAM_END, clean=True)
 
@@ -107,7 +108,7 @@ class StreamSession(Transfer):
         self._last_received = now
         if self._swallow_lf:
             data = self._without_second_half(data)
-        lines = data if self._policy.interval is None else self._complete_lines(data)
+        lines = self._with_whole_bom(data) if self._policy.interval is None else self._complete_lines(data)
         if lines:
             self._release(lines, now=now)
 
@@ -162,9 +163,22 @@ class StreamSession(Transfer):
             return data  # a line that is already known to be too long
         lines = self._take_held() + data[:end] if end else b""
         if end < len(data):
-            self._held.append(data[end:])
-            self._held_size += len(data) - end
+            self._hold(data[end:])
         return lines + self._take_held() if self._held_size > self._limits.line else lines
+
+    def _with_whole_bom(self, data: bytes) -> bytes:
+        """S6 without heartbeats: a BOM cut in two, behind a prelude, must still be known for one."""
+        if self._started:
+            return data
+        data = self._take_held() + data
+        if len(data) < len(BOM) and BOM.startswith(data):
+            self._hold(data)
+            return b""
+        return data
+
+    def _hold(self, data: bytes) -> None:
+        self._held.append(data)
+        self._held_size += len(data)
 
     def _take_held(self) -> bytes:
         held = b"".join(self._held)
@@ -198,20 +212,27 @@ class StreamSession(Transfer):
     def _pass_on(self, data: bytes, *, now: float) -> None:
         if not data:
             return
+        if self._policy.interval is not None:
+            self._observe(data)
         self._scanner.feed(data)
         self._events.feed(data)
         self.stats.events = self._events.total
-        if self._policy.interval is not None:
-            self._writer.observe(data)
         self._last_heard = now
         self._send(data, now=now)
+
+    def _observe(self, data: bytes) -> None:
+        # Hazard: a line over the limit leaves in pieces, and one of them may begin with what looks like a field.
+        inside_a_line = self._scanner.position is Position.MID_LINE
+        self._writer.observe(b" " + data if inside_a_line else data)
 
     # Private: our own bytes.
 
     def _insert(self, data: bytes, *, now: float) -> None:
         self._inserted = True
         # Only where nothing is held: behind a CR that is followed by a held line, the next LF ends that line.
-        self._swallow_lf = self._scanner.after_cr and not self._held
+        # Behind a CR of ours the LF makes no blank line but one line end with it. To drop it there would be wrong:
+        # in CR, ours with CR, LF, LF the second LF is a blank line, and would be taken for the rest of our CRLF.
+        self._swallow_lf = self._scanner.after_cr and not self._held and not data.endswith(CR)
         self._last_heard = now
         self._send(data, now=now)
 

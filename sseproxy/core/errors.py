@@ -1,0 +1,143 @@
+"""What can go wrong with a request, whose fault is it, and what status does it deserve?
+
+    SSEProxyError
+    ├── ClientError                 the request is at fault
+    │   ├── BadRequest              400
+    │   ├── RouteNotFound           404
+    │   ├── MethodRefused           405
+    │   ├── RequestTooLarge         413
+    │   ├── ExpectationFailed       417
+    │   └── HeadersTooLarge         431
+    ├── Unavailable                 503, we are at fault
+    │   ├── TooManyStreams
+    │   └── Draining
+    ├── InternalError               500, a defect of ours
+    └── OriginError                 502, the upstream is at fault
+        ├── ConnectError            502, no connection
+        ├── UpstreamBroken          502, the connection broke or what came is not HTTP
+        └── ResponseTimeout         504
+
+`detail` is meant for the client: it never holds an address or a path of this machine. `cause` says the same
+for the log, in full.
+"""
+
+from sseproxy.core.transfer import CloseReason
+
+
+class SSEProxyError(Exception):
+    """Root of all errors. Not raised itself."""
+
+    status = 500
+    title = "Internal Server Error"
+    proxy_status: str | None = None  # an error type of RFC 9209 section 2.3
+
+    def __init__(self, detail: str, *, cause: str | None = None) -> None:
+        super().__init__(detail if cause is None else f"{detail}: {cause}")
+        self.detail = detail
+        self.retry_after: int | None = None
+
+
+class ClientError(SSEProxyError):
+    """The request is at fault. Not raised itself."""
+
+    proxy_status: str | None = "http_request_error"
+
+
+class BadRequest(ClientError):
+    """Malformed or ambiguous HTTP (RFC 9112 sections 3.2, 5 and 6.3)."""
+
+    status = 400
+    title = "Bad Request"
+
+
+class RouteNotFound(ClientError):
+    """No route matches."""
+
+    status = 404
+    title = "Not Found"
+    proxy_status = None
+
+
+class MethodRefused(ClientError):
+    """CONNECT and TRACE (RFC 9110 section 9.3)."""
+
+    status = 405
+    title = "Method Not Allowed"
+
+
+class RequestTooLarge(ClientError):
+    """The body is larger than the route allows."""
+
+    status = 413
+    title = "Content Too Large"
+
+
+class ExpectationFailed(ClientError):
+    """An expectation other than 100-continue (RFC 9110 section 10.1.1)."""
+
+    status = 417
+    title = "Expectation Failed"
+
+
+class HeadersTooLarge(ClientError):
+    """Request line or header fields beyond the limits (RFC 6585 section 5)."""
+
+    status = 431
+    title = "Request Header Fields Too Large"
+
+
+class Unavailable(SSEProxyError):
+    """We cannot serve this now. `retry_after` is in seconds."""
+
+    status = 503
+    title = "Service Unavailable"
+
+    def __init__(self, detail: str, *, retry_after: int, cause: str | None = None) -> None:
+        super().__init__(detail, cause=cause)
+        self.retry_after = retry_after
+
+
+class TooManyStreams(Unavailable):
+    """A limit on open streams is reached."""
+
+    proxy_status = "connection_limit_reached"
+
+
+class Draining(Unavailable):
+    """The process is on its way out."""
+
+
+class InternalError(SSEProxyError):
+    """A defect of ours; what happened is in the log."""
+
+    proxy_status = "proxy_internal_error"
+
+
+class OriginError(SSEProxyError):
+    """The upstream is at fault. Not raised itself. `reason` is how the stream ended."""
+
+    status = 502
+    title = "Bad Gateway"
+    reason = CloseReason.UPSTREAM_ERROR
+
+    def __init__(self, detail: str, *, proxy_status: str, cause: str | None = None) -> None:
+        super().__init__(detail, cause=cause)
+        self.proxy_status = proxy_status
+
+
+class ConnectError(OriginError):
+    """No connection to the upstream: name, network, TLS or time."""
+
+    reason = CloseReason.CONNECT_ERROR
+
+
+class UpstreamBroken(OriginError):
+    """The connection ended too early, or what came over it is not HTTP."""
+
+
+class ResponseTimeout(OriginError):
+    """No response head in time."""
+
+    status = 504
+    title = "Gateway Timeout"
+    reason = CloseReason.RESPONSE_TIMEOUT

@@ -1,0 +1,126 @@
+"""What is written about each request and about the process, and in which form?"""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from sseproxy.core.transfer import TransferStats
+
+LOGGER = "sseproxy"
+ACCESS_LOGGER = "sseproxy.access"
+
+
+@dataclass(slots=True)
+class AccessRecord:
+    """One request, from its first byte to the end of its response.
+
+    path: without the query, which may hold secrets. status: what the client got; intended: what it would have
+    got had the head not been sent early (S8). Times are the event loop's, in seconds.
+    """
+
+    peer: str
+    method: str
+    path: str
+    started_at: float
+    route: str = "-"
+    status: int | None = None
+    intended: int | None = None
+    reason: str = "-"
+    error: str | None = None
+    ended_at: float = 0.0
+    stats: TransferStats | None = field(default=None, repr=False)
+
+    def fields(self) -> dict[str, object]:
+        """All that is logged, by name; what is not known is left out."""
+        values: dict[str, object] = {
+            "peer": self.peer,
+            "method": self.method,
+            "path": self.path,
+            "status": self.status,
+            "intended": self.intended if self.intended != self.status else None,
+            "route": self.route,
+            "reason": self.reason,
+            "seconds": round(self.ended_at - self.started_at, 3),
+            **self._stream_fields(),
+            "error": self.error,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _stream_fields(self) -> dict[str, object]:
+        stats = self.stats
+        if stats is None:
+            return {}
+        first = stats.first_byte_at
+        return {
+            "first_byte": None if first is None else round(first - self.started_at, 3),
+            "longest_silence": round(stats.longest_silence, 3),
+            "events": stats.events,
+            "bytes": stats.bytes_out,
+            "heartbeats": stats.heartbeats,
+            "heartbeats_skipped": sum(stats.heartbeats_skipped.values()) or None,
+        }
+
+
+class AccessLog:
+    """Writes one line for each request when it ends, and at level debug one when a stream begins."""
+
+    def __init__(self) -> None:
+        self._logger = logging.getLogger(ACCESS_LOGGER)
+
+    def started(self, record: AccessRecord) -> None:
+        if self._logger.isEnabledFor(logging.DEBUG):
+            self._logger.debug("start %s", _pairs({"peer": record.peer, "path": record.path, "route": record.route}))
+
+    def ended(self, record: AccessRecord) -> None:
+        if self._logger.isEnabledFor(logging.INFO):
+            fields = record.fields()
+            self._logger.info("%s", _pairs(fields), extra={"fields": fields})
+
+
+def _pairs(fields: Mapping[str, object]) -> str:
+    return " ".join(f"{name}={_quoted(value)}" for name, value in fields.items())
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    plain = text and text.isascii() and text.isprintable() and not any(char in ' "=' for char in text)
+    return text if plain else json.dumps(text)
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, object] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+        }
+        fields = getattr(record, "fields", None)
+        entry |= fields if isinstance(fields, dict) else {"message": record.getMessage()}
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+def configure(*, level: str, form: str, access: bool) -> None:
+    """Set up the loggers of a process: the access log on standard output, everything else on standard error."""
+    text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s %(message)s")
+    formatter = JSONFormatter() if form == "json" else text
+    _attach(logging.getLogger(LOGGER), sys.stderr, formatter, level.upper())
+    _attach(logging.getLogger("aiohttp"), sys.stderr, formatter, "WARNING")
+    _attach(logging.getLogger("asyncio"), sys.stderr, formatter, "WARNING")
+    access_level = "DEBUG" if level == "debug" else "INFO"
+    _attach(logging.getLogger(ACCESS_LOGGER), sys.stdout, formatter, access_level if access else "CRITICAL")
+
+
+def _attach(logger: logging.Logger, stream: TextIO, formatter: logging.Formatter, level: str) -> None:
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    logger.setLevel(level)

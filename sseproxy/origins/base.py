@@ -1,0 +1,72 @@
+"""What does the rest of the house need of a place that events come from?"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from sseproxy.core.errors import OriginError
+from sseproxy.core.headers import Headers
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBody:
+    """A request body that is read only as fast as the upstream takes it.
+
+    pieces: what comes, in order; may raise a `ClientError`. length: in bytes, ``None`` if not known before.
+    """
+
+    pieces: AsyncIterator[bytes]
+    length: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OriginRequest:
+    """A request as the upstream shall see it, but for the framing of its body."""
+
+    method: str
+    target: str
+    headers: Headers
+    body: RequestBody | None = None
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether sending it twice does what sending it once does (RFC 9110 section 9.2.2), and can be done."""
+        return self.body is None and self.method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """The head of a response. headers: end-to-end fields only.
+
+    length: of the body, in bytes; ``None`` if only its end will tell. has_body: false where there can be none.
+    """
+
+    status: int
+    reason: bytes
+    headers: Headers
+    length: int | None
+    has_body: bool
+    upgraded_to: bytes | None = None
+
+
+class BodySink(Protocol):
+    """Takes a response body, piece by piece, in the call stack in which it was read."""
+
+    def receive_data(self, data: bytes) -> None: ...
+
+    def receive_eof(self) -> None: ...
+
+    def receive_error(self, error: OriginError) -> None: ...
+
+
+class BodySource(Protocol):
+    """The other end of a `BodySink`: where the body comes from."""
+
+    def pause(self) -> None:
+        """Stop reading. Calling it again is allowed."""
+
+    def resume(self) -> None:
+        """Go on reading. Calling it again is allowed."""
+
+    def abort(self) -> None:
+        """Close the connection now, whatever it is doing. Calling it again is allowed."""

@@ -1,0 +1,315 @@
+"""What does one upstream connection say? (HTTP/1.1 responses, RFC 9112)
+
+aiohttp's connector makes, keeps and closes these connections; llhttp (by httptools) reads the responses.
+Bytes of a body go to their sink in the call stack of `data_received`: no task switch, no queue.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Protocol, cast
+
+import httptools
+
+from sseproxy.core.errors import OriginError, UpstreamBroken
+from sseproxy.core.headers import Headers, end_to_end, get, get_all, has_forbidden_bytes, tokens
+from sseproxy.origins.base import ResponseHead
+
+#: Bytes of a response head, as a whole.
+MAX_HEAD = 64 * 1024
+MAX_FIELDS = 256
+
+_KEEPALIVE_IDLE = 60  # seconds of silence before the kernel asks whether the upstream is still there
+
+
+class ResponseListener(Protocol):
+    """Who waits for the response. Each call but `body` comes at most once, `ended` or `failed` is the last."""
+
+    def responded(self, head: ResponseHead) -> None: ...
+
+    def body(self, data: bytes) -> None: ...
+
+    def ended(self) -> None: ...
+
+    def failed(self, error: OriginError) -> None: ...
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection, one response at a time. Also the shape that aiohttp's pool expects of its protocols."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.responses = 0
+        self._loop = loop
+        self._closed: asyncio.Future[None] | None = None
+        self._lost = False
+        self._unusable = False
+        self._listener: ResponseListener | None = None
+        self._raw: Callable[[bytes], None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._write_paused = False
+        self.on_writable: Callable[[bool], None] | None = None
+        self.on_lost: Callable[[], None] | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self._pieces: list[bytes] = []
+        self._to_head = False
+        self._reason = b""
+        self._headers: Headers = []
+        self._head: ResponseHead | None = None
+        self._head_size = 0
+        self._head_done = False
+        self._responded = False
+        self._complete = False
+        self._until_eof = False
+        self._upgraded = False
+        self._early_raw = b""
+
+    # For the pool.
+
+    @property
+    def should_close(self) -> bool:
+        """Whether the pool must not keep this connection."""
+        return self._unusable or self._listener is not None or self._raw is not None
+
+    @property
+    def closed(self) -> asyncio.Future[None] | None:
+        """Done when the connection is lost; ``None`` when it was lost before anybody asked."""
+        if self._closed is None and not self._lost:
+            self._closed = self._loop.create_future()
+        return self._closed
+
+    def is_connected(self) -> bool:
+        return self.transport is not None and not self.transport.is_closing()
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+            self.transport = None
+
+    def abort(self) -> None:
+        """Close at once; bytes that were not sent yet are dropped."""
+        if self.transport is not None:
+            self.transport.abort()
+            self.transport = None
+
+    # Asking.
+
+    def expect_response(self, listener: ResponseListener, *, to_head: bool) -> None:
+        """Read the next response for `listener`. to_head: the request was a HEAD, so there is no body."""
+        self._listener = listener
+        self._to_head = to_head
+        self._parser = httptools.HttpResponseParser(self)
+        self._begin_head()
+
+    def forget_listener(self) -> None:
+        """Nobody waits any more; the connection cannot be used again."""
+        self._listener = None
+        self._unusable = True
+
+    def switch_to_raw(self, sink: Callable[[bytes], None]) -> bytes:
+        """After a 101: `sink` gets all bytes from now on. Returns those that have already arrived."""
+        self._raw = sink
+        early, self._early_raw = self._early_raw, b""
+        return early
+
+    async def drain(self) -> None:
+        """Wait until the transport takes more. Raises `UpstreamBroken` if it never will."""
+        if self._lost:
+            raise UpstreamBroken("The upstream closed the connection.", proxy_status="connection_terminated")
+        if self._write_paused:
+            self._drained = self._loop.create_future()
+            try:
+                await self._drained
+            finally:
+                self._drained = None
+
+    # asyncio's calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if hasattr(socket, "TCP_KEEPIDLE"):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE)
+
+    def data_received(self, data: bytes) -> None:
+        if self._parser is not None:
+            self._parse(data)
+        elif self._raw is not None:
+            self._raw(data)
+        elif self._upgraded:
+            self._early_raw += data
+        else:
+            self._unusable = True  # bytes that nobody asked for
+            self.close()
+
+    def eof_received(self) -> None:
+        """Let the transport close: an upstream that half-closes has nothing more to say."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self._lost = True
+        self._unusable = True
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
+        self._wake_writer()
+        if self.on_lost is not None:
+            self.on_lost()
+        if self._listener is not None:
+            if exc is None and self._head_done and self._until_eof:
+                self._finish()
+            else:
+                self._fail(self._lost_error(exc))
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        if self.on_writable is not None:
+            self.on_writable(False)
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._wake_writer()
+        if self.on_writable is not None:
+            self.on_writable(True)
+
+    # llhttp's calls.
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._head_done:  # trailers come here too, and are dropped
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        assert self._parser is not None
+        if len(self._headers) > MAX_FIELDS or has_forbidden_bytes(self._headers):
+            raise ValueError("bad header fields")
+        status = self._parser.get_status_code()
+        if 100 <= status < 200 and status != 101:
+            return
+        self._head_done = True
+        self._head = self._read_head(status)
+
+    def on_body(self, data: bytes) -> None:
+        if self._head is None or self._head.has_body:
+            self._pieces.append(data)
+
+    def on_message_complete(self) -> None:
+        if not self._head_done:
+            self._begin_head()  # that was an interim response
+        elif not self._upgraded:
+            self._complete = True
+
+    # Private.
+
+    def _begin_head(self) -> None:
+        self._reason = b""
+        self._headers = []
+        self._head = None
+        self._head_size = 0
+        self._head_done = self._responded = self._complete = self._until_eof = self._upgraded = False
+
+    def _parse(self, data: bytes) -> None:
+        assert self._parser is not None
+        was_in_head = not self._head_done
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._parser = None
+            self._early_raw = data[upgrade.args[0] :]
+        except httptools.HttpParserError as error:
+            self._deliver()
+            self._fail_if_waiting(_not_http(error))
+            return
+        if was_in_head and not self._head_done:
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD:
+                self._fail(_not_http("the head is too large", "http_response_header_section_size"))
+                return
+        self._deliver()
+
+    def _deliver(self) -> None:
+        """Hand on what the last bytes held: perhaps a head, perhaps some body, perhaps the end."""
+        listener = self._listener
+        if listener is None:
+            return
+        if self._head is not None and not self._responded:
+            self._responded = True
+            listener.responded(self._head)
+        if self._pieces:
+            data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            self._pieces.clear()
+            listener.body(data)
+        if self._complete and self._listener is not None:
+            self._finish()
+
+    def _read_head(self, status: int) -> ResponseHead:
+        assert self._parser is not None
+        coded = tokens(get_all(self._headers, b"transfer-encoding"))
+        if coded and coded != [b"chunked"]:
+            raise ValueError("an unknown transfer coding")
+        length = None if coded else get(self._headers, b"content-length")
+        has_body = not (self._to_head or status in (101, 204, 304))
+        self._until_eof = has_body and not coded and length is None
+        if self._until_eof or not self._parser.should_keep_alive():
+            self._unusable = True
+        self._upgraded = status == 101
+        self._complete = self._complete or (not has_body and status != 101)
+        return ResponseHead(
+            status=status,
+            reason=self._reason,
+            headers=end_to_end(self._headers),
+            length=int(length) if length is not None else None,
+            has_body=has_body,
+            upgraded_to=get(self._headers, b"upgrade") if status == 101 else None,
+        )
+
+    def _finish(self) -> None:
+        listener, self._listener = self._listener, None
+        self._parser = None
+        self.responses += 1
+        if listener is not None:
+            listener.ended()
+
+    def _fail_if_waiting(self, error: OriginError) -> None:
+        self._unusable = True
+        if self._listener is not None:
+            self._fail(error)
+        else:
+            self.abort()
+
+    def _fail(self, error: OriginError) -> None:
+        listener, self._listener = self._listener, None
+        self._parser = None
+        self._unusable = True
+        self.abort()
+        if listener is not None:
+            listener.failed(error)
+
+    def _lost_error(self, exc: Exception | None) -> OriginError:
+        cause = None if exc is None else str(exc)
+        if not self._head_done:
+            return UpstreamBroken(
+                "The upstream closed the connection before it answered.",
+                proxy_status="connection_terminated",
+                cause=cause,
+            )
+        return UpstreamBroken(
+            "The upstream broke off in the middle of its response.",
+            proxy_status="http_response_incomplete",
+            cause=cause,
+        )
+
+    def _wake_writer(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            if self._lost:
+                self._drained.set_exception(self._lost_error(None))
+            else:
+                self._drained.set_result(None)
+
+
+def _not_http(cause: object, proxy_status: str = "http_protocol_error") -> OriginError:
+    return UpstreamBroken("The upstream's answer is not valid HTTP.", proxy_status=proxy_status, cause=str(cause))

@@ -1,0 +1,307 @@
+"""How is a request sent to an HTTP upstream, and how does its response come back?"""
+
+import asyncio
+import contextlib
+import functools
+import ssl
+from collections.abc import Iterator
+from typing import Any, cast
+
+import aiohttp
+from aiohttp.client_reqrep import ClientRequest
+from aiohttp.connector import BaseConnector, Connection
+from yarl import URL
+
+from sseproxy.core.errors import ConnectError, OriginError, ResponseTimeout, UpstreamBroken
+from sseproxy.core.headers import request_head
+from sseproxy.core.routes import Upstream, UpstreamTLS
+from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.origins.base import BodySink, OriginRequest, RequestBody, ResponseHead
+from sseproxy.origins.connection import UpstreamConnection
+
+#: Seconds that an unused connection is kept: less than any common server keeps it, so that it is not
+#: closed at the very moment in which it is used again.
+POOL_KEEPALIVE = 4.0
+
+#: Connections that an idempotent request may find closed before it is given up.
+MAX_STALE = 3
+
+#: Bytes of a response body that may arrive before its sink is known.
+_EARLY = 64 * 1024
+
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
+
+
+class HttpOrigin:
+    """One upstream with its pool of connections. Must be made while the event loop runs."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        loop = asyncio.get_running_loop()
+        self._connector = _connector(upstream)
+        # The connector makes its protocols with this; all else about the pool stays aiohttp's.
+        self._connector._factory = cast(Any, functools.partial(UpstreamConnection, loop))
+        self._key = ClientRequest(
+            "GET",
+            URL.build(scheme="https" if upstream.scheme == "https" else "http", authority=upstream.authority),
+            loop=loop,
+            ssl=_tls_context(upstream.tls) if upstream.scheme == "https" else True,
+            server_hostname=upstream.tls.server_name,
+        )
+
+    async def open(self, request: OriginRequest, timeouts: TimeoutPolicy) -> "HttpExchange":
+        """Send the head of `request`, begin to send its body, and wait for the response head.
+
+        Raises `OriginError`, or the `ClientError` that reading the request's body raises. A body that is
+        still being sent goes on in the background, until the exchange ends.
+        """
+        stale = 0
+        while True:
+            exchange = HttpExchange(await self._connect(timeouts), is_head=request.method == "HEAD")
+            try:
+                await exchange.send(request, timeouts)
+                return exchange
+            except UpstreamBroken:
+                exchange.abort()
+                if not (exchange.was_reused and not exchange.heard and request.is_repeatable and stale < MAX_STALE):
+                    raise
+                stale += 1
+            except BaseException:
+                exchange.abort()
+                raise
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._connector.close()
+
+    async def _connect(self, timeouts: TimeoutPolicy) -> Connection:
+        with _our_errors():
+            async with asyncio.timeout(timeouts.connect):
+                return await self._connector.connect(self._key, [], _NO_TIMEOUT)
+
+
+class HttpExchange:
+    """One request and its response. Is the response's `BodySource`."""
+
+    def __init__(self, connection: Connection, *, is_head: bool) -> None:
+        self._connection = connection
+        self._protocol = cast(UpstreamConnection, connection.protocol)
+        self._response: asyncio.Future[ResponseHead] = asyncio.get_running_loop().create_future()
+        self._sink: BodySink | None = None
+        self._early: list[bytes] = []
+        self._early_size = 0
+        self._end: OriginError | None = None
+        self._ended = False
+        self._paused = False
+        self._sending: asyncio.Task[None] | None = None
+        self.was_reused = self._protocol.responses > 0
+        self._protocol.expect_response(self, to_head=is_head)
+
+    # Sending.
+
+    async def send(self, request: OriginRequest, timeouts: TimeoutPolicy) -> None:
+        """Send the request and wait for the response head; a body goes on being sent meanwhile and after."""
+        headers = list(request.headers)
+        if request.body is not None:
+            headers.append(_framing(request.body))
+        self._write(request_head(request.method, request.target, headers))
+        try:
+            async with asyncio.timeout(timeouts.response) as limit:
+                if request.body is not None:
+                    send = self._send_body(request.body, limit, timeouts.response)
+                    self._sending = asyncio.create_task(send)
+                    self._sending.add_done_callback(self._sent)
+                await self._wait_for_response()
+        except TimeoutError:
+            raise ResponseTimeout(
+                "The upstream did not answer in time.", proxy_status="http_response_timeout"
+            ) from None
+
+    async def _wait_for_response(self) -> None:
+        """Wait for the head, or for an error of the body that is being sent."""
+        waiting: set[asyncio.Future[object]] = {cast("asyncio.Future[object]", self._response)}
+        if self._sending is not None:
+            waiting.add(cast("asyncio.Future[object]", self._sending))
+        while not self._response.done():
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if self._sending in done and not self._response.done():
+                self._sending.result()
+        self._response.result()
+
+    async def _send_body(self, body: RequestBody, limit: asyncio.Timeout, response_timeout: float | None) -> None:
+        """Each piece that goes out shows that the upstream lives, so the wait for its answer begins anew."""
+        loop = asyncio.get_running_loop()
+        try:
+            async for piece in body.pieces:
+                self._write(piece if body.length is not None else b"%x\r\n%b\r\n" % (len(piece), piece))
+                await self._protocol.drain()
+                if response_timeout is not None and not self._response.done():
+                    limit.reschedule(loop.time() + response_timeout)
+            if body.length is None:
+                self._write(b"0\r\n\r\n")
+        except UpstreamBroken as error:
+            # The answer that came before the end, if any, says more than this.
+            if not self._response.done():
+                raise error
+
+    def _sent(self, sending: asyncio.Task[None]) -> None:
+        """A body that breaks after the response has begun leaves the upstream with half a request."""
+        if not sending.cancelled() and sending.exception() is not None and self.heard and not self._ended:
+            self._connection_lost_by_client()
+
+    def _connection_lost_by_client(self) -> None:
+        self.abort()
+        if self._sink is not None:
+            error = UpstreamBroken("The request body broke off.", proxy_status="http_request_error")
+            self._sink.receive_error(error)
+
+    def _write(self, data: bytes) -> None:
+        if self._protocol.transport is not None:
+            self._protocol.transport.write(data)
+
+    # Receiving.
+
+    @property
+    def head(self) -> ResponseHead:
+        """The response head, once `send` has returned."""
+        return self._response.result()
+
+    @property
+    def heard(self) -> bool:
+        """Whether the upstream has sent anything."""
+        return self._response.done() and self._response.exception() is None
+
+    def attach(self, sink: BodySink) -> None:
+        """Let the body flow into `sink`, what has already arrived first."""
+        self._sink = sink
+        for data in self._early:
+            sink.receive_data(data)
+        self._early.clear()
+        if self._ended:
+            self._tell_end(sink)
+        else:
+            self.resume()
+
+    def pause(self) -> None:
+        if not self._paused and not self._ended and self._protocol.transport is not None:
+            self._paused = True
+            self._protocol.transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            if self._protocol.transport is not None:
+                self._protocol.transport.resume_reading()
+
+    def switch_to_raw(self) -> tuple[UpstreamConnection, Connection]:
+        """After a 101: the connection itself, and the lease on it that must be closed in the end."""
+        self._protocol.forget_listener()
+        return self._protocol, self._connection
+
+    def abort(self) -> None:
+        self._stop_sending()
+        if not self._ended:
+            self._ended = True
+            self._protocol.forget_listener()
+            self._protocol.abort()
+            self._connection.close()
+
+    # The connection's calls.
+
+    def responded(self, head: ResponseHead) -> None:
+        if not self._response.done():
+            self._response.set_result(head)
+
+    def body(self, data: bytes) -> None:
+        if self._sink is not None:
+            self._sink.receive_data(data)
+            return
+        self._early.append(data)
+        self._early_size += len(data)
+        if self._early_size > _EARLY:
+            self.pause()
+
+    def ended(self) -> None:
+        self.resume()  # the pool takes only connections that listen
+        self._ended = True
+        if self._sending is not None and not self._sending.done():
+            self._stop_sending()
+            self._connection.close()  # the rest of the request would be read as the next one
+        else:
+            self._connection.release()
+        if self._sink is not None:
+            self._tell_end(self._sink)
+
+    def failed(self, error: OriginError) -> None:
+        self._ended = True
+        self._end = error
+        self._stop_sending()
+        self._connection.close()
+        if not self._response.done():
+            self._response.set_exception(error)
+            self._response.exception()  # it may be that nobody waits any more
+        elif self._sink is not None:
+            self._tell_end(self._sink)
+
+    def _tell_end(self, sink: BodySink) -> None:
+        if self._end is None:
+            sink.receive_eof()
+        else:
+            sink.receive_error(self._end)
+
+    def _stop_sending(self) -> None:
+        if self._sending is not None and not self._sending.done():
+            self._sending.cancel()
+
+
+def _framing(body: RequestBody) -> tuple[bytes, bytes]:
+    if body.length is None:
+        return b"Transfer-Encoding", b"chunked"
+    return b"Content-Length", b"%d" % body.length
+
+
+def _connector(upstream: Upstream) -> BaseConnector:
+    if upstream.socket_path is not None:
+        return aiohttp.UnixConnector(upstream.socket_path, limit=0, keepalive_timeout=POOL_KEEPALIVE)
+    return aiohttp.TCPConnector(limit=0, limit_per_host=0, keepalive_timeout=POOL_KEEPALIVE)
+
+
+def _tls_context(tls: UpstreamTLS) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=tls.ca)
+    context.set_alpn_protocols(["http/1.1"])
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@contextlib.contextmanager
+def _our_errors() -> Iterator[None]:
+    """Every way in which a connection can fail to come about, as one of ours."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise ConnectError(
+            "The connection to the upstream took too long.", proxy_status="connection_timeout"
+        ) from error
+    except aiohttp.ClientConnectorDNSError as error:
+        raise ConnectError("The upstream's name is not known.", proxy_status="dns_error", cause=str(error)) from error
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise ConnectError(
+            "The upstream's certificate is not valid.", proxy_status="tls_certificate_error", cause=str(error)
+        ) from error
+    except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+        raise ConnectError(
+            "The TLS handshake with the upstream failed.", proxy_status="tls_protocol_error", cause=str(error)
+        ) from error
+    except ConnectionRefusedError as error:
+        raise _refused(error) from error
+    except (aiohttp.ClientError, OSError) as error:
+        if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError):
+            raise _refused(error) from error
+        raise ConnectError(
+            "The upstream cannot be reached.", proxy_status="destination_unavailable", cause=str(error)
+        ) from error
+
+
+def _refused(error: Exception) -> ConnectError:
+    return ConnectError("The upstream refused the connection.", proxy_status="connection_refused", cause=str(error))

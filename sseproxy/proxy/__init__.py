@@ -1,0 +1,1 @@
+"""The reverse proxy: one shell around the pure core, on aiohttp's HTTP server."""

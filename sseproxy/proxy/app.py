@@ -1,0 +1,212 @@
+"""How does a request find its way to a route and its upstream?"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Any, cast
+
+from aiohttp import web
+
+from sseproxy.core.errors import ClientError, RouteNotFound, SSEProxyError
+from sseproxy.core.headers import Peer
+from sseproxy.core.routes import Route, find_route, split_target
+from sseproxy.logs import LOGGER, AccessLog, AccessRecord
+from sseproxy.origins.http import HttpOrigin
+from sseproxy.proxy.body import BodyPeek, BodyReader
+from sseproxy.proxy.connection import DownstreamConnection
+from sseproxy.proxy.downstream import HttpDownstream
+from sseproxy.proxy.handler import RequestCycle
+from sseproxy.proxy.inbound import InboundRequest, read_request
+from sseproxy.proxy.responses import send_problem
+from sseproxy.proxy.streams import LiveStreams
+
+_log = logging.getLogger(LOGGER)
+
+#: Bytes of a request line and of one header field, and how many fields there may be.
+MAX_LINE = 64 * 1024
+MAX_FIELD = 64 * 1024
+MAX_FIELDS = 256
+
+#: Seconds that a client's connection may be open without a request.
+IDLE_CONNECTION = 75.0
+
+#: Seconds that the rest of a request body is read after an early response, before the connection is closed.
+LINGER = 5.0
+
+
+class ProxyApp:
+    """The proxy of one process. Must be made while the event loop runs.
+
+    origins: the upstream of each route, by the route's name.
+    """
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        origins: Mapping[str, HttpOrigin],
+        *,
+        trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
+    ) -> None:
+        self.streams = LiveStreams()
+        self.draining = False
+        self.requests = 0  # under way
+        self._routes = tuple(routes)
+        self._origins = dict(origins)
+        self._trusted = tuple(trusted_proxies)
+        self._access = AccessLog()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def server(self, *, scheme: str) -> web.Server:
+        """A factory of client connections, for `loop.create_server`. scheme: what the client speaks, http or https."""
+        return _Server(self, scheme)
+
+    async def wait_until_idle(self) -> None:
+        """Wait until no request is under way."""
+        await self._idle.wait()
+
+    async def handle(self, request: web.BaseRequest, scheme: str) -> HttpDownstream:
+        """Serve one request."""
+        connection = cast(DownstreamConnection, request.protocol)
+        downstream = HttpDownstream(request, connection)
+        record = self._new_record(request, connection)
+        self._request_begins()
+        try:
+            await self._serve(request, connection, downstream, record, scheme)
+        finally:
+            self._request_ends()
+            record.ended_at = asyncio.get_running_loop().time()
+            self._access.ended(record)
+        return downstream
+
+    def refuse(self, request: web.BaseRequest, error: SSEProxyError) -> HttpDownstream:
+        """Answer a request that could not even be read."""
+        connection = cast(DownstreamConnection, request.protocol)
+        downstream = HttpDownstream(request, connection)
+        record = self._new_record(request, connection)
+        if isinstance(error, ClientError):
+            record.method, record.path = "-", "-"
+        else:
+            _log.error("%s", error)
+        self._answer_with(error, downstream, record)
+        record.ended_at = record.started_at
+        self._access.ended(record)
+        return downstream
+
+    # Private.
+
+    async def _serve(
+        self,
+        request: web.BaseRequest,
+        connection: DownstreamConnection,
+        downstream: HttpDownstream,
+        record: AccessRecord,
+        scheme: str,
+    ) -> None:
+        try:
+            inbound = read_request(request)
+            route = self._find_route(inbound)
+        except SSEProxyError as error:
+            self._answer_with(error, downstream, record)
+            return
+        if self.draining:
+            downstream.keep_alive = False
+        record.route = route.name
+        self._access.started(record)
+        peer = Peer(connection.client_address, scheme, self._is_trusted(connection.client_address))
+        peek = self._new_peek(inbound, route)
+        cycle = RequestCycle(
+            route=route,
+            origin=self._origins[route.name],
+            inbound=inbound,
+            upstream_headers=inbound.upstream_headers(route, peer),
+            body=self._new_body(request, inbound, route, downstream, peek),
+            peek=peek,
+            connection=connection,
+            downstream=downstream,
+            streams=self.streams,
+            record=record,
+        )
+        await cycle.run()
+
+    def _find_route(self, inbound: InboundRequest) -> Route:
+        host = inbound.host.decode("latin-1")
+        route = find_route(self._routes, method=inbound.method, path=inbound.path, host=host)
+        if route is None:
+            raise RouteNotFound("No route matches this request.")
+        return route
+
+    def _new_peek(self, inbound: InboundRequest, route: Route) -> BodyPeek | None:
+        if route.heartbeat.before_response is None or inbound.declares_stream(route):
+            return None
+        return BodyPeek() if inbound.may_declare_in_body(route) else None
+
+    def _new_body(
+        self,
+        request: web.BaseRequest,
+        inbound: InboundRequest,
+        route: Route,
+        downstream: HttpDownstream,
+        peek: BodyPeek | None,
+    ) -> BodyReader | None:
+        if not inbound.has_body:
+            return None
+        ask = downstream.send_continue if inbound.expects_continue else None
+        return BodyReader(request.content, limit=route.limits.request_body, ask=ask, peek=peek)
+
+    def _answer_with(self, error: SSEProxyError, downstream: HttpDownstream, record: AccessRecord) -> None:
+        record.status = record.intended = error.status
+        record.error = str(error)
+        send_problem(downstream, error)
+
+    def _is_trusted(self, address: str) -> bool:
+        """A peer on a unix socket is trusted: whoever may open the file is one of ours."""
+        if not address:
+            return True
+        peer = ip_address(address.partition("%")[0])
+        return any(peer in network for network in self._trusted)
+
+    def _new_record(self, request: web.BaseRequest, connection: DownstreamConnection) -> AccessRecord:
+        message = request._message
+        now = asyncio.get_running_loop().time()
+        path = split_target(message.path)[0]
+        return AccessRecord(connection.client_address or "unix", message.method, path, now)
+
+    def _request_begins(self) -> None:
+        self.requests += 1
+        self._idle.clear()
+
+    def _request_ends(self) -> None:
+        self.requests -= 1
+        if not self.requests:
+            self._idle.set()
+
+
+class _Server(web.Server):
+    """Makes our connections in place of aiohttp's."""
+
+    def __init__(self, app: ProxyApp, scheme: str) -> None:
+        self._app = app
+        self._scheme = scheme
+        super().__init__(self._handle, handler_cancellation=True)
+
+    async def _handle(self, request: web.BaseRequest) -> Any:
+        return await self._app.handle(request, self._scheme)
+
+    def _refuse(self, request: web.BaseRequest, error: SSEProxyError) -> web.StreamResponse:
+        return cast(web.StreamResponse, self._app.refuse(request, error))
+
+    def __call__(self) -> DownstreamConnection:
+        return DownstreamConnection(
+            self,
+            respond_error=self._refuse,
+            loop=self._loop,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=IDLE_CONNECTION,
+            lingering_time=LINGER,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_FIELD,
+            max_headers=MAX_FIELDS,
+        )

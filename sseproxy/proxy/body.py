@@ -1,0 +1,100 @@
+"""How is a request body read: no faster than it can go on, within its limit, and with one eye on it? (S8)"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+
+from aiohttp import StreamReader
+
+from sseproxy.core.errors import BadRequest, ClientError, RequestTooLarge
+from sseproxy.core.limits import BODY_PEEK
+
+
+class BodyPeek:
+    """Looks whether a JSON body that passes by says ``"stream": true``; keeps at most `BODY_PEEK` bytes of it.
+
+    declares_stream: ``None`` until the body has passed, and `known` is set.
+    """
+
+    def __init__(self) -> None:
+        self.declares_stream: bool | None = None
+        self.known = asyncio.Event()
+        self._seen = bytearray()
+
+    def feed(self, piece: bytes) -> None:
+        if self.declares_stream is None:
+            self._seen += piece
+            if len(self._seen) > BODY_PEEK:
+                self._decide(declares=False)
+
+    def end(self) -> None:
+        if self.declares_stream is None:
+            self._decide(declares=_says_stream(bytes(self._seen)))
+
+    def _decide(self, *, declares: bool) -> None:
+        self._seen.clear()
+        self.declares_stream = declares
+        self.known.set()
+
+
+def _says_stream(body: bytes) -> bool:
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(parsed, dict) and parsed.get("stream") is True
+
+
+class BodyReader:
+    """The pieces of one request body.
+
+    ask: called once before the first wait, to send ``100 Continue`` if the client waits for it.
+    limit: in bytes; more raises `RequestTooLarge`. Anything malformed raises `BadRequest`.
+    """
+
+    def __init__(
+        self,
+        content: StreamReader,
+        *,
+        limit: int | None,
+        ask: Callable[[], None] | None,
+        peek: BodyPeek | None,
+    ) -> None:
+        self._content = content
+        self._limit = limit
+        self._ask = ask
+        self._peek = peek
+        self._size = 0
+        self._first: bytes | None = None
+
+    async def read_ahead(self) -> None:
+        """Read the first piece, so that a body which is malformed from the start is known before anything is sent."""
+        self._first = await self._read()
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """What comes, as it comes."""
+        piece = await self._read() if self._first is None else self._first
+        self._first = None
+        while piece:
+            yield piece
+            piece = await self._read()
+        if self._peek is not None:
+            self._peek.end()
+
+    async def _read(self) -> bytes:
+        if self._ask is not None and not self._content.is_eof():
+            self._ask()
+            self._ask = None
+        try:
+            piece = await self._content.readany()
+        except ClientError:
+            raise
+        except Exception as error:
+            # aiohttp stores what went wrong in the reader, and raises it here: its own errors, or the lost connection.
+            raise BadRequest("The request body broke off.", cause=repr(error)) from error
+        self._size += len(piece)
+        if self._limit is not None and self._size > self._limit:
+            raise RequestTooLarge(f"The request body is larger than {self._limit} bytes.")
+        if self._peek is not None:
+            self._peek.feed(piece)
+        return piece

@@ -1,0 +1,185 @@
+"""How does a response get onto a client's connection? (RFC 9112 sections 6 and 7)
+
+Head and body framing are written here and not by aiohttp's `StreamResponse`: fields stay as the upstream sent
+them, and a chunk is one synchronous write.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import socket
+import struct
+import termios
+from enum import Enum
+
+from aiohttp import HttpVersion11, web
+
+from sseproxy.core.headers import Headers, response_head, without
+from sseproxy.proxy.connection import DownstreamConnection
+
+_ORDINARY_WRITE_BUFFER = 64 * 1024  # asyncio's own default
+_DELIVERY_POLL = 0.02  # seconds between looks at the kernel's send queue
+_DELIVERY_LIMIT = 2.0  # seconds after which an undeliverable rest is given up
+_READ_GRACE = 0.1  # seconds that a client gets to read what its kernel has acknowledged
+
+
+class Framing(Enum):
+    """How the client will know the end of the body."""
+
+    NONE = "no body"
+    LENGTH = "Content-Length"
+    CHUNKED = "chunked"
+    CLOSE = "the connection closes"
+
+
+class HttpDownstream:
+    """The response to one request; what aiohttp's `RequestHandler` gets from our handler in place of its own kind."""
+
+    def __init__(self, request: web.BaseRequest, connection: DownstreamConnection) -> None:
+        self._connection = connection
+        self._transport = connection.transport
+        self._is_11 = request.version >= HttpVersion11
+        self._is_head = request.method == "HEAD"
+        self._framing = Framing.NONE
+        self._loop = asyncio.get_running_loop()
+        self._resetting: asyncio.Task[None] | None = None
+        self.keep_alive = not request._message.should_close
+        self.status: int | None = None
+        self.broken = False
+
+    @property
+    def started(self) -> bool:
+        """Whether a head has been sent."""
+        return self.status is not None
+
+    # Sending.
+
+    def send_head(self, status: int, reason: bytes, headers: Headers, *, length: int | None, has_body: bool) -> None:
+        """Send the head. length: of the body, if `headers` declare one; else the framing is chosen here."""
+        self.status = status
+        self._framing = self._choose_framing(length, has_body and not self._is_head)
+        if self._framing is Framing.CLOSE:
+            self.keep_alive = False
+        fields = headers if length is not None or not has_body else without(headers, {b"content-length"})
+        self._send(response_head(status, reason, fields + self._connection_fields()))
+
+    def send_tunnel_head(self, status: int, reason: bytes, headers: Headers) -> None:
+        """Send the head of a 101, whose fields are all given; what follows is not HTTP."""
+        self.status = status
+        self.keep_alive = False
+        self._send(response_head(status, reason, headers))
+
+    def send_continue(self) -> None:
+        """Ask for the request body (RFC 9110 section 15.2.1)."""
+        if self._is_11 and not self.started:
+            self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def make_live(self) -> None:
+        """From now on every unsent byte counts: `pause_writing` is called as soon as one waits."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.set_write_buffer_limits(high=0)
+
+    def write(self, data: bytes) -> None:
+        if self._framing is Framing.CHUNKED:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if self._framing is not Framing.NONE:
+            self._send(data)
+
+    def unsent(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    # Ending.
+
+    def finish(self) -> None:
+        if self._framing is Framing.CHUNKED:
+            self._send(b"0\r\n\r\n")
+
+    def abort(self) -> None:
+        """Close without the end of the body. Where closing *is* the end (HTTP/1.0), reset the connection."""
+        self.broken = True
+        self.keep_alive = False
+        if self._framing is Framing.CLOSE:
+            self._resetting = self._loop.create_task(self._reset_when_delivered())
+
+    async def wait_until_flushed(self, limit: float | None) -> None:
+        """Wait until the client has taken everything; after `limit` seconds, cut it off. Then let go."""
+        self.make_live()
+        try:
+            async with asyncio.timeout(limit):
+                if self._resetting is not None:
+                    await self._resetting
+                await self._connection._drain_helper()
+        except (TimeoutError, ConnectionError):
+            self._cut()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.set_write_buffer_limits(high=_ORDINARY_WRITE_BUFFER)
+        if self.broken:
+            self._connection.force_close()
+
+    def cut(self) -> None:
+        """Close at once."""
+        self.broken = True
+        self.keep_alive = False
+        self._cut()
+
+    # aiohttp's calls.
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing is left to prepare."""
+
+    async def write_eof(self) -> None:
+        """Nothing is left to write."""
+
+    # Private.
+
+    def _choose_framing(self, length: int | None, has_body: bool) -> Framing:
+        if not has_body:
+            return Framing.NONE
+        if length is not None:
+            return Framing.LENGTH
+        return Framing.CHUNKED if self._is_11 else Framing.CLOSE
+
+    def _connection_fields(self) -> Headers:
+        fields: Headers = []
+        if self._framing is Framing.CHUNKED:
+            fields.append((b"Transfer-Encoding", b"chunked"))
+        if not self.keep_alive:
+            fields.append((b"Connection", b"close"))
+        elif not self._is_11:
+            fields.append((b"Connection", b"keep-alive"))
+        return fields
+
+    def _send(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _cut(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _reset_when_delivered(self) -> None:
+        """Let the last whole event arrive, then send a TCP reset, so that nobody takes the rest for the whole.
+
+        A reset makes the other side forget what it has not read, so everything must be acknowledged first,
+        and its program gets a moment to read.
+        """
+        sock = self._connection.socket
+        if sock is None or self._transport is None:
+            return
+        with contextlib.suppress(OSError):
+            waited = 0.0
+            while (self.unsent() or _in_kernel(sock)) and waited < _DELIVERY_LIMIT:
+                await asyncio.sleep(_DELIVERY_POLL)
+                waited += _DELIVERY_POLL
+            await asyncio.sleep(_READ_GRACE)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._cut()
+
+
+def _in_kernel(sock: socket.socket) -> int:
+    """Bytes that the kernel has not been acknowledged yet."""
+    if sock.family == socket.AF_UNIX:
+        return 0
+    answer: bytes = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+    return int(struct.unpack("i", answer)[0])

@@ -1,0 +1,361 @@
+"""What happens to one request, from its head to the last byte of its response?"""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from sseproxy.core.clients import form_for_client
+from sseproxy.core.dialects import StreamError
+from sseproxy.core.errors import InternalError, OriginError, RequestTooLarge, SSEProxyError, UpstreamBroken
+from sseproxy.core.headers import Headers, apply_rules, event_stream, get, is_event_stream
+from sseproxy.core.heartbeat import HeartbeatForm
+from sseproxy.core.limits import ERROR_BODY
+from sseproxy.core.routes import Route, StreamMode
+from sseproxy.core.session import StreamSession
+from sseproxy.core.transfer import CloseReason, Transfer
+from sseproxy.logs import LOGGER, AccessRecord
+from sseproxy.origins.base import BodySource, OriginRequest, RequestBody, ResponseHead
+from sseproxy.origins.codings import Decoder, DecodingSource, decoder_for
+from sseproxy.origins.http import HttpExchange, HttpOrigin
+from sseproxy.proxy.body import BodyPeek, BodyReader
+from sseproxy.proxy.connection import DownstreamConnection
+from sseproxy.proxy.downstream import HttpDownstream
+from sseproxy.proxy.inbound import InboundRequest
+from sseproxy.proxy.responses import send_problem
+from sseproxy.proxy.streams import LiveStream, LiveStreams
+from sseproxy.proxy.tunnel import Tunnel
+from sseproxy.relay import Relay
+
+_log = logging.getLogger(LOGGER)
+
+_EARLY_HEAD: Headers = [(b"Content-Type", b"text/event-stream")]
+
+
+@dataclass(slots=True)
+class RequestCycle:
+    """The state of one request. Everything that it starts, it ends."""
+
+    route: Route
+    origin: HttpOrigin
+    inbound: InboundRequest
+    upstream_headers: Headers
+    body: BodyReader | None
+    peek: BodyPeek | None
+    connection: DownstreamConnection
+    downstream: HttpDownstream
+    streams: LiveStreams
+    record: AccessRecord
+    _exchange: HttpExchange | None = field(default=None, init=False)
+    _opening: asyncio.Task[HttpExchange] | None = field(default=None, init=False)
+    _live: LiveStream | None = field(default=None, init=False)
+
+    async def run(self) -> None:
+        """Serve the request. Raises only `asyncio.CancelledError`: that is how aiohttp says that the client has gone."""
+        try:
+            await self._serve()
+        except SSEProxyError as error:
+            self._refuse(error)
+        except asyncio.CancelledError:
+            self._note_end(CloseReason.CLIENT_GONE)
+            raise
+        except Exception as error:
+            _log.exception("unexpected error while serving %s", self.inbound.path)
+            self._refuse(InternalError("An internal error occurred.", cause=repr(error)))
+        finally:
+            self._let_go()
+
+    # The way of a request.
+
+    async def _serve(self) -> None:
+        if self.inbound.declares_stream(self.route):
+            self.streams.check_room(self.route, self.record.peer)
+        wait = self.route.heartbeat.before_response
+        if wait is None or not (self.inbound.declares_stream(self.route) or self.peek is not None):
+            self._exchange = await self._open()
+        else:
+            self._opening = asyncio.create_task(self._open())
+            if not await self._opened_within(wait, self._opening):
+                await self._answer_early(self._opening)
+                return
+            self._exchange = await self._opening
+        await self._answer(self._exchange)
+
+    async def _open(self) -> HttpExchange:
+        """Send the request and wait for the head of its response."""
+        body = None
+        if self.body is not None:
+            length = self.inbound.body_length
+            limit = self.route.limits.request_body
+            if limit is not None and length is not None and length > limit:
+                raise RequestTooLarge(f"The request body is larger than {limit} bytes.")
+            if length is None:
+                await self.body.read_ahead()
+            body = RequestBody(self.body.pieces(), length)
+        target = self.route.upstream_target(self.inbound.target)
+        request = OriginRequest(self.inbound.method, target, self.upstream_headers, body)
+        return await self.origin.open(request, self.route.timeouts)
+
+    async def _opened_within(self, seconds: float, opening: asyncio.Task[HttpExchange]) -> bool:
+        """Whether the upstream answers before the client must be (S8). A body that declares a stream may come late."""
+        await asyncio.wait({opening}, timeout=seconds)
+        if self.inbound.declares_stream(self.route) or self.peek is None:
+            return opening.done()
+        if not opening.done() and self.peek.declares_stream is None:
+            known = asyncio.ensure_future(self.peek.known.wait())
+            await _first_of(opening, known)
+            known.cancel()
+        if not opening.done() and not self.peek.declares_stream:
+            await asyncio.wait({opening})
+        return opening.done()
+
+    async def _answer(self, exchange: HttpExchange) -> None:
+        """Answer with what the upstream has answered."""
+        head = exchange.head
+        self.record.intended = head.status
+        if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
+            await self._tunnel(exchange, head)
+            return
+        decoder, is_stream = self._read_coding(head)
+        headers = head.headers
+        if is_stream:
+            self.streams.check_room(self.route, self.record.peer)
+            headers = event_stream(headers, decoded=decoder is not None)
+        self._send_head(head, headers, is_stream=is_stream)
+        await self._relay(self._new_relay(is_stream=is_stream), exchange, decoder)
+
+    def _read_coding(self, head: ResponseHead) -> tuple[Decoder | None, bool]:
+        """Whether the response is an event stream that we can read, and what decodes it (S11)."""
+        if self.route.stream is StreamMode.NEVER or not head.has_body or not is_event_stream(head.headers):
+            return None, False
+        try:
+            return decoder_for(head.headers), True
+        except LookupError as error:
+            _log.warning("route %s: an event stream with an unknown content coding %s", self.route.name, error)
+            return None, False
+
+    def _send_head(self, head: ResponseHead, headers: Headers, *, is_stream: bool) -> None:
+        self.downstream.send_head(
+            head.status,
+            head.reason,
+            apply_rules(headers, self.route.response_headers),
+            length=None if is_stream else head.length,
+            has_body=head.has_body,
+        )
+        self.record.status = head.status
+
+    # Bodies.
+
+    def _new_relay(self, *, is_stream: bool, responded: bool = True) -> Relay:
+        """The relay for the response body, known to the process and to the client's connection."""
+        now = asyncio.get_running_loop().time()
+        timeouts = self.route.timeouts
+        transfer = self._new_session(now, responded) if is_stream else Transfer(timeouts, now=now)
+        relay = Relay(transfer, self.downstream, write_timeout=timeouts.write)
+        self.record.stats = transfer.stats
+        self._live = LiveStream(
+            route=self.route.name,
+            client=self.record.peer,
+            relay=relay,
+            is_event_stream=is_stream,
+            event_source=is_stream and self.inbound.is_event_source,
+        )
+        self.connection.flow = _Flow(relay)
+        if is_stream:
+            self.downstream.make_live()
+        relay.start()
+        self.streams.add(self._live)
+        return relay
+
+    def _new_session(self, now: float, responded: bool) -> StreamSession:
+        heartbeat = self.route.heartbeat
+        is_auto = heartbeat.form is HeartbeatForm.AUTO
+        return StreamSession(
+            heartbeat=heartbeat,
+            timeouts=self.route.timeouts,
+            limits=self.route.limits,
+            dialect=self.route.dialect,
+            form=form_for_client(self.inbound.by_name) if is_auto else None,
+            responded=responded,
+            now=now,
+        )
+
+    async def _relay(self, relay: Relay, exchange: HttpExchange, decoder: Decoder | None) -> None:
+        """Let the body flow until its end, whatever that is."""
+        if decoder is None:
+            relay.connect(exchange)
+            exchange.attach(relay)
+        else:
+            decoding = DecodingSource(decoder, exchange, relay)
+            relay.connect(decoding)
+            exchange.attach(decoding)
+        await self._wait_for_end(relay)
+
+    async def _wait_for_end(self, relay: Relay) -> None:
+        self._note_end(await relay.ended)
+        await self.downstream.wait_until_flushed(self.route.timeouts.write)
+
+    # Before the response (S8).
+
+    async def _answer_early(self, opening: asyncio.Task[HttpExchange]) -> None:
+        """The client has waited long enough: promise it a stream, and keep it company until there is one."""
+        self.streams.check_room(self.route, self.record.peer)
+        headers = apply_rules(event_stream(list(_EARLY_HEAD), decoded=False), self.route.response_headers)
+        self.downstream.send_head(200, b"OK", headers, length=None, has_body=True)
+        self.record.status = 200
+        relay = self._new_relay(is_stream=True, responded=False)
+        await _first_of(opening, relay.ended)
+        if relay.ended.done():
+            await self._wait_for_end(relay)
+            return
+        try:
+            self._exchange = await opening
+        except OriginError as error:
+            self.record.intended, self.record.error = error.status, str(error)
+            relay.stop(error.reason)
+            await self._wait_for_end(relay)
+        except SSEProxyError as error:
+            self.record.intended, self.record.error = error.status, str(error)
+            await self._tell(relay, StreamError("request_error", error.status, error.detail))
+        else:
+            await self._join(relay, self._exchange)
+
+    async def _join(self, relay: Relay, exchange: HttpExchange) -> None:
+        """The upstream has answered at last: go on with its stream, or tell the client what it is instead."""
+        head = exchange.head
+        self.record.intended = head.status
+        decoder, is_stream = self._read_coding(head)
+        session = relay.transfer
+        assert isinstance(session, StreamSession)
+        if is_stream and 200 <= head.status < 300:
+            session.receive_response(now=asyncio.get_running_loop().time())
+            relay.rearm()
+            await self._relay(relay, exchange, decoder)
+        else:
+            await self._tell(relay, await self._read_refusal(relay, exchange))
+
+    async def _read_refusal(self, relay: Relay, exchange: HttpExchange) -> StreamError:
+        """What the upstream says instead of a stream, with the beginning of its body."""
+        head = exchange.head
+        refusal = _Refusal(exchange)
+        exchange.attach(refusal)
+        await _first_of(refusal.ended, relay.ended, within=self.route.timeouts.idle)
+        exchange.abort()
+        retry_after = get(head.headers, b"retry-after")
+        return StreamError(
+            type="upstream_response",
+            status=head.status,
+            detail=f"The upstream answered {head.status} {head.reason.decode('latin-1')}".rstrip() + ".",
+            retry_after=None if retry_after is None else retry_after.decode("latin-1"),
+            body=refusal.body(head.headers),
+        )
+
+    async def _tell(self, relay: Relay, error: StreamError) -> None:
+        session = relay.transfer
+        assert isinstance(session, StreamSession)
+        if not relay.ended.done():
+            session.receive_refusal(error, now=asyncio.get_running_loop().time())
+            relay.rearm()
+        await self._wait_for_end(relay)
+
+    # Other ends.
+
+    async def _tunnel(self, exchange: HttpExchange, head: ResponseHead) -> None:
+        if self.inbound.upgrade is None:
+            raise UpstreamBroken("The upstream switched protocols unasked.", proxy_status="http_upgrade_failed")
+        tunnel = Tunnel(self.connection, exchange, idle=self.route.timeouts.idle)
+        try:
+            upgrade = [(b"Connection", b"upgrade"), (b"Upgrade", head.upgraded_to or self.inbound.upgrade)]
+            self.downstream.send_tunnel_head(head.status, head.reason, head.headers + upgrade)
+            self.record.status = head.status
+            tunnel.start()
+            self._note_end(await tunnel.ended)
+            await self.downstream.wait_until_flushed(self.route.timeouts.write)
+        finally:
+            tunnel.close()
+            self.downstream.broken = True
+
+    def _refuse(self, error: SSEProxyError) -> None:
+        """Answer with an error of ours, or break the connection if an answer has already begun."""
+        self.record.error = str(error)
+        if isinstance(error, OriginError):
+            self.record.reason = error.reason
+        if self.downstream.started:
+            self.downstream.cut()
+        else:
+            self.record.status = self.record.intended = error.status
+            send_problem(self.downstream, error)
+
+    def _note_end(self, reason: CloseReason) -> None:
+        """The first reason is the one that counts."""
+        if self.record.reason == "-":
+            ended = self._live.relay.transfer.close_reason if self._live is not None else None
+            self.record.reason = ended or reason
+
+    def _let_go(self) -> None:
+        self.connection.flow = None
+        if self._opening is not None and not self._opening.done():
+            self._opening.cancel()
+        if self._opening is not None and self._exchange is None:
+            self._opening.add_done_callback(_abort_late)
+        if self._exchange is not None:
+            self._exchange.abort()
+        if self._live is not None:
+            self._live.relay.stop(CloseReason.CLIENT_GONE)
+            self.streams.remove(self._live)
+
+
+async def _first_of(*futures: asyncio.Future[Any], within: float | None = None) -> None:
+    """Wait until one of `futures` is done, or for `within` seconds."""
+    await asyncio.wait(futures, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _abort_late(opening: asyncio.Task[HttpExchange]) -> None:
+    """The upstream answered in the very moment in which nobody wanted it any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().abort()
+
+
+class _Flow:
+    """Tells a relay how its client takes what is written."""
+
+    __slots__ = ("connection_lost", "pause_writing", "resume_writing")
+
+    def __init__(self, relay: Relay) -> None:
+        self.pause_writing = relay.pause_writing
+        self.resume_writing = relay.resume_writing
+        self.connection_lost = lambda: relay.stop(CloseReason.CLIENT_GONE)
+
+
+class _Refusal:
+    """Takes the beginning of a body that is no event stream."""
+
+    def __init__(self, source: BodySource) -> None:
+        self._source = source
+        self._data = bytearray()
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def receive_data(self, data: bytes) -> None:
+        self._data += data[: ERROR_BODY - len(self._data)]
+        if len(self._data) >= ERROR_BODY:
+            self._source.pause()
+            self._end()
+
+    def receive_eof(self) -> None:
+        self._end()
+
+    def receive_error(self, error: OriginError) -> None:
+        self._end()
+
+    def body(self, headers: Headers) -> bytes:
+        """What came, decoded; nothing if that cannot be done."""
+        try:
+            decoder = decoder_for(headers)
+            return bytes(self._data) if decoder is None else decoder.decode(bytes(self._data))
+        except Exception:  # whatever a decoder's library raises: there is no text to pass on
+            return b""
+
+    def _end(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)

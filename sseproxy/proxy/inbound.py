@@ -1,0 +1,166 @@
+"""What does a client ask for, and may it be passed on? (RFC 9112 sections 3 and 6, RFC 9110 section 7.6)"""
+
+import re
+from dataclasses import dataclass
+
+from aiohttp import HttpVersion11, web
+
+from sseproxy.core.errors import BadRequest, ExpectationFailed, MethodRefused
+from sseproxy.core.headers import (
+    Headers,
+    Peer,
+    accepts_event_stream,
+    apply_rules,
+    end_to_end,
+    forwarding,
+    get,
+    get_all,
+    has_forbidden_bytes,
+    tokens,
+    without,
+)
+from sseproxy.core.routes import Route, StreamMode, split_target
+
+_ABSOLUTE_FORM = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+_DIGITS = re.compile(rb"[0-9]{1,18}")
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^\x00-\x20\x7f/?#@\\\[\]:]*)(:[0-9]*)?")
+#: Refused as protocols to switch to: HTTP/2 in clear text would be a way around every rule of this proxy.
+_NOT_TUNNELLED = frozenset((b"h2c", b"h2"))
+
+
+@dataclass(frozen=True, slots=True)
+class InboundRequest:
+    """A request that is fit to be passed on. headers: all fields as they came."""
+
+    method: str
+    target: str
+    path: str
+    host: bytes
+    headers: Headers
+    body_length: int | None
+    has_body: bool
+    expects_continue: bool
+    upgrade: bytes | None
+
+    @property
+    def by_name(self) -> dict[str, str]:
+        """The fields by lower-case name, several of one name joined; to look at, not to pass on."""
+        fields: dict[str, str] = {}
+        for key, value in self.headers:
+            name, text = key.decode("latin-1").lower(), value.decode("latin-1")
+            fields[name] = f"{fields[name]}, {text}" if name in fields else text
+        return fields
+
+    @property
+    def is_event_source(self) -> bool:
+        """Whether the client is an ``EventSource``, or behaves like one: it reconnects by itself."""
+        return self.method == "GET" and accepts_event_stream(self.headers)
+
+    def declares_stream(self, route: Route) -> bool:
+        """Whether head and route say that an event stream is wanted (S8); the body may say it too."""
+        if route.stream is StreamMode.NEVER or self.method == "HEAD":
+            return False
+        return route.stream is StreamMode.ALWAYS or accepts_event_stream(self.headers)
+
+    def may_declare_in_body(self, route: Route) -> bool:
+        """Whether it is worth looking for ``"stream": true`` in the body."""
+        media = (get(self.headers, b"content-type") or b"").partition(b";")[0].strip().lower()
+        is_json = media == b"application/json" or media.endswith(b"+json")
+        return route.stream is StreamMode.AUTO and self.has_body and is_json
+
+    def upstream_headers(self, route: Route, peer: Peer) -> Headers:
+        """The fields for the upstream, without the framing of the body."""
+        fields = without(end_to_end(self.headers), {b"content-length", b"expect", b"host"})
+        if route.stream is StreamMode.ALWAYS or (route.stream is StreamMode.AUTO and self._may_stream):
+            fields = [*without(fields, {b"accept-encoding"}), (b"Accept-Encoding", b"identity")]
+        # A name-based virtual host behind TLS answers to its own name only; behind plain HTTP sits our own service.
+        host = route.upstream.authority.encode() if route.upstream.scheme == "https" else self.host
+        fields = [(b"Host", host), *forwarding(fields, peer, host=self.host)]
+        if self.upgrade is not None:
+            fields += [(b"Connection", b"upgrade"), (b"Upgrade", self.upgrade)]
+        return apply_rules(fields, route.request_headers)
+
+    @property
+    def _may_stream(self) -> bool:
+        return self.method not in ("GET", "HEAD") or accepts_event_stream(self.headers)
+
+
+def read_request(request: web.BaseRequest) -> InboundRequest:
+    """Check what aiohttp's parser has read, and take from it what the proxy needs. Raises `ClientError`."""
+    message = request._message
+    headers: Headers = list(message.raw_headers)
+    if message.method in ("CONNECT", "TRACE"):
+        raise MethodRefused(f"{message.method} is refused.")
+    if has_forbidden_bytes(headers):
+        raise BadRequest("A header field contains a control character.")
+    target, host = _read_target(message.path, get_all(headers, b"host"), is_11=message.version >= HttpVersion11)
+    length, has_body = _read_framing(headers, is_11=message.version >= HttpVersion11)
+    return InboundRequest(
+        method=message.method,
+        target=target,
+        path=split_target(target)[0],
+        host=host,
+        headers=headers,
+        body_length=length,
+        has_body=has_body,
+        expects_continue=_read_expectation(headers),
+        upgrade=_read_upgrade(headers),
+    )
+
+
+def _read_target(raw: str, hosts: list[bytes], *, is_11: bool) -> tuple[str, bytes]:
+    """RFC 9112 section 3.2: origin form is kept as it is, absolute form reduced to it."""
+    if len(hosts) > 1:
+        raise BadRequest("The request has several Host fields.")
+    host = hosts[0].strip() if hosts else b""
+    if not _HOST.fullmatch(host):
+        raise BadRequest("The Host field is malformed.")
+    absolute = _ABSOLUTE_FORM.fullmatch(raw)
+    if absolute is not None:
+        authority = absolute.group(1).encode("utf-8", "surrogateescape")
+        if hosts and authority.lower() != host.lower():
+            raise BadRequest("Host and request target name different hosts.")
+        host, raw = authority, absolute.group(2)
+        raw = raw if raw.startswith("/") else "/" + raw
+    if not (raw.startswith("/") or raw == "*"):
+        raise BadRequest("The request target has to be a path.")
+    if "#" in raw or any(char <= " " or char == "\x7f" for char in raw):
+        raise BadRequest("The request target contains a character that has to be encoded.")
+    if is_11 and not hosts:
+        raise BadRequest("The request has no Host field.")
+    return raw, host
+
+
+def _read_framing(headers: Headers, *, is_11: bool) -> tuple[int | None, bool]:
+    """RFC 9112 section 6.3: whatever two parsers could read in two ways is refused, not repaired."""
+    lengths = get_all(headers, b"content-length")
+    codings = get_all(headers, b"transfer-encoding")
+    if codings:
+        if lengths:
+            raise BadRequest("The request has both Content-Length and Transfer-Encoding.")
+        if not is_11 or [value.strip().lower() for value in codings] != [b"chunked"]:
+            raise BadRequest("The request's Transfer-Encoding is not understood.")
+        return None, True
+    if len(lengths) > 1:
+        raise BadRequest("The request has several Content-Length fields.")
+    if not lengths:
+        return None, False
+    if not _DIGITS.fullmatch(lengths[0]):
+        raise BadRequest("The request's Content-Length is not a number.")
+    return int(lengths[0]), True
+
+
+def _read_expectation(headers: Headers) -> bool:
+    expectations = tokens(get_all(headers, b"expect"))
+    if expectations and expectations != [b"100-continue"]:
+        raise ExpectationFailed("The only expectation that can be met is 100-continue.")
+    return bool(expectations)
+
+
+def _read_upgrade(headers: Headers) -> bytes | None:
+    """The protocols that the client wants to switch to, if it asks for it properly (RFC 9110 section 7.8)."""
+    if b"upgrade" not in tokens(get_all(headers, b"connection")):
+        return None
+    wanted = [name for name in tokens(get_all(headers, b"upgrade")) if name not in _NOT_TUNNELLED]
+    offered = b", ".join(get_all(headers, b"upgrade"))
+    return offered if wanted and len(wanted) == len(tokens([offered])) else None

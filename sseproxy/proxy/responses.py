@@ -1,0 +1,38 @@
+"""What does a client get when we cannot serve it? (RFC 9457 problem details, RFC 9209 Proxy-Status)"""
+
+import json
+
+from sseproxy.core.errors import ClientError, SSEProxyError
+from sseproxy.core.headers import PSEUDONYM, Headers
+from sseproxy.proxy.downstream import HttpDownstream
+
+
+def send_problem(downstream: HttpDownstream, error: SSEProxyError) -> None:
+    """Answer with `error`. After a request that is at fault the connection closes: its end may be anywhere."""
+    body = json.dumps(
+        {"type": "about:blank", "title": error.title, "status": error.status, "detail": error.detail}
+    ).encode()
+    if isinstance(error, ClientError) and error.status != 404:
+        downstream.keep_alive = False
+    downstream.send_head(
+        error.status, error.title.encode(), _fields(error, len(body)), length=len(body), has_body=True
+    )
+    downstream.write(body)
+    downstream.finish()
+
+
+def _fields(error: SSEProxyError, length: int) -> Headers:
+    fields: Headers = [
+        (b"Content-Type", b"application/problem+json"),
+        (b"Content-Length", b"%d" % length),
+        (b"Cache-Control", b"no-store"),
+    ]
+    if error.proxy_status is not None:
+        fields.append((b"Proxy-Status", PSEUDONYM + b"; error=" + error.proxy_status.encode()))
+    else:
+        fields.append((b"Proxy-Status", PSEUDONYM))
+    if error.retry_after is not None:
+        fields.append((b"Retry-After", b"%d" % error.retry_after))
+    if error.status == 405:
+        fields.append((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
+    return fields

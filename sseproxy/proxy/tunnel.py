@@ -1,0 +1,91 @@
+"""How do bytes flow once a connection has stopped to speak HTTP? (RFC 9110 section 7.8, ``101 Switching Protocols``)"""
+
+import asyncio
+
+from sseproxy.core.transfer import CloseReason
+from sseproxy.origins.http import HttpExchange
+from sseproxy.proxy.connection import DownstreamConnection
+
+
+class Tunnel:
+    """Two raw connections, each as fast as the other takes it. Either end closes both.
+
+    idle: seconds without a byte in either direction after which the tunnel is closed; ``None`` for never.
+    """
+
+    def __init__(self, downstream: DownstreamConnection, exchange: HttpExchange, *, idle: float | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._downstream = downstream
+        self._upstream, self._lease = exchange.switch_to_raw()
+        self._idle = idle
+        self._last_byte = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self.ended: asyncio.Future[CloseReason] = self._loop.create_future()
+
+    def start(self) -> None:
+        """Let the bytes flow, those first that came too early."""
+        self._downstream.flow = self
+        self._upstream.on_lost = self._upstream_lost
+        self._upstream.on_writable = self._upstream_writable
+        self._to_client(self._upstream.switch_to_raw(self._to_client))
+        self._to_upstream(self._downstream.switch_to_raw(self._to_upstream))
+        self._watch()
+
+    def close(self) -> None:
+        """Let go of the upstream; the client's connection is the caller's."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._upstream.on_lost = self._upstream.on_writable = None
+        self._upstream.abort()
+        self._lease.close()
+
+    # The client's side (a `FlowListener`).
+
+    def pause_writing(self) -> None:
+        if self._upstream.transport is not None:
+            self._upstream.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._upstream.transport is not None:
+            self._upstream.transport.resume_reading()
+
+    def connection_lost(self) -> None:
+        self._end(CloseReason.CLIENT_GONE)
+
+    # The upstream's side.
+
+    def _upstream_writable(self, writable: bool) -> None:
+        transport = self._downstream.transport
+        if transport is not None and not transport.is_closing():
+            if writable:
+                transport.resume_reading()
+            else:
+                transport.pause_reading()
+
+    def _upstream_lost(self) -> None:
+        self._end(CloseReason.UPSTREAM_END)
+
+    # Bytes and time.
+
+    def _to_client(self, data: bytes) -> None:
+        self._last_byte = self._loop.time()
+        if data and self._downstream.transport is not None:
+            self._downstream.transport.write(data)
+
+    def _to_upstream(self, data: bytes) -> None:
+        self._last_byte = self._loop.time()
+        if data and self._upstream.transport is not None:
+            self._upstream.transport.write(data)
+
+    def _watch(self) -> None:
+        if self._idle is None or self.ended.done():
+            return
+        left = self._last_byte + self._idle - self._loop.time()
+        if left <= 0:
+            self._end(CloseReason.IDLE_TIMEOUT)
+        else:
+            self._timer = self._loop.call_later(left, self._watch)
+
+    def _end(self, reason: CloseReason) -> None:
+        if not self.ended.done():
+            self.ended.set_result(reason)

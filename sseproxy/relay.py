@@ -1,0 +1,177 @@
+"""Who moves a body from the upstream to the client, and wakes up when nobody sends anything?"""
+
+import asyncio
+from typing import Protocol
+
+from sseproxy.core.errors import OriginError
+from sseproxy.core.transfer import CloseReason, Transfer
+from sseproxy.origins.base import BodySource
+
+#: How many times in `timeouts.write` a blocked client is looked at: progress is noticed that finely.
+_WRITE_LOOKS = 8
+
+
+class Downstream(Protocol):
+    """The client's side of a body. No call may raise, or call back into the relay."""
+
+    def write(self, data: bytes) -> None:
+        """Send `data` now; what the network does not take is kept."""
+
+    def unsent(self) -> int:
+        """How many bytes are kept."""
+
+    def finish(self) -> None:
+        """The body is complete."""
+
+    def abort(self) -> None:
+        """The body is not complete and never will be: let the client know it by the way the connection ends."""
+
+
+class Relay:
+    """One `Transfer` on an asyncio clock, between a `BodySource` and a `Downstream`.
+
+    Push: `receive_data` runs from the upstream's read to the client's write in one call stack. The timer is
+    lazy: it is armed for the earliest deadline, and when it fires asks what is left. It is armed anew
+    only where a deadline can have come nearer.
+    """
+
+    __slots__ = (
+        "_blocked",
+        "_downstream",
+        "_loop",
+        "_source",
+        "_time",
+        "_timer",
+        "_unsent",
+        "_write_look",
+        "ended",
+        "transfer",
+    )
+
+    def __init__(self, transfer: Transfer, downstream: Downstream, *, write_timeout: float | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
+        self._downstream = downstream
+        self._source: BodySource | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._write_look = None if write_timeout is None else write_timeout / _WRITE_LOOKS
+        self._blocked = False
+        self._unsent = 0
+        self.transfer = transfer
+        self.ended: asyncio.Future[CloseReason] = self._loop.create_future()
+
+    def start(self) -> None:
+        """Send what is due already, and begin to watch the clock."""
+        self._transmit()
+        self._arm()
+
+    # The upstream's side (a `BodySink`).
+
+    def connect(self, source: BodySource) -> None:
+        """The body comes from `source`, which is paused and aborted as need be."""
+        self._source = source
+        if self.ended.done():
+            source.abort()
+        elif self._blocked:
+            source.pause()
+
+    def receive_data(self, data: bytes) -> None:
+        transfer = self.transfer
+        transfer.receive_data(data, now=self._time())
+        out = transfer.data_to_send()
+        if out:
+            self._downstream.write(out)
+        if transfer.close_reason is not None:
+            self._end()
+
+    def receive_eof(self) -> None:
+        self.transfer.receive_eof(now=self._time())
+        self._transmit()
+
+    def receive_error(self, error: OriginError) -> None:
+        self.stop(error.reason)
+
+    def stop(self, reason: CloseReason) -> None:
+        """End for a reason that neither bytes nor time brought about."""
+        self.transfer.receive_error(reason, now=self._time())
+        self._transmit()
+
+    # The client's side.
+
+    def pause_writing(self) -> None:
+        """The client does not keep up."""
+        self._blocked = True
+        self._unsent = self._downstream.unsent()
+        self.transfer.write_started(now=self._time())
+        if self._source is not None:
+            self._source.pause()
+        self._arm()
+
+    def resume_writing(self) -> None:
+        """The client has taken all there was."""
+        self._blocked = False
+        self.transfer.write_finished(now=self._time())
+        if self._source is not None and not self.ended.done():
+            self._source.resume()
+
+    # Time.
+
+    def drain(self, *, at: float, deadline: float, retry: int | None = None) -> None:
+        """Come to an end; see `Transfer.drain`. Times are the event loop's."""
+        self.transfer.drain(at=at, deadline=deadline, retry=retry)
+        self._arm()
+
+    def rearm(self) -> None:
+        """Look at the clock again, after something was done to the transfer that can bring a deadline forward."""
+        self._transmit()
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self.transfer.next_deadline()
+        if self._blocked and self._write_look is not None:
+            look = self._time() + self._write_look
+            deadline = look if deadline is None else min(deadline, look)
+        if deadline is not None and not self.ended.done():
+            self._timer = self._loop.call_at(deadline, self._wake_up)
+
+    def _wake_up(self) -> None:
+        self._timer = None
+        now = self._time()
+        if self._blocked:
+            self._look_for_progress(now)
+        self.transfer.handle_timeout(now=now)
+        self._transmit()
+        self._arm()
+
+    def _look_for_progress(self, now: float) -> None:
+        unsent = self._downstream.unsent()
+        if unsent < self._unsent:
+            self.transfer.write_progressed(now=now)
+        self._unsent = unsent
+
+    # Private.
+
+    def _transmit(self) -> None:
+        out = self.transfer.data_to_send()
+        if out:
+            self._downstream.write(out)
+        if self.transfer.close_reason is not None:
+            self._end()
+
+    def _end(self) -> None:
+        reason = self.transfer.close_reason
+        if reason is None or self.ended.done():
+            return
+        self.ended.set_result(reason)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._source is not None:
+            self._source.abort()
+        if self.transfer.clean:
+            self._downstream.finish()
+        else:
+            self._downstream.abort()
