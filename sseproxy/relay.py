@@ -116,7 +116,7 @@ class Relay:
 
     # Time.
 
-    def drain(self, *, at: float, deadline: float, retry: int | None = None) -> None:
+    def drain(self, *, at: float, deadline: float | None, retry: int | None = None) -> None:
         """Come to an end; see `Transfer.drain`. Times are the event loop's."""
         self.transfer.drain(at=at, deadline=deadline, retry=retry)
         self._arm()

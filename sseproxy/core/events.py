@@ -42,14 +42,16 @@ def has_id(lines: bytes) -> bool:
     return likely and _ID_FIELD.search(lines) is not None
 
 
-def last_data(lines: bytes) -> bytes | None:
-    """The value of the last ``data`` line of `lines`, or ``None``."""
+def last_data(lines: bytes, *, opening: bytes = b"") -> bytes | None:
+    """The value of the last ``data`` line of `lines` whose value begins with `opening`, or ``None``."""
     at = lines.rfind(b"data:")
-    while at > 0 and lines[at - 1] not in b"\r\n":
+    while at >= 0:
+        value_at = at + (6 if lines[at + 5 : at + 6] == b" " else 5)
+        if (at == 0 or lines[at - 1] in b"\r\n") and lines.startswith(opening, value_at):
+            end = _LINE_END_BYTES.search(lines, value_at)
+            return lines[value_at:] if end is None else lines[value_at : end.start()]
         at = lines.rfind(b"data:", 0, at)
-    if at < 0:
-        return None
-    return lines[at + 5 :].splitlines()[0].removeprefix(b" ") if len(lines) > at + 5 else b""
+    return None
 
 
 def first_boundary(tail: bytes, data: bytes) -> int | None:

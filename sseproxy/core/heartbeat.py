@@ -61,9 +61,9 @@ class HeartbeatWriter:
     def observe(self, lines: bytes) -> None:
         """Take note of `lines`, which leave for the client and begin at a line boundary."""
         if self._form is HeartbeatForm.OPENAI_CHAT:
-            data = last_data(lines)
-            if data is not None and data.startswith(b"{"):
-                self._last_chunk = data
+            chunk = last_data(lines, opening=b"{")
+            if chunk is not None:
+                self._last_chunk = chunk
         if not self._ids_seen:
             self._ids_seen = has_id(lines)
 

@@ -134,7 +134,7 @@ class StreamSession(Transfer):
 
     # Time.
 
-    def drain(self, *, at: float, deadline: float, retry: int | None = None) -> None:
+    def drain(self, *, at: float, deadline: float | None, retry: int | None = None) -> None:
         """End at the first event boundary after `at`, or break off at `deadline`.
 
         retry: the reconnection time in milliseconds to tell the client; only for those that reconnect by themselves.

@@ -134,7 +134,7 @@ class Transfer:
                 if self.close_reason is not None:
                     return
 
-    def drain(self, *, at: float, deadline: float, retry: int | None = None) -> None:
+    def drain(self, *, at: float, deadline: float | None, retry: int | None = None) -> None:
         """Come to an end by `deadline`. An ordinary body has no place to stop early, so it may go on until then."""
         self._timers.set(Timer.DRAIN_DEADLINE, deadline)
 

@@ -50,17 +50,45 @@ class ProxyApp:
     ) -> None:
         self.streams = LiveStreams()
         self.draining = False
-        self.requests = 0  # under way
         self._routes = tuple(routes)
         self._origins = dict(origins)
         self._trusted = tuple(trusted_proxies)
         self._access = AccessLog()
+        self._cycles: set[RequestCycle] = set()
+        self._servers: list[_Server] = []
         self._idle = asyncio.Event()
         self._idle.set()
 
     def server(self, *, scheme: str) -> web.Server:
         """A factory of client connections, for `loop.create_server`. scheme: what the client speaks, http or https."""
-        return _Server(self, scheme)
+        server = _Server(self, scheme)
+        self._servers.append(server)
+        return server
+
+    @property
+    def requests(self) -> int:
+        """How many requests are under way."""
+        return len(self._cycles)
+
+    def drain(self, *, timeout: float | None, spread: float) -> None:
+        """Let every stream end at its own moment within `spread` seconds, and by `timeout` if that is set. No more keep-alive."""
+        self.draining = True
+        self.streams.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)
+        for cycle in self._cycles:
+            cycle.downstream.keep_alive = False
+        for connection in self._connections():
+            connection.close_if_idle()
+
+    def cut(self) -> None:
+        """End all that is still under way, now: requests without a response get a 503, streams are broken off."""
+        self.streams.cut_all()
+        for cycle in list(self._cycles):
+            cycle.cut()
+
+    async def close(self) -> None:
+        """Close the connections to all upstreams."""
+        for origin in self._origins.values():
+            await origin.close()
 
     async def wait_until_idle(self) -> None:
         """Wait until no request is under way."""
@@ -71,11 +99,9 @@ class ProxyApp:
         connection = cast(DownstreamConnection, request.protocol)
         downstream = HttpDownstream(request, connection)
         record = self._new_record(request, connection)
-        self._request_begins()
         try:
             await self._serve(request, connection, downstream, record, scheme)
         finally:
-            self._request_ends()
             record.ended_at = asyncio.get_running_loop().time()
             self._access.ended(record)
         return downstream
@@ -128,7 +154,17 @@ class ProxyApp:
             streams=self.streams,
             record=record,
         )
-        await cycle.run()
+        self._cycles.add(cycle)
+        self._idle.clear()
+        try:
+            await cycle.run()
+        finally:
+            self._cycles.discard(cycle)
+            if not self._cycles:
+                self._idle.set()
+
+    def _connections(self) -> list[DownstreamConnection]:
+        return [cast(DownstreamConnection, known) for server in self._servers for known in server.connections]
 
     def _find_route(self, inbound: InboundRequest) -> Route:
         host = inbound.host.decode("latin-1")
@@ -172,15 +208,6 @@ class ProxyApp:
         now = asyncio.get_running_loop().time()
         path = split_target(message.path)[0]
         return AccessRecord(connection.client_address or "unix", message.method, path, now)
-
-    def _request_begins(self) -> None:
-        self.requests += 1
-        self._idle.clear()
-
-    def _request_ends(self) -> None:
-        self.requests -= 1
-        if not self.requests:
-            self._idle.set()
 
 
 class _Server(web.Server):

@@ -5,7 +5,6 @@ goes on, when the client is gone, raw bytes after an upgrade, and errors as prob
 aiohttp's internals, which `tests/proxy/test_connection.py` names and checks.
 """
 
-import asyncio
 import socket
 from collections.abc import Callable
 from typing import Any, Protocol, cast
@@ -44,9 +43,6 @@ class DownstreamConnection(RequestHandler):
         self._raw: Callable[[bytes], None] | None = None
         self._last_payload: Any = None
         self._respond_error = respond_error
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         if self._raw is not None:
@@ -89,6 +85,11 @@ class DownstreamConnection(RequestHandler):
         self._raw = None
         self._last_payload = None
         super().connection_lost(exc)
+
+    def close_if_idle(self) -> None:
+        """Close the connection unless a request is under way or has begun to arrive."""
+        if self._current_request is None and not self._messages:
+            self.close()
 
     @property
     def socket(self) -> socket.socket | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sseproxy.core.clients import form_for_client
 from sseproxy.core.dialects import StreamError
-from sseproxy.core.errors import InternalError, OriginError, RequestTooLarge, SSEProxyError, UpstreamBroken
+from sseproxy.core.errors import Draining, InternalError, OriginError, RequestTooLarge, SSEProxyError, UpstreamBroken
 from sseproxy.core.headers import Headers, apply_rules, event_stream, get, is_event_stream
 from sseproxy.core.heartbeat import HeartbeatForm
 from sseproxy.core.limits import ERROR_BODY
@@ -30,10 +30,12 @@ from sseproxy.relay import Relay
 
 _log = logging.getLogger(LOGGER)
 
+_DRAIN_RETRY_AFTER = 1  # seconds: somebody else is about to take over
+
 _EARLY_HEAD: Headers = [(b"Content-Type", b"text/event-stream")]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RequestCycle:
     """The state of one request. Everything that it starts, it ends."""
 
@@ -50,21 +52,33 @@ class RequestCycle:
     _exchange: HttpExchange | None = field(default=None, init=False)
     _opening: asyncio.Task[HttpExchange] | None = field(default=None, init=False)
     _live: LiveStream | None = field(default=None, init=False)
+    _task: asyncio.Task[None] | None = field(default=None, init=False)
+    _is_cut: bool = field(default=False, init=False)
 
     async def run(self) -> None:
         """Serve the request. Raises only `asyncio.CancelledError`: that is how aiohttp says that the client has gone."""
+        self._task = asyncio.current_task()
         try:
             await self._serve()
         except SSEProxyError as error:
             self._refuse(error)
         except asyncio.CancelledError:
-            self._note_end(CloseReason.CLIENT_GONE)
-            raise
+            if not self._is_cut:
+                self._note_end(CloseReason.CLIENT_GONE)
+                raise
+            self._note_end(CloseReason.DRAIN)
+            self._refuse(Draining("The proxy is shutting down.", retry_after=_DRAIN_RETRY_AFTER))
         except Exception as error:
             _log.exception("unexpected error while serving %s", self.inbound.path)
             self._refuse(InternalError("An internal error occurred.", cause=repr(error)))
         finally:
             self._let_go()
+
+    def cut(self) -> None:
+        """The process ends: a request that has no response yet is refused. Streams know by their own deadline."""
+        if self._live is None and self._task is not None:
+            self._is_cut = True
+            self._task.cancel()
 
     # The way of a request.
 

@@ -33,7 +33,7 @@ class LiveStreams:
     _streams: set[LiveStream] = field(default_factory=set)
     _by_route: Counter[str] = field(default_factory=Counter)
     _by_client: Counter[tuple[str, str]] = field(default_factory=Counter)
-    _draining: tuple[float, float, float] | None = None
+    _draining: tuple[float, float | None, float] | None = None
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -60,7 +60,7 @@ class LiveStreams:
             _count_down(self._by_route, stream.route)
             _count_down(self._by_client, (stream.route, stream.client))
 
-    def drain(self, *, now: float, timeout: float, spread: float) -> None:
+    def drain(self, *, now: float, timeout: float | None, spread: float) -> None:
         """Let every stream end at its own moment within `spread` seconds, and cut what is left after `timeout`.
 
         The moments differ so that clients which reconnect do not all come back at once.
@@ -69,11 +69,12 @@ class LiveStreams:
         for stream in list(self._streams):
             self._drain_one(stream, now, timeout, spread)
 
-    def _drain_one(self, stream: LiveStream, now: float, timeout: float, spread: float) -> None:
+    def _drain_one(self, stream: LiveStream, now: float, timeout: float | None, spread: float) -> None:
         retry = None
         if stream.event_source:
             retry = _RECONNECT_AT_LEAST + int(random.uniform(0, max(spread, 1.0)) * 1000)
-        stream.relay.drain(at=now + random.uniform(0, spread), deadline=now + timeout, retry=retry)
+        deadline = None if timeout is None else now + timeout
+        stream.relay.drain(at=now + random.uniform(0, spread), deadline=deadline, retry=retry)
 
     def cut_all(self) -> None:
         """Break off whatever is still open."""

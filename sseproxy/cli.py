@@ -1,0 +1,199 @@
+"""What does the command line mean? (contract section 3)"""
+
+import argparse
+import json
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sseproxy import __version__
+from sseproxy.config.loader import load
+from sseproxy.config.overrides import OVERRIDES, FlagValue, Override
+from sseproxy.config.problems import ConfigErrors
+from sseproxy.config.schema import json_schema
+from sseproxy.config.settings import Config
+from sseproxy.listeners import Listeners, ListenError, listen
+from sseproxy.logs import configure
+from sseproxy.server import Server
+from sseproxy.supervisor import Supervisor
+
+_OK, _FAILED = 0, 1  # argparse exits with 2 on wrong usage
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+#: How long a process without a drain limit is waited for, in seconds.
+_NO_LIMIT = 10.0**9
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `arguments` (default: the process's own). Returns the exit code: 0, or 1 if something is wrong."""
+    parsed = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = parsed.command
+    try:
+        return command(parsed)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our output has had enough
+        return _FAILED
+
+
+# The commands.
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    flags: dict[str, FlagValue] = {override.flag: getattr(parsed, _dest(override)) for override in OVERRIDES}
+    try:
+        config = load(parsed.config, flags=flags, environ=os.environ)
+    except ConfigErrors as errors:
+        return _complain(str(errors))
+    configure(level=config.log.level, form=config.log.format, access=config.log.access)
+    try:
+        with _Sockets(config) as sockets:
+            return _run(config, sockets)
+    except (ListenError, OSError) as error:
+        return _complain(f"sseproxy: {error}")
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    try:
+        config = load(parsed.config, flags={}, environ=os.environ)
+    except ConfigErrors as errors:
+        print(errors)
+        return _FAILED
+    print(f"{parsed.config}: {len(config.routes)} routes, no errors")
+    return _OK
+
+
+def _schema(parsed: argparse.Namespace) -> int:
+    print(json.dumps(json_schema(), indent=2))
+    return _OK
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    from sseproxy import demo  # the demo's page and peers are nobody else's business
+
+    return demo.run(parsed.check, parsed.port, demo.GatewayChoice(parsed.gateway))
+
+
+# Serving.
+
+
+class _Sockets:
+    """The sockets of all listeners, open for the time of a ``with`` block."""
+
+    def __init__(self, config: Config) -> None:
+        workers = config.server.workers
+        scheme = "http" if config.server.tls is None else "https"
+        self.public = listen(config.server.listen, workers=workers, scheme=scheme)
+        try:
+            admin = () if config.admin is None else (config.admin.listen,)
+            self.admin: Listeners = listen(admin, workers=workers, scheme="http")
+        except BaseException:
+            self.public.close()
+            raise
+
+    def __enter__(self) -> "_Sockets":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.public.close()
+        self.admin.close()
+
+
+def _run(config: Config, sockets: _Sockets) -> int:
+    def on_ready() -> None:
+        _announce(config, sockets)
+
+    if config.server.workers == 1:
+        server = Server(config, sockets.public.by_worker[0], sockets.admin.by_worker[0])
+        server.run(on_ready=on_ready, signals=_STOP_SIGNALS)
+        return _OK
+
+    def serve(index: int, on_worker_ready: Callable[[], None], parent: int) -> None:
+        _end_with(parent)
+        worker = Server(config, sockets.public.by_worker[index], sockets.admin.by_worker[index])
+        worker.run(on_ready=on_worker_ready, signals=(signal.SIGTERM,))
+
+    drain = config.server.drain_timeout
+    supervisor = Supervisor(config.server.workers, _NO_LIMIT if drain is None else drain, serve)
+    return supervisor.run(on_ready=on_ready)
+
+
+def _end_with(parent: int) -> None:
+    """Drain as soon as the pipe `parent` closes: nobody is left to tell this worker to end."""
+
+    def watch() -> None:
+        select.select([parent], [], [])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def _announce(config: Config, sockets: _Sockets) -> None:
+    """The one line that says what listens where."""
+    text = "listening on " + ", ".join(sockets.public.names)
+    if sockets.admin.names:
+        text += "; admin on " + ", ".join(sockets.admin.names)
+    if config.log.format == "json":
+        entry = {"level": "info", "logger": "sseproxy", "message": text, "version": __version__}
+        print(json.dumps(entry), file=sys.stderr, flush=True)
+    else:
+        print(f"sseproxy {__version__} {text}", file=sys.stderr, flush=True)
+
+
+def _complain(text: str) -> int:
+    print(text, file=sys.stderr)
+    return _FAILED
+
+
+# The parser.
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sseproxy",
+        description="A sidecar reverse proxy that keeps Server-Sent Event streams alive behind impatient gateways.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"sseproxy {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_serve(commands.add_parser("serve", help="run the proxy", allow_abbrev=False))
+    check = commands.add_parser("check", help="find every error of a configuration file", allow_abbrev=False)
+    check.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the file")
+    check.set_defaults(command=_check)
+    schema = commands.add_parser("schema", help="print the JSON Schema of the configuration file, for editors")
+    schema.set_defaults(command=_schema)
+    _add_demo(commands.add_parser("demo", help="show the gateway timeout and its cure on this machine"))
+    return parser
+
+
+def _add_serve(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument("-c", "--config", type=Path, metavar="FILE", help="YAML file [SSEPROXY_CONFIG]")
+    for override in OVERRIDES:
+        help_text = f"{override.help} [{override.variable}]"
+        if override.says is not None:
+            serve.add_argument(override.flag, dest=_dest(override), action="store_true", help=help_text)
+        else:
+            serve.add_argument(
+                override.flag,
+                dest=_dest(override),
+                metavar=override.metavar,
+                action="append" if override.several else "store",
+                help=help_text,
+            )
+    serve.set_defaults(command=_serve)
+
+
+def _add_demo(demo: argparse.ArgumentParser) -> None:
+    demo.add_argument("--check", action="store_true", help="print a table and exit 0 only if the cure works")
+    demo.add_argument("--port", type=int, default=0, help="where the page is served (default: a free port)")
+    demo.add_argument(
+        "--gateway", choices=("auto", "nginx", "embedded"), default="auto", help="the gateway (default: nginx if there)"
+    )
+    demo.set_defaults(command=_demo)
+
+
+def _dest(override: Override) -> str:
+    return override.flag.removeprefix("--").replace("-", "_")

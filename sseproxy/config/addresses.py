@@ -1,0 +1,215 @@
+"""Where to listen, where to forward, whom to trust: how are addresses, URLs, networks and paths written?
+
+Like `values`: every function takes a value as YAML gave it, and returns what it means or raises `BadValue`.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from sseproxy.config.values import BadValue, describe, line, nearest, quote
+from sseproxy.core.routes import Upstream
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: What fits into ``sockaddr_un`` on Linux, without the closing NUL.
+LONGEST_SOCKET_PATH = 107
+
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?"
+)
+_PATH = re.compile(r"/[!-~]*")
+_SCHEMES = {"http": 80, "https": 443, "http+unix": 0}
+_WILDCARDS = {"": (4, 6), "0.0.0.0": (4,), "::": (4, 6)}
+_LOOPBACK = {"localhost": (4, 6), "127.0.0.1": (4,), "::1": (6,)}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Something to listen on: a TCP host and port, or the path of a unix socket.
+
+    host: without brackets; empty for all interfaces. port: 0 lets the kernel choose.
+    """
+
+    host: str = ""
+    port: int = 0
+    path: str | None = None
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a connection to it stays on this machine, as far as the spelling tells."""
+        return self.path is not None or self.host in _LOOPBACK or self.host in _WILDCARDS
+
+    def overlaps(self, other: "Address") -> bool:
+        """Whether the second of the two could not be bound, or would take the first one's connections."""
+        if self.path is not None or other.path is not None:
+            return self.path == other.path
+        if self.port != other.port or self.port == 0:
+            return False
+        if self.host == other.host or ({self.host, other.host} <= _LOOPBACK.keys() and self._shares_family(other)):
+            return True
+        return (self.host in _WILDCARDS or other.host in _WILDCARDS) and self._shares_family(other)
+
+    def _shares_family(self, other: "Address") -> bool:
+        return not set(_families(self.host)).isdisjoint(_families(other.host))
+
+
+def _families(host: str) -> tuple[int, ...]:
+    """The IP versions that a host may stand for."""
+    if host in _WILDCARDS:
+        return _WILDCARDS[host]
+    if host in _LOOPBACK:
+        return _LOOPBACK[host]
+    return (6,) if ":" in host else (4,) if host.replace(".", "").isdigit() else (4, 6)
+
+
+def listen_address(value: object) -> Address:
+    """``HOST:PORT``, ``[::1]:8080``, ``:8080`` (all interfaces) or ``unix:/run/sseproxy.sock``."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise BadValue(f"expected HOST:PORT, got {describe(value)}", f'"127.0.0.1:{value}" or ":{value}"')
+    written = line(value)
+    if written.startswith("unix:"):
+        return Address(path=socket_path(written.removeprefix("unix:").removeprefix("//")))
+    host, colon, port = written.rpartition(":")
+    if not colon or (":" in host and not host.startswith("[")):
+        hint = f"[{written}]:8080" if ":" in written else f"{written or '127.0.0.1'}:8080"
+        raise BadValue(f"expected HOST:PORT, got {describe(value)}", f"such as {hint}")
+    return Address(host=host_name(host) if host else "", port=_port(port, least=0))
+
+
+def socket_path(path: str) -> str:
+    """The path of a unix socket."""
+    if not path.startswith("/"):
+        raise BadValue(f"the path of a unix socket must begin with a slash, not {quote(path)}")
+    if len(path.encode("utf-8", "surrogateescape")) > LONGEST_SOCKET_PATH:
+        raise BadValue(f"the path of a unix socket has at most {LONGEST_SOCKET_PATH} bytes")
+    return path
+
+
+def host_name(host: str) -> str:
+    """A host in lower case, an IPv6 address without its brackets (RFC 3986 section 3.2.2)."""
+    if host.startswith("[") and host.endswith("]"):
+        return _ip(host[1:-1], version=6)
+    if host.replace(".", "").isdigit():
+        return _ip(host, version=4)
+    if not _HOST_NAME.fullmatch(host):
+        hint = "" if host.isascii() else "write an international name in its xn-- form"
+        raise BadValue(f"{quote(host)} is not a host name", hint)
+    return host.lower()
+
+
+def _ip(text: str, *, version: int) -> str:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        address = None
+    if address is None or address.version != version or "%" in text:
+        raise BadValue(f"{quote(text)} is not an IPv{version} address")
+    return str(address)
+
+
+def _port(text: str, *, least: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and least <= int(text) <= 65535):
+        raise BadValue(f"{quote(text)} is not a port between {least} and 65535")
+    return int(text)
+
+
+def upstream_url(value: object) -> Upstream:
+    """``http``, ``https`` or ``http+unix`` with an optional base path.
+
+    A unix socket is written ``http+unix:///run/app.sock``, or, where a base path follows, percent-encoded in
+    the place of the host: ``http+unix://%2Frun%2Fapp.sock/v1``. Messages do not repeat a URL with a password.
+    """
+    written = line(value)
+    scheme, mark, rest = written.partition("://")
+    scheme = scheme.lower()
+    if not mark:
+        raise BadValue(f"expected a URL, got {describe(value)}", f"http://{written.lstrip('/')}" if written else "")
+    if scheme not in _SCHEMES:
+        raise BadValue(f"scheme {quote(scheme)} is not http, https or http+unix", nearest(scheme, _SCHEMES))
+    _refuse_extras(rest)
+    authority, slash, path = rest.partition("/")
+    if scheme == "http+unix":
+        return _unix_upstream(authority, slash + path)
+    host, port = _split_authority(authority, default=_SCHEMES[scheme])
+    return Upstream(scheme, host, port, base_path=_base_path(slash + path))
+
+
+def _refuse_extras(rest: str) -> None:
+    if "@" in rest.partition("/")[0]:
+        raise BadValue("must not carry a user or password", "set Authorization in headers.request.set")
+    if "?" in rest or "#" in rest:
+        raise BadValue("must not carry a query or a fragment")
+
+
+def _split_authority(authority: str, *, default: int) -> tuple[str, int]:
+    if not authority:
+        raise BadValue("names no host")
+    host, colon, port = authority.rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = authority, str(default)
+    if ":" in host and not host.startswith("["):
+        raise BadValue(f"{quote(authority)} is not HOST:PORT", "an IPv6 address goes into brackets")
+    return host_name(host), _port(port, least=1)
+
+
+def _unix_upstream(authority: str, path: str) -> Upstream:
+    if not authority:
+        return Upstream("http+unix", socket_path=socket_path(path))
+    try:
+        decoded = unquote_to_bytes(authority).decode()
+    except UnicodeDecodeError:
+        raise BadValue(f"the path of the unix socket is not UTF-8: {quote(authority)}") from None
+    if "\0" in decoded:
+        raise BadValue("must not contain NUL")
+    return Upstream("http+unix", socket_path=socket_path(decoded), base_path=_base_path(path))
+
+
+def _base_path(path: str) -> str:
+    return url_path(path).rstrip("/") if path else ""
+
+
+def url_path(value: object) -> str:
+    """A path as it stands in a request line: nothing is decoded when it is compared."""
+    written = line(value)
+    if not written.startswith("/"):
+        raise BadValue(f"must begin with a slash, not {quote(written)}", f"/{written}" if written else "")
+    if "?" in written or "#" in written:
+        raise BadValue("must not carry a query or a fragment", "only the path is compared")
+    if not _PATH.fullmatch(written):
+        raise BadValue(f"{quote(written)} has characters that a request line cannot have", "percent-encode them")
+    return written
+
+
+def match_host(value: object) -> str:
+    """The host of a ``Host`` field: lower case, without port, an IPv6 address in brackets."""
+    written = line(value)
+    if "*" in written:
+        raise BadValue("wildcards are not supported", "one route for each host")
+    if ":" in written and not written.startswith("["):
+        host, _, port = written.rpartition(":")
+        if port.isdigit() and ":" not in host:
+            raise BadValue(f"must not carry a port: {quote(written)}", host)
+        written = f"[{written}]"
+    if written.startswith("[") and not written.endswith("]"):
+        raise BadValue(f"must not carry a port: {quote(written)}", written.partition("]")[0] + "]")
+    host = host_name(written)
+    return f"[{host}]" if ":" in host else host
+
+
+def network(value: object) -> IPNetwork:
+    """A network in CIDR notation, or one address."""
+    written = line(value)
+    try:
+        loose = ipaddress.ip_network(written, strict=False)
+    except ValueError:
+        raise BadValue(f"{quote(written)} is not a network", "such as 10.0.0.0/8 or ::1/128") from None
+    if "/" in written and ipaddress.ip_interface(written).ip != loose.network_address:
+        raise BadValue(f"{quote(written)} has bits beyond its mask", f"did you mean {loose}?")
+    return loose

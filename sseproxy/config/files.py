@@ -1,0 +1,59 @@
+"""Can the files that the configuration names be used: certificates, keys, authorities, folders of sockets?
+
+Every function returns what is wrong, or ``None``.
+"""
+
+import os
+import ssl
+import stat
+
+
+def unreadable(path: str) -> str | None:
+    """Why the file at `path` cannot be read."""
+    try:
+        with open(path, "rb"):
+            return None
+    except OSError as error:
+        return f"cannot be read: {(error.strerror or 'input/output error').lower()}"
+
+
+def unusable_pair(certificate: str, key: str) -> str | None:
+    """Why certificate and key, both readable, do not make a TLS server."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_passphrase)
+    except _Encrypted:
+        return "is encrypted; a passphrase is not supported"
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            return "does not belong to the certificate"
+        return "does not make a PEM certificate and key with the certificate"
+    return None
+
+
+def unusable_certificate(path: str) -> str | None:
+    """Why the readable file at `path` is no list of PEM certificates."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        return "holds no PEM certificate"
+    return None
+
+
+def unusable_socket(path: str) -> str | None:
+    """Why no unix socket can be made at `path`. One that is there already is fine: it is taken over."""
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        return f"folder {folder} does not exist"
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return None
+    return None if stat.S_ISSOCK(mode) else "is there already and is not a socket"
+
+
+class _Encrypted(Exception):
+    """OpenSSL asked for a passphrase; without this it would ask on the terminal."""
+
+
+def _no_passphrase() -> str:
+    raise _Encrypted

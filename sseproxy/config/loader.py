@@ -1,0 +1,112 @@
+"""How do file, environment and command line become one `Config`, or a list of all that is wrong?
+
+Flags win over ``SSEPROXY_*`` variables, those over the file, that over the defaults (contract section 3).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from sseproxy.config.build import build_config
+from sseproxy.config.checks import check_server
+from sseproxy.config.document import Document, read_document, unknown_key_hint
+from sseproxy.config.effective import effective_routes
+from sseproxy.config.overrides import CONFIG_VARIABLE, FlagValue, apply_overrides, unknown_variables
+from sseproxy.config.problems import ConfigErrors, Path
+from sseproxy.config.route_checks import check_routes
+from sseproxy.config.schema import FileSchema
+from sseproxy.config.settings import Config
+from sseproxy.config.values import BadValue, describe
+
+
+def load(path: FilePath | None, *, flags: Mapping[str, FlagValue], environ: Mapping[str, str]) -> Config:
+    """The configuration.
+
+    path: the file, else what ``SSEPROXY_CONFIG`` names, else none. flags: by name, as in `overrides.OVERRIDES`.
+    Errors: `ConfigErrors` with everything that is wrong, if anything is.
+    """
+    if path is None and environ.get(CONFIG_VARIABLE):
+        path = FilePath(environ[CONFIG_VARIABLE])
+    folder = FilePath() if path is None else path.parent
+    document = Document() if path is None else read_document(path, environ)
+    _validate(document)
+    apply_overrides(document, flags, environ)
+    file = _validate(document)
+    routes = effective_routes(file)
+    if () not in document.broken:
+        check_server(document, file, folder)
+        check_routes(document, file, routes, folder)
+    problems = [*document.problems, *unknown_variables(document, environ)]
+    if problems:
+        raise ConfigErrors(problems)
+    return build_config(file, routes, folder)
+
+
+def _validate(document: Document) -> FileSchema:
+    """All of `document` that fits the schema; the rest is noted and taken out."""
+    try:
+        return FileSchema.model_validate(document.data)
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            _note(document, details)
+        return FileSchema.model_validate(document.data)
+
+
+def _note(document: Document, details: ErrorDetails) -> None:
+    path = tuple(part for part in details["loc"] if part != "[key]")
+    if not any(path[: len(wrong)] == wrong for wrong in document.broken):
+        message, hint = _words(details, path)
+        document.problem(document.shown(path), message, hint, at_key="[key]" in details["loc"] or _is_unknown(details))
+        document.broken.add(path)
+    _take_out(document.data, path)
+
+
+def _is_unknown(details: ErrorDetails) -> bool:
+    return details["type"] == "extra_forbidden"
+
+
+def _words(details: ErrorDetails, path: Path) -> tuple[str, str]:
+    """What is wrong, and a hint."""
+    error = details.get("ctx", {}).get("error")
+    if isinstance(error, BadValue):
+        return error.message, error.hint
+    if _is_unknown(details):
+        return "unknown key", unknown_key_hint(str(path[-1]), list(_section(path[:-1]).model_fields))
+    expected = "a list" if details["type"] in ("tuple_type", "list_type") else "a mapping"
+    return f"expected {expected}, got {describe(details['input'])}", _shape_hint(expected, details["input"])
+
+
+def _shape_hint(expected: str, value: object) -> str:
+    return f"[{value}]" if expected == "a list" and isinstance(value, str) and value.isalnum() else ""
+
+
+def _section(path: Path) -> type[BaseModel]:
+    """The section that stands at `path`."""
+    section: type[BaseModel] = FileSchema
+    for part in path:
+        if isinstance(part, str):
+            section = _model_in(section.model_fields[part].annotation) or section
+    return section
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)
+
+
+def _take_out(data: Any, path: Path) -> None:
+    """Remove what stands at `path`, with the whole list around it; a route that is none becomes an empty one."""
+    if len(path) == 2 and path[0] == "routes":
+        data["routes"][path[1]] = {}
+        return
+    while path and isinstance(path[-1], int):
+        path = path[:-1]
+    for part in path[:-1]:
+        if isinstance(data, dict) and part not in data:
+            return
+        data = data[part]
+    data.pop(path[-1], None)

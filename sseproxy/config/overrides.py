@@ -1,0 +1,189 @@
+"""Which flags and environment variables stand above the file, and what do they set?
+
+An override of something that routes inherit holds for ``defaults`` and for every route, so it wins over a route's
+own value too. ``--upstream`` replaces the upstream of every route, or makes one route for everything.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sseproxy.config.document import Document
+from sseproxy.config.problems import ConfigProblem, Path
+from sseproxy.config.values import Text, nearest
+
+PREFIX = "SSEPROXY_"
+CONFIG_VARIABLE = "SSEPROXY_CONFIG"
+
+#: What the command line hands over: flags by name, ``--heartbeat``; absent or ``None`` if not given.
+FlagValue = str | Sequence[str] | bool | None
+
+# Kubernetes sets these in every container of a namespace that has a service whose name begins with sseproxy.
+_SERVICE_LINK = re.compile(
+    r"SSEPROXY(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """One flag and its variable.
+
+    path: the key that it sets; of ``defaults`` if `inherited`. several: may be repeated, the variable separates
+    by commas. says: for a flag without argument, what it says.
+    """
+
+    flag: str
+    variable: str
+    path: Path
+    metavar: str
+    help: str
+    inherited: bool = False
+    several: bool = False
+    says: str | None = None
+
+
+UPSTREAM = Override(
+    "--upstream", "SSEPROXY_UPSTREAM", ("upstream",), "URL", "where to forward; alone it is enough, no file is needed"
+)
+OVERRIDES = (
+    UPSTREAM,
+    Override("--listen", "SSEPROXY_LISTEN", ("server", "listen"), "ADDR", "where to listen; repeatable", several=True),
+    Override(
+        "--heartbeat",
+        "SSEPROXY_HEARTBEAT",
+        ("heartbeat", "interval"),
+        "DURATION",
+        "silence after which a heartbeat goes out, or off",
+        inherited=True,
+    ),
+    Override(
+        "--heartbeat-form",
+        "SSEPROXY_HEARTBEAT_FORM",
+        ("heartbeat", "form"),
+        "FORM",
+        "what a heartbeat looks like",
+        inherited=True,
+    ),
+    Override(
+        "--before-response",
+        "SSEPROXY_BEFORE_RESPONSE",
+        ("heartbeat", "before_response"),
+        "DURATION",
+        "answer a stream that has no response head after this long, or off",
+        inherited=True,
+    ),
+    Override(
+        "--idle-timeout",
+        "SSEPROXY_IDLE_TIMEOUT",
+        ("timeouts", "idle"),
+        "DURATION",
+        "silence of the upstream after which a response is given up, or off",
+        inherited=True,
+    ),
+    Override("--dialect", "SSEPROXY_DIALECT", ("dialect",), "NAME", "the kind of service behind", inherited=True),
+    Override("--workers", "SSEPROXY_WORKERS", ("server", "workers"), "N", "processes that share the port"),
+    Override("--admin", "SSEPROXY_ADMIN", ("admin", "listen"), "ADDR", "where health and metrics are served"),
+    Override("--log-level", "SSEPROXY_LOG_LEVEL", ("log", "level"), "LEVEL", "debug, info, warning, error or critical"),
+    Override("--log-format", "SSEPROXY_LOG_FORMAT", ("log", "format"), "FORMAT", "text or json"),
+    Override("--no-access-log", "SSEPROXY_ACCESS_LOG", ("log", "access"), "", "no line for each request", says="false"),
+)
+
+
+def apply_overrides(document: Document, flags: Mapping[str, FlagValue], environ: Mapping[str, str]) -> None:
+    """Put what flags and variables say into `document`, and remember where it comes from.
+
+    A variable that is set to nothing counts as not set.
+    """
+    unknown = flags.keys() - {override.flag for override in OVERRIDES}
+    if unknown:
+        raise ValueError(f"no such flags: {sorted(unknown)}")
+    for override in OVERRIDES:
+        for origin, said in _given(override, flags, environ):
+            _apply(document, override, said, origin)
+
+
+def unknown_variables(document: Document, environ: Mapping[str, str]) -> Iterator[ConfigProblem]:
+    """Problems for ``SSEPROXY_*`` variables that mean nothing. Those that the file asks for are its own affair."""
+    known = [*(override.variable for override in OVERRIDES), CONFIG_VARIABLE]
+    for name in sorted(environ):
+        asked_for = name in known or name in document.variables or _SERVICE_LINK.fullmatch(name)
+        if name.startswith(PREFIX) and not asked_for:
+            yield ConfigProblem(name, 0, 0, "", "unknown variable", nearest(name, known))
+
+
+def _given(
+    override: Override, flags: Mapping[str, FlagValue], environ: Mapping[str, str]
+) -> list[tuple[str, str | list[Text]]]:
+    """The one value that holds, with its origin, or nothing."""
+    flag = flags.get(override.flag)
+    if override.says is not None:
+        flag = override.says if flag else None
+    if isinstance(flag, str):
+        flag = [flag] if override.several else Text(flag)
+    if flag is not None and not isinstance(flag, bool) and (isinstance(flag, str) or list(flag)):
+        return [(override.flag, flag if isinstance(flag, str) else [Text(item) for item in flag])]
+    variable = environ.get(override.variable)
+    if not variable:
+        return []
+    parts = [Text(part.strip()) for part in variable.split(",")]
+    return [(override.variable, parts if override.several else Text(variable))]
+
+
+def _apply(document: Document, override: Override, value: object, origin: str) -> None:
+    if override is UPSTREAM:
+        _set_upstream(document, value, origin)
+    elif override.inherited:
+        _set(document, ("defaults", *override.path), value, origin)
+        for index in range(_route_count(document)):
+            _forget(document, ("routes", index, *override.path))
+    else:
+        _set(document, override.path, value, origin)
+
+
+def _set_upstream(document: Document, value: object, origin: str) -> None:
+    routes = document.data.get("routes")
+    if not routes and not document.is_broken(("routes",)):
+        document.data["routes"] = [{}]
+        document.origins[("routes",)] = origin
+    for index in range(_route_count(document)):
+        _set(document, ("routes", index, "upstream"), value, origin)
+
+
+def _route_count(document: Document) -> int:
+    routes = document.data.get("routes")
+    return len(routes) if isinstance(routes, list) else 0
+
+
+def _set(document: Document, path: Path, value: object, origin: str) -> None:
+    """Put `value` at `path`; what was there, and what was found wrong with it, holds no longer."""
+    parent = _descend(document.data, path[:-1])
+    if parent is not None:
+        parent[path[-1]] = value
+        document.origins[path] = origin
+        document.broken -= {wrong for wrong in document.broken if wrong[: len(path)] == path}
+
+
+def _descend(data: object, path: Path) -> dict[str | int, object] | None:
+    """The mapping at `path`; sections that are left out on the way are made."""
+    for part in path:
+        if isinstance(data, dict):
+            if data.get(part) is None:
+                data[part] = {}
+            data = data[part]
+        elif isinstance(data, list) and isinstance(part, int):
+            if data[part] is None:
+                data[part] = {}
+            data = data[part]
+    return data if isinstance(data, dict) else None
+
+
+def _forget(document: Document, path: Path) -> None:
+    data: object = document.data
+    for part in path[:-1]:
+        if isinstance(data, list) and isinstance(part, int):
+            data = data[part]
+        elif isinstance(data, dict):
+            data = data.get(str(part))
+    if isinstance(data, dict):
+        data.pop(path[-1], None)
+        document.places.pop(path, None)

@@ -1,0 +1,48 @@
+"""What is wrong with the configuration, and where?"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+#: Keys and list positions from the top of the file down to a value.
+Path = tuple[str | int, ...]
+
+
+def write_path(path: Path) -> str:
+    """`path` as people write it: ``routes[0].match.prefix``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigProblem:
+    """One thing that is wrong.
+
+    file: the file, or the flag or variable that a wrong value came from; ``None`` if it concerns all of them.
+    line and column count from 1 and are 0 where there is none; column counts characters.
+    """
+
+    file: str | None
+    line: int
+    column: int
+    path: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        said = f"{self.message} ({self.hint})" if self.hint else self.message
+        return ": ".join(part for part in (place, self.path, said) if part)
+
+
+class ConfigErrors(Exception):
+    """All that is wrong with a configuration; one problem on each line of its text."""
+
+    def __init__(self, problems: Iterable[ConfigProblem]) -> None:
+        self.problems = sorted(dict.fromkeys(problems), key=_reading_order)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def _reading_order(problem: ConfigProblem) -> tuple[bool, int, int]:
+    return not problem.line, problem.line, problem.column

@@ -1,0 +1,187 @@
+"""Which combinations of right values are impossible for a route?
+
+Like `checks`: what is wrong is added to `Document.problems`, and nothing is said about values that are wrong already.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+
+from sseproxy.config import files
+from sseproxy.config.addresses import Address
+from sseproxy.config.build import absolute, match_of
+from sseproxy.config.checks import LISTEN, check_readable
+from sseproxy.config.document import Document
+from sseproxy.config.effective import EffectiveRoute
+from sseproxy.config.problems import Path
+from sseproxy.config.schema import FileSchema, RequestFields
+from sseproxy.config.values import format_duration
+from sseproxy.core.headers import HOP_BY_HOP
+from sseproxy.core.limits import MINIMUM_LINE
+from sseproxy.core.routes import Match, StreamMode, has_prefix
+
+_OURS = frozenset(name.decode() for name in HOP_BY_HOP) | {"content-length"}
+_BEFORE_RESPONSE = ("heartbeat", "before_response")
+
+
+def check_routes(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: FilePath) -> None:
+    """All routes, each by itself and each against those before it."""
+    if not routes and not document.is_broken(("routes",)):
+        message = "nothing to proxy: there are no routes and no upstream"
+        document.problem(("routes",) if ("routes",) in document.places else (), message, "--upstream URL, or routes")
+    names: dict[str, EffectiveRoute] = {}
+    for route in routes:
+        if route.own() not in document.broken:
+            _check_route(document, file, route, folder)
+            _check_order(document, route, routes[: route.index])
+            _check_name(document, route, names)
+
+
+def _check_route(document: Document, file: FileSchema, route: EffectiveRoute, folder: FilePath) -> None:
+    _check_match(document, route)
+    _check_heartbeat(document, route)
+    _check_upstream(document, file, route)
+    _check_tls(document, route, folder)
+    for direction in ("request", "response"):
+        _check_fields(document, route.own("headers", direction), getattr(route.section.headers, direction), direction)
+    if route.merged.limits.line < MINIMUM_LINE:
+        document.problem(route.where("limits", "line"), f"must be at least {MINIMUM_LINE} bytes")
+
+
+def _check_match(document: Document, route: EffectiveRoute) -> None:
+    match, strip = route.section.match, route.section.rewrite.strip_prefix
+    if match.path is not None and match.prefix is not None:
+        document.problem(route.own("match", "prefix"), "cannot stand beside path", "a path is matched whole")
+    if "methods" in match.model_fields_set and not match.methods:
+        document.problem(route.own("match", "methods"), "must not be empty", "leave it out for all methods")
+    if strip is None or document.is_broken(route.own("match")):
+        return
+    matched = match.path if match.path is not None else match.prefix or "/"
+    if not has_prefix(matched, strip) and (match.path is not None or not has_prefix(strip, matched)):
+        document.problem(route.own("rewrite", "strip_prefix"), f"no path that the route matches ({matched}) begins so")
+
+
+def _check_heartbeat(document: Document, route: EffectiveRoute) -> None:
+    heartbeat, response = route.merged.heartbeat, route.merged.timeouts.response
+    interval = route.where("heartbeat", "interval")
+    if heartbeat.interval is None and not document.is_broken(interval):
+        _check_without_heartbeats(document, route)
+    if heartbeat.before_response is None:
+        return
+    at = route.where(*_BEFORE_RESPONSE)
+    response_is_right = not document.is_broken(route.where("timeouts", "response"))
+    if response is not None and response_is_right and heartbeat.before_response >= response:
+        document.problem(at, f"must be shorter than timeouts.response ({format_duration(response)})")
+    # A route that is never touched may inherit before_response; it must not ask for it.
+    if route.merged.stream is StreamMode.NEVER and (route.says(*_BEFORE_RESPONSE) or not route.says("stream")):
+        document.problem(at, "has no effect with stream: never", "leave one of them out")
+
+
+def _check_without_heartbeats(document: Document, route: EffectiveRoute) -> None:
+    if route.merged.stream is StreamMode.NEVER:
+        return
+    heartbeat = route.merged.heartbeat
+    if heartbeat.before_response is not None:
+        _say_interval_is_off(document, route, "before_response", "off")
+    if heartbeat.prelude:
+        _say_interval_is_off(document, route, "prelude", "false")
+
+
+def _say_interval_is_off(document: Document, route: EffectiveRoute, key: str, without: str) -> None:
+    """At the one of the two that is nearer to the operator: a flag before a route, a route before ``defaults``."""
+    at, interval = route.where("heartbeat", key), route.where("heartbeat", "interval")
+    route_wants_none = route.says("heartbeat", "interval") and not route.says("heartbeat", key)
+    if interval in document.origins or (route_wants_none and at not in document.origins):
+        message = f"is off, but heartbeat.{key} needs heartbeats"
+        document.problem(interval, message, f"or set {key}: {without}")
+    else:
+        document.problem(at, "needs heartbeats, but heartbeat.interval is off")
+
+
+def _check_upstream(document: Document, file: FileSchema, route: EffectiveRoute) -> None:
+    at = route.own("upstream")
+    if document.is_broken(at):
+        return
+    upstream = route.section.upstream
+    if upstream is None:
+        document.problem(at, "is missing", "the URL to forward to")
+    elif not document.is_broken(LISTEN):
+        target = Address(upstream.host, upstream.port, upstream.socket_path)
+        for listen in file.server.listen:
+            if (target.is_local or target.host == listen.host) and target.overlaps(listen):
+                document.problem(at, f"leads back to server.listen {listen}")
+
+
+def _check_tls(document: Document, route: EffectiveRoute, folder: FilePath) -> None:
+    tls, upstream = route.section.tls, route.section.upstream
+    if tls is None:
+        return
+    if upstream is not None and upstream.scheme != "https":
+        document.problem(route.own("tls"), f"has no effect on an {upstream.scheme} upstream")
+    if tls.ca is None:
+        return
+    at = route.own("tls", "ca")
+    if not tls.verify:
+        document.problem(at, "has no effect with verify: false")
+    if check_readable(document, at, tls.ca, folder):
+        wrong = files.unusable_certificate(absolute(tls.ca, folder))
+        if wrong:
+            document.problem(at, f"{tls.ca} {wrong}")
+
+
+def _check_fields(document: Document, at: Path, fields: RequestFields, direction: str) -> None:
+    seen: dict[str, str] = {}
+    for name in fields.set:
+        _check_field(document, (*at, "set", name), name, direction, removed=False)
+        if seen.setdefault(name.lower(), name) != name:
+            document.problem((*at, "set", name), f"is set twice, first as {seen[name.lower()]}", at_key=True)
+    for index, name in enumerate(fields.remove):
+        _check_field(document, (*at, "remove", index), name, direction, removed=True)
+        if name.lower() in seen:
+            document.problem((*at, "remove", index), f"{name} is set as well", "set replaces all of that name")
+
+
+def _check_field(document: Document, at: Path, name: str, direction: str, *, removed: bool) -> None:
+    subject = f"{name} " if removed else ""
+    if name.lower() in _OURS:
+        document.problem(at, f"{subject}belongs to the connection and cannot be changed", at_key=True)
+    elif removed and direction == "request" and name.lower() == "host":
+        document.problem(at, f"{subject}cannot be removed: every request needs it", at_key=True)
+
+
+def _check_order(document: Document, route: EffectiveRoute, earlier: tuple[EffectiveRoute, ...]) -> None:
+    if document.is_broken(route.own("match")):
+        return
+    for other in earlier:
+        if not document.is_broken(other.own("match")) and _covers(match_of(other.section), match_of(route.section)):
+            line = _line(document, other.own())
+            message = f"is never reached: routes[{other.index}]{line} matches all that it matches"
+            document.problem(route.own(), message, "the first that matches wins")
+            return
+
+
+def _covers(first: Match, second: Match) -> bool:
+    """Whether `first` matches whatever `second` matches."""
+    return (
+        _covers_path(first, second)
+        and (not first.methods or (bool(second.methods) and second.methods <= first.methods))
+        and first.host in (None, second.host)
+    )
+
+
+def _covers_path(first: Match, second: Match) -> bool:
+    if first.path is not None:
+        return first.path == second.path
+    matched = second.path if second.path is not None else second.prefix or "/"
+    return first.prefix is None or has_prefix(matched, first.prefix)
+
+
+def _check_name(document: Document, route: EffectiveRoute, names: dict[str, EffectiveRoute]) -> None:
+    first = names.setdefault(route.name, route)
+    if first is not route:
+        line = _line(document, first.own("name"))
+        document.problem(route.own("name"), f"{route.name} is the name of routes[{first.index}]{line} too")
+
+
+def _line(document: Document, path: Path) -> str:
+    places: Mapping[Path, object] = document.places
+    return f" on line {document.position(path)[0]}" if path in places else ""

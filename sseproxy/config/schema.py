@@ -1,0 +1,369 @@
+"""Which keys does the file have, what may they say, and what holds when they are left out? (contract section 4)
+
+Defaults that belong to a policy are the policy's own. No key is required here: `checks` asks for what is missing,
+so that one missing key does not hide what else is wrong.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
+
+from sseproxy.config import addresses, values
+from sseproxy.config.addresses import Address, IPNetwork
+from sseproxy.core.dialects import Dialect as _Dialect
+from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.limits import LimitPolicy
+from sseproxy.core.routes import StreamMode, UpstreamTLS
+from sseproxy.core.routes import Upstream as _Upstream
+from sseproxy.core.timeouts import TimeoutPolicy
+
+#: Any scalar may come from the environment, and then its type shows only when the file is read.
+_VARIABLE = {"type": "string", "pattern": r"\$\{"}
+_HEARTBEAT, _TIMEOUTS, _LIMITS, _UPSTREAM_TLS = HeartbeatPolicy(), TimeoutPolicy(), LimitPolicy(), UpstreamTLS()
+
+
+class LogLevel(StrEnum):
+    """The least severe messages that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+class LogFormat(StrEnum):
+    """How a log line is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def _scalar(*forms: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [*forms, _VARIABLE]})
+
+
+def _words(kind: type[StrEnum]) -> WithJsonSchema:
+    return _scalar({"type": "string", "enum": [member.value for member in kind]})
+
+
+def _text(pattern: str | None = None, **more: Any) -> WithJsonSchema:
+    return (
+        _scalar({"type": "string", "pattern": pattern, **more})
+        if pattern
+        else WithJsonSchema({"type": "string", **more})
+    )
+
+
+def _integer(least: int, most: int) -> tuple[Callable[[object], int], WithJsonSchema]:
+    parse = partial(values.whole_number, least=least, most=most)
+    return parse, _scalar({"type": "integer", "minimum": least, "maximum": most})
+
+
+_DURATION_TEXT = r"^(off|\d+(\.\d+)?(ms|s|m|h)?)$"
+_SIZE_TEXT = r"^\d+(B|KiB|MiB|GiB)?$"
+_OFF = {"const": "off"}
+_ONE_OR_MORE = {"type": "integer", "minimum": 1}
+
+Duration = Annotated[
+    float | None,
+    PlainValidator(values.duration),
+    PlainSerializer(values.format_duration),
+    _scalar({"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": _DURATION_TEXT}),
+]
+DurationOrZero = Annotated[
+    float | None,
+    PlainValidator(values.duration_or_zero),
+    PlainSerializer(values.format_duration),
+    _scalar({"type": "number", "minimum": 0}, {"type": "string", "pattern": _DURATION_TEXT}),
+]
+Size = Annotated[
+    int,
+    PlainValidator(values.size),
+    PlainSerializer(values.format_size),
+    _scalar(_ONE_OR_MORE, {"type": "string", "pattern": _SIZE_TEXT}),
+]
+SizeOrOff = Annotated[
+    int | None,
+    PlainValidator(values.size_or_off),
+    PlainSerializer(values.format_size),
+    _scalar(_ONE_OR_MORE, {"type": "string", "pattern": _SIZE_TEXT}, _OFF),
+]
+CountOrOff = Annotated[
+    int | None,
+    PlainValidator(values.count_or_off),
+    PlainSerializer(lambda count: "off" if count is None else count),
+    _scalar(_ONE_OR_MORE, _OFF),
+]
+_parse_workers, _workers_schema = _integer(1, 1024)
+Workers = Annotated[int, PlainValidator(_parse_workers), _workers_schema]
+Boolean = Annotated[bool, PlainValidator(values.boolean), _scalar({"type": "boolean"})]
+Form = Annotated[
+    HeartbeatForm,
+    PlainValidator(partial(values.choice, kind=HeartbeatForm)),
+    PlainSerializer(str),
+    _words(HeartbeatForm),
+]
+Dialect = Annotated[
+    _Dialect, PlainValidator(partial(values.choice, kind=_Dialect)), PlainSerializer(str), _words(_Dialect)
+]
+Mode = Annotated[
+    StreamMode, PlainValidator(partial(values.choice, kind=StreamMode)), PlainSerializer(str), _words(StreamMode)
+]
+Level = Annotated[
+    LogLevel, PlainValidator(partial(values.choice, kind=LogLevel)), PlainSerializer(str), _words(LogLevel)
+]
+Format = Annotated[
+    LogFormat, PlainValidator(partial(values.choice, kind=LogFormat)), PlainSerializer(str), _words(LogFormat)
+]
+
+Listen = Annotated[
+    Address, PlainValidator(addresses.listen_address), PlainSerializer(str), _text(r"^(.*:\d{1,5}|unix:/.+)$")
+]
+Network = Annotated[IPNetwork, PlainValidator(addresses.network), PlainSerializer(str), _text()]
+UpstreamURL = Annotated[
+    _Upstream,
+    PlainValidator(addresses.upstream_url),
+    _text(r"^([Hh][Tt][Tt][Pp][Ss]?|[Hh][Tt][Tt][Pp]\+[Uu][Nn][Ii][Xx])://.+$"),
+]
+FilePath = Annotated[str, PlainValidator(values.file_path), _text()]
+URLPath = Annotated[str, PlainValidator(addresses.url_path), _text(r"^/[!-~]*$")]
+Host = Annotated[str, PlainValidator(addresses.match_host), _text()]
+HostName = Annotated[str, PlainValidator(lambda value: addresses.host_name(values.line(value))), _text()]
+Method = Annotated[str, PlainValidator(values.method), _text()]
+RouteName = Annotated[str, PlainValidator(values.route_name), _text(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
+Text = Annotated[str, PlainValidator(values.text), _text()]
+Line = Annotated[str, PlainValidator(values.line), _text()]
+EventName = Annotated[str, PlainValidator(values.event_name), _text(minLength=1)]
+FieldName = Annotated[str, PlainValidator(values.field_name), _text()]
+FieldValue = Annotated[str, PlainValidator(values.field_value), _text()]
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str | int) else value
+
+
+_one_or_several = WithJsonSchema(
+    {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+)
+
+
+class Section(BaseModel):
+    """A mapping of the file. A section with nothing in it is the same as one that is left out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_empty(cls, value: object) -> object:
+        return {} if value is None else value
+
+
+class ServerTLS(Section):
+    """The certificate that clients see."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["certificate", "key"]})
+
+    certificate: FilePath | None = Field(default=None, description="PEM file: the certificate, then its chain.")
+    key: FilePath | None = Field(default=None, description="PEM file: the private key, without a passphrase.")
+
+
+class Drain(Section):
+    """How streams end when the process is told to stop."""
+
+    timeout: DurationOrZero = Field(
+        default=25.0, description="All streams have ended after this; off: wait for the last one."
+    )
+    spread: DurationOrZero = Field(default=5.0, description="Streams are ended one after the other over this time.")
+
+
+class Server(Section):
+    """The public side."""
+
+    listen: Annotated[tuple[Listen, ...], BeforeValidator(_listed), _one_or_several] = Field(
+        default=(Address("127.0.0.1", 8080),),
+        description="HOST:PORT, [::1]:8080, :8080 (all interfaces) or unix:/run/sseproxy.sock; a list for several.",
+    )
+    tls: ServerTLS | None = Field(default=None, description="Serve HTTPS on every TCP listener; left out: HTTP.")
+    workers: Workers = Field(default=1, description="Processes that share the port.")
+    trusted_proxies: tuple[Network, ...] = Field(
+        default=(), description="Peers whose X-Forwarded-*, Forwarded and Via are believed and appended to."
+    )
+    drain: Drain = Field(default=Drain(), description="How streams end when the process is told to stop.")
+
+
+class Admin(Section):
+    """Health, metrics and live streams, never on the public side."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["listen"]})
+
+    listen: Listen | None = Field(default=None, description="HOST:PORT or unix:/run/sseproxy-admin.sock.")
+
+
+class Log(Section):
+    """What is written to stderr."""
+
+    level: Level = Field(default=LogLevel.INFO, description="The least severe messages that are written.")
+    format: Format = Field(
+        default=LogFormat.TEXT, description="text for people, json for machines (one object on each line)."
+    )
+    access: Boolean = Field(default=True, description="One line for each request, when it ends.")
+
+
+class Event(Section):
+    """The event of the form `event`."""
+
+    name: EventName = Field(default=_HEARTBEAT.event_name, description="Its type, for addEventListener().")
+    data: Text = Field(default=_HEARTBEAT.event_data, description="Its data; may have several lines.")
+
+
+class Heartbeat(Section):
+    """What a silent stream is kept alive with."""
+
+    interval: Duration = Field(
+        default=_HEARTBEAT.interval,
+        description="Silence towards the client after which a heartbeat goes out; off: none.",
+    )
+    form: Form = Field(
+        default=_HEARTBEAT.form, description="What a heartbeat looks like; left out: what suits the dialect."
+    )
+    comment: Line = Field(default=_HEARTBEAT.comment, description="The text of a comment.")
+    event: Event = Field(default=Event(), description="The event of the form `event`.")
+    before_response: Duration = Field(
+        default=_HEARTBEAT.before_response,
+        description="A declared stream without a response head after this long is answered 200 and kept alive. "
+        "It trades the status line for the connection.",
+    )
+    prelude: Boolean = Field(default=_HEARTBEAT.prelude, description="Send one heartbeat with the response head.")
+
+
+class Timeouts(Section):
+    """How long to wait."""
+
+    connect: Duration = Field(
+        default=_TIMEOUTS.connect, description="Until the upstream connection stands, TLS included."
+    )
+    response: Duration = Field(default=_TIMEOUTS.response, description="From there until the upstream's response head.")
+    idle: Duration = Field(default=_TIMEOUTS.idle, description="Silence of the upstream inside a response.")
+    write: Duration = Field(default=_TIMEOUTS.write, description="A client that takes nothing while bytes wait for it.")
+    max_duration: Duration = Field(default=_TIMEOUTS.max_duration, description="The age of an event stream.")
+
+
+class Limits(Section):
+    """How much to take."""
+
+    streams: CountOrOff = Field(
+        default=_LIMITS.streams, description="Open event streams of the route, for each worker."
+    )
+    streams_per_client: CountOrOff = Field(
+        default=_LIMITS.streams_per_client, description="Open event streams of one client address, for each worker."
+    )
+    line: Size = Field(default=_LIMITS.line, description="Bytes of an unfinished line that are held back.")
+    request_body: SizeOrOff = Field(
+        default=_LIMITS.request_body, description="Bytes of a request body; more is refused: 413."
+    )
+
+
+class Inherited(Section):
+    """What every route inherits and may override."""
+
+    dialect: Dialect = Field(default=_Dialect.GENERIC, description="The kind of service: sets form and error shape.")
+    stream: Mode = Field(
+        default=StreamMode.AUTO,
+        description="Is a request a stream? auto: it says so; never: responses are not touched.",
+    )
+    heartbeat: Heartbeat = Field(default=Heartbeat(), description="What a silent stream is kept alive with.")
+    timeouts: Timeouts = Field(default=Timeouts(), description="How long to wait.")
+    limits: Limits = Field(default=Limits(), description="How much to take.")
+
+
+class RouteMatch(Section):
+    """What a request must look like; what is left out matches everything."""
+
+    path: URLPath | None = Field(default=None, description="The whole path, byte for byte, without the query.")
+    prefix: URLPath | None = Field(
+        default=None, description="The first segments: /api matches /api and /api/x, not /apix."
+    )
+    methods: tuple[Method, ...] = Field(default=(), description="One of these methods.")
+    host: Host | None = Field(default=None, description="The host of the request, without a port.")
+
+
+class Rewrite(Section):
+    """What changes about the request target."""
+
+    strip_prefix: URLPath | None = Field(default=None, description="Segments taken off the front of the path.")
+
+
+class RequestFields(Section):
+    """Header fields of one direction."""
+
+    set: dict[FieldName, FieldValue] = Field(default={}, description="Fields to set, in place of all of that name.")
+    remove: tuple[FieldName, ...] = Field(default=(), description="Fields to remove.")
+
+
+class HeaderFields(Section):
+    """Header fields of both directions."""
+
+    request: RequestFields = Field(default=RequestFields(), description="On the way to the upstream.")
+    response: RequestFields = Field(default=RequestFields(), description="On the way to the client.")
+
+
+class RouteTLS(Section):
+    """How an https upstream is verified."""
+
+    verify: Boolean = Field(default=_UPSTREAM_TLS.verify, description="Verify certificate and name.")
+    ca: FilePath | None = Field(
+        default=None, description="PEM file of the authorities to trust; left out: the system's."
+    )
+    server_name: HostName | None = Field(
+        default=None, description="The name to ask for and verify; left out: the host."
+    )
+
+
+class RouteSection(Inherited):
+    """Requests that match go to one upstream, under these policies."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["upstream"]})
+
+    name: RouteName | None = Field(
+        default=None, description="What log and metrics call it; left out: route-1, route-2, …"
+    )
+    match: RouteMatch = Field(default=RouteMatch(), description="What a request must look like; left out: anything.")
+    upstream: UpstreamURL | None = Field(
+        default=None, description="http://, https:// or http+unix:// URL; a base path is kept."
+    )
+    rewrite: Rewrite = Field(default=Rewrite(), description="What changes about the request target.")
+    headers: HeaderFields = Field(default=HeaderFields(), description="Header fields to set and remove.")
+    tls: RouteTLS | None = Field(default=None, description="How an https upstream is verified.")
+
+
+class FileSchema(Section):
+    """The configuration of sseproxy."""
+
+    server: Server = Field(default=Server(), description="The public side.")
+    admin: Admin | None = Field(default=None, description="Health, metrics and live streams; left out: none.")
+    log: Log = Field(default=Log(), description="What is written to stderr.")
+    defaults: Inherited = Field(
+        default=Inherited(), description="Every route inherits these and may override any of them."
+    )
+    routes: tuple[RouteSection, ...] = Field(default=(), description="The first that matches wins; none: 404.")
+
+
+def json_schema() -> dict[str, Any]:
+    """The file as a JSON Schema (2020-12), for editors."""
+    schema = FileSchema.model_json_schema(mode="serialization")
+    for section in schema["$defs"].values():
+        section["type"] = ["object", "null"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "sseproxy"}

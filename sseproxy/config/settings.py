@@ -1,0 +1,57 @@
+"""What did the operator ask for, once files, variables and flags have been read and found right?"""
+
+from dataclasses import dataclass
+
+from sseproxy.config.addresses import Address, IPNetwork
+from sseproxy.config.schema import LogFormat, LogLevel
+from sseproxy.core.routes import Route
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """Absolute paths of PEM files that belong together and could be loaded."""
+
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """The public side.
+
+    drain_timeout: seconds until the last stream is cut, ``None`` for never.
+    drain_spread: seconds over which streams are asked to end, never more than `drain_timeout`.
+    """
+
+    listen: tuple[Address, ...]
+    tls: CertificateFiles | None
+    workers: int
+    trusted_proxies: tuple[IPNetwork, ...]
+    drain_timeout: float | None
+    drain_spread: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdminSettings:
+    """The private side."""
+
+    listen: Address
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What is written to stderr. access: one line for each request."""
+
+    level: LogLevel
+    format: LogFormat
+    access: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything. Only the composition root sees it; everybody else gets the policy that concerns them."""
+
+    server: ServerSettings
+    admin: AdminSettings | None
+    log: LogSettings
+    routes: tuple[Route, ...]

@@ -1,0 +1,251 @@
+"""What may one scalar of the file say, and what does it mean?
+
+Every function takes a value as YAML gave it and returns what it means, or raises `BadValue`. Text that comes
+from the environment or the command line has no YAML type; it arrives as `Text` and is read as what is expected.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+from enum import StrEnum
+from typing import TypeVar
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+#: Seconds; longer than any connection lives, and safe for every timer.
+LONGEST_DURATION = 365 * 24 * 3600.0
+
+_SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", re.ASCII)
+_BYTES = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
+_SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)?", re.ASCII)
+_INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
+_NOT_IN_FIELD = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_BOOLEANS = {"true": True, "false": False}
+_LIKE_BOOLEANS = {"on": "true", "yes": "true", "y": "true", "off": "false", "no": "false", "n": "false"}
+_DURATION_EXAMPLES = "such as 15s, 1.5s, 500ms, 2m, 1h or off"
+
+
+class BadValue(ValueError):
+    """A scalar that does not say what it should. hint: how to put it right, or empty."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class Text(str):
+    """A scalar without a type of its own: it comes from the environment or the command line."""
+
+    __slots__ = ()
+
+
+def describe(value: object) -> str:
+    """What a value is, in the words of somebody who reads YAML."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return f"the number {value}"
+        case str():
+            return quote(value)
+        case list():
+            return "a list"
+        case _:
+            return "a mapping"
+
+
+def quote(text: str) -> str:
+    """`text` between quotes, on one line and not too long."""
+    return repr(str(text) if len(text) <= 60 else text[:57] + "...")
+
+
+def nearest(word: str, right: Iterable[str]) -> str:
+    """A hint that names the word that was probably meant, or nothing."""
+    found = difflib.get_close_matches(word, list(right), n=1, cutoff=0.6)
+    return f"did you mean {found[0]}?" if found else ""
+
+
+def duration(value: object) -> float | None:
+    """Seconds, more than zero; ``None`` for ``off``."""
+    seconds = duration_or_zero(value)
+    if seconds == 0:
+        raise BadValue("must be more than zero", "off switches it off")
+    return seconds
+
+
+def duration_or_zero(value: object) -> float | None:
+    """Seconds; ``None`` for ``off``."""
+    if value == "off":
+        return None
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if found:
+        seconds = float(Decimal(found[1]) * _SECONDS[found[2] or "s"])
+    elif isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        seconds = float(min(value, 2 * LONGEST_DURATION))
+    else:
+        raise BadValue(f"expected a duration, got {describe(value)}", _DURATION_EXAMPLES)
+    if not 0 <= seconds <= LONGEST_DURATION:
+        raise BadValue(f"{describe(value)} is longer than a year", "off means for ever")
+    return seconds
+
+
+def format_duration(seconds: float | None) -> str:
+    """The shortest text that `duration_or_zero` reads as `seconds`, to the last bit."""
+    if seconds is None:
+        return "off"
+    exact = Decimal(repr(seconds))
+    for unit in ("h", "m", "s", "ms"):
+        if exact and exact % _SECONDS[unit] == 0:
+            return f"{exact / _SECONDS[unit]:.0f}{unit}"
+    return f"{exact:f}s" if exact else "0s"
+
+
+def size(value: object) -> int:
+    """Bytes, at least one."""
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if found and len(found[1]) <= 15:
+        count = int(found[1]) * _BYTES[found[2] or "B"]
+    elif isinstance(value, int) and not isinstance(value, bool):
+        count = value
+    else:
+        raise BadValue(f"expected a size, got {describe(value)}", "such as 65536, 64KiB, 1MiB or 1GiB")
+    if count < 1:
+        raise BadValue("must be at least one byte")
+    return count
+
+
+def size_or_off(value: object) -> int | None:
+    """Bytes; ``None`` for ``off``."""
+    return None if value == "off" else size(value)
+
+
+def format_size(count: int | None) -> str | int:
+    """The shortest form that `size_or_off` reads as `count`."""
+    if count is None:
+        return "off"
+    unit = next(name for name, factor in _BYTES.items() if count % factor == 0)
+    return count if unit == "B" else f"{count // _BYTES[unit]}{unit}"
+
+
+def whole_number(value: object, *, least: int, most: int) -> int:
+    """An integer between `least` and `most`."""
+    if isinstance(value, Text) and _INTEGER.fullmatch(value):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        quoted = isinstance(value, str) and not isinstance(value, Text) and _INTEGER.fullmatch(value)
+        raise BadValue(f"expected a whole number, got {describe(value)}", "remove the quotes" if quoted else "")
+    if not least <= value <= most:
+        raise BadValue(f"must be between {least} and {most}, not {value}")
+    return value
+
+
+def count_or_off(value: object) -> int | None:
+    """How many at most; ``None`` for ``off``."""
+    if value == "off":
+        return None
+    if value == 0 and not isinstance(value, bool):
+        raise BadValue("must be at least 1", "off switches the limit off")
+    return whole_number(value, least=1, most=10**9)
+
+
+def boolean(value: object) -> bool:
+    """``true`` or ``false``, and not what YAML 1.1 took for them."""
+    if isinstance(value, bool):
+        return value
+    text = value.lower() if isinstance(value, str) else ""
+    if isinstance(value, Text) and text in _BOOLEANS:
+        return _BOOLEANS[text]
+    hint = f"write {_LIKE_BOOLEANS[text]}" if text in _LIKE_BOOLEANS else ""
+    hint = "remove the quotes" if text in _BOOLEANS else hint
+    raise BadValue(f"expected true or false, got {describe(value)}", hint)
+
+
+def choice(value: object, kind: type[Choice]) -> Choice:
+    """A member of `kind`."""
+    words = [member.value for member in kind]
+    if isinstance(value, str) and value in words:
+        return kind(str(value))
+    hint = nearest(value.lower(), words) if isinstance(value, str) else ""
+    raise BadValue(f"expected {', '.join(words[:-1])} or {words[-1]}, got {describe(value)}", hint)
+
+
+def text(value: object) -> str:
+    """Text that can be written as UTF-8, without NUL."""
+    if not isinstance(value, str):
+        hint = "" if value is None else "put it in quotes"
+        raise BadValue(f"expected text, got {describe(value)}", hint)
+    if "\0" in value:
+        raise BadValue("must not contain NUL")
+    if _SURROGATE.search(value):
+        raise BadValue("is not valid Unicode")
+    return str(value)
+
+
+def line(value: object) -> str:
+    """Text without line breaks."""
+    found = text(value)
+    if "\r" in found or "\n" in found:
+        raise BadValue("must not contain line breaks")
+    return found
+
+
+def event_name(value: object) -> str:
+    """The value of an ``event`` field (WHATWG HTML section 9.2.6); empty, it would mean ``message``."""
+    found = line(value)
+    if not found:
+        raise BadValue("must not be empty")
+    return found
+
+
+def route_name(value: object) -> str:
+    """What log and metrics call a route."""
+    found = line(value)
+    if not _NAME.fullmatch(found):
+        raise BadValue(f"{quote(found)} is not a name", "at most 64 letters, digits and any of . _ : -")
+    return found
+
+
+def file_path(value: object) -> str:
+    """The path of a file, as it is written."""
+    found = line(value)
+    if not found:
+        raise BadValue("must not be empty")
+    return found
+
+
+def method(value: object) -> str:
+    """An HTTP method in upper case (RFC 9110 section 9.1)."""
+    found = line(value).upper()
+    if not _TOKEN.fullmatch(found):
+        raise BadValue(f"{quote(found)} is not an HTTP method")
+    if found in ("CONNECT", "TRACE"):
+        raise BadValue(f"{found} is always refused, so no route can match it")
+    return found
+
+
+def field_name(value: object) -> str:
+    """The name of a header field (RFC 9110 section 5.1)."""
+    found = line(value)
+    if not _TOKEN.fullmatch(found):
+        raise BadValue(f"{quote(found)} is not the name of a header field")
+    return found
+
+
+def field_value(value: object) -> str:
+    """The value of a header field (RFC 9110 section 5.5). Messages do not repeat it: it may be a secret."""
+    if isinstance(value, int | float):
+        raise BadValue("expected text, got a number or a boolean", "put it in quotes")
+    found = text(value)
+    if _NOT_IN_FIELD.search(found):
+        raise BadValue("must not contain line breaks or other control characters")
+    if found != found.strip(" \t"):
+        raise BadValue("must not begin or end with a blank")
+    return found

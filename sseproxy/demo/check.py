@@ -1,0 +1,67 @@
+"""Does the direct way fail, and does the way through sseproxy succeed?"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sseproxy.demo.chat import request_body
+from sseproxy.demo.exchange import exchange, post
+from sseproxy.demo.timing import Timing, tokens
+from sseproxy.demo.verdict import Verdict
+
+#: The path prefixes of the two ways, as the gateway knows them.
+DIRECT, KEPT = "/direct/", "/kept/"
+
+_NAMES = {DIRECT: "direct", KEPT: "through sseproxy"}
+_THINKING = {"thinks-first": "before the first token", "thinks-between": "between two tokens"}
+_COLUMNS = ("model is silent", "way", "status", "seconds", "tokens", "heartbeats", "ended")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One attempt: which way, with which model, and how it went."""
+
+    way: str
+    model: str
+    verdict: Verdict
+
+    @property
+    def as_promised(self) -> bool:
+        """The direct way fails, the other does not."""
+        return self.verdict.whole is (self.way == KEPT)
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The row of the table."""
+        answer, read = self.verdict.answer, self.verdict.transcript
+        return (
+            _THINKING[self.model],
+            _NAMES[self.way],
+            "none" if answer.status is None else str(answer.status),
+            f"{answer.seconds:.1f}",
+            f"{read.tokens} of {self.verdict.expected}",
+            str(read.comments),
+            "whole" if self.verdict.whole else f"{answer.ending}",
+        )
+
+
+async def check_both_ways(port: int, timing: Timing) -> list[Result]:
+    """Go both ways with both models, all at the same time."""
+    return await asyncio.gather(*(_attempt(port, way, model, timing) for model in _THINKING for way in (DIRECT, KEPT)))
+
+
+async def _attempt(port: int, way: str, model: str, timing: Timing) -> Result:
+    request = post(f"{way}v1/chat/completions", request_body(model))
+    answer = await exchange(port, request, limit=timing.limit)
+    return Result(way, model, Verdict(answer, len(tokens())))
+
+
+def table(results: Sequence[Result]) -> str:
+    """The results for people, in aligned columns."""
+    rows = [_COLUMNS, *(result.cells for result in results)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    return "\n".join(_aligned(row, widths) for row in rows)
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -1,0 +1,107 @@
+"""What does ``sseproxy demo`` do from its first line to its exit code?"""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from sseproxy.demo.check import DIRECT, KEPT, check_both_ways, table
+from sseproxy.demo.gateway import GatewayChoice, gateway
+from sseproxy.demo.model import serving
+from sseproxy.demo.nginx import NginxFailed
+from sseproxy.demo.page import page_server
+from sseproxy.demo.ports import listener, port_of
+from sseproxy.demo.sidecar import SidecarFailed, sidecar
+from sseproxy.demo.timing import Timing, scripts, tokens
+
+
+def run(check: bool, port: int, choice: GatewayChoice = GatewayChoice.AUTO) -> int:
+    """Run the demo until it is interrupted, or with `check` until both ways are through; returns the exit code.
+
+    port: where the gateway, and through it the page, listens; 0 lets the kernel choose.
+    """
+    try:
+        return asyncio.run(_run(check, port, choice))
+    except (OSError, NginxFailed, SidecarFailed, TimeoutError) as error:
+        print(f"sseproxy demo: {str(error) or type(error).__name__}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """What is running: the gateway's port and name, and how long everything takes."""
+
+    port: int
+    gateway: str
+    timing: Timing
+
+    def __str__(self) -> str:
+        time = self.timing
+        return (
+            f"gateway: {self.gateway}, gives up after {time.patience:g} s of silence\n"
+            f"model: silent for {time.silence:g} s at a time\n"
+            f"sseproxy: a heartbeat every {time.heartbeat:g} s, "
+            f"also before the response, after {time.before_response:g} s\n"
+        )
+
+
+async def _run(check: bool, port: int, choice: GatewayChoice) -> int:
+    async with contextlib.AsyncExitStack() as exits:
+        stack = await _start(exits, port, choice, Timing())
+        print(stack, flush=True)
+        return await (_check(stack) if check else _show(stack))
+
+
+async def _start(exits: contextlib.AsyncExitStack, port: int, choice: GatewayChoice, timing: Timing) -> _Stack:
+    """Model, sseproxy, page and gateway, from the back to the front."""
+    sock = exits.enter_context(contextlib.closing(listener(port)))
+    chosen = port_of(sock)
+    _, model = await exits.enter_async_context(serving(scripts(timing)))
+    kept = await exits.enter_async_context(sidecar(_flags(model, timing)))
+    facts: dict[str, object] = {**timing.facts, "tokens": len(tokens())}
+    page = await exits.enter_async_context(page_server(facts))
+    targets = {DIRECT: model, KEPT: kept, "/": page}
+    name = await exits.enter_async_context(gateway(choice, sock, targets, patience=timing.patience))
+    facts["gateway"] = name
+    return _Stack(chosen, name, timing)
+
+
+def _flags(upstream: int, timing: Timing) -> list[str]:
+    return [
+        f"--upstream=http://127.0.0.1:{upstream}",
+        f"--heartbeat={timing.heartbeat * 1000:.0f}ms",
+        f"--before-response={timing.before_response * 1000:.0f}ms",
+        "--dialect=openai-chat",
+        "--no-access-log",
+    ]
+
+
+async def _check(stack: _Stack) -> int:
+    results = await check_both_ways(stack.port, stack.timing)
+    print(table(results))
+    return 0 if all(result.as_promised for result in results) else 1
+
+
+async def _show(stack: _Stack) -> int:
+    async with _interrupted() as interrupted:
+        print(f"open http://127.0.0.1:{stack.port}/ in a browser; Ctrl-C ends it", flush=True)
+        await interrupted.wait()
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def _interrupted() -> AsyncIterator[asyncio.Event]:
+    """An event that SIGINT and SIGTERM set, so that everything is ended in order."""
+    loop, event = asyncio.get_running_loop(), asyncio.Event()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for number in signals:
+        loop.add_signal_handler(number, event.set)
+    try:
+        yield event
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)

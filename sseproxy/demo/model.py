@@ -1,0 +1,183 @@
+"""What does the slow service behind everything do, and what does it notice of its clients?"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sseproxy.demo.wire import Head, read_head
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Nothing is sent for so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The response head is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """These bytes are sent, as one chunk where the client speaks HTTP/1.1."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Die:
+    """The connection ends in the midst of the answer, as it does when the process is killed."""
+
+
+Step = Silence | Begin | Send | Die
+Script = Sequence[Step]
+
+
+class Noticed(StrEnum):
+    """How a request ended, seen from the service."""
+
+    RUNNING = "still running"
+    SENT_ALL = "sent everything"
+    PEER_LEFT = "connection closed"
+    DIED = "died itself"
+
+
+@dataclass(slots=True)
+class Visit:
+    """One request, seen from the service. Times are those of the event loop's clock."""
+
+    user: str
+    version: str
+    began: float
+    noticed: Noticed = Noticed.RUNNING
+    ended: float | None = None
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def end(self, noticed: Noticed) -> None:
+        """Note how the request ended, and when."""
+        self.noticed, self.ended = noticed, asyncio.get_running_loop().time()
+        self.over.set()
+
+
+class ModelServer:
+    """A service that plays a script per model; it writes its bytes itself, so that a script can break the protocol."""
+
+    def __init__(self, scripts: Mapping[str, Script]) -> None:
+        self.visits: list[Visit] = []
+        self._scripts = scripts
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def visit(self, user: str, *, limit: float) -> Visit | None:
+        """The request of `user` once it has ended; after `limit` seconds as it is. ``None`` if none came."""
+        found = next((visit for visit in self.visits if visit.user == user), None)
+        if found is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(found.over.wait(), limit)
+        return found
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of one connection until it ends."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                while (head := await read_head(reader)) is not None and await self._answer(head, reader, writer):
+                    pass
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def close(self) -> None:
+        """End what is still running."""
+        running = list(self._connections)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _answer(self, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Play one request's script; returns whether the connection can be used again."""
+        wish = _wish(await reader.readexactly(int(head.field("content-length") or 0)))
+        script = self._scripts.get(str(wish.get("model")))
+        if script is None:
+            writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            return True
+        visit = Visit(str(wish.get("user")), head.version, asyncio.get_running_loop().time())
+        self.visits.append(visit)
+        return await self._watch(visit, _Answer(head, writer), script, reader)
+
+    async def _watch(self, visit: Visit, answer: "_Answer", script: Script, reader: asyncio.StreamReader) -> bool:
+        """Play and listen for the peer's end at the same time: whatever comes first ends the visit."""
+        playing = asyncio.ensure_future(answer.play(script))
+        leaving = asyncio.ensure_future(reader.read(1))
+        try:
+            await asyncio.wait({playing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not playing.done() or playing.exception() is not None:
+                visit.end(Noticed.PEER_LEFT)
+                return False
+            visit.end(playing.result())
+            return answer.reusable
+        finally:
+            for task in (playing, leaving):
+                task.cancel()
+            await asyncio.gather(playing, leaving, return_exceptions=True)
+
+
+class _Answer:
+    """The writing half of one request."""
+
+    def __init__(self, head: Head, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._chunked = head.version == "HTTP/1.1"
+        close = (head.field("connection") or "").lower() == "close"
+        self.reusable = self._chunked and not close
+
+    async def play(self, script: Script) -> Noticed:
+        """Carry the steps out, then end the body."""
+        for step in script:
+            if isinstance(step, Die):
+                self._writer.transport.abort()
+                return Noticed.DIED
+            if isinstance(step, Silence):
+                await asyncio.sleep(step.seconds)
+            else:
+                self._writer.write(self._head() if isinstance(step, Begin) else self._framed(step.data))
+                await self._writer.drain()
+        if self._chunked:
+            self._writer.write(b"0\r\n\r\n")
+        await self._writer.drain()
+        return Noticed.SENT_ALL
+
+    def _head(self) -> bytes:
+        framing = b"Transfer-Encoding: chunked\r\n" if self._chunked else b""
+        connection = b"" if self.reusable else b"Connection: close\r\n"
+        return b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n" + framing + connection + b"\r\n"
+
+    def _framed(self, data: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
+
+
+def _wish(body: bytes) -> dict[str, Any]:
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+@contextlib.asynccontextmanager
+async def serving(scripts: Mapping[str, Script]) -> AsyncIterator[tuple[ModelServer, int]]:
+    """Run the service on a free port of the loopback interface, as long as the block runs."""
+    model = ModelServer(scripts)
+    server = await asyncio.start_server(model.serve, "127.0.0.1", 0)
+    try:
+        yield model, server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await model.close()

@@ -1,0 +1,47 @@
+"""Where does the browser get the demo's page from?"""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from importlib.resources import files
+
+from aiohttp import web
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_FILES = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+}
+
+
+@contextlib.asynccontextmanager
+async def page_server(facts: Mapping[str, object]) -> AsyncIterator[int]:
+    """Serve the page, and `facts` as /facts.json, on a free port of the loopback interface; yields the port."""
+    app = web.Application()
+    directory = files("sseproxy.demo") / "page"
+    for path, (name, content_type) in _FILES.items():
+        app.router.add_get(path, _static((directory / name).read_bytes(), content_type))
+    app.router.add_get("/facts.json", _facts(facts))
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def _static(body: bytes, content_type: str) -> _Handler:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body, content_type=content_type, charset="utf-8")
+
+    return answer
+
+
+def _facts(facts: Mapping[str, object]) -> _Handler:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(facts, dumps=lambda value: json.dumps(dict(value)))
+
+    return answer

@@ -1,0 +1,28 @@
+"""How does a process listen on a port that nobody can take away before it starts?"""
+
+import socket
+
+_BACKLOG = 128
+
+
+def listener(port: int = 0) -> socket.socket:
+    """A listening socket on the loopback interface; port 0 lets the kernel choose.
+
+    The caller hands it to the process that accepts and closes its own copy. Raises `OSError` when the port is taken.
+    """
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", port))
+        sock.listen(_BACKLOG)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def port_of(sock: socket.socket) -> int:
+    """The port that `sock` listens on."""
+    port: int = sock.getsockname()[1]
+    return port

@@ -1,0 +1,51 @@
+"""How long does the gateway wait, how long does the model think, and how often does sseproxy speak?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from sseproxy.demo.chat import finish, token
+from sseproxy.demo.model import Begin, Script, Send, Silence
+
+_ANSWER = (
+    "Nothing was wrong with the model. It was thinking, and while it thought, no byte crossed the wire. "
+    "The gateway counted the seconds of silence and hung up. "
+    "With sseproxy in between, a comment crosses the wire now and then; "
+    "every client skips it, and the gateway starts to count again."
+)
+_BEFORE_PAUSE = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """All in seconds. `patience` is the gateway's read timeout, `silence` how long the model thinks at a time."""
+
+    patience: float = 2.0
+    silence: float = 3.0
+    between_tokens: float = 0.06
+    heartbeat: float = 0.5
+    before_response: float = 0.7
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """The figures by name, for the page."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def limit(self) -> float:
+        """When a whole answer must long be over."""
+        return 10 * (self.silence + len(tokens()) * self.between_tokens)
+
+
+def tokens() -> list[str]:
+    """The words of the answer, each with the space before it."""
+    first, *rest = _ANSWER.split(" ")
+    return [first, *(f" {word}" for word in rest)]
+
+
+def scripts(timing: Timing) -> Mapping[str, Script]:
+    """What the model does, by the model's name that the request asks for."""
+    words = [step for word in tokens() for step in (Send(token(word)), Silence(timing.between_tokens))]
+    cut = 2 * _BEFORE_PAUSE
+    thinking = Silence(timing.silence)
+    answer: Script = [*words[:cut], thinking, *words[cut:], Send(finish())]
+    return {"thinks-first": [thinking, Begin(), *answer], "thinks-between": [Begin(), *answer]}

@@ -1,0 +1,125 @@
+"""Which sockets does the process listen on, and who shares them?"""
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from sseproxy.config.addresses import Address
+
+#: Connections that may wait to be accepted, per socket. The kernel caps it (net.core.somaxconn).
+BACKLOG = 4096
+
+
+class ListenError(Exception):
+    """An address cannot be listened on; the text says which and why."""
+
+
+@dataclass(slots=True)
+class Listeners:
+    """The listening sockets of all workers.
+
+    For TCP every worker has sockets of its own on the same port, and the kernel spreads the connections over them;
+    a worker that dies leaves its queue to its successor. A unix socket is one for all.
+    """
+
+    by_worker: list[list[socket.socket]]
+    names: list[str]
+    _paths: list[str] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Close everything and remove the files of unix sockets."""
+        for sock in {sock for sockets in self.by_worker for sock in sockets}:
+            sock.close()
+        for path in self._paths:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def listen(addresses: Iterable[Address], *, workers: int, scheme: str) -> Listeners:
+    """Bind and listen, or raise `ListenError` and leave nothing open."""
+    listeners = Listeners([[] for _ in range(workers)], [])
+    try:
+        for address in addresses:
+            if address.path is not None:
+                _listen_unix(listeners, address.path)
+            else:
+                _listen_tcp(listeners, address, scheme)
+    except BaseException:
+        listeners.close()
+        raise
+    return listeners
+
+
+def _listen_tcp(listeners: Listeners, address: Address, scheme: str) -> None:
+    with _explained(str(address)):
+        port = address.port
+        for family, host in _resolve(address.host):
+            shared = len(listeners.by_worker) > 1
+            if shared and port:
+                _bind(family, host, port, shared=False).close()  # is it free? A shared port would always seem so
+            for sockets in listeners.by_worker:
+                sock = _bind(family, host, port, shared=shared)
+                sockets.append(sock)
+                port = sock.getsockname()[1]
+        shown = f"[{address.host}]" if ":" in address.host else address.host or "*"
+        listeners.names.append(f"{scheme}://{shown}:{port}")
+
+
+def _resolve(host: str) -> Sequence[tuple[socket.AddressFamily, str]]:
+    if not host:
+        return [(socket.AF_INET6, "::")] if socket.has_dualstack_ipv6() else [(socket.AF_INET, "0.0.0.0")]
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((info[0], str(info[4][0])) for info in found))
+
+
+def _bind(family: socket.AddressFamily, host: str, port: int, *, shared: bool) -> socket.socket:
+    return socket.create_server(
+        (host, port),
+        family=family,
+        backlog=BACKLOG,
+        reuse_port=shared,
+        dualstack_ipv6=family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6(),
+    )
+
+
+def _listen_unix(listeners: Listeners, path: str) -> None:
+    with _explained(f"unix:{path}"):
+        _remove_stale(path)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.bind(path)
+            sock.listen(BACKLOG)
+        except BaseException:
+            sock.close()
+            raise
+        listeners._paths.append(path)
+        for sockets in listeners.by_worker:
+            sockets.append(sock)
+        listeners.names.append(f"unix:{path}")
+
+
+def _remove_stale(path: str) -> None:
+    """A socket that nobody answers was left behind by a process that was killed."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise OSError(errno.EEXIST, "a file that is not a socket is in the way")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                os.unlink(path)
+            else:
+                raise OSError(errno.EADDRINUSE, "another process listens there")
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = "the address is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        raise ListenError(f"cannot listen on {name}: {reason}") from error

@@ -1,0 +1,116 @@
+"""What runs in one process, from its start to its end? (the composition root)"""
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+
+from sseproxy.admin import AdminServer
+from sseproxy.config.settings import Config
+from sseproxy.listeners import BACKLOG
+from sseproxy.logs import LOGGER
+from sseproxy.origins.http import HttpOrigin
+from sseproxy.proxy.app import ProxyApp
+
+_log = logging.getLogger(LOGGER)
+
+#: Seconds that the last connections get to close once nothing is under way.
+_LAST_MOMENT = 0.5
+
+
+class Server:
+    """One process: its listeners, its upstreams and its end.
+
+    sockets, admin_sockets: listening already; they stay the caller's.
+    """
+
+    def __init__(
+        self, config: Config, sockets: Sequence[socket.socket], admin_sockets: Sequence[socket.socket] = ()
+    ) -> None:
+        self._config = config
+        self._sockets = sockets
+        self._admin_sockets = admin_sockets
+        self._stopping: asyncio.Event | None = None
+        self._stopped_at_once: asyncio.Event | None = None
+
+    def run(self, *, on_ready: Callable[[], None], signals: Sequence[signal.Signals]) -> None:
+        """Serve until one of `signals` comes: then drain; a second one stops at once."""
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(self._serve_until_signal(on_ready, signals))
+
+    async def _serve_until_signal(self, on_ready: Callable[[], None], signals: Sequence[signal.Signals]) -> None:
+        loop = asyncio.get_running_loop()
+        for number in signals:
+            loop.add_signal_handler(number, self.stop)
+        await self.serve(on_ready=on_ready)
+
+    async def serve(self, *, on_ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until `stop` is called, and end in order."""
+        self._stopping, self._stopped_at_once = asyncio.Event(), asyncio.Event()
+        app = self._new_app()
+        admin = AdminServer(is_ready=lambda: not app.draining)
+        await admin.start(self._admin_sockets)
+        factory = app.server(scheme="http" if self._config.server.tls is None else "https")
+        loop = asyncio.get_running_loop()
+        context = self._tls_context()
+        servers = [
+            await loop.create_server(factory, sock=sock.dup(), ssl=context, backlog=BACKLOG) for sock in self._sockets
+        ]
+        on_ready()
+        try:
+            await self._stopping.wait()
+            for server in servers:
+                server.close()
+            await self._drain(app)
+        finally:
+            await factory.shutdown(_LAST_MOMENT)
+            await app.close()
+            await admin.stop()
+
+    def stop(self) -> None:
+        """Drain and end; called again, end at once."""
+        if self._stopping is None or self._stopped_at_once is None:
+            return
+        if self._stopping.is_set():
+            self._stopped_at_once.set()
+        self._stopping.set()
+
+    # Private.
+
+    def _new_app(self) -> ProxyApp:
+        origins = {route.name: HttpOrigin(route.upstream) for route in self._config.routes}
+        return ProxyApp(self._config.routes, origins, trusted_proxies=self._config.server.trusted_proxies)
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        tls = self._config.server.tls
+        if tls is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.set_alpn_protocols(["http/1.1"])
+        context.load_cert_chain(tls.certificate, tls.key)
+        return context
+
+    async def _drain(self, app: ProxyApp) -> None:
+        """Let what is under way come to its end, within the time that the configuration gives it."""
+        assert self._stopped_at_once is not None
+        timeout = self._config.server.drain_timeout
+        _log.info("draining: %d requests under way", app.requests)
+        app.drain(timeout=timeout, spread=self._config.server.drain_spread)
+        idle = asyncio.ensure_future(app.wait_until_idle())
+        hurry = asyncio.ensure_future(self._stopped_at_once.wait())
+        await asyncio.wait({idle, hurry}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+        app.cut()
+        await asyncio.wait({idle}, timeout=_LAST_MOMENT)
+        idle.cancel()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
