@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Self
 
 from sseproxy import __version__
 from sseproxy.config.loader import load
@@ -16,7 +17,7 @@ from sseproxy.config.overrides import OVERRIDES, FlagValue, Override
 from sseproxy.config.problems import ConfigErrors
 from sseproxy.config.schema import json_schema
 from sseproxy.config.settings import Config
-from sseproxy.listeners import Listeners, ListenError, listen
+from sseproxy.listeners import ListenError, Listeners, listen
 from sseproxy.logs import configure
 from sseproxy.server import Server
 from sseproxy.supervisor import Supervisor
@@ -66,13 +67,13 @@ def _check(parsed: argparse.Namespace) -> int:
     return _OK
 
 
-def _schema(parsed: argparse.Namespace) -> int:
+def _schema(_: argparse.Namespace) -> int:
     print(json.dumps(json_schema(), indent=2))
     return _OK
 
 
 def _demo(parsed: argparse.Namespace) -> int:
-    from sseproxy import demo  # the demo's page and peers are nobody else's business
+    from sseproxy import demo  # noqa: PLC0415 - the demo's page and peers are nobody else's business
 
     return demo.run(parsed.check, parsed.port, demo.GatewayChoice(parsed.gateway))
 
@@ -94,7 +95,7 @@ class _Sockets:
             self.public.close()
             raise
 
-    def __enter__(self) -> "_Sockets":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

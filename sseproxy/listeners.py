@@ -2,11 +2,11 @@
 
 import contextlib
 import errno
-import os
 import socket
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sseproxy.config.addresses import Address
 
@@ -28,15 +28,15 @@ class Listeners:
 
     by_worker: list[list[socket.socket]]
     names: list[str]
-    _paths: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
 
     def close(self) -> None:
         """Close everything and remove the files of unix sockets."""
         for sock in {sock for sockets in self.by_worker for sock in sockets}:
             sock.close()
-        for path in self._paths:
+        for path in self.paths:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+                Path(path).unlink()
 
 
 def listen(addresses: Iterable[Address], *, workers: int, scheme: str) -> Listeners:
@@ -96,7 +96,7 @@ def _listen_unix(listeners: Listeners, path: str) -> None:
         except BaseException:
             sock.close()
             raise
-        listeners._paths.append(path)
+        listeners.paths.append(path)
         for sockets in listeners.by_worker:
             sockets.append(sock)
         listeners.names.append(f"unix:{path}")
@@ -105,13 +105,13 @@ def _listen_unix(listeners: Listeners, path: str) -> None:
 def _remove_stale(path: str) -> None:
     """A socket that nobody answers was left behind by a process that was killed."""
     with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
+        if not stat.S_ISSOCK(Path(path).stat().st_mode):
             raise OSError(errno.EEXIST, "a file that is not a socket is in the way")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             try:
                 probe.connect(path)
             except ConnectionRefusedError:
-                os.unlink(path)
+                Path(path).unlink()
             else:
                 raise OSError(errno.EADDRINUSE, "another process listens there")
 

@@ -4,8 +4,8 @@ import asyncio
 from typing import Protocol
 
 from sseproxy.core.errors import OriginError
+from sseproxy.core.flow import BodySource
 from sseproxy.core.transfer import CloseReason, Transfer
-from sseproxy.origins.base import BodySource
 
 #: How many times in `timeouts.write` a blocked client is looked at: progress is noticed that finely.
 _WRITE_LOOKS = 8

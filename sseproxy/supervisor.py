@@ -78,7 +78,7 @@ class Supervisor:
             os.close(self._alive[1])
             self.serve(index, self._report_ready, self._alive[0])
             code = 0
-        except Exception:
+        except Exception:  # noqa: BLE001 - the worker ends here in any case
             _log.exception("worker %d failed", index)
         finally:
             os._exit(code)

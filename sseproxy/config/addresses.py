@@ -19,9 +19,10 @@ LONGEST_SOCKET_PATH = 107
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?"
 )
+_LIKE_HOST = re.compile(r"(?!http)[\w.-]+(:\d+)?(/|\Z)")
 _PATH = re.compile(r"/[!-~]*")
 _SCHEMES = {"http": 80, "https": 443, "http+unix": 0}
-_WILDCARDS = {"": (4, 6), "0.0.0.0": (4,), "::": (4, 6)}
+_WILDCARDS = {"": (4, 6), "0.0.0.0": (4,), "::": (6,)}
 _LOOPBACK = {"localhost": (4, 6), "127.0.0.1": (4,), "::1": (6,)}
 
 
@@ -130,7 +131,8 @@ def upstream_url(value: object) -> Upstream:
     scheme, mark, rest = written.partition("://")
     scheme = scheme.lower()
     if not mark:
-        raise BadValue(f"expected a URL, got {describe(value)}", f"http://{written.lstrip('/')}" if written else "")
+        likely = f"did you mean http://{written}?" if _LIKE_HOST.match(written) else "such as http://127.0.0.1:9000"
+        raise BadValue(f"expected a URL, got {describe(value)}", likely)
     if scheme not in _SCHEMES:
         raise BadValue(f"scheme {quote(scheme)} is not http, https or http+unix", nearest(scheme, _SCHEMES))
     _refuse_extras(rest)

@@ -39,9 +39,9 @@ def _check_listen(document: Document, listen: tuple[Address, ...]) -> None:
     for index, address in enumerate(listen):
         at = document.shown((*LISTEN, index))
         _check_socket(document, at, address)
-        for earlier in listen[:index]:
-            if address.overlaps(earlier):
-                document.problem(at, f"takes the same place as {earlier}")
+        taken = next((earlier for earlier in listen[:index] if address.overlaps(earlier)), None)
+        if taken is not None:
+            document.problem(at, f"takes the same place as {taken}")
 
 
 def _check_admin(document: Document, file: FileSchema) -> None:

@@ -141,7 +141,7 @@ def _compose(text: str) -> yaml.Node | None:
         return loader.get_single_node()
     except yaml.reader.ReaderError as error:
         at = _line_and_column(text[: error.position])
-        raise _Unreadable(f"character {error.character!r} is not allowed in YAML", at) from None
+        raise _Unreadable(f"character U+{error.character:04X} is not allowed in YAML", at) from None
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error, text) from None
     except RecursionError:
@@ -166,6 +166,10 @@ def _syntax_hint(written: str, problem: str) -> str:
         return "indent with blanks, not with tabs"
     if re.search(r"\[[0-9a-fA-F:]*:[0-9a-fA-F:]*\]:\d", written):
         return "put an IPv6 address in quotes"
+    if "stream end" in problem or "end of stream" in problem:
+        return "a bracket or a quote is not closed"
+    if "expected <block end>" in problem:
+        return "is the indentation right?"
     if "${" in written:
         return "inside [] and {}, put ${...} in quotes"
     return ""
@@ -287,7 +291,7 @@ def _float(text: str) -> float | str:
 _SCALARS: Mapping[str, Callable[[str], object]] = {
     "str": str,
     "bool": lambda text: text in _TRUE,
-    "null": lambda text: None,
+    "null": lambda _: None,
     "int": _integer,
     "float": _float,
 }

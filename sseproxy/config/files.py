@@ -3,15 +3,14 @@
 Every function returns what is wrong, or ``None``.
 """
 
-import os
 import ssl
-import stat
+from pathlib import Path
 
 
 def unreadable(path: str) -> str | None:
     """Why the file at `path` cannot be read."""
     try:
-        with open(path, "rb"):
+        with Path(path).open("rb"):
             return None
     except OSError as error:
         return f"cannot be read: {(error.strerror or 'input/output error').lower()}"
@@ -41,14 +40,10 @@ def unusable_certificate(path: str) -> str | None:
 
 def unusable_socket(path: str) -> str | None:
     """Why no unix socket can be made at `path`. One that is there already is fine: it is taken over."""
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        return f"folder {folder} does not exist"
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return None
-    return None if stat.S_ISSOCK(mode) else "is there already and is not a socket"
+    place = Path(path)
+    if not place.parent.is_dir():
+        return f"folder {place.parent} does not exist"
+    return "is there already and is not a socket" if place.exists() and not place.is_socket() else None
 
 
 class _Encrypted(Exception):

@@ -38,9 +38,7 @@ class TransferStats:
     def received(self, size: int, *, now: float) -> None:
         """Count `size` bytes of the upstream."""
         self.bytes_in += size
-        silence = now - self.last_upstream_at
-        if silence > self.longest_silence:
-            self.longest_silence = silence
+        self.longest_silence = max(self.longest_silence, now - self.last_upstream_at)
         self.last_upstream_at = now
         if self.first_byte_at is None:
             self.first_byte_at = now

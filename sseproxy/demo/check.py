@@ -41,8 +41,14 @@ class Result:
             f"{answer.seconds:.1f}",
             f"{read.tokens} of {self.verdict.expected}",
             str(read.comments),
-            "whole" if self.verdict.whole else f"{answer.ending}",
+            self._ended,
         )
+
+    @property
+    def _ended(self) -> str:
+        if self.verdict.whole:
+            return "whole"
+        return str(self.verdict.answer.ending) if self.verdict.answer.status == 200 else "never began"
 
 
 async def check_both_ways(port: int, timing: Timing) -> list[Result]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sseproxy.demo.embedded import closed
 from sseproxy.demo.wire import Head, read_head
 
 
@@ -69,7 +70,7 @@ async def exchange(port: int, request: bytes, *, limit: float, leave_after: floa
             return reading.answer(await asyncio.wait_for(reading.run(), leave_after))
         return reading.answer(Ending.LEFT)
     finally:
-        writer.transport.abort()
+        await closed(writer)
 
 
 def post(path: str, body: bytes, *, accept_encoding: str = "identity") -> bytes:

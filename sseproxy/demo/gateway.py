@@ -1,12 +1,12 @@
 """Which impatient gateway stands in front of the demo: the real nginx, or a stand-in for it?"""
 
-import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Mapping
 from enum import StrEnum
 
-from sseproxy.demo.nginx import NginxFailed, find_nginx, nginx, nginx_version
+from sseproxy.demo.embedded import embedded
+from sseproxy.demo.nginx import NginxFailed, find_nginx, nginx, nginx_version, unprivileged
 from sseproxy.demo.ports import port_of
 from sseproxy.demo.standin import StandIn
 
@@ -35,34 +35,12 @@ async def gateway(
         async with nginx(program, _conf(port_of(sock), targets, patience), [sock]):
             yield name
     else:
-        async with _stand_in(sock, targets, patience):
+        async with embedded(StandIn(targets, patience).serve, sock):
             why = "" if choice is GatewayChoice.EMBEDDED else "; nginx is not installed"
             yield f"a stand-in for nginx (embedded, same timeouts{why})"
 
 
-@contextlib.asynccontextmanager
-async def _stand_in(sock: socket.socket, targets: Mapping[str, int], patience: float) -> AsyncIterator[None]:
-    relay = StandIn(targets, patience)
-    server = await asyncio.start_server(relay.serve, sock=sock)
-    try:
-        yield
-    finally:
-        server.close()
-        await relay.close()
-
-
-_CONF = """\
-pid nginx.pid;
-error_log error.log;
-worker_processes 1;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path client_body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
+_HTTP = """\
     proxy_http_version 1.1;
     proxy_set_header Connection "";
     proxy_read_timeout {patience:.0f}ms;  # 60s where nobody sets it
@@ -70,7 +48,6 @@ http {{
         listen 127.0.0.1:{port};
 {locations}
     }}
-}}
 """
 
 
@@ -79,4 +56,4 @@ def _conf(port: int, targets: Mapping[str, int], patience: float) -> str:
     locations = "\n".join(
         f"        location {prefix} {{ proxy_pass http://127.0.0.1:{target}/; }}" for prefix, target in targets.items()
     )
-    return _CONF.format(port=port, patience=patience * 1000, locations=locations)
+    return unprivileged(_HTTP.format(port=port, patience=patience * 1000, locations=locations))

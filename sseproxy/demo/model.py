@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from sseproxy.demo.embedded import embedded
+from sseproxy.demo.ports import listener, port_of
 from sseproxy.demo.wire import Head, read_head
 
 
@@ -71,7 +73,6 @@ class ModelServer:
     def __init__(self, scripts: Mapping[str, Script]) -> None:
         self.visits: list[Visit] = []
         self._scripts = scripts
-        self._connections: set[asyncio.Task[None]] = set()
 
     async def visit(self, user: str, *, limit: float) -> Visit | None:
         """The request of `user` once it has ended; after `limit` seconds as it is. ``None`` if none came."""
@@ -83,23 +84,8 @@ class ModelServer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection until it ends."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
-        try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                while (head := await read_head(reader)) is not None and await self._answer(head, reader, writer):
-                    pass
-        finally:
-            self._connections.discard(task)
-            writer.close()
-
-    async def close(self) -> None:
-        """End what is still running."""
-        running = list(self._connections)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        while (head := await read_head(reader)) is not None and await self._answer(head, reader, writer):
+            pass
 
     async def _answer(self, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Play one request's script; returns whether the connection can be used again."""
@@ -174,10 +160,7 @@ def _wish(body: bytes) -> dict[str, Any]:
 @contextlib.asynccontextmanager
 async def serving(scripts: Mapping[str, Script]) -> AsyncIterator[tuple[ModelServer, int]]:
     """Run the service on a free port of the loopback interface, as long as the block runs."""
-    model = ModelServer(scripts)
-    server = await asyncio.start_server(model.serve, "127.0.0.1", 0)
-    try:
-        yield model, server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        await model.close()
+    model, sock = ModelServer(scripts), listener()
+    port = port_of(sock)
+    async with embedded(model.serve, sock):
+        yield model, port

@@ -17,6 +17,22 @@ _PLACES = os.pathsep.join(["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"])
 _START_LIMIT = 15.0
 
 
+_CONF = """\
+pid nginx.pid;
+error_log error.log;
+worker_processes 1;
+events {}
+http {
+    access_log off;
+    client_body_temp_path client_body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+HTTP}
+"""
+
+
 class NginxFailed(Exception):
     """nginx did not start; the text is what it wrote."""
 
@@ -32,6 +48,11 @@ async def nginx_version(program: str) -> str:
     _, stderr = await process.communicate()
     found = re.search(rb"nginx/([0-9.]+)", stderr)
     return found[1].decode() if found else "of unknown version"
+
+
+def unprivileged(http: str) -> str:
+    """A whole configuration from what belongs in its ``http`` block; all that it writes is below its prefix."""
+    return _CONF.replace("HTTP", http)
 
 
 @contextlib.asynccontextmanager

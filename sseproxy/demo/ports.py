@@ -8,7 +8,8 @@ _BACKLOG = 128
 def listener(port: int = 0) -> socket.socket:
     """A listening socket on the loopback interface; port 0 lets the kernel choose.
 
-    The caller hands it to the process that accepts and closes its own copy. Raises `OSError` when the port is taken.
+    The caller hands it to the process that accepts and closes its own copy. Raises `OSError` when the port cannot be
+    had.
     """
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -16,9 +17,10 @@ def listener(port: int = 0) -> socket.socket:
         sock.bind(("127.0.0.1", port))
         sock.listen(_BACKLOG)
         sock.setblocking(False)
-    except OSError:
+    except (OSError, OverflowError) as error:
         sock.close()
-        raise
+        why = error.strerror if isinstance(error, OSError) else error
+        raise OSError(f"cannot listen on 127.0.0.1:{port}: {why}") from error
     return sock
 
 

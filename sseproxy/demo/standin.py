@@ -1,9 +1,9 @@
 """What does nginx do to a silent stream, where there is no nginx to show it?"""
 
 import asyncio
-import contextlib
 from collections.abc import Coroutine, Mapping
 
+from sseproxy.demo.embedded import closed
 from sseproxy.demo.wire import Head, read_head
 
 _PAGE = b"<html>\r\n<head><title>%b</title></head>\r\n<body>\r\n<center><h1>%b</h1></center>\r\n</body>\r\n</html>\r\n"
@@ -20,27 +20,12 @@ class StandIn:
     def __init__(self, targets: Mapping[str, int], patience: float) -> None:
         self._targets = sorted(targets.items(), key=lambda target: -len(target[0]))
         self._patience = patience
-        self._exchanges: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Handle one connection."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._exchanges.add(task)
-        try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                if (head := await read_head(reader)) is not None:
-                    await self._exchange(head, reader, writer)
-        finally:
-            self._exchanges.discard(task)
-            writer.close()
-
-    async def close(self) -> None:
-        """End what is still running."""
-        running = list(self._exchanges)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        head = await read_head(reader)
+        if head is not None:
+            await self._exchange(head, reader, writer)
 
     async def _exchange(self, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         body = await reader.readexactly(int(head.field("content-length") or 0))
@@ -54,7 +39,7 @@ class StandIn:
             sending.write(request + body)
             await self._until_one_leaves(self._relay(service, writer), reader)
         finally:
-            sending.transport.abort()
+            await closed(sending)
 
     async def _until_one_leaves(self, relaying: Coroutine[None, None, None], client: asyncio.StreamReader) -> None:
         """Relay, but no longer than the client is there: nginx closes its upstream at once as well."""

@@ -10,7 +10,7 @@ _ANSWER = (
     "Nothing was wrong with the model. It was thinking, and while it thought, no byte crossed the wire. "
     "The gateway counted the seconds of silence and hung up. "
     "With sseproxy in between, a comment crosses the wire now and then; "
-    "every client skips it, and the gateway starts to count again."
+    "the reader skips it, and the gateway starts to count again."
 )
 _BEFORE_PAUSE = 12
 

@@ -10,8 +10,8 @@ from typing import Protocol
 import brotli
 
 from sseproxy.core.errors import OriginError, UpstreamBroken
+from sseproxy.core.flow import BodySink, BodySource
 from sseproxy.core.headers import Headers, get_all, tokens
-from sseproxy.origins.base import BodySink, BodySource
 
 if sys.version_info >= (3, 14):
     from compression import zstd

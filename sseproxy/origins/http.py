@@ -13,10 +13,11 @@ from aiohttp.connector import BaseConnector, Connection
 from yarl import URL
 
 from sseproxy.core.errors import ConnectError, OriginError, ResponseTimeout, UpstreamBroken
+from sseproxy.core.flow import BodySink
 from sseproxy.core.headers import request_head
 from sseproxy.core.routes import Upstream, UpstreamTLS
 from sseproxy.core.timeouts import TimeoutPolicy
-from sseproxy.origins.base import BodySink, OriginRequest, RequestBody, ResponseHead
+from sseproxy.origins.base import OriginRequest, RequestBody, ResponseHead
 from sseproxy.origins.connection import UpstreamConnection
 
 #: Seconds that an unused connection is kept: less than any common server keeps it, so that it is not
@@ -138,10 +139,10 @@ class HttpExchange:
                     limit.reschedule(loop.time() + response_timeout)
             if body.length is None:
                 self._write(b"0\r\n\r\n")
-        except UpstreamBroken as error:
+        except UpstreamBroken:
             # The answer that came before the end, if any, says more than this.
             if not self._response.done():
-                raise error
+                raise
 
     def _sent(self, sending: asyncio.Task[None]) -> None:
         """A body that breaks after the response has begun leaves the upstream with half a request."""

@@ -71,7 +71,7 @@ class ProxyApp:
         return len(self._cycles)
 
     def drain(self, *, timeout: float | None, spread: float) -> None:
-        """Let every stream end at its own moment within `spread` seconds, and by `timeout` if that is set. No more keep-alive."""
+        """Let every stream end at its own moment within `spread` seconds, and by `timeout` if that is set."""
         self.draining = True
         self.streams.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)
         for cycle in self._cycles:

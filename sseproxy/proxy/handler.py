@@ -9,6 +9,7 @@ from typing import Any
 from sseproxy.core.clients import form_for_client
 from sseproxy.core.dialects import StreamError
 from sseproxy.core.errors import Draining, InternalError, OriginError, RequestTooLarge, SSEProxyError, UpstreamBroken
+from sseproxy.core.flow import BodySource
 from sseproxy.core.headers import Headers, apply_rules, event_stream, get, is_event_stream
 from sseproxy.core.heartbeat import HeartbeatForm
 from sseproxy.core.limits import ERROR_BODY
@@ -16,7 +17,7 @@ from sseproxy.core.routes import Route, StreamMode
 from sseproxy.core.session import StreamSession
 from sseproxy.core.transfer import CloseReason, Transfer
 from sseproxy.logs import LOGGER, AccessRecord
-from sseproxy.origins.base import BodySource, OriginRequest, RequestBody, ResponseHead
+from sseproxy.origins.base import OriginRequest, RequestBody, ResponseHead
 from sseproxy.origins.codings import Decoder, DecodingSource, decoder_for
 from sseproxy.origins.http import HttpExchange, HttpOrigin
 from sseproxy.proxy.body import BodyPeek, BodyReader
@@ -56,7 +57,7 @@ class RequestCycle:
     _is_cut: bool = field(default=False, init=False)
 
     async def run(self) -> None:
-        """Serve the request. Raises only `asyncio.CancelledError`: that is how aiohttp says that the client has gone."""
+        """Serve the request. Raises only `asyncio.CancelledError`: so aiohttp says that the client has gone."""
         self._task = asyncio.current_task()
         try:
             await self._serve()
@@ -68,7 +69,7 @@ class RequestCycle:
                 raise
             self._note_end(CloseReason.DRAIN)
             self._refuse(Draining("The proxy is shutting down.", retry_after=_DRAIN_RETRY_AFTER))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
             _log.exception("unexpected error while serving %s", self.inbound.path)
             self._refuse(InternalError("An internal error occurred.", cause=repr(error)))
         finally:
@@ -367,7 +368,7 @@ class _Refusal:
         try:
             decoder = decoder_for(headers)
             return bytes(self._data) if decoder is None else decoder.decode(bytes(self._data))
-        except Exception:  # whatever a decoder's library raises: there is no text to pass on
+        except Exception:  # noqa: BLE001 - whatever a decoder's library raises: there is no text to pass on
             return b""
 
     def _end(self) -> None:

@@ -8,6 +8,9 @@ const WAYS = [
 const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 100;
 
+// The error that a stream carries when its head can no longer tell.
+class StreamError extends Error {}
+
 class Way {
   constructor({ prefix, title, path }) {
     this.prefix = prefix;
@@ -39,7 +42,9 @@ class Way {
     try {
       await this.ask(model, signal);
     } catch (error) {
-      if (!signal.aborted) this.fail(`Cut after ${this.seconds().toFixed(1)} s: ${this.counts.tokens} tokens, no end`);
+      if (signal.aborted) return;
+      const what = error instanceof StreamError ? error.message : "Cut";
+      this.fail(`${what} after ${this.seconds().toFixed(1)} s and ${this.counts.tokens} tokens`);
     } finally {
       clearInterval(ticking);
       if (!signal.aborted) this.show();
@@ -92,7 +97,7 @@ class Way {
       return;
     }
     const chunk = JSON.parse(value);
-    if (chunk.error) throw new Error(chunk.error.message);
+    if (chunk.error) throw new StreamError(chunk.error.message);
     const content = chunk.choices[0].delta.content;
     if (!content) return;
     this.counts.tokens += 1;

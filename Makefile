@@ -1,0 +1,87 @@
+# Everything a contributor runs. `make help` lists it. A machine with Python 3.11 or newer and make is enough.
+
+PYTHON ?=
+ARGS ?=
+BIN := .venv/bin
+export PYTHON
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+.PHONY: help
+help: ## this list
+	@echo 'make TARGET [PYTHON=python3.12] [ARGS="what is passed on to the program"]'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+# ---- run it
+
+.PHONY: demo
+demo: runtime ## a gateway timeout and its cure, live in the browser (ARGS=--check: as a table)
+	@$(BIN)/sseproxy demo $(ARGS)
+
+.PHONY: nginx-stand
+nginx-stand: runtime ## what a real nginx does to streams with and without sseproxy, measured, as a table
+	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || sh .ci/debian nginx
+	@$(BIN)/python nginx/stand.py $(ARGS)
+
+.PHONY: bench
+bench: tests-setup ## CPU, latency and memory against nginx in the same run
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+# ---- test it
+
+.PHONY: test
+test: tests-setup programs ## all tests (ARGS="-k heartbeat": some)
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: cov
+cov: tests-setup programs ## all tests, and which lines they did not reach
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+.PHONY: check
+check: lint types imports ## lint, format, types and import rules
+
+.PHONY: lint
+lint: tests-setup ## style and format, without changing anything
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+.PHONY: format
+format: tests-setup ## repair style and format
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+.PHONY: types
+types: tests-setup ## mypy, strict
+	@$(BIN)/mypy
+
+.PHONY: imports
+imports: tests-setup ## which room may import which
+	@$(BIN)/lint-imports
+
+# ---- what these need
+
+.PHONY: runtime
+runtime: ## .venv with sseproxy in it
+	@sh .ci/venv runtime
+
+.PHONY: tests-setup
+tests-setup: ## .venv with all that lint, types and tests need
+	@sh .ci/venv tests
+
+.PHONY: programs
+programs: tests-setup ## nginx, a browser, Node and whatever else the tests use, where that is possible
+	@missing=$$($(BIN)/python tests/support/programs.py) || exit 1; \
+	if [ -n "$$missing" ] && ! sh .ci/debian $$missing; then \
+		echo 'sseproxy: the tests that need what is missing will be skipped' >&2; \
+	fi
+	@sh .ci/node
+
+.PHONY: clean
+clean: ## remove all that was made here
+	rm -rf .venv build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name node_modules -prune -exec rm -rf {} +
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,28 @@
+"""How do the parts on a body's way talk to one another? Synchronously, and each only to its neighbours."""
+
+from typing import Protocol
+
+from sseproxy.core.errors import OriginError
+
+
+class BodySink(Protocol):
+    """Takes a response body, piece by piece, in the call stack in which it was read."""
+
+    def receive_data(self, data: bytes) -> None: ...
+
+    def receive_eof(self) -> None: ...
+
+    def receive_error(self, error: OriginError) -> None: ...
+
+
+class BodySource(Protocol):
+    """The other end of a `BodySink`: where the body comes from."""
+
+    def pause(self) -> None:
+        """Stop reading. Calling it again is allowed."""
+
+    def resume(self) -> None:
+        """Go on reading. Calling it again is allowed."""
+
+    def abort(self) -> None:
+        """Close the connection now, whatever it is doing. Calling it again is allowed."""

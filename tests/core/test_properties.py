@@ -1,0 +1,209 @@
+"""Whatever the stream, wherever it is cut and whenever heartbeats fire: does a compliant client see the same? (S1-S7, S10)
+
+The properties are plain functions of one `Case`, so that test_the_suite_bites.py can ask whether they notice anything.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from enum import Enum
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sseproxy.core.dialects import Dialect
+from sseproxy.core.heartbeat import HeartbeatForm
+from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.transfer import CloseReason
+from tests.support.trips import BOM, Case, Place, Trip, TripWithoutRules, cases, place_of
+from tests.support.whatwg import Event, parse
+
+#: What the heartbeats of the forms that a page can see look like to it.
+_VISIBLE = {
+    HeartbeatForm.EVENT: ("heartbeat", "{}"),
+    HeartbeatForm.ANTHROPIC: ("ping", '{"type": "ping"}'),
+    HeartbeatForm.OPENAI_RESPONSES: ("keepalive", '{"type":"keepalive"}'),
+}
+_EMPTY_DELTA = '"choices":[{"index":0,"delta":{},"finish_reason":null}]}'
+
+
+def is_heartbeat(event: Event, form: HeartbeatForm) -> bool:
+    if form is HeartbeatForm.OPENAI_CHAT:
+        return event.type == "message" and event.data.endswith(_EMPTY_DELTA)
+    return event[:2] == _VISIBLE.get(form)
+
+
+def the_client_sees_the_same(case: Case, trip_type: type[Trip] = TripWithoutRules) -> None:
+    """S1: the same events with the same ids, types and data in the same order, and the same reconnection times."""
+    trip = trip_type(case)
+    trip.run()
+    seen, meant = parse(bytes(trip.wire)), parse(case.stream)
+    heartbeats = [event for event in seen.events if is_heartbeat(event, case.form)]
+    assert [event for event in seen.events if not is_heartbeat(event, case.form)] == meant.events
+    assert (seen.retries, seen.last_event_id) == (meant.retries, meant.last_event_id)
+    assert len(heartbeats) == sum(each.data.startswith((b"event:", b"data:")) for each in trip.insertions)
+    assert trip.session.stats.events == len(meant.events)
+
+
+def the_rules_hold(case: Case) -> None:
+    """S3, S4, S7 and S9 at each step, as `Trip` states them; and S1, S5, S6 in bytes when all is over."""
+    trip = Trip(case)
+    trip.run()
+    assert trip.left == len(case.stream)
+    assert restored(trip) == without(case.stream, trip.dropped)
+    stats = trip.session.stats
+    assert (stats.bytes_in, stats.bytes_out) == (len(case.stream), len(trip.wire))
+    assert (stats.heartbeats, stats.heartbeats_skipped) == (len(trip.insertions), trip.skipped)
+    assert (trip.session.close_reason, trip.session.clean) == (CloseReason.UPSTREAM_END, True)
+
+
+def without(stream: bytes, places: list[int]) -> bytes:
+    return bytes(byte for at, byte in enumerate(stream) if at not in places)
+
+
+def restored(trip: Trip) -> bytes:
+    """The wire without exactly what was inserted, found from the back by its place."""
+    wire, gone = bytes(trip.wire), 0
+    for insertion in trip.insertions:
+        at = insertion.at - sum(place < insertion.at for place in trip.dropped)
+        assert wire[at : at + len(insertion.data)] == insertion.data
+        wire, gone = wire[:at] + wire[at + len(insertion.data) :], gone + len(insertion.data)
+    assert gone == len(trip.wire) - len(wire)
+    return wire
+
+
+def nothing_changes_without_heartbeats(case: Case) -> None:
+    """S1: each piece leaves as it came and when it came; but part of a BOM waits for the rest of it."""
+    trip = _TripWithoutHeartbeats(replace(case, interval=None, prelude=False, early=None))
+    trip.run()
+    assert bytes(trip.wire) == case.stream
+    assert trip.session.stats.events == len(parse(case.stream).events)
+
+
+def a_prelude_alone_changes_no_event(case: Case) -> None:
+    """S6 with heartbeats off: only the prelude, or the promise of S8, is in front of the stream."""
+    trip = TripWithoutRules(replace(case, interval=None, prelude=True))
+    trip.run()
+    assert bytes(trip.wire) == trip.insertions[0].data + case.stream.removeprefix(BOM)
+    seen = [event for event in parse(bytes(trip.wire)).events if not is_heartbeat(event, case.form)]
+    assert seen == parse(case.stream).events
+
+
+class _TripWithoutHeartbeats(Trip):
+    def _check_held(self) -> None:
+        assert self.received[self.left :] in (b"", BOM[:1], BOM[:2])
+        assert self.left or len(self.received) < len(BOM)
+
+
+class End(Enum):
+    """How a stream ends before its time."""
+
+    UPSTREAM_ERROR = "the upstream breaks"
+    CLIENT_GONE = "the client leaves"
+    IDLE = "the upstream is silent for too long"
+    MAX_DURATION = "the stream is too old"
+    DRAIN = "the proxy shuts down"
+    DRAIN_WITH_RETRY = "the proxy shuts down and names a reconnection time"
+
+
+class _EndingTrip(TripWithoutRules):
+    """Ends at the piece with the number `moment`."""
+
+    def __init__(self, case: Case, end: End, moment: int) -> None:
+        super().__init__(case)
+        self.end = end
+        self.moment = moment
+
+    def receive(self, piece: bytes) -> None:
+        super().receive(piece)
+        self.moment -= 1
+        if self.moment == 0 and self.session.close_reason is None:
+            self._end()
+
+    def _end(self) -> None:
+        session = self.session
+        match self.end:
+            case End.UPSTREAM_ERROR:
+                session.receive_error(CloseReason.UPSTREAM_ERROR, now=self.now)
+            case End.CLIENT_GONE:
+                session.receive_error(CloseReason.CLIENT_GONE, now=self.now)
+            case End.IDLE:
+                self.blocked = False
+                session.write_finished(now=self.now)
+                self.sleep(6)
+            case End.DRAIN:
+                session.drain(at=self.now + 1.5, deadline=self.now + 6)
+            case End.DRAIN_WITH_RETRY:
+                session.drain(at=self.now, deadline=self.now + 6, retry=4711)
+
+
+def an_end_cuts_no_event(case: Case, end: End, moment: int) -> None:
+    """S10: at whatever moment a stream ends, the client has seen the events that had left, whole, and no others."""
+    timeouts = TimeoutPolicy(
+        idle=5.0 if end is End.IDLE else None, write=None, max_duration=moment if end is End.MAX_DURATION else None
+    )
+    trip = _EndingTrip(replace(case, timeouts=timeouts), end, moment)
+    trip.run()
+    session = trip.session
+    gone = trip.received[: trip.left]
+    seen, meant = parse(bytes(trip.wire)), parse(gone)
+    events = [event for event in seen.events if not is_heartbeat(event, case.form)]
+    told = events[len(meant.events) :]
+    assert events[: len(meant.events)] == meant.events
+    assert len(told) <= (session.close_reason in (CloseReason.IDLE_TIMEOUT, CloseReason.MAX_DURATION)), told
+    assert case.dialect is not Dialect.GENERIC or not told or not trip.answered
+    assert [retry for retry in seen.retries if retry != 4711] == meant.retries
+    _check_end(case, trip, end)
+
+
+def _check_end(case: Case, trip: Trip, end: End) -> None:
+    session = trip.session
+    if session.close_reason in (CloseReason.DRAIN, CloseReason.MAX_DURATION) and session.clean:
+        assert place_of(trip.received[: trip.left]) is Place.EVENT_BOUNDARY
+    if session.close_reason is CloseReason.UPSTREAM_END:
+        assert trip.left == len(case.stream)
+    if session.close_reason is CloseReason.UPSTREAM_ERROR and not trip.blocked:
+        assert len(trip.received[trip.left :].splitlines()) <= 1, "a whole line was lost"
+    before = len(trip.wire)
+    session.receive_data(b"data: late\n\n", now=trip.now)
+    session.handle_timeout(now=trip.now + 1000)
+    session.receive_eof(now=trip.now + 1000)
+    assert (session.data_to_send(), session.next_deadline(), len(trip.wire)) == (b"", None, before)
+
+
+def _examples(count: int) -> settings:
+    return settings(max_examples=count, derandomize=True, deadline=None, database=None)
+
+
+@_examples(4000)
+@given(cases)
+def test_nobody_misreads_a_heartbeat(case: Case) -> None:
+    the_client_sees_the_same(case)
+
+
+@_examples(4000)
+@given(cases)
+def test_every_rule_holds_at_every_step(case: Case) -> None:
+    the_rules_hold(case)
+
+
+@_examples(800)
+@given(cases)
+def test_nothing_changes_without_heartbeats(case: Case) -> None:
+    nothing_changes_without_heartbeats(case)
+
+
+@_examples(700)
+@given(cases)
+def test_a_prelude_alone_changes_no_event(case: Case) -> None:
+    a_prelude_alone_changes_no_event(case)
+
+
+@_examples(2500)
+@given(
+    case=st.builds(replace, cases, dialect=st.sampled_from(Dialect), interval=st.sampled_from([1.0, 1.0, None])),
+    end=st.sampled_from(End),
+    moment=st.integers(1, 12),
+)
+def test_an_end_cuts_no_event(case: Case, end: End, moment: int) -> None:
+    an_end_cuts_no_event(case, end, moment)

@@ -1,0 +1,221 @@
+"""Would the property tests notice? Each rule is broken on purpose, and they must find it out."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from hypothesis import Phase, given, settings
+
+from sseproxy.core import session as session_module
+from sseproxy.core.events import LF, EventCounter
+from sseproxy.core.heartbeat import HeartbeatWriter
+from sseproxy.core.scanner import Position, Scanner
+from sseproxy.core.session import StreamSession
+from tests.core import test_properties as properties
+from tests.support.trips import Case, TripWithoutRules, cases
+
+Property = Callable[[Case], None]
+
+_BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n|\r|\n)")
+_BOUNDARIES = (b"\n\n", b"\r\r", b"\n\r", b"\r\r\n", b"\n\r\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """A rule and how to break it. patches: (class or module, name, what is there instead).
+
+    seen_by_client: the events change, too; otherwise only the rule about bytes is hurt.
+    """
+
+    rule: str
+    patches: tuple[tuple[Any, str, object], ...]
+    seen_by_client: bool = True
+
+    def apply(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for owner, name, instead in self.patches:
+            assert hasattr(owner, name), f"{owner} has no {name} any more: this break breaks nothing"
+            monkeypatch.setattr(owner, name, instead)
+
+
+def _everywhere(self: Scanner) -> Position:
+    return Position.EVENT_BOUNDARY
+
+
+def _never_mid_line(self: Scanner) -> Position:
+    return Position.EVENT_BOUNDARY if self.tail.endswith(_BOUNDARIES) else Position.LINE_BOUNDARY
+
+
+def _last_two_bytes(self: Scanner) -> Position:
+    if self.tail.endswith((b"\n\n", b"\r\r", b"\n\r")):
+        return Position.EVENT_BOUNDARY
+    return Position.LINE_BOUNDARY if self.tail.endswith((b"\n", b"\r")) else Position.MID_LINE
+
+
+def _crlf_is_two_lines(self: Scanner) -> Position:
+    if self.tail.endswith((*_BOUNDARIES, b"\r\n")):
+        return Position.EVENT_BOUNDARY
+    return Position.LINE_BOUNDARY if self.tail.endswith((b"\n", b"\r")) else Position.MID_LINE
+
+
+def _hold_nothing(self: StreamSession, data: bytes) -> bytes:
+    return data
+
+
+def _hold_without_limit(self: StreamSession, data: bytes) -> bytes:
+    end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+    lines = self._take_held() + data[:end] if end else b""
+    if end < len(data):
+        self._hold(data[end:])
+    return lines
+
+
+def _forget_held(self: StreamSession, *, now: float) -> None:
+    super(StreamSession, self).receive_eof(now=now)
+
+
+def _keep_second_half(self: StreamSession, data: bytes) -> bytes:
+    self._swallow_lf = False
+    return data
+
+
+_insert = StreamSession._insert
+
+
+def _drop_also_behind_our_cr(self: StreamSession, data: bytes, *, now: float) -> None:
+    _insert(self, data, now=now)
+    self._swallow_lf = self._scanner.after_cr and not self._held
+
+
+def _drop_whatever_is_held(self: StreamSession, data: bytes, *, now: float) -> None:
+    _insert(self, data, now=now)
+    self._swallow_lf = self._scanner.after_cr
+
+
+def _keep_late_bom(self: StreamSession, data: bytes) -> bytes:
+    self._started = True
+    return data
+
+
+def _always_the_style(self: Scanner) -> bytes:
+    return self._style or LF
+
+
+def _observe_nothing(self: HeartbeatWriter, lines: bytes) -> None:
+    """The heartbeats never learn about ids."""
+
+
+def _observe_pieces(self: StreamSession, data: bytes) -> None:
+    self._writer.observe(data)
+
+
+_count_lines = EventCounter._feed_lines
+
+
+def _count_split_crlf_twice(self: EventCounter, data: bytes) -> None:
+    self._split_crlf = False
+    _count_lines(self, data)
+
+
+class _LateDriver(TripWithoutRules):
+    """Breaks Rule 1 of the session: it lets the upstream's next bytes go before a heartbeat that was decided earlier."""
+
+    def __init__(self, case: Case) -> None:
+        self.late = b""
+        super().__init__(case)
+
+    def write_heartbeat(self, data: bytes) -> None:
+        self.late += data
+
+    def write_upstream(self, data: bytes) -> None:
+        super().write_upstream(data)
+        if data:
+            super().write_heartbeat(self.late)
+            self.late = b""
+
+
+BREAKS = [
+    Break("S3: only comments inside an event, nothing inside a line", ((Scanner, "position", property(_everywhere)),)),
+    Break("S3: nothing inside a line", ((Scanner, "position", property(_never_mid_line)),)),
+    Break("S3: CRLF CRLF is a boundary, three bytes tell", ((Scanner, "position", property(_last_two_bytes)),), False),
+    Break("S3: CRLF is one line end", ((Scanner, "position", property(_crlf_is_two_lines)),)),
+    Break("S4: an unfinished line is held back", ((StreamSession, "_complete_lines", _hold_nothing),), False),
+    Break("S4: but not a line of any length", ((StreamSession, "_complete_lines", _hold_without_limit),), False),
+    Break("S4: what is held at a clean end is sent", ((StreamSession, "receive_eof", _forget_held),), False),
+    Break("S5: the LF behind something inserted", ((StreamSession, "_without_second_half", _keep_second_half),)),
+    Break("S5: not behind a CR of ours", ((StreamSession, "_insert", _drop_also_behind_our_cr),)),
+    Break("S6: no BOM behind something inserted", ((StreamSession, "_without_late_bom", _keep_late_bom),)),
+    Break("S5: the line end of what is inserted", ((Scanner, "eol", property(_always_the_style)),)),
+    Break("S7: no blank line once there was an id", ((HeartbeatWriter, "observe", _observe_nothing),), False),
+    Break("S7: a piece of a long line is no line", ((StreamSession, "_observe", _observe_pieces),), False),
+    Break("events are counted as a client counts them", ((EventCounter, "_feed_lines", _count_split_crlf_twice),)),
+]
+
+
+def _boundary_in_the_tail(tail: bytes, data: bytes) -> int | None:
+    found = _BLANK_LINE.search(tail + data)
+    return None if found is None else max(found.end() - len(tail), 0)
+
+
+ENDING = [
+    Break("S10: not in the middle of an event", ((session_module, "first_boundary", lambda tail, data: len(data)),)),
+    Break("S10: not where the last event ended", ((session_module, "first_boundary", lambda tail, data: 0),)),
+    Break("S10: not where the tail still shows it", ((session_module, "first_boundary", _boundary_in_the_tail),)),
+]
+
+
+def _counterexample(check: Property, examples: int = 4000) -> AssertionError | None:
+    """What the property finds in the same examples as in its own test, or None."""
+    search = settings(
+        max_examples=examples,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate,),
+        report_multiple_bugs=False,
+    )
+
+    # One name for all: hypothesis derives the examples from the source of what it is given.
+    @search
+    @given(cases)
+    def examine(case: Case) -> None:
+        check(case)
+
+    try:
+        examine()
+    except AssertionError as found:
+        return found
+    return None
+
+
+@pytest.mark.parametrize("broken", BREAKS, ids=lambda broken: broken.rule)
+def test_a_broken_rule_is_noticed(broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken.apply(monkeypatch)
+    assert _counterexample(properties.the_client_sees_the_same if broken.seen_by_client else properties.the_rules_hold)
+
+
+def test_the_client_notices_a_late_heartbeat() -> None:
+    assert _counterexample(lambda case: properties.the_client_sees_the_same(case, _LateDriver))
+
+
+@pytest.mark.parametrize("broken", ENDING, ids=lambda broken: broken.rule)
+def test_an_end_in_the_wrong_place_is_noticed(broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken.apply(monkeypatch)
+
+    def drained(case: Case) -> None:
+        for moment in range(1, 4):
+            properties.an_end_cuts_no_event(case, properties.End.DRAIN, moment)
+            properties.an_end_cuts_no_event(replace(case, interval=None), properties.End.DRAIN, moment)
+
+    assert _counterexample(drained)
+
+
+def test_the_bom_in_two_pieces_behind_a_prelude_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StreamSession, "_with_whole_bom", _hold_nothing)
+    assert _counterexample(properties.a_prelude_alone_changes_no_event)
+
+
+@pytest.mark.parametrize("check", [properties.the_rules_hold, properties.the_client_sees_the_same])
+def test_nothing_is_found_where_nothing_is_broken(check: Property) -> None:
+    assert _counterexample(check, 300) is None

@@ -1,0 +1,134 @@
+"""Does the table in nginx/README.md hold: what the real nginx does to streams, with and without sseproxy?"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.programs import require
+
+_ROOT = Path(__file__).parents[2]
+_STAND = _ROOT / "nginx" / "stand.py"
+
+# Half the size of the README's: a read timeout of one second.
+_SCALE = "60"
+
+Facts = dict[str, Any]
+Rows = dict[str, dict[str, Facts]]
+
+_SILENT = {
+    "silent before the response head": None,
+    "silent after the first event": 1,
+    "silent in the middle of a line": 2,
+    "silent between two lines of an event": 2,
+    "two hops: silent before the head": None,
+    "two hops: silent after the first event": 1,
+    "gzip: silent after the first event": 1,
+    "HTTP/1.0 to the service: silent before the head": None,
+    "HTTP/1.0 to the service: silent after the first event": 0,
+}
+_GZIP = ["two hops, the outer with gzip: long, never silent", "gzip: long, never silent"]
+_LEAVING = [
+    "client leaves before the head",
+    "client leaves while the service is silent",
+    "HTTP/1.0 to the service: client leaves while silent",
+]
+_DYING = ["service dies half-way", "HTTP/1.0 to the service: service dies half-way"]
+_OTHERS = ["long, never silent", "service dies before the head, after 30 s"]
+
+
+@pytest.fixture(scope="module")
+def rows() -> Rows:
+    require("nginx")
+    command = [sys.executable, str(_STAND), "--json", "--scale", _SCALE]
+    done = subprocess.run(command, cwd=_ROOT, env=_environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    measured: Rows = json.loads(done.stdout)
+    return measured
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    return {**os.environ, "PYTHONPATH": str(_ROOT)}
+
+
+def test_every_row_is_judged_here(rows: Rows) -> None:
+    assert set(rows) == {*_SILENT, *_GZIP, *_LEAVING, *_DYING, *_OTHERS}
+
+
+@pytest.mark.parametrize("name", _SILENT)
+def test_silence_kills_the_direct_way(rows: Rows, name: str) -> None:
+    direct, tokens = rows[name]["direct"], _SILENT[name]
+    if tokens is None:
+        assert direct["status"] == 504
+    else:
+        assert (direct["status"], direct["tokens"], direct["ending"]) == (200, tokens, "truncated")
+    assert direct["noticed"] == "peer_left"
+
+
+@pytest.mark.parametrize("name", _SILENT)
+def test_silence_does_nothing_to_the_way_through_sseproxy(rows: Rows, name: str) -> None:
+    through = rows[name]["through"]
+    assert (through["status"], through["whole"], through["noticed"]) == (200, True, "sent_all")
+
+
+def test_what_is_never_silent_is_whole_both_ways(rows: Rows) -> None:
+    row = rows["long, never silent"]
+    assert (row["direct"]["whole"], row["through"]["whole"]) == (True, True)
+    assert (row["direct"]["in_one_go"], row["through"]["in_one_go"]) == (False, False)
+
+
+@pytest.mark.parametrize("name", _GZIP)
+def test_gzip_collects_what_it_is_not_told_to_let_through(rows: Rows, name: str) -> None:
+    row = rows[name]
+    assert (row["direct"]["whole"], row["direct"]["in_one_go"]) == (True, True)
+    assert (row["through"]["whole"], row["through"]["in_one_go"]) == (True, False)
+
+
+@pytest.mark.parametrize("name", _LEAVING)
+def test_the_service_hears_of_a_client_that_leaves(rows: Rows, name: str) -> None:
+    assert {way: facts["noticed"] for way, facts in rows[name].items()} == {
+        "direct": "peer_left",
+        "through": "peer_left",
+    }
+
+
+def test_a_service_that_dies_half_way_is_never_taken_for_one_that_has_finished(rows: Rows) -> None:
+    assert rows["service dies half-way"]["direct"]["ending"] == "truncated"
+    for name in _DYING:
+        through = rows[name]["through"]
+        assert (through["tokens"], through["whole"], through["ending"]) == (3, False, "truncated")
+
+
+def test_nginx_takes_a_dead_service_for_a_finished_one_over_http_1_0(rows: Rows) -> None:
+    direct = rows["HTTP/1.0 to the service: service dies half-way"]["direct"]
+    assert (direct["tokens"], direct["whole"], direct["ending"]) == (3, False, "clean")
+
+
+def test_a_service_that_dies_before_its_head_is_told_as_an_error_event(rows: Rows) -> None:
+    row = rows["service dies before the head, after 30 s"]
+    assert row["direct"]["status"] == 502
+    through = row["through"]
+    assert (through["status"], through["error"], through["ending"]) == (200, 502, "clean")
+
+
+def test_the_readme_has_the_rows_of_the_stand(rows: Rows) -> None:
+    table = re.findall(r"^\| ([^|]+?) \|", (_ROOT / "nginx" / "README.md").read_text(), re.MULTILINE)
+    assert [name for name in table if name in rows] == list(rows)
+
+
+@pytest.mark.parametrize("name", ["problem.conf", "solved.conf", "two-hops.conf", "gzip.conf", "http10.conf"])
+def test_a_configuration_is_complete_as_it_lies_there(name: str, tmp_path: Path) -> None:
+    conf = tmp_path / "nginx.conf"
+    free = re.sub(r"listen 127\.0\.0\.1:\d+;", "listen 127.0.0.1:0;", (_ROOT / "nginx" / name).read_text(), count=1)
+    conf.write_text(free)
+    tested = subprocess.run(
+        [require("nginx"), "-t", "-p", str(tmp_path), "-c", str(conf), "-e", "stderr"], capture_output=True, text=True
+    )
+    assert tested.returncode == 0, tested.stderr

@@ -1,0 +1,256 @@
+"""How does a test talk to a session, so that it reads like a conversation?
+
+    Playbook(session) >> data(b"data: x\\n") >> sleep(15) << sent(b": heartbeat\\n")
+
+`>>` is what happens to the session, `<<` is what it must do then. A step without `<<` has an expectation too:
+data goes straight through, everything else is answered with nothing. So nothing that leaves can go unnoticed,
+provided that the script is finished: `playbooks` in tests/core/conftest.py does it at the end of each test.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Self
+
+from sseproxy.core.dialects import Dialect, StreamError
+from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.limits import LimitPolicy
+from sseproxy.core.session import StreamSession
+from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.transfer import CloseReason, Transfer
+
+#: More timeouts than this in one sleep, and the session is asking for the same moment for ever.
+_TIMEOUTS_PER_SLEEP = 10_000
+
+Action = Callable[["Playbook"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happens. through: what leaves if the session changes nothing and has nothing to say."""
+
+    text: str
+    action: Action
+    through: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The session sends exactly this, all in all, in answer to the last step."""
+
+    data: bytes
+
+    def __str__(self) -> str:
+        return f"sent({self.data!r})" if self.data else "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The last step has ended the stream."""
+
+    reason: CloseReason
+    clean: bool
+
+    def __str__(self) -> str:
+        return f"closed({self.reason}, clean={self.clean})"
+
+
+def data(received: bytes) -> Step:
+    """The upstream sends `received`."""
+    return Step(f"data({received!r})", lambda book: book.session.receive_data(received, now=book.now), received)
+
+
+def eof() -> Step:
+    """The upstream's body is complete."""
+    return Step("eof()", lambda book: book.session.receive_eof(now=book.now))
+
+
+def error(reason: CloseReason) -> Step:
+    """Something breaks."""
+    return Step(f"error({reason})", lambda book: book.session.receive_error(reason, now=book.now))
+
+
+def response() -> Step:
+    """The upstream's head arrives, of an event stream."""
+    return Step("response()", lambda book: _stream(book).receive_response(now=book.now))
+
+
+def refusal(status: int, *, retry_after: str | None = None, body: bytes = b"") -> Step:
+    """The upstream's head arrives, of something else."""
+    told = StreamError("upstream_response", status, "the upstream refused", retry_after, body)
+    return Step(f"refusal({status})", lambda book: _stream(book).receive_refusal(told, now=book.now))
+
+
+def blocked() -> Step:
+    """The client takes no more."""
+    return Step("blocked()", lambda book: book.session.write_started(now=book.now))
+
+
+def progressed() -> Step:
+    """The client has taken something, but not all."""
+    return Step("progressed()", lambda book: book.session.write_progressed(now=book.now))
+
+
+def unblocked() -> Step:
+    """The client has taken all there was."""
+    return Step("unblocked()", lambda book: book.session.write_finished(now=book.now))
+
+
+def drain(*, after: float = 0.0, within: float = 25.0, retry: int | None = None) -> Step:
+    """The proxy shuts down: the stream should look for its end in `after` seconds, and has `within` seconds."""
+    return Step(
+        f"drain(after={after}, within={within}, retry={retry})",
+        lambda book: book.session.drain(at=book.now + after, deadline=book.now + within, retry=retry),
+    )
+
+
+def sleep(seconds: float) -> Step:
+    """Time passes: the session is called at each of its deadlines, exactly then."""
+    return Step(f"sleep({seconds:g})", lambda book: book.pass_time(seconds))
+
+
+def late(seconds: float) -> Step:
+    """Time passes unnoticed: the driver comes once, when all of it is over."""
+    return Step(f"late({seconds:g})", lambda book: book.oversleep(seconds))
+
+
+def sent(*parts: bytes) -> Sent:
+    return Sent(b"".join(parts))
+
+
+nothing = Sent(b"")
+
+
+def closed(reason: CloseReason, *, clean: bool = True) -> Closed:
+    return Closed(reason, clean)
+
+
+def _stream(book: "Playbook") -> StreamSession:
+    assert isinstance(book.session, StreamSession)
+    return book.session
+
+
+def stream(
+    *,
+    interval: float | None = 15.0,
+    form: HeartbeatForm = HeartbeatForm.COMMENT_LINE,
+    prelude: bool = False,
+    heartbeat: HeartbeatPolicy | None = None,
+    timeouts: TimeoutPolicy = TimeoutPolicy(idle=None, write=None),
+    dialect: Dialect = Dialect.GENERIC,
+    line: int = 64 * 1024,
+    responded: bool = True,
+) -> StreamSession:
+    """A session that begins at time 0 and, unless told otherwise, does nothing but heartbeats."""
+    return StreamSession(
+        heartbeat=heartbeat or HeartbeatPolicy(interval=interval, form=form, prelude=prelude),
+        timeouts=timeouts,
+        limits=LimitPolicy(line=line),
+        dialect=dialect,
+        responded=responded,
+        now=0.0,
+    )
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One step with its answer, and what was expected of it."""
+
+    at: float
+    step: Step
+    answer: bytes
+    ended: Closed | None
+    wanted: Sent | None = None
+    wanted_end: Closed | None = None
+
+    def is_met(self) -> bool:
+        wanted = self.step.through if self.wanted is None else self.wanted.data
+        return self.answer == wanted and self.ended == self.wanted_end
+
+    def __str__(self) -> str:
+        expected = [str(part) for part in (self.wanted, self.wanted_end) if part is not None]
+        return f"{self.at:8g}  >> {self.step.text}" + "".join(f" << {part}" for part in expected)
+
+
+@dataclass(slots=True)
+class Playbook:
+    """A script that is checked while it is written. An AssertionError shows all of it."""
+
+    session: Transfer
+    now: float = 0.0
+    _turns: list[_Turn] = field(default_factory=list)
+    _was_closed: bool = False
+    _failed: bool = False
+
+    def __post_init__(self) -> None:
+        self >> Step("open()", lambda book: None)
+
+    def __rshift__(self, step: Step) -> Self:
+        self._check_last()
+        began = self.now
+        step.action(self)
+        self._turns.append(_Turn(began, step, self.session.data_to_send(), self._end_of_this_step()))
+        return self
+
+    def __lshift__(self, expected: Sent | Closed) -> Self:
+        turn = self._turns[-1]
+        if isinstance(expected, Closed):
+            turn.wanted_end = expected
+        else:
+            turn.wanted = expected
+        if expected == Sent(b"") or isinstance(expected, Closed):
+            return self
+        self._compare(turn.answer == expected.data)
+        return self
+
+    def finish(self) -> None:
+        """No step may be left whose answer nobody looked at."""
+        if not self._failed:
+            self._check_last()
+
+    def pass_time(self, seconds: float) -> None:
+        """Call the session at each of its deadlines until `seconds` are over."""
+        end = self.now + seconds
+        for _ in range(_TIMEOUTS_PER_SLEEP):
+            deadline = self.session.next_deadline()
+            if deadline is None or deadline > end:
+                self.now = end
+                return
+            self.now = max(self.now, deadline)
+            self.session.handle_timeout(now=self.now)
+        raise AssertionError(f"handle_timeout does not help: {self.session.next_deadline()} at {self.now}")
+
+    def oversleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.session.handle_timeout(now=self.now)
+
+    def _end_of_this_step(self) -> Closed | None:
+        reason = self.session.close_reason
+        if reason is None or self._was_closed:
+            return None
+        self._was_closed = True
+        return Closed(reason, self.session.clean)
+
+    def _check_last(self) -> None:
+        if self._turns:
+            self._compare(self._turns[-1].is_met())
+
+    def _compare(self, met: bool) -> None:
+        if not met:
+            self._failed = True
+            raise AssertionError(self._story())
+
+    def _story(self) -> str:
+        turn = self._turns[-1]
+        ended = "" if turn.ended is None else f" << {turn.ended}"
+        wanted = turn.wanted or Sent(turn.step.through)
+        wanted_end = "" if turn.wanted_end is None else f" << {turn.wanted_end}"
+        script = "\n".join(str(each) for each in self._turns)
+        return (
+            f"the script up to here (seconds first):\n{script}\n"
+            f"expected  {wanted}{wanted_end}\n"
+            f"happened  {Sent(turn.answer)}{ended}"
+        )
+
+
+#: The fixture that makes playbooks and finishes them.
+Play = Callable[[Transfer], Playbook]

@@ -1,0 +1,122 @@
+"""How does a test run the proxy inside its own event loop, between a raw client and a raw upstream?"""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+from sseproxy.core.heartbeat import HeartbeatPolicy
+from sseproxy.core.routes import Route, Upstream
+from sseproxy.origins.http import HttpOrigin
+from sseproxy.proxy.app import ProxyApp
+from tests.support.raw_client import LIMIT, RawClient
+from tests.support.raw_upstream import RawUpstream, Script
+
+#: For tests that are not about heartbeats.
+SILENT = HeartbeatPolicy(interval=None)
+
+
+class ProxyServer:
+    """A `ProxyApp` that listens. Leaving it asserts that nothing is under way and nothing unexpected was logged."""
+
+    def __init__(self, app: ProxyApp, port: int) -> None:
+        self.app = app
+        self.port = port
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def serve(
+        cls,
+        *routes: Route,
+        trusted: Sequence[str] = (),
+        socket_path: Path | None = None,
+        host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
+    ) -> "AsyncIterator[ProxyServer]":
+        """On a port that the kernel chooses, or on a unix socket. trusted: networks of proxies."""
+        loop = asyncio.get_running_loop()
+        origins = {route.name: HttpOrigin(route.upstream) for route in routes}
+        app = ProxyApp(routes, origins, trusted_proxies=[ip_network(network) for network in trusted])
+        factory = app.server(scheme="http" if tls is None else "https")
+        port = 0
+        if socket_path is not None:
+            server = await loop.create_unix_server(factory, str(socket_path))
+        else:
+            server = await loop.create_server(factory, host, 0, ssl=tls)
+            port = server.sockets[0].getsockname()[1]
+        with _no_surprises(loop):
+            try:
+                yield cls(app, port)
+                await _end(app)
+            finally:
+                server.close()
+                app.cut()
+                await factory.shutdown(1.0)
+                await app.close()
+
+    @contextlib.asynccontextmanager
+    async def connect(self) -> AsyncIterator[RawClient]:
+        async with RawClient.connect(self.port) as client:
+            yield client
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A client, the proxy and an upstream, connected."""
+
+    client: RawClient
+    proxy: ProxyServer
+    upstream: RawUpstream
+
+
+@contextlib.asynccontextmanager
+async def stage(script: Script, *, trusted: Sequence[str] = (), base_path: str = "", **options: Any) -> AsyncIterator[Stage]:
+    """Everything for a test with one route and one connection. options: of the `Route`."""
+    async with (
+        RawUpstream.serve(script) as upstream,
+        ProxyServer.serve(route_to(upstream, base_path=base_path, **options), trusted=trusted) as proxy,
+        proxy.connect() as client,
+    ):
+        yield Stage(client, proxy, upstream)
+
+
+def route_to(upstream: RawUpstream, *, base_path: str = "", **options: Any) -> Route:
+    """A route called "default", without heartbeats unless `options` say otherwise."""
+    where = Upstream("http", "127.0.0.1", upstream.port, base_path=base_path)
+    return Route(**{"name": "default", "upstream": where, "heartbeat": SILENT, **options})
+
+
+async def _end(app: ProxyApp) -> None:
+    """The clients have gone: everything has to come to its end by itself."""
+    async with asyncio.timeout(LIMIT):
+        await app.wait_until_idle()
+    assert len(app.streams) == 0
+
+
+class _Surprises(logging.Handler):
+    """Collects what is logged as an error, by whatever library."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.seen: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.seen.append(logging.Formatter().format(record))
+
+
+@contextlib.contextmanager
+def _no_surprises(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    surprises = _Surprises()
+    logging.getLogger().addHandler(surprises)
+    loop.set_exception_handler(lambda _, context: surprises.seen.append(repr(context)))
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(surprises)
+        loop.set_exception_handler(None)
+    assert not surprises.seen, "\n".join(surprises.seen)

@@ -1,0 +1,185 @@
+"""What exactly reaches an upstream, and how does it look to the proxy when the upstream answers whatever a test wants?"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support import wire
+from tests.support.raw_client import LIMIT
+from tests.support.wire import Message
+
+#: Bytes that are taken from the network before the script reads them; a script that does not read pushes back.
+READ_LIMIT = 256 * 1024
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@dataclass(eq=False)
+class Visit:
+    """One connection of the proxy. received: every byte that came over it. requests: those read by the script."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    received: bytearray
+    closed: asyncio.Event
+    requests: list[Message] = field(default_factory=list)
+
+    async def request(self) -> Message:
+        """The next request, whole. IncompleteReadError: it never came."""
+        message = await wire.read_request(self.reader)
+        self.requests.append(message)
+        return message
+
+    async def head(self) -> Message:
+        """The next request's head; its body stays to be read."""
+        message = Message(await wire.read_head(self.reader))
+        self.requests.append(message)
+        return message
+
+    async def send(self, data: bytes) -> None:
+        """In one write; a proxy that has left is no error."""
+        with contextlib.suppress(ConnectionError):
+            self.writer.write(data)
+            await self.writer.drain()
+
+    def close(self) -> None:
+        self.writer.close()
+
+    def reset(self) -> None:
+        sock: socket.socket = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+    async def wait_closed(self) -> None:
+        """Until the proxy has closed this connection."""
+        async with asyncio.timeout(LIMIT):
+            await self.closed.wait()
+
+
+Script = Callable[[Visit], Awaitable[None]]
+
+
+def replies(*responses: bytes) -> Script:
+    """Each request, over whatever connection, gets the next response, later ones the last; connections are kept."""
+    left = list(responses or (OK,))
+
+    async def script(visit: Visit) -> None:
+        while True:
+            await visit.request()
+            await visit.send(left.pop(0) if len(left) > 1 else left[0])
+
+    return script
+
+
+def replies_once(response: bytes) -> Script:
+    """One request, one response, and the upstream closes."""
+
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(response)
+
+    return script
+
+
+class _Recorder(asyncio.StreamReaderProtocol):
+    """Notes every byte before anybody reads it, and the end of the connection."""
+
+    def __init__(self, visitor: Callable[[Visit], Awaitable[None]], loop: asyncio.AbstractEventLoop) -> None:
+        self._visitor = visitor
+        super().__init__(asyncio.StreamReader(limit=READ_LIMIT, loop=loop), self._connected, loop=loop)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._visitor(Visit(reader, writer, self._received, self._closed))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._received = bytearray()
+        self._closed = asyncio.Event()
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closed.set()
+        super().connection_lost(exc)
+
+
+class RawUpstream:
+    """A server that records every byte and answers as `script` says. The end of the script closes the connection."""
+
+    def __init__(self, script: Script) -> None:
+        self.visits: list[Visit] = []
+        self.port = 0
+        self._script = script
+        self._arrived = asyncio.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def serve(
+        cls, script: Script, *, socket_path: Path | None = None, tls: ssl.SSLContext | None = None
+    ) -> "AsyncIterator[RawUpstream]":
+        """On a port that the kernel chooses, or on a unix socket."""
+        upstream = cls(script)
+        loop = asyncio.get_running_loop()
+        server: asyncio.Server
+
+        def factory() -> _Recorder:
+            return _Recorder(upstream._play, loop)
+
+        if socket_path is not None:
+            server = await loop.create_unix_server(factory, str(socket_path))
+        else:
+            server = await loop.create_server(factory, "127.0.0.1", 0, ssl=tls)
+            upstream.port = server.sockets[0].getsockname()[1]
+        try:
+            yield upstream
+        finally:
+            server.close()
+            await upstream._close()
+
+    @property
+    def received(self) -> bytes:
+        """All bytes of all connections."""
+        return b"".join(bytes(visit.received) for visit in self.visits)
+
+    @property
+    def requests(self) -> list[Message]:
+        """What the script has read."""
+        return [request for visit in self.visits for request in visit.requests]
+
+    async def visit(self, number: int = 0) -> Visit:
+        """The connection with this number, once it is there."""
+        async with asyncio.timeout(LIMIT), self._arrived:
+            await self._arrived.wait_for(lambda: len(self.visits) > number)
+        return self.visits[number]
+
+    async def _play(self, visit: Visit) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            async with self._arrived:
+                self.visits.append(visit)
+                self._arrived.notify_all()
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                await self._script(visit)
+        except asyncio.CancelledError:
+            visit.writer.transport.abort()  # the test is over
+        finally:
+            self._tasks.discard(task)
+            visit.close()
+
+    async def _close(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for visit in self.visits:
+            visit.writer.transport.abort()
+            await visit.wait_closed()
