@@ -18,6 +18,7 @@ ACCESS_LOGGER = "sseproxy.access"
 class AccessRecord:
     """One request, from its first byte to the end of its response.
 
+    peer: who connected; client: who is behind it, as far as trusted proxies tell.
     path: without the query, which may hold secrets. status: what the client got; intended: what it would have
     got had the head not been sent early (S8). Times are the event loop's, in seconds.
     """
@@ -26,6 +27,7 @@ class AccessRecord:
     method: str
     path: str
     started_at: float
+    client: str | None = None
     route: str = "-"
     status: int | None = None
     intended: int | None = None
@@ -38,6 +40,7 @@ class AccessRecord:
         """All that is logged, by name; what is not known is left out."""
         values: dict[str, object] = {
             "peer": self.peer,
+            "client": self.client if self.client != self.peer else None,
             "method": self.method,
             "path": self.path,
             "status": self.status,

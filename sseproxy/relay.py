@@ -30,6 +30,8 @@ class Downstream(Protocol):
 class Relay:
     """One `Transfer` on an asyncio clock, between a `BodySource` and a `Downstream`.
 
+    ended: done with the reason when the body has ended. error: what the upstream did wrong, if it did.
+
     Push: `receive_data` runs from the upstream's read to the client's write in one call stack. The timer is
     lazy: it is armed for the earliest deadline, and when it fires asks what is left. It is armed anew
     only where a deadline can have come nearer.
@@ -45,6 +47,7 @@ class Relay:
         "_unsent",
         "_write_look",
         "ended",
+        "error",
         "transfer",
     )
 
@@ -58,6 +61,7 @@ class Relay:
         self._blocked = False
         self._unsent = 0
         self.transfer = transfer
+        self.error: OriginError | None = None
         self.ended: asyncio.Future[CloseReason] = self._loop.create_future()
 
     def start(self) -> None:
@@ -89,6 +93,7 @@ class Relay:
         self._transmit()
 
     def receive_error(self, error: OriginError) -> None:
+        self.error = error
         self.stop(error.reason)
 
     def stop(self, reason: CloseReason) -> None:

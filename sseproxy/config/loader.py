@@ -5,9 +5,9 @@ Flags win over ``SSEPROXY_*`` variables, those over the file, that over the defa
 
 from collections.abc import Mapping
 from pathlib import Path as FilePath
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from sseproxy.config.build import build_config
@@ -17,7 +17,7 @@ from sseproxy.config.effective import effective_routes
 from sseproxy.config.overrides import CONFIG_VARIABLE, FlagValue, apply_overrides, unknown_variables
 from sseproxy.config.problems import ConfigErrors, Path
 from sseproxy.config.route_checks import check_routes
-from sseproxy.config.schema import FileSchema
+from sseproxy.config.schema import FileSchema, section_at
 from sseproxy.config.settings import Config
 from sseproxy.config.values import BadValue, describe
 
@@ -74,28 +74,13 @@ def _words(details: ErrorDetails, path: Path) -> tuple[str, str]:
     if isinstance(error, BadValue):
         return error.message, error.hint
     if _is_unknown(details):
-        return "unknown key", unknown_key_hint(str(path[-1]), list(_section(path[:-1]).model_fields))
+        return "unknown key", unknown_key_hint(str(path[-1]), list(section_at(path[:-1]).model_fields))
     expected = "a list" if details["type"] in ("tuple_type", "list_type") else "a mapping"
     return f"expected {expected}, got {describe(details['input'])}", _shape_hint(expected, details["input"])
 
 
 def _shape_hint(expected: str, value: object) -> str:
     return f"[{value}]" if expected == "a list" and isinstance(value, str) and value.isalnum() else ""
-
-
-def _section(path: Path) -> type[BaseModel]:
-    """The section that stands at `path`."""
-    section: type[BaseModel] = FileSchema
-    for part in path:
-        if isinstance(part, str):
-            section = _model_in(section.model_fields[part].annotation) or section
-    return section
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)
 
 
 def _take_out(data: Any, path: Path) -> None:

@@ -7,7 +7,7 @@ so that one missing key does not hide what else is wrong.
 from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import (
     BaseModel,
@@ -22,6 +22,7 @@ from pydantic import (
 
 from sseproxy.config import addresses, values
 from sseproxy.config.addresses import Address, IPNetwork
+from sseproxy.config.problems import Path
 from sseproxy.core.dialects import Dialect as _Dialect
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
@@ -359,6 +360,22 @@ class FileSchema(Section):
         default=Inherited(), description="Every route inherits these and may override any of them."
     )
     routes: tuple[RouteSection, ...] = Field(default=(), description="The first that matches wins; none: 404.")
+
+
+def section_at(path: Path) -> type[Section]:
+    """The section that stands at `path`, or the nearest one above it."""
+    section: type[Section] = FileSchema
+    for part in path:
+        if isinstance(part, str) and part in section.model_fields:
+            section = section_in(section.model_fields[part].annotation) or section
+    return section
+
+
+def section_in(annotation: Any) -> type[Section] | None:
+    """The section that a key holds, or several of, or may hold."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := section_in(part)) is not None), None)
 
 
 def json_schema() -> dict[str, Any]:

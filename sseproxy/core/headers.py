@@ -82,6 +82,11 @@ class Peer:
     trusted: bool
 
 
+def forwarded_addresses(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    """What ``X-Forwarded-For`` says, from the client to the last proxy; only as true as the peer that sent it."""
+    return [word.decode("latin-1") for word in tokens(get_all(headers, b"x-forwarded-for"))]
+
+
 def forwarding(headers: Headers, peer: Peer, *, host: bytes) -> Headers:
     """`headers` with ``X-Forwarded-*``, ``Forwarded`` and ``Via`` that say where the request came from.
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from sseproxy.core.errors import ClientError, RouteNotFound, SSEProxyError
-from sseproxy.core.headers import Peer
+from sseproxy.core.headers import Peer, forwarded_addresses
 from sseproxy.core.routes import Route, find_route, split_target
 from sseproxy.logs import LOGGER, AccessLog, AccessRecord
 from sseproxy.origins.http import HttpOrigin
@@ -141,6 +141,7 @@ class ProxyApp:
         record.route = route.name
         self._access.started(record)
         peer = Peer(connection.client_address, scheme, self._is_trusted(connection.client_address))
+        record.client = self._client_behind(peer, inbound)
         peek = self._new_peek(inbound, route)
         cycle = RequestCycle(
             route=route,
@@ -200,8 +201,20 @@ class ProxyApp:
         """A peer on a unix socket is trusted: whoever may open the file is one of ours."""
         if not address:
             return True
-        peer = ip_address(address.partition("%")[0])
+        try:
+            peer = ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
         return any(peer in network for network in self._trusted)
+
+    def _client_behind(self, peer: Peer, inbound: InboundRequest) -> str:
+        """The nearest address that is not one of our trusted proxies: the client, as far as can be known."""
+        known = peer.address or "unix"
+        for address in reversed(forwarded_addresses(inbound.headers) if peer.trusted else []):
+            known = address
+            if not self._is_trusted(address):
+                break
+        return known
 
     def _new_record(self, request: web.BaseRequest, connection: DownstreamConnection) -> AccessRecord:
         message = request._message

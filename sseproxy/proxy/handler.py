@@ -4,15 +4,12 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
 
 from sseproxy.core.clients import form_for_client
 from sseproxy.core.dialects import StreamError
-from sseproxy.core.errors import Draining, InternalError, OriginError, RequestTooLarge, SSEProxyError, UpstreamBroken
-from sseproxy.core.flow import BodySource
-from sseproxy.core.headers import Headers, apply_rules, event_stream, get, is_event_stream
+from sseproxy.core.errors import BadRequest, Draining, InternalError, OriginError, RequestTooLarge, SSEProxyError, UpstreamBroken
+from sseproxy.core.headers import Headers, apply_rules, event_stream, is_event_stream
 from sseproxy.core.heartbeat import HeartbeatForm
-from sseproxy.core.limits import ERROR_BODY
 from sseproxy.core.routes import Route, StreamMode
 from sseproxy.core.session import StreamSession
 from sseproxy.core.transfer import CloseReason, Transfer
@@ -24,6 +21,7 @@ from sseproxy.proxy.body import BodyPeek, BodyReader
 from sseproxy.proxy.connection import DownstreamConnection
 from sseproxy.proxy.downstream import HttpDownstream
 from sseproxy.proxy.inbound import InboundRequest
+from sseproxy.proxy.refusal import first_of, read_refusal
 from sseproxy.proxy.responses import send_problem
 from sseproxy.proxy.streams import LiveStream, LiveStreams
 from sseproxy.proxy.tunnel import Tunnel
@@ -85,7 +83,7 @@ class RequestCycle:
 
     async def _serve(self) -> None:
         if self.inbound.declares_stream(self.route):
-            self.streams.check_room(self.route, self.record.peer)
+            self.streams.check_room(self.route, self._client)
         wait = self.route.heartbeat.before_response
         if wait is None or not (self.inbound.declares_stream(self.route) or self.peek is not None):
             self._exchange = await self._open()
@@ -106,11 +104,19 @@ class RequestCycle:
             if limit is not None and length is not None and length > limit:
                 raise RequestTooLarge(f"The request body is larger than {limit} bytes.")
             if length is None:
-                await self.body.read_ahead()
+                await self._read_ahead(self.body)
             body = RequestBody(self.body.pieces(), length)
         target = self.route.upstream_target(self.inbound.target)
         request = OriginRequest(self.inbound.method, target, self.upstream_headers, body)
         return await self.origin.open(request, self.route.timeouts)
+
+    async def _read_ahead(self, body: BodyReader) -> None:
+        """See `BodyReader.read_ahead`; the client has as long as the upstream would have for its answer."""
+        try:
+            async with asyncio.timeout(self.route.timeouts.response):
+                await body.read_ahead()
+        except TimeoutError:
+            raise BadRequest("The request body did not come in time.") from None
 
     async def _opened_within(self, seconds: float, opening: asyncio.Task[HttpExchange]) -> bool:
         """Whether the upstream answers before the client must be (S8). A body that declares a stream may come late."""
@@ -119,7 +125,7 @@ class RequestCycle:
             return opening.done()
         if not opening.done() and self.peek.declares_stream is None:
             known = asyncio.ensure_future(self.peek.known.wait())
-            await _first_of(opening, known)
+            await first_of(opening, known)
             known.cancel()
         if not opening.done() and not self.peek.declares_stream:
             await asyncio.wait({opening})
@@ -135,7 +141,7 @@ class RequestCycle:
         decoder, is_stream = self._read_coding(head)
         headers = head.headers
         if is_stream:
-            self.streams.check_room(self.route, self.record.peer)
+            self.streams.check_room(self.route, self._client)
             headers = event_stream(headers, decoded=decoder is not None)
         self._send_head(head, headers, is_stream=is_stream)
         await self._relay(self._new_relay(is_stream=is_stream), exchange, decoder)
@@ -162,6 +168,10 @@ class RequestCycle:
 
     # Bodies.
 
+    @property
+    def _client(self) -> str:
+        return self.record.client or self.record.peer
+
     def _new_relay(self, *, is_stream: bool, responded: bool = True) -> Relay:
         """The relay for the response body, known to the process and to the client's connection."""
         now = asyncio.get_running_loop().time()
@@ -171,7 +181,7 @@ class RequestCycle:
         self.record.stats = transfer.stats
         self._live = LiveStream(
             route=self.route.name,
-            client=self.record.peer,
+            client=self._client,
             relay=relay,
             is_event_stream=is_stream,
             event_source=is_stream and self.inbound.is_event_source,
@@ -209,18 +219,20 @@ class RequestCycle:
 
     async def _wait_for_end(self, relay: Relay) -> None:
         self._note_end(await relay.ended)
+        if relay.error is not None and self.record.error is None:
+            self.record.error = str(relay.error)
         await self.downstream.wait_until_flushed(self.route.timeouts.write)
 
     # Before the response (S8).
 
     async def _answer_early(self, opening: asyncio.Task[HttpExchange]) -> None:
         """The client has waited long enough: promise it a stream, and keep it company until there is one."""
-        self.streams.check_room(self.route, self.record.peer)
+        self.streams.check_room(self.route, self._client)
         headers = apply_rules(event_stream(list(_EARLY_HEAD), decoded=False), self.route.response_headers)
         self.downstream.send_head(200, b"OK", headers, length=None, has_body=True)
         self.record.status = 200
         relay = self._new_relay(is_stream=True, responded=False)
-        await _first_of(opening, relay.ended)
+        await first_of(opening, relay.ended)
         if relay.ended.done():
             await self._wait_for_end(relay)
             return
@@ -248,23 +260,7 @@ class RequestCycle:
             relay.rearm()
             await self._relay(relay, exchange, decoder)
         else:
-            await self._tell(relay, await self._read_refusal(relay, exchange))
-
-    async def _read_refusal(self, relay: Relay, exchange: HttpExchange) -> StreamError:
-        """What the upstream says instead of a stream, with the beginning of its body."""
-        head = exchange.head
-        refusal = _Refusal(exchange)
-        exchange.attach(refusal)
-        await _first_of(refusal.ended, relay.ended, within=self.route.timeouts.idle)
-        exchange.abort()
-        retry_after = get(head.headers, b"retry-after")
-        return StreamError(
-            type="upstream_response",
-            status=head.status,
-            detail=f"The upstream answered {head.status} {head.reason.decode('latin-1')}".rstrip() + ".",
-            retry_after=None if retry_after is None else retry_after.decode("latin-1"),
-            body=refusal.body(head.headers),
-        )
+            await self._tell(relay, await read_refusal(exchange, relay.ended, within=self.route.timeouts.idle))
 
     async def _tell(self, relay: Relay, error: StreamError) -> None:
         session = relay.transfer
@@ -321,11 +317,6 @@ class RequestCycle:
             self.streams.remove(self._live)
 
 
-async def _first_of(*futures: asyncio.Future[Any], within: float | None = None) -> None:
-    """Wait until one of `futures` is done, or for `within` seconds."""
-    await asyncio.wait(futures, timeout=within, return_when=asyncio.FIRST_COMPLETED)
-
-
 def _abort_late(opening: asyncio.Task[HttpExchange]) -> None:
     """The upstream answered in the very moment in which nobody wanted it any more."""
     if not opening.cancelled() and opening.exception() is None:
@@ -341,36 +332,3 @@ class _Flow:
         self.pause_writing = relay.pause_writing
         self.resume_writing = relay.resume_writing
         self.connection_lost = lambda: relay.stop(CloseReason.CLIENT_GONE)
-
-
-class _Refusal:
-    """Takes the beginning of a body that is no event stream."""
-
-    def __init__(self, source: BodySource) -> None:
-        self._source = source
-        self._data = bytearray()
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def receive_data(self, data: bytes) -> None:
-        self._data += data[: ERROR_BODY - len(self._data)]
-        if len(self._data) >= ERROR_BODY:
-            self._source.pause()
-            self._end()
-
-    def receive_eof(self) -> None:
-        self._end()
-
-    def receive_error(self, error: OriginError) -> None:
-        self._end()
-
-    def body(self, headers: Headers) -> bytes:
-        """What came, decoded; nothing if that cannot be done."""
-        try:
-            decoder = decoder_for(headers)
-            return bytes(self._data) if decoder is None else decoder.decode(bytes(self._data))
-        except Exception:  # noqa: BLE001 - whatever a decoder's library raises: there is no text to pass on
-            return b""
-
-    def _end(self) -> None:
-        if not self.ended.done():
-            self.ended.set_result(None)

@@ -1,0 +1,70 @@
+"""What did the upstream say, after the client was promised a stream that it will not get? (contract S8)"""
+
+import asyncio
+from typing import Any
+
+from sseproxy.core.dialects import StreamError
+from sseproxy.core.errors import OriginError
+from sseproxy.core.flow import BodySource
+from sseproxy.core.headers import Headers, get
+from sseproxy.core.limits import ERROR_BODY
+from sseproxy.origins.codings import decoder_for
+from sseproxy.origins.http import HttpExchange
+
+
+async def read_refusal(exchange: HttpExchange, given_up: asyncio.Future[Any], *, within: float | None) -> StreamError:
+    """The upstream's answer with the beginning of its body, as far as it comes `within` seconds.
+
+    given_up: when this is done, nobody wants the answer any more. Ends the exchange.
+    """
+    head = exchange.head
+    beginning = _Beginning(exchange)
+    exchange.attach(beginning)
+    await first_of(beginning.ended, given_up, within=within)
+    exchange.abort()
+    retry_after = get(head.headers, b"retry-after")
+    return StreamError(
+        type="upstream_response",
+        status=head.status,
+        detail=f"The upstream answered {head.status} {head.reason.decode('latin-1')}".rstrip() + ".",
+        retry_after=None if retry_after is None else retry_after.decode("latin-1"),
+        body=beginning.body(head.headers),
+    )
+
+
+async def first_of(*futures: asyncio.Future[Any], within: float | None = None) -> None:
+    """Wait until one of `futures` is done, or for `within` seconds."""
+    await asyncio.wait(futures, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+
+
+class _Beginning:
+    """Takes the first `ERROR_BODY` bytes of a body."""
+
+    def __init__(self, source: BodySource) -> None:
+        self._source = source
+        self._data = bytearray()
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def receive_data(self, data: bytes) -> None:
+        self._data += data[: ERROR_BODY - len(self._data)]
+        if len(self._data) >= ERROR_BODY:
+            self._source.pause()
+            self._end()
+
+    def receive_eof(self) -> None:
+        self._end()
+
+    def receive_error(self, error: OriginError) -> None:
+        self._end()
+
+    def body(self, headers: Headers) -> bytes:
+        """What came, decoded; nothing if that cannot be done."""
+        try:
+            decoder = decoder_for(headers)
+            return bytes(self._data) if decoder is None else decoder.decode(bytes(self._data))
+        except Exception:  # noqa: BLE001 - whatever a decoder's library raises: there is no text to pass on
+            return b""
+
+    def _end(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
