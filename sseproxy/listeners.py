@@ -57,12 +57,14 @@ def listen(addresses: Iterable[Address], *, workers: int, scheme: str) -> Listen
 def _listen_tcp(listeners: Listeners, address: Address, scheme: str) -> None:
     with _explained(str(address)):
         port = address.port
+        dual = not address.host and socket.has_dualstack_ipv6()
         for family, host in _resolve(address.host):
             shared = len(listeners.by_worker) > 1
             if shared and port:
-                _bind(family, host, port, shared=False).close()  # is it free? A shared port would always seem so
+                # Is it free? A port that is shared would always seem so.
+                _bind(family, host, port, shared=False, dual=dual).close()
             for sockets in listeners.by_worker:
-                sock = _bind(family, host, port, shared=shared)
+                sock = _bind(family, host, port, shared=shared, dual=dual)
                 sockets.append(sock)
                 port = sock.getsockname()[1]
         shown = f"[{address.host}]" if ":" in address.host else address.host or "*"
@@ -76,13 +78,13 @@ def _resolve(host: str) -> Sequence[tuple[socket.AddressFamily, str]]:
     return list(dict.fromkeys((info[0], str(info[4][0])) for info in found))
 
 
-def _bind(family: socket.AddressFamily, host: str, port: int, *, shared: bool) -> socket.socket:
+def _bind(family: socket.AddressFamily, host: str, port: int, *, shared: bool, dual: bool) -> socket.socket:
     return socket.create_server(
         (host, port),
         family=family,
         backlog=BACKLOG,
         reuse_port=shared,
-        dualstack_ipv6=family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6(),
+        dualstack_ipv6=dual,
     )
 
 

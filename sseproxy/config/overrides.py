@@ -108,7 +108,13 @@ def unknown_variables(document: Document, environ: Mapping[str, str]) -> Iterato
     for name in sorted(environ):
         asked_for = name in known or name in document.variables or _SERVICE_LINK.fullmatch(name)
         if name.startswith(PREFIX) and not asked_for:
-            yield ConfigProblem(name, 0, 0, "", "unknown variable", nearest(name, known))
+            yield ConfigProblem(name, 0, 0, "", "unknown variable", _nearest_variable(name, known))
+
+
+def _nearest_variable(name: str, known: list[str]) -> str:
+    # Without what all of them begin with, which would make everything alike.
+    hint = nearest(name.removeprefix(PREFIX), [word.removeprefix(PREFIX) for word in known])
+    return hint.replace("did you mean ", f"did you mean {PREFIX}")
 
 
 def _given(

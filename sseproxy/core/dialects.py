@@ -63,10 +63,15 @@ class StreamError:
         return self.body.decode("utf-8", "replace").strip() or self.detail
 
     @property
+    def upstream_kind(self) -> str | None:
+        """The upstream's own error type, where it has one."""
+        kind = self._parsed.get("type")
+        return kind if isinstance(kind, str) and kind else None
+
+    @property
     def kind(self) -> str:
         """The upstream's own error type where it has one, else ours."""
-        kind = self._parsed.get("type")
-        return kind if isinstance(kind, str) and kind else self.type
+        return self.upstream_kind or self.type
 
 
 def _error_object(body: bytes) -> Mapping[str, Any]:
@@ -96,14 +101,16 @@ def _openai_chat(error: StreamError, eol: bytes) -> bytes:
 
 
 def _openai_responses(error: StreamError, eol: bytes) -> bytes:
-    body = {"type": "error", "code": str(error.status), "message": error.text, "param": None, **_retry_after(error)}
-    return _event(body, eol, "error")
+    # The SDKs raise on a truthy "error" member; the rest is the event's own documented shape.
+    said = {"code": str(error.status), "message": error.text, "param": None}
+    inner = {"type": error.kind, **said, **_retry_after(error)}
+    return _event({"type": "error", **said, "sequence_number": 0, "error": inner}, eol, "error")
 
 
 def _anthropic(error: StreamError, eol: bytes) -> bytes:
-    kind = error.kind if error.kind.endswith("_error") and error.kind != "upstream_error" else None
-    inner = {"type": kind or _ANTHROPIC_TYPES.get(error.status, "api_error"), "message": error.text}
-    return _event({"type": "error", "error": {**inner, **_retry_after(error)}}, eol, "error")
+    kind = error.upstream_kind or _ANTHROPIC_TYPES.get(error.status, "api_error")
+    inner = {"type": kind, "message": error.text, **_retry_after(error)}
+    return _event({"type": "error", "error": inner}, eol, "error")
 
 
 def _gemini(error: StreamError, eol: bytes) -> bytes:

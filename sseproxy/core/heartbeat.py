@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from sseproxy.core.events import comment, event, has_id, last_data
 from sseproxy.core.scanner import Position, Scanner
@@ -39,19 +40,23 @@ class HeartbeatPolicy:
     prelude: bool = False
 
 
+#: A chat chunk has to look like the last one, and helpers refuse whatever comes before the first event of a response.
+_NEED_THE_LAST_EVENT = (HeartbeatForm.OPENAI_CHAT, HeartbeatForm.OPENAI_RESPONSES)
+
+
 class HeartbeatWriter:
     """Writes the heartbeats of one stream, and remembers of the stream what the form needs to know.
 
     form: the route's form, or, where that is ``auto`` and the client is known, the form measured for it.
     """
 
-    __slots__ = ("_form", "_ids_seen", "_last_chunk", "_policy")
+    __slots__ = ("_form", "_ids_seen", "_last_data", "_policy")
 
     def __init__(self, policy: HeartbeatPolicy, form: HeartbeatForm | None = None) -> None:
         self._policy = policy
         self._form = form or policy.form
         self._ids_seen = False
-        self._last_chunk: bytes | None = None
+        self._last_data: bytes | None = None
 
     @property
     def comments_allowed(self) -> bool:
@@ -60,10 +65,8 @@ class HeartbeatWriter:
 
     def observe(self, lines: bytes) -> None:
         """Take note of `lines`, which leave for the client and begin at a line boundary."""
-        if self._form is HeartbeatForm.OPENAI_CHAT:
-            chunk = last_data(lines, opening=b"{")
-            if chunk is not None:
-                self._last_chunk = chunk
+        if self._form in _NEED_THE_LAST_EVENT:
+            self._last_data = last_data(lines, opening=b"{") or self._last_data
         if not self._ids_seen:
             self._ids_seen = has_id(lines)
 
@@ -90,12 +93,12 @@ class HeartbeatWriter:
                 return event(self._policy.event_data, name=self._policy.event_name, eol=eol)
             case HeartbeatForm.ANTHROPIC:
                 return event('{"type": "ping"}', name="ping", eol=eol)
-            case HeartbeatForm.OPENAI_RESPONSES:
+            case HeartbeatForm.OPENAI_RESPONSES if self._last_data is not None:
                 return event('{"type":"keepalive"}', name="keepalive", eol=eol)
             case HeartbeatForm.OPENAI_CHAT:
-                chunk = _empty_chunk(self._last_chunk)
+                chunk = _empty_chunk(self._last_data)
                 return self._comment(eol) if chunk is None else event(chunk, eol=eol)
-            case HeartbeatForm.AUTO:
+            case HeartbeatForm.AUTO | HeartbeatForm.OPENAI_RESPONSES:
                 return self._comment(eol)
 
     def _comment(self, eol: bytes) -> bytes:
@@ -106,13 +109,24 @@ class HeartbeatWriter:
 
 
 def _empty_chunk(last_chunk: bytes | None) -> str | None:
-    """A chat completion chunk that says nothing, like `last_chunk` in all that names the completion."""
+    """A chat completion chunk that says nothing, like `last_chunk` in all that names the completion.
+
+    None before the first chunk, and again after the one that finishes: over one more, helpers forget what they have
+    gathered until then (usage, reason).
+    """
     try:
         seen = json.loads(last_chunk or b"null")
     except (ValueError, RecursionError):
         return None
-    if not isinstance(seen, dict) or "id" not in seen:
+    if not isinstance(seen, dict) or "id" not in seen or _finishes(seen):
         return None
     chunk = {key: seen[key] for key in ("id", "object", "created", "model") if key in seen}
     choice = {"index": 0, "delta": {}, "finish_reason": None}
     return json.dumps({**chunk, "object": "chat.completion.chunk", "choices": [choice]}, separators=(",", ":"))
+
+
+def _finishes(chunk: dict[str, Any]) -> bool:
+    choices = chunk.get("choices")
+    if not isinstance(choices, list) or not choices:
+        return True
+    return any(isinstance(choice, dict) and choice.get("finish_reason") is not None for choice in choices)

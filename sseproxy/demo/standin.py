@@ -52,16 +52,20 @@ class StandIn:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _relay(self, service: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        begun = False
+        """Pass bytes on until the service ends or is silent for too long: an error page if nothing has been sent."""
+        begun, error = False, b"502 Bad Gateway"
         try:
             while data := await asyncio.wait_for(service.read(65536), self._patience):
                 begun = True
                 writer.write(data)
                 await writer.drain()
         except TimeoutError:
-            if not begun:
-                writer.write(_error(b"504 Gateway Time-out"))
-                await writer.drain()
+            error = b"504 Gateway Time-out"
+        except ConnectionError:
+            pass
+        if not begun:
+            writer.write(_error(error))
+            await writer.drain()
 
     def _forwarded(self, head: Head) -> tuple[bytes, int]:
         """The request as the service gets it, without the prefix that chose it, and the service's port."""

@@ -59,6 +59,7 @@ class DownstreamConnection(RequestHandler):
             self._last_payload = payload
         elif self._last_payload is not None and not self._last_payload.is_eof():
             self._last_payload.set_exception(BadRequest("The request body is malformed."))
+            self._last_payload.feed_eof()  # else aiohttp waits for the rest, and takes the exception for a defect
 
     def switch_to_raw(self, sink: Callable[[bytes], None]) -> bytes:
         """After a 101: `sink` gets all bytes from now on. Returns those that have already arrived."""

@@ -7,7 +7,15 @@ from http import HTTPStatus
 
 from sseproxy.core.clients import form_for_client
 from sseproxy.core.dialects import StreamError
-from sseproxy.core.errors import BadRequest, Draining, InternalError, OriginError, RequestTooLarge, SSEProxyError, UpstreamBroken
+from sseproxy.core.errors import (
+    BadRequest,
+    Draining,
+    InternalError,
+    OriginError,
+    RequestTooLarge,
+    SSEProxyError,
+    UpstreamBroken,
+)
 from sseproxy.core.headers import Headers, apply_rules, event_stream, is_event_stream
 from sseproxy.core.heartbeat import HeartbeatForm
 from sseproxy.core.routes import Route, StreamMode
@@ -260,7 +268,8 @@ class RequestCycle:
             relay.rearm()
             await self._relay(relay, exchange, decoder)
         else:
-            await self._tell(relay, await read_refusal(exchange, relay.ended, within=self.route.timeouts.idle))
+            error = await read_refusal(exchange, relay.ended, within=self.route.timeouts.idle)
+            await self._tell(relay, error)
 
     async def _tell(self, relay: Relay, error: StreamError) -> None:
         session = relay.transfer

@@ -23,7 +23,8 @@ from sseproxy.core.routes import Route, StreamMode, split_target
 
 _ABSOLUTE_FORM = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _DIGITS = re.compile(rb"[0-9]{1,18}")
-_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^\x00-\x20\x7f/?#@\\\[\]:]*)(:[0-9]*)?")
+#: RFC 3986 section 3.2.2. Without the comma, which would make one field look like two.
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]*)(:[0-9]*)?")
 #: Refused as protocols to switch to: HTTP/2 in clear text would be a way around every rule of this proxy.
 _NOT_TUNNELLED = frozenset((b"h2c", b"h2"))
 
@@ -118,6 +119,8 @@ def _read_target(raw: str, hosts: list[bytes], *, is_11: bool) -> tuple[str, byt
     absolute = _ABSOLUTE_FORM.fullmatch(raw)
     if absolute is not None:
         authority = absolute.group(1).encode("utf-8", "surrogateescape")
+        if not authority or not _HOST.fullmatch(authority):
+            raise BadRequest("The host in the request target is malformed.")
         if hosts and authority.lower() != host.lower():
             raise BadRequest("Host and request target name different hosts.")
         host, raw = authority, absolute.group(2)

@@ -3,44 +3,54 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
-import yaml
-from pydantic import BaseModel
 
-from sseproxy.config.document import read_document
-from sseproxy.config.loader import _model_in, load
+from sseproxy.config.document import Document, read_document
+from sseproxy.config.loader import load
 from sseproxy.config.overrides import OVERRIDES
-from sseproxy.config.schema import FileSchema, json_schema
-from tests.config.test_broken_files import rows
+from sseproxy.config.problems import write_path
+from sseproxy.config.schema import FileSchema, Inherited, Log, Section, Server, json_schema, section_in
 
 HERE = Path(__file__).parents[2]
-SMALL, FULL, MANUAL = HERE / "config/sseproxy.yaml", HERE / "config/sseproxy.full.yaml", HERE / "docs/configuration.md"
+SMALL, FULL = HERE / "config/sseproxy.yaml", HERE / "config/sseproxy.full.yaml"
+MANUAL = HERE / "docs/configuration.md"
 SCHEMA = json_schema()
 
 
-def read_plainly(text: str) -> Any:
-    """A file as an editor reads it, by the YAML 1.2 core schema."""
-    from sseproxy.config.document import _CoreSchemaLoader, _typed, _Walk  # noqa: F401
-
-    return yaml.load(text, Loader=yaml.BaseLoader)
-
-
-def keys(section: type[BaseModel], above: str = "") -> Iterator[tuple[str, type[BaseModel], str]]:
-    """All keys of the file: their path, their section and their name in it."""
+def keys(section: type[Section] = FileSchema, above: str = "") -> Iterator[tuple[str, str | None]]:
+    """All keys of the file without list positions, and what their descriptions say."""
     for name, info in section.model_fields.items():
-        path = f"{above}{name}"
-        yield path, section, name
-        inner = _model_in(info.annotation)
+        yield above + name, info.description
+        inner = section_in(info.annotation)
         if inner is not None:
-            yield from keys(inner, f"{path}.")
+            yield from keys(inner, f"{above}{name}.")
+
+
+def is_of_its_own(path: str) -> bool:
+    """Whether a key is more than what a route may repeat of ``defaults``."""
+    return path.removeprefix("routes.").split(".")[0] not in Inherited.model_fields
+
+
+def full_document(folder: Path) -> Document:
+    """The full file, with the keys that stand in comments."""
+    names = "|".join({path.rpartition(".")[2] for path, _ in keys()})
+    text = re.sub(rf"(?m)^(\s*)# (\s*(?:{names}):)(?= |$)", r"\1\2", FULL.read_text(encoding="utf-8"))
+    (folder / "c.yaml").write_text(text, encoding="utf-8")
+    return read_document(folder / "c.yaml", {})
+
+
+def accepts(text: str, folder: Path) -> bool:
+    """Whether an editor would accept a file; it sees references where the loader sees what they stand for."""
+    (folder / "c.yaml").write_text(text, encoding="utf-8")
+    document = read_document(folder / "c.yaml", {"N": "${N}"})
+    assert not document.problems
+    return jsonschema.Draft202012Validator(SCHEMA).is_valid(document.data)
 
 
 def test_every_key_is_described() -> None:
-    for path, section, name in keys(FileSchema):
-        assert section.model_fields[name].description, path
+    assert [path for path, description in keys() if not description] == []
 
 
 def test_the_schema_is_one() -> None:
@@ -53,13 +63,71 @@ def test_the_files_that_people_copy_are_right(file: Path) -> None:
     jsonschema.validate(read_document(file, {}).data, SCHEMA)
 
 
-def test_the_full_file_has_every_key() -> None:
-    named = _named(_uncommented(FULL.read_text(encoding="utf-8")))
-    inherited = {f"routes.{path}" for path, _, _ in keys(FileSchema) for part in [path] if part.startswith("defaults.")}
-    wanted = {path for path, section, _ in keys(FileSchema) if not _is_inherited_in_a_route(path)}
-    assert wanted <= named, wanted - named
-    assert inherited
+def test_the_full_file_has_every_key_and_no_other(tmp_path: Path) -> None:
+    document = full_document(tmp_path)
+    assert document.problems == []
+    named = {write_path(tuple(part for part in path if isinstance(part, str))) for path in document.places}
+    assert [path for path, _ in keys() if is_of_its_own(path) and path not in named] == []
+    jsonschema.validate(document.data, SCHEMA)
 
 
-def _is_inherited_in_a_route(path: str) -> bool:
-    return path.removeprefix("routes.").split(".")[0] in {"dialect", "stream", "heartbeat", "timeouts", "limits"}
+def test_the_full_file_says_the_defaults() -> None:
+    file = FileSchema.model_validate(read_document(FULL, {}).data)
+    assert file.server == Server()
+    assert file.log == Log()
+    assert file.defaults == Inherited()
+
+
+def test_the_manual_has_every_key_flag_and_variable() -> None:
+    text = MANUAL.read_text(encoding="utf-8")
+    assert [path for path, _ in keys() if is_of_its_own(path) and f"`{path}`" not in text] == []
+    wanted = [word for override in OVERRIDES for word in (override.flag, override.variable)]
+    assert [word for word in wanted if f"`{word}" not in text] == []
+
+
+def test_the_examples_of_the_manual_are_right(tmp_path: Path) -> None:
+    examples = re.findall(r"(?ms)^```yaml\n(.*?)^```", MANUAL.read_text(encoding="utf-8"))
+    assert examples
+    for example in examples:
+        (tmp_path / "c.yaml").write_text(example, encoding="utf-8")
+        assert load(tmp_path / "c.yaml", flags={}, environ={"API_TOKEN": "t"}).routes
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "routes: [{upstream: 'http://u'}]",
+        "server:\nadmin:\ndefaults:\n  heartbeat:\nroutes: [{upstream: 'http+unix:///run/x.sock', match: }]",
+        "server: {listen: ['[::1]:80', ':80', 'unix:/x'], workers: '${N}', drain: {spread: 0, timeout: off}}",
+        "defaults: {timeouts: {idle: 15, connect: 1.5, write: 1.5s, response: 500ms, max_duration: off}}",
+        "defaults: {timeouts: {idle: '15', write: '${N}'}, stream: '${N:-auto}', heartbeat: {prelude: '${N}'}}",
+        "defaults: {limits: {streams: off, streams_per_client: 5, line: 65536, request_body: 1GiB}}",
+        "routes: [{upstream: '${N}', headers: {request: {set: {X-A: b}, remove: [Cookie]}}}]",
+    ],
+)
+def test_editors_accept_what_the_loader_accepts(text: str, tmp_path: Path) -> None:
+    assert accepts(text, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "srever: {}",
+        "routes: [{}]",
+        "routes: [{upstream: 9000}]",
+        "routes: {upstream: 'http://u'}",
+        "admin: {}",
+        "server: {tls: {key: a}}",
+        "server: {workers: 0}",
+        "server: {workers: true}",
+        "log: {access: on}",
+        "log: {level: warn}",
+        "defaults: {timeouts: {idle: 0}}",
+        "defaults: {timeouts: {idle: 5 minutes}}",
+        "defaults: {timeouts: {idle: }}",
+        "defaults: {limits: {line: off}}",
+        "defaults: {heartbeat: {event: {name: ''}}}",
+    ],
+)
+def test_editors_refuse_what_the_loader_refuses(text: str, tmp_path: Path) -> None:
+    assert not accepts(text, tmp_path)

@@ -52,7 +52,8 @@ def test_an_id_is_found(lines: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "lines", [b"", b"data: id: 1\n", b"idx: 1\n", b" id: 1\n", b": id: 1\n", b"ID: 1\n", b"data: x\nidle: 1\n", b"i\nd: 1\n"]
+    "lines",
+    [b"", b"data: id: 1\n", b"idx: 1\n", b" id: 1\n", b": id: 1\n", b"ID: 1\n", b"data: x\nidle: 1\n", b"i\nd: 1\n"],
 )
 def test_what_is_no_id_is_not_taken_for_one(lines: bytes) -> None:
     assert not has_id(lines)

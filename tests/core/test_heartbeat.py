@@ -9,7 +9,10 @@ from sseproxy.core.scanner import Scanner
 from tests.support.whatwg import Event, parse
 
 FORMS = pytest.mark.parametrize("form", HeartbeatForm)
-CHUNK = b'data: {"id":"c-1","object":"chat.completion.chunk","created":7,"model":"m","choices":[{"delta":{}}],"usage":1}\n\n'
+CHUNK = (
+    b'data: {"id":"c-1","object":"chat.completion.chunk","created":7,"model":"m",'
+    b'"choices":[{"index":0,"delta":{"content":"Hi"}}]}\n\n'
+)
 
 
 def beat(form: HeartbeatForm, stream: bytes = b"", **policy: str) -> bytes | None:

@@ -1,13 +1,11 @@
-"""Whatever the stream, wherever it is cut and whenever heartbeats fire: does a compliant client see the same? (S1-S7, S10)
+"""Whatever the stream, the cuts and the moments of the heartbeats: does a compliant client see the same? (S1-S7, S10)
 
 The properties are plain functions of one `Case`, so that test_the_suite_bites.py can ask whether they notice anything.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

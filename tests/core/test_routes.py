@@ -62,7 +62,9 @@ def test_all_that_is_named_must_match(match: Match, matches: bool) -> None:
 
 def test_the_first_route_that_matches_wins() -> None:
     routes = [route("one", Match(path="/x")), route("two", Match(prefix="/")), route("three", Match(path="/y"))]
-    assert [found.name for path in ("/x", "/y") if (found := find_route(routes, method="GET", path=path, host="h"))] == [
+    assert [
+        found.name for path in ("/x", "/y") if (found := find_route(routes, method="GET", path=path, host="h"))
+    ] == [
         "one",
         "two",
     ]
@@ -77,7 +79,14 @@ def test_a_host_matches_in_any_case_and_with_any_port(host: str) -> None:
 
 @pytest.mark.parametrize(
     ("authority", "host"),
-    [("a:80", "a"), ("A", "a"), ("", ""), ("[::1]:80", "[::1]"), ("[FE80::1]", "[fe80::1]"), ("127.0.0.1:1", "127.0.0.1")],
+    [
+        ("a:80", "a"),
+        ("A", "a"),
+        ("", ""),
+        ("[::1]:80", "[::1]"),
+        ("[FE80::1]", "[fe80::1]"),
+        ("127.0.0.1:1", "127.0.0.1"),
+    ],
 )
 def test_the_host_without_its_port(authority: str, host: str) -> None:
     assert bare_host(authority) == host

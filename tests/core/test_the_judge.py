@@ -20,7 +20,11 @@ EXAMPLES = {
     ),
     "four blocks, with the blank line": (
         b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n",
-        [Event("message", "first event", "1"), Event("message", "second event", ""), Event("message", " third event", "")],
+        [
+            Event("message", "first event", "1"),
+            Event("message", "second event", ""),
+            Event("message", " third event", ""),
+        ],
     ),
     "an empty string, a single newline, and a block that is discarded": (
         b"data\n\ndata\ndata\n\ndata:",

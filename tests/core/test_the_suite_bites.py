@@ -119,7 +119,7 @@ def _count_split_crlf_twice(self: EventCounter, data: bytes) -> None:
 
 
 class _LateDriver(TripWithoutRules):
-    """Breaks Rule 1 of the session: it lets the upstream's next bytes go before a heartbeat that was decided earlier."""
+    """Breaks Rule 1 of the session: it lets the upstream's next bytes overtake a heartbeat."""
 
     def __init__(self, case: Case) -> None:
         self.late = b""
@@ -153,14 +153,22 @@ BREAKS = [
 ]
 
 
+def _anywhere(tail: bytes, data: bytes) -> int | None:
+    return len(data)
+
+
+def _at_once(tail: bytes, data: bytes) -> int | None:
+    return 0
+
+
 def _boundary_in_the_tail(tail: bytes, data: bytes) -> int | None:
     found = _BLANK_LINE.search(tail + data)
     return None if found is None else max(found.end() - len(tail), 0)
 
 
 ENDING = [
-    Break("S10: not in the middle of an event", ((session_module, "first_boundary", lambda tail, data: len(data)),)),
-    Break("S10: not where the last event ended", ((session_module, "first_boundary", lambda tail, data: 0),)),
+    Break("S10: not in the middle of an event", ((session_module, "first_boundary", _anywhere),)),
+    Break("S10: not where the last event ended", ((session_module, "first_boundary", _at_once),)),
     Break("S10: not where the tail still shows it", ((session_module, "first_boundary", _boundary_in_the_tail),)),
 ]
 

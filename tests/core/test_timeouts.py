@@ -45,5 +45,5 @@ def test_stop_all() -> None:
 
 def test_what_is_final_is_served_first() -> None:
     assert list(Timer) == sorted(Timer)
-    assert list(Timer)[0] is Timer.DRAIN_DEADLINE
-    assert list(Timer)[-1] is Timer.HEARTBEAT
+    assert min(Timer) is Timer.DRAIN_DEADLINE
+    assert max(Timer) is Timer.HEARTBEAT

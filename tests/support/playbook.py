@@ -124,6 +124,10 @@ def closed(reason: CloseReason, *, clean: bool = True) -> Closed:
     return Closed(reason, clean)
 
 
+def _nothing_happens(book: "Playbook") -> None:
+    """The session was opened, and may have had something to say at once."""
+
+
 def _stream(book: "Playbook") -> StreamSession:
     assert isinstance(book.session, StreamSession)
     return book.session
@@ -182,7 +186,7 @@ class Playbook:
     _failed: bool = False
 
     def __post_init__(self) -> None:
-        self >> Step("open()", lambda book: None)
+        self >> Step("open()", _nothing_happens)
 
     def __rshift__(self, step: Step) -> Self:
         self._check_last()

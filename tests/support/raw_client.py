@@ -7,47 +7,84 @@ import ssl
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Self, TypeVar
 
 from tests.support import wire
 from tests.support.wire import Message
-
-Client = TypeVar("Client", bound="RawClient")
 
 #: Seconds after which a wait is given up: far more than any wait needs.
 LIMIT = 20.0
 
 
+class _Patient(asyncio.StreamReaderProtocol):
+    """What came before a reset can still be read; the reset itself is noted and reads as the end."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.reader = asyncio.StreamReader(loop=loop)
+        self.was_reset = False
+        self.heard = False
+        super().__init__(self.reader, loop=loop)
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = True
+        super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.was_reset = isinstance(exc, ConnectionResetError)
+        super().connection_lost(None)
+
+
 class RawClient:
     """One connection to a server under test. What it sends is up to the test; what it reads must be HTTP."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self._writer = writer
+    def __init__(self, transport: asyncio.Transport, protocol: _Patient) -> None:
+        self._transport = transport
+        self._protocol = protocol
+        self._writer = asyncio.StreamWriter(transport, protocol, protocol.reader, asyncio.get_running_loop())
+        self.reader = protocol.reader
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def connect(cls, port: int, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> AsyncIterator[Self]:
+    async def connect(cls, port: int, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> "AsyncIterator[RawClient]":
+        loop = asyncio.get_running_loop()
         name = "localhost" if tls is not None else None
-        async with _closing(cls(*await asyncio.open_connection(host, port, ssl=tls, server_hostname=name))) as client:
+        made = await loop.create_connection(lambda: _Patient(loop), host, port, ssl=tls, server_hostname=name)
+        async with cls._closing(*made) as client:
             yield client
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def connect_unix(cls, path: Path) -> AsyncIterator[Self]:
-        async with _closing(cls(*await asyncio.open_unix_connection(path))) as client:
+    async def connect_unix(cls, path: Path) -> "AsyncIterator[RawClient]":
+        loop = asyncio.get_running_loop()
+        async with cls._closing(*await loop.create_unix_connection(lambda: _Patient(loop), str(path))) as client:
             yield client
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def _closing(cls, transport: asyncio.Transport, protocol: _Patient) -> "AsyncIterator[RawClient]":
+        client = cls(transport, protocol)
+        try:
+            yield client
+        finally:
+            await client.close()
+
+    @property
+    def was_reset(self) -> bool:
+        """Whether the connection has ended with a TCP reset."""
+        return self._protocol.was_reset
 
     async def send(self, data: bytes) -> None:
         """In one write. It does not matter whether the server still listens."""
-        with contextlib.suppress(ConnectionError):
-            self._writer.write(data)
-            await self._writer.drain()
+        if not self.reader.at_eof():
+            with contextlib.suppress(ConnectionError):
+                self._writer.write(data)
+                await self._writer.drain()
 
-    async def send_bytewise(self, data: bytes) -> None:
-        """Each byte in a packet and a turn of the event loop of its own."""
-        for index in range(len(data)):
-            await self.send(data[index : index + 1])
+    async def send_in_pieces(self, data: bytes, *, size: int) -> None:
+        """Each `size` bytes in a packet and a turn of the event loop of its own, until the server says something."""
+        for index in range(0, len(data), size):
+            if self._protocol.heard or self.reader.at_eof():
+                return
+            await self.send(data[index : index + size])
             await asyncio.sleep(0)
 
     async def response(self, *, to_head: bool = False) -> Message:
@@ -69,13 +106,9 @@ class RawClient:
             return await self.reader.readexactly(size)
 
     async def rest(self) -> bytes:
-        """All bytes until the server closes. A reset counts as an end: what was read before is given."""
-        pieces = []
+        """All bytes until the server closes or resets the connection."""
         async with asyncio.timeout(LIMIT):
-            with contextlib.suppress(ConnectionError):
-                while piece := await self.reader.read(65536):
-                    pieces.append(piece)
-        return b"".join(pieces)
+            return await self.reader.read()
 
     async def ask(self, request: bytes, *, to_head: bool = False) -> Message:
         """Send a request and read its response."""
@@ -84,10 +117,10 @@ class RawClient:
 
     def pause(self) -> None:
         """Stop to read: the client is frozen, and its kernel's buffer fills up."""
-        self._writer.transport.pause_reading()  # type: ignore[attr-defined]
+        self._transport.pause_reading()
 
     def resume(self) -> None:
-        self._writer.transport.resume_reading()  # type: ignore[attr-defined]
+        self._transport.resume_reading()
 
     def finish_sending(self) -> None:
         self._writer.write_eof()
@@ -96,17 +129,10 @@ class RawClient:
         """Vanish: a TCP reset."""
         sock: socket.socket = self._writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._writer.transport.abort()
+        self._transport.abort()
 
     async def close(self) -> None:
         self._writer.close()
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             await self._writer.wait_closed()
 
-
-@contextlib.asynccontextmanager
-async def _closing(client: Client) -> AsyncIterator[Client]:
-    try:
-        yield client
-    finally:
-        await client.close()

@@ -55,6 +55,12 @@ class Visit:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
+    async def wait_received(self, data: bytes) -> None:
+        """Until these bytes have come, read by the script or not."""
+        async with asyncio.timeout(LIMIT):
+            while data not in self.received:
+                await asyncio.sleep(0.001)
+
     async def wait_closed(self) -> None:
         """Until the proxy has closed this connection."""
         async with asyncio.timeout(LIMIT):
@@ -94,19 +100,19 @@ class _Recorder(asyncio.StreamReaderProtocol):
         super().__init__(asyncio.StreamReader(limit=READ_LIMIT, loop=loop), self._connected, loop=loop)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._visitor(Visit(reader, writer, self._received, self._closed))
+        await self._visitor(Visit(reader, writer, self._all, self._gone))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._received = bytearray()
-        self._closed = asyncio.Event()
+        self._all = bytearray()
+        self._gone = asyncio.Event()
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        self._received += data
+        self._all += data
         super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._closed.set()
+        self._gone.set()
         super().connection_lost(exc)
 
 

@@ -1,0 +1,294 @@
+"""How does an event stream begin, wait and end? Contract S8 to S10, and the deadlines that its driver is told."""
+
+import json
+
+import pytest
+
+from sseproxy.core.dialects import Dialect, StreamError
+from sseproxy.core.heartbeat import HeartbeatForm
+from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.transfer import CloseReason
+from tests.support.playbook import (
+    Play,
+    Playbook,
+    blocked,
+    closed,
+    data,
+    drain,
+    eof,
+    error,
+    late,
+    nothing,
+    progressed,
+    refusal,
+    response,
+    sent,
+    sleep,
+    stream,
+    unblocked,
+)
+from tests.support.whatwg import Event, parse
+
+HB = b": heartbeat\n"
+EVENT = b"data: x\n\n"
+ENDED = closed(CloseReason.UPSTREAM_END)
+NO_TIMEOUTS = TimeoutPolicy(idle=None, write=None)
+
+
+def told(book: Playbook, session_output: bytes) -> Event:
+    """The one event in what a session said last."""
+    assert book.session.clean
+    [event] = parse(session_output).events
+    return event
+
+
+class TestS8BeforeTheResponse:
+    def test_the_first_heartbeat_goes_out_at_once(self, play: Play) -> None:
+        book = play(stream(responded=False)) << sent(HB) >> sleep(30) << sent(HB * 2)
+        book >> response() >> data(EVENT) >> sleep(15) << sent(HB) >> eof() << ENDED
+        assert (book.session.stats.heartbeats, book.session.stats.heartbeats_before_response) == (4, 3)
+
+    def test_one_heartbeat_is_enough_where_there_is_a_prelude_too(self, play: Play) -> None:
+        play(stream(responded=False, prelude=True)) << sent(HB)
+
+    def test_the_idle_timeout_begins_with_the_response(self, play: Play) -> None:
+        book = play(stream(responded=False, interval=500, timeouts=TimeoutPolicy(idle=40))) << sent(HB)
+        book >> sleep(400) >> response() >> sleep(39.9) << nothing
+        book >> sleep(0.1) << sent(b": idle_timeout\n") << closed(CloseReason.IDLE_TIMEOUT, clean=False)
+
+    @pytest.mark.parametrize("dialect", Dialect)
+    @pytest.mark.parametrize(
+        ("reason", "status"),
+        [
+            (CloseReason.CONNECT_ERROR, 502),
+            (CloseReason.RESPONSE_TIMEOUT, 504),
+            (CloseReason.UPSTREAM_ERROR, 502),
+        ],
+    )
+    def test_a_failure_is_told_in_one_event_and_ends_cleanly(
+        self, dialect: Dialect, reason: CloseReason, status: int, play: Play
+    ) -> None:
+        session = stream(responded=False, dialect=dialect)
+        session.data_to_send()
+        session.receive_error(reason, now=1.0)
+        [event] = parse(session.data_to_send()).events
+        assert (session.close_reason, session.clean) == (reason, True)
+        assert dialect in (Dialect.ANTHROPIC, Dialect.OPENAI_RESPONSES) or str(status) in event.data
+
+    def test_a_refusal_is_told_with_status_retry_after_and_body(self, play: Play) -> None:
+        session = stream(responded=False)
+        session.data_to_send()
+        session.receive_refusal(StreamError("upstream_response", 429, "no", "30", b"slow down"), now=1.0)
+        [event] = parse(session.data_to_send()).events
+        assert json.loads(event.data) == {
+            "type": "upstream_response",
+            "status": 429,
+            "detail": "slow down",
+            "retry_after": "30",
+        }
+        assert (event.type, session.close_reason, session.clean) == ("error", CloseReason.UPSTREAM_END, True)
+
+    def test_a_client_that_has_gone_is_told_nothing(self, play: Play) -> None:
+        book = play(stream(responded=False)) << sent(HB)
+        (
+            book
+            >> error(CloseReason.CLIENT_GONE)
+            << closed(CloseReason.CLIENT_GONE, clean=False)
+            >> refusal(500)
+            << nothing
+        )
+
+    def test_after_the_response_a_break_is_a_break(self, play: Play) -> None:
+        book = play(stream(responded=False)) << sent(HB) >> response()
+        book >> error(CloseReason.UPSTREAM_ERROR) << closed(CloseReason.UPSTREAM_ERROR, clean=False)
+
+    def test_a_drain_before_the_response_is_told(self, play: Play) -> None:
+        book = play(stream(responded=False)) << sent(HB) >> drain(retry=500)
+        book.session.handle_timeout(now=0.0)
+        assert json.loads(told(book, book.session.data_to_send()).data)["status"] == 503
+
+
+class TestS9Backpressure:
+    def test_heartbeats_skip_while_earlier_bytes_are_unsent(self, play: Play) -> None:
+        book = play(stream()) >> data(EVENT) >> blocked() >> sleep(45) << nothing
+        assert book.session.stats.heartbeats_skipped == {"backpressure": 3}
+        book >> unblocked() >> sleep(14.9) << nothing >> sleep(0.1) << sent(HB)
+
+    def test_a_client_that_takes_nothing_is_cut_off(self, play: Play) -> None:
+        book = play(stream(timeouts=TimeoutPolicy(write=30))) >> blocked() >> sleep(20) >> progressed() >> sleep(29)
+        book >> sleep(1) << closed(CloseReason.CLIENT_STALLED, clean=False)
+
+    def test_the_upstream_is_not_blamed_while_the_client_blocks(self, play: Play) -> None:
+        timeouts = TimeoutPolicy(idle=40, write=None)
+        book = play(stream(timeouts=timeouts)) >> blocked() >> sleep(400) >> unblocked() >> sleep(39.9) << sent(HB * 2)
+        book >> sleep(0.1) << sent(b": idle_timeout\n") << closed(CloseReason.IDLE_TIMEOUT, clean=False)
+
+    def test_what_arrives_meanwhile_is_handed_on(self, play: Play) -> None:
+        play(stream()) >> blocked() >> data(EVENT) >> unblocked() >> data(EVENT)
+
+
+GIVES_UP = TimeoutPolicy(idle=40, write=None)
+TOO_OLD = TimeoutPolicy(idle=None, write=None, max_duration=60)
+API_DIALECTS = [dialect for dialect in Dialect if dialect is not Dialect.GENERIC]
+PLACES = {"at the start": b"", "between events": EVENT, "inside an event": b"data: x\n", "inside a line": b"x" * 20}
+
+
+class TestS10Ends:
+    @pytest.mark.parametrize("dialect", Dialect)
+    @pytest.mark.parametrize("place", PLACES)
+    def test_idle_timeout(self, dialect: Dialect, place: str, play: Play) -> None:
+        session = stream(interval=1000, timeouts=GIVES_UP, dialect=dialect, line=16)
+        book = play(session) >> data(PLACES[place])
+        session.handle_timeout(now=40.0)
+        out = session.data_to_send()
+        assert session.close_reason is CloseReason.IDLE_TIMEOUT
+        at_boundary = place in ("at the start", "between events")
+        assert session.clean is (at_boundary and dialect is not Dialect.GENERIC)
+        if session.clean:
+            assert "silent" in told(book, out).data
+        else:
+            assert out == (b"" if place == "inside a line" else b": idle_timeout\n")
+
+    @pytest.mark.parametrize("dialect", API_DIALECTS)
+    def test_max_duration_of_an_api_is_an_error_event_and_a_clean_end(self, dialect: Dialect, play: Play) -> None:
+        session = stream(interval=1000, timeouts=TOO_OLD, dialect=dialect)
+        book = play(session) >> data(EVENT)
+        session.handle_timeout(now=60.0)
+        assert "maximum duration" in told(book, session.data_to_send()).data
+        assert session.close_reason is CloseReason.MAX_DURATION
+
+    def test_max_duration_between_events(self, play: Play) -> None:
+        book = play(stream(interval=1000, timeouts=TOO_OLD)) >> data(EVENT)
+        book >> sleep(60) << sent(b": max_duration\n") << closed(CloseReason.MAX_DURATION)
+
+    @pytest.mark.parametrize(("place", "rest"), [("inside an event", b"\n"), ("inside a line", b"\n\n")])
+    def test_max_duration_inside_an_event_waits_for_its_end(self, place: str, rest: bytes, play: Play) -> None:
+        book = play(stream(interval=1000, timeouts=TOO_OLD, line=16)) >> data(PLACES[place]) >> sleep(70) << nothing
+        book >> data(rest + b"data: y\n\n") << sent(rest, b": max_duration\n") << closed(CloseReason.MAX_DURATION)
+
+    def test_heartbeats_go_on_while_an_end_is_waited_for(self, play: Play) -> None:
+        book = play(stream(timeouts=TOO_OLD)) >> data(b"data: x\n") >> sleep(90) << sent(HB * 6)
+        book >> data(b"\r") << sent(b"\r: max_duration\n") << closed(CloseReason.MAX_DURATION)
+
+    def test_clients_that_reject_comments_get_none(self, play: Play) -> None:
+        for place in ("between events", "inside an event"):
+            book = play(stream(interval=1000, form=HeartbeatForm.BLANK, timeouts=GIVES_UP)) >> data(PLACES[place])
+            book >> sleep(40) << closed(CloseReason.IDLE_TIMEOUT, clean=False)
+
+    def test_upstream_error_keeps_whole_lines_and_adds_nothing(self, play: Play) -> None:
+        book = play(stream(dialect=Dialect.ANTHROPIC)) >> data(EVENT + b"data: y\nda") << sent(EVENT + b"data: y\n")
+        book >> error(CloseReason.UPSTREAM_ERROR) << closed(CloseReason.UPSTREAM_ERROR, clean=False)
+
+    def test_client_gone(self, play: Play) -> None:
+        book = play(stream()) >> data(b"data: x\nda") << sent(b"data: x\n")
+        book >> error(CloseReason.CLIENT_GONE) << closed(CloseReason.CLIENT_GONE, clean=False)
+
+    def test_there_is_one_reason_and_nothing_after_it(self, play: Play) -> None:
+        book = play(stream()) >> data(b"data: x\nheld") << sent(b"data: x\n")
+        book >> error(CloseReason.CLIENT_GONE) << closed(CloseReason.CLIENT_GONE, clean=False)
+        book >> eof() >> data(EVENT) << nothing >> drain(retry=1) >> error(CloseReason.UPSTREAM_ERROR) >> late(1000)
+        assert book.session.close_reason is CloseReason.CLIENT_GONE
+        assert book.session.next_deadline() is None
+
+
+class TestS10Drain:
+    def test_between_events_it_ends_at_its_moment(self, play: Play) -> None:
+        book = play(stream()) >> data(EVENT) >> drain(after=3) >> sleep(2.9) << nothing
+        book >> sleep(0.1) << closed(CloseReason.DRAIN)
+
+    def test_until_its_moment_it_goes_on(self, play: Play) -> None:
+        book = play(stream()) >> drain(after=3) >> data(EVENT * 2) >> sleep(3) << closed(CloseReason.DRAIN)
+        assert book.session.stats.events == 2
+
+    def test_inside_an_event_it_waits_for_the_end_and_drops_the_rest(self, play: Play) -> None:
+        book = play(stream()) >> data(b"data: x\n") >> drain() >> sleep(1) >> data(b"data: y\n")
+        book >> data(b"data: z\n\ndata: next\n\n") << sent(b"data: z\n\n") << closed(CloseReason.DRAIN)
+        assert book.session.stats.events == 1
+
+    @pytest.mark.parametrize("eol", [b"\n", b"\r", b"\r\n"], ids=["LF", "CR", "CRLF"])
+    def test_the_end_of_an_event_is_found_across_pieces(self, eol: bytes, play: Play) -> None:
+        book = play(stream()) >> data(b"data: x" + eol) >> drain() >> sleep(1)
+        book >> data(eol + b"data: next" + eol * 2) << sent(eol) << closed(CloseReason.DRAIN)
+
+    def test_without_heartbeats_the_last_bytes_may_be_inside_a_line(self, play: Play) -> None:
+        """The three bytes LF LF d end inside a line, but hold a boundary: the one before the event under way."""
+        book = play(stream(interval=None)) >> data(b"d") >> drain() >> sleep(1)
+        book >> data(b"ata: x\n\nmore") << sent(b"ata: x\n\n") << closed(CloseReason.DRAIN)
+
+    def test_at_the_deadline_it_breaks_off(self, play: Play) -> None:
+        book = (
+            play(stream(interval=1000)) >> data(b"data: x\n") >> drain(within=25, retry=500) >> sleep(24.9) << nothing
+        )
+        book >> sleep(0.1) << closed(CloseReason.DRAIN, clean=False)
+
+    def test_the_upstream_may_end_first(self, play: Play) -> None:
+        book = play(stream()) >> data(b"data: x\nda") << sent(b"data: x\n") >> drain(retry=500) >> sleep(1)
+        book >> eof() << sent(b"da") << ENDED
+
+    def test_clients_that_reconnect_are_told_when(self, play: Play) -> None:
+        book = play(stream()) >> data(b"data: x\r\n\r\n") >> drain(retry=4711)
+        book >> sleep(0) << sent(b"retry: 4711\r\n\r\n") << closed(CloseReason.DRAIN)
+
+    def test_api_clients_never_are(self, play: Play) -> None:
+        play(stream(dialect=Dialect.OPENAI_CHAT)) >> data(EVENT) >> drain() >> sleep(0) << closed(CloseReason.DRAIN)
+
+    def test_a_maximum_duration_names_no_reconnection_time(self, play: Play) -> None:
+        book = play(stream(interval=1000, timeouts=TOO_OLD)) >> data(b"data: x\n") >> sleep(60) >> drain(retry=500)
+        book >> data(b"\n") << sent(b"\n: max_duration\n") << closed(CloseReason.MAX_DURATION)
+
+
+class TestDeadlines:
+    """The driver asks once and comes then: nothing may fall due earlier without its knowing."""
+
+    ALL = TimeoutPolicy(idle=40, write=30, max_duration=1000)
+
+    @pytest.mark.parametrize("now", [0.0, 14.999])
+    def test_a_spurious_call_does_nothing(self, now: float) -> None:
+        session = stream(timeouts=self.ALL)
+        session.receive_data(EVENT + b"held", now=0.0)
+        session.data_to_send()
+        before = (session.next_deadline(), session.stats.heartbeats, dict(session.stats.heartbeats_skipped))
+        for _ in range(3):
+            session.handle_timeout(now=now)
+        assert session.data_to_send() == b""
+        assert (session.next_deadline(), session.stats.heartbeats, session.stats.heartbeats_skipped) == before
+
+    @pytest.mark.parametrize("interval", [None, 15.0])
+    @pytest.mark.parametrize("timeouts", [ALL, NO_TIMEOUTS, TimeoutPolicy(idle=5, write=None)])
+    @pytest.mark.parametrize("piece", [b"held", b"line\n", EVENT, b"x" * 20, b"cr\r", b"\n"])
+    def test_bytes_never_bring_a_deadline_forward(
+        self, interval: float | None, timeouts: TimeoutPolicy, piece: bytes
+    ) -> None:
+        session = stream(interval=interval, timeouts=timeouts, line=16)
+        for step in range(1, 9):
+            armed = session.next_deadline()
+            session.receive_data(piece, now=step / 2)
+            later = session.next_deadline()
+            assert armed == later or (armed is not None and later is not None and armed <= later)
+
+    def test_what_can_bring_it_forward(self) -> None:
+        session = stream(interval=None, timeouts=TimeoutPolicy(idle=40, write=30), responded=False)
+        assert session.next_deadline() is None
+        session.receive_response(now=1.0)
+        assert session.next_deadline() == 41.0
+        session.write_started(now=2.0)
+        assert session.next_deadline() == 32.0
+        session.drain(at=3.0, deadline=9.0)
+        assert session.next_deadline() == 3.0
+
+    def test_an_unblocked_client_brings_the_idle_timeout_back(self) -> None:
+        session = stream(interval=None, timeouts=TimeoutPolicy(idle=40, write=None))
+        session.write_started(now=1.0)
+        assert session.next_deadline() is None
+        session.write_finished(now=2.0)
+        assert session.next_deadline() == 42.0
+
+    def test_each_timer_falls_due_exactly_when_it_says(self) -> None:
+        for timeouts, ready in ((TimeoutPolicy(idle=0.3), False), (TimeoutPolicy(idle=None, write=0.7), True)):
+            session = stream(interval=None, timeouts=timeouts)
+            if ready:
+                session.write_started(now=0.1)
+            deadline = session.next_deadline()
+            assert deadline is not None
+            session.handle_timeout(now=deadline)
+            assert session.close_reason is not None

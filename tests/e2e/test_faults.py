@@ -1,0 +1,434 @@
+"""What becomes of a stream when the upstream breaks, and what when the client does? (contract S4, S9, S10)"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import dying_upstream
+from tests.support.fault_stand import LOOPS, Stand, standing
+from tests.support.programs import require
+from tests.support.wires import (
+    CHUNKED_STREAM,
+    LAST_CHUNK,
+    LIMIT,
+    STREAM_HEAD,
+    ClientWire,
+    End,
+    UpstreamWire,
+    chunk,
+)
+
+ONE, TWO = b"id: 1\ndata: one\n\n", b"id: 2\ndata: two\n\n"
+
+_ROUTES = """
+plain
+beats   heartbeat: {interval: 20ms}
+short   limits: {line: 1KiB} | heartbeat: {interval: 20ms}
+frozen  timeouts: {idle: 300ms, response: 300ms} | heartbeat: {interval: 20ms}
+write   timeouts: {write: 800ms}
+"""
+
+Leave = Callable[[ClientWire], None]
+LEAVES = [pytest.param(ClientWire.reset, id="reset"), pytest.param(ClientWire.close, id="close")]
+
+
+@pytest.fixture(scope="module", params=LOOPS)
+def stand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    with standing(_ROUTES, tmp_path_factory.mktemp("faults"), loop=request.param) as stand:
+        yield stand
+
+
+# The upstream breaks.
+
+
+@pytest.mark.parametrize("leave", [UpstreamWire.reset, UpstreamWire.close])
+def test_an_upstream_that_breaks_before_its_head_is_a_bad_gateway(
+    stand: Stand, leave: Callable[[UpstreamWire], None]
+) -> None:
+    path = stand.path("plain")
+    client, upstream = stand.ask(path, headers=["Accept: text/event-stream"])
+    leave(upstream)
+    assert client.read_answer()[0].status == 502
+    assert stand.reason(path) == "upstream_error"
+
+
+@pytest.mark.parametrize("route", ["plain", "beats"])
+@pytest.mark.parametrize("leave", [UpstreamWire.reset, UpstreamWire.close])
+@pytest.mark.parametrize(
+    ("sent", "arrives"),
+    [
+        pytest.param(b"", b"", id="after the head"),
+        pytest.param(chunk(ONE), ONE, id="at a boundary"),
+        pytest.param(chunk(ONE + b"id: 2\n"), ONE + b"id: 2\n", id="inside an event"),
+        pytest.param(chunk(ONE) + b"40\r\n" + TWO, ONE + TWO, id="in a chunk, after an event"),
+        pytest.param(chunk(ONE) + b"%x" % len(TWO), ONE, id="in a chunk size"),
+    ],
+)
+def test_what_arrived_whole_is_delivered_and_never_a_clean_end(
+    stand: Stand, route: str, leave: Callable[[UpstreamWire], None], sent: bytes, arrives: bytes
+) -> None:
+    path = stand.path(route)
+    client, upstream = stand.ask(path)
+    upstream.send(CHUNKED_STREAM + sent)
+    leave(upstream)
+    assert client.read_head().status == 200
+    body = client.read_body()
+    assert body.without_comments == arrives
+    assert not body.is_whole
+    assert body.rest == b""
+    assert stand.reason(path) == "upstream_error"
+
+
+def test_an_unfinished_line_is_dropped_while_heartbeats_are_on(stand: Stand) -> None:
+    client, upstream = stand.stream(stand.path("beats"), ONE, b"id: 2\ndata: tw")
+    client.read_chunk()
+    upstream.reset()
+    body = client.read_body()
+    assert not body.is_whole
+    assert b"tw" not in body.data
+
+
+def test_a_body_that_is_shorter_than_it_said_is_broken_off(stand: Stand) -> None:
+    path = stand.path("plain")
+    client, upstream = stand.ask(path)
+    upstream.send(STREAM_HEAD + b"Content-Length: 100\r\n\r\n" + ONE)
+    upstream.close()
+    assert "content-length" not in client.read_head().headers
+    body = client.read_body()
+    assert (body.data, body.is_whole) == (ONE, False)
+    assert stand.reason(path) == "upstream_error"
+
+
+def test_a_short_ordinary_body_is_broken_off(stand: Stand) -> None:
+    path = stand.path("plain")
+    client, upstream = stand.ask(path)
+    upstream.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\nnot all")
+    upstream.close()
+    assert client.read_head().headers["content-length"] == "100"
+    assert client.read_to_end()[0] == b"not all"
+    assert stand.reason(path) == "upstream_error"
+
+
+@pytest.mark.parametrize("garbage", [b"zz\r\n", b"5;\x00\r\nhello\r\n", b"-1\r\n\r\n", b"f" * 17 + b"\r\n"])
+def test_a_malformed_chunk_ends_the_stream_after_the_last_whole_event(stand: Stand, garbage: bytes) -> None:
+    path = stand.path("plain")
+    client, upstream = stand.ask(path)
+    upstream.send(CHUNKED_STREAM + chunk(ONE) + garbage)
+    assert client.read_head().status == 200
+    body = client.read_body()
+    assert (body.data, body.is_whole) == (ONE, False)
+    assert upstream.read_to_end()[0] == b""
+    assert stand.reason(path) == "upstream_error"
+
+
+@pytest.mark.parametrize("leave", [UpstreamWire.reset, UpstreamWire.close])
+@pytest.mark.parametrize("size", [1, 1000, 60_000])
+def test_the_last_whole_event_in_the_packet_that_ends_it_is_never_lost(
+    stand: Stand, leave: Callable[[UpstreamWire], None], size: int
+) -> None:
+    last = b"data: " + b"x" * size + b"\n\n"
+    for _ in range(5):
+        client, upstream = stand.ask(stand.path("beats"))
+        upstream.send(CHUNKED_STREAM + chunk(ONE) + chunk(last))
+        leave(upstream)
+        client.read_head()
+        body = client.read_body()
+        assert body.without_comments == ONE + last
+        assert not body.is_whole
+
+
+def test_a_body_that_ends_with_the_connection_ends_cleanly(stand: Stand) -> None:
+    path = stand.path("plain")
+    client, upstream = stand.ask(path)
+    upstream.send(STREAM_HEAD + b"\r\n" + ONE)
+    upstream.close()
+    client.read_head()
+    body = client.read_body()
+    assert (body.data, body.is_whole) == (ONE, True)
+    assert stand.reason(path) == "upstream_end"
+
+
+def test_a_body_that_should_end_with_the_connection_but_is_reset_is_broken(stand: Stand) -> None:
+    path = stand.path("plain")
+    client, upstream = stand.ask(path)
+    upstream.send(STREAM_HEAD + b"\r\n" + ONE)
+    client.read_head()
+    assert client.read_chunk() == ONE
+    upstream.reset()
+    assert not client.read_body().is_whole
+    assert stand.reason(path) == "upstream_error"
+
+
+# What a client that has no chunks, and curl, make of it.
+
+
+@pytest.mark.parametrize("leave", [UpstreamWire.reset, UpstreamWire.close])
+def test_a_client_without_chunks_gets_the_last_event_and_then_a_reset(
+    stand: Stand, leave: Callable[[UpstreamWire], None]
+) -> None:
+    client, upstream = stand.ask(stand.path("plain"), version="1.0")
+    upstream.send(CHUNKED_STREAM + chunk(ONE) + chunk(TWO))
+    leave(upstream)
+    assert "transfer-encoding" not in client.read_head().headers
+    assert client.read_to_end() == (ONE + TWO, End.RESET)
+
+
+def test_a_client_without_chunks_gets_a_clean_end(stand: Stand) -> None:
+    client, upstream = stand.stream(stand.path("plain"), ONE, version="1.0")
+    upstream.send(LAST_CHUNK)
+    assert client.read_to_end() == (ONE, End.CLOSED)
+
+
+@pytest.mark.parametrize(("version", "says"), [("--http1.1", 18), ("--http1.0", 56)])
+def test_curl_notices_that_the_stream_is_not_whole(stand: Stand, version: str, says: int) -> None:
+    curl = subprocess.Popen(
+        [require("curl"), "--no-progress-meter", "--no-buffer", version, stand.proxy.url + stand.path("plain")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with stand.upstream.accept() as upstream:
+        upstream.send(CHUNKED_STREAM + chunk(ONE))
+    out, err = curl.communicate(timeout=LIMIT)
+    assert (out, curl.returncode) == (ONE, says), err
+
+
+# The upstream is a process of its own.
+
+
+@pytest.fixture
+def victim() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    process = subprocess.Popen([sys.executable, dying_upstream.__file__], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(("number", "reason"), [(signal.SIGKILL, "upstream_error"), (signal.SIGSTOP, "idle_timeout")])
+def test_an_upstream_process_that_is_killed_or_frozen(
+    victim: tuple[subprocess.Popen[str], str], tmp_path: Path, loop: str, number: signal.Signals, reason: str
+) -> None:
+    process, url = victim
+    routes = f"real upstream: {url} | timeouts: {{idle: 300ms, response: 300ms}} | heartbeat: {{interval: 20ms}}"
+    with standing(routes, tmp_path, loop=loop) as stand:
+        path = stand.path("real")
+        client = stand.client()
+        client.ask(path)
+        assert client.read_head().status == 200
+        client.read_until(b"data: 3\n\n")
+        os.kill(process.pid, number)
+        rest, _ = client.read_to_end()
+        assert not rest.endswith(LAST_CHUNK)
+        assert stand.reason(path) == reason
+        if number is signal.SIGSTOP:
+            assert b": idle_timeout\n" in rest
+            late = stand.path("real")
+            client = stand.client()
+            client.ask(late)
+            assert client.read_answer()[0].status == 504
+            assert stand.reason(late) == "response_timeout"
+
+
+# Large things.
+
+
+def test_nine_kilobytes_of_header_pass_both_ways(stand: Stand) -> None:
+    value = "v" * 9216
+    client, upstream = stand.ask(stand.path("plain"), headers=[f"X-Large: {value}"])
+    assert upstream.request.headers["x-large"] == value
+    upstream.send(STREAM_HEAD + b"X-Large: " + value.encode() + b"\r\n\r\n")
+    upstream.close()
+    assert client.read_head().headers["x-large"] == value
+    assert client.read_body().is_whole
+
+
+@pytest.mark.parametrize("route", ["plain", "beats", "short"])
+def test_a_line_of_100_000_bytes_arrives_whole_with_heartbeats_around_it(stand: Stand, route: str) -> None:
+    line = b"data: " + b"x" * 100_000 + b"\n\n"
+    client, upstream = stand.stream(stand.path(route), ONE)
+    if route != "plain":
+        client.read_until(b": heartbeat\n")
+    half = len(line) // 2
+    upstream.send_events(line[:half])
+    upstream.send_events(line[half:])
+    upstream.send_events(TWO)
+    client.read_until(TWO + b"\r\n")
+    if route != "plain":
+        client.read_until(b": heartbeat\n")
+    upstream.send(LAST_CHUNK)
+    upstream.close()
+    assert client.read_to_end()[0].endswith(LAST_CHUNK)
+
+
+@pytest.mark.parametrize(("route", "length", "held"), [("beats", 60_000, True), ("beats", 70_000, False), ("short", 2000, False)])
+def test_a_line_is_held_back_up_to_the_limit(stand: Stand, route: str, length: int, held: bool) -> None:
+    line = b"data: " + b"x" * length
+    client, upstream = stand.stream(stand.path(route), ONE)
+    upstream.send_events(line)
+    if held:
+        got = client.read_until(b": heartbeat\n")
+        assert b"xxx" not in got
+    else:
+        client.read_until(line)
+    upstream.send_events(b"\n\n", TWO)
+    upstream.send(LAST_CHUNK)
+    upstream.close()
+    data, _ = client.read_to_end()
+    assert data.endswith(LAST_CHUNK)
+    assert data.count(b"x") == (length if held else 0)
+    assert TWO in data
+
+
+# The client leaves.
+
+
+def noticed(stand: Stand, upstream: UpstreamWire, path: str, since: float, record: Callable[[str, object], None]) -> None:
+    """The upstream's connection is closed, and the log says why. The figure is kept in the test's report."""
+    seconds = upstream.seconds_until_gone(since)
+    record("seconds_until_the_upstream_noticed", round(seconds, 4))
+    assert seconds < LIMIT / 4
+    assert stand.reason(path) == "client_gone"
+
+
+@pytest.mark.parametrize("leave", LEAVES)
+def test_the_client_leaves_while_it_sends_its_body(
+    stand: Stand, leave: Leave, record_property: Callable[[str, object], None]
+) -> None:
+    path = stand.path("plain")
+    client = stand.client()
+    client.ask(path, method="POST", headers=["Content-Length: 1000"])
+    client.send(b"not all")
+    upstream = stand.upstream.accept()
+    assert upstream.read_exactly(7) == b"not all"
+    since = time.monotonic()
+    leave(client)
+    noticed(stand, upstream, path, since, record_property)
+
+
+@pytest.mark.parametrize("leave", LEAVES)
+def test_the_client_leaves_while_it_sends_a_body_that_the_upstream_does_not_take(
+    stand: Stand, leave: Leave, record_property: Callable[[str, object], None]
+) -> None:
+    path = stand.path("plain")
+    client = stand.client()
+    client.ask(path, method="POST", headers=[f"Content-Length: {1 << 30}"])
+    upstream = stand.upstream.accept()
+    client.send_until_stuck(b"x" * (1 << 20))
+    since = time.monotonic()
+    leave(client)
+    noticed(stand, upstream, path, since, record_property)
+
+
+@pytest.mark.parametrize("leave", LEAVES)
+def test_the_client_leaves_behind_more_requests_than_are_read(
+    stand: Stand, leave: Leave, record_property: Callable[[str, object], None]
+) -> None:
+    path = stand.path("plain")
+    client, upstream = stand.stream(path, ONE)
+    assert client.read_chunk() == ONE
+    client.send_until_stuck(b"GET /plain/next HTTP/1.1\r\nHost: example.test\r\n\r\n" * 1000)
+    since = time.monotonic()
+    leave(client)
+    noticed(stand, upstream, path, since, record_property)
+
+
+@pytest.mark.parametrize("leave", LEAVES)
+def test_the_client_leaves_before_the_upstream_has_answered(
+    stand: Stand, leave: Leave, record_property: Callable[[str, object], None]
+) -> None:
+    path = stand.path("plain")
+    client, upstream = stand.ask(path)
+    since = time.monotonic()
+    leave(client)
+    noticed(stand, upstream, path, since, record_property)
+
+
+@pytest.mark.parametrize("route", ["plain", "beats"])
+@pytest.mark.parametrize("leave", LEAVES)
+def test_the_client_leaves_a_silent_stream(
+    stand: Stand, route: str, leave: Leave, record_property: Callable[[str, object], None]
+) -> None:
+    path = stand.path(route)
+    client, upstream = stand.stream(path)
+    since = time.monotonic()
+    leave(client)
+    noticed(stand, upstream, path, since, record_property)
+
+
+@pytest.mark.parametrize("leave", LEAVES)
+def test_the_client_leaves_in_the_middle_of_a_stream(
+    stand: Stand, leave: Leave, record_property: Callable[[str, object], None]
+) -> None:
+    path = stand.path("beats")
+    client, upstream = stand.stream(path, ONE, b"data: half")
+    client.read_until(ONE)
+    since = time.monotonic()
+    leave(client)
+    noticed(stand, upstream, path, since, record_property)
+
+
+@pytest.mark.parametrize("leave", LEAVES)
+def test_the_client_leaves_while_it_takes_nothing(
+    stand: Stand, leave: Leave, record_property: Callable[[str, object], None]
+) -> None:
+    path = stand.path("plain")
+    client, upstream = stand.ask(path, receive_buffer=4096)
+    upstream.send(CHUNKED_STREAM)
+    upstream.send_until_stuck(chunk(b"data: " + b"x" * 1000 + b"\n\n"))
+    since = time.monotonic()
+    leave(client)
+    noticed(stand, upstream, path, since, record_property)
+
+
+# The client takes nothing, or little.
+
+
+def test_a_client_that_takes_nothing_stops_the_upstream_and_is_cut_off(stand: Stand) -> None:
+    path = stand.path("write")
+    client, upstream = stand.ask(path, receive_buffer=4096)
+    upstream.send(CHUNKED_STREAM)
+    taken = upstream.send_until_stuck(chunk(b"data: " + b"x" * 1000 + b"\n\n"))
+    assert taken < 32 * 2**20  # what the kernel keeps on both sides, and one piece in between
+    upstream.read_to_end()
+    log = stand.logged(path)
+    assert log["reason"] == "client_stalled"
+    assert log["seconds"] < 5  # and not another `timeouts.write` until everything is flushed
+    rest, _ = client.read_to_end()
+    assert not rest.endswith(LAST_CHUNK)
+
+
+def test_a_client_that_takes_nothing_of_an_ordinary_body_is_cut_off(stand: Stand) -> None:
+    path = stand.path("write")
+    client, upstream = stand.ask(path, receive_buffer=4096)
+    upstream.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1073741824\r\n\r\n")
+    upstream.send_until_stuck(b"x" * 65536)
+    upstream.read_to_end()
+    assert stand.reason(path) == "client_stalled"
+    client.close()
+
+
+@pytest.mark.parametrize("buffer", [4096, None])
+def test_a_slow_but_steady_client_is_not_cut_off(stand: Stand, buffer: int | None) -> None:
+    """It takes a little several times in each `timeouts.write`, for longer than that."""
+    path = stand.path("write")
+    client, upstream = stand.ask(path, receive_buffer=buffer)
+    upstream.send(CHUNKED_STREAM)
+    upstream.send_until_stuck(chunk(b"data: " + b"x" * 1000 + b"\n\n"))
+    until, pause = time.monotonic() + 3.0, threading.Event()
+    while time.monotonic() < until:
+        assert client.socket.recv(8192)
+        pause.wait(0.05)
+    upstream.close()
+    client.read_to_end()
+    assert stand.reason(path) == "upstream_error"
