@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import select
 import signal
@@ -18,7 +19,7 @@ from sseproxy.config.problems import ConfigErrors
 from sseproxy.config.schema import json_schema
 from sseproxy.config.settings import Config
 from sseproxy.listeners import ListenError, Listeners, listen
-from sseproxy.logs import configure
+from sseproxy.logs import LOGGER, JSONFormatter, configure
 from sseproxy.server import Server
 from sseproxy.supervisor import Supervisor
 
@@ -34,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = parsed.command
     try:
-        return command(parsed)
+        code = command(parsed)
+        sys.stdout.flush()
+        return code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our output has had enough
         return _FAILED
@@ -63,7 +66,7 @@ def _check(parsed: argparse.Namespace) -> int:
     except ConfigErrors as errors:
         print(errors)
         return _FAILED
-    print(f"{parsed.config}: {len(config.routes)} routes, no errors")
+    print(f"{parsed.config}: {len(config.routes)} route{'s'[: len(config.routes) != 1]}, no errors")
     return _OK
 
 
@@ -109,16 +112,18 @@ def _run(config: Config, sockets: _Sockets) -> int:
 
     if config.server.workers == 1:
         server = Server(config, sockets.public.by_worker[0], sockets.admin.by_worker[0])
-        server.run(on_ready=on_ready, signals=_STOP_SIGNALS)
+        server.run(on_ready=on_ready, on_draining=sockets.public.close, signals=_STOP_SIGNALS)
         return _OK
 
     def serve(index: int, on_worker_ready: Callable[[], None], parent: int) -> None:
         _end_with(parent)
+        sockets.public.keep(index)
         worker = Server(config, sockets.public.by_worker[index], sockets.admin.by_worker[index])
-        worker.run(on_ready=on_worker_ready, signals=(signal.SIGTERM,))
+        worker.run(on_ready=on_worker_ready, on_draining=sockets.public.close, signals=(signal.SIGTERM,))
 
     drain = config.server.drain_timeout
-    supervisor = Supervisor(config.server.workers, _NO_LIMIT if drain is None else drain, serve)
+    limit = _NO_LIMIT if drain is None else drain
+    supervisor = Supervisor(config.server.workers, limit, serve, on_stopping=sockets.public.close)
     return supervisor.run(on_ready=on_ready)
 
 
@@ -138,8 +143,9 @@ def _announce(config: Config, sockets: _Sockets) -> None:
     if sockets.admin.names:
         text += "; admin on " + ", ".join(sockets.admin.names)
     if config.log.format == "json":
-        entry = {"level": "info", "logger": "sseproxy", "message": text, "version": __version__}
-        print(json.dumps(entry), file=sys.stderr, flush=True)
+        fields = {"message": text, "version": __version__}
+        record = logging.makeLogRecord({"name": LOGGER, "levelname": "INFO", "fields": fields})
+        print(JSONFormatter().format(record), file=sys.stderr, flush=True)
     else:
         print(f"sseproxy {__version__} {text}", file=sys.stderr, flush=True)
 

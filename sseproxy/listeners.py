@@ -20,7 +20,7 @@ class ListenError(Exception):
 
 @dataclass(slots=True)
 class Listeners:
-    """The listening sockets of all workers.
+    """The listening sockets of all workers, as seen from one process.
 
     For TCP every worker has sockets of its own on the same port, and the kernel spreads the connections over them;
     a worker that dies leaves its queue to its successor. A unix socket is one for all.
@@ -30,13 +30,24 @@ class Listeners:
     names: list[str]
     paths: list[str] = field(default_factory=list)
 
+    def keep(self, index: int) -> None:
+        """In a worker: let go of what only others need. A port is closed when all processes have let go of it."""
+        others = {sock for sockets in self.by_worker for sock in sockets} - set(self.by_worker[index])
+        for sock in others:
+            sock.close()
+        self.paths.clear()
+
     def close(self) -> None:
-        """Close everything and remove the files of unix sockets."""
+        """Close everything and remove the files of unix sockets; new connections are refused from now on.
+
+        The files go first: as long as somebody answers there, no other process takes a file for a stale one, and
+        the one that it makes in its place is never removed here.
+        """
+        while self.paths:
+            with contextlib.suppress(FileNotFoundError):
+                Path(self.paths.pop()).unlink()
         for sock in {sock for sockets in self.by_worker for sock in sockets}:
             sock.close()
-        for path in self.paths:
-            with contextlib.suppress(FileNotFoundError):
-                Path(path).unlink()
 
 
 def listen(addresses: Iterable[Address], *, workers: int, scheme: str) -> Listeners:
@@ -123,5 +134,11 @@ def _explained(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = "the address is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-        raise ListenError(f"cannot listen on {name}: {reason}") from error
+        raise ListenError(f"cannot listen on {name}: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "the address is in use"
+    # socket.create_server adds the address, in the notation of Python.
+    return (error.strerror or str(error)).partition(" (while attempting")[0]

@@ -110,6 +110,20 @@ class JSONFormatter(logging.Formatter):
         return json.dumps(entry)
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes lines. Where nobody reads them any more, or the disk is full, the process goes on without."""
+
+    _is_lost = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._is_lost:
+            self._is_lost = True
+            logging.getLogger(LOGGER).warning("a log cannot be written: %s", error.strerror)
+
+
 def configure(*, level: str, form: str, access: bool) -> None:
     """Set up the loggers of a process: the access log on standard output, everything else on standard error."""
     text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s %(message)s")
@@ -122,7 +136,7 @@ def configure(*, level: str, form: str, access: bool) -> None:
 
 
 def _attach(logger: logging.Logger, stream: TextIO, formatter: logging.Formatter, level: str) -> None:
-    handler = logging.StreamHandler(stream)
+    handler = _Handler(stream)
     handler.setFormatter(formatter)
     logger.handlers[:] = [handler]
     logger.propagate = False

@@ -118,6 +118,7 @@ class Relay:
         self.transfer.write_finished(now=self._time())
         if self._source is not None and not self.ended.done():
             self._source.resume()
+        self._arm()
 
     # Time.
 

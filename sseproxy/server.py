@@ -7,6 +7,8 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 
+from aiohttp import web
+
 from sseproxy.admin import AdminServer
 from sseproxy.config.settings import Config
 from sseproxy.listeners import BACKLOG
@@ -35,37 +37,43 @@ class Server:
         self._stopping: asyncio.Event | None = None
         self._stopped_at_once: asyncio.Event | None = None
 
-    def run(self, *, on_ready: Callable[[], None], signals: Sequence[signal.Signals]) -> None:
+    def run(
+        self, *, on_ready: Callable[[], None], on_draining: Callable[[], None], signals: Sequence[signal.Signals]
+    ) -> None:
         """Serve until one of `signals` comes: then drain; a second one stops at once."""
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(self._serve_until_signal(on_ready, signals))
+            runner.run(self._serve_until_signal(on_ready, on_draining, signals))
 
-    async def _serve_until_signal(self, on_ready: Callable[[], None], signals: Sequence[signal.Signals]) -> None:
+    async def _serve_until_signal(
+        self, on_ready: Callable[[], None], on_draining: Callable[[], None], signals: Sequence[signal.Signals]
+    ) -> None:
         loop = asyncio.get_running_loop()
         for number in signals:
             loop.add_signal_handler(number, self.stop)
-        await self.serve(on_ready=on_ready)
+        await self.serve(on_ready=on_ready, on_draining=on_draining)
 
-    async def serve(self, *, on_ready: Callable[[], None] = lambda: None) -> None:
-        """Serve until `stop` is called, and end in order."""
+    async def serve(
+        self, *, on_ready: Callable[[], None] = lambda: None, on_draining: Callable[[], None] = lambda: None
+    ) -> None:
+        """Serve until `stop` is called, and end in order.
+
+        on_draining: must close `sockets`. What is connected to them by then is served; whoever comes later must be
+        refused, instead of waiting in a queue that nobody empties.
+        """
         self._stopping, self._stopped_at_once = asyncio.Event(), asyncio.Event()
         app = self._new_app()
         admin = AdminServer(is_ready=lambda: not app.draining)
         await admin.start(self._admin_sockets)
-        factory = app.server(scheme="http" if self._config.server.tls is None else "https")
-        loop = asyncio.get_running_loop()
-        context = self._tls_context()
-        servers = [
-            await loop.create_server(factory, sock=sock.dup(), ssl=context, backlog=BACKLOG) for sock in self._sockets
-        ]
+        factories, servers = await self._listen(app)
         on_ready()
         try:
             await self._stopping.wait()
             for server in servers:
                 server.close()
+            on_draining()
             await self._drain(app)
         finally:
-            await factory.shutdown(_LAST_MOMENT)
+            await asyncio.gather(*(factory.shutdown(_LAST_MOMENT) for factory in factories))
             await app.close()
             await admin.stop()
 
@@ -82,6 +90,17 @@ class Server:
     def _new_app(self) -> ProxyApp:
         origins = {route.name: HttpOrigin(route.upstream) for route in self._config.routes}
         return ProxyApp(self._config.routes, origins, trusted_proxies=self._config.server.trusted_proxies)
+
+    async def _listen(self, app: ProxyApp) -> tuple[list[web.Server], list[asyncio.Server]]:
+        """Accept connections. What comes over a unix socket is from this machine and needs no TLS."""
+        loop, context = asyncio.get_running_loop(), self._tls_context()
+        factories, servers = [], []
+        for sock in self._sockets:
+            tls = None if sock.family == socket.AF_UNIX else context
+            factory = app.server(scheme="http" if tls is None else "https")
+            factories.append(factory)
+            servers.append(await loop.create_server(factory, sock=sock.dup(), ssl=tls, backlog=BACKLOG))
+        return factories, servers
 
     def _tls_context(self) -> ssl.SSLContext | None:
         tls = self._config.server.tls

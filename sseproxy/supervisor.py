@@ -37,11 +37,13 @@ class Supervisor:
 
     serve: runs in a worker until SIGTERM; is given the worker's index, a function to call when it is ready, and
     the reading end of a pipe that closes when the parent is no more.
+    on_stopping: called in the parent when it is told to end, before the workers are.
     """
 
     workers: int
     drain_timeout: float
     serve: Callable[[int, Callable[[], None], int], None]
+    on_stopping: Callable[[], None] = lambda: None
     _workers: list[_Worker] = field(default_factory=list, init=False)
     _stopping_since: float | None = field(default=None, init=False)
     _ready: tuple[int, int] = field(default=(-1, -1), init=False)
@@ -123,6 +125,7 @@ class Supervisor:
     def _stop(self) -> None:
         if self._stopping_since is None:
             self._stopping_since = time.monotonic()
+            self.on_stopping()
         else:
             self._stopping_since = time.monotonic() - self.drain_timeout
         self._signal_all(signal.SIGTERM)

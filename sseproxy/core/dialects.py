@@ -102,7 +102,8 @@ def _openai_chat(error: StreamError, eol: bytes) -> bytes:
 
 def _openai_responses(error: StreamError, eol: bytes) -> bytes:
     # The SDKs raise on a truthy "error" member; the rest is the event's own documented shape.
-    said = {"code": str(error.status), "message": error.text, "param": None}
+    # The message stands in both, so half the room is left for each.
+    said = {"code": str(error.status), "message": error.text[: ERROR_BODY // 2], "param": None}
     inner = {"type": error.kind, **said, **_retry_after(error)}
     return _event({"type": "error", **said, "sequence_number": 0, "error": inner}, eol, "error")
 

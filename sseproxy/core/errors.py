@@ -32,7 +32,7 @@ class SSEProxyError(Exception):
     proxy_status: str | None = None  # an error type of RFC 9209 section 2.3
 
     def __init__(self, detail: str, *, cause: str | None = None) -> None:
-        super().__init__(detail if cause is None else f"{detail}: {cause}")
+        super().__init__(detail if cause is None else f"{detail.removesuffix('.')}: {cause}")
         self.detail = detail
         self.retry_after: int | None = None
 

@@ -55,9 +55,12 @@ def without(headers: Iterable[tuple[bytes, bytes]], names: Collection[bytes]) ->
 
 
 def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """What may go on: without hop-by-hop fields and without those that ``Connection`` names."""
+    """What may go on: without hop-by-hop fields and without those that ``Connection`` names.
+
+    The length of the body is none of them, whatever ``Connection`` says (RFC 9110 section 7.6.1).
+    """
     fields = list(headers)
-    return without(fields, HOP_BY_HOP.union(tokens(get_all(fields, b"connection"))))
+    return without(fields, HOP_BY_HOP.union(tokens(get_all(fields, b"connection"))) - {b"content-length"})
 
 
 def has_forbidden_bytes(headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -92,6 +92,7 @@ class StreamSession(Transfer):
         """The upstream has answered with an event stream, whose body follows (S8)."""
         self._responded = True
         self._last_received = now
+        self.stats.heard(now=now)
 
     def receive_refusal(self, error: StreamError, *, now: float) -> None:
         """The upstream has answered with something else, after the client was promised an event stream (S8)."""
@@ -278,6 +279,8 @@ class StreamSession(Transfer):
             case Timer.DRAIN:
                 self._timers.stop(timer)
                 self._end(CloseReason.DRAIN, now=now)
+            case Timer.DRAIN_DEADLINE if self._scanner.position is Position.EVENT_BOUNDARY:
+                self._finish(CloseReason.DRAIN, now=now)
             case Timer.IDLE:
                 self._give_up(now=now)
             case Timer.HEARTBEAT:

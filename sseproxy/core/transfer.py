@@ -38,10 +38,14 @@ class TransferStats:
     def received(self, size: int, *, now: float) -> None:
         """Count `size` bytes of the upstream."""
         self.bytes_in += size
-        self.longest_silence = max(self.longest_silence, now - self.last_upstream_at)
-        self.last_upstream_at = now
+        self.heard(now=now)
         if self.first_byte_at is None:
             self.first_byte_at = now
+
+    def heard(self, *, now: float) -> None:
+        """The upstream has said something: a silence is over."""
+        self.longest_silence = max(self.longest_silence, now - self.last_upstream_at)
+        self.last_upstream_at = now
 
     def skipped(self, why: str) -> None:
         self.heartbeats_skipped[why] = self.heartbeats_skipped.get(why, 0) + 1
@@ -115,7 +119,7 @@ class Transfer:
 
     def next_deadline(self) -> float | None:
         """When `handle_timeout` wants to be called; asking again after any other call is allowed, not required,
-        except after `drain`, `write_started` and `receive_response`, which can bring it forward."""
+        except after `drain`, `write_started`, `write_finished` and `receive_response`, which can bring it forward."""
         if self.close_reason is not None:
             return None
         self._set_timers()

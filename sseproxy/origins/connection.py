@@ -6,18 +6,21 @@ Bytes of a body go to their sink in the call stack of `data_received`: no task s
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
 
 from sseproxy.core.errors import OriginError, UpstreamBroken
-from sseproxy.core.headers import Headers, end_to_end, get, get_all, has_forbidden_bytes, tokens
+from sseproxy.core.headers import Headers, end_to_end, get, get_all, has_forbidden_bytes, tokens, without
 from sseproxy.origins.base import ResponseHead
 
 #: Bytes of a response head, as a whole.
 MAX_HEAD = 64 * 1024
 MAX_FIELDS = 256
+
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 
 _KEEPALIVE_IDLE = 60  # seconds of silence before the kernel asks whether the upstream is still there
 
@@ -86,9 +89,16 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.close()
             self.transport = None
 
-    def abort(self) -> None:
-        """Close at once; bytes that were not sent yet are dropped."""
+    def abort(self, *, in_request: bool = False) -> None:
+        """Close at once; bytes that were not sent yet are dropped.
+
+        in_request: in the middle of a request. Hazard: an upstream that does not take the rest would not learn of the
+        end, which queues up behind what the kernel keeps for it. A reset does not queue.
+        """
         if self.transport is not None:
+            sock = self.transport.get_extra_info("socket")
+            if in_request and sock is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self.transport.abort()
             self.transport = None
 
@@ -176,6 +186,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     # llhttp's calls.
 
+    def on_message_begin(self) -> None:
+        if self._complete:
+            raise ValueError("a second response, to no request")
+
     def on_status(self, reason: bytes) -> None:
         self._reason += reason
 
@@ -185,8 +199,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
-        if len(self._headers) > MAX_FIELDS or has_forbidden_bytes(self._headers):
+        if len(self._headers) > MAX_FIELDS or has_forbidden_bytes([(b"", self._reason), *self._headers]):
             raise ValueError("bad header fields")
+        if sum(len(name) + len(value) + 4 for name, value in self._headers) > MAX_HEAD:
+            self._head_size = MAX_HEAD + 1
+            raise ValueError("the head is too large")
         status = self._parser.get_status_code()
         if 100 <= status < 200 and status != 101:
             return
@@ -194,8 +211,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._head = self._read_head(status)
 
     def on_body(self, data: bytes) -> None:
-        if self._head is None or self._head.has_body:
-            self._pieces.append(data)
+        if self._head is not None and not self._head.has_body:
+            raise ValueError("a body where there can be none")
+        self._pieces.append(data)
 
     def on_message_complete(self) -> None:
         if not self._head_done:
@@ -221,13 +239,14 @@ class UpstreamConnection(asyncio.Protocol):
             self._parser = None
             self._early_raw = data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
+            self._unusable = True  # also where a response that is complete comes before the error
             self._deliver()
-            self._fail_if_waiting(_not_http(error))
+            self._fail_if_waiting(_too_large() if self._head_size > MAX_HEAD else _not_http(error))
             return
         if was_in_head and not self._head_done:
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:
-                self._fail(_not_http("the head is too large", "http_response_header_section_size"))
+                self._fail(_too_large())
                 return
         self._deliver()
 
@@ -258,10 +277,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._unusable = True
         self._upgraded = status == 101
         self._complete = self._complete or (not has_body and status != 101)
+        headers = end_to_end(self._headers)
         return ResponseHead(
             status=status,
             reason=self._reason,
-            headers=end_to_end(self._headers),
+            headers=without(headers, {b"content-length"}) if status == 204 else headers,  # RFC 9110 section 8.6
             length=int(length) if length is not None else None,
             has_body=has_body,
             upgraded_to=get(self._headers, b"upgrade") if status == 101 else None,
@@ -309,6 +329,10 @@ class UpstreamConnection(asyncio.Protocol):
                 self._drained.set_exception(self._lost_error(None))
             else:
                 self._drained.set_result(None)
+
+
+def _too_large() -> OriginError:
+    return _not_http("the head is too large", "http_response_header_section_size")
 
 
 def _not_http(cause: object, proxy_status: str = "http_protocol_error") -> OriginError:

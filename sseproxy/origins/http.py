@@ -93,6 +93,7 @@ class HttpExchange:
         self._end: OriginError | None = None
         self._ended = False
         self._paused = False
+        self._in_request = False  # a request body is not sent as a whole yet
         self._sending: asyncio.Task[None] | None = None
         self.was_reused = self._protocol.responses > 0
         self._protocol.expect_response(self, to_head=is_head)
@@ -103,6 +104,7 @@ class HttpExchange:
         """Send the request and wait for the response head; a body goes on being sent meanwhile and after."""
         headers = list(request.headers)
         if request.body is not None:
+            self._in_request = True
             headers.append(_framing(request.body))
         self._write(request_head(request.method, request.target, headers))
         try:
@@ -139,6 +141,7 @@ class HttpExchange:
                     limit.reschedule(loop.time() + response_timeout)
             if body.length is None:
                 self._write(b"0\r\n\r\n")
+            self._in_request = False
         except UpstreamBroken:
             # The answer that came before the end, if any, says more than this.
             if not self._response.done():
@@ -203,7 +206,7 @@ class HttpExchange:
         if not self._ended:
             self._ended = True
             self._protocol.forget_listener()
-            self._protocol.abort()
+            self._protocol.abort(in_request=self._in_request)
             self._connection.close()
 
     # The connection's calls.
@@ -226,7 +229,8 @@ class HttpExchange:
         self._ended = True
         if self._sending is not None and not self._sending.done():
             self._stop_sending()
-            self._connection.close()  # the rest of the request would be read as the next one
+            self._protocol.abort(in_request=True)  # the rest of the request would be read as the next one, or never be taken
+            self._connection.close()
         else:
             self._connection.release()
         if self._sink is not None:

@@ -10,16 +10,17 @@ from aiohttp import web
 
 from sseproxy.core.errors import ClientError, RouteNotFound, SSEProxyError
 from sseproxy.core.headers import Peer, forwarded_addresses
-from sseproxy.core.routes import Route, find_route, split_target
+from sseproxy.core.routes import Route, find_route
 from sseproxy.logs import LOGGER, AccessLog, AccessRecord
 from sseproxy.origins.http import HttpOrigin
-from sseproxy.proxy.body import BodyPeek, BodyReader
+from sseproxy.proxy.body import AwaitedPeek, BodyReader
 from sseproxy.proxy.connection import DownstreamConnection
 from sseproxy.proxy.downstream import HttpDownstream
 from sseproxy.proxy.handler import RequestCycle
-from sseproxy.proxy.inbound import InboundRequest, read_request
+from sseproxy.proxy.hangups import HangupWatch
+from sseproxy.proxy.inbound import InboundRequest, logged_path, read_request
 from sseproxy.proxy.responses import send_problem
-from sseproxy.proxy.streams import LiveStreams
+from sseproxy.streams import LiveStreams
 
 _log = logging.getLogger(LOGGER)
 
@@ -49,6 +50,7 @@ class ProxyApp:
         trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
     ) -> None:
         self.streams = LiveStreams()
+        self.hangups = HangupWatch()
         self.draining = False
         self._routes = tuple(routes)
         self._origins = dict(origins)
@@ -87,6 +89,7 @@ class ProxyApp:
 
     async def close(self) -> None:
         """Close the connections to all upstreams."""
+        self.hangups.close()
         for origin in self._origins.values():
             await origin.close()
 
@@ -174,10 +177,10 @@ class ProxyApp:
             raise RouteNotFound("No route matches this request.")
         return route
 
-    def _new_peek(self, inbound: InboundRequest, route: Route) -> BodyPeek | None:
+    def _new_peek(self, inbound: InboundRequest, route: Route) -> AwaitedPeek | None:
         if route.heartbeat.before_response is None or inbound.declares_stream(route):
             return None
-        return BodyPeek() if inbound.may_declare_in_body(route) else None
+        return AwaitedPeek() if inbound.may_declare_in_body(route) else None
 
     def _new_body(
         self,
@@ -185,7 +188,7 @@ class ProxyApp:
         inbound: InboundRequest,
         route: Route,
         downstream: HttpDownstream,
-        peek: BodyPeek | None,
+        peek: AwaitedPeek | None,
     ) -> BodyReader | None:
         if not inbound.has_body:
             return None
@@ -219,7 +222,7 @@ class ProxyApp:
     def _new_record(self, request: web.BaseRequest, connection: DownstreamConnection) -> AccessRecord:
         message = request._message
         now = asyncio.get_running_loop().time()
-        path = split_target(message.path)[0]
+        path = logged_path(message.path)
         return AccessRecord(connection.client_address or "unix", message.method, path, now)
 
 
@@ -241,6 +244,7 @@ class _Server(web.Server):
         return DownstreamConnection(
             self,
             respond_error=self._refuse,
+            hangups=self._app.hangups,
             loop=self._loop,
             access_log=None,
             auto_decompress=False,

@@ -1,48 +1,20 @@
 """How is a request body read: no faster than it can go on, within its limit, and with one eye on it? (S8)"""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import StreamReader
 
 from sseproxy.core.errors import BadRequest, ClientError, RequestTooLarge
-from sseproxy.core.limits import BODY_PEEK
+from sseproxy.core.peek import BodyPeek
 
 
-class BodyPeek:
-    """Looks whether a JSON body that passes by says ``"stream": true``; keeps at most `BODY_PEEK` bytes of it.
-
-    declares_stream: ``None`` until the body has passed, and `known` is set.
-    """
+class AwaitedPeek(BodyPeek):
+    """A `BodyPeek` that can be waited for. known: set as soon as the body has shown what it asks for."""
 
     def __init__(self) -> None:
-        self.declares_stream: bool | None = None
         self.known = asyncio.Event()
-        self._seen = bytearray()
-
-    def feed(self, piece: bytes) -> None:
-        if self.declares_stream is None:
-            self._seen += piece
-            if len(self._seen) > BODY_PEEK:
-                self._decide(declares=False)
-
-    def end(self) -> None:
-        if self.declares_stream is None:
-            self._decide(declares=_says_stream(bytes(self._seen)))
-
-    def _decide(self, *, declares: bool) -> None:
-        self._seen.clear()
-        self.declares_stream = declares
-        self.known.set()
-
-
-def _says_stream(body: bytes) -> bool:
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(parsed, dict) and parsed.get("stream") is True
+        super().__init__(self.known.set)
 
 
 class BodyReader:

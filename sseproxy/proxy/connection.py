@@ -5,15 +5,20 @@ goes on, when the client is gone, raw bytes after an upgrade, and errors as prob
 aiohttp's internals, which `tests/proxy/test_connection.py` names and checks.
 """
 
+import re
 import socket
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import InvalidURLError, LineTooLong
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from sseproxy.core.errors import BadRequest, HeadersTooLarge, InternalError, SSEProxyError
+from sseproxy.proxy.hangups import HangupWatch
+
+#: How a chunked body ends that has no trailers. A trailer cannot look like it, for it has a colon.
+_PLAIN_END = b"\r\n0\r\n\r\n"
 
 
 class FlowListener(Protocol):
@@ -35,19 +40,25 @@ class ErrorResponder(Protocol):
 class DownstreamConnection(RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_last_payload", "_raw", "_respond_error", "flow")
+    __slots__ = ("_hangups", "_last_payload", "_raw", "_recent", "_respond_error", "_watched_fd", "flow")
 
-    def __init__(self, manager: web.Server, *, respond_error: ErrorResponder, **options: Any) -> None:
+    def __init__(
+        self, manager: web.Server, *, respond_error: ErrorResponder, hangups: HangupWatch, **options: Any
+    ) -> None:
         super().__init__(manager, **options)
         self.flow: FlowListener | None = None
         self._raw: Callable[[bytes], None] | None = None
         self._last_payload: Any = None
+        self._recent = b""
         self._respond_error = respond_error
+        self._hangups = hangups
+        self._watched_fd = -1
 
     def data_received(self, data: bytes) -> None:
         if self._raw is not None:
             self._raw(data)
             return
+        self._recent = (self._recent + data[-len(_PLAIN_END) :])[-len(_PLAIN_END) :]
         super().data_received(data)
         if self._messages:
             self._note_broken_body()
@@ -60,6 +71,14 @@ class DownstreamConnection(RequestHandler):
         elif self._last_payload is not None and not self._last_payload.is_eof():
             self._last_payload.set_exception(BadRequest("The request body is malformed."))
             self._last_payload.feed_eof()  # else aiohttp waits for the rest, and takes the exception for a defect
+
+    def has_plain_end(self, body: StreamReader) -> bool:
+        """Whether a chunked body, that of the request under way, has ended without trailers, and nothing came after it.
+
+        Otherwise the connection must not be used again: aiohttp's parser keeps a trailer and makes it a field of the
+        next request.
+        """
+        return body.is_eof() and not self._messages and self._recent == _PLAIN_END
 
     def switch_to_raw(self, sink: Callable[[bytes], None]) -> bytes:
         """After a 101: `sink` gets all bytes from now on. Returns those that have already arrived."""
@@ -79,7 +98,37 @@ class DownstreamConnection(RequestHandler):
         if self.flow is not None:
             self.flow.resume_writing()
 
+    def pause_raw_reading(self) -> None:
+        """After a 101: read no more for now."""
+        self._pause_transport_reading()
+
+    def resume_raw_reading(self) -> None:
+        """After a 101: go on reading."""
+        self._resume_transport_reading()
+
+    def _pause_transport_reading(self) -> None:
+        """aiohttp's one place in which reading stops; from here on only the kernel can tell that the client leaves."""
+        super()._pause_transport_reading()
+        sock = self.socket
+        if sock is not None and self._watched_fd < 0:
+            self._watched_fd = sock.fileno()
+            self._hangups.add(self._watched_fd, self._hung_up)
+
+    def _resume_transport_reading(self) -> None:
+        self._stop_watching()
+        super()._resume_transport_reading()
+
+    def _stop_watching(self) -> None:
+        if self._watched_fd >= 0:
+            self._hangups.remove(self._watched_fd)
+            self._watched_fd = -1
+
+    def _hung_up(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_watching()
         flow, self.flow = self.flow, None
         if flow is not None:
             flow.connection_lost()
@@ -118,5 +167,13 @@ def _as_ours(status: int, exc: BaseException | None) -> SSEProxyError:
     if isinstance(exc, LineTooLong) or "Too many headers" in str(exc):
         return HeadersTooLarge("The request line or a header field is too large.")
     if status == 400:
-        return BadRequest("The request is not valid HTTP.", cause=str(exc).partition("\n")[0])
+        return BadRequest("The request is not valid HTTP.", cause=_words_of(exc))
     return InternalError("An internal error occurred.", cause=repr(exc))
+
+
+def _words_of(exc: BaseException | None) -> str | None:
+    """What the parser found wrong, without the bytes that it quotes: they may be a secret in the wrong place."""
+    if isinstance(exc, InvalidURLError):
+        return "Invalid request target"  # its message is the target
+    words = re.match(r"[A-Za-z][A-Za-z ,/-]*", getattr(exc, "message", ""))
+    return None if words is None else words[0].strip()

@@ -40,6 +40,7 @@ class HttpDownstream:
         self._transport = connection.transport
         self._is_11 = request.version >= HttpVersion11
         self._is_head = request.method == "HEAD"
+        self._chunked_body = request.content if request._message.chunked else None
         self._framing = Framing.NONE
         self._loop = asyncio.get_running_loop()
         self._resetting: asyncio.Task[None] | None = None
@@ -58,7 +59,7 @@ class HttpDownstream:
         """Send the head. length: of the body, if `headers` declare one; else the framing is chosen here."""
         self.status = status
         self._framing = self._choose_framing(length, has_body and not self._is_head)
-        if self._framing is Framing.CLOSE:
+        if self._framing is Framing.CLOSE or not self._may_be_used_again():
             self.keep_alive = False
         fields = headers if length is not None or not has_body else without(headers, {b"content-length"})
         self._send(response_head(status, reason, fields + self._connection_fields()))
@@ -77,7 +78,9 @@ class HttpDownstream:
     def make_live(self) -> None:
         """From now on every unsent byte counts: `pause_writing` is called as soon as one waits."""
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.set_write_buffer_limits(high=0)
+            # Over TLS a limit of 0 is reached by a buffer that is empty: writing would pause after every write.
+            is_tls = self._transport.get_extra_info("sslcontext") is not None
+            self._transport.set_write_buffer_limits(high=1 if is_tls else 0)
 
     def write(self, data: bytes) -> None:
         if self._framing is Framing.CHUNKED:
@@ -86,7 +89,10 @@ class HttpDownstream:
             self._send(data)
 
     def unsent(self) -> int:
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+        """What the client has not acknowledged: with what is in the kernel, which takes large steps, and seldom."""
+        if self._transport is None:
+            return 0
+        return self._transport.get_write_buffer_size() + _in_kernel(self._connection.socket)
 
     # Ending.
 
@@ -102,15 +108,15 @@ class HttpDownstream:
             self._resetting = self._loop.create_task(self._reset_when_delivered())
 
     async def wait_until_flushed(self, limit: float | None) -> None:
-        """Wait until the client has taken everything; after `limit` seconds, cut it off. Then let go."""
+        """Wait until the client has taken everything; if it takes nothing for `limit` seconds, cut it off.
+
+        Then let go of the connection.
+        """
         self.make_live()
-        try:
-            async with asyncio.timeout(limit):
-                if self._resetting is not None:
-                    await self._resetting
-                await self._connection._drain_helper()
-        except (TimeoutError, ConnectionError):
-            self._cut()
+        if self._resetting is not None:
+            await self._resetting
+        if self._connection.writing_paused:
+            await self._flush(limit)
         if self._transport is not None and not self._transport.is_closing():
             self._transport.set_write_buffer_limits(high=_ORDINARY_WRITE_BUFFER)
         if self.broken:
@@ -139,6 +145,9 @@ class HttpDownstream:
             return Framing.LENGTH
         return Framing.CHUNKED if self._is_11 else Framing.CLOSE
 
+    def _may_be_used_again(self) -> bool:
+        return self._chunked_body is None or self._connection.has_plain_end(self._chunked_body)
+
     def _connection_fields(self) -> Headers:
         fields: Headers = []
         if self._framing is Framing.CHUNKED:
@@ -157,6 +166,20 @@ class HttpDownstream:
         if self._transport is not None:
             self._transport.abort()
 
+    async def _flush(self, limit: float | None) -> None:
+        flushed = asyncio.ensure_future(self._connection._drain_helper())
+        try:
+            unsent = self.unsent()
+            while not (await asyncio.wait({flushed}, timeout=limit))[0]:
+                before, unsent = unsent, self.unsent()
+                if unsent >= before:
+                    self._cut()
+            await flushed
+        except ConnectionError:
+            self._cut()
+        finally:
+            flushed.cancel()
+
     async def _reset_when_delivered(self) -> None:
         """Let the last whole event arrive, then send a TCP reset, so that nobody takes the rest for the whole.
 
@@ -168,7 +191,7 @@ class HttpDownstream:
             return
         with contextlib.suppress(OSError):
             waited = 0.0
-            while (self.unsent() or _in_kernel(sock)) and waited < _DELIVERY_LIMIT:
+            while self.unsent() and waited < _DELIVERY_LIMIT:
                 await asyncio.sleep(_DELIVERY_POLL)
                 waited += _DELIVERY_POLL
             await asyncio.sleep(_READ_GRACE)
@@ -177,9 +200,12 @@ class HttpDownstream:
         self._cut()
 
 
-def _in_kernel(sock: socket.socket) -> int:
-    """Bytes that the kernel has not been acknowledged yet."""
-    if sock.family == socket.AF_UNIX:
+def _in_kernel(sock: socket.socket | None) -> int:
+    """Bytes that the kernel keeps because they were not acknowledged yet, where it tells."""
+    if sock is None or sock.family == socket.AF_UNIX:
         return 0
-    answer: bytes = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+    try:
+        answer: bytes = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+    except OSError:
+        return 0
     return int(struct.unpack("i", answer)[0])

@@ -25,13 +25,13 @@ from sseproxy.logs import LOGGER, AccessRecord
 from sseproxy.origins.base import OriginRequest, RequestBody, ResponseHead
 from sseproxy.origins.codings import Decoder, DecodingSource, decoder_for
 from sseproxy.origins.http import HttpExchange, HttpOrigin
-from sseproxy.proxy.body import BodyPeek, BodyReader
+from sseproxy.proxy.body import AwaitedPeek, BodyReader
 from sseproxy.proxy.connection import DownstreamConnection
 from sseproxy.proxy.downstream import HttpDownstream
 from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.refusal import first_of, read_refusal
 from sseproxy.proxy.responses import send_problem
-from sseproxy.proxy.streams import LiveStream, LiveStreams
+from sseproxy.streams import LiveStream, LiveStreams
 from sseproxy.proxy.tunnel import Tunnel
 from sseproxy.relay import Relay
 
@@ -51,7 +51,7 @@ class RequestCycle:
     inbound: InboundRequest
     upstream_headers: Headers
     body: BodyReader | None
-    peek: BodyPeek | None
+    peek: AwaitedPeek | None
     connection: DownstreamConnection
     downstream: HttpDownstream
     streams: LiveStreams
@@ -229,6 +229,8 @@ class RequestCycle:
         self._note_end(await relay.ended)
         if relay.error is not None and self.record.error is None:
             self.record.error = str(relay.error)
+        if relay.transfer.close_reason is CloseReason.CLIENT_STALLED:
+            self.downstream.cut()  # it has had its time
         await self.downstream.wait_until_flushed(self.route.timeouts.write)
 
     # Before the response (S8).
@@ -240,6 +242,7 @@ class RequestCycle:
         self.downstream.send_head(200, b"OK", headers, length=None, has_body=True)
         self.record.status = 200
         relay = self._new_relay(is_stream=True, responded=False)
+        relay.transfer.stats.last_upstream_at = self.record.started_at  # the silence has begun with the request
         await first_of(opening, relay.ended)
         if relay.ended.done():
             await self._wait_for_end(relay)

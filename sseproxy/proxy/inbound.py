@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from sseproxy.core.errors import BadRequest, ExpectationFailed, MethodRefused
 from sseproxy.core.headers import (
@@ -86,16 +86,26 @@ class InboundRequest:
         return self.method not in ("GET", "HEAD") or accepts_event_stream(self.headers)
 
 
+def logged_path(target: str) -> str:
+    """The path of a request target in any form, without what may hold secrets: query, fragment and authority."""
+    absolute = _ABSOLUTE_FORM.fullmatch(target)
+    path = re.split("[?#]", target if absolute is None else absolute.group(2), maxsplit=1)[0]
+    return path if path.startswith(("/", "*")) else "-"
+
+
 def read_request(request: web.BaseRequest) -> InboundRequest:
     """Check what aiohttp's parser has read, and take from it what the proxy needs. Raises `ClientError`."""
     message = request._message
     headers: Headers = list(message.raw_headers)
+    if message.version not in (HttpVersion10, HttpVersion11):
+        raise BadRequest("The version of HTTP is not supported.")
     if message.method in ("CONNECT", "TRACE"):
         raise MethodRefused(f"{message.method} is refused.")
     if has_forbidden_bytes(headers):
         raise BadRequest("A header field contains a control character.")
-    target, host = _read_target(message.path, get_all(headers, b"host"), is_11=message.version >= HttpVersion11)
-    length, has_body = _read_framing(headers, is_11=message.version >= HttpVersion11)
+    is_11 = message.version == HttpVersion11
+    target, host = _read_target(message.method, message.path, get_all(headers, b"host"), is_11=is_11)
+    length, has_body = _read_framing(headers, is_11=is_11)
     return InboundRequest(
         method=message.method,
         target=target,
@@ -109,8 +119,8 @@ def read_request(request: web.BaseRequest) -> InboundRequest:
     )
 
 
-def _read_target(raw: str, hosts: list[bytes], *, is_11: bool) -> tuple[str, bytes]:
-    """RFC 9112 section 3.2: origin form is kept as it is, absolute form reduced to it."""
+def _read_target(method: str, raw: str, hosts: list[bytes], *, is_11: bool) -> tuple[str, bytes]:
+    """RFC 9112 section 3.2: origin form is kept as it is, absolute form reduced to it, or to ``*`` (section 3.2.4)."""
     if len(hosts) > 1:
         raise BadRequest("The request has several Host fields.")
     host = hosts[0].strip() if hosts else b""
@@ -124,7 +134,8 @@ def _read_target(raw: str, hosts: list[bytes], *, is_11: bool) -> tuple[str, byt
         if hosts and authority.lower() != host.lower():
             raise BadRequest("Host and request target name different hosts.")
         host, raw = authority, absolute.group(2)
-        raw = raw if raw.startswith("/") else "/" + raw
+        if not raw.startswith("/"):
+            raw = "*" if method == "OPTIONS" and not raw else "/" + raw
     if not (raw.startswith("/") or raw == "*"):
         raise BadRequest("The request target has to be a path.")
     if "#" in raw or any(char <= " " or char == "\x7f" for char in raw):

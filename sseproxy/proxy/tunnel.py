@@ -55,12 +55,10 @@ class Tunnel:
     # The upstream's side.
 
     def _upstream_writable(self, writable: bool) -> None:
-        transport = self._downstream.transport
-        if transport is not None and not transport.is_closing():
-            if writable:
-                transport.resume_reading()
-            else:
-                transport.pause_reading()
+        if writable:
+            self._downstream.resume_raw_reading()
+        else:
+            self._downstream.pause_raw_reading()
 
     def _upstream_lost(self) -> None:
         self._end(CloseReason.UPSTREAM_END)

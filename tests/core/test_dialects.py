@@ -142,7 +142,7 @@ def test_whatever_the_body_it_is_one_event(dialect: Dialect, body: bytes, eol: b
 @pytest.mark.parametrize("dialect", Dialect)
 def test_no_more_than_the_limit_of_a_body_is_passed_on(dialect: Dialect) -> None:
     long = StreamError("upstream_response", 500, "refused", body=b"x" * (ERROR_BODY + 1000))
-    assert b"x" * (ERROR_BODY + 1) not in error_event(dialect, long)
+    assert error_event(dialect, long).count(b"x") <= ERROR_BODY + 1  # one stands in the name of a field
 
 
 @pytest.mark.parametrize("reason", ["upstream_error", "connect_error", "drain", "upstream_response"])

@@ -33,7 +33,8 @@ def beat(form: HeartbeatForm, stream: bytes = b"", **policy: str) -> bytes | Non
         (HeartbeatForm.BLANK, b"", b"\n"),
         (HeartbeatForm.EVENT, b"", b"event: heartbeat\ndata: {}\n\n"),
         (HeartbeatForm.ANTHROPIC, b"", b'event: ping\ndata: {"type": "ping"}\n\n'),
-        (HeartbeatForm.OPENAI_RESPONSES, b"", b'event: keepalive\ndata: {"type":"keepalive"}\n\n'),
+        (HeartbeatForm.OPENAI_RESPONSES, b"", b": heartbeat\n\n"),
+        (HeartbeatForm.OPENAI_RESPONSES, b"data: {}\n\n", b'event: keepalive\ndata: {"type":"keepalive"}\n\n'),
         (HeartbeatForm.OPENAI_CHAT, b"", b": heartbeat\n\n"),
         (HeartbeatForm.OPENAI_CHAT, b"id: 1\ndata: x\n\n", b": heartbeat\n"),
         (HeartbeatForm.AUTO, b"", b": heartbeat\n\n"),
@@ -123,6 +124,8 @@ class TestOpenAIChat:
             b'{"id": ' + b"[" * 50_000,  # deeper than the parser's recursion limit
             b'{"id": ' + b"9" * 5_000 + b"}",  # more digits than Python converts
             b'["id"]',
+            b'{"id": "c", "choices": []}',  # the usage, behind the last chunk
+            b'{"id": "c", "choices": [{"finish_reason": "stop"}]}',
         ],
         ids=lambda data: data[:20].decode("ascii", "replace"),
     )

@@ -170,7 +170,10 @@ def _check_end(case: Case, trip: Trip, end: End) -> None:
 
 
 def _examples(count: int) -> settings:
-    return settings(max_examples=count, derandomize=True, deadline=None, database=None)
+    """`count` examples, always the same; more, and new ones, with --hypothesis-profile=explore."""
+    profile = settings()
+    more = max(count, profile.max_examples)
+    return settings(max_examples=more, derandomize=profile.derandomize, deadline=None, database=None)
 
 
 @_examples(4000)

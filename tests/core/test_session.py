@@ -258,7 +258,13 @@ class TestS7Forms:
 
     def test_openai_chat_copies_the_chunk_that_came_in_pieces(self, play: Play) -> None:
         book = play(stream(form=HeartbeatForm.OPENAI_CHAT)) >> sleep(15) << sent(HB + b"\n")
-        book >> data(b'data: {"id":') << nothing >> data(b'"c"}\n\n') << sent(b'data: {"id":"c"}\n\n')
+        (
+            book
+            >> data(b'data: {"id":')
+            << nothing
+            >> data(b'"c","choices":[{}]}\n\n')
+            << sent(b'data: {"id":"c","choices":[{}]}\n\n')
+        )
         session = book.session
         session.handle_timeout(now=1000)
         assert json.loads(parse(session.data_to_send()).events[0].data)["id"] == "c"

@@ -33,6 +33,7 @@ beats   heartbeat: {interval: 20ms}
 short   limits: {line: 1KiB} | heartbeat: {interval: 20ms}
 frozen  timeouts: {idle: 300ms, response: 300ms} | heartbeat: {interval: 20ms}
 write   timeouts: {write: 800ms}
+stall   timeouts: {write: 2s}
 """
 
 Leave = Callable[[ClientWire], None]
@@ -166,6 +167,21 @@ def test_a_body_that_should_end_with_the_connection_but_is_reset_is_broken(stand
     assert stand.reason(path) == "upstream_error"
 
 
+@pytest.mark.parametrize("framing", ["Content-Length: 1073741824", "Transfer-Encoding: chunked"])
+def test_an_upstream_that_answers_without_reading_the_body_is_let_go(stand: Stand, framing: str) -> None:
+    path = stand.path("plain")
+    client = stand.client()
+    client.ask(path, method="POST", headers=[framing])
+    client.send(b"8000\r\n" + b"x" * 0x8000 + b"\r\n")
+    upstream = stand.upstream.accept()
+    client.send_until_stuck(b"8000\r\n" + b"x" * 0x8000 + b"\r\n")
+    upstream.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")
+    answer, body = client.read_answer()
+    assert (answer.status, body) == (401, b"no")
+    upstream.seconds_until_gone(time.monotonic())
+    assert stand.reason(path) == "upstream_end"
+
+
 # What a client that has no chunks, and curl, make of it.
 
 
@@ -267,8 +283,7 @@ def test_a_line_of_100_000_bytes_arrives_whole_with_heartbeats_around_it(stand: 
     if route != "plain":
         client.read_until(b": heartbeat\n")
     upstream.send(LAST_CHUNK)
-    upstream.close()
-    assert client.read_to_end()[0].endswith(LAST_CHUNK)
+    client.read_until(LAST_CHUNK)
 
 
 @pytest.mark.parametrize(("route", "length", "held"), [("beats", 60_000, True), ("beats", 70_000, False), ("short", 2000, False)])
@@ -283,9 +298,7 @@ def test_a_line_is_held_back_up_to_the_limit(stand: Stand, route: str, length: i
         client.read_until(line)
     upstream.send_events(b"\n\n", TWO)
     upstream.send(LAST_CHUNK)
-    upstream.close()
-    data, _ = client.read_to_end()
-    assert data.endswith(LAST_CHUNK)
+    data = client.read_until(LAST_CHUNK)
     assert data.count(b"x") == (length if held else 0)
     assert TWO in data
 
@@ -325,6 +338,8 @@ def test_the_client_leaves_while_it_sends_a_body_that_the_upstream_does_not_take
     client.ask(path, method="POST", headers=[f"Content-Length: {1 << 30}"])
     upstream = stand.upstream.accept()
     client.send_until_stuck(b"x" * (1 << 20))
+    while leave is ClientWire.close and client.undelivered:  # an end queues up behind what was sent before it
+        upstream.read_exactly(65536)
     since = time.monotonic()
     leave(client)
     noticed(stand, upstream, path, since, record_property)
@@ -337,7 +352,7 @@ def test_the_client_leaves_behind_more_requests_than_are_read(
     path = stand.path("plain")
     client, upstream = stand.stream(path, ONE)
     assert client.read_chunk() == ONE
-    client.send_until_stuck(b"GET /plain/next HTTP/1.1\r\nHost: example.test\r\n\r\n" * 1000)
+    client.send(b"GET /plain/next HTTP/1.1\r\nHost: example.test\r\n\r\n" * 1000)
     since = time.monotonic()
     leave(client)
     noticed(stand, upstream, path, since, record_property)
@@ -395,7 +410,7 @@ def test_the_client_leaves_while_it_takes_nothing(
 
 
 def test_a_client_that_takes_nothing_stops_the_upstream_and_is_cut_off(stand: Stand) -> None:
-    path = stand.path("write")
+    path = stand.path("stall")
     client, upstream = stand.ask(path, receive_buffer=4096)
     upstream.send(CHUNKED_STREAM)
     taken = upstream.send_until_stuck(chunk(b"data: " + b"x" * 1000 + b"\n\n"))
@@ -403,7 +418,7 @@ def test_a_client_that_takes_nothing_stops_the_upstream_and_is_cut_off(stand: St
     upstream.read_to_end()
     log = stand.logged(path)
     assert log["reason"] == "client_stalled"
-    assert log["seconds"] < 5  # and not another `timeouts.write` until everything is flushed
+    assert log["seconds"] < 2 * 2  # it is not given `timeouts.write` once more to take the rest
     rest, _ = client.read_to_end()
     assert not rest.endswith(LAST_CHUNK)
 
@@ -418,8 +433,8 @@ def test_a_client_that_takes_nothing_of_an_ordinary_body_is_cut_off(stand: Stand
     client.close()
 
 
-@pytest.mark.parametrize("buffer", [4096, None])
-def test_a_slow_but_steady_client_is_not_cut_off(stand: Stand, buffer: int | None) -> None:
+@pytest.mark.parametrize(("buffer", "size"), [(4096, 8192), (None, 1 << 16)])
+def test_a_slow_but_steady_client_is_not_cut_off(stand: Stand, buffer: int | None, size: int) -> None:
     """It takes a little several times in each `timeouts.write`, for longer than that."""
     path = stand.path("write")
     client, upstream = stand.ask(path, receive_buffer=buffer)
@@ -427,7 +442,7 @@ def test_a_slow_but_steady_client_is_not_cut_off(stand: Stand, buffer: int | Non
     upstream.send_until_stuck(chunk(b"data: " + b"x" * 1000 + b"\n\n"))
     until, pause = time.monotonic() + 3.0, threading.Event()
     while time.monotonic() < until:
-        assert client.socket.recv(8192)
+        assert client.socket.recv(size)
         pause.wait(0.05)
     upstream.close()
     client.read_to_end()

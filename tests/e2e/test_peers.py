@@ -1,4 +1,4 @@
-"""Other people's upstreams: what the usual frameworks stream arrives as they wrote it, and they learn what they must."""
+"""Other people's upstreams: what the usual frameworks stream arrives as they wrote it, and they learn what there is."""
 
 import contextlib
 import http.client

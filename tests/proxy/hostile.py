@@ -111,10 +111,9 @@ def _request_lines() -> Iterator[Hostile]:
                     b"http/1.1", b"HTTPS/1.1", b"ICY/1.1", b"HTTP /1.1", b"HTTP/ 1.1", b"HTTP/1,1", b""):  # fmt: skip
         yield Hostile(f"version {version!r}", request(line=b"GET /a " + version))
     yield Hostile("HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-    for target in (b"/a#b", b"#", b"/a b", b"/a\tb", b"/a\x01", b"/a\x7f", b"/a\x00", b"a", b"*", b"?x", b"ftp://a.test/",
-                   b"mailto:x", b"a.test:80", b"//", b"\\a"):  # fmt: skip
-        if target != b"//":
-            yield Hostile(f"target {target!r}", request(line=b"GET " + target + b" HTTP/1.1"))
+    for target in (b"/a#b", b"#", b"/a b", b"/a\tb", b"/a\x01", b"/a\x7f", b"/a\x00", b"/caf\xc3\xa9", b"/?\xe9", b"a", b"*", b"?x", b"ftp://a.test/",
+                   b"mailto:x", b"a.test:80", b"\\a"):  # fmt: skip
+        yield Hostile(f"target {target!r}", request(line=b"GET " + target + b" HTTP/1.1"))
     for line in (b"G\x01T /a HTTP/1.1", b"get /a HTTP/1.1", b" GET /a HTTP/1.1", b"GET\t/a\tHTTP/1.1", b"GET:/a HTTP/1.1",
                  b"GET /a HTTP/1.1 x", b"\x16\x03\x01\x02\x00\x01\x00",
                  b"GET /a HTTP/1.1\rX"):  # fmt: skip
@@ -144,5 +143,6 @@ def bodies() -> Iterator[tuple[str, bytes]]:
     yield "end of the body with bare LF", b"5\r\nhello\r\n0\r\n\n"
     yield "trailer without a colon", b"5\r\nhello\r\n0\r\nX\r\n\r\n"
     yield "trailer with a control character", b"5\r\nhello\r\n0\r\nX: \x01\r\n\r\n"
+    yield "trailer with a length", b"5\r\nhello\r\n0\r\nContent-Length: 5\r\n\r\n"
     yield "trailer that is folded", b"5\r\nhello\r\n0\r\nX: a\r\n b\r\n\r\n"
     yield "trailer with a bare CR", b"5\r\nhello\r\n0\r\nX: a\rb\r\n\r\n"

@@ -14,12 +14,15 @@ from tests.support.wire import Message
 #: Seconds after which a wait is given up: far more than any wait needs.
 LIMIT = 20.0
 
+#: Bytes that are taken from the network before the test reads them.
+READ_LIMIT = 256 * 1024
+
 
 class _Patient(asyncio.StreamReaderProtocol):
     """What came before a reset can still be read; the reset itself is noted and reads as the end."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.reader = asyncio.StreamReader(loop=loop)
+        self.reader = asyncio.StreamReader(limit=READ_LIMIT, loop=loop)
         self.was_reset = False
         self.heard = False
         super().__init__(self.reader, loop=loop)

@@ -111,6 +111,10 @@ class _Recorder(asyncio.StreamReaderProtocol):
         self._all += data
         super().data_received(data)
 
+    def eof_received(self) -> bool | None:
+        self._gone.set()
+        return super().eof_received()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone.set()
         super().connection_lost(exc)
@@ -180,7 +184,8 @@ class RawUpstream:
             visit.writer.transport.abort()  # the test is over
         finally:
             self._tasks.discard(task)
-            visit.close()
+            if not visit.writer.transport.is_closing():
+                visit.close()
 
     async def _close(self) -> None:
         for task in list(self._tasks):

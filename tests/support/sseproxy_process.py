@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import IO, Self
 
 _ROOT = Path(__file__).parents[2]
-_LISTENING = re.compile(r"listen\w*\D*?(https?://(?:\[[^\]]*\]|[\w.-]+):\d+)", re.IGNORECASE)
+_LISTENING = re.compile(r"listening on (.*)")
+_URL = re.compile(r"""(?:https?://|unix:)[^\s,;"]+""")
 
 
 class Output:
@@ -98,8 +99,9 @@ class SseproxyProcess:
 
     @property
     def urls(self) -> list[str]:
-        """Where it listens, in the order in which it says so."""
-        return _LISTENING.findall(self.stderr.text)
+        """Where it listens, in the order in which it says so, the admin listener last; `unix:` and a path are a URL."""
+        found = _LISTENING.search(self.stderr.text)
+        return [] if found is None else _URL.findall(found[1])
 
     @property
     def pid(self) -> int:

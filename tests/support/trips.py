@@ -19,9 +19,12 @@ from sseproxy.core.timeouts import TimeoutPolicy
 
 BOM = b"\xef\xbb\xbf"
 
+_CHUNK = b'data: {"id":"c","choices":[{}]}'
+_LONG_CHUNK = b'data: {"id":"d","model":"m","choices":[{"delta":{}}]}'
+_LAST_CHUNK = b'data: {"id":"c","choices":[{"finish_reason":"stop"}]}'
 _BODIES = (
     b"", b"", b"", b"data: x", b"data:y", b"data", b"data:", b": c", b"id: 7", b"id", b"id: 8\0", b"retry: 10",
-    b"retry: x", b"event: e", b"\xff\xe2", BOM + b"data: b", b'data: {"id":"c"}', b'data: {"id":"d","model":"m"}',
+    b"retry: x", b"event: e", b"\xff\xe2", BOM + b"data: b", _CHUNK, _LONG_CHUNK, _LAST_CHUNK,
     b"data: " + b"l" * 20 + b"data:" + b"i" * 20, b"l" * 18 + b"id:" * 6, b"unknown: f", b" data: s",
     "data: \u2028é".encode(),
 )  # fmt: skip
@@ -50,9 +53,10 @@ class Size(Enum):
 
     PAST_CR = "up to and with the next CR"
     PAST_LF = "up to and with the next LF"
+    BEFORE_ID = "up to the next that looks like an id"
 
 
-_SIZES = (1, 1, 2, 3, 7, 60, Size.PAST_CR, Size.PAST_CR, Size.PAST_LF)
+_SIZES = (1, 1, 2, 7, 60, Size.PAST_CR, Size.PAST_CR, Size.PAST_LF, Size.BEFORE_ID)
 _THENS = (Then.BEAT, Then.BEAT, Then.BEAT, Then.NOTHING, Then.NOTHING, Then.BEATS, Then.BLOCKED, Then.BLOCK)
 
 
@@ -64,6 +68,8 @@ class Move:
     def cut(self, rest: bytes) -> int:
         if isinstance(self.size, int):
             return self.size
+        if self.size is Size.BEFORE_ID:
+            return max(rest.find(b"id", 1), 0) or len(rest)
         return rest.find(b"\r" if self.size is Size.PAST_CR else b"\n") + 1 or len(rest)
 
 
@@ -120,7 +126,7 @@ cases = st.builds(
     form=st.sampled_from(HeartbeatForm),
     prelude=st.booleans(),
     early=st.sampled_from([None, None, None, 0, 1, 2]),
-    line=st.sampled_from([MINIMUM_LINE, MINIMUM_LINE, 64 * 1024]),
+    line=st.sampled_from([MINIMUM_LINE, 64 * 1024]),
 )
 
 
@@ -333,6 +339,8 @@ class Trip:
         comment = _COMMENT_LINE if b"id" in fields else _COMMENT_BLOCK
         if self.case.form is HeartbeatForm.OPENAI_CHAT:
             return self._chat_shape(gone) or comment
+        if self.case.form is HeartbeatForm.OPENAI_RESPONSES:
+            return _KEEPALIVE if any(line.startswith(b"data: {") for line in lines_of(gone)) else comment
         return _SHAPES.get(self.case.form, comment)
 
     def _chat_shape(self, gone: bytes) -> re.Pattern[bytes] | None:
@@ -368,12 +376,12 @@ _SHAPES = {
     HeartbeatForm.BLANK: re.compile(_EOL),
     HeartbeatForm.EVENT: re.compile(rb"event: heartbeat(\r\n|\r|\n)data: \{\}\1\1"),
     HeartbeatForm.ANTHROPIC: re.compile(rb'event: ping(\r\n|\r|\n)data: \{"type": "ping"\}\1\1'),
-    HeartbeatForm.OPENAI_RESPONSES: re.compile(rb'event: keepalive(\r\n|\r|\n)data: \{"type":"keepalive"\}\1\1'),
 }
+_KEEPALIVE = re.compile(rb'event: keepalive(\r\n|\r|\n)data: \{"type":"keepalive"\}\1\1')
 _CHAT_TAIL = rb',"object":"chat\.completion\.chunk","choices":\[\{"index":0,"delta":\{\},"finish_reason":null\}\]\}'
 _CHAT = {
-    b'data: {"id":"c"}': re.compile(rb'data: \{"id":"c"' + _CHAT_TAIL + rb"(\r\n|\r|\n)\1"),
-    b'data: {"id":"d","model":"m"}': re.compile(rb'data: \{"id":"d","model":"m"' + _CHAT_TAIL + rb"(\r\n|\r|\n)\1"),
+    _CHUNK: re.compile(rb'data: \{"id":"c"' + _CHAT_TAIL + rb"(\r\n|\r|\n)\1"),
+    _LONG_CHUNK: re.compile(rb'data: \{"id":"d","model":"m"' + _CHAT_TAIL + rb"(\r\n|\r|\n)\1"),
 }
 _CHAT_OR_COMMENT = re.compile(
     rb'(?:data: \{"id":"."(?:,"model":"m")?' + _CHAT_TAIL + _EOL + rb"|: heartbeat)" + _EOL + rb"{1,2}"

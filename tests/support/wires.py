@@ -4,8 +4,11 @@ Everything blocks, with one generous limit, so a test reads in the order in whic
 """
 
 import re
+import select
+import fcntl
 import socket
 import struct
+import termios
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 #: Seconds after which something that was awaited is not going to happen any more.
-LIMIT = 20.0
+LIMIT = 10.0
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n"
 CHUNKED_STREAM = STREAM_HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -90,9 +93,28 @@ class Wire:
         return self._take(len(self.received)), end
 
     def seconds_until_gone(self, since: float) -> float:
-        """Wait until the other side has left; how long after `since` (`time.monotonic`) that was."""
-        self.read_to_end()
+        """Wait, reading nothing, until the other side has left; how long after `since` (`time.monotonic`) that was."""
+        poll = select.poll()
+        poll.register(self.socket, select.POLLRDHUP)
+        assert poll.poll(LIMIT * 1000), "it is still there"
         return time.monotonic() - since
+
+    def expect_silence(self, seconds: float) -> None:
+        """AssertionError: the other side says something, or leaves, within `seconds`."""
+        assert not self.received
+        assert not select.select([self.socket], [], [], seconds)[0]
+
+    def is_open(self) -> bool:
+        """Whether the other side is still there, as far as is known by now."""
+        poll = select.poll()
+        poll.register(self.socket, select.POLLRDHUP)
+        return not poll.poll(0)
+
+    @property
+    def undelivered(self) -> int:
+        """Bytes of ours that have not reached the other side's kernel."""
+        answer = fcntl.ioctl(self.socket.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+        return int(struct.unpack("i", answer)[0])
 
     # Leaving.
 

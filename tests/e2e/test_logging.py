@@ -1,0 +1,160 @@
+"""What a running proxy writes, what it never writes, and what happens when nobody reads it."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.echo_upstream import EchoUpstream
+from tests.support.hand_upstream import HandUpstream
+from tests.support.sseproxy_process import SseproxyProcess
+from tests.support.stream_client import Request, fetch
+
+ROOT = Path(__file__).parents[2]
+ANYWHERE = ("--listen", "127.0.0.1:0")
+SECRET = "hunter2"
+
+#: Requests with the secret in all places where clients put secrets, and in some where they put it by mistake.
+REQUESTS = (
+    f"GET /query?token={SECRET} HTTP/1.1\r\nHost: x\r\n\r\n",
+    f"GET /header HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SECRET}\r\nCookie: session={SECRET}\r\n\r\n",
+    f"GET /key HTTP/1.1\r\nHost: x\r\nX-Api-Key: {SECRET}\r\nReferer: https://x/?{SECRET}\r\n\r\n",
+    f"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: {len(SECRET)}\r\n\r\n{SECRET}",
+    f"GET /unreachable?{SECRET} HTTP/1.1\r\nHost: x\r\nAuthorization: {SECRET}\r\n\r\n",
+    f"GET /fragment#{SECRET} HTTP/1.1\r\nHost: x\r\n\r\n",
+    f"GET http://user:{SECRET}@x/absolute?{SECRET} HTTP/1.1\r\nHost: x\r\n\r\n",
+    f"GET http://[{SECRET} HTTP/1.1\r\nHost: x\r\n\r\n",
+    f"GET {SECRET} HTTP/1.1\r\nHost: x\r\n\r\n",
+    f"GET / {SECRET} HTTP/1.1\r\nHost: x\r\n\r\n",
+    f"{SECRET} / HTTP/1.1\r\nHost: x\r\n\r\n",
+    f"CONNECT {SECRET}:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+    f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization {SECRET}\r\n\r\n",
+    f"GET / HTTP/1.1\r\nHost: x\r\n{SECRET} : x\r\n\r\n",
+    f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: {SECRET}\0\r\n\r\n",
+    f"GET / HTTP/1.1\r\nHost: {SECRET}@x\r\n\r\n",
+    f"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: {SECRET}\r\n\r\n",
+    f"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: {SECRET}\r\n\r\n",
+    f"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{SECRET}\r\n",
+    f"GET / HTTP/1.1\r\nHost: x\r\nExpect: {SECRET}\r\n\r\n",
+    f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: {SECRET * 20_000}\r\n\r\n",
+)
+
+
+@pytest.fixture(params=["text", "json"])
+def process(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SseproxyProcess]:
+    """A proxy that writes all it ever writes."""
+    config = tmp_path / "sseproxy.yaml"
+    with EchoUpstream() as upstream:
+        routes = [
+            {"match": {"prefix": "/unreachable"}, "upstream": "http://127.0.0.1:9"},
+            {"match": {"prefix": "/missing"}, "upstream": f"http+unix://{tmp_path}/none.sock"},
+            {"upstream": upstream.url},
+        ]
+        config.write_text(json.dumps({"server": {"listen": "127.0.0.1:0"}, "routes": routes}))
+        with SseproxyProcess("-c", str(config), "--log-level", "debug", "--log-format", request.param) as process:
+            yield process
+
+
+def ask(url: str, request: str) -> bytes:
+    """Send bytes, and wait until the proxy has answered and closed."""
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    received = b""
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        try:
+            connection.sendall(request.encode())
+            connection.shutdown(socket.SHUT_WR)
+            while data := connection.recv(65536):
+                received += data
+        except ConnectionError:
+            pass
+    return received
+
+
+def test_secrets_are_in_no_log(process: SseproxyProcess) -> None:
+    for request in REQUESTS:
+        ask(process.url, request)
+    answer = fetch(process.url, f"/last?{SECRET}", headers={"Cookie": SECRET})
+    assert answer.status == 200
+    process.stdout.wait_for(lambda lines: any("/last" in line and "seconds" in line for line in lines))
+    assert process.stop() == 0
+    assert len(process.stdout.lines) > len(REQUESTS)
+    assert SECRET not in process.stdout.text
+    assert SECRET not in process.stderr.text
+    assert "Traceback" not in process.stderr.text
+
+
+def test_a_password_in_an_upstream_url_is_not_repeated() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sseproxy", "serve", "--upstream", f"http://user:{SECRET}@127.0.0.1:9"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "--upstream" in done.stderr
+    assert SECRET not in done.stderr + done.stdout
+
+
+def test_the_access_log_for_people_and_for_machines(process: SseproxyProcess) -> None:
+    fetch(process.url, "/path?query")
+    fetch(process.url, "/unreachable")
+    ended = process.stdout.wait_for(lambda lines: sum("seconds" in line for line in lines) == 2)
+    first, second = (line for line in ended if "seconds" in line)
+    if not first.startswith("{"):
+        assert "peer=127.0.0.1 method=GET path=/path status=200 route=route-3 reason=upstream_end" in first
+        assert "status=502 route=route-1 reason=connect_error" in second
+        return
+    entry = json.loads(first)
+    wanted = {"peer": "127.0.0.1", "method": "GET", "path": "/path", "status": 200, "reason": "upstream_end"}
+    assert entry.items() >= wanted.items()
+    assert json.loads(second).items() >= {"status": 502, "reason": "connect_error", "route": "route-1"}.items()
+
+
+def test_a_line_of_the_log_cannot_be_forged(process: SseproxyProcess) -> None:
+    ask(process.url, "GET /a\N{LATIN SMALL LETTER E WITH ACUTE}\x85%0Aforged= HTTP/1.1\r\nHost: x\r\n\r\n")
+    fetch(process.url, "/next")
+    process.stdout.wait_for(lambda lines: any("/next" in line and "seconds" in line for line in lines))
+    assert all(line.isascii() for line in process.stdout.lines)
+    assert not any(line.startswith("forged") for line in process.stdout.lines)
+
+
+def test_without_an_access_log() -> None:
+    with EchoUpstream() as upstream:
+        with SseproxyProcess("--upstream", upstream.url, *ANYWHERE, "--no-access-log") as process:
+            assert fetch(process.url, "/").status == 200
+            assert process.stop() == 0
+            assert process.stdout.lines == []
+
+
+def test_it_serves_on_when_nobody_reads_its_log() -> None:
+    reading, writing = os.pipe()
+    with HandUpstream() as upstream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sseproxy", "serve", "--upstream", upstream.url, *ANYWHERE],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        os.close(writing)
+        os.close(reading)
+        assert process.stderr is not None
+        try:
+            url = process.stderr.readline().split()[-1]
+            for _ in range(3):
+                with Request(url, "/") as request, upstream.accept() as call:
+                    call.answer(b"served")
+                    assert request.read() == b"served"
+        finally:
+            process.terminate()
+            said = process.communicate(timeout=30)[1]
+    assert said.count("a log cannot be written: Broken pipe") == 1
+    assert "Traceback" not in said
+    assert process.returncode in (0, 1)

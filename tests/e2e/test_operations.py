@@ -1,0 +1,332 @@
+"""The proxy in the hands of an operator: where it listens, how it starts and ends, what its exit code says."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from sseproxy import __version__
+from tests.support.echo_upstream import EchoUpstream, echo_of
+from tests.support.hand_upstream import HandUpstream
+from tests.support.sseproxy_process import SseproxyProcess
+from tests.support.stream_client import Request, fetch
+
+ROOT = Path(__file__).parents[2]
+ANYWHERE = ("--listen", "127.0.0.1:0")
+NOWHERE = ("--upstream", "http://127.0.0.1:9")  # for what does not get so far as to ask the upstream
+
+
+def run(
+    *arguments: str, environment: Mapping[str, str] | None = None, folder: Path | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """``python -m sseproxy`` until it ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "sseproxy", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def written(folder: Path, config: object) -> str:
+    """The path of a new configuration file."""
+    path = folder / "sseproxy.yaml"
+    path.write_text(json.dumps(config))
+    return str(path)
+
+
+def connects(url: str) -> bool:
+    """Whether somebody accepts connections there."""
+    host, _, port = url.partition("://")[2].rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=20).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+# Listeners.
+
+
+def test_unix_sockets_on_both_sides(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "proxy.sock", tmp_path / "app.sock"
+    with EchoUpstream(unix=str(theirs)) as upstream:
+        with SseproxyProcess("--upstream", upstream.url, "--listen", f"unix:{ours}") as proxy:
+            assert proxy.urls == [f"unix:{ours}"]
+            answer = fetch(proxy.url, "/a/b?c=d", headers={"Host": "chat.example"})
+            assert echo_of(answer)["target"] == "/a/b?c=d"
+            assert echo_of(answer)["fields"]["host"] == "chat.example"
+            proxy.stdout.wait_for(lambda lines: any("peer=unix " in line for line in lines))
+        assert not ours.exists(), "the file is removed at exit"
+
+
+def test_a_stream_over_unix_sockets(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "proxy.sock", tmp_path / "app.sock"
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(theirs))
+    listening.listen()
+    arguments = ("--upstream", f"http+unix://{theirs}", "--listen", f"unix:{ours}", "--heartbeat", "20ms")
+    with HandUpstream(listening) as upstream, SseproxyProcess(*arguments) as proxy:
+        with Request(proxy.url, "/") as request, upstream.accept() as call:
+            call.begin()
+            call.send(b"data: 1\n\n")
+            request.read_until(lambda body: body.startswith(b"data: 1\n\n") and body.count(b": heartbeat") >= 3)
+            request.close()
+            call.wait_until_left()
+
+
+def test_a_base_path_behind_a_unix_socket(tmp_path: Path) -> None:
+    path = str(tmp_path / "app.sock")
+    with EchoUpstream(unix=path):
+        upstream = f"http+unix://{path.replace('/', '%2F')}/v1"
+        with SseproxyProcess("--upstream", upstream, *ANYWHERE) as proxy:
+            assert echo_of(fetch(proxy.url, "/models"))["target"] == "/v1/models"
+
+
+def test_a_unix_socket_that_was_left_behind_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "proxy.sock"
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(path))
+    assert path.exists()
+    with EchoUpstream() as upstream, SseproxyProcess("--upstream", upstream.url, "--listen", f"unix:{path}") as proxy:
+        assert fetch(proxy.url, "/").status == 200
+
+
+def test_a_unix_socket_that_is_in_use_is_not_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "proxy.sock"
+    with socket.socket(socket.AF_UNIX) as in_use:
+        in_use.bind(str(path))
+        in_use.listen()
+        done = run("serve", *NOWHERE, "--listen", f"unix:{path}")
+        assert done.returncode == 1
+        assert done.stderr == f"sseproxy: cannot listen on unix:{path}: the address is in use\n"
+        assert path.exists()
+
+
+def test_a_file_that_is_no_socket_is_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "precious"
+    path.write_text("data")
+    done = run("serve", *NOWHERE, "--listen", f"unix:{path}")
+    assert done.returncode == 1
+    assert "is there already and is not a socket" in done.stderr
+    assert path.read_text() == "data"
+
+
+def test_a_successor_on_the_same_unix_socket_keeps_it(tmp_path: Path) -> None:
+    """The one that drains must not remove the file of the one that took over."""
+    path = tmp_path / "proxy.sock"
+    with HandUpstream() as upstream:
+        arguments = ("--upstream", upstream.url, "--listen", f"unix:{path}")
+        with SseproxyProcess(*arguments) as old, Request(old.url, "/") as request, upstream.accept() as call:
+            call.begin()
+            call.send(b"data: unfinished")
+            assert request.status == 200
+            old.send_signal(signal.SIGTERM)
+            old.stderr.wait_for(is_draining)
+            with SseproxyProcess(*arguments) as new:
+                call.finish()
+                assert old.wait() == 0
+                with Request(new.url, "/") as another, upstream.accept() as second:
+                    second.answer(b"here")
+                    assert another.read() == b"here"
+    assert not path.exists()
+
+
+def is_draining(lines: list[str]) -> bool:
+    return any("draining" in line for line in lines)
+
+
+def test_several_listeners_serve_the_same(tmp_path: Path) -> None:
+    unix = f"unix:{tmp_path}/proxy.sock"
+    several = ("--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--listen", unix)
+    with EchoUpstream() as upstream, SseproxyProcess("--upstream", upstream.url, *several) as proxy:
+        assert len(set(proxy.urls)) == 3
+        assert [fetch(url, "/").status for url in proxy.urls] == [200, 200, 200]
+
+
+def test_ipv6_on_both_sides() -> None:
+    try:
+        upstream = EchoUpstream(host="::1")
+    except OSError:
+        pytest.skip("this machine has no IPv6 on its loopback interface")
+    with upstream, SseproxyProcess("--upstream", upstream.url, "--listen", "[::1]:0") as proxy:
+        assert proxy.url.startswith("http://[::1]:")
+        answer = fetch(proxy.url, "/")
+        assert answer.status == 200
+        assert echo_of(answer)["fields"]["x-forwarded-for"] == "::1"
+
+
+def test_all_interfaces() -> None:
+    with EchoUpstream() as upstream, SseproxyProcess("--upstream", upstream.url, "--listen", ":0") as proxy:
+        assert proxy.url.startswith("http://*:")
+        assert fetch(proxy.url.replace("*", "127.0.0.1"), "/").status == 200
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_that_is_in_use(workers: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = run("serve", *NOWHERE, "--listen", address, "--workers", workers)
+    assert done.returncode == 1
+    assert done.stderr == f"sseproxy: cannot listen on {address}: the address is in use\n"
+    assert done.stdout == ""
+
+
+def test_an_admin_port_that_is_in_use_gives_the_public_socket_back(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = run("serve", *NOWHERE, "--listen", f"unix:{tmp_path}/proxy.sock", "--admin", address)
+    assert done.returncode == 1
+    assert done.stderr == f"sseproxy: cannot listen on {address}: the address is in use\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_of_another_machine() -> None:
+    done = run("serve", *NOWHERE, "--listen", "192.0.2.1:8080")  # RFC 5737: nobody's
+    assert done.returncode == 1
+    assert done.stderr == "sseproxy: cannot listen on 192.0.2.1:8080: Cannot assign requested address\n"
+
+
+# The admin listener.
+
+
+def test_health_and_readiness() -> None:
+    with HandUpstream() as upstream:
+        proxy = SseproxyProcess("--upstream", upstream.url, *ANYWHERE, "--admin", "127.0.0.1:0")
+        with proxy, Request(proxy.urls[0], "/stream") as request, upstream.accept() as call:
+            public, admin = proxy.urls
+            assert [fetch(admin, path).status for path in ("/healthz", "/readyz", "/", "/other")] == [
+                200,
+                200,
+                404,
+                404,
+            ]
+            call.begin()
+            call.send(b"data: 1\n\ndata: unfinished")
+            request.read_until(lambda body: body.startswith(b"data: 1\n\n"))
+            proxy.send_signal(signal.SIGTERM)
+            proxy.stderr.wait_for(is_draining)
+            assert [fetch(admin, path).status for path in ("/healthz", "/readyz")] == [200, 503]
+            assert not connects(public), "a balancer must go elsewhere at once, not wait in a queue"
+            call.send(b"\n\n")
+            call.finish()
+            request.read()
+            assert proxy.wait() == 0
+    assert b"data: unfinished\n\n" in request.body
+
+
+def test_health_is_not_public() -> None:
+    with EchoUpstream() as upstream:
+        proxy = SseproxyProcess("--upstream", upstream.url, *ANYWHERE, "--admin", "127.0.0.1:0")
+        with proxy:
+            assert echo_of(fetch(proxy.url, "/healthz"))["target"] == "/healthz"
+
+
+# Start and end.
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_signal_ends_it_in_order(number: signal.Signals, workers: str) -> None:
+    with SseproxyProcess(*NOWHERE, *ANYWHERE, "--workers", workers) as proxy:
+        proxy.send_signal(number)
+        assert proxy.wait() == 0
+        assert not connects(proxy.url)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_second_signal_ends_it_at_once(workers: str, tmp_path: Path) -> None:
+    with HandUpstream() as upstream:
+        server = {"listen": "127.0.0.1:0", "workers": int(workers), "drain": {"timeout": "off"}}
+        config = written(tmp_path, {"server": server, "routes": [{"upstream": upstream.url}]})
+        with SseproxyProcess("-c", config) as proxy, Request(proxy.url, "/") as request, upstream.accept() as call:
+            call.begin()
+            call.send(b"data: never finished")
+            assert request.status == 200
+            proxy.send_signal(signal.SIGTERM)
+            proxy.stderr.wait_for(is_draining)
+            proxy.send_signal(signal.SIGTERM)
+            assert proxy.wait() == 0
+            call.wait_until_left()
+
+
+def test_the_line_that_says_what_listens_where(tmp_path: Path) -> None:
+    listen = (*ANYWHERE, "--listen", f"unix:{tmp_path}/proxy.sock", "--admin", "127.0.0.1:0")
+    with SseproxyProcess(*NOWHERE, *listen) as proxy:
+        public, unix, admin = proxy.urls
+        line = f"sseproxy {__version__} listening on {public}, {unix}; admin on {admin}"
+        assert proxy.stderr.lines == [line]
+        assert proxy.stdout.lines == []
+
+
+def test_the_same_line_for_machines() -> None:
+    with SseproxyProcess(*NOWHERE, *ANYWHERE, "--log-format", "json") as proxy:
+        entry = json.loads(proxy.stderr.lines[0])
+        assert entry["message"] == f"listening on {proxy.url}"
+        assert entry["version"] == __version__
+        assert entry["level"] == "info"
+        assert entry["time"].endswith("Z")
+
+
+def test_the_line_comes_whatever_the_level() -> None:
+    with SseproxyProcess(*NOWHERE, *ANYWHERE, "--log-level", "critical") as proxy:
+        assert len(proxy.stderr.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        pytest.param(["--version"], 0, id="version"),
+        pytest.param(["schema"], 0, id="schema"),
+        pytest.param(["check", "-c", "missing.yaml"], 1, id="no file"),
+        pytest.param(["serve", "--upstream", "ftp://x"], 1, id="a flag with a wrong value"),
+        pytest.param(["serve"], 1, id="nothing to do"),
+        pytest.param(["serve", "--no-such-flag"], 2, id="no such flag"),
+        pytest.param([], 2, id="no command"),
+    ],
+)
+def test_exit_codes(arguments: Sequence[str], code: int, tmp_path: Path) -> None:
+    done = run(*arguments, folder=tmp_path)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert bool(done.stderr or done.stdout)
+
+
+def test_version_and_schema_go_to_standard_output() -> None:
+    assert run("--version").stdout == f"sseproxy {__version__}\n"
+    schema = json.loads(run("schema").stdout)
+    assert schema["properties"].keys() >= {"server", "admin", "log", "defaults", "routes"}
+
+
+def test_check_reads_what_serve_would_read(tmp_path: Path) -> None:
+    good = written(tmp_path, {"routes": [{"upstream": "http://127.0.0.1:9"}]})
+    done = run("check", "-c", good)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{good}: 1 route, no errors\n", "")
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("server:\n  lisen: :1\nroutes:\n  - upstream: 7\n")
+    done = run("check", "-c", str(bad))
+    assert done.returncode == 1
+    places = [line.removeprefix(f"{bad}:").split(": ")[:2] for line in done.stdout.splitlines()]
+    assert places == [["2:3", "server.lisen"], ["4:15", "routes[0].upstream"]]
+
+
+def test_flags_win_over_variables_over_the_file(tmp_path: Path) -> None:
+    with EchoUpstream("file") as of_file, EchoUpstream("variable") as of_variable, EchoUpstream("flag") as of_flag:
+        config = written(tmp_path, {"server": {"listen": "127.0.0.1:0"}, "routes": [{"upstream": of_file.url}]})
+        variable, flag = {"SSEPROXY_UPSTREAM": of_variable.url}, ("--upstream", of_flag.url)
+        with (
+            SseproxyProcess(environment={"SSEPROXY_CONFIG": config}) as lowest,
+            SseproxyProcess("-c", config, environment=variable) as middle,
+            SseproxyProcess("-c", config, *flag, environment=variable) as highest,
+        ):
+            answers = [echo_of(fetch(proxy.url, "/"))["upstream"] for proxy in (lowest, middle, highest)]
+    assert answers == ["file", "variable", "flag"]

@@ -1,0 +1,401 @@
+"""Which bytes does the upstream get for a request? (contract section 2; RFC 9110 sections 7.6 and 10.1, RFC 7239)"""
+
+import asyncio
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sseproxy.core.routes import HeaderRules, Route, StreamMode, Upstream, UpstreamTLS
+from sseproxy.proxy.app import MAX_FIELDS
+from tests.support.programs import require
+from tests.support.proxy_server import SILENT, ProxyServer, route_to, stage
+from tests.support.raw_client import LIMIT, RawClient
+from tests.support.raw_upstream import OK, RawUpstream, Visit, replies
+from tests.support.wire import Message
+
+#: What the proxy says about a client on IPv4 that asked for a.test; the last fields of every request.
+SIGNED = (
+    b"X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a.test\r\n"
+    b'Forwarded: for=127.0.0.1;host="a.test";proto=http\r\nVia: 1.1 sseproxy\r\n'
+)
+
+
+def ask(*fields: bytes, line: bytes = b"GET /a HTTP/1.1", body: bytes = b"") -> bytes:
+    return b"\r\n".join([line, b"Host: a.test", *fields]) + b"\r\n\r\n" + body
+
+
+async def sent(*fields: bytes, line: bytes = b"GET /a HTTP/1.1", body: bytes = b"", **options: object) -> Message:
+    """The request as the upstream got it."""
+    async with stage(replies(), **options) as on:  # type: ignore[arg-type]
+        response = await on.client.ask(ask(*fields, line=line, body=body))
+        assert response.status == 200, response
+        [request] = on.upstream.requests
+        assert bytes(on.upstream.visits[0].received).startswith(request.head)
+        return request
+
+
+async def test_nothing_is_added_but_the_signature() -> None:
+    request = await sent()
+    assert request.head == b"GET /a HTTP/1.1\r\nHost: a.test\r\n" + SIGNED + b"\r\n"
+
+
+async def test_fields_go_on_as_they_are() -> None:
+    fields = [
+        b"user-agent: x",
+        b"X-CamelCase_1: a",
+        b"x-empty: ",
+        b"X-Twice: a",
+        b"X-Twice: b",
+        b"Cookie: a=1; b=2",
+        b"Cookie: c=3",
+        b"Authorization: Bearer abc",
+        b"Last-Event-ID: \xe2\x82\xac",
+        b"X-Obs: caf\xe9 \xff\x80",
+        b"X-Tab: a\tb",
+        b"X-Quoted: \"a\\\"b\"",
+        b"Accept-Encoding: gzip, br",
+        b"Cache-Control: no-cache",
+        b"Range: bytes=0-1",
+        b"Max-Forwards: 3",
+    ]
+    request = await sent(*fields)
+    assert request.head == b"\r\n".join([b"GET /a HTTP/1.1", b"Host: a.test", *fields, SIGNED, b""])
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"Keep-Alive: timeout=5",
+        b"Proxy-Connection: keep-alive",
+        b"Proxy-Authorization: Basic eDp5",
+        b"Proxy-Authenticate: x",
+        b"TE: trailers",
+        b"Trailer: X-A",
+        b"Upgrade: h2c",
+        b"Connection: keep-alive",
+        b"Connection: close",
+        b"Connection: Upgrade",
+    ],
+)
+async def test_hop_by_hop_fields_stay_here(field: bytes) -> None:
+    request = await sent(field, b"X-A: b")
+    assert request.head == b"GET /a HTTP/1.1\r\nHost: a.test\r\nX-A: b\r\n" + SIGNED + b"\r\n"
+
+
+async def test_fields_that_connection_names_stay_here() -> None:
+    request = await sent(b"Connection: x-one , X-TWO", b"X-One: 1", b"x-two: 2", b"X-Three: 3", b"connection: x-four", b"X-Four: 4")
+    assert request.head == b"GET /a HTTP/1.1\r\nHost: a.test\r\nX-Three: 3\r\n" + SIGNED + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "name", [b"X-Forwarded-For", b"X-Forwarded-Proto", b"X-Forwarded-Host", b"Forwarded", b"Via", b"Host", b"Content-Length"]
+)
+async def test_a_client_cannot_take_away_what_the_proxy_says(name: bytes) -> None:
+    request = await sent(b"Connection: " + name, b"Content-Length: 2", line=b"GET /a HTTP/1.1", body=b"hi")
+    assert request.head == b"GET /a HTTP/1.1\r\nHost: a.test\r\n" + SIGNED + b"Content-Length: 2\r\n\r\n"
+
+
+async def test_a_client_cannot_take_away_the_framing_of_chunks() -> None:
+    request = await sent(
+        b"Connection: Transfer-Encoding", b"Transfer-Encoding: Chunked", line=b"POST /a HTTP/1.1", body=b"2\r\nhi\r\n0\r\n\r\n"
+    )
+    assert request.head.endswith(SIGNED + b"Transfer-Encoding: chunked\r\n\r\n")
+    assert request.body == b"hi"
+
+
+async def test_as_many_and_as_long_fields_as_are_allowed() -> None:
+    fields = [b"X-%d: %b" % (number, b"v" * 100) for number in range(MAX_FIELDS - 2)]
+    request = await sent(b"X-Long: " + b"x" * 9000, *fields)
+    assert request.one(b"X-Long") == b"x" * 9000
+    assert request.one(b"X-253") == b"v" * 100
+
+
+# Who asked. Untrusted peers' words are replaced, trusted peers' kept.
+
+SAID = [
+    b"X-Forwarded-For: 192.0.2.1",
+    b"x-forwarded-for: 192.0.2.2, 192.0.2.3",
+    b"X-Forwarded-Proto: https",
+    b"X-Forwarded-Host: outer.test",
+    b"Forwarded: for=192.0.2.1;proto=https",
+    b"Via: 1.1 outer",
+    b"via: 2 inner",
+]
+KEPT = (
+    b"X-Forwarded-For: 192.0.2.1, 192.0.2.2, 192.0.2.3, 127.0.0.1\r\nX-Forwarded-Proto: https\r\n"
+    b'X-Forwarded-Host: outer.test\r\nForwarded: for=192.0.2.1;proto=https, for=127.0.0.1;host="a.test";proto=http\r\n'
+    b"Via: 1.1 outer, 2 inner, 1.1 sseproxy\r\n"
+)
+
+
+@pytest.mark.parametrize("trusted", [(), ("192.0.2.0/24", "::1/128")])
+async def test_what_an_untrusted_peer_says_is_replaced(trusted: tuple[str, ...]) -> None:
+    request = await sent(*SAID, trusted=trusted)
+    assert request.head == b"GET /a HTTP/1.1\r\nHost: a.test\r\n" + SIGNED + b"\r\n"
+
+
+async def test_what_a_trusted_peer_says_is_appended_to() -> None:
+    request = await sent(*SAID, trusted=("127.0.0.0/8",))
+    assert request.head == b"GET /a HTTP/1.1\r\nHost: a.test\r\n" + KEPT + b"\r\n"
+
+
+@pytest.mark.parametrize("trusted", [(), ("::1/128",)])
+async def test_a_peer_on_ipv6(trusted: tuple[str, ...]) -> None:
+    async with (
+        RawUpstream.serve(replies()) as upstream,
+        ProxyServer.serve(route_to(upstream), host="::1", trusted=trusted) as proxy,
+        RawClient.connect(proxy.port, host="::1") as client,
+    ):
+        await client.ask(ask(b"X-Forwarded-For: 192.0.2.1"))
+        [request] = upstream.requests
+        assert request.one(b"X-Forwarded-For") == (b"192.0.2.1, ::1" if trusted else b"::1")
+        assert request.one(b"Forwarded") == b'for="[::1]";host="a.test";proto=http'
+
+
+async def test_a_peer_on_a_unix_socket_is_trusted(tmp_path: Path) -> None:
+    async with (
+        RawUpstream.serve(replies()) as upstream,
+        ProxyServer.serve(route_to(upstream), socket_path=tmp_path / "proxy") as _,
+        RawClient.connect_unix(tmp_path / "proxy") as client,
+    ):
+        await client.ask(ask(b"X-Forwarded-For: 192.0.2.1"))
+        await client.ask(ask())
+        said, silent = upstream.requests
+        assert said.one(b"X-Forwarded-For") == b"192.0.2.1"
+        assert silent.one(b"X-Forwarded-For") is None
+        assert silent.one(b"Forwarded") == b'for=unknown;host="a.test";proto=http'
+
+
+# Where it goes.
+
+
+@pytest.mark.parametrize("host", [b"a.test:8080", b"A.Test", b"[::1]:80", b"xn--caf-dma.test", b"a_b.test", b"a.test."])
+async def test_the_host_is_kept_for_a_plain_upstream(host: bytes) -> None:
+    async with stage(replies()) as on:
+        await on.client.ask(b"GET / HTTP/1.1\r\nhOST: " + host + b"\r\n\r\n")
+        assert on.upstream.requests[0].fields[0] == (b"Host", host)
+        assert on.upstream.requests[0].one(b"X-Forwarded-Host") == host
+
+
+async def test_the_host_is_kept_for_a_unix_socket(tmp_path: Path) -> None:
+    route = Route("unix", Upstream("http+unix", socket_path=str(tmp_path / "upstream"), base_path="/base"), heartbeat=SILENT)
+    async with (
+        RawUpstream.serve(replies(), socket_path=tmp_path / "upstream") as upstream,
+        ProxyServer.serve(route) as proxy,
+        proxy.connect() as client,
+    ):
+        assert (await client.ask(ask())).status == 200
+        assert (await client.ask(ask())).status == 200
+        assert upstream.requests[0].head == b"GET /base/a HTTP/1.1\r\nHost: a.test\r\n" + SIGNED + b"\r\n"
+        assert len(upstream.visits) == 1
+
+
+async def test_a_tls_upstream_gets_its_own_name(tls_files: tuple[Path, Path]) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*tls_files)
+    async with RawUpstream.serve(replies(), tls=context) as upstream:
+        tls = UpstreamTLS(ca=str(tls_files[0]))
+        good = Route("good", Upstream("https", "localhost", upstream.port, tls=tls), heartbeat=SILENT)
+        async with ProxyServer.serve(good) as proxy, proxy.connect() as client:
+            assert (await client.ask(ask())).status == 200
+            [request] = upstream.requests
+            assert request.one(b"Host") == b"localhost:%d" % upstream.port
+            assert request.one(b"X-Forwarded-Host") == b"a.test"
+            assert request.one(b"X-Forwarded-Proto") == b"http"
+        strict = Route("strict", Upstream("https", "localhost", upstream.port), heartbeat=SILENT)
+        async with ProxyServer.serve(strict) as proxy, proxy.connect() as client:
+            response = await client.ask(ask())
+            assert response.status == 502
+            assert response.one(b"Proxy-Status") == b"sseproxy; error=tls_certificate_error"
+            assert len(upstream.requests) == 1
+
+
+async def test_a_client_on_tls(tls_files: tuple[Path, Path]) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*tls_files)
+    async with (
+        RawUpstream.serve(replies()) as upstream,
+        ProxyServer.serve(route_to(upstream), tls=context) as proxy,
+        RawClient.connect(proxy.port, tls=ssl.create_default_context(cafile=str(tls_files[0]))) as client,
+    ):
+        assert (await client.ask(ask())).status == 200
+        assert upstream.requests[0].one(b"X-Forwarded-Proto") == b"https"
+        assert upstream.requests[0].one(b"Forwarded") == b'for=127.0.0.1;host="a.test";proto=https'
+
+
+@pytest.fixture(scope="module")
+def tls_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Certificate and key for localhost."""
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    command = f"{require('openssl')} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    extensions = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subprocess.run([*command.split(), *extensions, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return certificate, key
+
+
+async def test_header_rules_come_last() -> None:
+    rules = HeaderRules(set=(("X-Team", "blue"), ("Host", "other.test"), ("via", "me")), remove=("cookie", "X-Gone"))
+    request = await sent(b"Cookie: a", b"COOKIE: b", b"x-team: red", b"X-Kept: 1", b"x-gone: 2", request_headers=rules)
+    assert request.fields[0] == (b"X-Kept", b"1")
+    assert request.fields[-3:] == [(b"X-Team", b"blue"), (b"Host", b"other.test"), (b"via", b"me")]
+    assert not request.all(b"Cookie")
+    assert not request.all(b"X-Gone")
+    assert request.one(b"Via") == b"me"
+    assert request.one(b"Host") == b"other.test"
+
+
+# Accept-Encoding: a coded event stream could carry no heartbeat (S11).
+
+
+@pytest.mark.parametrize(
+    ("mode", "fields", "method", "expected"),
+    [
+        (StreamMode.AUTO, [], b"GET", b"br"),
+        (StreamMode.AUTO, [b"Accept: */*"], b"GET", b"br"),
+        (StreamMode.AUTO, [b"Accept: text/event-stream"], b"GET", b"identity"),
+        (StreamMode.AUTO, [b"Accept: application/json, Text/Event-Stream;q=0.9"], b"GET", b"identity"),
+        (StreamMode.AUTO, [], b"POST", b"identity"),
+        (StreamMode.ALWAYS, [], b"GET", b"identity"),
+        (StreamMode.NEVER, [b"Accept: text/event-stream"], b"POST", b"br"),
+    ],
+)
+async def test_accept_encoding(mode: StreamMode, fields: list[bytes], method: bytes, expected: bytes) -> None:
+    line = method + b" /a HTTP/1.1"
+    request = await sent(b"Accept-Encoding: br", *fields, line=line, stream=mode)
+    assert request.one(b"Accept-Encoding") == expected
+
+
+# Bodies.
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"PROPFIND", b"PURGE", b"QUERY"])
+async def test_any_method_with_a_body(method: bytes) -> None:
+    async with stage(replies(b"HTTP/1.1 204 No Content\r\n\r\n")) as on:
+        response = await on.client.ask(ask(b"Content-Length: 5", line=method + b" /a HTTP/1.1", body=b"hello"))
+        assert response.status == 204
+        [request] = on.upstream.requests
+        assert request.first_line == method + b" /a HTTP/1.1"
+        assert request.body == b"hello"
+
+
+async def test_no_body_gets_no_framing() -> None:
+    request = await sent(line=b"POST /a HTTP/1.1")
+    assert request.one(b"Content-Length") is None
+    assert request.one(b"Transfer-Encoding") is None
+
+
+async def test_an_empty_body_keeps_its_length() -> None:
+    request = await sent(b"Content-Length: 0", line=b"POST /a HTTP/1.1")
+    assert request.one(b"Content-Length") == b"0"
+
+
+async def test_an_empty_chunked_body() -> None:
+    request = await sent(b"Transfer-Encoding: chunked", line=b"POST /a HTTP/1.1", body=b"0\r\n\r\n")
+    assert request.one(b"Transfer-Encoding") == b"chunked"
+    assert request.body == b""
+
+
+async def test_a_coded_body_is_not_touched() -> None:
+    request = await sent(b"Content-Encoding: gzip", b"Content-Length: 4", line=b"POST /a HTTP/1.1", body=b"\x1f\x8b\x00\xff")
+    assert request.one(b"Content-Encoding") == b"gzip"
+    assert request.body == b"\x1f\x8b\x00\xff"
+
+
+async def test_pieces_of_a_body_go_on_as_they_come() -> None:
+    async with stage(replies()) as on:
+        await on.client.send(ask(b"Transfer-Encoding: chunked", line=b"POST /a HTTP/1.1"))
+        await on.client.send(b"3\r\none\r\n")
+        visit = await on.upstream.visit()
+        await visit.wait_received(b"\r\n\r\n3\r\none\r\n")
+        await on.client.send(b"3\r\ntwo\r\n")
+        await visit.wait_received(b"3\r\none\r\n3\r\ntwo\r\n")
+        await on.client.send(b"0\r\n\r\n")
+        assert (await on.client.response()).status == 200
+
+
+async def test_an_upstream_that_does_not_read_slows_the_client_down() -> None:
+    read = asyncio.Event()
+
+    async def script(visit: Visit) -> None:
+        await read.wait()
+        while len(visit.received) < size:
+            await visit.reader.read(65536)
+        await visit.send(OK)
+
+    size = 64 * 1024 * 1024
+    async with stage(script) as on:
+        await on.client.send(ask(b"Content-Length: %d" % size, line=b"POST /a HTTP/1.1"))
+        piece, taken = bytes(1024 * 1024), 0
+        while taken < size // len(piece):
+            try:
+                async with asyncio.timeout(0.3):
+                    await on.client.send(piece)
+            except TimeoutError:
+                break
+            taken += 1
+        assert taken < 24, "all of it was taken although nobody reads"
+        read.set()
+        for _ in range(taken + 1, size // len(piece)):
+            await on.client.send(piece)
+        assert (await on.client.response()).status == 200
+
+
+# Expect: 100-continue.
+
+
+async def test_continue_is_said_once_the_upstream_will_read() -> None:
+    async with stage(replies()) as on:
+        await on.client.send(ask(b"Expect: 100-Continue", b"Content-Length: 5", line=b"POST /a HTTP/1.1"))
+        assert (await on.client.response()).head == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await on.client.send(b"hello")
+        assert (await on.client.response()).status == 200
+        assert on.upstream.requests[0].one(b"Expect") is None
+        assert on.upstream.requests[0].body == b"hello"
+
+
+async def test_continue_for_chunks() -> None:
+    async with stage(replies()) as on:
+        await on.client.send(ask(b"Expect: 100-continue", b"Transfer-Encoding: chunked", line=b"POST /a HTTP/1.1"))
+        assert (await on.client.response()).status == 100
+        await on.client.send(b"5\r\nhello\r\n0\r\n\r\n")
+        assert (await on.client.response()).status == 200
+
+
+async def test_continue_is_not_said_to_http_10() -> None:
+    async with stage(replies()) as on:
+        await on.client.send(ask(b"Expect: 100-continue", b"Content-Length: 5", line=b"POST /a HTTP/1.0", body=b"hello"))
+        assert (await on.client.response()).status == 200
+
+
+async def test_continue_is_not_said_when_the_body_is_here() -> None:
+    async with stage(replies()) as on:
+        await on.client.send(ask(b"Expect: 100-continue", b"Content-Length: 5", line=b"POST /a HTTP/1.1", body=b"hello"))
+        assert (await on.client.response()).status == 200
+
+
+async def test_a_body_that_is_refused_is_not_asked_for() -> None:
+    async with stage(replies()) as on:
+        expecting = ask(b"Expect: 100-continue", b"Content-Length: 5, 5", line=b"POST /a HTTP/1.1")
+        assert (await on.client.ask(expecting)).status == 400
+    closed = Route("closed", Upstream("http", "127.0.0.1", 1), heartbeat=SILENT)
+    async with ProxyServer.serve(closed) as proxy, proxy.connect() as client:
+        expecting = ask(b"Expect: 100-continue", b"Content-Length: 5", line=b"POST /a HTTP/1.1")
+        assert (await client.ask(expecting)).status == 502
+
+
+async def test_curl_waits_for_continue(tmp_path: Path) -> None:
+    body = tmp_path / "body"
+    body.write_bytes(bytes(2_000_000))
+    async with stage(replies()) as on:
+        process = await asyncio.create_subprocess_exec(
+            *[require("curl"), "--silent", "--include", "--expect100-timeout", "15", "--header", "Expect: 100-continue"],
+            *["--data-binary", f"@{body}", f"http://127.0.0.1:{on.proxy.port}/a"],
+            stdout=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(LIMIT):
+            out, _ = await process.communicate()
+        assert out.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+        assert len(on.upstream.requests[0].body) == 2_000_000

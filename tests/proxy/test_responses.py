@@ -1,0 +1,544 @@
+"""Which bytes does the client get for a response, and what if it is no response? (contract sections 1 and 2, S11)"""
+
+import asyncio
+import json
+
+import pytest
+
+from sseproxy.core.limits import LimitPolicy
+from sseproxy.core.routes import HeaderRules, Route, Upstream
+from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.origins.connection import MAX_FIELDS
+from tests.support.proxy_server import SILENT, ProxyServer, stage
+from tests.support.raw_upstream import OK, Visit, replies, replies_once
+from tests.support.wire import Message
+
+GET = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
+HEAD = b"HEAD /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
+GET_10 = b"GET /a HTTP/1.0\r\nHost: a.test\r\n\r\n"
+POST = b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello"
+
+
+def ok(*fields: bytes, body: bytes = b"ok", status: bytes = b"200 OK") -> bytes:
+    length = b"Content-Length: %d" % len(body)
+    return b"\r\n".join([b"HTTP/1.1 " + status, *fields, length]) + b"\r\n\r\n" + body
+
+
+async def got(response: bytes, request: bytes = GET, **options: object) -> Message:
+    """The response as the client got it."""
+    async with stage(replies(response), **options) as on:  # type: ignore[arg-type]
+        return await on.client.ask(request, to_head=request.startswith(b"HEAD"))
+
+
+def check_bad_gateway(response: Message, error: bytes = b"http_protocol_error", status: int = 502) -> None:
+    assert response.status == status
+    assert response.one(b"Content-Type") == b"application/problem+json"
+    assert response.one(b"Proxy-Status") == b"sseproxy; error=" + error
+    assert json.loads(response.body)["status"] == status
+    for secret in (b"127.0.0.1", b"Traceback", b"Errno", b"llhttp"):
+        assert secret not in response.body
+
+
+# Heads.
+
+
+async def test_a_response_passes_as_it_is() -> None:
+    fields = [
+        b"Server: x",
+        b"date: Mon, 23 Nov 2026 00:00:00 GMT",
+        b"Set-Cookie: a=1; Path=/",
+        b"set-cookie: b=2",
+        b"Set-Cookie: a=3",
+        b"X-CamelCase_1: a",
+        b"X-Empty: ",
+        b"ETag: \"abc\"",
+        b"X-Obs: caf\xe9 \xff\x80",
+        b"X-Utf8: \xe2\x82\xac",
+        b"X-Tab: a\tb",
+        b"WWW-Authenticate: Basic",
+        b"Content-Encoding: gzip",
+        b"Content-Type: application/octet-stream",
+        b"X-Long: " + b"x" * 9000,
+    ]
+    response = ok(*fields, body=b"\x1f\x8b\x00\xff", status=b"200 Fine by me")
+    assert (await got(response)).head + b"\x1f\x8b\x00\xff" == response
+
+
+async def test_nothing_is_added_to_an_empty_head() -> None:
+    assert (await got(OK)).head == b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+
+
+async def test_hop_by_hop_fields_stay_here() -> None:
+    fields = [
+        b"Connection: x-one, Keep-Alive",
+        b"X-One: 1",
+        b"X-Two: 2",
+        b"Keep-Alive: timeout=5",
+        b"Proxy-Authenticate: Basic",
+        b"Proxy-Connection: close",
+        b"Trailer: X-A",
+        b"Upgrade: h2,h2c",
+        b"TE: trailers",
+        b"connection: x-three",
+        b"X-Three: 3",
+    ]
+    assert (await got(ok(*fields))).head == b"HTTP/1.1 200 OK\r\nX-Two: 2\r\nContent-Length: 2\r\n\r\n"
+
+
+async def test_connection_cannot_take_the_length_away() -> None:
+    response = await got(ok(b"Connection: Content-Length"))
+    assert response.body == b"ok"
+    assert response.one(b"Content-Length") is None or response.one(b"Transfer-Encoding") is None
+
+
+async def test_an_upgrade_that_is_only_advertised_is_none() -> None:
+    async with stage(replies(ok(b"Upgrade: h2,h2c", b"Connection: Upgrade"))) as on:
+        assert (await on.client.ask(GET)).head == OK[: -len(b"ok")]
+        assert (await on.client.ask(GET)).body == b"ok"
+
+
+async def test_header_rules() -> None:
+    rules = HeaderRules(set=(("X-Frame", "DENY"), ("x-two", "2")), remove=("server",))
+    response = await got(ok(b"Server: x", b"X-Two: a", b"X-Two: b", b"X-One: 1"), response_headers=rules)
+    assert response.head == b"HTTP/1.1 200 OK\r\nX-One: 1\r\nContent-Length: 2\r\nX-Frame: DENY\r\nx-two: 2\r\n\r\n"
+
+
+@pytest.mark.parametrize("status", [b"301 Moved Permanently", b"302 Found", b"303 See Other", b"307 Temporary", b"308 Permanent"])
+async def test_redirects_are_passed_on(status: bytes) -> None:
+    async with stage(replies(ok(b"Location: http://elsewhere.test/", status=status), OK)) as on:
+        response = await on.client.ask(GET)
+        assert response.first_line == b"HTTP/1.1 " + status
+        assert response.one(b"Location") == b"http://elsewhere.test/"
+        assert len(on.upstream.requests) == 1
+
+
+async def test_cookies_are_not_kept() -> None:
+    async with stage(replies(ok(b"Set-Cookie: secret=1; Path=/"), OK)) as on:
+        await on.client.ask(GET)
+        async with on.proxy.connect() as other:
+            await other.ask(GET)
+        assert b"Cookie" not in on.upstream.received
+
+
+@pytest.mark.parametrize("status", [200, 201, 206, 226, 299, 400, 401, 404, 407, 418, 429, 500, 502, 503, 599])
+async def test_any_status_is_passed_on(status: int) -> None:
+    response = await got(ok(b"Retry-After: 7", status=b"%d Because" % status))
+    assert response.first_line == b"HTTP/1.1 %d Because" % status
+    assert response.one(b"Retry-After") == b"7"
+    assert response.body == b"ok"
+
+
+async def test_a_reason_may_be_missing() -> None:
+    assert (await got(b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok")).first_line == b"HTTP/1.1 200 "
+
+
+async def test_interim_responses_are_dropped() -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    response = await got(b"HTTP/1.1 100 Continue\r\n\r\n" + hints + hints + ok(b"X-A: b"))
+    assert response.head == b"HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 2\r\n\r\n"
+
+
+async def test_interim_responses_in_packets_of_their_own() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        for byte in b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK:
+            await visit.send(bytes([byte]))
+            await asyncio.sleep(0)
+
+    async with stage(script) as on:
+        assert (await on.client.ask(GET)).head == OK[: -len(b"ok")]
+
+
+# Bodies and their ends.
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"304 Not Modified", b"404 Not Found"])
+async def test_an_answer_to_head_keeps_its_length(status: bytes) -> None:
+    head = b"HTTP/1.1 " + status + b"\r\nContent-Type: text/event-stream\r\nContent-Length: 1234\r\n\r\n"
+    async with stage(replies(head, OK)) as on:
+        assert (await on.client.ask(HEAD, to_head=True)).head == head
+        assert (await on.client.ask(GET)).body == b"ok"
+        assert len(on.upstream.visits) == 1
+
+
+async def test_an_answer_to_head_that_has_no_length() -> None:
+    async with stage(replies(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", OK)) as on:
+        assert (await on.client.ask(HEAD, to_head=True)).head == b"HTTP/1.1 200 OK\r\n\r\n"
+        assert (await on.client.ask(GET)).body == b"ok"
+
+
+async def test_304_keeps_its_length() -> None:
+    head = b"HTTP/1.1 304 Not Modified\r\nContent-Length: 1234\r\nETag: \"a\"\r\n\r\n"
+    async with stage(replies(head, OK)) as on:
+        assert (await on.client.ask(GET)).head == head
+        assert (await on.client.ask(GET)).body == b"ok"
+
+
+@pytest.mark.parametrize("field", [b"", b"Transfer-Encoding: chunked\r\n", b"Content-Length: 0\r\n", b"Content-Length: 5\r\n"])
+async def test_204_has_neither_body_nor_length(field: bytes) -> None:
+    async with stage(replies(b"HTTP/1.1 204 No Content\r\n" + field + b"X-A: b\r\n\r\n", OK)) as on:
+        assert (await on.client.ask(GET)).head == b"HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n"
+        assert (await on.client.ask(GET)).body == b"ok"
+
+
+@pytest.mark.parametrize(("request_", "head"), [(HEAD, b"HTTP/1.1 200 OK"), (GET, b"HTTP/1.1 304 Not Modified")])
+async def test_a_body_where_there_can_be_none_is_not_taken_for_the_next_response(request_: bytes, head: bytes) -> None:
+    evil = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+    first = head + b"\r\nContent-Length: %d\r\n\r\n" % len(evil)
+    async with stage(replies(first + evil, OK)) as on:
+        await on.client.ask(request_, to_head=True)
+        assert (await on.client.ask(GET)).body == b"ok"
+        assert len(on.upstream.visits) == 2
+
+
+async def test_a_second_response_in_the_packet_of_the_first_is_nobodys() -> None:
+    evil = b"HTTP/1.1 404 Evil\r\nContent-Length: 4\r\nX-Evil: 1\r\n\r\nevil"
+    async with stage(replies(OK + evil, OK)) as on:
+        assert await on.client.ask(GET) == Message(OK[:-2], b"ok")
+        assert await on.client.ask(GET) == Message(OK[:-2], b"ok")
+        assert len(on.upstream.visits) == 2
+
+
+async def test_a_response_before_its_request_is_nobodys() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(OK)
+        await visit.send(ok(body=b"evil"))
+        await visit.wait_closed()
+
+    async with stage(script) as on:
+        assert (await on.client.ask(GET)).body == b"ok"
+        await (await on.upstream.visit()).wait_closed()
+        assert (await on.client.ask(GET)).body == b"ok"
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def test_a_chunked_body_with_extensions_and_trailers() -> None:
+    async with stage(replies(CHUNKED + b"5;a=b\r\nhello\r\n01\r\n!\r\n0\r\nX-A: b\r\n\r\n", OK)) as on:
+        response = await on.client.ask(GET)
+        assert response.head == CHUNKED
+        assert response.body == b"hello!"
+        assert (await on.client.ask(GET)).head == OK[:-2]
+
+
+async def test_pieces_go_on_as_they_come() -> None:
+    go_on = asyncio.Event()
+
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(CHUNKED + b"3\r\none\r\n")
+        await go_on.wait()
+        await visit.send(b"3\r\ntwo\r\n0\r\n\r\n")
+
+    async with stage(script) as on:
+        await on.client.send(GET)
+        assert (await on.client.head()).head == CHUNKED
+        assert await on.client.chunk() == b"one"
+        go_on.set()
+        assert await on.client.chunk() == b"two"
+        assert await on.client.chunk() == b""
+
+
+@pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1"])
+async def test_a_body_that_ends_with_the_connection(version: bytes) -> None:
+    async with stage(replies_once(version + b" 200 OK\r\nX-A: b\r\n\r\nhello")) as on:
+        for _ in range(2):
+            response = await on.client.ask(GET)
+            assert response.head == b"HTTP/1.1 200 OK\r\nX-A: b\r\nTransfer-Encoding: chunked\r\n\r\n"
+            assert response.body == b"hello"
+
+
+async def test_an_upstream_that_speaks_http_10() -> None:
+    async with stage(replies(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok")) as on:
+        assert (await on.client.ask(GET)).head == OK[:-2]
+        assert (await on.client.ask(GET)).head == OK[:-2]
+        assert len(on.upstream.visits) == 2
+
+
+async def test_an_upstream_that_keeps_http_10_alive() -> None:
+    async with stage(replies(b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok")) as on:
+        assert (await on.client.ask(GET)).head == OK[:-2]
+        assert (await on.client.ask(GET)).head == OK[:-2]
+        assert len(on.upstream.visits) == 1
+
+
+# Clients that speak HTTP/1.0, or close.
+
+
+@pytest.mark.parametrize("response", [CHUNKED + b"2\r\nok\r\n0\r\n\r\n", OK])
+async def test_http_10_clients_get_no_chunks(response: bytes) -> None:
+    async with stage(replies(response)) as on:
+        got_ = await on.client.ask(GET_10)
+        assert got_.one(b"Transfer-Encoding") is None
+        assert got_.one(b"Connection") == b"close"
+        assert got_.body == b"ok"
+        assert await on.client.rest() == b""
+        assert on.upstream.requests[0].first_line == b"GET /a HTTP/1.1"
+
+
+async def test_http_10_clients_may_keep_a_connection() -> None:
+    keep = b"GET /a HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n"
+    async with stage(replies(OK, CHUNKED + b"2\r\nok\r\n0\r\n\r\n")) as on:
+        assert (await on.client.ask(keep)).one(b"Connection") == b"keep-alive"
+        last = await on.client.ask(keep)
+        assert last.one(b"Connection") == b"close"
+        assert last.body == b"ok"
+        assert await on.client.rest() == b""
+
+
+async def test_a_client_that_wants_to_close() -> None:
+    async with stage(replies()) as on:
+        response = await on.client.ask(b"GET /a HTTP/1.1\r\nHost: a.test\r\nConnection: Close\r\n\r\n")
+        assert response.one(b"Connection") == b"close"
+        assert await on.client.rest() == b""
+
+
+async def test_requests_in_a_pipeline_are_answered_in_order() -> None:
+    async with stage(replies(*[ok(body=b"%d" % number) for number in range(50)])) as on:
+        await on.client.send(b"".join(b"GET /%d HTTP/1.1\r\nHost: a.test\r\n\r\n" % number for number in range(50)))
+        for number in range(50):
+            assert (await on.client.response()).body == b"%d" % number
+        assert [request.target for request in on.upstream.requests] == [b"/%d" % number for number in range(50)]
+
+
+async def test_upstream_connections_are_used_again() -> None:
+    async with stage(replies()) as on:
+        for _ in range(5):
+            assert (await on.client.ask(GET)).status == 200
+            assert (await on.client.ask(POST)).status == 200
+        assert len(on.upstream.visits) == 1
+
+
+# Early answers.
+
+
+async def test_an_answer_before_the_body_is_sent() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.head()
+        await visit.send(ok(status=b"413 Too Much"))
+        await visit.wait_closed()
+
+    async with stage(script) as on:
+        await on.client.send(b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000\r\n\r\nhello")
+        response = await on.client.response()
+        assert response.status == 413
+        assert response.body == b"ok"
+        visit = await on.upstream.visit()
+        await visit.wait_closed()
+        await on.client.send(bytes(995))
+        assert (await on.client.ask(POST)).status == 413
+        assert len(on.upstream.visits) == 2
+
+
+# Connections that the upstream has closed meanwhile.
+
+
+def _closes_when_used_again(*, response: bytes = OK) -> "tuple[list[bytes], object]":
+    methods: list[bytes] = []
+
+    async def script(visit: Visit) -> None:
+        methods.append((await visit.request()).first_line.split(b" ")[0])
+        await visit.send(response)
+        await visit.request()
+        visit.reset()
+
+    return methods, script
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"PUT"])
+async def test_idempotent_requests_do_not_notice_a_stale_connection(method: bytes) -> None:
+    methods, script = _closes_when_used_again()
+    request = method + b" /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
+    async with stage(script) as on:  # type: ignore[arg-type]
+        for _ in range(2):
+            assert (await on.client.ask(request, to_head=method == b"HEAD")).status == 200
+            if method == b"HEAD":
+                break
+        assert methods[0] == method
+
+
+@pytest.mark.parametrize("request_", [POST, b"PATCH /a HTTP/1.1\r\nHost: a.test\r\n\r\n", POST.replace(b"POST", b"PUT")])
+async def test_other_requests_are_sent_once(request_: bytes) -> None:
+    _, script = _closes_when_used_again()
+    async with stage(script) as on:  # type: ignore[arg-type]
+        assert (await on.client.ask(GET)).status == 200
+        check_bad_gateway(await on.client.ask(request_), b"connection_terminated")
+        assert len(on.upstream.visits) == 1
+        assert (await on.client.ask(GET)).status == 200
+
+
+async def test_a_connection_closed_while_it_is_idle_is_not_used() -> None:
+    async with stage(replies_once(OK)) as on:
+        for number in range(3):
+            assert (await on.client.ask(POST)).status == 200
+            await (await on.upstream.visit(number)).wait_closed()
+
+
+async def test_a_new_connection_that_is_closed_at_once_is_not_tried_again() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        visit.reset()
+
+    async with stage(script) as on:
+        check_bad_gateway(await on.client.ask(GET), b"connection_terminated")
+        assert len(on.upstream.visits) == 1
+
+
+# What is no response.
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"hello\r\n\r\n",
+        b"\x00\x01\x02\x03",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 99 Low\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/9.9 200 OK\r\nContent-Length: 0\r\n\r\n",
+        ok(b"X-A: a\x00b"),
+        ok(b"X-A: a\x01b"),
+        ok(b"X-A: a\x0bb"),
+        ok(b"X-A: a\x7fb"),
+        ok(b"X-A: a\rSet-Cookie: evil=1"),
+        ok(b"X-A: a\nSet-Cookie: evil=1"),
+        ok(b"X A: b"),
+        ok(b"X-A : b"),
+        ok(b"X-A: b\r\n c"),
+        ok(b": b"),
+        ok(b"X-A"),
+        ok(status=b"200 O\x00K"),
+        ok(status=b"200 O\x01K"),
+        ok(status=b"200 OK\rX-A: b"),
+        ok(b"Content-Length: 3"),
+        ok(b"Content-Length: 2"),
+        ok(b"Transfer-Encoding: chunked"),
+        b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2,2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\nok",
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        ok(*[b"X-%d: a" % number for number in range(MAX_FIELDS + 1)]),
+    ],
+    ids=lambda response: repr(response[:60]),
+)
+async def test_a_malformed_response_is_a_502(response: bytes) -> None:
+    async with stage(replies(response)) as on:
+        answer = await on.client.ask(GET)
+        assert answer.status == 502
+        check_bad_gateway(answer, (answer.one(b"Proxy-Status") or b"").partition(b"error=")[2])
+        assert (answer.one(b"Proxy-Status") or b"").endswith((b"http_protocol_error", b"http_upgrade_failed"))
+        await (await on.upstream.visit()).wait_closed()
+
+
+@pytest.mark.parametrize("pieces", [1, 50])
+@pytest.mark.parametrize("fields", [[b"X-A: " + b"a" * 66_000], [b"X-%d: " % number + b"a" * 700 for number in range(100)]])
+async def test_a_head_that_is_too_large_is_a_502(pieces: int, fields: list[bytes]) -> None:
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        response = ok(*fields)
+        for index in range(0, len(response), size := len(response) // pieces + 1):
+            await visit.send(response[index : index + size])
+            await asyncio.sleep(0)
+        await visit.wait_closed()
+
+    async with stage(script) as on:
+        check_bad_gateway(await on.client.ask(GET), b"http_response_header_section_size")
+
+
+async def test_an_upstream_that_closes_without_an_answer() -> None:
+    for beginning in (b"", b"HTT", b"HTTP/1.1 200 OK\r\nContent-", b"HTTP/1.1 100 Continue\r\n\r\n"):
+        async with stage(replies_once(beginning)) as on:
+            check_bad_gateway(await on.client.ask(GET), b"connection_terminated")
+
+
+async def test_an_upstream_that_does_not_answer() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.wait_closed()
+
+    async with stage(script, timeouts=TimeoutPolicy(response=0.1)) as on:
+        check_bad_gateway(await on.client.ask(GET), b"http_response_timeout", 504)
+        await (await on.upstream.visit()).wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("upstream", "error"),
+    [
+        (Upstream("http", "127.0.0.1", 1), b"connection_refused"),
+        (Upstream("http+unix", socket_path="/nowhere/at/all"), b"destination_unavailable"),
+        (Upstream("http", "nowhere.invalid", 80), b"dns_error"),
+    ],
+)
+async def test_an_upstream_that_is_not_there(upstream: Upstream, error: bytes) -> None:
+    async with ProxyServer.serve(Route("default", upstream, heartbeat=SILENT)) as proxy, proxy.connect() as client:
+        response = await client.ask(GET)
+        check_bad_gateway(response, error)
+        assert b"nowhere" not in response.body
+        check_bad_gateway(await client.ask(GET), error)
+
+
+async def test_an_upstream_that_speaks_no_tls() -> None:
+    async with stage(replies(b"hello")) as on:
+        route = Route("default", Upstream("https", "127.0.0.1", on.upstream.port), heartbeat=SILENT)
+        async with ProxyServer.serve(route) as proxy, proxy.connect() as client:
+            task = asyncio.ensure_future(client.ask(GET))
+            (await on.upstream.visit()).close()
+            assert (await task).status == 502
+
+
+@pytest.mark.parametrize("limits", [LimitPolicy(streams=0), LimitPolicy(streams_per_client=0)])
+async def test_a_limit_that_is_reached(limits: LimitPolicy) -> None:
+    async with stage(replies(), limits=limits) as on:
+        response = await on.client.ask(b"GET /a HTTP/1.1\r\nHost: a.test\r\nAccept: text/event-stream\r\n\r\n")
+        check_bad_gateway(response, b"connection_limit_reached", 503)
+        assert int(response.one(b"Retry-After") or b"") > 0
+        assert on.upstream.visits == []
+        assert (await on.client.ask(GET)).status == 200
+
+
+# Bodies that break.
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
+        CHUNKED + b"5\r\nhello\r\n",
+        CHUNKED + b"5\r\nhello\r\n5\r\nwo",
+        CHUNKED + b"5\r\nhello\r\n0\r\n",
+        CHUNKED + b"5\r\nhello\r\nzz\r\nworld\r\n0\r\n\r\n",
+        CHUNKED + b"5\r\nhelloX\r\n0\r\n\r\n",
+        CHUNKED + b"5\r\nhello\r\n5;\nworld\r\n0\r\n\r\n",
+        CHUNKED + b"5\r\nhello\r\nfffffffffffffffff\r\n",
+    ],
+)
+@pytest.mark.parametrize("request_", [GET, GET_10])
+async def test_a_body_that_breaks_never_looks_complete(response: bytes, request_: bytes) -> None:
+    async with stage(replies_once(response)) as on:
+        await on.client.send(request_)
+        head = await on.client.head()
+        assert head.status == 200
+        rest = await on.client.rest()
+        assert b"hello" in rest
+        assert b"world" not in rest
+        if head.one(b"Content-Length") is not None:
+            assert len(rest) < 10
+        elif head.one(b"Transfer-Encoding") is not None:
+            assert not rest.endswith(b"0\r\n\r\n")
+        else:
+            assert on.client.was_reset
+
+
+@pytest.mark.parametrize("response", [CHUNKED + b"zz\r\n", CHUNKED + b"\r\n", CHUNKED + b"0x5\r\nhello\r\n"])
+async def test_a_bad_chunk_with_the_head_never_looks_complete(response: bytes) -> None:
+    async with stage(replies(response)) as on:
+        await on.client.send(GET)
+        out = await on.client.rest()
+        assert not out.endswith(b"0\r\n\r\n")

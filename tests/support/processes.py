@@ -1,0 +1,52 @@
+"""What does the kernel say about a process: its children, its memory, its open files?"""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_LIMIT = 20.0
+
+
+def wait_until(condition: Callable[[], bool], limit: float = _LIMIT) -> None:
+    """AssertionError: it is not so within `limit` seconds."""
+    until, pause = time.monotonic() + limit, threading.Event()
+    while not condition():
+        assert time.monotonic() < until, "it did not come about"
+        pause.wait(0.01)
+
+
+def children(pid: int) -> list[int]:
+    """Processes that `pid` has started and that have not ended."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def has_ended(pid: int) -> bool:
+    """Whether the process is gone, or would be if anybody asked for its exit code."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that the process has in use."""
+    return _status(pid, "VmRSS")
+
+
+def peak_resident(pid: int) -> int:
+    """The most that it ever was, or has been since `forget_peak`."""
+    return _status(pid, "VmHWM")
+
+
+def forget_peak(pid: int) -> None:
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def open_files(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def _status(pid: int, name: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))

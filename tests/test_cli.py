@@ -1,0 +1,211 @@
+"""What does the command line accept, what does it say, and with which code does it end?"""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from sseproxy import __version__
+from sseproxy.cli import main
+from sseproxy.config.overrides import OVERRIDES
+
+COMMANDS = ("serve", "check", "schema", "demo")
+
+
+@pytest.fixture(autouse=True)
+def _plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variables of ours, and lines that are long enough for all texts."""
+    for name in ("SSEPROXY_CONFIG", *(override.variable for override in OVERRIDES)):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def usage_error(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What is written about wrong usage, which must end with 2 and say nothing on standard output."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.startswith("usage: sseproxy")
+    return written.err.splitlines()[-1]
+
+
+def helped(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--help"])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["surf"], "invalid choice: 'surf'"),
+        (["--vers"], "unrecognized arguments: --vers|the following arguments are required"),
+        (["serve", "--upstream"], "argument --upstream: expected one argument"),
+        (["serve", "--upstreams", "http://x"], "unrecognized arguments: --upstreams http://x"),
+        (["serve", "--heart", "1s"], "unrecognized arguments: --heart 1s"),
+        (["serve", "http://x"], "unrecognized arguments: http://x"),
+        (["serve", "--no-access-log=yes"], "argument --no-access-log: ignored explicit argument 'yes'"),
+        (["check"], "the following arguments are required: -c/--config"),
+        (["check", "sseproxy.yaml"], "the following arguments are required: -c/--config"),
+        (["schema", "extra"], "unrecognized arguments: extra"),
+        (["demo", "--gateway", "apache"], "invalid choice: 'apache'"),
+        (["demo", "--port", "http"], "invalid int value: 'http'"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage(arguments: Sequence[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert re.search(said, usage_error(arguments, capsys))
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"sseproxy {__version__}\n"
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    text = helped([], capsys)
+    assert text.startswith("usage: sseproxy ")
+    for command in COMMANDS:
+        assert re.search(rf"^ +{command} +\w", text, re.MULTILINE), f"{command} is not explained"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert helped([command], capsys).startswith(f"usage: sseproxy {command} ")
+
+
+@pytest.mark.parametrize("override", OVERRIDES, ids=lambda override: override.flag)
+def test_help_of_serve_explains_every_flag_and_names_its_variable(
+    override: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert override in OVERRIDES
+    flag, variable = override.flag, override.variable  # type: ignore[attr-defined]
+    assert re.search(rf"^ +{flag}( [A-Z]+)? +\w.* \[{variable}\]$", helped(["serve"], capsys), re.MULTILINE)
+
+
+def test_the_flags_of_the_contract_are_all_there(capsys: pytest.CaptureFixture[str]) -> None:
+    text = helped(["serve"], capsys)
+    flags = "upstream listen heartbeat heartbeat-form before-response idle-timeout dialect workers admin log-level"
+    for flag in (*flags.split(), "log-format", "no-access-log", "config"):
+        assert f"--{flag}" in text
+
+
+def test_schema_is_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    written = capsys.readouterr()
+    assert json.loads(written.out)["type"] == "object"
+    assert written.err == ""
+
+
+def test_check_of_a_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "sseproxy.yaml"
+    file.write_text("routes:\n  - {match: {prefix: /a}, upstream: http://a}\n  - upstream: http://b\n")
+    assert main(["check", "-c", str(file)]) == 0
+    written = capsys.readouterr()
+    assert written.out == f"{file}: 2 routes, no errors\n"
+    assert written.err == ""
+
+
+BROKEN = """\
+server:
+  listen: 127.0.0.1:99999
+  wokers: 2
+defaults:
+  heartbeat: {interval: soon}
+routes:
+  - upstream: ftp://x
+"""
+
+
+def test_check_names_the_place_of_every_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "sseproxy.yaml"
+    file.write_text(BROKEN)
+    assert main(["check", "-c", str(file)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    shape = re.compile(rf"{re.escape(str(file))}:(\d+):(\d+): ([\w.\[\]]+): .+")
+    found = [shape.fullmatch(line) for line in lines]
+    assert [match and match.groups() for match in found] == [
+        ("2", "11", "server.listen"),
+        ("3", "3", "server.wokers"),
+        ("5", "25", "defaults.heartbeat.interval"),
+        ("7", "15", "routes[0].upstream"),
+    ]
+    assert lines[1].endswith("unknown key (did you mean workers?)")
+
+
+def test_serve_says_the_same_on_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "sseproxy.yaml"
+    file.write_text(BROKEN)
+    main(["check", "-c", str(file)])
+    checked = capsys.readouterr().out
+    assert main(["serve", "-c", str(file)]) == 1
+    written = capsys.readouterr()
+    assert written.err == checked
+    assert written.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["serve"], "routes: "),
+        (["serve", "-c", "missing.yaml"], "missing.yaml"),
+        (["serve", "--upstream", "127.0.0.1:9000"], "--upstream: "),
+        (["serve", "--upstream", "http://x", "--listen", "8080"], "--listen: "),
+        (["serve", "--upstream", "http://x", "--listen", ":1", "--listen", ":1"], "--listen: "),
+        (["serve", "--upstream", "http://x", "--heartbeat", "15 seconds"], "--heartbeat: "),
+        (["serve", "--upstream", "http://x", "--heartbeat-form", "ping"], "--heartbeat-form: "),
+        (["serve", "--upstream", "http://x", "--before-response", "-1s"], "--before-response: "),
+        (["serve", "--upstream", "http://x", "--idle-timeout", "0"], "--idle-timeout: "),
+        (["serve", "--upstream", "http://x", "--dialect", "openai"], "--dialect: "),
+        (["serve", "--upstream", "http://x", "--workers", "0"], "--workers: "),
+        (["serve", "--upstream", "http://x", "--admin", "9090"], "--admin: "),
+        (["serve", "--upstream", "http://x", "--log-level", "loud"], "--log-level: "),
+        (["serve", "--upstream", "http://x", "--log-format", "xml"], "--log-format: "),
+        (["check", "-c", "missing.yaml"], "missing.yaml"),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_value_is_named_by_its_flag(
+    arguments: Sequence[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    written = capsys.readouterr()
+    text = written.err + written.out
+    assert text.startswith(said)
+    assert len(text.splitlines()) == 1
+
+
+def test_all_wrong_flags_are_named_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--upstream", "x", "--heartbeat", "x", "--workers", "x"]) == 1
+    flags = {line.partition(":")[0] for line in capsys.readouterr().err.splitlines()}
+    assert flags == {"--upstream", "--heartbeat", "--workers"}
+
+
+def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("SSEPROXY_HEARTBEAT", "soon")
+    assert main(["serve", "--upstream", "http://x"]) == 1
+    assert capsys.readouterr().err.startswith("SSEPROXY_HEARTBEAT: ")
+
+
+def test_a_reader_that_has_had_enough_is_no_crash() -> None:
+    """``sseproxy schema | head -1``"""
+    command = f"{sys.executable} -m sseproxy schema | head -c 1"
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, shell=True, cwd=root, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "{"
+    assert done.stderr == ""
