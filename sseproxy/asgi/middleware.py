@@ -1,0 +1,94 @@
+"""How is an ASGI app wrapped, so that its event streams stay alive?"""
+
+from collections.abc import Callable, Collection, Mapping
+
+from sseproxy.asgi.errors import StreamAborted
+from sseproxy.asgi.options import Duration, read_options
+from sseproxy.asgi.responder import Responder
+from sseproxy.asgi.types import ASGIApp, Receive, Scope, Send
+from sseproxy.config.values import duration_or_zero
+from sseproxy.streams import LiveStreams
+
+__all__ = ["SSEKeepaliveMiddleware", "StreamAborted"]
+
+
+class SSEKeepaliveMiddleware:
+    """Keeps the event streams of an ASGI app alive; everything else passes through as it is.
+
+    Put it outermost. Durations are seconds or text such as ``"15s"``, ``"500ms"``, ``"5m"``, ``"off"``; names and
+    defaults are those of the configuration file.
+
+    heartbeat: silence after which a heartbeat goes out. form: what it looks like; by default the dialect's, which is
+    ``auto``. comment, event: its text, and name and data of the form ``event``.
+    before_response: after this long without a response, a request that declares a stream (``Accept:
+    text/event-stream``, or a JSON body with ``"stream": true``) is answered with heartbeats; what comes late and is
+    no stream becomes an error event of the dialect.
+    prelude: one heartbeat goes out with the response head.
+    response_timeout: how long a request that was answered by `before_response` waits for the app's response.
+    idle_timeout: silence of the app after which a stream ends. write_timeout: a client that takes nothing.
+    max_duration: age at which a stream ends at the next event boundary.
+    paths: prefixes of the paths to look at, or a function of the path; default: all.
+
+    A stream that must not end as if it were complete ends by `StreamAborted`, which makes the server break the
+    connection. Raises `ValueError` or `TypeError` for options that make no sense.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        heartbeat: Duration = "15s",
+        form: str | None = None,
+        comment: str = "heartbeat",
+        event: Mapping[str, str] = {"name": "heartbeat", "data": "{}"},
+        before_response: Duration = "off",
+        prelude: bool = False,
+        dialect: str = "generic",
+        response_timeout: Duration = "5m",
+        idle_timeout: Duration = "5m",
+        write_timeout: Duration = "30s",
+        max_duration: Duration = "off",
+        paths: Collection[str] | Callable[[str], bool] | None = None,
+    ) -> None:
+        self.app = app
+        self._options = read_options(
+            heartbeat=heartbeat,
+            form=form,
+            comment=comment,
+            event=event,
+            before_response=before_response,
+            prelude=prelude,
+            dialect=dialect,
+            response_timeout=response_timeout,
+            idle_timeout=idle_timeout,
+            write_timeout=write_timeout,
+            max_duration=max_duration,
+            paths=paths,
+        )
+        self._streams = LiveStreams()
+
+    @property
+    def open_streams(self) -> int:
+        """How many event streams are open."""
+        return len(self._streams)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] == "HEAD":
+            await self.app(scope, receive, send)
+            return
+        selects = self._options.selects
+        if selects is not None and not selects(scope["path"]):
+            await self.app(scope, receive, send)
+            return
+        await Responder(self._options, self._streams, scope, receive, send).run(self.app)
+
+    def begin_drain(self, *, timeout: Duration = "25s", spread: Duration = "5s") -> None:
+        """Let every open stream end at an event boundary, each at its own moment within `spread`, all by `timeout`.
+
+        Streams that begin later end the same way. `EventSource` clients are told to come back at different moments.
+        Call it from the event loop's thread, when the server is asked to end: no server tells its apps.
+        """
+        import asyncio  # noqa: PLC0415
+
+        now = asyncio.get_running_loop().time()
+        self._streams.drain(now=now, timeout=duration_or_zero(timeout), spread=duration_or_zero(spread) or 0.0)

@@ -1,0 +1,137 @@
+"""What may the middleware be told, and what is wrong with what it was told?"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+from sseproxy.config.values import BadValue, duration, nearest, quote
+from sseproxy.core.dialects import Dialect
+from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.timeouts import TimeoutPolicy
+
+#: A duration as the configuration file writes it: ``15``, ``"15s"``, ``"500ms"``, ``"2m"``, ``"off"``.
+Duration = str | float
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """How the streams of one middleware are treated. selects: whether a path is looked at; ``None`` for all."""
+
+    heartbeat: HeartbeatPolicy
+    timeouts: TimeoutPolicy
+    dialect: Dialect
+    selects: Callable[[str], bool] | None
+
+
+def read_options(
+    *,
+    heartbeat: Duration,
+    form: str | None,
+    comment: str,
+    event: Mapping[str, str],
+    before_response: Duration,
+    prelude: bool,
+    dialect: str,
+    response_timeout: Duration,
+    idle_timeout: Duration,
+    write_timeout: Duration,
+    max_duration: Duration,
+    paths: object,
+) -> StreamOptions:
+    """The options, checked. Raises `ValueError` or `TypeError` with a message that names the option."""
+    kind = _choice("dialect", dialect, Dialect)
+    policy = HeartbeatPolicy(
+        interval=_duration("heartbeat", heartbeat),
+        form=kind.form if form is None else _choice("form", form, HeartbeatForm),
+        comment=_line("comment", comment),
+        event_name=_line("event['name']", _event(event)["name"]),
+        event_data=_text("event['data']", _event(event)["data"]),
+        before_response=_duration("before_response", before_response),
+        prelude=_boolean("prelude", prelude),
+    )
+    timeouts = TimeoutPolicy(
+        response=_duration("response_timeout", response_timeout),
+        idle=_duration("idle_timeout", idle_timeout),
+        write=_duration("write_timeout", write_timeout),
+        max_duration=_duration("max_duration", max_duration),
+    )
+    _check_together(policy, timeouts)
+    return StreamOptions(policy, timeouts, kind, _selection(paths))
+
+
+def _check_together(policy: HeartbeatPolicy, timeouts: TimeoutPolicy) -> None:
+    if policy.interval is None and policy.before_response is not None:
+        raise ValueError("before_response: needs heartbeats, but heartbeat is off")
+    if policy.interval is None and policy.prelude:
+        raise ValueError("prelude: needs heartbeats, but heartbeat is off")
+    early, response = policy.before_response, timeouts.response
+    if early is not None and response is not None and early >= response:
+        raise ValueError("before_response: must be shorter than response_timeout")
+
+
+def _duration(name: str, value: Duration) -> float | None:
+    try:
+        return duration(value)
+    except BadValue as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        raise ValueError(f"{name}: {error.message}{hint}") from None
+
+
+def _choice(name: str, value: str, choices: type[_Choice]) -> _Choice:
+    try:
+        return choices(value)
+    except ValueError:
+        words = [choice.value for choice in choices]
+        hint = nearest(str(value), words)
+        raise ValueError(
+            f"{name}: expected {', '.join(words[:-1])} or {words[-1]}, got {quote(str(value))}"
+            + (f" ({hint})" if hint else "")
+        ) from None
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected text, got {type(value).__name__}")
+    if "\0" in value:
+        raise ValueError(f"{name}: must not contain NUL")
+    return value
+
+
+def _line(name: str, value: object) -> str:
+    text = _text(name, value)
+    if "\r" in text or "\n" in text:
+        raise ValueError(f"{name}: must be one line")
+    return text
+
+
+def _boolean(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: expected True or False, got {type(value).__name__}")
+    return value
+
+
+def _event(event: object) -> Mapping[str, object]:
+    if not isinstance(event, Mapping) or not set(event) <= {"name", "data"}:
+        raise TypeError("event: expected a mapping with name and data")
+    return {"name": "heartbeat", "data": "{}", **event}
+
+
+def _selection(paths: object) -> Callable[[str], bool] | None:
+    """``None`` for all requests, a function of the path, or a list of prefixes by whole segments."""
+    if paths is None:
+        return None
+    if callable(paths):
+        return paths
+    if not isinstance(paths, list | tuple | set | frozenset):
+        raise TypeError("paths: expected a list of paths, or a function that takes one")
+    prefixes = [_prefix(path) for path in paths]
+    return lambda path: any(not stem or path == stem or path.startswith(stem + "/") for stem in prefixes)
+
+
+def _prefix(path: object) -> str:
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise ValueError(f"paths: expected paths that begin with a slash, got {path!r}")
+    return path.rstrip("/")

@@ -1,0 +1,361 @@
+"""What happens to one request of the app, from its call to its return?"""
+
+import asyncio
+from collections.abc import Awaitable
+
+from sseproxy.asgi.errors import StreamAborted
+from sseproxy.asgi.inbox import Inbox
+from sseproxy.asgi.options import StreamOptions
+from sseproxy.asgi.outbox import Outbox
+from sseproxy.asgi.types import ASGIApp, Message, Receive, Scope, Send
+from sseproxy.core.clients import form_for_client
+from sseproxy.core.dialects import StreamError
+from sseproxy.core.headers import (
+    Headers,
+    accepts_event_stream,
+    event_stream,
+    get,
+    get_all,
+    is_event_stream,
+    tokens,
+)
+from sseproxy.core.heartbeat import HeartbeatForm
+from sseproxy.core.limits import ERROR_BODY
+from sseproxy.core.peek import BodyPeek
+from sseproxy.core.session import StreamSession
+from sseproxy.core.transfer import CloseReason
+from sseproxy.relay import Relay
+from sseproxy.streams import LiveStream, LiveStreams
+
+#: Seconds that an app gets to end by itself once it has heard that the client is gone.
+_GRACE = 0.5
+
+#: The name under which the streams of an app are counted.
+_ROUTE = "app"
+
+_EARLY_HEAD: Headers = [(b"content-type", b"text/event-stream")]
+
+
+class Responder:
+    """The state of one request. `receive` and `send` stand before the server's; the app runs in the caller's task."""
+
+    def __init__(
+        self, options: StreamOptions, streams: LiveStreams, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        self._options = options
+        self._streams = streams
+        self._scope = scope
+        self._server_send = send
+        self._inbox = Inbox(receive, self._client_left)
+        self._task: asyncio.Task[None] | None = None
+        self._is_passed_on = False  # a response that is none of ours has begun
+        self._relay: Relay | None = None
+        self._outbox: Outbox | None = None
+        self._live: LiveStream | None = None
+        self._responded = False
+        self._refusal: _Refusal | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+        self._ending: asyncio.Task[None] | None = None
+        self._app_is_done = False
+        self._cancelled_app = False
+
+    async def run(self, app: ASGIApp) -> None:
+        """Call the app. Raises what it raises, or `StreamAborted`."""
+        self._task = asyncio.current_task()
+        self._watch_for_silence()
+        try:
+            await app(self._scope, self._inbox.receive, self.send)
+        except asyncio.CancelledError:
+            if not self._cancelled_app:
+                raise
+        except Exception:
+            self._app_is_done = True
+            await self._end_without_app("The application failed.")
+            raise
+        else:
+            self._app_is_done = True
+            await self._end_without_app("The application gave no response.")
+        finally:
+            self._app_is_done = True
+            if self._cancelled_app and self._task is not None:
+                self._task.uncancel()
+            self._let_go()
+        self._raise_if_broken()
+
+    # The app's side.
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """The app's `send`."""
+        if self._is_passed_on:
+            return self._server_send(message)
+        if self._relay is None:
+            return self._begin(message)
+        return self._go_on(message, self._relay)
+
+    async def _begin(self, message: Message) -> None:
+        """The first message of the response tells whether it is one of ours."""
+        if message["type"] != "http.response.start" or not _is_ours(message):
+            if message["type"] == "http.response.start":
+                self._is_passed_on = True
+                self._stop_timers()
+            await self._server_send(message)
+            return
+        self._stop_timers()
+        self._responded = True
+        headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
+        self._open({**message, "headers": event_stream(headers, decoded=False)}, responded=True)
+        await self._flush()
+
+    async def _go_on(self, message: Message, relay: Relay) -> None:
+        if relay.ended.done():
+            await asyncio.sleep(0)  # nobody listens; an app that never waits has to be stoppable
+        elif not self._responded:
+            await self._hear_late(message, relay)
+        elif message["type"] == "http.response.body":
+            await self._pass_on(message, relay)
+
+    async def _pass_on(self, message: Message, relay: Relay) -> None:
+        assert self._outbox is not None
+        self._outbox.by_app = True
+        try:
+            body = message.get("body", b"")
+            if body:
+                relay.receive_data(bytes(body))
+            if not message.get("more_body", False):
+                relay.receive_eof()
+        finally:
+            self._outbox.by_app = False
+        await self._outbox.flush()
+
+    # Before the response (S8).
+
+    def _watch_for_silence(self) -> None:
+        early = self._options.heartbeat.before_response
+        if early is None:
+            return
+        headers: Headers = list(self._scope["headers"])
+        if accepts_event_stream(headers):
+            self._call_later(early, self._answer_early)
+        elif b"json" in (get(headers, b"content-type") or b""):
+            self._inbox.peek = BodyPeek(self._answer_if_wanted)
+            self._call_later(early, self._answer_if_wanted)
+            self._due_at = asyncio.get_running_loop().time() + early
+
+    def _answer_if_wanted(self) -> None:
+        """Called when the time has come, and when the body has shown what it asks for; the later of the two counts."""
+        peek = self._inbox.peek
+        is_due = asyncio.get_running_loop().time() >= self._due_at - 0.001
+        if peek is not None and peek.declares_stream and is_due:
+            self._answer_early()
+
+    def _answer_early(self) -> None:
+        """The client has waited long enough: promise it a stream."""
+        if self._relay is not None or self._is_passed_on or self._app_is_done:
+            return
+        self._stop_timers()
+        headers = event_stream(_EARLY_HEAD, decoded=False)
+        relay = self._open({"type": "http.response.start", "status": 200, "headers": headers}, responded=False)
+        response, early = self._options.timeouts.response, self._options.heartbeat.before_response
+        if response is not None and early is not None:
+            self._call_later(response - early, lambda: relay.stop(CloseReason.RESPONSE_TIMEOUT))
+
+    async def _hear_late(self, message: Message, relay: Relay) -> None:
+        """The app answers at last: go on with its stream, or tell the client what it is instead."""
+        if message["type"] == "http.response.start":
+            self._stop_timers()
+            if _is_ours(message) and 200 <= message["status"] < 300:
+                self._responded = True
+                session = relay.transfer
+                assert isinstance(session, StreamSession)
+                session.receive_response(now=asyncio.get_running_loop().time())
+                relay.rearm()
+            else:
+                self._refusal = _Refusal(message)
+        elif message["type"] == "http.response.body" and self._refusal is not None:
+            self._refusal.receive(message)
+            if not message.get("more_body", False):
+                self._tell(self._refusal.error(), relay)
+                await self._flush()
+
+    def _tell(self, error: StreamError, relay: Relay) -> None:
+        session = relay.transfer
+        assert isinstance(session, StreamSession)
+        session.receive_refusal(error, now=asyncio.get_running_loop().time())
+        relay.rearm()
+
+    # The stream.
+
+    def _open(self, head: Message, *, responded: bool) -> Relay:
+        """From here on the response is an event stream of ours."""
+        options = self._options
+        headers: Headers = list(self._scope["headers"])
+        session = StreamSession(
+            heartbeat=options.heartbeat,
+            timeouts=options.timeouts,
+            dialect=options.dialect,
+            form=_known_form(headers) if options.heartbeat.form is HeartbeatForm.AUTO else None,
+            responded=responded,
+            now=asyncio.get_running_loop().time(),
+        )
+        self._outbox = Outbox(self._server_send, head, self._blocked)
+        self._relay = relay = Relay(session, self._outbox, write_timeout=options.timeouts.write)
+        relay.connect(self)
+        self._live = LiveStream(
+            route=_ROUTE,
+            client=_client_of(self._scope),
+            relay=relay,
+            is_event_stream=True,
+            event_source=self._scope["method"] == "GET" and accepts_event_stream(headers),
+        )
+        self._outbox.by_app = responded
+        relay.start()
+        self._outbox.by_app = False
+        self._streams.add(self._live)
+        self._inbox.listen()
+        return relay
+
+    async def _flush(self) -> None:
+        assert self._outbox is not None
+        await self._outbox.flush()
+
+    def _blocked(self, blocked: bool) -> None:
+        if self._relay is not None:
+            if blocked:
+                self._relay.pause_writing()
+            else:
+                self._relay.resume_writing()
+
+    def _client_left(self, app_knows: bool) -> None:
+        if self._relay is not None:
+            self._relay.stop(CloseReason.CLIENT_GONE)
+            if not app_knows:
+                self._cancel_app()
+
+    # The relay's calls (a `BodySource`: the app).
+
+    def pause(self) -> None:
+        """Nothing to do: the app waits in `send`."""
+
+    def resume(self) -> None:
+        """Nothing to do: the app waits in `send`."""
+
+    def abort(self) -> None:
+        """The stream has ended; an app that is not through has to stop."""
+        relay = self._relay
+        if self._app_is_done or relay is None or relay.transfer.close_reason is CloseReason.UPSTREAM_END:
+            return
+        match relay.transfer.close_reason:
+            case CloseReason.CLIENT_STALLED:
+                self._cancel_app()
+            case CloseReason.CLIENT_GONE:
+                self._call_later(_GRACE, self._cancel_app)
+            case _:
+                self._ending = asyncio.get_running_loop().create_task(self._cancel_app_when_flushed())
+
+    async def _cancel_app_when_flushed(self) -> None:
+        """What was decided last still has to go out, before the app is stopped."""
+        assert self._outbox is not None
+        try:
+            async with asyncio.timeout(self._options.timeouts.write):
+                await self._outbox.flush()
+        except (OSError, TimeoutError):
+            self._outbox.close()
+        self._cancel_app()
+
+    def _cancel_app(self) -> None:
+        if self._task is not None and not self._app_is_done and not self._cancelled_app:
+            self._cancelled_app = True
+            self._task.cancel()
+
+    # Ends.
+
+    async def _end_without_app(self, detail: str) -> None:
+        """The app is through. If its stream is not, it never will be."""
+        relay, outbox = self._relay, self._outbox
+        if relay is None or outbox is None:
+            return
+        if not relay.ended.done():
+            if self._responded:
+                relay.stop(CloseReason.UPSTREAM_ERROR)
+            elif self._refusal is not None:
+                self._tell(self._refusal.error(), relay)
+            else:
+                self._tell(StreamError("application_error", 500, detail), relay)
+        try:
+            async with asyncio.timeout(self._options.timeouts.write):
+                await outbox.flush()
+        except (OSError, TimeoutError):
+            outbox.close()
+
+    def _let_go(self) -> None:
+        self._stop_timers()
+        self._inbox.close()
+        if self._relay is not None:
+            self._relay.stop(CloseReason.CLIENT_GONE)
+        if self._outbox is not None:
+            self._outbox.close()
+        if self._ending is not None:
+            self._ending.cancel()
+        if self._live is not None:
+            self._streams.remove(self._live)
+        self._task = None
+
+    def _raise_if_broken(self) -> None:
+        """An end that must not look like one: the app returns, so the server would think that all is well."""
+        if self._relay is None or not self._cancelled_app:
+            return
+        transfer = self._relay.transfer
+        reason = transfer.close_reason
+        if reason is not None and not transfer.clean and reason is not CloseReason.CLIENT_GONE:
+            raise StreamAborted(reason)
+
+    # Timers.
+
+    def _call_later(self, seconds: float, call: object) -> None:
+        self._timers.append(asyncio.get_running_loop().call_later(seconds, call))  # type: ignore[arg-type]
+
+    def _stop_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+
+class _Refusal:
+    """A response that came after a stream was promised."""
+
+    def __init__(self, start: Message) -> None:
+        self._status: int = start["status"]
+        self._headers: Headers = [(bytes(name), bytes(value)) for name, value in start.get("headers", ())]
+        self._body = bytearray()
+
+    def receive(self, message: Message) -> None:
+        self._body += message.get("body", b"")[: ERROR_BODY - len(self._body)]
+
+    def error(self) -> StreamError:
+        retry_after = get(self._headers, b"retry-after")
+        return StreamError(
+            type="upstream_response",
+            status=self._status,
+            detail=f"The application answered {self._status}.",
+            retry_after=None if retry_after is None else retry_after.decode("latin-1"),
+            body=b"" if _is_coded(self._headers) else bytes(self._body),
+        )
+
+
+def _is_ours(start: Message) -> bool:
+    """Whether a response is an event stream that heartbeats can go into (S11)."""
+    headers: Headers = [(bytes(name), bytes(value)) for name, value in start.get("headers", ())]
+    return start["status"] not in (204, 304) and is_event_stream(headers) and not _is_coded(headers)
+
+
+def _is_coded(headers: Headers) -> bool:
+    return any(coding != b"identity" for coding in tokens(get_all(headers, b"content-encoding")))
+
+
+def _known_form(headers: Headers) -> HeartbeatForm | None:
+    return form_for_client({name.decode("latin-1"): value.decode("latin-1") for name, value in headers})
+
+
+def _client_of(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
