@@ -52,6 +52,7 @@ def _serve(parsed: argparse.Namespace) -> int:
         config = load(parsed.config, flags=flags, environ=os.environ)
     except ConfigErrors as errors:
         return _complain(str(errors))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that closes, or a reload, must not cost the streams
     configure(level=config.log.level, form=config.log.format, access=config.log.access)
     try:
         with _Sockets(config) as sockets:

@@ -67,19 +67,29 @@ def listen(addresses: Iterable[Address], *, workers: int, scheme: str) -> Listen
 
 def _listen_tcp(listeners: Listeners, address: Address, scheme: str) -> None:
     with _explained(str(address)):
-        port = address.port
-        dual = not address.host and socket.has_dualstack_ipv6()
-        for family, host in _resolve(address.host):
-            shared = len(listeners.by_worker) > 1
-            if shared and port:
-                # Is it free? A port that is shared would always seem so.
-                _bind(family, host, port, shared=False, dual=dual).close()
-            for sockets in listeners.by_worker:
-                sock = _bind(family, host, port, shared=shared, dual=dual)
-                sockets.append(sock)
-                port = sock.getsockname()[1]
+        port, found = address.port, _resolve(address.host)
+        for family, host in found:
+            try:
+                port = _listen_on(listeners, family, host, port, dual=not address.host and socket.has_dualstack_ipv6())
+            except OSError as error:
+                # A name such as localhost may stand for an IPv6 address too, on a machine that has IPv6 switched off.
+                if error.errno != errno.EADDRNOTAVAIL or (family, host) == found[-1]:
+                    raise
         shown = f"[{address.host}]" if ":" in address.host else address.host or "*"
         listeners.names.append(f"{scheme}://{shown}:{port}")
+
+
+def _listen_on(listeners: Listeners, family: socket.AddressFamily, host: str, port: int, *, dual: bool) -> int:
+    """Give every worker a socket on one address; returns the port, which the kernel chooses if it is 0."""
+    shared = len(listeners.by_worker) > 1
+    if shared and port:
+        # Is it free? A port that is shared would always seem so.
+        _bind(family, host, port, shared=False, dual=dual).close()
+    for sockets in listeners.by_worker:
+        sock = _bind(family, host, port, shared=shared, dual=dual)
+        sockets.append(sock)
+        port = sock.getsockname()[1]
+    return port
 
 
 def _resolve(host: str) -> Sequence[tuple[socket.AddressFamily, str]]:
