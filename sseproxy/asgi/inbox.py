@@ -5,7 +5,6 @@ what we have heard.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
 from sseproxy.asgi.types import Message, Receive
@@ -15,23 +14,29 @@ from sseproxy.core.peek import BodyPeek
 _KEPT = 64 * 1024
 
 
+def _nobody(_: bool) -> None:
+    """Who wants to know that the client has left, before and after a stream."""
+
+
 class Inbox:
     """The `receive` of one request.
 
     on_disconnect: called once when the client has left, with whether the app has been told.
     """
 
-    def __init__(self, receive: Receive, on_disconnect: Callable[[bool], None]) -> None:
+    # Most requests are no streams and need none of this: it is there when it is needed, and costs nothing until then.
+    _waiting = 0  # calls of the app that wait for the server
+    _asking = 0  # calls of the app that wait for us
+    _listening = False
+    _listener: asyncio.Task[None] | None = None
+    _kept_size = 0
+    _disconnect: Message | None = None
+    peek: BodyPeek | None = None
+
+    def __init__(self, receive: Receive, on_disconnect: Callable[[bool], None] = _nobody) -> None:
         self._receive = receive
-        self._on_disconnect = on_disconnect
-        self._waiting = 0  # calls of the app that wait for the server
-        self._listening = False
-        self._listener: asyncio.Task[None] | None = None
-        self._kept: deque[Message] = deque()
-        self._kept_size = 0
-        self._changed = asyncio.Event()
-        self._disconnect: Message | None = None
-        self.peek: BodyPeek | None = None
+        self.on_disconnect = on_disconnect
+        self._kept: list[Message] = []
 
     # The app's side.
 
@@ -46,33 +51,49 @@ class Inbox:
             self._waiting -= 1
             if self._listening:
                 self._listen()
-        self._note(message, app_knows=True)
+        if self.peek is not None or message["type"] == "http.disconnect":
+            self._note(message, app_knows=True)
         return message
 
     async def _next_kept(self) -> Message:
-        while not self._kept:
-            if self._disconnect is not None:
-                self._on_disconnect(True)
-                return self._disconnect
-            self._changed.clear()
-            await self._changed.wait()
-        message = self._kept.popleft()
+        await self._until_heard()
+        if not self._kept:
+            if self._disconnect is None:
+                return await self.receive()  # we have stopped listening
+            self.on_disconnect(True)
+            return self._disconnect
+        message = self._kept.pop(0)
         self._kept_size -= len(message.get("body", b""))
         self._changed.set()
         return message
+
+    async def _until_heard(self) -> None:
+        self._asking += 1
+        try:
+            while not self._kept and self._disconnect is None and self._listener is not None:
+                self._changed.clear()
+                await self._changed.wait()
+        finally:
+            self._asking -= 1
 
     # Our side.
 
     def listen(self) -> None:
         """From now on, notice that the client leaves, also if the app never asks again."""
+        self._changed = asyncio.Event()
         self._listening = True
+        if self._disconnect is not None:
+            self.on_disconnect(True)
         self._listen()
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and let go of whoever listened with us. What the app still asks goes to the server."""
         self._listening = False
+        self.on_disconnect = _nobody
         if self._listener is not None:
             self._listener.cancel()
+            self._listener = None
+            self._changed.set()
 
     def _listen(self) -> None:
         if not self._waiting and self._listener is None and self._disconnect is None:
@@ -87,13 +108,13 @@ class Inbox:
             if message["type"] != "http.disconnect":
                 self._kept.append(message)
                 self._kept_size += len(message.get("body", b""))
-            self._note(message, app_knows=False)
+            self._note(message, app_knows=self._asking > 0)
             self._changed.set()
 
     def _note(self, message: Message, *, app_knows: bool) -> None:
         if message["type"] == "http.disconnect":
             self._disconnect = message
-            self._on_disconnect(app_knows)
+            self.on_disconnect(app_knows)
         elif self.peek is not None and message["type"] == "http.request":
             self.peek.feed(message.get("body", b""))
             if not message.get("more_body", False):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 
 from sseproxy.asgi.errors import StreamAborted
+from sseproxy.asgi.lifespan import Lifespan
 from sseproxy.asgi.options import Duration, read_options
 from sseproxy.asgi.responder import Responder
 from sseproxy.asgi.types import ASGIApp, Receive, Scope, Send
@@ -28,6 +29,8 @@ class SSEKeepaliveMiddleware:
     idle_timeout: silence of the app after which a stream ends. write_timeout: a client that takes nothing.
     max_duration: age at which a stream ends at the next event boundary.
     paths: prefixes of the paths to look at, or a function of the path; default: all.
+    drain: when the server is asked to end (SIGTERM or SIGINT), `begin_drain` with this timeout; needs a server that
+    tells the app its lifespan. drain_spread: the time over which the streams end; at most `drain`.
 
     A stream that must not end as if it were complete ends by `StreamAborted`, which makes the server break the
     connection. Raises `ValueError` or `TypeError` for options that make no sense.
@@ -49,6 +52,8 @@ class SSEKeepaliveMiddleware:
         write_timeout: Duration = "30s",
         max_duration: Duration = "off",
         paths: Collection[str] | Callable[[str], bool] | None = None,
+        drain: Duration = "off",
+        drain_spread: Duration = "5s",
     ) -> None:
         self.app = app
         self._options = read_options(
@@ -64,6 +69,8 @@ class SSEKeepaliveMiddleware:
             write_timeout=write_timeout,
             max_duration=max_duration,
             paths=paths,
+            drain=drain,
+            drain_spread=drain_spread,
         )
         self._streams = LiveStreams()
 
@@ -74,19 +81,38 @@ class SSEKeepaliveMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] == "HEAD":
-            await self.app(scope, receive, send)
+            await self._pass_by(scope, receive, send)
             return
         selects = self._options.selects
         if selects is not None and not selects(scope["path"]):
             await self.app(scope, receive, send)
             return
-        await Responder(self._options, self._streams, scope, receive, send).run(self.app)
+        responder = Responder(self._options, self._streams, scope, receive, send)
+        try:
+            await self.app(scope, responder.receive, responder.send)
+        except BaseException as error:
+            if not await responder.end(error):
+                raise
+        else:
+            if not responder.is_passed_on:
+                await responder.end()
+
+    async def _pass_by(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" and self._options.drain is not None:
+            await Lifespan(receive, send, self._drain).run(self.app, scope)
+        else:
+            await self.app(scope, receive, send)
+
+    def _drain(self) -> None:
+        assert self._options.drain is not None
+        self.begin_drain(timeout=self._options.drain.timeout, spread=self._options.drain.spread)
 
     def begin_drain(self, *, timeout: Duration = "25s", spread: Duration = "5s") -> None:
         """Let every open stream end at an event boundary, each at its own moment within `spread`, all by `timeout`.
 
         Streams that begin later end the same way. `EventSource` clients are told to come back at different moments.
-        Call it from the event loop's thread, when the server is asked to end: no server tells its apps.
+        Call it from the event loop's thread, when the server is asked to end: no server tells its apps. The option
+        `drain` does so by itself.
         """
         import asyncio  # noqa: PLC0415
 

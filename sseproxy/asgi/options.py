@@ -17,13 +17,25 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True)
+class DrainPolicy:
+    """How streams end when the server is asked to end: each within `spread`, all within `timeout` seconds."""
+
+    timeout: float
+    spread: float
+
+
+@dataclass(frozen=True, slots=True)
 class StreamOptions:
-    """How the streams of one middleware are treated. selects: whether a path is looked at; ``None`` for all."""
+    """How the streams of one middleware are treated.
+
+    selects: whether a path is looked at; ``None`` for all. drain: ``None`` if nobody asks for it by a signal.
+    """
 
     heartbeat: HeartbeatPolicy
     timeouts: TimeoutPolicy
     dialect: Dialect
     selects: Callable[[str], bool] | None
+    drain: DrainPolicy | None
 
 
 def read_options(
@@ -40,6 +52,8 @@ def read_options(
     write_timeout: Duration,
     max_duration: Duration,
     paths: object,
+    drain: Duration = "off",
+    drain_spread: Duration = "5s",
 ) -> StreamOptions:
     """The options, checked. Raises `ValueError` or `TypeError` with a message that names the option."""
     kind = _choice("dialect", dialect, Dialect)
@@ -59,7 +73,7 @@ def read_options(
         max_duration=_duration("max_duration", max_duration),
     )
     _check_together(policy, timeouts)
-    return StreamOptions(policy, timeouts, kind, _selection(paths))
+    return StreamOptions(policy, timeouts, kind, _selection(paths), _drain(drain, drain_spread))
 
 
 def _check_together(policy: HeartbeatPolicy, timeouts: TimeoutPolicy) -> None:
@@ -70,6 +84,11 @@ def _check_together(policy: HeartbeatPolicy, timeouts: TimeoutPolicy) -> None:
     early, response = policy.before_response, timeouts.response
     if early is not None and response is not None and early >= response:
         raise ValueError("before_response: must be shorter than response_timeout")
+
+
+def _drain(drain: Duration, spread: Duration) -> DrainPolicy | None:
+    timeout, over = _duration("drain", drain), _duration("drain_spread", spread)
+    return None if timeout is None else DrainPolicy(timeout, min(over or 0.0, timeout))
 
 
 def _duration(name: str, value: Duration) -> float | None:

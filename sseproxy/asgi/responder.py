@@ -1,13 +1,13 @@
 """What happens to one request of the app, from its call to its return?"""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from sseproxy.asgi.errors import StreamAborted
 from sseproxy.asgi.inbox import Inbox
 from sseproxy.asgi.options import StreamOptions
 from sseproxy.asgi.outbox import Outbox
-from sseproxy.asgi.types import ASGIApp, Message, Receive, Scope, Send
+from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.core.clients import form_for_client
 from sseproxy.core.dialects import StreamError
 from sseproxy.core.headers import (
@@ -33,11 +33,28 @@ _GRACE = 0.5
 #: The name under which the streams of an app are counted.
 _ROUTE = "app"
 
+_NAME_LENGTH = len(b"content-type")
+
+_NO_RESPONSE = "The application gave no response."
+_FAILED = "The application failed."
+
 _EARLY_HEAD: Headers = [(b"content-type", b"text/event-stream")]
 
 
 class Responder:
     """The state of one request. `receive` and `send` stand before the server's; the app runs in the caller's task."""
+
+    # Most requests are no streams: what only a stream needs costs nothing until it is set.
+    is_passed_on = False  # a response that is none of ours has begun
+    _relay: Relay | None = None
+    _outbox: Outbox | None = None
+    _live: LiveStream | None = None
+    _responded = False
+    _refusal: "_Refusal | None" = None
+    _timers: tuple[asyncio.TimerHandle, ...] = ()
+    _ending: asyncio.Task[None] | None = None
+    _app_is_done = False
+    _cancelled_app = False
 
     def __init__(
         self, options: StreamOptions, streams: LiveStreams, scope: Scope, receive: Receive, send: Send
@@ -46,61 +63,30 @@ class Responder:
         self._streams = streams
         self._scope = scope
         self._server_send = send
-        self._inbox = Inbox(receive, self._client_left)
-        self._task: asyncio.Task[None] | None = None
-        self._is_passed_on = False  # a response that is none of ours has begun
-        self._relay: Relay | None = None
-        self._outbox: Outbox | None = None
-        self._live: LiveStream | None = None
-        self._responded = False
-        self._refusal: _Refusal | None = None
-        self._timers: list[asyncio.TimerHandle] = []
-        self._ending: asyncio.Task[None] | None = None
-        self._app_is_done = False
-        self._cancelled_app = False
-
-    async def run(self, app: ASGIApp) -> None:
-        """Call the app. Raises what it raises, or `StreamAborted`."""
-        self._task = asyncio.current_task()
-        self._watch_for_silence()
-        try:
-            await app(self._scope, self._inbox.receive, self.send)
-        except asyncio.CancelledError:
-            if not self._cancelled_app:
-                raise
-        except Exception:
-            self._app_is_done = True
-            await self._end_without_app("The application failed.")
-            raise
-        else:
-            self._app_is_done = True
-            await self._end_without_app("The application gave no response.")
-        finally:
-            self._app_is_done = True
-            if self._cancelled_app and self._task is not None:
-                self._task.uncancel()
-            self._let_go()
-        self._raise_if_broken()
+        self._inbox = inbox = Inbox(receive)
+        self.receive = inbox.receive
+        self._task: asyncio.Task[None] | None = asyncio.current_task()
+        if options.heartbeat.before_response is not None:
+            self._watch_for_silence(options.heartbeat.before_response)
 
     # The app's side.
 
     def send(self, message: Message) -> Awaitable[None]:
         """The app's `send`."""
-        if self._is_passed_on:
+        if self.is_passed_on:
             return self._server_send(message)
-        if self._relay is None:
+        if self._relay is not None:
+            return self._go_on(message, self._relay)
+        if message["type"] != "http.response.start":
+            return self._server_send(message)
+        if self._timers:
+            self._stop_timers()
+        if _is_ours(message):
             return self._begin(message)
-        return self._go_on(message, self._relay)
+        self.is_passed_on = True
+        return self._server_send(message)
 
     async def _begin(self, message: Message) -> None:
-        """The first message of the response tells whether it is one of ours."""
-        if message["type"] != "http.response.start" or not _is_ours(message):
-            if message["type"] == "http.response.start":
-                self._is_passed_on = True
-                self._stop_timers()
-            await self._server_send(message)
-            return
-        self._stop_timers()
         self._responded = True
         headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
         self._open({**message, "headers": event_stream(headers, decoded=False)}, responded=True)
@@ -129,10 +115,7 @@ class Responder:
 
     # Before the response (S8).
 
-    def _watch_for_silence(self) -> None:
-        early = self._options.heartbeat.before_response
-        if early is None:
-            return
+    def _watch_for_silence(self, early: float) -> None:
         headers: Headers = list(self._scope["headers"])
         if accepts_event_stream(headers):
             self._call_later(early, self._answer_early)
@@ -150,7 +133,7 @@ class Responder:
 
     def _answer_early(self) -> None:
         """The client has waited long enough: promise it a stream."""
-        if self._relay is not None or self._is_passed_on or self._app_is_done:
+        if self._relay is not None or self.is_passed_on or self._app_is_done:
             return
         self._stop_timers()
         headers = event_stream(_EARLY_HEAD, decoded=False)
@@ -211,6 +194,7 @@ class Responder:
         relay.start()
         self._outbox.by_app = False
         self._streams.add(self._live)
+        self._inbox.on_disconnect = self._client_left
         self._inbox.listen()
         return relay
 
@@ -226,7 +210,8 @@ class Responder:
                 self._relay.resume_writing()
 
     def _client_left(self, app_knows: bool) -> None:
-        if self._relay is not None:
+        # Hazard: a server says the same once the response is complete, and the app may have work to do after it.
+        if self._relay is not None and not self._relay.ended.done():
             self._relay.stop(CloseReason.CLIENT_GONE)
             if not app_knows:
                 self._cancel_app()
@@ -269,6 +254,22 @@ class Responder:
 
     # Ends.
 
+    async def end(self, error: BaseException | None = None) -> bool:
+        """The app has returned, or raised `error`. Whether that was our doing and is to go no further.
+
+        Raises `StreamAborted` if the connection has to be broken.
+        """
+        self._app_is_done = True
+        was_cancelled = isinstance(error, asyncio.CancelledError)
+        try:
+            if self._relay is not None and (error is None or isinstance(error, Exception)):
+                await self._end_without_app(_NO_RESPONSE if error is None else _FAILED)
+        finally:
+            self._let_go()
+        if was_cancelled and self._cancelled_app:
+            self._raise_if_broken()
+        return was_cancelled and self._cancelled_app
+
     async def _end_without_app(self, detail: str) -> None:
         """The app is through. If its stream is not, it never will be."""
         relay, outbox = self._relay, self._outbox
@@ -288,6 +289,8 @@ class Responder:
             outbox.close()
 
     def _let_go(self) -> None:
+        if self._cancelled_app and self._task is not None:
+            self._task.uncancel()
         self._stop_timers()
         self._inbox.close()
         if self._relay is not None:
@@ -302,22 +305,20 @@ class Responder:
 
     def _raise_if_broken(self) -> None:
         """An end that must not look like one: the app returns, so the server would think that all is well."""
-        if self._relay is None or not self._cancelled_app:
-            return
-        transfer = self._relay.transfer
-        reason = transfer.close_reason
-        if reason is not None and not transfer.clean and reason is not CloseReason.CLIENT_GONE:
-            raise StreamAborted(reason)
+        transfer = None if self._relay is None else self._relay.transfer
+        reason = None if transfer is None else transfer.close_reason
+        if transfer is not None and reason is not None and not transfer.clean and reason is not CloseReason.CLIENT_GONE:
+            raise StreamAborted(reason) from None
 
     # Timers.
 
-    def _call_later(self, seconds: float, call: object) -> None:
-        self._timers.append(asyncio.get_running_loop().call_later(seconds, call))  # type: ignore[arg-type]
+    def _call_later(self, seconds: float, call: Callable[[], object]) -> None:
+        self._timers = (*self._timers, asyncio.get_running_loop().call_later(seconds, call))
 
     def _stop_timers(self) -> None:
         for timer in self._timers:
             timer.cancel()
-        self._timers.clear()
+        self._timers = ()
 
 
 class _Refusal:
@@ -344,8 +345,19 @@ class _Refusal:
 
 def _is_ours(start: Message) -> bool:
     """Whether a response is an event stream that heartbeats can go into (S11)."""
-    headers: Headers = [(bytes(name), bytes(value)) for name, value in start.get("headers", ())]
-    return start["status"] not in (204, 304) and is_event_stream(headers) and not _is_coded(headers)
+    headers = start.get("headers", ())
+    if type(headers) is not list and not isinstance(headers, tuple):
+        headers = start["headers"] = list(headers)
+    for name, value in headers:
+        if len(name) == _NAME_LENGTH and name.lower() == b"content-type":
+            # Nearly every response ends here, before anything is copied.
+            return b"event-stream" in value.lower() and _can_take_heartbeats(start)
+    return False
+
+
+def _can_take_heartbeats(start: Message) -> bool:
+    fields: Headers = [(bytes(name), bytes(value)) for name, value in start["headers"]]
+    return is_event_stream(fields) and start["status"] not in (204, 304) and not _is_coded(fields)
 
 
 def _is_coded(headers: Headers) -> bool:

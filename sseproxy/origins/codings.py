@@ -68,12 +68,14 @@ class BrotliDecoder:
         self._brotli = brotli.Decompressor()
         self._begun = False
         self._pending = b""
+        self._more = False  # the library says that it wants input also while it has output left
 
     def decode(self, data: bytes) -> bytes:
         self._begun = self._begun or bool(data)
         self._pending += data
-        while self._pending or not self._brotli.can_accept_more_data():
+        while self._pending or self._more or not self._brotli.can_accept_more_data():
             decoded: bytes = self._brotli.process(self._next_input(), output_buffer_limit=PIECE)
+            self._more = bool(decoded)
             if decoded:
                 return decoded
         return b""

@@ -270,6 +270,8 @@ class UpstreamConnection(asyncio.Protocol):
         coded = tokens(get_all(self._headers, b"transfer-encoding"))
         if coded and coded != [b"chunked"]:
             raise ValueError("an unknown transfer coding")
+        if status == 101 and not (_names_upgrade(self._headers) and get(self._headers, b"upgrade")):
+            raise ValueError("a switch to no protocol")
         length = None if coded else get(self._headers, b"content-length")
         has_body = not (self._to_head or status in (101, 204, 304))
         self._until_eof = has_body and not coded and length is None
@@ -329,6 +331,10 @@ class UpstreamConnection(asyncio.Protocol):
                 self._drained.set_exception(self._lost_error(None))
             else:
                 self._drained.set_result(None)
+
+
+def _names_upgrade(headers: Headers) -> bool:
+    return b"upgrade" in tokens(get_all(headers, b"connection"))
 
 
 def _too_large() -> OriginError:

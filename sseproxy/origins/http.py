@@ -229,7 +229,8 @@ class HttpExchange:
         self._ended = True
         if self._sending is not None and not self._sending.done():
             self._stop_sending()
-            self._protocol.abort(in_request=True)  # the rest of the request would be read as the next one, or never be taken
+            # The rest of the request would be read as the next one, or never be taken.
+            self._protocol.abort(in_request=True)
             self._connection.close()
         else:
             self._connection.release()

@@ -11,11 +11,16 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from aiohttp import StreamReader, web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import InvalidURLError, LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from sseproxy.core.errors import BadRequest, HeadersTooLarge, InternalError, SSEProxyError
 from sseproxy.proxy.hangups import HangupWatch
+
+#: Bytes of a request head, as a whole.
+MAX_HEAD = 256 * 1024
 
 #: How a chunked body ends that has no trailers. A trailer cannot look like it, for it has a colon.
 _PLAIN_END = b"\r\n0\r\n\r\n"
@@ -40,7 +45,7 @@ class ErrorResponder(Protocol):
 class DownstreamConnection(RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_hangups", "_last_payload", "_raw", "_recent", "_respond_error", "_watched_fd", "flow")
+    __slots__ = ("_hangups", "_head_size", "_last_payload", "_raw", "_recent", "_respond_error", "_watched_fd", "flow")
 
     def __init__(
         self, manager: web.Server, *, respond_error: ErrorResponder, hangups: HangupWatch, **options: Any
@@ -50,6 +55,7 @@ class DownstreamConnection(RequestHandler):
         self._raw: Callable[[bytes], None] | None = None
         self._last_payload: Any = None
         self._recent = b""
+        self._head_size = 0
         self._respond_error = respond_error
         self._hangups = hangups
         self._watched_fd = -1
@@ -59,9 +65,13 @@ class DownstreamConnection(RequestHandler):
             self._raw(data)
             return
         self._recent = (self._recent + data[-len(_PLAIN_END) :])[-len(_PLAIN_END) :]
+        in_head = self._waits_for_head()
         super().data_received(data)
         if self._messages:
+            self._head_size = 0
             self._note_broken_body()
+        elif in_head:
+            self._limit_head(len(data))
 
     def _note_broken_body(self) -> None:
         """aiohttp answers malformed bytes after the request under way; if they are its body, that must know now."""
@@ -71,6 +81,18 @@ class DownstreamConnection(RequestHandler):
         elif self._last_payload is not None and not self._last_payload.is_eof():
             self._last_payload.set_exception(BadRequest("The request body is malformed."))
             self._last_payload.feed_eof()  # else aiohttp waits for the rest, and takes the exception for a defect
+
+    def _waits_for_head(self) -> bool:
+        """Whether the next byte belongs to the head of a request, and not to the body of one under way."""
+        return self._waiter is not None and (self._last_payload is None or self._last_payload.is_eof())
+
+    def _limit_head(self, size: int) -> None:
+        """aiohttp limits each field and their number, but not all of them together."""
+        self._head_size += size
+        if self._head_size > MAX_HEAD and self._waiter is not None and not self._waiter.done():
+            error = LineTooLong(b"", MAX_HEAD)
+            self._messages.append((_ErrInfo(status=400, exc=error, message=error.message), EMPTY_PAYLOAD))
+            self._waiter.set_result(None)
 
     def has_plain_end(self, body: StreamReader) -> bool:
         """Whether a chunked body, that of the request under way, has ended without trailers, and nothing came after it.
@@ -139,7 +161,7 @@ class DownstreamConnection(RequestHandler):
     def close_if_idle(self) -> None:
         """Close the connection unless a request is under way or has begun to arrive."""
         if self._current_request is None and not self._messages:
-            self.close()
+            self.force_close()  # `close` only stops to read: the client would ask, and wait, in vain
 
     @property
     def socket(self) -> socket.socket | None:
@@ -161,6 +183,15 @@ class DownstreamConnection(RequestHandler):
     ) -> web.StreamResponse:
         """aiohttp's hook for what it could not parse, and for exceptions that nobody caught."""
         return self._respond_error(request, _as_ours(status, exc))
+
+
+def forgets_what_follows(message: RawRequestMessage) -> bool:
+    """Whether aiohttp's parser has dropped what came behind this request in the same read.
+
+    It does so after a request to switch to a protocol that it does not know. The connection must not be used again:
+    the client would take the next response for one to a request that nobody has seen.
+    """
+    return message.upgrade and message.headers.get("Upgrade", "").lower() != "websocket"
 
 
 def _as_ours(status: int, exc: BaseException | None) -> SSEProxyError:

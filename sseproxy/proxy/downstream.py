@@ -15,7 +15,7 @@ from enum import Enum
 from aiohttp import HttpVersion11, web
 
 from sseproxy.core.headers import Headers, response_head, without
-from sseproxy.proxy.connection import DownstreamConnection
+from sseproxy.proxy.connection import DownstreamConnection, forgets_what_follows
 
 _ORDINARY_WRITE_BUFFER = 64 * 1024  # asyncio's own default
 _DELIVERY_POLL = 0.02  # seconds between looks at the kernel's send queue
@@ -44,7 +44,7 @@ class HttpDownstream:
         self._framing = Framing.NONE
         self._loop = asyncio.get_running_loop()
         self._resetting: asyncio.Task[None] | None = None
-        self.keep_alive = not request._message.should_close
+        self.keep_alive = not (request._message.should_close or forgets_what_follows(request._message))
         self.status: int | None = None
         self.broken = False
 

@@ -31,9 +31,9 @@ from sseproxy.proxy.downstream import HttpDownstream
 from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.refusal import first_of, read_refusal
 from sseproxy.proxy.responses import send_problem
-from sseproxy.streams import LiveStream, LiveStreams
 from sseproxy.proxy.tunnel import Tunnel
 from sseproxy.relay import Relay
+from sseproxy.streams import LiveStream, LiveStreams
 
 _log = logging.getLogger(LOGGER)
 
@@ -133,8 +133,10 @@ class RequestCycle:
             return opening.done()
         if not opening.done() and self.peek.declares_stream is None:
             known = asyncio.ensure_future(self.peek.known.wait())
-            await first_of(opening, known)
-            known.cancel()
+            try:
+                await first_of(opening, known)
+            finally:
+                known.cancel()
         if not opening.done() and not self.peek.declares_stream:
             await asyncio.wait({opening})
         return opening.done()
@@ -290,7 +292,8 @@ class RequestCycle:
         tunnel = Tunnel(self.connection, exchange, idle=self.route.timeouts.idle)
         try:
             upgrade = [(b"Connection", b"upgrade"), (b"Upgrade", head.upgraded_to or self.inbound.upgrade)]
-            self.downstream.send_tunnel_head(head.status, head.reason, head.headers + upgrade)
+            headers = apply_rules(head.headers, self.route.response_headers)
+            self.downstream.send_tunnel_head(head.status, head.reason, headers + upgrade)
             self.record.status = head.status
             tunnel.start()
             self._note_end(await tunnel.ended)

@@ -75,7 +75,8 @@ class InboundRequest:
         if route.stream is StreamMode.ALWAYS or (route.stream is StreamMode.AUTO and self._may_stream):
             fields = [*without(fields, {b"accept-encoding"}), (b"Accept-Encoding", b"identity")]
         # A name-based virtual host behind TLS answers to its own name only; behind plain HTTP sits our own service.
-        host = route.upstream.authority.encode() if route.upstream.scheme == "https" else self.host
+        use_own = route.upstream.scheme == "https" or not self.host
+        host = route.upstream.authority.encode() if use_own else self.host
         fields = [(b"Host", host), *forwarding(fields, peer, host=self.host)]
         if self.upgrade is not None:
             fields += [(b"Connection", b"upgrade"), (b"Upgrade", self.upgrade)]

@@ -126,11 +126,11 @@ def test_a_line_of_the_log_cannot_be_forged(process: SseproxyProcess) -> None:
 
 
 def test_without_an_access_log() -> None:
-    with EchoUpstream() as upstream:
-        with SseproxyProcess("--upstream", upstream.url, *ANYWHERE, "--no-access-log") as process:
-            assert fetch(process.url, "/").status == 200
-            assert process.stop() == 0
-            assert process.stdout.lines == []
+    quiet = (*ANYWHERE, "--no-access-log")
+    with EchoUpstream() as upstream, SseproxyProcess("--upstream", upstream.url, *quiet) as process:
+        assert fetch(process.url, "/").status == 200
+        assert process.stop() == 0
+        assert process.stdout.lines == []
 
 
 def test_it_serves_on_when_nobody_reads_its_log() -> None:

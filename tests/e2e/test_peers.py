@@ -7,10 +7,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -18,7 +20,7 @@ from tests.e2e.peers.orders import Order
 from tests.support.curl import count_heartbeats, without_heartbeats
 from tests.support.hand_upstream import Call, HandUpstream
 from tests.support.sseproxy_process import Output, SseproxyProcess
-from tests.support.stream_client import Request, fetch
+from tests.support.stream_client import Request
 from tests.support.whatwg import Event, parse
 
 ROOT = Path(__file__).parents[2]
@@ -104,15 +106,24 @@ def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
         yield peer
 
 
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """The two ways through one proxy to an app: `calm` has the default heartbeats, `busy` has frequent ones."""
+
+    calm: str
+    busy: str
+    log: Output
+
+
 @pytest.fixture(scope="module")
-def proxies(peer: Peer) -> Iterator[Mapping[str, SseproxyProcess]]:
-    """Two in front of the same app: one is silent like everybody's for 15 seconds, the other is not."""
-    arguments = ("--upstream", peer.url, "--listen", "127.0.0.1:0")
-    with contextlib.ExitStack() as running:
-        yield {
-            "calm": running.enter_context(SseproxyProcess(*arguments)),
-            "busy": running.enter_context(SseproxyProcess(*arguments, "--heartbeat", "20ms")),
-        }
+def proxy(peer: Peer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    config = tmp_path_factory.mktemp("peer") / "sseproxy.yaml"
+    rewritten = {name: {"match": {"prefix": name}, "rewrite": {"strip_prefix": name}} for name in ("/calm", "/busy")}
+    calm = {**rewritten["/calm"], "upstream": peer.url}
+    busy = {**rewritten["/busy"], "upstream": peer.url, "heartbeat": {"interval": "20ms"}}
+    config.write_text(json.dumps({"server": {"listen": "127.0.0.1:0"}, "routes": [calm, busy]}))
+    with SseproxyProcess("-c", str(config)) as process:
+        yield Proxy(f"{process.url}/calm", f"{process.url}/busy", process.stdout)
 
 
 _numbers = itertools.count(1)
@@ -125,7 +136,12 @@ def run() -> str:
 
 
 def stream(url: str, run: str) -> Request:
-    return Request(url, f"/stream/{run}", headers={"Accept": "text/event-stream"})
+    return ask(url, f"/stream/{run}")
+
+
+def ask(url: str, path: str) -> Request:
+    """A request for `path` below `url`."""
+    return Request(url, urlsplit(url).path + path, headers={"Accept": "text/event-stream"})
 
 
 def direct(peer: Peer, run: str) -> bytes:
@@ -157,10 +173,8 @@ def logged(path: str, reason: str) -> Callable[[list[str]], bool]:
     return lambda lines: any(f"path={path} " in line and f"reason={reason} " in line for line in lines)
 
 
-def test_events_arrive_one_by_one_and_byte_by_byte(
-    peer: Peer, proxies: Mapping[str, SseproxyProcess], run: str
-) -> None:
-    with stream(proxies["calm"].url, run) as request:
+def test_events_arrive_one_by_one_and_byte_by_byte(peer: Peer, proxy: Proxy, run: str) -> None:
+    with stream(proxy.calm, run) as request:
         for number, order in enumerate(SENT, 1):
             peer.order(run, order)
             request.read_until(has_events(number))
@@ -172,10 +186,8 @@ def test_events_arrive_one_by_one_and_byte_by_byte(
     assert parse(request.body).events == SEEN
 
 
-def test_silence_is_filled_and_nothing_else_changes(
-    peer: Peer, proxies: Mapping[str, SseproxyProcess], run: str
-) -> None:
-    with stream(proxies["busy"].url, run) as request:
+def test_silence_is_filled_and_nothing_else_changes(peer: Peer, proxy: Proxy, run: str) -> None:
+    with stream(proxy.busy, run) as request:
         for number, order in enumerate(SENT, 1):
             peer.order(run, order)
             request.read_until(has_events(number))
@@ -186,39 +198,32 @@ def test_silence_is_filled_and_nothing_else_changes(
     assert without_heartbeats(request.body) == direct(peer, run)
 
 
-def test_the_app_is_told_when_the_client_leaves(peer: Peer, proxies: Mapping[str, SseproxyProcess], run: str) -> None:
-    proxy = proxies["busy"]
-    with stream(proxy.url, run) as request:
+def test_the_app_is_told_when_the_client_leaves(peer: Peer, proxy: Proxy, run: str) -> None:
+    with stream(proxy.busy, run) as request:
         peer.order(run, SENT[0])
         request.read_until(has_heartbeats(HEARTBEATS))
         peer.wait_until(run, "opened")
-    proxy.stdout.wait_for(logged(f"/stream/{run}", "client_gone"))
+    proxy.log.wait_for(logged(f"/busy/stream/{run}", "client_gone"))
     if peer.name == "flask":  # a thread that sleeps learns it from its next words; the very next may go unnoticed
         for _ in range(10):
             peer.order(run, SENT[0])
     peer.wait_until(run, "closed")
 
 
-def test_an_app_that_fails_before_its_stream_is_quoted(
-    peer: Peer, proxies: Mapping[str, SseproxyProcess], run: str
-) -> None:
-    through = fetch(proxies["busy"].url, f"/broken/{run}", headers={"Accept": "text/event-stream"})
-    straight = fetch(peer.url, f"/broken/{run}", headers={"Accept": "text/event-stream"})
-    assert through.status == straight.status == 500
-    assert through.body == straight.body
-    assert through.field("Content-Type") == straight.field("Content-Type")
+def test_an_app_that_fails_before_its_stream_is_quoted(peer: Peer, proxy: Proxy, run: str) -> None:
+    with ask(proxy.busy, f"/broken/{run}") as through, ask(peer.url, f"/broken/{run}") as straight:
+        assert through.status == straight.status == 500
+        assert through.read() == straight.read()
+        assert through.field("Content-Type") == straight.field("Content-Type")
 
 
-def test_an_app_that_fails_in_its_stream_is_not_made_to_look_whole(
-    peer: Peer, proxies: Mapping[str, SseproxyProcess], run: str
-) -> None:
-    proxy = proxies["busy"]
-    through, straight = ending_of_failure(peer, proxy.url, run), ending_of_failure(peer, peer.url, f"{run}-direct")
+def test_an_app_that_fails_in_its_stream_is_not_made_to_look_whole(peer: Peer, proxy: Proxy, run: str) -> None:
+    through, straight = ending_of_failure(peer, proxy.busy, run), ending_of_failure(peer, peer.url, f"{run}-direct")
     assert through == straight
     # FastAPI's own event streams end in good order when their generator raises: nobody behind it can tell.
     assert through == ("clean" if peer.name == "fastapi" else "broken")
     reason = "upstream_end" if through == "clean" else "upstream_error"
-    proxy.stdout.wait_for(logged(f"/stream/{run}", reason))
+    proxy.log.wait_for(logged(f"/busy/stream/{run}", reason))
 
 
 def ending_of_failure(peer: Peer, url: str, run: str) -> str:
@@ -237,10 +242,8 @@ def ending_of_failure(peer: Peer, url: str, run: str) -> str:
 
 
 @pytest.mark.parametrize("peer", ["sse_starlette", "aiohttp_sse"], indirect=True)
-def test_pings_of_the_app_and_heartbeats_live_side_by_side(
-    peer: Peer, proxies: Mapping[str, SseproxyProcess], run: str
-) -> None:
-    with Request(proxies["busy"].url, f"/pinged/{run}", headers={"Accept": "text/event-stream"}) as request:
+def test_pings_of_the_app_and_heartbeats_live_side_by_side(peer: Peer, proxy: Proxy, run: str) -> None:
+    with ask(proxy.busy, f"/pinged/{run}") as request:
         for number, order in enumerate(SENT, 1):
             request.read_until(has_pings(request.body.count(b": ping") + 2))
             peer.order(run, order)

@@ -13,7 +13,7 @@ import pytest
 from tests.support.certificates import Certificate, new_authority, new_certificate
 from tests.support.curl import without_heartbeats
 from tests.support.echo_upstream import EchoUpstream, echo_of
-from tests.support.hand_upstream import HandUpstream
+from tests.support.hand_upstream import Call, HandUpstream
 from tests.support.sseproxy_process import SseproxyProcess
 from tests.support.stream_client import Request, fetch
 
@@ -218,17 +218,22 @@ def test_a_stream_from_an_https_upstream_that_dies_is_not_whole(certificates: Ce
             proxy.stdout.wait_for(lambda lines: any("reason=upstream_error" in line for line in lines))
 
 
+def send_all(call: Call, events: list[bytes]) -> None:
+    for event in events:
+        call.send(event)
+
+
 def test_backpressure_over_https_loses_nothing(
     certificates: Certificates, upstream: HandUpstream, https_proxy: SseproxyProcess
 ) -> None:
-    events = [b"data: %d %s\n\n" % (number, b"x" * 65_000) for number in range(200)]
+    events = [b"data: %d %s\n\n" % (number, b"x" * 65_000) for number in range(60)]
     with (
         Request(https_proxy.url, "/large", tls=certificates.authority.client_context()) as request,
         upstream.accept() as call,
         ThreadPoolExecutor(1) as pool,
     ):
         call.begin()
-        sending = pool.submit(lambda: [call.send(event) for event in events])
+        sending = pool.submit(send_all, call, events)
         request.read_until(lambda body: len(body) > 1_000_000)
         sending.add_done_callback(lambda _: call.finish())
         request.read()

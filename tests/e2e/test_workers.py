@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.curl import without_heartbeats
 from tests.support.hand_upstream import HandUpstream
 from tests.support.sseproxy_process import SseproxyProcess
 from tests.support.stream_client import Request, fetch
@@ -31,13 +32,6 @@ def two_workers(tmp_path: Path, upstream: str, *, admin: str = "127.0.0.1:0") ->
         yield process
 
 
-def alive(pid: int) -> bool:
-    """Whether the process runs; one that has ended and that nobody has asked for does not."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
 def children(pid: int) -> list[int]:
     """The processes that `pid` has started and that live."""
     if not Path("/proc/self/stat").exists():
@@ -53,7 +47,7 @@ def children(pid: int) -> list[int]:
 
 def test_all_workers_serve_the_same_port(tmp_path: Path) -> None:
     with HandUpstream() as silent, two_workers(tmp_path, silent.url) as proxy, contextlib.ExitStack() as streams:
-        answers = []
+        answers: list[int] = []
         while answers.count(200) < WORKERS and len(answers) < MANY:
             request = streams.enter_context(Request(proxy.url, "/", headers=STREAM))
             answers.append(request.status)
@@ -84,8 +78,27 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     killed = pytest.raises(AssertionError, match=f"exit code -{signal.SIGKILL:d}")
     with killed, two_workers(tmp_path, "http://127.0.0.1:9") as proxy:
-        workers = children(proxy.pid)
-        assert len(workers) == WORKERS
+        assert len(children(proxy.pid)) == WORKERS
         proxy.send_signal(signal.SIGKILL)
-        proxy.wait()  # until nobody holds the other ends of its pipes any more
-        assert not any(alive(worker) for worker in workers)
+        proxy.wait()  # until nobody holds the other ends of its pipes any more, the workers neither
+
+
+def test_no_worker_takes_connections_while_they_drain(tmp_path: Path) -> None:
+    """Every process must have closed the sockets of all, or the kernel would go on dealing out connections."""
+    with (
+        HandUpstream() as upstream,
+        two_workers(tmp_path, upstream.url) as proxy,
+        Request(proxy.url, "/") as request,
+        upstream.accept() as call,
+    ):
+        call.begin()
+        call.send(b"data: unfinished")
+        assert request.status == 200
+        proxy.send_signal(signal.SIGTERM)
+        proxy.stderr.wait_for(lambda lines: sum("draining" in line for line in lines) == WORKERS)
+        for _ in range(MANY):
+            with pytest.raises(ConnectionRefusedError):
+                Request(proxy.url, "/")
+        call.send(b"\n\n")
+        call.finish()
+        assert without_heartbeats(request.read()) == b"data: unfinished\n\n"

@@ -7,7 +7,7 @@ import pytest
 from sseproxy.core.limits import LimitPolicy
 from tests.proxy.hostile import SMUGGLED, Hostile, bodies, heads, request
 from tests.support.proxy_server import Stage, stage
-from tests.support.raw_upstream import replies
+from tests.support.raw_upstream import Visit, replies
 from tests.support.wire import Message
 
 HEADS = [pytest.param(case, id=case.name) for case in heads()]
@@ -80,6 +80,23 @@ async def test_malformed_body_in_a_later_packet(body: bytes) -> None:
         await check_never_whole(on)
 
 
+@pytest.mark.parametrize("body", [b"zz\r\n", b"5\r\nhelloX\r\n", b"5\nhello"])
+async def test_malformed_body_after_the_answer_has_begun(body: bytes) -> None:
+    async def script(visit: Visit) -> None:
+        await visit.head()
+        await visit.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
+        await visit.wait_closed()
+
+    async with stage(script) as on:
+        await on.client.send(CHUNKED + b"3\r\nabc\r\n")
+        assert (await on.client.head()).one(b"Connection") == b"close"
+        assert await on.client.chunk() == b"one"
+        await on.client.send(body + SMUGGLED)
+        assert b"0\r\n\r\n" not in await on.client.rest()
+        assert b"smuggled" not in on.upstream.received
+        await (await on.upstream.visit()).wait_closed()
+
+
 async def check_never_whole(on: Stage) -> None:
     """If the upstream got the beginning of a request, it never got its end, and knows that none will come."""
     assert b"smuggled" not in on.upstream.received
@@ -122,7 +139,9 @@ async def test_body_over_the_limit_in_a_later_piece() -> None:
         await check_never_whole(on)
 
 
-@pytest.mark.parametrize("body", [b"Content-Length: 10\r\n\r\n0123456789", b"Transfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n0\r\n\r\n"])
+@pytest.mark.parametrize(
+    "body", [b"Content-Length: 10\r\n\r\n0123456789", b"Transfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n0\r\n\r\n"]
+)
 async def test_body_at_the_limit(body: bytes) -> None:
     async with stage(replies(), limits=LIMITED) as on:
         response = await on.client.ask(b"POST /a HTTP/1.1\r\nHost: a.test\r\n" + body)
@@ -205,3 +224,13 @@ async def test_empty_lines_before_a_request_do_not_matter() -> None:
     async with stage(replies()) as on:
         assert (await on.client.ask(b"\r\n\r\n" + GOOD)).status == 200
         assert on.upstream.received.startswith(b"GET /good HTTP/1.1\r\n")
+
+
+async def test_all_fields_together_have_a_limit() -> None:
+    """Each field is short enough and there are not too many, and still nobody has to keep megabytes of them."""
+    async with stage(replies()) as on:
+        await on.client.send(b"GET /a HTTP/1.1\r\nHost: a.test\r\n")
+        for number in range(40):
+            await on.client.send(b"X-%d: %b\r\n" % (number, b"x" * 8000))
+        check_refusal(await on.client.response(), 431)
+        assert on.upstream.visits == []

@@ -71,8 +71,6 @@ class Stand:
         return str(self.logged(path)["reason"])
 
 
-
-
 def logged(proxy: SseproxyProcess, path: str) -> Mapping[str, Any]:
     """The line of the access log (in JSON) for `path`, once it is there."""
     mark = f'"path": "{path}"'

@@ -43,8 +43,16 @@ def forget_peak(pid: int) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
-def open_files(pid: int) -> int:
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+def open_sockets(pid: int) -> int:
+    links = (_link(file) for file in Path(f"/proc/{pid}/fd").iterdir())
+    return sum(link.startswith("socket:") for link in links)
+
+
+def _link(file: Path) -> str:
+    try:
+        return str(file.readlink())
+    except FileNotFoundError:  # it was open only to list the others
+        return ""
 
 
 def _status(pid: int, name: str) -> int:

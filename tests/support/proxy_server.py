@@ -64,6 +64,11 @@ class ProxyServer:
         async with RawClient.connect(self.port) as client:
             yield client
 
+    @property
+    def bytes_in(self) -> int:
+        """Bytes of all responses under way that have gone through the proxy's policies, content codings undone."""
+        return sum(live.relay.transfer.stats.bytes_in for live in self.app.streams._streams)
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -75,7 +80,9 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def stage(script: Script, *, trusted: Sequence[str] = (), base_path: str = "", **options: Any) -> AsyncIterator[Stage]:
+async def stage(
+    script: Script, *, trusted: Sequence[str] = (), base_path: str = "", **options: Any
+) -> AsyncIterator[Stage]:
     """Everything for a test with one route and one connection. options: of the `Route`."""
     async with (
         RawUpstream.serve(script) as upstream,

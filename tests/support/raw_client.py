@@ -47,7 +47,9 @@ class RawClient:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def connect(cls, port: int, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> "AsyncIterator[RawClient]":
+    async def connect(
+        cls, port: int, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    ) -> "AsyncIterator[RawClient]":
         loop = asyncio.get_running_loop()
         name = "localhost" if tls is not None else None
         made = await loop.create_connection(lambda: _Patient(loop), host, port, ssl=tls, server_hostname=name)
@@ -78,7 +80,7 @@ class RawClient:
     async def send(self, data: bytes) -> None:
         """In one write. It does not matter whether the server still listens."""
         if not self.reader.at_eof():
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(ConnectionError, RuntimeError):  # the latter is what uvloop says
                 self._writer.write(data)
                 await self._writer.drain()
 
@@ -138,4 +140,3 @@ class RawClient:
         self._writer.close()
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             await self._writer.wait_closed()
-

@@ -1,4 +1,4 @@
-"""What exactly reaches an upstream, and how does it look to the proxy when the upstream answers whatever a test wants?"""
+"""What exactly reaches an upstream, and what does the proxy make of whatever it answers?"""
 
 import asyncio
 import contextlib
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.support import wire
 from tests.support.raw_client import LIMIT
+from tests.support.settled import eventually
 from tests.support.wire import Message
 
 #: Bytes that are taken from the network before the script reads them; a script that does not read pushes back.
@@ -21,12 +22,17 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 @dataclass(eq=False)
 class Visit:
-    """One connection of the proxy. received: every byte that came over it. requests: those read by the script."""
+    """One connection of the proxy.
+
+    received: every byte that came over it. closed: the proxy has ended it; lost: nothing can be sent any more either.
+    requests: those read by the script.
+    """
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     received: bytearray
     closed: asyncio.Event
+    lost: asyncio.Event
     requests: list[Message] = field(default_factory=list)
 
     async def request(self) -> Message:
@@ -43,7 +49,7 @@ class Visit:
 
     async def send(self, data: bytes) -> None:
         """In one write; a proxy that has left is no error."""
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, RuntimeError):  # the latter is what uvloop says
             self.writer.write(data)
             await self.writer.drain()
 
@@ -57,9 +63,7 @@ class Visit:
 
     async def wait_received(self, data: bytes) -> None:
         """Until these bytes have come, read by the script or not."""
-        async with asyncio.timeout(LIMIT):
-            while data not in self.received:
-                await asyncio.sleep(0.001)
+        await eventually(lambda: data in self.received)
 
     async def wait_closed(self) -> None:
         """Until the proxy has closed this connection."""
@@ -100,11 +104,12 @@ class _Recorder(asyncio.StreamReaderProtocol):
         super().__init__(asyncio.StreamReader(limit=READ_LIMIT, loop=loop), self._connected, loop=loop)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._visitor(Visit(reader, writer, self._all, self._gone))
+        await self._visitor(Visit(reader, writer, self._all, self._gone, self._lost))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._all = bytearray()
         self._gone = asyncio.Event()
+        self._lost = asyncio.Event()
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -117,6 +122,7 @@ class _Recorder(asyncio.StreamReaderProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone.set()
+        self._lost.set()
         super().connection_lost(exc)
 
 
@@ -192,5 +198,6 @@ class RawUpstream:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for visit in self.visits:
-            visit.writer.transport.abort()
-            await visit.wait_closed()
+            if not visit.lost.is_set():
+                visit.writer.transport.abort()
+                await visit.lost.wait()

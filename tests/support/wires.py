@@ -3,13 +3,14 @@
 Everything blocks, with one generous limit, so a test reads in the order in which things happen.
 """
 
+import fcntl
 import re
 import select
-import fcntl
 import socket
 import struct
 import termios
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -41,6 +42,7 @@ class Wire:
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
+        weakref.finalize(self, sock.close)
         self.received = bytearray()
         sock.settimeout(LIMIT)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -51,9 +53,6 @@ class Wire:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
         self.close()
 
     # Speaking.
@@ -223,10 +222,9 @@ class ClientWire(Wire):
         sock = socket.socket()
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        sock.settimeout(LIMIT)
+        super().__init__(sock)
         where = urlsplit(url)
         sock.connect((where.hostname, where.port))
-        super().__init__(sock)
 
     def ask(
         self,

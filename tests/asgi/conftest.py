@@ -1,0 +1,14 @@
+"""What do the tests of the middleware share: an event loop on which hours pass at once."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from tests.support.virtual_clock import VirtualLoop
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"virtual": VirtualLoop}

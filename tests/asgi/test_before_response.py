@@ -1,0 +1,223 @@
+"""Is a client kept alive while the app is still thinking about its response? (contract S8)"""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from sseproxy.asgi import SSEKeepaliveMiddleware
+from sseproxy.asgi.types import ASGIApp, Message, Receive, Scope, Send
+from tests.support.asgi_exchange import EVENT_STREAM, HB, Exchange, Noted, Step, body, head, script
+from tests.support.virtual_clock import now, passing
+from tests.support.whatwg import parse
+
+BEAT = HB + b"\n"
+EVENT = b"data: 1\n\n"
+ACCEPT = (b"accept", b"text/event-stream")
+JSON = (b"content-type", b"application/json")
+PLAIN = (b"content-type", b"text/plain")
+NEVER = 1e9
+
+
+def wrapped(app: Any, **options: Any) -> SSEKeepaliveMiddleware:
+    return SSEKeepaliveMiddleware(app, **{"before_response": "10s", **options})
+
+
+def asked(app: ASGIApp, *headers: tuple[bytes, bytes], **options: Any) -> Exchange:
+    return Exchange(app, headers=headers or [ACCEPT], **options)
+
+
+def reads_first(*steps: Step, before: float, pause: float = 0.0, start: Message | None = None) -> ASGIApp:
+    """As `script`, but it reads the request first, with a pause before each piece."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        more = True
+        while more:
+            await passing(pause)
+            more = (await receive()).get("more_body", False)
+        await script(*steps, before=before, start=start)(scope, receive, send)
+
+    return app
+
+
+def error_of(seen: Exchange) -> dict[str, Any]:
+    """The one event that a client got, which is an error; the end is clean."""
+    (event,) = parse(seen.body).events
+    assert event.type == "error"
+    assert seen.status == 200
+    assert seen.is_whole
+    told = json.loads(event.data)
+    assert isinstance(told, dict)
+    return told
+
+
+class TestWhoIsAnswered:
+    async def test_a_fast_response_is_as_it_was(self) -> None:
+        for start in (head(), head(404, PLAIN)):
+            seen = await asked(wrapped(script(EVENT, before=9.9, start=start))).run()
+            assert seen.status == start["status"]
+            assert seen.body == EVENT
+
+    async def test_a_stream_asked_for_by_accept(self) -> None:
+        seen = await asked(wrapped(script(EVENT, before=41.0))).run()
+        times = [round(when - seen.sent[0][0] + 10, 3) for when, _ in seen.sent]
+        assert times == [10, 10, 25, 40, 41, 41]
+        assert seen.body == BEAT * 3 + EVENT
+        assert dict(seen.messages[0]["headers"])[b"content-type"] == b"text/event-stream"
+        assert seen.is_whole
+
+    @pytest.mark.parametrize("pieces", [[b'{"stream": true}'], [b'{"str', b'eam":', b" true}"]])
+    async def test_a_stream_asked_for_in_a_json_body(self, pieces: list[bytes]) -> None:
+        seen = await asked(wrapped(reads_first(EVENT, before=11.0)), JSON, method="POST", body=pieces).run()
+        assert seen.body == BEAT + EVENT
+
+    async def test_a_body_that_says_so_only_after_the_time(self) -> None:
+        app = wrapped(reads_first(EVENT, before=1.0, pause=6.0))
+        seen = await asked(app, JSON, method="POST", body=[b'{"stream"', b": true}"]).run()
+        assert seen.body == BEAT + EVENT
+        assert round(seen.sent[-1][0] - seen.sent[0][0], 3) == 1
+
+    @pytest.mark.parametrize("text", [b'{"stream": false}', b"[]", b"{", b'{"stream": 1}', b'{"a": {"stream": true}}'])
+    async def test_a_body_that_does_not_say_so(self, text: bytes) -> None:
+        seen = await asked(wrapped(reads_first(EVENT, before=60.0)), JSON, method="POST", body=[text]).run()
+        assert seen.body == EVENT
+
+    async def test_a_request_that_does_not_declare_a_stream(self) -> None:
+        for field in (PLAIN, (b"accept", b"*/*"), (b"accept", b"application/json")):
+            seen = await asked(wrapped(reads_first(EVENT, before=60.0)), field, body=[b'{"stream": true}']).run()
+            assert seen.body == EVENT
+
+    async def test_off_by_default(self) -> None:
+        app = SSEKeepaliveMiddleware(script(EVENT, before=60.0))
+        assert (await asked(app).run()).body == EVENT
+
+    async def test_a_head_request_is_none(self) -> None:
+        seen = await asked(wrapped(script(before=60.0)), method="HEAD").run()
+        assert [message["type"] for message in seen.messages] == ["http.response.start", "http.response.body"]
+
+
+class TestALateStream:
+    async def test_is_joined_on(self) -> None:
+        app = script(b"id: 1\ndata: 1\n\n", 16.0, b"data: 2\n\n", before=12.0)
+        seen = await asked(wrapped(app)).run()
+        assert seen.body == BEAT + b"id: 1\ndata: 1\n\n" + HB + b"data: 2\n\n"
+        assert [message["type"] for message in seen.messages].count("http.response.start") == 1
+
+    async def test_loses_its_byte_order_mark(self) -> None:
+        seen = await asked(wrapped(script(b"\xef\xbb\xbf" + EVENT, before=12.0))).run()
+        assert seen.body == BEAT + EVENT
+
+    async def test_is_watched_for_silence_from_then_on(self) -> None:
+        seen = await asked(wrapped(script(NEVER, before=30.0), idle_timeout="20s", dialect="anthropic")).run()
+        assert round(seen.sent[-1][0] - seen.sent[0][0], 3) == 40
+
+    async def test_keeps_its_exception(self) -> None:
+        seen = asked(wrapped(script(EVENT, RuntimeError("mine"), before=12.0))).start()
+        with pytest.raises(RuntimeError, match="mine"):
+            await seen.finish()
+        assert seen.body == BEAT + EVENT
+        assert not seen.is_whole
+
+
+class TestALateRefusal:
+    async def test_becomes_an_error_event_with_what_it_said(self) -> None:
+        start = head(429, PLAIN, (b"retry-after", b"7"))
+        app = Noted(script(b"too ", b"many", before=12.0, start=start))
+        told = error_of(await asked(wrapped(app)).run())
+        assert told["status"] == 429
+        assert told["retry_after"] == "7"
+        assert told["body"] == "too many"
+        assert app.end == "returned"
+
+    async def test_in_the_words_of_the_dialect(self) -> None:
+        start = head(503, JSON)
+        seen = await asked(wrapped(script(b"{}", before=12.0, start=start), dialect="openai-chat")).run()
+        assert json.loads(parse(seen.body).events[-1].data)["error"]["code"] == 503
+
+    async def test_keeps_at_most_64_kib_of_its_body(self) -> None:
+        start = head(500, PLAIN)
+        told = error_of(await asked(wrapped(script(*[b"x" * 50_000] * 4, before=12.0, start=start))).run())
+        assert len(told["body"]) == 65536
+
+    async def test_without_a_body_that_could_be_read(self) -> None:
+        start = head(500, PLAIN, (b"content-encoding", b"gzip"))
+        assert not error_of(await asked(wrapped(script(b"\x1f\x8b", before=12.0, start=start))).run()).get("body")
+
+    @pytest.mark.parametrize("start", [head(200, PLAIN), head(404, EVENT_STREAM), head(200, EVENT_STREAM, (b"content-encoding", b"br"))])
+    async def test_is_all_that_is_no_stream_to_join(self, start: Message) -> None:
+        told = error_of(await asked(wrapped(script(b"x", before=12.0, start=start))).run())
+        assert told["status"] == start["status"]
+
+    async def test_that_the_app_does_not_end_is_told_when_it_returns(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await passing(12)
+            await send(head(500, PLAIN))
+            await send(body(b"half"))
+
+        assert error_of(await asked(wrapped(app)).run())["body"] == "half"
+
+    async def test_that_never_ends_is_given_up(self) -> None:
+        app = Noted(script(b"half", NEVER, before=12.0, start=head(500, PLAIN)))
+        seen = await asked(wrapped(app, response_timeout="60s")).run()
+        assert error_of(seen)["status"] == 504
+        assert app.end is asyncio.CancelledError
+
+    async def test_heartbeats_go_on_until_it_is_whole(self) -> None:
+        seen = await asked(wrapped(script(b"a", 40.0, b"b", before=12.0, start=head(500, PLAIN)))).run()
+        assert seen.body.count(HB) == 3
+        assert error_of(seen)["body"] == "ab"
+
+
+class TestNoResponse:
+    async def test_an_exception_becomes_an_error_event_and_passes_unchanged(self) -> None:
+        error = RuntimeError("secret")
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await passing(12)
+            raise error
+
+        seen = asked(wrapped(app)).start()
+        with pytest.raises(RuntimeError) as raised:
+            await seen.finish()
+        assert raised.value is error
+        assert error_of(seen)["status"] == 500
+        assert b"secret" not in seen.body
+
+    async def test_an_app_that_returns_without_one_gets_an_error_event_too(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await passing(12)
+
+        assert error_of(await asked(wrapped(app)).run())["status"] == 500
+
+    async def test_in_time_is_left_to_the_server(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await passing(5)
+
+        assert (await asked(wrapped(app)).run()).messages == []
+
+    async def test_is_waited_for_only_so_long(self) -> None:
+        app = Noted(script(before=NEVER))
+        seen = asked(wrapped(app, response_timeout="60s")).start()
+        asked_at = now()
+        await seen.finish()
+        assert error_of(seen)["status"] == 504
+        assert round(now() - asked_at, 3) == 60
+        assert app.end is asyncio.CancelledError
+
+    async def test_a_client_that_leaves_meanwhile_stops_the_app(self) -> None:
+        app = Noted(script(before=NEVER))
+        seen = asked(wrapped(app)).start()
+        await passing(20)
+        seen.leave()
+        await seen.finish()
+        assert app.end is asyncio.CancelledError
+        assert parse(seen.body).events == []
+
+    async def test_a_drain_meanwhile_is_told(self) -> None:
+        app = wrapped(script(before=NEVER))
+        seen = asked(app).start()
+        await passing(20)
+        app.begin_drain(timeout="10s", spread="1s")
+        await seen.finish()
+        assert error_of(seen)["status"] == 503

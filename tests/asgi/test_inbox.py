@@ -1,0 +1,166 @@
+"""Is the app's `receive` its own, and does the client's leaving get through all the same?"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from sseproxy.asgi.inbox import Inbox
+from sseproxy.core.peek import BodyPeek
+from tests.support.asgi_exchange import Exchange, script
+from tests.support.virtual_clock import passing
+
+
+class Line:
+    """An inbox on a scripted server. left: what it said about the client's leaving."""
+
+    def __init__(self, *body: bytes) -> None:
+        self.server = Exchange(script(), body=body or (b"",))
+        self.left: list[bool] = []
+        self.inbox = Inbox(self.server.receive, self.left.append)
+
+    async def settle(self) -> None:
+        await passing(0.001)
+
+    def ask(self) -> "asyncio.Task[object]":
+        return asyncio.get_running_loop().create_task(_as_coroutine(self.inbox.receive))
+
+
+async def _as_coroutine(call: Callable[[], Awaitable[object]]) -> object:
+    return await call()
+
+
+async def test_without_listening_the_app_calls_the_server_and_nobody_else_does() -> None:
+    line = Line(b"a", b"b")
+    assert (await line.inbox.receive())["body"] == b"a"
+    await line.settle()
+    assert line.server.receives == 1
+
+
+async def test_an_app_that_waits_for_the_server_is_not_raced() -> None:
+    line = Line()
+    await line.inbox.receive()
+    waiting = line.ask()
+    await line.settle()
+    line.inbox.listen()
+    await line.settle()
+    assert line.server.receives == 2
+    line.server.leave()
+    assert await waiting == {"type": "http.disconnect"}
+    assert line.left == [True]
+    assert line.server.faults == []
+
+
+async def test_an_app_that_has_asked_and_been_answered_is_listened_for() -> None:
+    line = Line(b"a", b"b")
+    waiting = line.ask()
+    line.inbox.listen()
+    await waiting
+    await line.settle()
+    line.server.leave()
+    await line.settle()
+    assert line.left == [False]
+    assert line.server.faults == []
+
+
+async def test_an_app_that_gave_up_waiting_is_listened_for() -> None:
+    line = Line()
+    await line.inbox.receive()
+    waiting = line.ask()
+    await line.settle()
+    line.inbox.listen()
+    waiting.cancel()
+    await line.settle()
+    line.server.leave()
+    await line.settle()
+    assert line.left == [False]
+    assert line.server.faults == []
+
+
+async def test_an_app_that_never_asks_is_listened_for_and_later_gets_what_was_heard() -> None:
+    line = Line(b"a", b"b")
+    line.inbox.listen()
+    await line.settle()
+    line.server.leave()
+    await line.settle()
+    assert line.left == [False]
+    heard = [await line.inbox.receive() for _ in range(3)]
+    assert [message.get("body") for message in heard] == [b"a", b"b", None]
+    assert heard[-1] == {"type": "http.disconnect"}
+    assert line.server.faults == []
+
+
+async def test_an_app_that_asks_while_we_listen_is_served_from_what_we_hear() -> None:
+    line = Line()
+    line.inbox.listen()
+    await line.settle()
+    assert (await line.inbox.receive())["type"] == "http.request"
+    waiting = line.ask()
+    await line.settle()
+    line.server.say(b"more")
+    answer = await waiting
+    assert isinstance(answer, dict)
+    assert answer["body"] == b"more"
+    assert line.server.faults == []
+
+
+async def test_an_app_that_waits_on_us_knows_that_the_client_has_left() -> None:
+    line = Line()
+    line.inbox.listen()
+    await line.inbox.receive()
+    waiting = line.ask()
+    await line.settle()
+    line.server.leave()
+    assert await waiting == {"type": "http.disconnect"}
+    assert line.left[0] is True
+
+
+async def test_a_client_that_left_before_anybody_listened_is_known_to_have_left() -> None:
+    line = Line()
+    await line.inbox.receive()
+    line.server.leave()
+    assert (await line.inbox.receive())["type"] == "http.disconnect"
+    line.left.clear()
+    line.inbox.listen()
+    assert line.left == [True]
+
+
+async def test_what_is_kept_for_an_app_that_does_not_read_is_bounded() -> None:
+    piece = bytes(10_000)
+    line = Line(*[piece] * 100)
+    line.inbox.listen()
+    await line.settle()
+    assert line.inbox._kept_size <= 64 * 1024 + len(piece)
+    assert line.server.receives < 10
+    line.server.leave()
+    heard = [await line.inbox.receive() for _ in range(100)]
+    assert [message["body"] for message in heard] == [piece] * 100
+    assert (await line.inbox.receive())["type"] == "http.disconnect"
+
+
+@pytest.mark.parametrize("while_waiting", [False, True])
+async def test_after_closing_the_app_speaks_to_the_server_again(while_waiting: bool) -> None:
+    line = Line()
+    line.inbox.listen()
+    await line.inbox.receive()
+    waiting = line.ask() if while_waiting else None
+    await line.settle()
+    line.inbox.close()
+    waiting = waiting or line.ask()
+    await line.settle()
+    line.server.leave()
+    assert await waiting == {"type": "http.disconnect"}
+
+
+@pytest.mark.parametrize("listening", [False, True])
+async def test_the_body_is_looked_at_as_it_passes_by(listening: bool) -> None:
+    known: list[bool] = []
+    line = Line(b'{"stream"', b": true}")
+    line.inbox.peek = BodyPeek(lambda: known.append(True))
+    if listening:
+        line.inbox.listen()
+    await line.inbox.receive()
+    await line.inbox.receive()
+    await line.settle()
+    assert known == [True]
+    assert line.inbox.peek.declares_stream

@@ -1,0 +1,118 @@
+"""Does a wrong option raise where it is written, with a message that names it?"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sseproxy.asgi import SSEKeepaliveMiddleware
+from sseproxy.asgi.options import StreamOptions
+from sseproxy.core.dialects import Dialect
+from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.timeouts import TimeoutPolicy
+from tests.support.asgi_exchange import script
+
+DURATIONS = ["heartbeat", "before_response", "response_timeout", "idle_timeout", "write_timeout", "max_duration"]
+
+WRONG: list[tuple[str, object, type[Exception]]] = [
+    *((name, value, ValueError) for name in DURATIONS for value in ("soon", "-1s", "", -3, "0s", 0, None, True)),
+    ("form", "coment-line", ValueError),
+    ("form", 3, ValueError),
+    ("dialect", "openai", ValueError),
+    ("dialect", None, ValueError),
+    ("comment", "two\nlines", ValueError),
+    ("comment", "two\rlines", ValueError),
+    ("comment", "nul\0", ValueError),
+    ("comment", b"bytes", TypeError),
+    ("event", "ping", TypeError),
+    ("event", {"nam": "ping"}, TypeError),
+    ("event", {"name": "two\nlines"}, ValueError),
+    ("event", {"data": 3}, TypeError),
+    ("event", {"data": "nul\0"}, ValueError),
+    ("prelude", "yes", TypeError),
+    ("prelude", 1, TypeError),
+    ("paths", "/events", TypeError),
+    ("paths", ["events"], ValueError),
+    ("paths", [3], ValueError),
+    ("paths", 3, TypeError),
+]
+
+
+def options_of(**options: Any) -> StreamOptions:
+    return SSEKeepaliveMiddleware(script(), **options)._options
+
+
+@pytest.mark.parametrize(("name", "value", "kind"), WRONG, ids=[f"{name}={value!r}" for name, value, _ in WRONG])
+def test_a_wrong_option_raises_at_once_and_names_itself(name: str, value: object, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match=rf"^{name}\b"):
+        options_of(**{name: value})
+
+
+def test_an_unknown_option_is_refused() -> None:
+    with pytest.raises(TypeError, match="hearbeat"):
+        options_of(hearbeat="15s")
+
+
+def test_a_misspelt_word_is_answered_with_the_nearest_one() -> None:
+    with pytest.raises(ValueError, match="anthropic"):
+        options_of(dialect="antropic")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("before_response", {"heartbeat": "off", "before_response": "10s"}),
+        ("prelude", {"heartbeat": "off", "prelude": True}),
+        ("before_response", {"before_response": "5m", "response_timeout": "5m"}),
+    ],
+)
+def test_options_that_exclude_each_other_are_refused(name: str, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf"^{name}\b"):
+        options_of(**options)
+
+
+def test_the_defaults_are_those_of_the_configuration_file() -> None:
+    options = options_of()
+    assert options.heartbeat == HeartbeatPolicy()
+    policy = TimeoutPolicy()
+    assert options.timeouts == policy
+    assert options.dialect is Dialect.GENERIC
+    assert options.selects is None
+
+
+def test_durations_are_seconds_or_text_or_off() -> None:
+    options = options_of(heartbeat=0.5, idle_timeout="1.5s", write_timeout="off", max_duration="2m", before_response="100ms")
+    assert options.heartbeat.interval == 0.5
+    assert options.heartbeat.before_response == 0.1
+    assert (options.timeouts.idle, options.timeouts.write, options.timeouts.max_duration) == (1.5, None, 120)
+
+
+def test_every_option_arrives_in_a_policy() -> None:
+    options = options_of(form="event", comment="hi", event={"name": "tick"}, prelude=True, response_timeout=7)
+    assert options.heartbeat.form is HeartbeatForm.EVENT
+    assert options.heartbeat.comment == "hi"
+    assert (options.heartbeat.event_name, options.heartbeat.event_data) == ("tick", "{}")
+    assert options.heartbeat.prelude
+    assert options.timeouts.response == 7
+
+
+def test_a_dialect_brings_its_form_unless_one_is_named() -> None:
+    assert options_of(dialect="anthropic").heartbeat.form is HeartbeatForm.ANTHROPIC
+    assert options_of(dialect="gemini").heartbeat.form is HeartbeatForm.BLANK
+    assert options_of(dialect="anthropic", form="comment-line").heartbeat.form is HeartbeatForm.COMMENT_LINE
+
+
+SELECTIONS: list[tuple[object, list[str], list[str]]] = [
+    (["/api"], ["/api", "/api/", "/api/x"], ["/", "/apix", "/x/api"]),
+    (("/a/", "/b"), ["/a", "/a/x", "/b"], ["/c", "/ab"]),
+    (["/"], ["/", "/x"], []),
+    ([], [], ["/", "/x"]),
+    (lambda path: path.endswith("/stream"), ["/x/stream"], ["/x"]),
+]
+
+
+@pytest.mark.parametrize(("paths", "in_", "out"), SELECTIONS)
+def test_paths_select_by_whole_segments_or_by_a_function(paths: Any, in_: list[str], out: list[str]) -> None:
+    selects: Callable[[str], bool] | None = options_of(paths=paths).selects
+    assert selects is not None
+    assert [path for path in in_ + out if selects(path)] == in_

@@ -1,0 +1,165 @@
+"""Do the bytes of a stream reach the server in one order, one message at a time, and none after the end?"""
+
+import asyncio
+
+import pytest
+
+from sseproxy.asgi.outbox import Outbox
+from sseproxy.asgi.types import Message, Send
+from tests.support.asgi_exchange import Exchange, body, head, script
+from tests.support.virtual_clock import passing
+
+
+class Line:
+    """An outbox on a scripted server. blocked: what it said about having to wait."""
+
+    def __init__(self, send: Send | None = None) -> None:
+        self.server = Exchange(script())
+        self.blocked: list[bool] = []
+        self.outbox = Outbox(send or self.server.send, head(), self.blocked.append)
+
+    async def settle(self) -> None:
+        await passing(0.001)
+
+    def app_sends(self, data: bytes) -> "asyncio.Task[None]":
+        self.outbox.by_app = True
+        self.outbox.write(data)
+        self.outbox.by_app = False
+        return asyncio.get_running_loop().create_task(self.outbox.flush())
+
+
+async def test_the_head_comes_first_and_once() -> None:
+    line = Line()
+    line.outbox.write(b"a")
+    await line.outbox.flush()
+    await line.outbox.flush()
+    assert line.server.messages == [head(), body(b"a")]
+
+
+async def test_what_a_timer_brought_is_sent_by_a_task() -> None:
+    line = Line()
+    line.outbox.write(b"a")
+    line.outbox.write(b"b")
+    await line.settle()
+    assert line.server.messages == [head(), body(b"ab")]
+
+
+async def test_what_the_app_brought_is_sent_by_the_app() -> None:
+    line = Line()
+    line.outbox.by_app = True
+    line.outbox.write(b"a")
+    await line.settle()
+    assert line.server.messages == []
+    await line.outbox.flush()
+    assert line.server.messages == [head(), body(b"a")]
+
+
+async def test_order_is_that_of_the_writes_whoever_sends_them() -> None:
+    line = Line()
+    line.server.freeze()
+    line.outbox.write(b"1")
+    await line.settle()
+    tasks = [line.app_sends(b"2")]
+    line.outbox.write(b"3")
+    tasks += [line.app_sends(b"4"), line.app_sends(b"5")]
+    await line.settle()
+    line.server.thaw()
+    await asyncio.gather(*tasks)
+    await line.settle()
+    assert line.server.body == b"12345"
+    assert line.server.faults == []
+
+
+async def test_the_end_goes_out_with_the_last_bytes() -> None:
+    line = Line()
+    line.outbox.write(b"a")
+    line.outbox.finish()
+    await line.settle()
+    assert line.server.messages == [head(), body(b"a", more=False)]
+
+
+async def test_nothing_goes_out_after_the_end() -> None:
+    line = Line()
+    line.outbox.finish()
+    await line.outbox.flush()
+    line.outbox.write(b"late")
+    line.outbox.finish()
+    await line.outbox.flush()
+    await line.settle()
+    assert line.server.messages == [head(), body(more=False)]
+
+
+async def test_nothing_goes_out_after_closing() -> None:
+    line = Line()
+    line.outbox.write(b"a")
+    line.outbox.close()
+    await line.settle()
+    line.outbox.write(b"b")
+    await line.settle()
+    assert line.server.body == b""
+
+
+async def test_a_send_that_does_not_wait_is_not_noted() -> None:
+    line = Line()
+    line.outbox.write(b"a")
+    await line.outbox.flush()
+    assert line.blocked == []
+
+
+async def test_a_send_that_waits_is_noted_until_it_goes_on() -> None:
+    line = Line()
+    await line.outbox.flush()
+    line.server.freeze()
+    sending = line.app_sends(b"abc")
+    await line.settle()
+    assert line.blocked == [True]
+    assert line.outbox.unsent() == 3
+    line.outbox.write(b"de")
+    assert line.outbox.unsent() == 5
+    line.server.thaw()
+    await sending
+    assert line.blocked == [True, False]
+    assert line.outbox.unsent() == 0
+
+
+async def test_a_wait_that_is_cancelled_reaches_the_server_and_ends() -> None:
+    cancelled: list[Message] = []
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                cancelled.append(message)
+                raise
+
+    line = Line(send)
+    sending = line.app_sends(b"a")
+    await line.settle()
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert cancelled == [body(b"a")]
+    assert line.blocked == [True, False]
+
+
+async def test_what_the_servers_send_raises_comes_out_of_the_apps() -> None:
+    async def send(message: Message) -> None:
+        raise OSError("gone")
+
+    line = Line(send)
+    with pytest.raises(OSError, match="gone"):
+        await line.app_sends(b"a")
+
+
+async def test_a_server_that_says_by_raising_that_the_client_left_does_not_disturb_the_timers() -> None:
+    async def send(message: Message) -> None:
+        raise OSError("gone")
+
+    line = Line(send)
+    line.outbox.write(b"a")
+    await line.settle()
+    line.outbox.write(b"b")
+    await line.settle()
+    assert line.outbox._task is not None
+    assert line.outbox._task.exception() is None

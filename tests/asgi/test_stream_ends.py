@@ -1,0 +1,401 @@
+"""How does a stream of an app end, what does the client get then, and what becomes of the app? (contract S10)"""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
+from sseproxy.asgi.types import Receive, Scope, Send
+from sseproxy.core.transfer import CloseReason
+from tests.support.asgi_exchange import HB, Exchange, Noted, body, for_ever, head, script
+from tests.support.virtual_clock import now, passing
+from tests.support.whatwg import parse
+
+BEAT = HB + b"\n"
+EVENT = b"data: 1\n\n"
+NEVER = 1e9
+EVENT_SOURCE = (b"accept", b"text/event-stream")
+
+
+def wrapped(app: Any, **options: Any) -> SSEKeepaliveMiddleware:
+    return SSEKeepaliveMiddleware(app, **options)
+
+
+def remark(reason: str) -> bytes:
+    return f": {reason}\n".encode()
+
+
+async def aborted(seen: Exchange) -> CloseReason:
+    """The reason, once the connection has been broken off."""
+    with pytest.raises(StreamAborted) as raised:
+        await seen.finish()
+    assert not seen.is_whole
+    return raised.value.reason
+
+
+class TestTheClientLeaves:
+    async def test_an_app_that_never_asks_is_cancelled(self) -> None:
+        app = Noted(for_ever)
+        seen = Exchange(wrapped(app)).start()
+        await passing(5)
+        seen.leave()
+        left = now()
+        await seen.finish()
+        assert app.end is asyncio.CancelledError
+        assert now() - left < 0.01
+
+    async def test_an_app_that_has_heard_of_it_ends_by_itself(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            await send(head())
+            assert await receive() == {"type": "http.disconnect"}
+            await passing(0.2)
+
+        noted = Noted(app)
+        seen = Exchange(wrapped(noted)).start()
+        await passing(5)
+        seen.leave()
+        await seen.finish()
+        assert noted.end == "returned"
+
+    async def test_an_app_that_has_heard_of_it_and_goes_on_is_cancelled(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            await send(head())
+            await receive()
+            await passing(NEVER)
+
+        noted = Noted(app)
+        seen = Exchange(wrapped(noted)).start()
+        await passing(5)
+        seen.leave()
+        left = now()
+        await seen.finish()
+        assert noted.end is asyncio.CancelledError
+        assert 0 < now() - left < 1
+
+    async def test_an_app_that_begins_its_stream_for_a_client_that_has_left_is_cancelled(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            await send(head())
+            await passing(NEVER)
+
+        noted = Noted(app)
+        seen = Exchange(wrapped(noted)).start()
+        seen.leave()
+        await seen.finish()
+        assert noted.end is asyncio.CancelledError
+
+    async def test_an_app_that_never_waits_anywhere_can_be_stopped(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(head())
+            while True:
+                await send(body(EVENT))
+                if len(seen.messages) == 100:
+                    seen.leave()
+                    await passing(0.001)
+
+        noted = Noted(app)
+        seen = Exchange(wrapped(noted)).start()
+        await seen.finish()
+        assert noted.end is asyncio.CancelledError
+
+    async def test_a_server_that_raises_where_the_client_is_gone_is_heard_by_the_app(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(head())
+            seen._left = True
+            await send(body(EVENT))
+
+        seen = Exchange(wrapped(app), send_error=OSError("gone")).start()
+        with pytest.raises(OSError, match="gone"):
+            await seen.finish()
+
+    async def test_nothing_is_sent_any_more(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(head())
+            try:
+                await passing(NEVER)
+            finally:
+                await send(body(EVENT, more=False))
+
+        seen = Exchange(wrapped(app)).start()
+        await passing(1)
+        seen.leave()
+        await seen.finish()
+        assert seen.body == b""
+
+    async def test_work_after_the_last_message_is_left_alone(self) -> None:
+        """Hazard: servers say that the client has left as soon as the response is complete."""
+        done = False
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            nonlocal done
+            await send(head())
+            await send(body(EVENT, more=False))
+            await passing(60)
+            done = True
+
+        await Exchange(wrapped(app)).run()
+        assert done
+
+
+class TestTheAppEndsIt:
+    async def test_what_it_raises_before_its_response_passes_unchanged(self) -> None:
+        error = RuntimeError("mine")
+        app = wrapped(script(before=1.0, start=None), heartbeat="10s")
+
+        async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+            raise error
+
+        app = wrapped(failing)
+        seen = Exchange(app).start()
+        with pytest.raises(RuntimeError) as raised:
+            await seen.finish()
+        assert raised.value is error
+        assert seen.messages == []
+
+    async def test_what_it_raises_in_its_stream_passes_unchanged_and_nothing_looks_complete(self) -> None:
+        error = RuntimeError("mine")
+        seen = Exchange(wrapped(script(EVENT, b"data: half", error))).start()
+        with pytest.raises(RuntimeError) as raised:
+            await seen.finish()
+        assert raised.value is error
+        assert raised.value.__cause__ is None
+        assert seen.body == EVENT
+        assert not seen.is_whole
+
+    async def test_what_it_raises_after_its_end_passes_unchanged(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(head())
+            await send(body(EVENT, more=False))
+            raise RuntimeError("late")
+
+        seen = Exchange(wrapped(app)).start()
+        with pytest.raises(RuntimeError, match="late"):
+            await seen.finish()
+        assert seen.is_whole
+
+    async def test_if_it_returns_too_early_the_server_is_left_to_deal_with_it(self) -> None:
+        seen = await Exchange(wrapped(script(EVENT, end=False))).run()
+        assert seen.body == EVENT
+        assert not seen.is_whole
+
+    async def test_what_it_says_after_its_end_goes_nowhere(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(head())
+            await send(body(EVENT, more=False))
+            await send(body(EVENT, more=False))
+
+        assert (await Exchange(wrapped(app)).run()).body == EVENT
+
+    async def test_a_cancellation_from_outside_passes_unchanged(self) -> None:
+        app = Noted(for_ever)
+        seen = Exchange(wrapped(app)).start()
+        await passing(1)
+        assert seen.task is not None
+        seen.task.cancel("outside")
+        with pytest.raises(asyncio.CancelledError):
+            await seen.finish()
+        assert seen.task.cancelled()
+        assert app.end is asyncio.CancelledError
+
+    async def test_a_cancellation_from_outside_is_not_lost_in_ours(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(head())
+            try:
+                await passing(NEVER)
+            finally:
+                await passing(10)
+
+        seen = Exchange(wrapped(app)).start()
+        await passing(1)
+        seen.leave()
+        await passing(1)
+        assert seen.task is not None
+        seen.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await seen.finish()
+
+    async def test_ours_leaves_no_trace_in_the_servers_task(self) -> None:
+        left: list[int] = []
+
+        async def server() -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            await seen._call()
+            left.append(task.cancelling())
+
+        seen = Exchange(wrapped(for_ever))
+        seen.task = asyncio.get_running_loop().create_task(server())
+        await passing(1)
+        seen.leave()
+        await seen.finish()
+        assert left == [0]
+
+
+class TestItGetsTooOld:
+    async def test_it_ends_cleanly_at_the_next_event_boundary(self) -> None:
+        app = Noted(script(EVENT, 8.0, b"data: a\n", 4.0, b"data: b\n\n", EVENT, NEVER))
+        seen = await Exchange(wrapped(app, max_duration="10s")).run()
+        assert parse(seen.body).events == parse(EVENT + b"data: a\ndata: b\n\n").events
+        assert seen.body.endswith(b"data: b\n\n" + remark("max_duration"))
+        assert seen.is_whole
+        assert app.end is asyncio.CancelledError
+
+    async def test_a_silent_one_ends_at_once(self) -> None:
+        seen = await Exchange(wrapped(for_ever, max_duration="10s")).run()
+        assert round(seen.sent[-1][0] - seen.sent[0][0], 3) == 10
+        assert seen.is_whole
+
+    async def test_where_the_dialect_has_one_the_client_gets_an_error_event(self) -> None:
+        seen = await Exchange(wrapped(for_ever, max_duration="10s", dialect="openai-chat")).run()
+        assert b'"max_duration"' in parse(seen.body).events[-1].data.encode()
+        assert seen.is_whole
+
+
+class TestTheAppIsSilentForTooLong:
+    async def test_it_is_cancelled_and_the_connection_broken_off(self) -> None:
+        app = Noted(for_ever)
+        seen = Exchange(wrapped(app, idle_timeout="1m")).start()
+        assert await aborted(seen) is CloseReason.IDLE_TIMEOUT
+        assert app.end is asyncio.CancelledError
+        assert seen.body == EVENT + BEAT * 3 + remark("idle_timeout")
+
+    async def test_in_a_dialect_with_errors_it_ends_cleanly_with_one(self) -> None:
+        seen = await Exchange(wrapped(for_ever, idle_timeout="20s", dialect="anthropic")).run()
+        assert parse(seen.body).events[-1].type == "error"
+        assert seen.is_whole
+
+    async def test_off_a_boundary_it_is_broken_off_all_the_same(self) -> None:
+        app = wrapped(script(b"data: 1\n", NEVER), idle_timeout="20s", dialect="anthropic")
+        seen = Exchange(app).start()
+        assert await aborted(seen) is CloseReason.IDLE_TIMEOUT
+        assert parse(seen.body).events == []
+
+    async def test_an_app_that_returns_when_it_is_cancelled_does_not_hide_it(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(head())
+            try:
+                await passing(NEVER)
+            except asyncio.CancelledError:
+                await send(body(more=False))
+
+        seen = Exchange(wrapped(app, idle_timeout="20s")).start()
+        assert await aborted(seen) is CloseReason.IDLE_TIMEOUT
+
+    async def test_an_app_that_raises_when_it_is_cancelled_is_heard(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(head())
+            try:
+                await passing(NEVER)
+            finally:
+                raise RuntimeError("mine")
+
+        with pytest.raises(RuntimeError, match="mine"):
+            await Exchange(wrapped(app, idle_timeout="20s")).start().finish()
+
+    async def test_a_slow_client_is_not_held_against_the_app(self) -> None:
+        app = script(EVENT, 1.0, EVENT, 1.0, EVENT)
+        seen = Exchange(wrapped(app, idle_timeout="20s", write_timeout="off")).start()
+        await passing(0.5)
+        seen.freeze()
+        await passing(60)
+        seen.thaw()
+        await seen.finish()
+        assert seen.body == EVENT * 3
+        assert seen.is_whole
+
+
+class TestTheClientStalls:
+    async def test_it_is_cut_off(self) -> None:
+        app = Noted(script(EVENT, 1.0, EVENT, NEVER))
+        seen = Exchange(wrapped(app, write_timeout="30s")).start()
+        await passing(0.5)
+        seen.freeze()
+        assert await aborted(seen) is CloseReason.CLIENT_STALLED
+        assert app.end is asyncio.CancelledError
+        assert app.at is not None
+        assert 30 <= app.at - seen.sent[0][0] < 36
+
+    async def test_a_heartbeat_that_nobody_takes_counts_too(self) -> None:
+        seen = Exchange(wrapped(for_ever, heartbeat="10s", write_timeout="30s")).start()
+        await passing(0.5)
+        seen.freeze()
+        assert await aborted(seen) is CloseReason.CLIENT_STALLED
+
+    async def test_a_stalled_client_cannot_keep_the_end_waiting_for_ever(self) -> None:
+        """The app has said all it had to say; the last message waits in the server's send."""
+        seen = Exchange(wrapped(script(1.0, EVENT), write_timeout="30s")).start()
+        await passing(0.5)
+        seen.freeze()
+        await passing(100)
+        assert seen.task is not None
+        assert seen.task.done()
+
+
+class TestTheServerIsToEnd:
+    async def test_every_stream_ends_at_an_event_boundary_within_the_spread(self) -> None:
+        app = wrapped(script(*[step for _ in range(100) for step in (b"data: a\n", 0.3, b"data: b\n\n", 0.3)]))
+        exchanges = [Exchange(app).start() for _ in range(50)]
+        await passing(10)
+        app.begin_drain(timeout="25s", spread="5s")
+        began = now()
+        ends = []
+        for seen in exchanges:
+            await seen.finish()
+            assert seen.is_whole
+            assert seen.body.endswith(b"data: b\n\n")
+            assert b"retry" not in seen.body
+            ends.append(seen.sent[-1][0] - began)
+        assert all(0 <= end <= 6 for end in ends)
+        assert max(ends) - min(ends) > 2
+
+    async def test_only_an_event_source_is_told_when_to_come_back(self) -> None:
+        app = wrapped(for_ever)
+        askers = [("GET", [EVENT_SOURCE]), ("POST", [EVENT_SOURCE]), ("GET", [])]
+        exchanges = [Exchange(app, method=method, headers=headers).start() for method, headers in askers]
+        await passing(1)
+        app.begin_drain()
+        retries = [parse((await seen.finish()).body).retries for seen in exchanges]
+        assert [len(found) for found in retries] == [1, 0, 0]
+        assert 1000 <= retries[0][0] <= 6000
+
+    async def test_a_stream_that_finds_no_boundary_is_broken_off_at_the_deadline(self) -> None:
+        app = wrapped(script(b"data: 1\n", NEVER))
+        seen = Exchange(app).start()
+        await passing(1)
+        app.begin_drain(timeout="10s", spread="1s")
+        began = now()
+        assert await aborted(seen) is CloseReason.DRAIN
+        assert round(now() - began, 3) == 10
+
+    async def test_without_a_spread_and_a_deadline_too(self) -> None:
+        app = wrapped(for_ever)
+        seen = Exchange(app).start()
+        await passing(1)
+        app.begin_drain(timeout="off", spread="off")
+        await seen.finish()
+        assert seen.is_whole
+
+    async def test_streams_that_begin_later_end_the_same_way(self) -> None:
+        app = wrapped(for_ever)
+        app.begin_drain(timeout="10s", spread="1s")
+        began = now()
+        seen = await Exchange(app).run()
+        assert seen.is_whole
+        assert now() - began <= 1.001
+
+    async def test_a_request_that_is_no_stream_is_left_alone(self) -> None:
+        app = wrapped(script(b"a", 60.0, b"b", start=head(200, (b"content-type", b"text/plain"))))
+        seen = Exchange(app).start()
+        await passing(1)
+        app.begin_drain(timeout="5s", spread="1s")
+        await seen.finish()
+        assert seen.body == b"ab"
+
+    @pytest.mark.parametrize(("name", "value"), [("timeout", "soon"), ("spread", -1)])
+    async def test_a_wrong_duration_raises(self, name: str, value: Any) -> None:
+        with pytest.raises(ValueError, match=rf"^{name}\b"):
+            wrapped(for_ever).begin_drain(**{name: value})

@@ -1,0 +1,138 @@
+"""Do header fields go on as they came, but for those that must not? (RFC 9110 sections 5 and 7.6, RFC 7239)"""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sseproxy.core import headers
+from sseproxy.core.headers import Headers, Peer
+from sseproxy.core.routes import HeaderRules
+
+NAMES = st.text("abcdefghijklmnopqrstuvwxyzABC-_1", min_size=1, max_size=12).map(str.encode)
+VALUES = st.binary(max_size=30).map(lambda value: bytes(byte for byte in value if byte >= 32 and byte != 127))
+FIELDS = st.lists(st.tuples(NAMES, VALUES), max_size=12)
+
+
+def test_lookups_ignore_case_and_keep_order() -> None:
+    fields = [(b"A", b"1"), (b"b", b"2"), (b"a", b"3")]
+    assert headers.get_all(fields, b"a") == [b"1", b"3"]
+    assert headers.get(fields, b"a") == b"1"
+    assert headers.get(fields, b"c") is None
+    assert headers.without(fields, {b"a"}) == [(b"b", b"2")]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([], []), ([b""], []), ([b" , ,"], []), ([b"A, b", b"\tC ;q=1 "], [b"a", b"b", b"c ;q=1"])],
+)
+def test_tokens(values: list[bytes], expected: list[bytes]) -> None:
+    assert headers.tokens(values) == expected
+
+
+@given(FIELDS)
+def test_what_is_end_to_end_stays_as_it_is(fields: Headers) -> None:
+    kept = headers.end_to_end(fields)
+    named = set(headers.tokens(headers.get_all(fields, b"connection"))) - {b"content-length"}
+    assert kept == [field for field in fields if field[0].lower() not in headers.HOP_BY_HOP | named]
+
+
+@pytest.mark.parametrize("name", sorted(headers.HOP_BY_HOP))
+def test_hop_by_hop(name: bytes) -> None:
+    assert headers.end_to_end([(name.title(), b"x"), (b"A", b"b")]) == [(b"A", b"b")]
+
+
+def test_connection_names_fields_in_any_case_and_never_the_length() -> None:
+    fields = [(b"connection", b"X-One,, x-two "), (b"X-ONE", b"1"), (b"x-two", b"2"), (b"Content-Length", b"3")]
+    fields.append((b"Connection", b"Content-Length"))
+    assert headers.end_to_end(fields) == [(b"Content-Length", b"3")]
+
+
+@pytest.mark.parametrize("byte", range(256))
+def test_forbidden_bytes(byte: int) -> None:
+    is_control = (byte < 32 and byte != 9) or byte == 127
+    assert headers.has_forbidden_bytes([(b"A", b"a" + bytes([byte]) + b"b")]) is is_control
+    assert headers.has_forbidden_bytes([(b"A" + bytes([byte]), b"b")]) is is_control
+
+
+def test_rules() -> None:
+    fields = [(b"A", b"1"), (b"B", b"2"), (b"a", b"3")]
+    assert headers.apply_rules(fields, HeaderRules()) is fields
+    assert headers.apply_rules(fields, HeaderRules(remove=("A",))) == [(b"B", b"2")]
+    assert headers.apply_rules(fields, HeaderRules(set=(("a", "x"), ("a", "y")))) == [
+        (b"B", b"2"),
+        (b"a", b"x"),
+        (b"a", b"y"),
+    ]
+
+
+@given(FIELDS, st.booleans())
+def test_an_untrusted_peer_leaves_no_trace_of_its_own(fields: Headers, trusted: bool) -> None:
+    claimed = [*fields, (b"x-forwarded-for", b"1.2.3.4"), (b"VIA", b"1.0 a"), (b"forwarded", b"for=x")]
+    out = headers.forwarding(claimed, Peer("::1", "https", trusted), host=b"h")
+    assert (
+        out[: len(fields)]
+        == headers.without(
+            fields, {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"}
+        )
+        or len(out) < len(fields) + 5
+    )
+    assert headers.get_all(out, b"x-forwarded-for") == [b"1.2.3.4, ::1" if trusted else b"::1"]
+    assert headers.get_all(out, b"forwarded") == [b"for=x, " * trusted + b'for="[::1]";host="h";proto=https']
+    assert headers.get_all(out, b"via") == [b"1.0 a, " * trusted + b"1.1 sseproxy"]
+
+
+def test_a_host_in_forwarded_is_quoted() -> None:
+    out = headers.forwarding([], Peer("", "http", False), host=b'a"b\\c')
+    assert headers.get(out, b"forwarded") == b'for=unknown;host="a\\"b\\\\c";proto=http'
+    assert headers.get(out, b"x-forwarded-for") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"text/event-stream", True),
+        (b" TEXT/Event-Stream ; charset=utf-8", True),
+        (b"text/event-stream;", True),
+        (b"text/event-streams", False),
+        (b"text/plain, text/event-stream", False),
+        (b"", False),
+    ],
+)
+def test_media_type_of_an_event_stream(value: bytes, expected: bool) -> None:
+    assert headers.is_event_stream([(b"Content-type", value)]) is expected
+
+
+def test_no_media_type_is_no_event_stream() -> None:
+    assert not headers.is_event_stream([])
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([b"text/event-stream"], True),
+        ([b"application/json, Text/Event-Stream;q=0.5"], True),
+        ([b"application/json", b"text/event-stream"], True),
+        ([b"*/*"], False),
+        ([b"text/*"], False),
+        ([], False),
+    ],
+)
+def test_accepting_an_event_stream(values: list[bytes], expected: bool) -> None:
+    assert headers.accepts_event_stream([(b"ACCEPT", value) for value in values]) is expected
+
+
+@given(FIELDS, st.booleans())
+def test_the_head_of_an_event_stream(fields: Headers, decoded: bool) -> None:
+    out = headers.event_stream([*fields, (b"Content-Length", b"5"), (b"content-encoding", b"x")], decoded=decoded)
+    assert headers.get_all(out, b"content-length") == []
+    assert (headers.get_all(out, b"content-encoding") == []) is decoded
+    assert headers.get_all(out, b"x-accel-buffering") == [b"no"]
+    [cache] = headers.get_all(out, b"cache-control")
+    assert {b"no-cache", b"no-transform"} <= set(headers.tokens([cache]))
+    assert headers.event_stream(out, decoded=decoded) == out
+
+
+def test_heads_are_written_byte_for_byte() -> None:
+    fields = [(b"hOST", b"a"), (b"X", b"\xe9")]
+    assert headers.request_head("GET", "/caf\udce9?", fields) == b"GET /caf\xe9? HTTP/1.1\r\nhOST: a\r\nX: \xe9\r\n\r\n"
+    assert headers.response_head(299, b"Fine \xe9", []) == b"HTTP/1.1 299 Fine \xe9\r\n\r\n"

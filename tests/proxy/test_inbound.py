@@ -1,0 +1,237 @@
+"""What does the proxy take from a request that aiohttp has parsed, without any connection?"""
+
+from typing import Any, cast
+
+import pytest
+from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, web
+from aiohttp.http import RawRequestMessage
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from sseproxy.core.errors import BadRequest, ClientError, ExpectationFailed, MethodRefused
+from sseproxy.core.headers import Headers, Peer
+from sseproxy.core.routes import Route, StreamMode, Upstream
+from sseproxy.proxy.inbound import InboundRequest, read_request
+
+PLAIN = Upstream("http", "127.0.0.1", 9000)
+HOST = (b"Host", b"a.test")
+
+
+class _Request:
+    """As much of a request as is looked at."""
+
+    def __init__(self, message: RawRequestMessage) -> None:
+        self._message = message
+
+
+def read(
+    *fields: tuple[bytes, bytes], method: str = "GET", target: str = "/a", version: HttpVersion = HttpVersion11
+) -> InboundRequest:
+    empty: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
+    message = RawRequestMessage(method, target, version, empty, fields, False, None, False, False, URL("/"))
+    return read_request(cast(web.BaseRequest, _Request(message)))
+
+
+def upstream_fields(request: InboundRequest, **route: Any) -> Headers:
+    upstream = route.pop("upstream", PLAIN)
+    return request.upstream_headers(Route("default", upstream, **route), Peer("192.0.2.1", "http", False))
+
+
+def test_a_plain_request() -> None:
+    request = read(HOST, (b"X-A", b"\xe9"), target="/a;b?c=%2F")
+    assert (request.method, request.target, request.path) == ("GET", "/a;b?c=%2F", "/a;b")
+    assert (request.host, request.body_length, request.has_body) == (b"a.test", None, False)
+    assert (request.expects_continue, request.upgrade) == (False, None)
+    assert request.headers == [HOST, (b"X-A", b"\xe9")]
+
+
+def test_fields_by_name() -> None:
+    request = read(HOST, (b"X-A", b"1"), (b"x-a", b"\xe9"))
+    assert request.by_name == {"host": "a.test", "x-a": "1, \xe9"}
+
+
+@pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
+def test_refused_methods(method: str) -> None:
+    with pytest.raises(MethodRefused):
+        read(HOST, method=method)
+
+
+@pytest.mark.parametrize(
+    ("fields", "length", "has_body"),
+    [
+        ([(b"content-length", b"0")], 0, True),
+        ([(b"Content-Length", b"12")], 12, True),
+        ([(b"Content-Length", b"0012")], 12, True),
+        ([(b"transfer-encoding", b"Chunked")], None, True),
+        ([], None, False),
+    ],
+)
+def test_framing(fields: Headers, length: int | None, has_body: bool) -> None:
+    request = read(HOST, *fields, method="POST")
+    assert (request.body_length, request.has_body) == (length, has_body)
+
+
+@pytest.mark.parametrize("value", [b"", b"+1", b"-1", b"1,1", b"1 1", b"0x1", b"1_0", b"\xc2\xb2", b"1" * 19, b"1.0"])
+def test_lengths_that_are_none(value: bytes) -> None:
+    """aiohttp refuses most of these before; nothing here relies on it."""
+    with pytest.raises(BadRequest):
+        read(HOST, (b"Content-Length", value))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [(b"Content-Length", b"1"), (b"Transfer-Encoding", b"chunked")],
+        [(b"Content-Length", b"1"), (b"content-length", b"1")],
+        [(b"Transfer-Encoding", b"chunked"), (b"Transfer-Encoding", b"chunked")],
+        [(b"Transfer-Encoding", b"gzip, chunked")],
+        [(b"Transfer-Encoding", b"")],
+        [(b"Transfer-Encoding", b"chunked\x0b")],
+        [(b"X-A", b"a\x00")],
+        [(b"X-A", b"a\rb")],
+        [(b"X\nA", b"b")],
+        [HOST],
+    ],
+)
+def test_ambiguous_heads(fields: Headers) -> None:
+    with pytest.raises(BadRequest):
+        read(HOST, *fields, method="POST")
+
+
+def test_a_coding_needs_http_11() -> None:
+    with pytest.raises(BadRequest):
+        read(HOST, (b"Transfer-Encoding", b"chunked"), version=HttpVersion10)
+
+
+@pytest.mark.parametrize("version", [HttpVersion(0, 9), HttpVersion(1, 2), HttpVersion(2, 0)])
+def test_versions(version: HttpVersion) -> None:
+    with pytest.raises(BadRequest):
+        read(HOST, version=version)
+
+
+@pytest.mark.parametrize("host", [b"", b"a", b"a:", b"a:1", b"[::1]", b"[::1]:1", b"A_b-c.d~", b"1.2.3.4:5", b"%61"])
+def test_hosts(host: bytes) -> None:
+    assert read((b"Host", host)).host == host
+
+
+@pytest.mark.parametrize(
+    "host", [b"a/b", b"a b", b"a,b", b"a@b", b"a:b", b"::1", b"[", b"[]", b"[x]", b"a#", b"\xe9", b"a\t", b"<", b'"']
+)
+def test_hosts_that_are_none(host: bytes) -> None:
+    if host.strip() != host:
+        assert read((b"Host", host)).host == host.strip()
+    else:
+        with pytest.raises(BadRequest):
+            read((b"Host", host))
+
+
+@pytest.mark.parametrize(
+    "target", ["a", "", "?", "/a b", "/a\x7f", "/a#", "ftp://a.test/", "http://b.test/", "//\t", "http:///"]
+)
+def test_targets_that_are_none(target: str) -> None:
+    with pytest.raises(BadRequest):
+        read(HOST, target=target)
+
+
+def test_a_missing_host() -> None:
+    assert read(version=HttpVersion10).host == b""
+    assert read(version=HttpVersion10, target="http://b.test:1/x?y").host == b"b.test:1"
+    with pytest.raises(BadRequest):
+        read()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(b"100-continue", True), (b"100-Continue ", True), (b"", False), (b",", False)]
+)
+def test_expectations(value: bytes, expected: bool) -> None:
+    assert read(HOST, (b"Expect", value)).expects_continue is expected
+
+
+@pytest.mark.parametrize("value", [b"x", b"100-continue, x", b"100-continue;a=b", b"200-ok"])
+def test_expectations_that_cannot_be_met(value: bytes) -> None:
+    with pytest.raises(ExpectationFailed):
+        read(HOST, (b"Expect", value))
+
+
+@pytest.mark.parametrize(
+    ("connection", "upgrade", "expected"),
+    [
+        (b"Upgrade", b"websocket", b"websocket"),
+        (b"keep-alive, UPGRADE", b"WebSocket", b"WebSocket"),
+        (b"upgrade", b"x/1, y", b"x/1, y"),
+        (b"upgrade", b"h2c", None),
+        (b"upgrade", b"websocket, H2C", None),
+        (b"upgrade", b"", None),
+        (b"keep-alive", b"websocket", None),
+    ],
+)
+def test_upgrades(connection: bytes, upgrade: bytes, expected: bytes | None) -> None:
+    request = read(HOST, (b"Connection", connection), (b"Upgrade", upgrade))
+    assert request.upgrade == expected
+    fields = upstream_fields(request)
+    assert [field for field in fields if field[0] in (b"Connection", b"Upgrade")] == (
+        [] if expected is None else [(b"Connection", b"upgrade"), (b"Upgrade", expected)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "method", "accept", "expected"),
+    [
+        (StreamMode.AUTO, "GET", b"text/event-stream", True),
+        (StreamMode.AUTO, "GET", b"*/*", False),
+        (StreamMode.AUTO, "HEAD", b"text/event-stream", False),
+        (StreamMode.ALWAYS, "GET", b"*/*", True),
+        (StreamMode.ALWAYS, "HEAD", b"*/*", False),
+        (StreamMode.NEVER, "GET", b"text/event-stream", False),
+    ],
+)
+def test_which_requests_declare_a_stream(mode: StreamMode, method: str, accept: bytes, expected: bool) -> None:
+    request = read(HOST, (b"Accept", accept), method=method)
+    assert request.declares_stream(Route("default", PLAIN, stream=mode)) is expected
+
+
+@pytest.mark.parametrize(
+    ("media", "mode", "expected"),
+    [
+        (b"application/json", StreamMode.AUTO, True),
+        (b"Application/JSON; charset=utf-8", StreamMode.AUTO, True),
+        (b"application/vnd.x+json", StreamMode.AUTO, True),
+        (b"text/plain", StreamMode.AUTO, False),
+        (b"application/json", StreamMode.NEVER, False),
+    ],
+)
+def test_which_bodies_are_looked_at(media: bytes, mode: StreamMode, expected: bool) -> None:
+    request = read(HOST, (b"Content-Type", media), (b"Content-Length", b"2"), method="POST")
+    assert request.may_declare_in_body(Route("default", PLAIN, stream=mode)) is expected
+
+
+@pytest.mark.parametrize(
+    ("upstream", "host"),
+    [
+        (PLAIN, b"a.test"),
+        (Upstream("https", "b.test", 443), b"b.test"),
+        (Upstream("https", "b.test", 8443), b"b.test:8443"),
+        (Upstream("https", "::1", 443), b"[::1]"),
+        (Upstream("http+unix", socket_path="/x"), b"a.test"),
+    ],
+)
+def test_the_host_for_the_upstream(upstream: Upstream, host: bytes) -> None:
+    fields = upstream_fields(read(HOST), upstream=upstream)
+    assert [value for name, value in fields if name.lower() == b"host"] == [host]
+    assert (b"X-Forwarded-Host", b"a.test") in fields
+
+
+@pytest.mark.parametrize(
+    ("fields", "target"),
+    [
+        ([(b"Host", b"secret/")], "/a"),
+        ([HOST], "secret"),
+        ([HOST, (b"Content-Length", b"secret")], "/a"),
+        ([HOST, (b"Expect", b"secret")], "/a"),
+        ([HOST, (b"secret\x01", b"secret")], "/a"),
+    ],
+)
+def test_errors_never_quote_the_request(fields: Headers, target: str) -> None:
+    with pytest.raises(ClientError) as caught:
+        read(*fields, target=target)
+    assert "secret" not in str(caught.value)

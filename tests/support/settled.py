@@ -1,0 +1,25 @@
+"""How does a test wait for something that it can only look at?"""
+
+import asyncio
+from collections.abc import Callable
+
+from tests.support.raw_client import LIMIT
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Until `condition` holds. TimeoutError: it never does."""
+    async with asyncio.timeout(LIMIT):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.001)
+
+
+async def settled(value: Callable[[], int]) -> int:
+    """What `value` is once it has stopped to change."""
+    async with asyncio.timeout(LIMIT):
+        last = value()
+        while True:
+            await asyncio.sleep(0.1)
+            if last == (last := value()):
+                return last

@@ -1,0 +1,82 @@
+"""How do hours pass in a test within milliseconds, on an event loop that is otherwise asyncio's own?"""
+
+import asyncio
+import selectors
+from collections.abc import Callable
+from typing import Any
+
+#: Real seconds of silence on all sockets after which it counts as settled that nothing is under way.
+_SETTLED = 0.01
+
+#: Real seconds after which a loop without timers is given up, if nothing comes from outside.
+_LIMIT = 5.0
+
+_START = 1000.0
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Instead of waiting, lets the clock jump; but first everything that is under way on a socket has to arrive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = _START
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if ready or (timeout is not None and timeout <= 0):
+            return ready
+        if timeout is None:
+            ready = super().select(_LIMIT)
+            assert ready, "nothing is left that could ever happen"
+            return ready
+        only_the_loop_itself = len(self.get_map()) == 1
+        if not only_the_loop_itself:
+            ready = super().select(_SETTLED)
+        if not ready:
+            self.now += timeout
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time passes only when there is nothing left to do, and then at once to the next timer."""
+
+    def __init__(self) -> None:
+        self._selector_with_clock = _JumpingSelector()
+        super().__init__(self._selector_with_clock)
+
+    def time(self) -> float:
+        return self._selector_with_clock.now
+
+    def armed(self) -> list[asyncio.TimerHandle]:
+        """Timers that will still fire."""
+        scheduled: list[asyncio.TimerHandle] = vars(self)["_scheduled"]
+        return [timer for timer in scheduled if not timer.cancelled()]
+
+
+def now() -> float:
+    """Seconds on the running loop's clock."""
+    return asyncio.get_running_loop().time()
+
+
+async def passing(seconds: float) -> None:
+    """Let time pass, on the running loop's clock."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    timer = loop.call_later(seconds, _set, done)
+    try:
+        await done
+    finally:
+        timer.cancel()
+
+
+async def until(condition: Callable[[], object], *, limit: float = 60.0) -> None:
+    """Wait for a condition, for `limit` seconds of the running loop's clock at most."""
+    end = now() + limit
+    while not condition():
+        assert now() < end, "it did not come about"
+        await passing(0.001)
+
+
+def _set(done: asyncio.Future[Any]) -> None:
+    if not done.done():
+        done.set_result(None)
