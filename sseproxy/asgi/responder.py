@@ -69,6 +69,11 @@ class Responder:
         if options.heartbeat.before_response is not None:
             self._watch_for_silence(options.heartbeat.before_response)
 
+    @property
+    def has_stream(self) -> bool:
+        """Whether the client has been given, or promised, an event stream of ours."""
+        return self._relay is not None
+
     # The app's side.
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -123,6 +128,12 @@ class Responder:
             self._inbox.peek = BodyPeek(self._answer_if_wanted)
             self._call_later(early, self._answer_if_wanted)
             self._due_at = asyncio.get_running_loop().time() + early
+
+    def receive_body(self, body: bytes) -> None:
+        """The request body, all of it; for servers that do not bring it by `receive`."""
+        if self._inbox.peek is not None:
+            self._inbox.peek.feed(body)
+            self._inbox.peek.end()
 
     def _answer_if_wanted(self) -> None:
         """Called when the time has come, and when the body has shown what it asks for; the later of the two counts."""

@@ -37,24 +37,35 @@ class Decoder(Protocol):
 
 
 class ZlibDecoder:
-    """gzip and deflate; the latter also without the zlib wrapper, as some servers send it."""
+    """gzip, of one member or several, and deflate; the latter also without zlib's wrapper, as some servers send it."""
 
     def __init__(self, *, is_deflate: bool = False) -> None:
-        self._zlib = zlib.decompressobj(wbits=zlib.MAX_WBITS if is_deflate else 16 + zlib.MAX_WBITS)
         self._is_deflate = is_deflate
+        self._zlib = self._new_member()
         self._begun = False
         self._full = False
+        self._rest = b""
 
     def decode(self, data: bytes) -> bytes:
-        coded = self._zlib.unconsumed_tail + data
-        if not coded and not self._full:
-            return b""
+        coded = self._rest + data
+        while coded or self._full:
+            self._prepare(coded)
+            decoded = self._zlib.decompress(coded, PIECE)
+            self._full = len(decoded) >= PIECE and not self._zlib.eof  # there may be more, although all input is taken
+            self._rest = coded = self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail
+            if decoded:
+                return decoded
+        return b""
+
+    def _prepare(self, coded: bytes) -> None:
         if not self._begun and self._is_deflate and coded[0] & 0x0F != zlib.DEFLATED:
             self._zlib = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+        elif self._zlib.eof:
+            self._zlib = self._new_member()
         self._begun = True
-        decoded = self._zlib.decompress(coded, PIECE)
-        self._full = len(decoded) >= PIECE  # there may be more, although all input is taken
-        return decoded
+
+    def _new_member(self) -> "zlib._Decompress":
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS if self._is_deflate else 16 + zlib.MAX_WBITS)
 
     @property
     def complete(self) -> bool:
@@ -93,17 +104,26 @@ class BrotliDecoder:
 
 
 class ZstdDecoder:
-    """zstd."""
+    """zstd, of one frame or several."""
 
     def __init__(self) -> None:
         self._zstd = zstd.ZstdDecompressor()
         self._begun = False
+        self._rest = b""
 
     def decode(self, data: bytes) -> bytes:
         self._begun = self._begun or bool(data)
-        if self._zstd.eof or (not data and self._zstd.needs_input):
-            return b""
-        return self._zstd.decompress(data, PIECE)
+        coded = self._rest + data
+        self._rest = b""
+        while coded or not (self._zstd.eof or self._zstd.needs_input):
+            if self._zstd.eof:
+                self._zstd = zstd.ZstdDecompressor()  # the next frame
+            decoded = self._zstd.decompress(coded, PIECE)
+            coded = self._zstd.unused_data if self._zstd.eof else b""
+            if decoded:
+                self._rest = coded
+                return decoded
+        return b""
 
     @property
     def complete(self) -> bool:

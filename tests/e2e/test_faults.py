@@ -308,20 +308,16 @@ def test_a_line_is_held_back_up_to_the_limit(stand: Stand, route: str, length: i
 # The client leaves.
 
 
-def noticed(
-    stand: Stand, upstream: UpstreamWire, path: str, since: float, record: Callable[[str, object], None]
-) -> None:
-    """The upstream's connection is closed, and the log says why. The figure is kept in the test's report."""
+def noticed(stand: Stand, upstream: UpstreamWire, path: str, since: float) -> None:
+    """The upstream's connection is closed, and the log says why. The figure is printed (pytest -rP)."""
     seconds = upstream.seconds_until_gone(since)
-    record("seconds_until_the_upstream_noticed", round(seconds, 4))
+    sys.stdout.write(f"the upstream noticed after {seconds:.4f} s\n")
     assert seconds < LIMIT / 4
     assert stand.reason(path) == "client_gone"
 
 
 @pytest.mark.parametrize("leave", LEAVES)
-def test_the_client_leaves_while_it_sends_its_body(
-    stand: Stand, leave: Leave, record_property: Callable[[str, object], None]
-) -> None:
+def test_the_client_leaves_while_it_sends_its_body(stand: Stand, leave: Leave) -> None:
     path = stand.path("plain")
     client = stand.client()
     client.ask(path, method="POST", headers=["Content-Length: 1000"])
@@ -330,13 +326,11 @@ def test_the_client_leaves_while_it_sends_its_body(
     assert upstream.read_exactly(7) == b"not all"
     since = time.monotonic()
     leave(client)
-    noticed(stand, upstream, path, since, record_property)
+    noticed(stand, upstream, path, since)
 
 
 @pytest.mark.parametrize("leave", LEAVES)
-def test_the_client_leaves_while_it_sends_a_body_that_the_upstream_does_not_take(
-    stand: Stand, leave: Leave, record_property: Callable[[str, object], None]
-) -> None:
+def test_the_client_leaves_while_it_sends_a_body_that_the_upstream_does_not_take(stand: Stand, leave: Leave) -> None:
     path = stand.path("plain")
     client = stand.client()
     client.ask(path, method="POST", headers=[f"Content-Length: {1 << 30}"])
@@ -346,68 +340,58 @@ def test_the_client_leaves_while_it_sends_a_body_that_the_upstream_does_not_take
         upstream.read_exactly(65536)
     since = time.monotonic()
     leave(client)
-    noticed(stand, upstream, path, since, record_property)
+    noticed(stand, upstream, path, since)
 
 
 @pytest.mark.parametrize("leave", LEAVES)
-def test_the_client_leaves_behind_more_requests_than_are_read(
-    stand: Stand, leave: Leave, record_property: Callable[[str, object], None]
-) -> None:
+def test_the_client_leaves_behind_more_requests_than_are_read(stand: Stand, leave: Leave) -> None:
     path = stand.path("plain")
     client, upstream = stand.stream(path, ONE)
     assert client.read_chunk() == ONE
     client.send(b"GET /plain/next HTTP/1.1\r\nHost: example.test\r\n\r\n" * 1000)
     since = time.monotonic()
     leave(client)
-    noticed(stand, upstream, path, since, record_property)
+    noticed(stand, upstream, path, since)
 
 
 @pytest.mark.parametrize("leave", LEAVES)
-def test_the_client_leaves_before_the_upstream_has_answered(
-    stand: Stand, leave: Leave, record_property: Callable[[str, object], None]
-) -> None:
+def test_the_client_leaves_before_the_upstream_has_answered(stand: Stand, leave: Leave) -> None:
     path = stand.path("plain")
     client, upstream = stand.ask(path)
     since = time.monotonic()
     leave(client)
-    noticed(stand, upstream, path, since, record_property)
+    noticed(stand, upstream, path, since)
 
 
 @pytest.mark.parametrize("route", ["plain", "beats"])
 @pytest.mark.parametrize("leave", LEAVES)
-def test_the_client_leaves_a_silent_stream(
-    stand: Stand, route: str, leave: Leave, record_property: Callable[[str, object], None]
-) -> None:
+def test_the_client_leaves_a_silent_stream(stand: Stand, route: str, leave: Leave) -> None:
     path = stand.path(route)
     client, upstream = stand.stream(path)
     since = time.monotonic()
     leave(client)
-    noticed(stand, upstream, path, since, record_property)
+    noticed(stand, upstream, path, since)
 
 
 @pytest.mark.parametrize("leave", LEAVES)
-def test_the_client_leaves_in_the_middle_of_a_stream(
-    stand: Stand, leave: Leave, record_property: Callable[[str, object], None]
-) -> None:
+def test_the_client_leaves_in_the_middle_of_a_stream(stand: Stand, leave: Leave) -> None:
     path = stand.path("beats")
     client, upstream = stand.stream(path, ONE, b"data: half")
     client.read_until(ONE)
     since = time.monotonic()
     leave(client)
-    noticed(stand, upstream, path, since, record_property)
+    noticed(stand, upstream, path, since)
 
 
 @pytest.mark.parametrize("leave", LEAVES)
-def test_the_client_leaves_while_it_takes_nothing(
-    stand: Stand, leave: Leave, record_property: Callable[[str, object], None]
-) -> None:
+def test_the_client_leaves_while_it_takes_nothing(stand: Stand, leave: Leave) -> None:
     path = stand.path("plain")
     client, upstream = stand.ask(path, receive_buffer=4096)
     upstream.send(CHUNKED_STREAM)
     upstream.send_until_stuck(chunk(b"data: " + b"x" * 1000 + b"\n\n"))
     since = time.monotonic()
     leave(client)
-    noticed(stand, upstream, path, since, record_property)
+    noticed(stand, upstream, path, since)
 
 
 # The client takes nothing, or little.

@@ -167,3 +167,18 @@ def test_no_coding(values: list[bytes]) -> None:
 def test_unknown_codings(values: list[bytes]) -> None:
     with pytest.raises(LookupError):
         decoder_for([(b"Content-Encoding", value) for value in values])
+
+
+@pytest.mark.parametrize("size", [1, 3, 10_000])
+@pytest.mark.parametrize("name", [b"gzip", b"zstd"])
+def test_several_members_are_one_body(name: bytes, size: int) -> None:
+    """A server may end a member with each event; what stands behind the first one must not be lost."""
+    compress = gzip.compress if name == b"gzip" else zstd.compress
+    parts = [b"data: one\n\n", b"data: " + b"x" * 200_000 + b"\n\n", b"data: three\n\n"]
+    coded = b"".join(compress(part) for part in parts)
+    _, decoding, sink = connected(name)
+    for start in range(0, len(coded), size):
+        decoding.receive_data(coded[start : start + size])
+    decoding.receive_eof()
+    assert b"".join(sink.pieces) == b"".join(parts)
+    assert sink.ends == [None]

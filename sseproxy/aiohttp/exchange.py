@@ -1,0 +1,229 @@
+"""How do one request's handler and aiohttp's connection speak to the responder, which knows ASGI only?
+
+A handler's writing is put into ASGI's words for it, and what the responder sends, back into aiohttp's: streams live by
+the rules of the proxy, written once. Of aiohttp this leans on three things that are not promised:
+
+- `request._payload_writer` is where a response gets its writer when it is prepared;
+- `request._cancel` is called when the connection is lost, whether or not handlers are cancelled then;
+- `request._read_bytes` is the request body, once the handler has read it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from typing import Any
+
+from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
+from multidict import CIMultiDict
+
+from sseproxy.asgi.errors import StreamAborted
+from sseproxy.asgi.options import StreamOptions
+from sseproxy.asgi.responder import Responder
+from sseproxy.asgi.types import Message, Scope
+from sseproxy.streams import LiveStreams
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Exchange(AbstractStreamWriter):
+    """One request. To the handler's response it is the writer; to the responder it is the server."""
+
+    length: int | None = None
+    _chunked = False
+    _compression: tuple[Any, ...] | None = None
+    _head: tuple[str, CIMultiDict[str]] | None = None
+    _gone: asyncio.Future[None] | None = None
+    _timer: asyncio.TimerHandle | None = None
+
+    def __init__(self, options: StreamOptions, streams: LiveStreams, request: web.Request) -> None:
+        self._request = request
+        self._writer = request._payload_writer
+        self._responder = Responder(options, streams, _scope_of(request), self.receive, self.send)
+        early = options.heartbeat.before_response
+        if early is not None:
+            self._timer = asyncio.get_running_loop().call_later(early, self._show_body, early)
+
+    async def run(self, handler: Handler) -> web.StreamResponse:
+        """Call the handler. Raises what it raises, or `StreamAborted`."""
+        self._request._payload_writer = self
+        try:
+            response = await self._handle(handler)
+        except BaseException as error:
+            if not await self._is_over(error):
+                raise
+            return _Sent()
+        else:
+            if not self._responder.is_passed_on:
+                await self._responder.end()
+            return response
+        finally:
+            self._let_go()
+
+    async def _is_over(self, error: BaseException) -> bool:
+        try:
+            return await self._responder.end(error)
+        except StreamAborted:
+            transport = self._request.transport
+            if transport is not None and transport.get_write_buffer_size():
+                transport.abort()  # aiohttp closes it, which waits for a client that may take nothing any more
+            raise
+
+    async def _handle(self, handler: Handler) -> web.StreamResponse:
+        try:
+            response = await handler(self._request)
+        except web.HTTPException as refusal:
+            await self._take_over(refusal)
+            raise
+        await self._take_over(response)
+        return response
+
+    async def _take_over(self, response: web.StreamResponse) -> None:
+        """What is aiohttp's to do after the handler, done while we look: the rest of a stream, or of a refusal."""
+        if self._responder.is_passed_on or not isinstance(response, web.StreamResponse):
+            return
+        if isinstance(response, web.FileResponse):
+            await self._refuse_file(response)
+        elif self._responder.has_stream or response.content_type == "text/event-stream":
+            if self._request.version < HttpVersion11:
+                response.force_close()
+            await response.prepare(self._request)
+            await response.write_eof()
+
+    async def _refuse_file(self, response: web.FileResponse) -> None:
+        """A file goes to the connection directly, past any writer: after heartbeats there is no place for it."""
+        if self._responder.has_stream:
+            await self._responder.send({"type": "http.response.start", "status": response.status, "headers": []})
+            await self._responder.send({"type": "http.response.body"})
+
+    def _let_go(self) -> None:
+        self._request._payload_writer = self._writer
+        vars(self._request).pop("_cancel", None)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # The handler's side: a writer.
+
+    @property
+    def output_size(self) -> int:  # type: ignore[override]  # only ever read
+        return self._writer.output_size
+
+    @property
+    def buffer_size(self) -> int:  # type: ignore[override]  # likewise
+        return self._writer.buffer_size
+
+    @property
+    def transport(self) -> asyncio.WriteTransport | None:
+        return self._writer.transport
+
+    def enable_chunking(self) -> None:
+        self._chunked = True
+
+    def enable_compression(self, encoding: str = "deflate", strategy: int | None = None) -> None:
+        self._compression = (encoding, strategy)
+
+    async def write_headers(self, status_line: str, headers: CIMultiDict[str]) -> None:
+        self._head = status_line, headers
+        status = int(status_line.split(" ", 2)[1])
+        counts = self._responder.has_stream or "event-stream" in headers.get("Content-Type", "").lower()
+        fields = [(_encoded(name), _encoded(value)) for name, value in headers.items()] if counts else []
+        await self._responder.send({"type": "http.response.start", "status": status, "headers": fields})
+
+    def send_headers(self) -> None:
+        if self._responder.is_passed_on:
+            self._writer.send_headers()
+
+    async def write(self, chunk: bytes | bytearray | memoryview) -> None:
+        if self._responder.is_passed_on:
+            await self._writer.write(chunk)
+        else:
+            await self._responder.send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
+
+    async def write_eof(self, chunk: bytes = b"") -> None:
+        if self._responder.is_passed_on:
+            await self._writer.write_eof(chunk)
+        else:
+            await self._responder.send({"type": "http.response.body", "body": chunk})
+
+    async def drain(self) -> None:
+        await self._writer.drain()
+
+    # The responder's side: a server.
+
+    async def receive(self) -> Message:
+        """Wait until the client has left. There is no request body here: handlers read it by themselves."""
+        self._gone = asyncio.get_running_loop().create_future()
+        vars(self._request)["_cancel"] = self._hear_loss
+        if self._request.transport is not None:
+            await self._gone
+        return {"type": "http.disconnect"}
+
+    def _hear_loss(self, error: BaseException) -> None:
+        type(self._request)._cancel(self._request, error)
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+
+    async def send(self, message: Message) -> None:
+        """One message of the responder, to the client."""
+        if message["type"] == "http.response.start":
+            await (self._pass_head_on() if self._responder.is_passed_on else self._send_head(message))
+        elif message["more_body"]:
+            await self._writer.write(message["body"])
+            await self._writer.drain()
+        else:
+            await self._writer.write_eof(message["body"])
+
+    async def _pass_head_on(self) -> None:
+        assert self._head is not None
+        self._writer.length = self.length
+        if self._chunked:
+            self._writer.enable_chunking()
+        if self._compression is not None:
+            self._writer.enable_compression(*self._compression)
+        await self._writer.write_headers(*self._head)
+
+    async def _send_head(self, message: Message) -> None:
+        """The head of a stream: of any length, whatever the handler thought of its own."""
+        version = self._request.version
+        headers = CIMultiDict((_decoded(name), _decoded(value)) for name, value in message["headers"])
+        self._writer.length = None
+        if version >= HttpVersion11:
+            self._writer.enable_chunking()
+            headers["Transfer-Encoding"] = "chunked"
+        else:
+            headers["Connection"] = "close"
+        headers.setdefault("Date", formatdate(usegmt=True))
+        reason = "OK" if self._head is None else self._head[0].split(" ", 2)[2]
+        await self._writer.write_headers(f"HTTP/{version.major}.{version.minor} {message['status']} {reason}", headers)
+        self._writer.send_headers()
+
+    def _show_body(self, again: float) -> None:
+        """Once the handler has read the request body, it can tell whether it asks for a stream (S8)."""
+        body = self._request._read_bytes
+        if body is not None:
+            self._responder.receive_body(body)
+        else:
+            self._timer = asyncio.get_running_loop().call_later(again, self._show_body, again)
+
+
+class _Sent(web.StreamResponse):
+    """Stands for a response that has gone out under a handler that was stopped."""
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
+
+
+def _scope_of(request: web.Request) -> Scope:
+    headers = [(name.lower(), value) for name, value in request.raw_headers]
+    return {"type": "http", "method": request.method, "headers": headers, "client": (request.remote or "", 0)}
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _decoded(field: bytes) -> str:
+    return field.decode("utf-8", "surrogateescape")

@@ -1,0 +1,74 @@
+"""How does a test run an aiohttp app of its own, with the middleware before it, and talk to it byte by byte?"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from sseproxy.aiohttp import SSEKeepalive, sse_keepalive
+from tests.support.raw_client import LIMIT, RawClient
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class AiohttpApp:
+    """A served app with one handler for all paths. Leaving it asserts that no stream and no task is left."""
+
+    def __init__(self, runner: web.AppRunner, keepalive: SSEKeepalive | None, port: int) -> None:
+        self.runner = runner
+        self._keepalive = keepalive
+        self.port = port
+
+    @property
+    def keepalive(self) -> SSEKeepalive:
+        assert self._keepalive is not None
+        return self._keepalive
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def serve(
+        cls, handler: Handler, *, handler_cancellation: bool = False, plain: bool = False, **options: Any
+    ) -> "AsyncIterator[AiohttpApp]":
+        """plain: without the middleware. options: of the middleware."""
+        keepalive = None if plain else sse_keepalive(**options)
+        app = web.Application(middlewares=[] if keepalive is None else [keepalive])
+        app.router.add_route("*", "/{path:.*}", handler)
+        if keepalive is not None:
+            app.on_shutdown.append(keepalive.on_shutdown)
+        before = asyncio.all_tasks()
+        runner = web.AppRunner(app, handler_cancellation=handler_cancellation, access_log=None, shutdown_timeout=LIMIT)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        try:
+            yield cls(runner, keepalive, runner.addresses[0][1])
+        finally:
+            await runner.cleanup()
+        await until(lambda: asyncio.all_tasks() <= before)
+        assert keepalive is None or keepalive.open_streams == 0
+
+    @contextlib.asynccontextmanager
+    async def ask(self, *fields: str, method: str = "GET", body: bytes = b"", version: str = "1.1") -> AsyncIterator[RawClient]:
+        """A client that has sent a request. fields: of its head, besides ``Host``."""
+        lines = [f"{method} / HTTP/{version}", "Host: a", *fields]
+        if body:
+            lines.append(f"Content-Length: {len(body)}")
+        async with RawClient.connect(self.port) as client:
+            await client.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+            yield client
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for it; `TimeoutError` after a generous limit."""
+    async with asyncio.timeout(LIMIT):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def open_stream(request: web.Request, **headers: str) -> web.StreamResponse:
+    """A prepared event stream."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **headers})
+    await response.prepare(request)
+    return response
