@@ -34,7 +34,11 @@ class AiohttpApp:
         """plain: without the middleware. options: of the middleware."""
         keepalive = None if plain else sse_keepalive(**options)
         app = web.Application(middlewares=[] if keepalive is None else [keepalive])
-        app.router.add_route("*", "/{path:.*}", handler)
+
+        async def call(request: web.Request) -> web.StreamResponse:
+            return await handler(request)  # which may be any callable
+
+        app.router.add_route("*", "/{path:.*}", call)
         if keepalive is not None:
             app.on_shutdown.append(keepalive.on_shutdown)
         before = asyncio.all_tasks()

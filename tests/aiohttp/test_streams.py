@@ -1,0 +1,317 @@
+"""Do an aiohttp app's event streams live by the rules of the proxy?"""
+
+import asyncio
+import inspect
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from aiohttp_sse import sse_response
+
+from sseproxy.aiohttp import sse_keepalive
+from sseproxy.asgi import SSEKeepaliveMiddleware
+from sseproxy.core.transfer import CloseReason
+from tests.support.aiohttp_app import AiohttpApp, open_stream, until
+from tests.support.raw_client import RawClient
+
+BEAT = b": heartbeat\n"
+EVENTS = "id: 1\nevent: a\ndata: \u00e4\r\n\r\ndata: x\rdata: y\r\rdata: z\n\n".encode()
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:aiohttp_sse")
+
+
+async def until_beat(client: RawClient, *, times: int = 1) -> bytes:
+    body = b""
+    while body.count(BEAT) < times:
+        body += await client.chunk()
+    return body
+
+
+class Silent:
+    """A handler that opens a stream, says something, and then nothing. stopped: it was cancelled."""
+
+    def __init__(self, *first: bytes) -> None:
+        self._first = first
+        self.stopped = asyncio.Event()
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        response = await open_stream(request)
+        for piece in self._first:
+            await response.write(piece)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.stopped.set()
+        return response
+
+
+async def test_a_silent_stream_is_kept_alive_and_not_buffered() -> None:
+    async with AiohttpApp.serve(Silent(b"data: 1\n\n"), heartbeat="20ms") as app, app.ask() as client:
+        head = await client.head()
+        assert await client.chunk() == b"data: 1\n\n"
+        await until_beat(client, times=3)
+        assert app.keepalive.open_streams == 1
+    assert head.status == 200
+    assert head.all(b"Cache-Control") == [b"no-cache, no-transform"]
+    assert head.all(b"X-Accel-Buffering") == [b"no"]
+    assert head.all(b"Transfer-Encoding") == [b"chunked"]
+
+
+async def test_an_app_that_splits_events_anywhere_is_not_misread() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = await open_stream(request)
+        for byte in EVENTS:
+            await response.write(bytes([byte]))
+            await asyncio.sleep(0.003)
+        return response
+
+    async with AiohttpApp.serve(handler, heartbeat="2ms", form="comment-line") as app, app.ask() as client:
+        body = (await client.response()).body
+    assert BEAT[:-1] in body
+    without = b"".join(line for line in body.splitlines(keepends=True) if not line.startswith(BEAT[:-1]))
+    # S5: what completes a CRLF in which we inserted is dropped.
+    assert without.replace(b"\r\n", b"\r") == EVENTS.replace(b"\r\n", b"\r")
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+async def test_a_length_that_the_app_declared_goes(version: str) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=EVENTS, content_type="text/event-stream")
+
+    async with (
+        AiohttpApp.serve(handler, prelude=True) as app,
+        app.ask("Connection: keep-alive", version=version) as client,
+    ):
+        answer = await client.response()
+    assert answer.all(b"Content-Length") == []
+    assert answer.body.endswith(EVENTS)
+    assert answer.body.startswith(BEAT)
+
+
+async def test_a_body_that_aiohttp_sends_after_the_handler_is_kept_alive_too() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"data: 1\n\n"
+        await asyncio.sleep(0.1)
+        yield b"data: 2\n\n"
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=pieces(), content_type="text/event-stream")
+
+    async with AiohttpApp.serve(handler, heartbeat="10ms") as app, app.ask() as client:
+        body = (await client.response()).body
+        # The connection goes on.
+        await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await client.response()).status == 200
+    assert body.replace(BEAT + b"\n", b"") == b"data: 1\n\ndata: 2\n\n"
+    assert BEAT in body
+
+
+@pytest.mark.parametrize("handler_cancellation", [False, True])
+async def test_when_the_client_leaves_a_silent_handler_is_stopped(handler_cancellation: bool) -> None:
+    handler = Silent()
+    async with AiohttpApp.serve(handler, heartbeat="1h", handler_cancellation=handler_cancellation) as app:
+        async with app.ask() as client:
+            await client.head()
+            assert not handler.stopped.is_set()
+        async with asyncio.timeout(1):
+            await handler.stopped.wait()
+        await until(lambda: app.keepalive.open_streams == 0)
+
+
+async def test_an_idle_stream_is_broken_off() -> None:
+    handler = Silent(b"data: 1\n\n")
+    async with AiohttpApp.serve(handler, heartbeat="20ms", idle_timeout="200ms") as app, app.ask() as client:
+        await client.head()
+        rest = await client.rest()
+    assert BEAT in rest
+    assert b": idle_timeout" in rest
+    assert not rest.endswith(b"0\r\n\r\n")
+    assert handler.stopped.is_set()
+
+
+async def test_at_its_maximum_age_a_stream_ends_well_at_a_boundary() -> None:
+    handler = Silent(b"data: 1\n\n")
+    async with AiohttpApp.serve(handler, max_duration="50ms", dialect="openai-chat") as app, app.ask() as client:
+        body = (await client.response()).body
+    assert body.startswith(b"data: 1\n\n")
+    assert b"max_duration" in body
+    assert handler.stopped.is_set()
+
+
+async def test_a_handler_that_fails_in_the_middle_leaves_a_broken_stream() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await (await open_stream(request)).write(b"data: 1\n\n")
+        raise RuntimeError("the model fell over")
+
+    async with AiohttpApp.serve(handler) as app, app.ask() as client:
+        await client.head()
+        rest = await client.rest()
+    assert rest == b"9\r\ndata: 1\n\n\r\n"
+
+
+async def test_a_client_that_takes_nothing_slows_the_handler_down_and_is_cut_off() -> None:
+    written = 0
+    ended = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal written
+        response = await open_stream(request)
+        try:
+            while True:
+                await response.write(b"data: " + b"x" * 65536 + b"\n\n")
+                written += 65536
+        finally:
+            ended.set()
+
+    async with AiohttpApp.serve(handler, write_timeout="300ms") as app, app.ask() as client:
+        await client.head()
+        client.pause()
+        await ended.wait()
+        await until(lambda: app.keepalive.open_streams == 0)
+        assert written < 64 * 2**20
+
+
+# Before the response.
+
+
+async def test_a_handler_that_takes_its_time_is_kept_alive_before_its_response() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.1)
+        response = await open_stream(request)
+        await response.write(EVENTS)
+        return response
+
+    async with (
+        AiohttpApp.serve(handler, heartbeat="10ms", before_response="20ms") as app,
+        app.ask("Accept: text/event-stream") as client,
+    ):
+        answer = await client.response()
+    assert answer.body.startswith(BEAT)
+    assert answer.body.endswith(EVENTS)
+    assert answer.one(b"Content-Type") == b"text/event-stream"
+    assert answer.one(b"Date") is not None
+
+
+@pytest.mark.parametrize("reads", [0.0, 0.1])
+async def test_a_body_that_asks_for_a_stream_counts_as_soon_as_the_handler_has_read_it(reads: float) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(reads)
+        assert (await request.json())["stream"]
+        await asyncio.sleep(0.2)
+        return await open_stream(request)
+
+    async with (
+        AiohttpApp.serve(handler, heartbeat="10ms", before_response="20ms") as app,
+        app.ask("Content-Type: application/json", method="POST", body=b'{"stream": true}') as client,
+    ):
+        assert BEAT in (await client.response()).body
+
+
+async def plain_answer(request: web.Request) -> web.StreamResponse:
+    return web.json_response({"error": "no"}, status=429, headers={"Retry-After": "7"})
+
+
+async def raised_answer(request: web.Request) -> web.StreamResponse:
+    raise web.HTTPTooManyRequests(text="no", headers={"Retry-After": "7"})
+
+
+async def prepared_answer(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(status=429, headers={"Retry-After": "7", "Content-Length": "2"})
+    await response.prepare(request)
+    await response.write(b"no")
+    return response
+
+
+@pytest.mark.parametrize("answer", [plain_answer, raised_answer, prepared_answer])
+async def test_a_late_refusal_becomes_an_error_event(answer: web.StreamResponse) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.1)
+        return await answer(request)  # type: ignore[operator]
+
+    async with (
+        AiohttpApp.serve(handler, before_response="20ms") as app,
+        app.ask("Accept: text/event-stream") as client,
+    ):
+        message = await client.response()
+    assert message.status == 200
+    event = message.body.rpartition(b"event: error\ndata: ")[2]
+    assert json.loads(event)["status"] == 429
+
+
+async def test_a_file_that_comes_late_becomes_an_error_event(tmp_path: object) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.1)
+        return web.FileResponse(__file__)
+
+    async with (
+        AiohttpApp.serve(handler, before_response="20ms") as app,
+        app.ask("Accept: text/event-stream") as client,
+    ):
+        assert b"event: error" in (await client.response()).body
+
+
+async def test_a_handler_that_fails_late_is_told_of() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.1)
+        raise RuntimeError("the model fell over")
+
+    async with (
+        AiohttpApp.serve(handler, before_response="20ms") as app,
+        app.ask("Accept: text/event-stream") as client,
+    ):
+        body = (await client.response()).body
+    assert b'"status": 500' in body
+    assert b"fell over" not in body
+
+
+# Drain.
+
+
+async def test_the_shutdown_of_the_app_ends_its_streams_at_a_boundary() -> None:
+    async with (
+        AiohttpApp.serve(Silent(b"data: 1\n\n"), drain="10s", drain_spread="50ms") as app,
+        app.ask("Accept: text/event-stream") as client,
+    ):
+        await client.head()
+        await client.chunk()
+        shutdown = asyncio.get_running_loop().create_task(app.runner.cleanup())
+        assert b"retry: " in await client.chunk()
+        assert await client.chunk() == b""
+        await shutdown
+
+
+async def test_a_stream_that_never_comes_to_a_boundary_is_broken_off_in_time() -> None:
+    async with AiohttpApp.serve(Silent(b"data: 1\n")) as app, app.ask() as client:
+        await client.head()
+        await client.chunk()
+        (live,) = app.keepalive._streams._streams
+        app.keepalive.begin_drain(timeout="50ms", spread="10ms")
+        assert not (await client.rest()).endswith(b"0\r\n\r\n")
+        assert live.relay.transfer.close_reason is CloseReason.DRAIN
+
+
+# Others.
+
+
+async def test_the_pings_of_aiohttp_sse_do_no_harm() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        async with sse_response(request) as response:
+            response.ping_interval = 0.03
+            for number in range(3):
+                await response.send(str(number))
+                await asyncio.sleep(0.1)
+        return response
+
+    async with AiohttpApp.serve(handler, heartbeat="20ms") as app, app.ask() as client:
+        body = (await client.response()).body
+    kept = [line for line in body.splitlines() if line and not line.startswith(b":")]
+    assert kept == [b"data: 0", b"data: 1", b"data: 2"]
+    assert BEAT in body
+
+
+def test_the_options_are_those_of_the_asgi_middleware() -> None:
+    ours = dict(inspect.signature(sse_keepalive).parameters)
+    theirs = dict(inspect.signature(SSEKeepaliveMiddleware).parameters)
+    del theirs["app"], theirs["drain"], ours["drain"]  # off there, where not every server can be heard
+    assert ours == theirs
