@@ -18,8 +18,9 @@ from sseproxy.config.overrides import OVERRIDES, FlagValue, Override
 from sseproxy.config.problems import ConfigErrors
 from sseproxy.config.schema import json_schema
 from sseproxy.config.settings import Config
+from sseproxy.descriptors import raise_file_limit
 from sseproxy.listeners import ListenError, Listeners, listen
-from sseproxy.logs import LOGGER, JSONFormatter, configure
+from sseproxy.logs import LOGGER, JSONFormatter, configure, flush
 from sseproxy.server import Server
 from sseproxy.supervisor import Supervisor
 
@@ -54,11 +55,14 @@ def _serve(parsed: argparse.Namespace) -> int:
         return _complain(str(errors))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that closes, or a reload, must not cost the streams
     configure(level=config.log.level, form=config.log.format, access=config.log.access)
+    raise_file_limit(max((route.limits.streams or 0 for route in config.routes), default=0))
     try:
         with _Sockets(config) as sockets:
             return _run(config, sockets)
     except (ListenError, OSError) as error:
         return _complain(f"sseproxy: {error}")
+    finally:
+        flush()
 
 
 def _check(parsed: argparse.Namespace) -> int:
@@ -121,6 +125,7 @@ def _run(config: Config, sockets: _Sockets) -> int:
         sockets.public.keep(index)
         worker = Server(config, sockets.public.by_worker[index], sockets.admin.by_worker[index])
         worker.run(on_ready=on_worker_ready, on_draining=sockets.public.close, signals=(signal.SIGTERM,))
+        flush()
 
     drain = config.server.drain_timeout
     limit = _NO_LIMIT if drain is None else drain

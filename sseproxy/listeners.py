@@ -14,6 +14,10 @@ from sseproxy.config.addresses import Address
 BACKLOG = 4096
 
 
+#: Connecting needs the right to write, and the gateway runs as another user. The folder decides who gets that far.
+_SOCKET_MODE = 0o666
+
+
 class ListenError(Exception):
     """An address cannot be listened on; the text says which and why."""
 
@@ -115,6 +119,7 @@ def _listen_unix(listeners: Listeners, path: str) -> None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.bind(path)
+            Path(path).chmod(_SOCKET_MODE)
             sock.listen(BACKLOG)
         except BaseException:
             sock.close()

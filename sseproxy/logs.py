@@ -1,8 +1,12 @@
 """What is written about each request and about the process, and in which form?"""
 
+import contextlib
 import json
 import logging
+import os
+import queue
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +16,9 @@ from sseproxy.core.transfer import TransferStats
 
 LOGGER = "sseproxy"
 ACCESS_LOGGER = "sseproxy.access"
+
+#: Lines that may wait for whoever reads the log.
+_MOST_WAITING = 10_000
 
 
 @dataclass(slots=True)
@@ -110,18 +117,51 @@ class JSONFormatter(logging.Formatter):
         return json.dumps(entry)
 
 
-class _Handler(logging.StreamHandler[TextIO]):
-    """Writes lines. Where nobody reads them any more, or the disk is full, the process goes on without."""
+class BackgroundHandler(logging.Handler):
+    """Writes lines to a stream from a thread of its own: whoever reads them, or does not, never holds up a stream.
 
-    _is_lost = False
+    At most `_MOST_WAITING` lines wait; what comes then is dropped, and counted in a line of its own. Where nobody reads
+    any more, or the disk is full, the process goes on without.
+    """
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
-        error = sys.exception()
-        if not isinstance(error, OSError):
-            super().handleError(record)
-        elif not self._is_lost:
-            self._is_lost = True
-            logging.getLogger(LOGGER).warning("a log cannot be written: %s", error.strerror)
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines: queue.Queue[str] = queue.Queue(_MOST_WAITING)
+        self._dropped = 0
+        self._writer_of = 0  # the process whose thread it is: a fork has none
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._writer_of != os.getpid():
+            self._start()
+        try:
+            self._lines.put_nowait(self.format(record))
+        except queue.Full:
+            self._dropped += 1
+
+    def wait_until_written(self, limit: float) -> None:
+        """Wait until all lines are written, at most `limit` seconds."""
+        end = time.monotonic() + limit
+        with self._lines.all_tasks_done:
+            while self._lines.unfinished_tasks and self._writer_of == os.getpid() and time.monotonic() < end:
+                self._lines.all_tasks_done.wait(end - time.monotonic())
+
+    def _start(self) -> None:
+        self._writer_of = os.getpid()
+        self._lines = queue.Queue(_MOST_WAITING)
+        threading.Thread(target=self._write, name="log-writer", daemon=True).start()
+
+    def _write(self) -> None:
+        lines = self._lines
+        while True:
+            line = lines.get()
+            dropped, self._dropped = self._dropped, 0
+            with contextlib.suppress(OSError, ValueError):
+                if dropped:
+                    self._stream.write(f"{dropped} lines were dropped: nobody read them in time\n")
+                self._stream.write(line + "\n")
+                self._stream.flush()
+            lines.task_done()
 
 
 def configure(*, level: str, form: str, access: bool) -> None:
@@ -135,8 +175,16 @@ def configure(*, level: str, form: str, access: bool) -> None:
     _attach(logging.getLogger(ACCESS_LOGGER), sys.stdout, formatter, access_level if access else "CRITICAL")
 
 
+def flush(limit: float = 1.0) -> None:
+    """Wait until what was logged is written; before a process ends."""
+    for name in (LOGGER, ACCESS_LOGGER, "aiohttp", "asyncio"):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, BackgroundHandler):
+                handler.wait_until_written(limit)
+
+
 def _attach(logger: logging.Logger, stream: TextIO, formatter: logging.Formatter, level: str) -> None:
-    handler = _Handler(stream)
+    handler = BackgroundHandler(stream)
     handler.setFormatter(formatter)
     logger.handlers[:] = [handler]
     logger.propagate = False

@@ -1,13 +1,13 @@
 """Which streams are open right now, may there be more, and how do all of them come to an end?"""
 
+import asyncio
 import random
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from sseproxy.core.errors import TooManyStreams
 from sseproxy.core.routes import Route
-from sseproxy.relay import Relay
 
 _RETRY_AFTER = 5  # seconds that a client should wait when a limit is reached
 
@@ -15,72 +15,104 @@ _RETRY_AFTER = 5  # seconds that a client should wait when a limit is reached
 _RECONNECT_AT_LEAST = 1000
 
 
+class Drainable(Protocol):
+    """Something under way that can be asked to end."""
+
+    def drain(self, *, at: float, deadline: float | None, retry: int | None = None) -> None:
+        """Come to an end from `at` on, and by `deadline`; times are the event loop's. See `Transfer.drain`."""
+
+
 @dataclass(eq=False, slots=True)
 class LiveStream:
-    """One response body on its way. event_source: the client reconnects by itself."""
+    """One response on its way. event_source: the client reconnects by itself."""
 
     route: str
     client: str
-    relay: Relay
+    relay: Drainable
     is_event_stream: bool
     event_source: bool
 
 
-@dataclass(slots=True)
-class LiveStreams:
-    """All response bodies of a process that are on their way."""
+@dataclass(eq=False, slots=True)
+class Admissions:
+    """How many event streams there are, or will be, of each route and client of a process.
 
-    _streams: set[LiveStream] = field(default_factory=set)
+    A declared stream counts from its request on: what waits for its head is work for the upstream already.
+    """
+
     _by_route: Counter[str] = field(default_factory=Counter)
     _by_client: Counter[tuple[str, str]] = field(default_factory=Counter)
-    _draining: tuple[float, float | None, float] | None = None
 
-    def __len__(self) -> int:
-        return len(self._streams)
-
-    def check_room(self, route: Route, client: str) -> None:
-        """Raise `TooManyStreams` if the route, or this client of it, has as many event streams as it may have."""
+    def admit(self, route: Route, client: str) -> "Admission":
+        """Count one more. Raises `TooManyStreams` if the route, or this client of it, has as many as it may have."""
         if route.limits.streams is not None and self._by_route[route.name] >= route.limits.streams:
             raise TooManyStreams("Too many streams are open.", retry_after=_RETRY_AFTER)
         limit = route.limits.streams_per_client
         if limit is not None and self._by_client[route.name, client] >= limit:
             raise TooManyStreams("Too many streams of this client are open.", retry_after=_RETRY_AFTER)
+        self._by_route[route.name] += 1
+        self._by_client[route.name, client] += 1
+        return Admission(self, route.name, client)
+
+    def release(self, route: str, client: str) -> None:
+        _count_down(self._by_route, route)
+        _count_down(self._by_client, (route, client))
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The place of one stream. Must be released once."""
+
+    admissions: Admissions
+    route: str
+    client: str
+
+    def release(self) -> None:
+        self.admissions.release(self.route, self.client)
+
+
+@dataclass(slots=True)
+class LiveStreams:
+    """All responses of a process that are on their way."""
+
+    _streams: set[LiveStream] = field(default_factory=set)
+    _draining: tuple[float | None, float] | None = None
+
+    def __len__(self) -> int:
+        return len(self._streams)
 
     def add(self, stream: LiveStream) -> None:
+        """Take note of a stream. One that begins during a drain, late, has the time that is left."""
         self._streams.add(stream)
-        if stream.is_event_stream:
-            self._by_route[stream.route] += 1
-            self._by_client[stream.route, stream.client] += 1
         if self._draining is not None:
-            self._drain_one(stream, *self._draining)
+            deadline, spread = self._draining
+            now = asyncio.get_running_loop().time()
+            begin = now if deadline is None else max(now, deadline - spread)
+            self._drain_one(stream, begin, deadline, spread if deadline is None else (deadline - begin) * 0.8)
 
     def remove(self, stream: LiveStream) -> None:
         self._streams.discard(stream)
-        if stream.is_event_stream:
-            _count_down(self._by_route, stream.route)
-            _count_down(self._by_client, (stream.route, stream.client))
 
     def drain(self, *, now: float, timeout: float | None, spread: float) -> None:
         """Let every stream end at its own moment within `spread` seconds, and cut what is left after `timeout`.
 
         The moments differ so that clients which reconnect do not all come back at once.
         """
-        self._draining = (now, timeout, spread)
-        for stream in list(self._streams):
-            self._drain_one(stream, now, timeout, spread)
-
-    def _drain_one(self, stream: LiveStream, now: float, timeout: float | None, spread: float) -> None:
-        retry = None
-        if stream.event_source:
-            retry = _RECONNECT_AT_LEAST + int(random.uniform(0, max(spread, 1.0)) * 1000)
         deadline = None if timeout is None else now + timeout
-        stream.relay.drain(at=now + random.uniform(0, spread), deadline=deadline, retry=retry)
+        self._draining = (deadline, spread)
+        for stream in list(self._streams):
+            self._drain_one(stream, now, deadline, spread)
 
     def cut_all(self) -> None:
         """Break off whatever is still open."""
-        now = 0.0
         for stream in list(self._streams):
-            stream.relay.drain(at=now, deadline=now)
+            stream.relay.drain(at=0.0, deadline=0.0)
+
+    def _drain_one(self, stream: LiveStream, begin: float, deadline: float | None, spread: float) -> None:
+        retry = None
+        if stream.event_source:
+            retry = _RECONNECT_AT_LEAST + int(random.uniform(0, max(spread, 1.0)) * 1000)
+        stream.relay.drain(at=begin + random.uniform(0, max(spread, 0.0)), deadline=deadline, retry=retry)
 
 
 def _count_down(counter: Counter[Any], key: Any) -> None:

@@ -4,10 +4,9 @@ from collections.abc import Callable, Collection, Mapping
 
 from sseproxy.asgi.errors import StreamAborted
 from sseproxy.asgi.lifespan import Lifespan
-from sseproxy.asgi.options import Duration, read_options
+from sseproxy.asgi.options import Duration, read_drain, read_options
 from sseproxy.asgi.responder import Responder
 from sseproxy.asgi.types import ASGIApp, Receive, Scope, Send
-from sseproxy.config.values import duration_or_zero
 from sseproxy.streams import LiveStreams
 
 __all__ = ["SSEKeepaliveMiddleware", "StreamAborted"]
@@ -116,5 +115,5 @@ class SSEKeepaliveMiddleware:
         """
         import asyncio  # noqa: PLC0415
 
-        now = asyncio.get_running_loop().time()
-        self._streams.drain(now=now, timeout=duration_or_zero(timeout), spread=duration_or_zero(spread) or 0.0)
+        deadline, over = read_drain(timeout, spread)
+        self._streams.drain(now=asyncio.get_running_loop().time(), timeout=deadline, spread=over)

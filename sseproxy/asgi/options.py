@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from sseproxy.config.values import BadValue, duration, nearest, quote
+from sseproxy.config.values import BadValue, duration, duration_or_zero, nearest, quote
 from sseproxy.core.dialects import Dialect
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.timeouts import TimeoutPolicy
@@ -91,9 +91,17 @@ def _drain(drain: Duration, spread: Duration) -> DrainPolicy | None:
     return None if timeout is None else DrainPolicy(timeout, min(over or 0.0, timeout))
 
 
-def _duration(name: str, value: Duration) -> float | None:
+def read_drain(timeout: Duration, spread: Duration) -> tuple[float | None, float]:
+    """Both in seconds; zero is a duration here. Raises `ValueError` with a message that names the option."""
+    over = _duration("spread", spread, duration_or_zero)
+    return _duration("timeout", timeout, duration_or_zero), over or 0.0
+
+
+def _duration(
+    name: str, value: Duration, read: Callable[[object], float | None] = duration
+) -> float | None:
     try:
-        return duration(value)
+        return read(value)
     except BadValue as error:
         hint = f" ({error.hint})" if error.hint else ""
         raise ValueError(f"{name}: {error.message}{hint}") from None

@@ -21,7 +21,8 @@ class Outbox:
         self._on_blocked = on_blocked
         self._queue: list[bytes] = []
         self._waiting = 0
-        self._lock = asyncio.Lock()
+        self._is_sending = False
+        self._turn = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._complete = False
         self._over = False
@@ -47,18 +48,28 @@ class Outbox:
 
     async def flush(self) -> None:
         """Send all that is queued, and the end if it has come. Waits for the server; raises what its `send` raises."""
-        async with self._lock:
-            if self._head is not None:
-                head, self._head = self._head, None
-                await self._send(head)
-            while (self._queue or self._complete) and not self._over:
-                data = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
-                self._queue.clear()
-                self._over = self._complete
-                self._waiting = len(data)
-                message = {"type": "http.response.body", "body": data, "more_body": not self._over}
-                await _Watched(self._send(message), self._on_blocked)
-                self._waiting = 0
+        while self._is_sending:  # no lock: on the hot path there is nobody else, and a lock costs as much as a send
+            self._turn.clear()
+            await self._turn.wait()
+        self._is_sending = True
+        try:
+            await self._flush_in_turn()
+        finally:
+            self._is_sending = False
+            self._turn.set()
+
+    async def _flush_in_turn(self) -> None:
+        if self._head is not None:
+            head, self._head = self._head, None
+            await _Watched(self._send(head), self._on_blocked)
+        while (self._queue or self._complete) and not self._over:
+            data = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
+            self._queue.clear()
+            self._over = self._complete
+            self._waiting = len(data)
+            message = {"type": "http.response.body", "body": data, "more_body": not self._over}
+            await _Watched(self._send(message), self._on_blocked)
+            self._waiting = 0
 
     async def wait_until_flushed(self) -> None:
         """Wait for the task that sends what a timer brought, if there is one."""
@@ -104,9 +115,11 @@ class _Watched:
                 try:
                     answer = yield waited_for
                 except BaseException as error:  # noqa: BLE001 - cancellation has to reach the server's send
+                    if not hasattr(steps, "throw"):
+                        raise  # granian waits for something that is no generator; `yield from` would leave it too
                     waited_for = steps.throw(error)
                 else:
-                    waited_for = steps.send(answer)
+                    waited_for = next(steps) if answer is None else steps.send(answer)
         except StopIteration:
             return
         finally:

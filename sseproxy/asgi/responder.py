@@ -33,6 +33,9 @@ _GRACE = 0.5
 #: The name under which the streams of an app are counted.
 _ROUTE = "app"
 
+#: Ends that the server knows of without us.
+_NOT_OUR_DOING = (CloseReason.CLIENT_GONE, CloseReason.UPSTREAM_ERROR)
+
 _NAME_LENGTH = len(b"content-type")
 
 _NO_RESPONSE = "The application gave no response."
@@ -55,6 +58,7 @@ class Responder:
     _ending: asyncio.Task[None] | None = None
     _app_is_done = False
     _cancelled_app = False
+    _cancelled_by_others = False  # as well
 
     def __init__(
         self, options: StreamOptions, streams: LiveStreams, scope: Scope, receive: Receive, send: Send
@@ -97,17 +101,20 @@ class Responder:
         self._open({**message, "headers": event_stream(headers, decoded=False)}, responded=True)
         await self._flush()
 
-    async def _go_on(self, message: Message, relay: Relay) -> None:
+    def _go_on(self, message: Message, relay: Relay) -> Awaitable[None]:
         if relay.ended.done():
-            await asyncio.sleep(0)  # nobody listens; an app that never waits has to be stoppable
-        elif not self._responded:
-            await self._hear_late(message, relay)
-        elif message["type"] == "http.response.body":
-            await self._pass_on(message, relay)
+            return asyncio.sleep(0)  # nobody listens; an app that never waits has to be stoppable
+        if not self._responded:
+            return self._hear_late(message, relay)
+        if message["type"] != "http.response.body":
+            return asyncio.sleep(0)
+        return self._pass_on(message, relay)
 
-    async def _pass_on(self, message: Message, relay: Relay) -> None:
-        assert self._outbox is not None
-        self._outbox.by_app = True
+    def _pass_on(self, message: Message, relay: Relay) -> Awaitable[None]:
+        """The hot path: the bytes are in the queue at once, and what is awaited is the server alone."""
+        outbox = self._outbox
+        assert outbox is not None
+        outbox.by_app = True
         try:
             body = message.get("body", b"")
             if body:
@@ -115,8 +122,8 @@ class Responder:
             if not message.get("more_body", False):
                 relay.receive_eof()
         finally:
-            self._outbox.by_app = False
-        await self._outbox.flush()
+            outbox.by_app = False
+        return outbox.flush()
 
     # Before the response (S8).
 
@@ -156,8 +163,8 @@ class Responder:
     async def _hear_late(self, message: Message, relay: Relay) -> None:
         """The app answers at last: go on with its stream, or tell the client what it is instead."""
         if message["type"] == "http.response.start":
-            self._stop_timers()
             if _is_ours(message) and 200 <= message["status"] < 300:
+                self._stop_timers()
                 self._responded = True
                 session = relay.transfer
                 assert isinstance(session, StreamSession)
@@ -277,9 +284,10 @@ class Responder:
                 await self._end_without_app(_NO_RESPONSE if error is None else _FAILED)
         finally:
             self._let_go()
-        if was_cancelled and self._cancelled_app:
+        is_ours = was_cancelled and self._cancelled_app and not self._cancelled_by_others
+        if error is None or is_ours:
             self._raise_if_broken()
-        return was_cancelled and self._cancelled_app
+        return is_ours
 
     async def _end_without_app(self, detail: str) -> None:
         """The app is through. If its stream is not, it never will be."""
@@ -301,7 +309,7 @@ class Responder:
 
     def _let_go(self) -> None:
         if self._cancelled_app and self._task is not None:
-            self._task.uncancel()
+            self._cancelled_by_others = self._task.uncancel() > 0
         self._stop_timers()
         self._inbox.close()
         if self._relay is not None:
@@ -315,10 +323,10 @@ class Responder:
         self._task = None
 
     def _raise_if_broken(self) -> None:
-        """An end that must not look like one: the app returns, so the server would think that all is well."""
+        """An end that must not look like one. What the app did is between it and the server."""
         transfer = None if self._relay is None else self._relay.transfer
         reason = None if transfer is None else transfer.close_reason
-        if transfer is not None and reason is not None and not transfer.clean and reason is not CloseReason.CLIENT_GONE:
+        if transfer is not None and reason is not None and not transfer.clean and reason not in _NOT_OUR_DOING:
             raise StreamAborted(reason) from None
 
     # Timers.
@@ -360,7 +368,7 @@ def _is_ours(start: Message) -> bool:
     if type(headers) is not list and not isinstance(headers, tuple):
         headers = start["headers"] = list(headers)
     for name, value in headers:
-        if len(name) == _NAME_LENGTH and name.lower() == b"content-type":
+        if name == b"content-type" or (len(name) == _NAME_LENGTH and name.lower() == b"content-type"):
             # Nearly every response ends here, before anything is copied.
             return b"event-stream" in value.lower() and _can_take_heartbeats(start)
     return False

@@ -80,6 +80,8 @@ def listen_address(value: object) -> Address:
     host, colon, port = written.rpartition(":")
     if not colon or (":" in host and not host.startswith("[")):
         hint = f"[{written}]:8080" if ":" in written else f"{written or '127.0.0.1'}:8080"
+        if written.isdigit():
+            hint = f"127.0.0.1:{written} or :{written}"
         raise BadValue(f"expected HOST:PORT, got {describe(value)}", f"such as {hint}")
     return Address(host=host_name(host) if host else "", port=_port(port, least=0))
 

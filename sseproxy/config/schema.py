@@ -206,7 +206,7 @@ class Server(Section):
 
 
 class Admin(Section):
-    """Health, metrics and live streams, never on the public side."""
+    """Health, never on the public side."""
 
     model_config = ConfigDict(json_schema_extra={"required": ["listen"]})
 
@@ -214,7 +214,7 @@ class Admin(Section):
 
 
 class Log(Section):
-    """What is written to stderr."""
+    """What is written: requests to stdout, everything else to stderr."""
 
     level: Level = Field(default=LogLevel.INFO, description="The least severe messages that are written.")
     format: Format = Field(
@@ -339,7 +339,7 @@ class RouteSection(Inherited):
     model_config = ConfigDict(json_schema_extra={"required": ["upstream"]})
 
     name: RouteName | None = Field(
-        default=None, description="What log and metrics call it; left out: route-1, route-2, …"
+        default=None, description="What the log calls it; left out: route-1, route-2, …"
     )
     match: RouteMatch = Field(default=RouteMatch(), description="What a request must look like; left out: anything.")
     upstream: UpstreamURL | None = Field(
@@ -354,8 +354,8 @@ class FileSchema(Section):
     """The configuration of sseproxy."""
 
     server: Server = Field(default=Server(), description="The public side.")
-    admin: Admin | None = Field(default=None, description="Health, metrics and live streams; left out: none.")
-    log: Log = Field(default=Log(), description="What is written to stderr.")
+    admin: Admin | None = Field(default=None, description="Health; left out: none.")
+    log: Log = Field(default=Log(), description="What is written: requests to stdout, everything else to stderr.")
     defaults: Inherited = Field(
         default=Inherited(), description="Every route inherits these and may override any of them."
     )

@@ -40,7 +40,7 @@ class AdminSettings:
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """What is written to stderr. access: one line for each request."""
+    """What is written: requests to stdout, everything else to stderr. access: one line for each request."""
 
     level: LogLevel
     format: LogFormat

@@ -206,7 +206,7 @@ def event_name(value: object) -> str:
 
 
 def route_name(value: object) -> str:
-    """What log and metrics call a route."""
+    """What the log calls a route."""
     found = line(value)
     if not _NAME.fullmatch(found):
         raise BadValue(f"{quote(found)} is not a name", "at most 64 letters, digits and any of . _ : -")

@@ -10,11 +10,13 @@
     │   └── HeadersTooLarge         431
     ├── Unavailable                 503, we are at fault
     │   ├── TooManyStreams
+    │   ├── OutOfDescriptors
     │   └── Draining
     ├── InternalError               500, a defect of ours
     └── OriginError                 502, the upstream is at fault
         ├── ConnectError            502, no connection
         ├── UpstreamBroken          502, the connection broke or what came is not HTTP
+        │   └── RequestBroken       the client broke it: the rest of its request body will not come
         └── ResponseTimeout         504
 
 `detail` is meant for the client: it never holds an address or a path of this machine. `cause` says the same
@@ -103,6 +105,12 @@ class TooManyStreams(Unavailable):
     proxy_status = "connection_limit_reached"
 
 
+class OutOfDescriptors(Unavailable):
+    """The process has as many files and sockets open as it may have."""
+
+    proxy_status = "connection_limit_reached"
+
+
 class Draining(Unavailable):
     """The process is on its way out."""
 
@@ -133,6 +141,12 @@ class ConnectError(OriginError):
 
 class UpstreamBroken(OriginError):
     """The connection ended too early, or what came over it is not HTTP."""
+
+
+class RequestBroken(UpstreamBroken):
+    """The client's request body broke off after the response had begun."""
+
+    reason = CloseReason.CLIENT_GONE
 
 
 class ResponseTimeout(OriginError):

@@ -86,8 +86,17 @@ class Peer:
 
 
 def forwarded_addresses(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
-    """What ``X-Forwarded-For`` says, from the client to the last proxy; only as true as the peer that sent it."""
-    return [word.decode("latin-1") for word in tokens(get_all(headers, b"x-forwarded-for"))]
+    """What ``X-Forwarded-For`` says, from the client to the last proxy; only as true as the peer that sent it.
+
+    Some gateways add the port, and then brackets around an IPv6 address; both are taken off.
+    """
+    return [_bare_address(word.decode("latin-1")) for word in tokens(get_all(headers, b"x-forwarded-for"))]
+
+
+def _bare_address(text: str) -> str:
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
 
 
 def forwarding(headers: Headers, peer: Peer, *, host: bytes) -> Headers:
@@ -102,7 +111,7 @@ def forwarding(headers: Headers, peer: Peer, *, host: bytes) -> Headers:
         *without(headers, _FORWARDING),
         *([(b"X-Forwarded-For", b", ".join(chain))] if chain else []),
         (b"X-Forwarded-Proto", _first(said[b"x-forwarded-proto"], peer.scheme.encode())),
-        (b"X-Forwarded-Host", _first(said[b"x-forwarded-host"], host)),
+        *([(b"X-Forwarded-Host", _first(said[b"x-forwarded-host"], host))] if host else []),
         (b"Forwarded", b", ".join([*said[b"forwarded"], _forwarded_element(peer, host)])),
         (b"Via", b", ".join([*said[b"via"], via])),
     ]
@@ -118,7 +127,8 @@ def _forwarded_element(peer: Peer, host: bytes) -> bytes:
     address = peer.address.encode() or b"unknown"
     node = b'"[' + address + b']"' if b":" in address else address
     quoted = host.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-    return b"for=" + node + b';host="' + quoted + b'";proto=' + peer.scheme.encode()
+    said_host = b';host="' + quoted + b'"' if host else b""
+    return b"for=" + node + said_host + b";proto=" + peer.scheme.encode()
 
 
 def is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -5,31 +5,56 @@ from collections.abc import Callable
 
 from sseproxy.core.limits import BODY_PEEK
 
+_WHITE = b" \t\r\n"
+
 
 class BodyPeek:
     """Looks whether a JSON body that passes by says ``"stream": true``; keeps at most `BODY_PEEK` bytes of it.
 
-    declares_stream: ``None`` until the body has passed, or is too long; then `on_known` is called.
+    Whatever its media type says: a client that posts JSON by hand often says something else. on_known is called
+    when the body has passed, or cannot be what is looked for; parsed is it only when somebody asks.
     """
 
     def __init__(self, on_known: Callable[[], None]) -> None:
-        self.declares_stream: bool | None = None
+        self.is_known = False
         self._on_known = on_known
         self._seen = bytearray()
+        self._declares: bool | None = None
+
+    @property
+    def declares_stream(self) -> bool | None:
+        """Whether a stream is asked for; ``None`` until that is known."""
+        if self._declares is None and self.is_known:
+            self._declares = _says_stream(bytes(self._seen))
+            self._seen.clear()
+        return self._declares
 
     def feed(self, piece: bytes) -> None:
-        if self.declares_stream is None:
-            self._seen += piece
-            if len(self._seen) > BODY_PEEK:
-                self._decide(declares=False)
+        """Take the next piece of the body."""
+        if self.is_known:
+            return
+        self._seen += piece
+        if not self._may_be_object() or len(self._seen) > BODY_PEEK:
+            self._seen.clear()
+            self._declares = False
+            self._know()
 
     def end(self) -> None:
-        if self.declares_stream is None:
-            self._decide(declares=_says_stream(bytes(self._seen)))
+        """The body has passed."""
+        if not self.is_known:
+            self._know()
 
-    def _decide(self, *, declares: bool) -> None:
+    def forget(self) -> None:
+        """Nobody wants to know any more."""
         self._seen.clear()
-        self.declares_stream = declares
+        self._declares = False
+        self.is_known = True
+
+    def _may_be_object(self) -> bool:
+        return bytes(self._seen[:64].lstrip(_WHITE)[:1] or self._seen.lstrip(_WHITE)[:1]) in (b"{", b"")
+
+    def _know(self) -> None:
+        self.is_known = True
         self._on_known()
 
 

@@ -94,12 +94,17 @@ class StreamSession(Transfer):
         self._last_received = now
         self.stats.heard(now=now)
 
-    def receive_refusal(self, error: StreamError, *, now: float) -> None:
-        """The upstream has answered with something else, after the client was promised an event stream (S8)."""
+    def receive_refusal(
+        self, error: StreamError, reason: CloseReason = CloseReason.UPSTREAM_END, *, now: float
+    ) -> None:
+        """The client was promised an event stream that it will not get (S8): tell it what there is instead.
+
+        reason: whose fault it is; by default the upstream has answered with something else.
+        """
         if self.close_reason is not None:
             return
         self._insert(error_event(self._dialect, error, eol=self._scanner.eol), now=now)
-        self._close(CloseReason.UPSTREAM_END, clean=True)
+        self._close(reason, clean=True)
 
     def receive_data(self, data: bytes, *, now: float) -> None:
         """Take bytes of the upstream's body, cut anywhere."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import functools
 import ssl
 from collections.abc import Iterator
@@ -12,7 +13,15 @@ from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import BaseConnector, Connection
 from yarl import URL
 
-from sseproxy.core.errors import ConnectError, OriginError, ResponseTimeout, UpstreamBroken
+from sseproxy.core.errors import (
+    BadRequest,
+    ConnectError,
+    OriginError,
+    OutOfDescriptors,
+    RequestBroken,
+    ResponseTimeout,
+    UpstreamBroken,
+)
 from sseproxy.core.flow import BodySink
 from sseproxy.core.headers import request_head
 from sseproxy.core.routes import Upstream, UpstreamTLS
@@ -20,9 +29,9 @@ from sseproxy.core.timeouts import TimeoutPolicy
 from sseproxy.origins.base import OriginRequest, RequestBody, ResponseHead
 from sseproxy.origins.connection import UpstreamConnection
 
-#: Seconds that an unused connection is kept: less than any common server keeps it, so that it is not
-#: closed at the very moment in which it is used again.
-POOL_KEEPALIVE = 4.0
+#: Seconds that an unused connection is kept: less than the common servers keep it (gunicorn 2, uvicorn and Node 5),
+#: so that it is not closed at the very moment in which it is used again.
+POOL_KEEPALIVE = 1.5
 
 #: Connections that an idempotent request may find closed before it is given up.
 MAX_STALE = 3
@@ -92,7 +101,10 @@ class HttpExchange:
         self._early_size = 0
         self._end: OriginError | None = None
         self._ended = False
-        self._paused = False
+        self._is_reading = True
+        self._is_full = False  # more has arrived early than is kept
+        self._is_paused = False  # by the sink
+        self._waits_for_client = False  # for the next piece of the request body
         self._in_request = False  # a request body is not sent as a whole yet
         self._sending: asyncio.Task[None] | None = None
         self.was_reused = self._protocol.responses > 0
@@ -115,6 +127,8 @@ class HttpExchange:
                     self._sending.add_done_callback(self._sent)
                 await self._wait_for_response()
         except TimeoutError:
+            if self._waits_for_client:
+                raise BadRequest("The request body did not come in time.") from None
             raise ResponseTimeout(
                 "The upstream did not answer in time.", proxy_status="http_response_timeout"
             ) from None
@@ -134,11 +148,15 @@ class HttpExchange:
         """Each piece that goes out shows that the upstream lives, so the wait for its answer begins anew."""
         loop = asyncio.get_running_loop()
         try:
+            self._waits_for_client = True
             async for piece in body.pieces:
+                self._waits_for_client = False
                 self._write(piece if body.length is not None else b"%x\r\n%b\r\n" % (len(piece), piece))
                 await self._protocol.drain()
                 if response_timeout is not None and not self._response.done():
                     limit.reschedule(loop.time() + response_timeout)
+                self._waits_for_client = True
+            self._waits_for_client = False
             if body.length is None:
                 self._write(b"0\r\n\r\n")
             self._in_request = False
@@ -155,8 +173,7 @@ class HttpExchange:
     def _connection_lost_by_client(self) -> None:
         self.abort()
         if self._sink is not None:
-            error = UpstreamBroken("The request body broke off.", proxy_status="http_request_error")
-            self._sink.receive_error(error)
+            self._sink.receive_error(RequestBroken("The request body broke off.", proxy_status="http_request_error"))
 
     def _write(self, data: bytes) -> None:
         if self._protocol.transport is not None:
@@ -183,18 +200,26 @@ class HttpExchange:
         if self._ended:
             self._tell_end(sink)
         else:
-            self.resume()
+            self._is_full = False
+            self._set_reading()
 
     def pause(self) -> None:
-        if not self._paused and not self._ended and self._protocol.transport is not None:
-            self._paused = True
-            self._protocol.transport.pause_reading()
+        self._is_paused = True
+        self._set_reading()
 
     def resume(self) -> None:
-        if self._paused:
-            self._paused = False
-            if self._protocol.transport is not None:
+        self._is_paused = False
+        self._set_reading()
+
+    def _set_reading(self) -> None:
+        """Two can want silence: we, until there is a sink, and the sink. What the one allows is not for the other."""
+        wanted = self._ended or not (self._is_full or self._is_paused)
+        if wanted is not self._is_reading and self._protocol.transport is not None:
+            self._is_reading = wanted
+            if wanted:
                 self._protocol.transport.resume_reading()
+            else:
+                self._protocol.transport.pause_reading()
 
     def switch_to_raw(self) -> tuple[UpstreamConnection, Connection]:
         """After a 101: the connection itself, and the lease on it that must be closed in the end."""
@@ -222,11 +247,12 @@ class HttpExchange:
         self._early.append(data)
         self._early_size += len(data)
         if self._early_size > _EARLY:
-            self.pause()
+            self._is_full = True
+            self._set_reading()
 
     def ended(self) -> None:
-        self.resume()  # the pool takes only connections that listen
         self._ended = True
+        self._set_reading()  # the pool takes only connections that listen
         if self._sending is not None and not self._sending.done():
             self._stop_sending()
             # The rest of the request would be read as the next one, or never be taken.
@@ -302,6 +328,9 @@ def _our_errors() -> Iterator[None]:
     except ConnectionRefusedError as error:
         raise _refused(error) from error
     except (aiohttp.ClientError, OSError) as error:
+        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+            raise OutOfDescriptors("Too many connections are open.", retry_after=1, cause=str(error)) from error
         if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError):
             raise _refused(error) from error
         raise ConnectError(

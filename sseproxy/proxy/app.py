@@ -20,7 +20,7 @@ from sseproxy.proxy.handler import RequestCycle
 from sseproxy.proxy.hangups import HangupWatch
 from sseproxy.proxy.inbound import InboundRequest, logged_path, read_request
 from sseproxy.proxy.responses import send_problem
-from sseproxy.streams import LiveStreams
+from sseproxy.streams import Admissions, LiveStreams
 
 _log = logging.getLogger(LOGGER)
 
@@ -50,6 +50,7 @@ class ProxyApp:
         trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
     ) -> None:
         self.streams = LiveStreams()
+        self._admissions = Admissions()
         self.hangups = HangupWatch()
         self.draining = False
         self._routes = tuple(routes)
@@ -156,6 +157,7 @@ class ProxyApp:
             connection=connection,
             downstream=downstream,
             streams=self.streams,
+            admissions=self._admissions,
             record=record,
         )
         self._cycles.add(cycle)
@@ -214,6 +216,8 @@ class ProxyApp:
         """The nearest address that is not one of our trusted proxies: the client, as far as can be known."""
         known = peer.address or "unix"
         for address in reversed(forwarded_addresses(inbound.headers) if peer.trusted else []):
+            if not _is_address(address):
+                break
             known = address
             if not self._is_trusted(address):
                 break
@@ -224,6 +228,14 @@ class ProxyApp:
         now = asyncio.get_running_loop().time()
         path = logged_path(message.path)
         return AccessRecord(connection.client_address or "unix", message.method, path, now)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class _Server(web.Server):

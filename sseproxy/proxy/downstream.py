@@ -7,6 +7,7 @@ them, and a chunk is one synchronous write.
 import asyncio
 import contextlib
 import fcntl
+import logging
 import socket
 import struct
 import termios
@@ -15,7 +16,10 @@ from enum import Enum
 from aiohttp import HttpVersion11, web
 
 from sseproxy.core.headers import Headers, response_head, without
+from sseproxy.logs import LOGGER
 from sseproxy.proxy.connection import DownstreamConnection, forgets_what_follows
+
+_log = logging.getLogger(LOGGER)
 
 _ORDINARY_WRITE_BUFFER = 64 * 1024  # asyncio's own default
 _DELIVERY_POLL = 0.02  # seconds between looks at the kernel's send queue
@@ -105,6 +109,7 @@ class HttpDownstream:
         self.broken = True
         self.keep_alive = False
         if self._framing is Framing.CLOSE:
+            self._warn_if_untellable()
             self._resetting = self._loop.create_task(self._reset_when_delivered())
 
     async def wait_until_flushed(self, limit: float | None) -> None:
@@ -179,6 +184,12 @@ class HttpDownstream:
             self._cut()
         finally:
             flushed.cancel()
+
+    def _warn_if_untellable(self) -> None:
+        """A unix socket knows no reset: to a client that speaks HTTP/1.0 over one, every end is a clean one."""
+        sock = self._connection.socket
+        if sock is not None and sock.family == socket.AF_UNIX:
+            _log.warning("HTTP/1.0 over a unix socket: a broken response looks whole (nginx: proxy_http_version 1.1)")
 
     async def _reset_when_delivered(self) -> None:
         """Let the last whole event arrive, then send a TCP reset, so that nobody takes the rest for the whole.

@@ -9,6 +9,7 @@ from sseproxy.core.clients import form_for_client
 from sseproxy.core.dialects import StreamError
 from sseproxy.core.errors import (
     BadRequest,
+    ClientError,
     Draining,
     InternalError,
     OriginError,
@@ -33,7 +34,7 @@ from sseproxy.proxy.refusal import first_of, read_refusal
 from sseproxy.proxy.responses import send_problem
 from sseproxy.proxy.tunnel import Tunnel
 from sseproxy.relay import Relay
-from sseproxy.streams import LiveStream, LiveStreams
+from sseproxy.streams import Admission, Admissions, Drainable, LiveStream, LiveStreams
 
 _log = logging.getLogger(LOGGER)
 
@@ -55,10 +56,13 @@ class RequestCycle:
     connection: DownstreamConnection
     downstream: HttpDownstream
     streams: LiveStreams
+    admissions: Admissions
     record: AccessRecord
     _exchange: HttpExchange | None = field(default=None, init=False)
     _opening: asyncio.Task[HttpExchange] | None = field(default=None, init=False)
     _live: LiveStream | None = field(default=None, init=False)
+    _body: Relay | None = field(default=None, init=False)
+    _admission: Admission | None = field(default=None, init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
     _is_cut: bool = field(default=False, init=False)
 
@@ -91,7 +95,7 @@ class RequestCycle:
 
     async def _serve(self) -> None:
         if self.inbound.declares_stream(self.route):
-            self.streams.check_room(self.route, self._client)
+            self._admit()
         wait = self.route.heartbeat.before_response
         if wait is None or not (self.inbound.declares_stream(self.route) or self.peek is not None):
             self._exchange = await self._open()
@@ -145,13 +149,15 @@ class RequestCycle:
         """Answer with what the upstream has answered."""
         head = exchange.head
         self.record.intended = head.status
+        if self.peek is not None:
+            self.peek.forget()
         if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
             await self._tunnel(exchange, head)
             return
         decoder, is_stream = self._read_coding(head)
         headers = head.headers
         if is_stream:
-            self.streams.check_room(self.route, self._client)
+            self._admit()
             headers = event_stream(headers, decoded=decoder is not None)
         self._send_head(head, headers, is_stream=is_stream)
         await self._relay(self._new_relay(is_stream=is_stream), exchange, decoder)
@@ -182,6 +188,11 @@ class RequestCycle:
     def _client(self) -> str:
         return self.record.client or self.record.peer
 
+    def _admit(self) -> None:
+        """Take a place among the event streams, once."""
+        if self._admission is None:
+            self._admission = self.admissions.admit(self.route, self._client)
+
     def _new_relay(self, *, is_stream: bool, responded: bool = True) -> Relay:
         """The relay for the response body, known to the process and to the client's connection."""
         now = asyncio.get_running_loop().time()
@@ -189,6 +200,15 @@ class RequestCycle:
         transfer = self._new_session(now, responded) if is_stream else Transfer(timeouts, now=now)
         relay = Relay(transfer, self.downstream, write_timeout=timeouts.write)
         self.record.stats = transfer.stats
+        self._body = relay
+        self.connection.flow = _Flow(relay)
+        if is_stream:
+            self.downstream.make_live()
+        relay.start()
+        self._go_live(relay, is_stream=is_stream)
+        return relay
+
+    def _go_live(self, relay: Drainable, *, is_stream: bool) -> None:
         self._live = LiveStream(
             route=self.route.name,
             client=self._client,
@@ -196,12 +216,7 @@ class RequestCycle:
             is_event_stream=is_stream,
             event_source=is_stream and self.inbound.is_event_source,
         )
-        self.connection.flow = _Flow(relay)
-        if is_stream:
-            self.downstream.make_live()
-        relay.start()
         self.streams.add(self._live)
-        return relay
 
     def _new_session(self, now: float, responded: bool) -> StreamSession:
         heartbeat = self.route.heartbeat
@@ -239,7 +254,7 @@ class RequestCycle:
 
     async def _answer_early(self, opening: asyncio.Task[HttpExchange]) -> None:
         """The client has waited long enough: promise it a stream, and keep it company until there is one."""
-        self.streams.check_room(self.route, self._client)
+        self._admit()
         headers = apply_rules(event_stream(list(_EARLY_HEAD), decoded=False), self.route.response_headers)
         self.downstream.send_head(200, b"OK", headers, length=None, has_body=True)
         self.record.status = 200
@@ -257,7 +272,10 @@ class RequestCycle:
             await self._wait_for_end(relay)
         except SSEProxyError as error:
             self.record.intended, self.record.error = error.status, str(error)
-            await self._tell(relay, StreamError("request_error", error.status, error.detail))
+            kind, reason = "request_error", CloseReason.CLIENT_GONE
+            if not isinstance(error, ClientError):
+                kind, reason = "unavailable", CloseReason.CONNECT_ERROR
+            await self._tell(relay, StreamError(kind, error.status, error.detail), reason)
         else:
             await self._join(relay, self._exchange)
 
@@ -276,11 +294,13 @@ class RequestCycle:
             error = await read_refusal(exchange, relay.ended, within=self.route.timeouts.idle)
             await self._tell(relay, error)
 
-    async def _tell(self, relay: Relay, error: StreamError) -> None:
+    async def _tell(
+        self, relay: Relay, error: StreamError, reason: CloseReason = CloseReason.UPSTREAM_END
+    ) -> None:
         session = relay.transfer
         assert isinstance(session, StreamSession)
         if not relay.ended.done():
-            session.receive_refusal(error, now=asyncio.get_running_loop().time())
+            session.receive_refusal(error, reason, now=asyncio.get_running_loop().time())
             relay.rearm()
         await self._wait_for_end(relay)
 
@@ -295,7 +315,9 @@ class RequestCycle:
             headers = apply_rules(head.headers, self.route.response_headers)
             self.downstream.send_tunnel_head(head.status, head.reason, headers + upgrade)
             self.record.status = head.status
+            self.record.stats = tunnel.stats
             tunnel.start()
+            self._go_live(tunnel, is_stream=False)
             self._note_end(await tunnel.ended)
             await self.downstream.wait_until_flushed(self.route.timeouts.write)
         finally:
@@ -316,7 +338,7 @@ class RequestCycle:
     def _note_end(self, reason: CloseReason) -> None:
         """The first reason is the one that counts."""
         if self.record.reason == "-":
-            ended = self._live.relay.transfer.close_reason if self._live is not None else None
+            ended = self._body.transfer.close_reason if self._body is not None else None
             self.record.reason = ended or reason
 
     def _let_go(self) -> None:
@@ -327,9 +349,12 @@ class RequestCycle:
             self._opening.add_done_callback(_abort_late)
         if self._exchange is not None:
             self._exchange.abort()
+        if self._body is not None:
+            self._body.stop(CloseReason.CLIENT_GONE)
         if self._live is not None:
-            self._live.relay.stop(CloseReason.CLIENT_GONE)
             self.streams.remove(self._live)
+        if self._admission is not None:
+            self._admission.release()
 
 
 def _abort_late(opening: asyncio.Task[HttpExchange]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
+from sseproxy.core.dialects import Dialect
 from sseproxy.core.errors import BadRequest, ExpectationFailed, MethodRefused
 from sseproxy.core.headers import (
     Headers,
@@ -25,6 +26,7 @@ _ABSOLUTE_FORM = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 #: RFC 3986 section 3.2.2. Without the comma, which would make one field look like two.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]*)(:[0-9]*)?")
+_NEVER_JSON = (b"multipart/", b"image/", b"audio/", b"video/", b"application/octet-stream", b"application/grpc")
 #: Refused as protocols to switch to: HTTP/2 in clear text would be a way around every rule of this proxy.
 _NOT_TUNNELLED = frozenset((b"h2c", b"h2"))
 
@@ -61,13 +63,17 @@ class InboundRequest:
         """Whether head and route say that an event stream is wanted (S8); the body may say it too."""
         if route.stream is StreamMode.NEVER or self.method == "HEAD":
             return False
+        if route.dialect is Dialect.GEMINI and "alt=sse" in split_target(self.target)[1].lstrip("?").split("&"):
+            return True
         return route.stream is StreamMode.ALWAYS or accepts_event_stream(self.headers)
 
     def may_declare_in_body(self, route: Route) -> bool:
-        """Whether it is worth looking for ``"stream": true`` in the body."""
+        """Whether it is worth looking for ``"stream": true`` in the body: it may be JSON, whatever its type says.
+
+        ``curl -d`` calls everything a form, and a browser's ``fetch`` calls a string plain text.
+        """
         media = (get(self.headers, b"content-type") or b"").partition(b";")[0].strip().lower()
-        is_json = media == b"application/json" or media.endswith(b"+json")
-        return route.stream is StreamMode.AUTO and self.has_body and is_json
+        return route.stream is StreamMode.AUTO and self.has_body and not media.startswith(_NEVER_JSON)
 
     def upstream_headers(self, route: Route, peer: Peer) -> Headers:
         """The fields for the upstream, without the framing of the body."""

@@ -1,6 +1,7 @@
 """What does a client get when we cannot serve it? (RFC 9457 problem details, RFC 9209 Proxy-Status)"""
 
 import json
+from email.utils import formatdate
 
 from sseproxy.core.errors import ClientError, SSEProxyError
 from sseproxy.core.headers import PSEUDONYM, Headers
@@ -26,6 +27,7 @@ def _fields(error: SSEProxyError, length: int) -> Headers:
         (b"Content-Type", b"application/problem+json"),
         (b"Content-Length", b"%d" % length),
         (b"Cache-Control", b"no-store"),
+        (b"Date", formatdate(usegmt=True).encode()),
     ]
     if error.proxy_status is not None:
         fields.append((b"Proxy-Status", PSEUDONYM + b"; error=" + error.proxy_status.encode()))

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from sseproxy.core.transfer import CloseReason
+from sseproxy.core.transfer import CloseReason, TransferStats
 from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.connection import DownstreamConnection
 
@@ -20,6 +20,8 @@ class Tunnel:
         self._idle = idle
         self._last_byte = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
+        self._drain: asyncio.TimerHandle | None = None
+        self.stats = TransferStats(opened_at=self._last_byte, last_upstream_at=self._last_byte)
         self.ended: asyncio.Future[CloseReason] = self._loop.create_future()
 
     def start(self) -> None:
@@ -31,10 +33,17 @@ class Tunnel:
         self._to_upstream(self._downstream.switch_to_raw(self._to_upstream))
         self._watch()
 
+    def drain(self, *, at: float, deadline: float | None, retry: int | None = None) -> None:
+        """Come to an end. What flows here is not known, so there is no better place for it than any other."""
+        if self._drain is not None:
+            self._drain.cancel()
+        self._drain = self._loop.call_at(at, self._end, CloseReason.DRAIN)
+
     def close(self) -> None:
         """Let go of the upstream; the client's connection is the caller's."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._drain):
+            if timer is not None:
+                timer.cancel()
         self._upstream.on_lost = self._upstream.on_writable = None
         self._upstream.abort()
         self._lease.close()
@@ -68,6 +77,8 @@ class Tunnel:
     def _to_client(self, data: bytes) -> None:
         self._last_byte = self._loop.time()
         if data and self._downstream.transport is not None:
+            self.stats.received(len(data), now=self._last_byte)
+            self.stats.bytes_out += len(data)
             self._downstream.transport.write(data)
 
     def _to_upstream(self, data: bytes) -> None:

@@ -1,0 +1,36 @@
+"""How many sockets may the process have open?"""
+
+import logging
+import resource
+
+from sseproxy.logs import LOGGER
+
+_log = logging.getLogger(LOGGER)
+
+#: Descriptors of a stream: the client's connection and the upstream's.
+_PER_STREAM = 2
+
+#: With this many there is nothing to warn of: a default of ten thousand streams is no plan to have them.
+_PLENTY = 8192
+
+#: Descriptors for everything else: listeners, pools, logs, requests that are no streams.
+_RESERVE = 256
+
+
+def raise_file_limit(streams: int) -> int:
+    """Take as many descriptors as the system allows. Warns if they are not enough for `streams` event streams.
+
+    Systems give a process 1024 by default, enough for some 500 streams, and let it have many more if it asks.
+    Returns the limit.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+        except (OSError, ValueError) as error:  # macOS says infinity and means a number of its own
+            _log.debug("the limit of open files stays at %d: %s", soft, error)
+    if soft != resource.RLIM_INFINITY and soft < min(streams * _PER_STREAM + _RESERVE, _PLENTY):
+        most = max(soft - _RESERVE, 0) // _PER_STREAM
+        _log.warning("%d open files are allowed: enough for about %d streams (limits.streams: %d)", soft, most, streams)
+    return soft
