@@ -1,10 +1,10 @@
 """What is written about each request and about the process, and in which form?"""
 
-import contextlib
 import json
 import logging
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -129,6 +129,7 @@ class BackgroundHandler(logging.Handler):
         self._stream = stream
         self._lines: queue.Queue[str] = queue.Queue(_MOST_WAITING)
         self._dropped = 0
+        self._is_lost = False
         self._writer_of = 0  # the process whose thread it is: a fork has none
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -149,19 +150,36 @@ class BackgroundHandler(logging.Handler):
     def _start(self) -> None:
         self._writer_of = os.getpid()
         self._lines = queue.Queue(_MOST_WAITING)
-        threading.Thread(target=self._write, name="log-writer", daemon=True).start()
+        # A thread that takes signals would take them from whoever waits for them, as the supervisor does.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            threading.Thread(target=self._write, name="log-writer", daemon=True).start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _write(self) -> None:
         lines = self._lines
         while True:
             line = lines.get()
             dropped, self._dropped = self._dropped, 0
-            with contextlib.suppress(OSError, ValueError):
+            try:
                 if dropped:
-                    self._stream.write(f"{dropped} lines were dropped: nobody read them in time\n")
+                    self._stream.write(self._loss(dropped) + "\n")
                 self._stream.write(line + "\n")
                 self._stream.flush()
+            except (OSError, ValueError) as error:
+                self._note_loss(error)
             lines.task_done()
+
+    def _loss(self, lines: int) -> str:
+        """In the form of the log: whoever parses it must be able to parse this too."""
+        text = f"{lines} lines were dropped: nobody read them in time"
+        return self.format(logging.makeLogRecord({"name": LOGGER, "levelname": "WARNING", "msg": text}))
+
+    def _note_loss(self, error: OSError | ValueError) -> None:
+        if not self._is_lost:
+            self._is_lost = True
+            logging.getLogger(LOGGER).warning("a log cannot be written: %s", getattr(error, "strerror", error))
 
 
 def configure(*, level: str, form: str, access: bool) -> None:

@@ -196,7 +196,8 @@ def test_which_requests_declare_a_stream(mode: StreamMode, method: str, accept: 
         (b"application/json", StreamMode.AUTO, True),
         (b"Application/JSON; charset=utf-8", StreamMode.AUTO, True),
         (b"application/vnd.x+json", StreamMode.AUTO, True),
-        (b"text/plain", StreamMode.AUTO, False),
+        (b"text/plain", StreamMode.AUTO, True),
+        (b"image/png", StreamMode.AUTO, False),
         (b"application/json", StreamMode.NEVER, False),
     ],
 )
