@@ -11,7 +11,7 @@ export PYTHON
 .PHONY: help
 help: ## this list
 	@echo 'make TARGET [PYTHON=python3.12] [ARGS="what is passed on to the program"]'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-17s %s\n", $$1, $$2 }'
 
 # ---- run it
 
@@ -27,6 +27,10 @@ nginx-stand: runtime ## what a real nginx does to streams with and without ssepr
 .PHONY: bench
 bench: tests-setup ## CPU, latency and memory against nginx in the same run
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+.PHONY: bench-middleware
+bench-middleware: tests-setup ## what the ASGI middleware costs: a request, and an event of a stream
+	@$(BIN)/python benchmarks/middleware.py $(ARGS)
 
 # ---- test it
 

@@ -105,9 +105,7 @@ def measure(proxy: str, scenario: Scenario, load: Path, seconds: float) -> dict[
         process, port = stack.enter_context(start(origin))
         before_memory = resident(process.pid)
         client = stack.enter_context(
-            running(
-                [str(load), "client", str(port), str(scenario.streams), str(seconds), "1"], stdout=subprocess.PIPE
-            )
+            running([str(load), "client", str(port), str(scenario.streams), str(seconds), "1"], stdout=subprocess.PIPE)
         )
         assert client.stdout is not None
         heard = json.loads(client.stdout.readline())

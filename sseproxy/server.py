@@ -50,7 +50,10 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in signals:
             loop.add_signal_handler(number, self.stop)
-        await self.serve(on_ready=on_ready, on_draining=on_draining)
+        try:
+            await self.serve(on_ready=on_ready, on_draining=on_draining)
+        finally:
+            self._ignore(signals)
 
     async def serve(
         self, *, on_ready: Callable[[], None] = lambda: None, on_draining: Callable[[], None] = lambda: None
@@ -86,6 +89,14 @@ class Server:
         self._stopping.set()
 
     # Private.
+
+    def _ignore(self, signals: Sequence[signal.Signals]) -> None:
+        """They have been obeyed: one that comes before the process is gone must not make its exit look like a crash."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        for number in signals:
+            asyncio.get_running_loop().remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _new_app(self) -> ProxyApp:
         origins = {route.name: HttpOrigin(route.upstream) for route in self._config.routes}

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sseproxy.logs import LOGGER
+from sseproxy.logs import LOGGER, flush
 
 _log = logging.getLogger(LOGGER)
 
@@ -82,6 +82,7 @@ class Supervisor:
             code = 0
         except Exception:  # noqa: BLE001 - the worker ends here in any case
             _log.exception("worker %d failed", index)
+            flush()
         finally:
             os._exit(code)
 
@@ -155,4 +156,3 @@ class Supervisor:
         for worker in self._workers:
             if not worker.pid and time.monotonic() >= worker.restart_at:
                 self._start(worker)
-

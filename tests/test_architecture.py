@@ -71,6 +71,17 @@ def test_the_core_needs_nothing_but_the_standard_library(path: Path) -> None:
     assert all(name == "sseproxy.core" or name.startswith("sseproxy.core.") for name in foreign), foreign
 
 
+def test_the_asgi_middleware_loads_the_standard_library_alone() -> None:
+    program = """
+import sys
+before = set(sys.modules)
+import sseproxy.asgi
+loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
+sys.exit(", ".join(loaded - sys.stdlib_module_names - {"sseproxy"}) or 0)
+"""
+    run(sys.executable, "-c", program)
+
+
 def test_nothing_in_the_tree_belongs_to_one_machine() -> None:
     personal = [r"/home/\w", r"/Users/\w", r"/root/\w", r"/tmp/venv", r"\.pyenv\b"]
     personal += [re.escape(str(place)) for place in (ROOT, Path.home()) if len(place.parts) > 2]

@@ -159,7 +159,10 @@ def test_serve_says_the_same_on_standard_error(tmp_path: Path, capsys: pytest.Ca
         (["serve"], "nothing to proxy: "),
         (["serve", "-c", "missing.yaml"], "missing.yaml"),
         (["serve", "--upstream", "127.0.0.1:9000"], "--upstream: "),
-        (["serve", "--upstream", "http://x", "--listen", "8080"], "--listen: "),
+        (
+            ["serve", "--upstream", "http://x", "--listen", "8080"],
+            "--listen: expected HOST:PORT, got '8080' (such as 127.0.0.1:8080 or :8080)",
+        ),
         (["serve", "--upstream", "http://x", "--listen", ":1", "--listen", ":1"], "--listen: "),
         (["serve", "--upstream", "http://x", "--heartbeat", "15 seconds"], "--heartbeat: "),
         (["serve", "--upstream", "http://x", "--heartbeat-form", "ping"], "--heartbeat-form: "),

@@ -97,9 +97,7 @@ def read_drain(timeout: Duration, spread: Duration) -> tuple[float | None, float
     return _duration("timeout", timeout, duration_or_zero), over or 0.0
 
 
-def _duration(
-    name: str, value: Duration, read: Callable[[object], float | None] = duration
-) -> float | None:
+def _duration(name: str, value: Duration, read: Callable[[object], float | None] = duration) -> float | None:
     try:
         return read(value)
     except BadValue as error:

@@ -22,7 +22,7 @@ class Outbox:
         self._queue: list[bytes] = []
         self._waiting = 0
         self._is_sending = False
-        self._turn = asyncio.Event()
+        self._turn: asyncio.Event | None = None  # somebody waits for theirs
         self._task: asyncio.Task[None] | None = None
         self._complete = False
         self._over = False
@@ -49,27 +49,31 @@ class Outbox:
     async def flush(self) -> None:
         """Send all that is queued, and the end if it has come. Waits for the server; raises what its `send` raises."""
         while self._is_sending:  # no lock: on the hot path there is nobody else, and a lock costs as much as a send
-            self._turn.clear()
+            self._turn = self._turn or asyncio.Event()
             await self._turn.wait()
         self._is_sending = True
         try:
-            await self._flush_in_turn()
+            if self._head is not None:
+                await self._send_head(self._head)
+            while (self._queue or self._complete) and not self._over:
+                await _Watched(self._send(self._next_message()), self._on_blocked)
+                self._waiting = 0
         finally:
             self._is_sending = False
-            self._turn.set()
+            if self._turn is not None:
+                self._turn.set()
+                self._turn = None
 
-    async def _flush_in_turn(self) -> None:
-        if self._head is not None:
-            head, self._head = self._head, None
-            await _Watched(self._send(head), self._on_blocked)
-        while (self._queue or self._complete) and not self._over:
-            data = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
-            self._queue.clear()
-            self._over = self._complete
-            self._waiting = len(data)
-            message = {"type": "http.response.body", "body": data, "more_body": not self._over}
-            await _Watched(self._send(message), self._on_blocked)
-            self._waiting = 0
+    async def _send_head(self, head: Message) -> None:
+        self._head = None
+        await _Watched(self._send(head), self._on_blocked)
+
+    def _next_message(self) -> Message:
+        data = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
+        self._queue.clear()
+        self._over = self._complete
+        self._waiting = len(data)
+        return {"type": "http.response.body", "body": data, "more_body": not self._over}
 
     async def wait_until_flushed(self) -> None:
         """Wait for the task that sends what a timer brought, if there is one."""
@@ -114,7 +118,7 @@ class _Watched:
             while True:
                 try:
                     answer = yield waited_for
-                except BaseException as error:  # noqa: BLE001 - cancellation has to reach the server's send
+                except BaseException as error:  # cancellation has to reach the server's send
                     if not hasattr(steps, "throw"):
                         raise  # granian waits for something that is no generator; `yield from` would leave it too
                     waited_for = steps.throw(error)

@@ -7,4 +7,6 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: Frameworks type scope and messages each in their own way, so an app is whatever takes the three.
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]

@@ -338,9 +338,7 @@ class RouteSection(Inherited):
 
     model_config = ConfigDict(json_schema_extra={"required": ["upstream"]})
 
-    name: RouteName | None = Field(
-        default=None, description="What the log calls it; left out: route-1, route-2, …"
-    )
+    name: RouteName | None = Field(default=None, description="What the log calls it; left out: route-1, route-2, …")
     match: RouteMatch = Field(default=RouteMatch(), description="What a request must look like; left out: anything.")
     upstream: UpstreamURL | None = Field(
         default=None, description="http://, https:// or http+unix:// URL; a base path is kept."

@@ -111,7 +111,7 @@ def forwarding(headers: Headers, peer: Peer, *, host: bytes) -> Headers:
         *without(headers, _FORWARDING),
         *([(b"X-Forwarded-For", b", ".join(chain))] if chain else []),
         (b"X-Forwarded-Proto", _first(said[b"x-forwarded-proto"], peer.scheme.encode())),
-        *([(b"X-Forwarded-Host", _first(said[b"x-forwarded-host"], host))] if host else []),
+        *([(b"X-Forwarded-Host", named)] if (named := _first(said[b"x-forwarded-host"], host)) else []),
         (b"Forwarded", b", ".join([*said[b"forwarded"], _forwarded_element(peer, host)])),
         (b"Via", b", ".join([*said[b"via"], via])),
     ]

@@ -294,9 +294,7 @@ class RequestCycle:
             error = await read_refusal(exchange, relay.ended, within=self.route.timeouts.idle)
             await self._tell(relay, error)
 
-    async def _tell(
-        self, relay: Relay, error: StreamError, reason: CloseReason = CloseReason.UPSTREAM_END
-    ) -> None:
+    async def _tell(self, relay: Relay, error: StreamError, reason: CloseReason = CloseReason.UPSTREAM_END) -> None:
         session = relay.transfer
         assert isinstance(session, StreamSession)
         if not relay.ended.done():

@@ -15,9 +15,7 @@ def send_problem(downstream: HttpDownstream, error: SSEProxyError) -> None:
     ).encode()
     if isinstance(error, ClientError) and error.status != 404:
         downstream.keep_alive = False
-    downstream.send_head(
-        error.status, error.title.encode(), _fields(error, len(body)), length=len(body), has_body=True
-    )
+    downstream.send_head(error.status, error.title.encode(), _fields(error, len(body)), length=len(body), has_body=True)
     downstream.write(body)
     downstream.finish()
 

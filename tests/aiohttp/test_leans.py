@@ -11,7 +11,7 @@ from tests.support.aiohttp_app import AiohttpApp, open_stream
 
 
 async def test_a_response_takes_its_writer_from_the_request() -> None:
-    seen = []
+    seen: list[object] = []
 
     async def handler(request: web.Request) -> web.StreamResponse:
         seen.append(request._payload_writer)
@@ -29,7 +29,7 @@ async def test_a_request_is_told_that_its_connection_is_lost() -> None:
     heard = asyncio.Event()
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        vars(request)["_cancel"] = lambda error: heard.set()
+        vars(request)["_cancel"] = lambda _: heard.set()
         response = await open_stream(request)
         await heard.wait()
         return response
@@ -41,7 +41,7 @@ async def test_a_request_is_told_that_its_connection_is_lost() -> None:
 
 
 async def test_a_request_keeps_the_body_that_was_read() -> None:
-    seen = []
+    seen: list[object] = []
 
     async def handler(request: web.Request) -> web.StreamResponse:
         seen.append(request._read_bytes)

@@ -2,14 +2,12 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
 
-from tests.support.aiohttp_app import AiohttpApp, open_stream
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from tests.support.aiohttp_app import AiohttpApp, Handler, open_stream
 
 
 async def text(request: web.Request) -> web.StreamResponse:
@@ -76,7 +74,7 @@ HANDLERS = [text, nothing, echo, download, compressed, compressed_stream, file, 
 
 async def answer(handler: Handler, *, plain: bool, method: str, version: str) -> bytes:
     fields = ("Accept-Encoding: gzip", "Connection: close")
-    options = {} if plain else {"heartbeat": "10ms", "before_response": "5s"}
+    options: dict[str, Any] = {} if plain else {"heartbeat": "10ms", "before_response": "5s"}
     async with (
         AiohttpApp.serve(handler, plain=plain, **options) as app,
         app.ask(*fields, method=method, body=b"hi" if method == "POST" else b"", version=version) as client,

@@ -1,6 +1,7 @@
 """Do an aiohttp app's event streams live by the rules of the proxy?"""
 
 import asyncio
+import gc
 import inspect
 import json
 from collections.abc import AsyncIterator
@@ -10,15 +11,15 @@ from aiohttp import web
 from aiohttp_sse import sse_response
 
 from sseproxy.aiohttp import sse_keepalive
+from sseproxy.aiohttp.exchange import Exchange
 from sseproxy.asgi import SSEKeepaliveMiddleware
 from sseproxy.core.transfer import CloseReason
-from tests.support.aiohttp_app import AiohttpApp, open_stream, until
+from sseproxy.relay import Relay
+from tests.support.aiohttp_app import AiohttpApp, Handler, open_stream, until
 from tests.support.raw_client import RawClient
 
 BEAT = b": heartbeat\n"
 EVENTS = "id: 1\nevent: a\ndata: \u00e4\r\n\r\ndata: x\rdata: y\r\rdata: z\n\n".encode()
-
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:aiohttp_sse")
 
 
 async def until_beat(client: RawClient, *, times: int = 1) -> bytes:
@@ -224,10 +225,10 @@ async def prepared_answer(request: web.Request) -> web.StreamResponse:
 
 
 @pytest.mark.parametrize("answer", [plain_answer, raised_answer, prepared_answer])
-async def test_a_late_refusal_becomes_an_error_event(answer: web.StreamResponse) -> None:
+async def test_a_late_refusal_becomes_an_error_event(answer: Handler) -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(0.1)
-        return await answer(request)  # type: ignore[operator]
+        return await answer(request)
 
     async with (
         AiohttpApp.serve(handler, before_response="20ms") as app,
@@ -239,7 +240,7 @@ async def test_a_late_refusal_becomes_an_error_event(answer: web.StreamResponse)
     assert json.loads(event)["status"] == 429
 
 
-async def test_a_file_that_comes_late_becomes_an_error_event(tmp_path: object) -> None:
+async def test_a_file_that_comes_late_becomes_an_error_event() -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(0.1)
         return web.FileResponse(__file__)
@@ -286,6 +287,7 @@ async def test_a_stream_that_never_comes_to_a_boundary_is_broken_off_in_time() -
         await client.head()
         await client.chunk()
         (live,) = app.keepalive._streams._streams
+        assert isinstance(live.relay, Relay)
         app.keepalive.begin_drain(timeout="50ms", spread="10ms")
         assert not (await client.rest()).endswith(b"0\r\n\r\n")
         assert live.relay.transfer.close_reason is CloseReason.DRAIN
@@ -296,8 +298,7 @@ async def test_a_stream_that_never_comes_to_a_boundary_is_broken_off_in_time() -
 
 async def test_the_pings_of_aiohttp_sse_do_no_harm() -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
-        async with sse_response(request) as response:
-            response.ping_interval = 0.03
+        async with sse_response(request, ping_interval=0.05) as response:
             for number in range(3):
                 await response.send(str(number))
                 await asyncio.sleep(0.1)
@@ -307,7 +308,8 @@ async def test_the_pings_of_aiohttp_sse_do_no_harm() -> None:
         body = (await client.response()).body
     kept = [line for line in body.splitlines() if line and not line.startswith(b":")]
     assert kept == [b"data: 0", b"data: 1", b"data: 2"]
-    assert BEAT in body
+    assert b": ping" in body
+    assert BEAT[:-1] in body
 
 
 def test_the_options_are_those_of_the_asgi_middleware() -> None:
@@ -315,3 +317,21 @@ def test_the_options_are_those_of_the_asgi_middleware() -> None:
     theirs = dict(inspect.signature(SSEKeepaliveMiddleware).parameters)
     del theirs["app"], theirs["drain"], ours["drain"]  # off there, where not every server can be heard
     assert ours == theirs
+
+
+async def test_nothing_is_left_of_streams_that_have_ended() -> None:
+    handler = Silent(b"data: 1\n\n")
+    async with AiohttpApp.serve(handler, heartbeat="10ms", before_response="5ms", max_duration="100ms") as app:
+        for leaves in [True, False] * 20:
+            async with app.ask("Accept: text/event-stream") as client:
+                await client.head()
+                if not leaves:
+                    while await client.chunk():
+                        pass
+        await until(lambda: app.keepalive.open_streams == 0)
+        await until(lambda: _exchanges() == 0)
+
+
+def _exchanges() -> int:
+    gc.collect()
+    return sum(isinstance(thing, Exchange) for thing in gc.get_objects())

@@ -127,7 +127,7 @@ class TestALateRefusal:
         told = error_of(await asked(wrapped(app)).run())
         assert told["status"] == 429
         assert told["retry_after"] == "7"
-        assert told["body"] == "too many"
+        assert told["detail"] == "too many"
         assert app.end == "returned"
 
     async def test_in_the_words_of_the_dialect(self) -> None:
@@ -138,13 +138,16 @@ class TestALateRefusal:
     async def test_keeps_at_most_64_kib_of_its_body(self) -> None:
         start = head(500, PLAIN)
         told = error_of(await asked(wrapped(script(*[b"x" * 50_000] * 4, before=12.0, start=start))).run())
-        assert len(told["body"]) == 65536
+        assert len(told["detail"]) == 65536
 
     async def test_without_a_body_that_could_be_read(self) -> None:
         start = head(500, PLAIN, (b"content-encoding", b"gzip"))
-        assert not error_of(await asked(wrapped(script(b"\x1f\x8b", before=12.0, start=start))).run()).get("body")
+        told = error_of(await asked(wrapped(script(b"\x1f\x8b", before=12.0, start=start))).run())
+        assert told["detail"] == "The application answered 500."
 
-    @pytest.mark.parametrize("start", [head(200, PLAIN), head(404, EVENT_STREAM), head(200, EVENT_STREAM, (b"content-encoding", b"br"))])
+    @pytest.mark.parametrize(
+        "start", [head(200, PLAIN), head(404, EVENT_STREAM), head(200, EVENT_STREAM, (b"content-encoding", b"br"))]
+    )
     async def test_is_all_that_is_no_stream_to_join(self, start: Message) -> None:
         told = error_of(await asked(wrapped(script(b"x", before=12.0, start=start))).run())
         assert told["status"] == start["status"]
@@ -155,7 +158,7 @@ class TestALateRefusal:
             await send(head(500, PLAIN))
             await send(body(b"half"))
 
-        assert error_of(await asked(wrapped(app)).run())["body"] == "half"
+        assert error_of(await asked(wrapped(app)).run())["detail"] == "half"
 
     async def test_that_never_ends_is_given_up(self) -> None:
         app = Noted(script(b"half", NEVER, before=12.0, start=head(500, PLAIN)))
@@ -166,7 +169,7 @@ class TestALateRefusal:
     async def test_heartbeats_go_on_until_it_is_whole(self) -> None:
         seen = await asked(wrapped(script(b"a", 40.0, b"b", before=12.0, start=head(500, PLAIN)))).run()
         assert seen.body.count(HB) == 3
-        assert error_of(seen)["body"] == "ab"
+        assert error_of(seen)["detail"] == "ab"
 
 
 class TestNoResponse:

@@ -8,7 +8,7 @@ import pytest
 
 from sseproxy.asgi import SSEKeepaliveMiddleware
 from sseproxy.asgi.types import ASGIApp, Message, Receive, Scope, Send
-from tests.support.asgi_exchange import EVENT_STREAM, HB, Exchange, body, for_ever, head, script
+from tests.support.asgi_exchange import EVENT_STREAM, HB, Exchange, Step, body, for_ever, head, script
 from tests.support.virtual_clock import passing
 
 BEAT = HB + b"\n"
@@ -36,7 +36,7 @@ class TestWhatIsNoStream:
 
     @pytest.mark.parametrize(("name", "method", "start"), RESPONSES, ids=[name for name, _, _ in RESPONSES])
     async def test_untouched(self, name: str, method: str, start: Message) -> None:
-        steps = [60.0, gzip.compress(EVENT), 60.0, b"rest"]
+        steps: list[Step] = [60.0, gzip.compress(EVENT), 60.0, b"rest"]
         seen = await Exchange(wrapped(script(*steps, start=start)), method=method).run()
         plain = await Exchange(script(*steps, start=start), method=method).run()
         assert seen.messages == plain.messages

@@ -81,7 +81,9 @@ def test_the_defaults_are_those_of_the_configuration_file() -> None:
 
 
 def test_durations_are_seconds_or_text_or_off() -> None:
-    options = options_of(heartbeat=0.5, idle_timeout="1.5s", write_timeout="off", max_duration="2m", before_response="100ms")
+    options = options_of(
+        heartbeat=0.5, idle_timeout="1.5s", write_timeout="off", max_duration="2m", before_response="100ms"
+    )
     assert options.heartbeat.interval == 0.5
     assert options.heartbeat.before_response == 0.1
     assert (options.timeouts.idle, options.timeouts.write, options.timeouts.max_duration) == (1.5, None, 120)

@@ -1,6 +1,7 @@
 """Do the bytes of a stream reach the server in one order, one message at a time, and none after the end?"""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -163,3 +164,47 @@ async def test_a_server_that_says_by_raising_that_the_client_left_does_not_distu
     await line.settle()
     assert line.outbox._task is not None
     assert line.outbox._task.exception() is None
+
+
+class _BareAwaitable:
+    """What granian's send returns: an iterator, without a generator's `send` and `throw`."""
+
+    def __init__(self) -> None:
+        self.turns = 2
+
+    def __await__(self) -> "_BareAwaitable":
+        return self
+
+    def __iter__(self) -> "_BareAwaitable":
+        return self
+
+    def __next__(self) -> None:
+        if not self.turns:
+            raise StopIteration
+        self.turns -= 1
+
+
+async def test_a_send_that_is_no_coroutine_is_waited_for() -> None:
+    waits: list[_BareAwaitable] = []
+
+    def send(message: Message) -> Any:
+        waits.append(_BareAwaitable())
+        return waits[-1]
+
+    line = Line(send)
+    await line.app_sends(b"a")
+    assert [wait.turns for wait in waits] == [0, 0]
+    assert line.blocked == [True, False] * 2
+
+
+async def test_a_wait_that_is_no_coroutine_can_be_cancelled() -> None:
+    def send(message: Message) -> Any:
+        return _BareAwaitable()
+
+    line = Line(send)
+    sending = line.app_sends(b"a")
+    await asyncio.sleep(0)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert line.blocked == [True, False]

@@ -379,13 +379,13 @@ class TestTheServerIsToEnd:
         await seen.finish()
         assert seen.is_whole
 
-    async def test_streams_that_begin_later_end_the_same_way(self) -> None:
+    async def test_streams_that_begin_later_end_by_the_deadline_too(self) -> None:
         app = wrapped(for_ever)
         app.begin_drain(timeout="10s", spread="1s")
         began = now()
         seen = await Exchange(app).run()
         assert seen.is_whole
-        assert now() - began <= 1.001
+        assert now() - began <= 10
 
     async def test_a_request_that_is_no_stream_is_left_alone(self) -> None:
         app = wrapped(script(b"a", 60.0, b"b", start=head(200, (b"content-type", b"text/plain"))))

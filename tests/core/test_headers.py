@@ -87,6 +87,35 @@ def test_a_host_in_forwarded_is_quoted() -> None:
     assert headers.get(out, b"x-forwarded-for") is None
 
 
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_request_without_a_host_says_none(trusted: bool) -> None:
+    said = [(b"X-Forwarded-Host", b"outer.test")]
+    out = headers.forwarding(said, Peer("192.0.2.1", "http", trusted), host=b"")
+    assert headers.get_all(out, b"forwarded") == [b"for=192.0.2.1;proto=http"]
+    assert headers.get_all(out, b"x-forwarded-host") == ([b"outer.test"] if trusted else [])
+
+
+@pytest.mark.parametrize(
+    ("said", "address"),
+    [
+        (b"192.0.2.1", "192.0.2.1"),
+        (b"192.0.2.1:4711", "192.0.2.1"),
+        (b"2001:db8::1", "2001:db8::1"),
+        (b"[2001:db8::1]", "2001:db8::1"),
+        (b"[2001:db8::1]:4711", "2001:db8::1"),
+        (b"unknown", "unknown"),
+        (b"_hidden:80", "_hidden"),
+        (b"[", ""),
+        (b":", ""),
+        (b"a:b:c", "a:b:c"),
+        (b"\xff", "\xff"),
+    ],
+)
+def test_addresses_that_are_forwarded_lose_their_port(said: bytes, address: str) -> None:
+    fields = [(b"X-Forwarded-For", said + b", 192.0.2.2"), (b"x-forwarded-for", b" 192.0.2.3 ")]
+    assert headers.forwarded_addresses(fields) == [address, "192.0.2.2", "192.0.2.3"]
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [

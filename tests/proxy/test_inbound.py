@@ -8,6 +8,7 @@ from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from sseproxy.core.dialects import Dialect
 from sseproxy.core.errors import BadRequest, ClientError, ExpectationFailed, MethodRefused
 from sseproxy.core.headers import Headers, Peer
 from sseproxy.core.routes import Route, StreamMode, Upstream
@@ -191,13 +192,39 @@ def test_which_requests_declare_a_stream(mode: StreamMode, method: str, accept: 
 
 
 @pytest.mark.parametrize(
+    ("dialect", "target", "expected"),
+    [
+        (Dialect.GEMINI, "/v1beta/models/m:streamGenerateContent?alt=sse", True),
+        (Dialect.GEMINI, "/a?key=k&alt=sse&b", True),
+        (Dialect.GEMINI, "/a?alt=json", False),
+        (Dialect.GEMINI, "/a?salt=sse", False),
+        (Dialect.GEMINI, "/alt=sse", False),
+        (Dialect.GENERIC, "/a?alt=sse", False),
+    ],
+)
+def test_gemini_declares_a_stream_in_the_query(dialect: Dialect, target: str, expected: bool) -> None:
+    request = read(HOST, method="POST", target=target)
+    assert request.declares_stream(Route("default", PLAIN, dialect=dialect)) is expected
+    assert not request.declares_stream(Route("default", PLAIN, dialect=dialect, stream=StreamMode.NEVER))
+
+
+def test_a_body_without_a_type_is_looked_at() -> None:
+    assert read(HOST, (b"Content-Length", b"2"), method="POST").may_declare_in_body(Route("default", PLAIN))
+
+
+@pytest.mark.parametrize(
     ("media", "mode", "expected"),
     [
         (b"application/json", StreamMode.AUTO, True),
         (b"Application/JSON; charset=utf-8", StreamMode.AUTO, True),
         (b"application/vnd.x+json", StreamMode.AUTO, True),
         (b"text/plain", StreamMode.AUTO, True),
+        (b"application/x-www-form-urlencoded", StreamMode.AUTO, True),
+        (b"", StreamMode.AUTO, True),
         (b"image/png", StreamMode.AUTO, False),
+        (b"Multipart/Form-Data; boundary=x", StreamMode.AUTO, False),
+        (b"application/octet-stream", StreamMode.AUTO, False),
+        (b"application/grpc+json", StreamMode.AUTO, False),
         (b"application/json", StreamMode.NEVER, False),
     ],
 )

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -29,6 +31,7 @@ def check_bad_gateway(response: Message, error: bytes = b"http_protocol_error", 
     assert response.status == status
     assert response.one(b"Content-Type") == b"application/problem+json"
     assert response.one(b"Proxy-Status") == b"sseproxy; error=" + error
+    assert parsedate_to_datetime((response.one(b"Date") or b"").decode()).tzinfo is UTC
     assert json.loads(response.body)["status"] == status
     for secret in (b"127.0.0.1", b"Traceback", b"Errno", b"llhttp"):
         assert secret not in response.body

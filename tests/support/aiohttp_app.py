@@ -54,7 +54,9 @@ class AiohttpApp:
         assert keepalive is None or keepalive.open_streams == 0
 
     @contextlib.asynccontextmanager
-    async def ask(self, *fields: str, method: str = "GET", body: bytes = b"", version: str = "1.1") -> AsyncIterator[RawClient]:
+    async def ask(
+        self, *fields: str, method: str = "GET", body: bytes = b"", version: str = "1.1"
+    ) -> AsyncIterator[RawClient]:
         """A client that has sent a request. fields: of its head, besides ``Host``."""
         lines = [f"{method} / HTTP/{version}", "Host: a", *fields]
         if body:
@@ -67,7 +69,7 @@ class AiohttpApp:
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for it; `TimeoutError` after a generous limit."""
     async with asyncio.timeout(LIMIT):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - nobody tells of what is waited for here
             await asyncio.sleep(0.005)
 
 

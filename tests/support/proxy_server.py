@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from sseproxy.core.heartbeat import HeartbeatPolicy
 from sseproxy.core.routes import Route, Upstream
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
+from sseproxy.relay import Relay
 from tests.support.raw_client import LIMIT, RawClient
 from tests.support.raw_upstream import RawUpstream, Script
 
@@ -35,10 +37,14 @@ class ProxyServer:
         *routes: Route,
         trusted: Sequence[str] = (),
         socket_path: Path | None = None,
+        send_buffer: int | None = None,
         host: str = "127.0.0.1",
         tls: ssl.SSLContext | None = None,
     ) -> "AsyncIterator[ProxyServer]":
-        """On a port that the kernel chooses, or on a unix socket. trusted: networks of proxies."""
+        """On a port that the kernel chooses, or on a unix socket.
+
+        trusted: networks of proxies. send_buffer: bytes of SO_SNDBUF of its connections.
+        """
         loop = asyncio.get_running_loop()
         origins = {route.name: HttpOrigin(route.upstream) for route in routes}
         app = ProxyApp(routes, origins, trusted_proxies=[ip_network(network) for network in trusted])
@@ -47,7 +53,10 @@ class ProxyServer:
         if socket_path is not None:
             server = await loop.create_unix_server(factory, str(socket_path))
         else:
-            server = await loop.create_server(factory, host, 0, ssl=tls)
+            sock = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+            if send_buffer is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+            server = await loop.create_server(factory, sock=sock, ssl=tls)
             port = server.sockets[0].getsockname()[1]
         with _no_surprises(loop):
             try:
@@ -65,9 +74,19 @@ class ProxyServer:
             yield client
 
     @property
+    def _relays(self) -> list[Relay]:
+        return [live.relay for live in self.app.streams._streams if isinstance(live.relay, Relay)]
+
+    @property
     def bytes_in(self) -> int:
         """Bytes of all responses under way that have gone through the proxy's policies, content codings undone."""
-        return sum(live.relay.transfer.stats.bytes_in for live in self.app.streams._streams)
+        return sum(relay.transfer.stats.bytes_in for relay in self._relays)
+
+    @property
+    def skipped(self) -> int:
+        """How many heartbeats of all responses under way were due and did not go out."""
+        each = (relay.transfer.stats.heartbeats_skipped for relay in self._relays)
+        return sum(sum(skipped.values()) for skipped in each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +122,8 @@ async def _end(app: ProxyApp) -> None:
     async with asyncio.timeout(LIMIT):
         await app.wait_until_idle()
     assert len(app.streams) == 0
+    assert not app._admissions._by_route
+    assert not app._admissions._by_client
 
 
 class _Surprises(logging.Handler):

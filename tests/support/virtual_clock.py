@@ -11,6 +11,10 @@ _SETTLED = 0.01
 #: Real seconds after which a loop without timers is given up, if nothing comes from outside.
 _LIMIT = 5.0
 
+#: Turns of a loop in which no time passes, and seconds that pass, after which it is taken to run in circles.
+_TURNS = 100_000
+_SECONDS = 1e6
+
 _START = 1000.0
 
 
@@ -20,10 +24,13 @@ class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = _START
+        self._turns = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
+            self._turns += 1
+            assert self._turns < _TURNS, "something goes round and round"
             return ready
         if timeout is None:
             ready = super().select(_LIMIT)
@@ -33,7 +40,9 @@ class _JumpingSelector(selectors.DefaultSelector):
         if not only_the_loop_itself:
             ready = super().select(_SETTLED)
         if not ready:
+            self._turns = 0
             self.now += timeout
+            assert self.now < _START + _SECONDS, "something goes on for ever"
         return ready
 
 

@@ -1,0 +1,121 @@
+"""Is anything left of a stream once it has ended, however it ended?"""
+
+import asyncio
+import gc
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+
+from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
+from sseproxy.asgi.types import Receive, Scope, Send
+from tests.support.asgi_exchange import Exchange, Step, for_ever, script
+from tests.support.virtual_clock import VirtualLoop, passing
+
+EVENT = b"data: 1\n\n"
+NEVER = 1e9
+STREAMS = 5000
+AT_ONCE = 250
+
+#: Objects that may be there afterwards and were not before: caches, the test's own.
+SPARE = 300
+
+Meanwhile = Callable[[SSEKeepaliveMiddleware, list[Exchange]], Awaitable[None]]
+
+
+async def nothing(app: SSEKeepaliveMiddleware, exchanges: list[Exchange]) -> None:
+    """The stream comes to its end by itself."""
+
+
+async def leave(app: SSEKeepaliveMiddleware, exchanges: list[Exchange]) -> None:
+    await passing(20)
+    for exchange in exchanges:
+        exchange.leave()
+
+
+async def freeze(app: SSEKeepaliveMiddleware, exchanges: list[Exchange]) -> None:
+    await passing(1)
+    for exchange in exchanges:
+        exchange.freeze()
+
+
+async def drain(app: SSEKeepaliveMiddleware, exchanges: list[Exchange]) -> None:
+    await passing(1)
+    app.begin_drain(timeout="10s", spread="5s")
+
+
+async def fails_at_once(scope: Scope, receive: Receive, send: Send) -> None:
+    raise RuntimeError("mine")
+
+
+async def fails_late(scope: Scope, receive: Receive, send: Send) -> None:
+    await passing(12)
+    raise RuntimeError("mine")
+
+
+async def fails_in_its_response(scope: Scope, receive: Receive, send: Send) -> None:
+    await app_of(EVENT, 16.0, end=False)(scope, receive, send)
+    raise RuntimeError("mine")
+
+
+def app_of(*steps: Step, **how: Any) -> Any:
+    return script(*steps, **how)
+
+
+WAYS: dict[str, tuple[Any, dict[str, Any], Meanwhile]] = {
+    "end": (app_of(EVENT, 16.0, EVENT), {}, nothing),
+    "error: the app returns too early": (app_of(EVENT, 16.0, b"data: half", end=False), {}, nothing),
+    "client gone": (for_ever, {}, leave),
+    "client gone before the response": (app_of(before=NEVER), {"before_response": "10s"}, leave),
+    "client stalled": (app_of(EVENT, 2.0, EVENT, NEVER), {}, freeze),
+    "idle timeout": (for_ever, {"idle_timeout": "20s"}, nothing),
+    "response timeout": (app_of(before=NEVER), {"before_response": "10s", "response_timeout": "20s"}, nothing),
+    "max duration": (for_ever, {"max_duration": "20s"}, nothing),
+    "drain": (for_ever, {}, drain),
+    "drain, at the deadline": (app_of(b"data: half\n", NEVER), {}, drain),
+    "the app raises before its response": (fails_at_once, {}, nothing),
+    "the app raises after the early response": (fails_late, {"before_response": "10s"}, nothing),
+    "the app raises in its response": (fails_in_its_response, {}, nothing),
+    "late refusal": (
+        app_of(b"no", before=12.0, start={"type": "http.response.start", "status": 500}),
+        {"before_response": "10s"},
+        nothing,
+    ),
+}
+
+
+async def many(count: int, app: Any, options: dict[str, Any], meanwhile: Meanwhile) -> None:
+    for _ in range(count // AT_ONCE):
+        await some(SSEKeepaliveMiddleware(app, **options), meanwhile)
+
+
+async def some(middleware: SSEKeepaliveMiddleware, meanwhile: Meanwhile) -> None:
+    headers = [(b"accept", b"text/event-stream")]
+    exchanges = [Exchange(middleware, headers=headers).start() for _ in range(AT_ONCE)]
+    await meanwhile(middleware, exchanges)
+    for exchange in exchanges:
+        try:
+            await exchange.finish()
+        except (RuntimeError, StreamAborted):
+            pass
+    assert middleware.open_streams == 0
+    await passing(0.001)  # what was cancelled comes to its end
+
+
+def alive() -> Counter[str]:
+    gc.collect()
+    return Counter(type(thing).__qualname__ for thing in gc.get_objects())
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_nothing_is_left(way: str) -> None:
+    await many(AT_ONCE, *WAYS[way])
+    before = alive()
+    await many(STREAMS, *WAYS[way])
+    left = alive() - before
+    assert sum(left.values()) < SPARE, left.most_common(10)
+    ours = {name for name in left if name in {"Responder", "Relay", "StreamSession", "Outbox", "Inbox", "LiveStream"}}
+    assert not ours
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert cast(VirtualLoop, asyncio.get_running_loop()).armed() == []
