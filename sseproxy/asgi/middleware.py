@@ -110,8 +110,8 @@ class SSEKeepaliveMiddleware:
         """Let every open stream end at an event boundary, each at its own moment within `spread`, all by `timeout`.
 
         Streams that begin later have the time that is left. `EventSource` clients are told to come back at different
-        moments. Call it from the event loop's thread, when the server is asked to end: no server tells its apps. The option
-        `drain` does so by itself.
+        moments. Call it from the event loop's thread, when the server is asked to end: no server tells its apps. The
+        option `drain` does so by itself.
         """
         import asyncio  # noqa: PLC0415
 

@@ -24,6 +24,7 @@ early    {_EARLY} | timeouts: {{response: 5s}}
 always   {_EARLY} | stream: always
 openai   {_EARLY} | dialect: openai-chat
 slow     {_EARLY} | timeouts: {{response: 300ms}}
+small    {_EARLY} | limits: {{request_body: 10}}
 limited  {_EARLY} | timeouts: {{max_duration: 300ms}}
 refused  {_EARLY} | upstream: REFUSED
 silent   {_EARLY} | upstream: SILENT | timeouts: {{connect: 300ms}}
@@ -98,11 +99,39 @@ def test_a_body_that_does_not_say_so_waits_for_the_true_status(stand: Stand, bod
     assert (answer.status, text) == (403, b"no")
 
 
-def upload(stand: Stand, pieces: Sequence[bytes], *, is_chunked: bool) -> tuple[ClientWire, UpstreamWire]:
+FORM = "Content-Type: application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize("kind", [[FORM], ["Content-Type: text/plain;charset=UTF-8"], []])
+def test_a_json_body_declares_a_stream_whatever_its_type_says(stand: Stand, kind: Sequence[str]) -> None:
+    client, upstream = upload(stand, [b'{"stream": true}'], is_chunked=False, kind=kind)
+    promised(client)
+    upstream.send(CHUNKED_STREAM + chunk(ONE) + LAST_CHUNK)
+    assert client.read_body().without_comments == ONE
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("multipart/form-data; boundary=x", b'{"stream": true}'),
+        ("image/png", b'{"stream": true}'),
+        ("application/x-www-form-urlencoded", b"stream=true"),
+    ],
+)
+def test_other_bodies_declare_nothing(stand: Stand, kind: str, body: bytes) -> None:
+    client, upstream = upload(stand, [body], is_chunked=False, kind=[f"Content-Type: {kind}"])
+    client.expect_silence(0.3)
+    upstream.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+    assert client.read_answer()[0].status == 403
+
+
+def upload(
+    stand: Stand, pieces: Sequence[bytes], *, is_chunked: bool, kind: Sequence[str] = JSON
+) -> tuple[ClientWire, UpstreamWire]:
     size = sum(map(len, pieces))
     framing = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {size}"
     client = stand.client()
-    client.ask(stand.path("early"), method="POST", headers=[*JSON, framing])
+    client.ask(stand.path("early"), method="POST", headers=[*kind, framing])
     if is_chunked:
         client.send(chunk(pieces[0]))
     upstream = stand.upstream.accept()
@@ -251,6 +280,24 @@ def test_a_refused_connection_is_fast_enough_for_the_true_status(stand: Stand) -
     client.ask(path, headers=ACCEPT)
     assert client.read_answer()[0].status == 502
     assert stand.reason(path) == "connect_error"
+
+
+@pytest.mark.parametrize(
+    ("route", "rest", "status"), [("early", b"zz\r\n", 400), ("small", chunk(b"more than all"), 413)]
+)
+def test_a_client_that_breaks_its_request_while_it_waits(stand: Stand, route: str, rest: bytes, status: int) -> None:
+    path = stand.path(route)
+    client = stand.client()
+    client.ask(path, method="POST", headers=[*ACCEPT, "Transfer-Encoding: chunked"])
+    client.send(chunk(b"begun"))
+    upstream = stand.upstream.accept()
+    promised(client)
+    client.send(rest)
+    told = error_of(client.read_body())
+    assert (told["type"], told["status"]) == ("request_error", status)
+    assert not upstream.read_to_end()[0].endswith(LAST_CHUNK)
+    log = stand.logged(path)
+    assert (log["reason"], log["status"], log["intended"]) == ("client_gone", 200, status)
 
 
 @pytest.mark.parametrize("leave", [ClientWire.reset, ClientWire.close])

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -62,6 +63,7 @@ def test_unix_sockets_on_both_sides(tmp_path: Path) -> None:
     with EchoUpstream(unix=str(theirs)) as upstream:
         with SseproxyProcess("--upstream", upstream.url, "--listen", f"unix:{ours}") as proxy:
             assert proxy.urls == [f"unix:{ours}"]
+            assert stat.S_IMODE(ours.stat().st_mode) == 0o666, "the gateway runs as another user"
             answer = fetch(proxy.url, "/a/b?c=d", headers={"Host": "chat.example"})
             assert echo_of(answer)["target"] == "/a/b?c=d"
             assert echo_of(answer)["fields"]["host"] == "chat.example"

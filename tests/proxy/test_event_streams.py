@@ -67,6 +67,28 @@ async def test_cache_control_is_merged(said: list[bytes], merged: bytes) -> None
     assert response.one(b"Cache-Control") == merged
 
 
+async def test_a_stream_that_begins_during_a_drain_has_the_time_that_is_left() -> None:
+    going_on = asyncio.Event()
+
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        on.proxy.app.drain(timeout=LIMIT, spread=0.0)
+        await visit.send(head() + b"data: one\n\n")
+        await going_on.wait()
+        await visit.send(b"data: two\n\n")
+
+    async with stage(script, heartbeat=OFTEN) as on:
+        await on.client.send(GET)
+        assert (await on.client.head()).status == 200
+        assert await on.client.chunk() == b"data: one\n\n"
+        assert await on.client.chunk() == await on.client.chunk() == b": heartbeat\n"
+        going_on.set()
+        pieces = []
+        while piece := await on.client.chunk():
+            pieces.append(piece)
+        assert b"data: two\n\n" in pieces
+
+
 @pytest.mark.parametrize("said", [b"yes", b"no", b"No"])
 async def test_x_accel_buffering_is_said_once(said: bytes) -> None:
     assert (await got(with_length(b"x-accel-buffering: " + said))).all(b"X-Accel-Buffering") == [b"no"]

@@ -1,11 +1,13 @@
 """How do request bodies get through, and when are they asked for? (contract section 2, RFC 9110 section 10.1.1)"""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
 
 from sseproxy.core.routes import Route, Upstream
+from sseproxy.core.timeouts import TimeoutPolicy
 from tests.support.programs import require
 from tests.support.proxy_server import SILENT, ProxyServer, stage
 from tests.support.raw_client import LIMIT
@@ -104,6 +106,27 @@ async def test_an_upstream_that_does_not_read_slows_the_client_down() -> None:
         for _ in range(taken + 1, size // len(piece)):
             await on.client.send(piece)
         assert (await on.client.response()).status == 200
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        ask(b"Content-Length: 5", line=b"POST /a HTTP/1.1"),
+        ask(b"Content-Length: 5", line=b"POST /a HTTP/1.1", body=b"hell"),
+        ask(b"Transfer-Encoding: chunked", line=b"POST /a HTTP/1.1"),
+        ask(b"Transfer-Encoding: chunked", line=b"POST /a HTTP/1.1", body=b"5\r\nhell"),
+        ask(b"Transfer-Encoding: chunked", line=b"POST /a HTTP/1.1", body=b"5\r\nhello\r\n"),
+    ],
+    ids=["length, nothing", "length, a part", "chunked, nothing", "chunked, a part", "chunked, a whole chunk"],
+)
+async def test_a_client_that_stops_to_send_is_told_so(beginning: bytes) -> None:
+    async with stage(replies(), timeouts=TimeoutPolicy(response=0.1)) as on:
+        response = await on.client.ask(beginning)
+        assert response.status == 400
+        assert json.loads(response.body)["detail"] == "The request body did not come in time."
+        assert on.upstream.requests == []
+        for visit in on.upstream.visits:
+            await visit.wait_closed()
 
 
 # Expect: 100-continue.

@@ -92,6 +92,28 @@ async def test_a_silent_tunnel_is_closed() -> None:
         await (await on.upstream.visit()).wait_closed()
 
 
+async def test_a_tunnel_ends_within_the_spread_of_a_drain(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="sseproxy.access")
+    async with stage(echo, timeouts=TimeoutPolicy(idle=None)) as on:
+        await open_tunnel(on, b"websocket")
+        await on.client.send(b"12345")
+        assert await on.client.exactly(10) == b"1234512345"
+        on.proxy.app.drain(timeout=None, spread=0.05)
+        assert await on.client.rest() == b""
+        await (await on.upstream.visit()).wait_closed()
+    [line] = caplog.messages
+    assert " reason=drain " in line
+    assert " bytes=10" in line
+
+
+async def test_a_tunnel_that_opens_during_a_drain_ends_with_it() -> None:
+    async with stage(echo, timeouts=TimeoutPolicy(idle=None)) as on:
+        await on.client.send(UPGRADE % b"websocket")
+        on.proxy.app.drain(timeout=0.1, spread=0.05)
+        assert (await on.client.head()).status in (101, 503)
+        await on.client.rest()
+
+
 async def test_a_refused_websocket_leaves_an_ordinary_connection() -> None:
     async with stage(replies(b"HTTP/1.1 400 No\r\nContent-Length: 2\r\n\r\nno", OK)) as on:
         assert (await on.client.ask(UPGRADE % b"websocket")).status == 400

@@ -1,9 +1,14 @@
 """What does a client get when the upstream's answer is early, late, broken or none? (contract sections 1 and 2)"""
 
 import asyncio
+import contextlib
 import json
+import os
+import resource
+from collections.abc import Iterator
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +16,9 @@ from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Route, Upstream
 from sseproxy.core.timeouts import TimeoutPolicy
 from sseproxy.origins.connection import MAX_FIELDS
-from tests.support.proxy_server import SILENT, ProxyServer, stage
-from tests.support.raw_upstream import OK, Visit, replies, replies_once
+from tests.support.proxy_server import SILENT, ProxyServer, route_to, stage
+from tests.support.raw_client import RawClient
+from tests.support.raw_upstream import OK, RawUpstream, Visit, replies, replies_once
 from tests.support.wire import Message
 
 EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -205,6 +211,28 @@ async def test_an_upstream_that_is_not_there(upstream: Upstream, error: bytes) -
         check_bad_gateway(await client.ask(GET), error)
 
 
+@contextlib.contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Whoever asks for a descriptor gets none."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_no_descriptor_is_left_for_the_upstream() -> None:
+    async with stage(replies()) as on:
+        with no_descriptors():
+            response = await on.client.ask(GET)
+        check_bad_gateway(response, b"connection_limit_reached", 503)
+        assert int(response.one(b"Retry-After") or b"") > 0
+        assert (await on.client.ask(GET)).status == 200
+
+
 async def test_an_upstream_that_speaks_no_tls() -> None:
     async with stage(replies(b"hello")) as on:
         route = Route("default", Upstream("https", "127.0.0.1", on.upstream.port), heartbeat=SILENT)
@@ -225,6 +253,20 @@ async def test_a_limit_that_is_reached(limits: LimitPolicy) -> None:
 
 
 # Bodies that break.
+
+
+@pytest.mark.parametrize(("request_", "warned"), [(GET, False), (GET_10, True)])
+async def test_over_a_unix_socket_a_broken_body_without_chunks_is_warned_of(
+    request_: bytes, warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        RawUpstream.serve(replies_once(CHUNKED + b"5\r\nhello\r\n")) as upstream,
+        ProxyServer.serve(route_to(upstream), socket_path=tmp_path / "proxy"),
+        RawClient.connect_unix(tmp_path / "proxy") as client,
+    ):
+        await client.send(request_)
+        assert b"hello" in await client.rest()
+    assert any("HTTP/1.0 over a unix socket" in message for message in caplog.messages) is warned
 
 
 @pytest.mark.parametrize(

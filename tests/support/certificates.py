@@ -57,7 +57,8 @@ def new_certificate(folder: Path, authority: Certificate, name: str, names: str)
 def _made(folder: Path, name: str, section: str, names: str, signed: list[str]) -> Certificate:
     config, certificate, key = (folder / f"{name}.{suffix}" for suffix in ("cnf", "pem", "key"))
     config.write_text(_CONFIG.format(name=name, names=names))
-    command: list[str | Path] = [require("openssl"), "req", "-x509", "-config", config, "-extensions", section, "-days", "2", *signed]
+    command: list[str | Path] = [require("openssl"), "req", "-x509", "-config", config, "-extensions", section]
+    command += ["-days", "2", *signed]
     new_key: list[str | Path] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key]
     done = subprocess.run(
         [*command, *new_key, "-out", certificate], capture_output=True, text=True, check=False, timeout=60
