@@ -36,7 +36,7 @@ bench-middleware: tests-setup ## what the ASGI middleware costs: a request, and 
 
 .PHONY: test
 test: tests-setup programs ## all tests (ARGS="-k heartbeat": some)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 .PHONY: cov
 cov: tests-setup programs ## all tests, and which lines they did not reach

@@ -1,5 +1,7 @@
 """What a running proxy writes, what it never writes, and what happens when nobody reads it."""
 
+import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -13,7 +15,7 @@ import pytest
 from tests.support.echo_upstream import EchoUpstream
 from tests.support.hand_upstream import HandUpstream
 from tests.support.sseproxy_process import SseproxyProcess
-from tests.support.stream_client import Request, fetch
+from tests.support.stream_client import Request, connection_to, fetch
 
 ROOT = Path(__file__).parents[2]
 ANYWHERE = ("--listen", "127.0.0.1:0")
@@ -131,6 +133,90 @@ def test_without_an_access_log() -> None:
         assert fetch(process.url, "/").status == 200
         assert process.stop() == 0
         assert process.stdout.lines == []
+
+
+@contextlib.contextmanager
+def unread(*arguments: str) -> Iterator[tuple["subprocess.Popen[str]", str, int]]:
+    """A proxy with a pipe for its standard output that nobody reads, small if it can be; its URL; the reading end."""
+    reading, writing = os.pipe()
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sseproxy", "serve", *ANYWHERE, "--heartbeat", "20ms", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writing)
+    assert process.stderr is not None
+    try:
+        yield process, process.stderr.readline().split()[-1], reading
+        process.terminate()
+        assert "Traceback" not in process.communicate(timeout=30)[1]
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+        os.close(reading)
+
+
+def refused(url: str, count: int) -> None:
+    """So many requests to an upstream that is not there, over one connection."""
+    connection = connection_to(url)
+    for number in range(count):
+        connection.request("GET", f"/refused/{number}")
+        response = connection.getresponse()
+        assert (response.status, bool(response.read())) == (502, True)
+    connection.close()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_serves_on_when_its_log_is_full(workers: str, tmp_path: Path) -> None:
+    config = tmp_path / "sseproxy.yaml"
+    with HandUpstream() as upstream:
+        routes = [{"match": {"prefix": "/refused"}, "upstream": "http://127.0.0.1:1"}, {"upstream": upstream.url}]
+        config.write_text(json.dumps({"routes": routes}))
+        with (
+            unread("-c", str(config), "--workers", workers) as (_, url, _reading),
+            Request(url, "/") as request,
+            upstream.accept() as call,
+        ):
+            call.begin()
+            call.send(b"data: 1\n\n")
+            request.read_until(lambda body: b"data: 1\n\n" in body)
+            refused(url, 1000)
+            before = request.body.count(b": heartbeat")
+            request.read_until(lambda body: body.count(b": heartbeat") >= before + 3)
+            call.send(b"data: 2\n\n")
+            request.read_until(lambda body: b"data: 2\n\n" in body)
+            call.finish()
+            request.read()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_everything_is_written_before_the_end(workers: str) -> None:
+    with SseproxyProcess("--upstream", "http://127.0.0.1:1", *ANYWHERE, "--workers", workers) as process:
+        refused(process.url, 300)
+        assert process.stop() == 0
+        written = [line.split(" path=")[1].split()[0] for line in process.stdout.lines]
+        assert written == [f"/refused/{number}" for number in range(300)]
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_what_waited_for_a_reader_is_written_when_one_comes(ends: bool) -> None:
+    with unread("--upstream", "http://127.0.0.1:1") as (process, url, reading):
+        refused(url, 300)
+        if ends:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.2)  # it must still be there, waiting for a reader
+        read = b""
+        while read.count(b"\n") < 300 and (data := os.read(reading, 65536)):
+            read += data
+        assert read.count(b"\n") == 300
+        assert b"path=/refused/299 " in read
 
 
 def test_it_serves_on_when_nobody_reads_its_log() -> None:

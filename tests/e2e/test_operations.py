@@ -20,6 +20,10 @@ from tests.support.stream_client import Request, fetch
 
 ROOT = Path(__file__).parents[2]
 ANYWHERE = ("--listen", "127.0.0.1:0")
+_LIMITED = (
+    "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 512));"
+    "import sys; from sseproxy.cli import main; sys.exit(main())"
+)
 NOWHERE = ("--upstream", "http://127.0.0.1:9")  # for what does not get so far as to ask the upstream
 
 
@@ -247,6 +251,47 @@ def test_an_interrupt_ends_it_in_order(workers: str) -> None:
         proxy.send_signal(signal.SIGINT)
         assert proxy.wait() == 0
         assert not connects(proxy.url)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_few_descriptors_are_warned_of_and_do_not_change_how_it_ends(workers: str) -> None:
+    """The line is written by a thread that is there before the supervisor blocks its signals."""
+    limited = ["-c", _LIMITED, "serve", *NOWHERE, *ANYWHERE, "--workers", workers]
+    with HandUpstream() as upstream:
+        limited[limited.index(NOWHERE[1])] = upstream.url
+        process = subprocess.Popen(
+            [sys.executable, *limited],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        try:
+            said = [process.stderr.readline(), process.stderr.readline()]
+            url = next(line for line in said if "listening on" in line).split()[-1]
+            assert sum("512 open files are allowed: enough for about 128 streams" in line for line in said) == 1
+            with Request(url, "/") as request, upstream.accept() as call:
+                call.begin()
+                call.send(b"data: unfinished")
+                assert request.status == 200
+                process.terminate()
+                assert any("draining" in line for line in iter(process.stderr.readline, ""))
+                call.send(b"\n\n")
+                call.finish()
+                assert b"data: unfinished\n\n" in request.read()
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
+            process.wait()
+            process.stderr.close()
+
+
+def test_a_signal_at_the_very_end_does_not_look_like_a_crash() -> None:
+    with SseproxyProcess(*NOWHERE, *ANYWHERE) as proxy:
+        while proxy.is_alive:
+            proxy.send_signal(signal.SIGTERM)
+        assert proxy.wait() == 0
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -107,11 +107,15 @@ async def test_a_tunnel_ends_within_the_spread_of_a_drain(caplog: pytest.LogCapt
 
 
 async def test_a_tunnel_that_opens_during_a_drain_ends_with_it() -> None:
-    async with stage(echo, timeouts=TimeoutPolicy(idle=None)) as on:
-        await on.client.send(UPGRADE % b"websocket")
+    async def script(visit: Visit) -> None:
+        await visit.head()
         on.proxy.app.drain(timeout=0.1, spread=0.05)
-        assert (await on.client.head()).status in (101, 503)
-        await on.client.rest()
+        await visit.send(SWITCHED % b"websocket" + b"hello")
+        await visit.wait_closed()
+
+    async with stage(script, timeouts=TimeoutPolicy(idle=None)) as on:
+        await open_tunnel(on, b"websocket")
+        assert await on.client.rest() == b"hello"
 
 
 async def test_a_refused_websocket_leaves_an_ordinary_connection() -> None:

@@ -107,6 +107,10 @@ class SseproxyProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
     def send_signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
