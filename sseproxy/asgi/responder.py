@@ -59,6 +59,7 @@ class Responder:
     _app_is_done = False
     _cancelled_app = False
     _cancelled_by_others = False  # as well
+    _inbox_or_none: Inbox | None = None
 
     def __init__(
         self, options: StreamOptions, streams: LiveStreams, scope: Scope, receive: Receive, send: Send
@@ -67,8 +68,7 @@ class Responder:
         self._streams = streams
         self._scope = scope
         self._server_send = send
-        self._inbox = inbox = Inbox(receive)
-        self.receive = inbox.receive
+        self._server_receive = receive
         self._task: asyncio.Task[None] | None = asyncio.current_task()
         if options.heartbeat.before_response is not None:
             self._watch_for_silence(options.heartbeat.before_response)
@@ -78,7 +78,17 @@ class Responder:
         """Whether the client has been given, or promised, an event stream of ours."""
         return self._relay is not None
 
+    @property
+    def _inbox(self) -> Inbox:
+        if self._inbox_or_none is None:
+            self._inbox_or_none = Inbox(self._server_receive)
+        return self._inbox_or_none
+
     # The app's side.
+
+    def receive(self) -> Awaitable[Message]:
+        """The app's `receive`."""
+        return (self._inbox_or_none or self._inbox).receive()
 
     def send(self, message: Message) -> Awaitable[None]:
         """The app's `send`."""
@@ -311,7 +321,8 @@ class Responder:
         if self._cancelled_app and self._task is not None:
             self._cancelled_by_others = self._task.uncancel() > 0
         self._stop_timers()
-        self._inbox.close()
+        if self._inbox_or_none is not None:
+            self._inbox_or_none.close()
         if self._relay is not None:
             self._relay.stop(CloseReason.CLIENT_GONE)
         if self._outbox is not None:
