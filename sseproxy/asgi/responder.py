@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from sseproxy.asgi.answers import Refusal, is_ours
 from sseproxy.asgi.errors import StreamAborted
 from sseproxy.asgi.inbox import Inbox
 from sseproxy.asgi.options import StreamOptions
@@ -10,17 +11,8 @@ from sseproxy.asgi.outbox import Outbox
 from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.core.clients import form_for_client
 from sseproxy.core.dialects import StreamError
-from sseproxy.core.headers import (
-    Headers,
-    accepts_event_stream,
-    event_stream,
-    get,
-    get_all,
-    is_event_stream,
-    tokens,
-)
+from sseproxy.core.headers import Headers, accepts_event_stream, event_stream, get
 from sseproxy.core.heartbeat import HeartbeatForm
-from sseproxy.core.limits import ERROR_BODY
 from sseproxy.core.peek import BodyPeek
 from sseproxy.core.session import StreamSession
 from sseproxy.core.transfer import CloseReason
@@ -35,8 +27,6 @@ _ROUTE = "app"
 
 #: Ends that the server knows of without us.
 _NOT_OUR_DOING = (CloseReason.CLIENT_GONE, CloseReason.UPSTREAM_ERROR)
-
-_NAME_LENGTH = len(b"content-type")
 
 _NO_RESPONSE = "The application gave no response."
 _FAILED = "The application failed."
@@ -53,7 +43,7 @@ class Responder:
     _outbox: Outbox | None = None
     _live: LiveStream | None = None
     _responded = False
-    _refusal: "_Refusal | None" = None
+    _refusal: "Refusal | None" = None
     _timers: tuple[asyncio.TimerHandle, ...] = ()
     _ending: asyncio.Task[None] | None = None
     _app_is_done = False
@@ -100,7 +90,7 @@ class Responder:
             return self._server_send(message)
         if self._timers:
             self._stop_timers()
-        if _is_ours(message):
+        if is_ours(message):
             return self._begin(message)
         self.is_passed_on = True
         return self._server_send(message)
@@ -173,7 +163,7 @@ class Responder:
     async def _hear_late(self, message: Message, relay: Relay) -> None:
         """The app answers at last: go on with its stream, or tell the client what it is instead."""
         if message["type"] == "http.response.start":
-            if _is_ours(message) and 200 <= message["status"] < 300:
+            if is_ours(message) and 200 <= message["status"] < 300:
                 self._stop_timers()
                 self._responded = True
                 session = relay.transfer
@@ -181,7 +171,7 @@ class Responder:
                 session.receive_response(now=asyncio.get_running_loop().time())
                 relay.rearm()
             else:
-                self._refusal = _Refusal(message)
+                self._refusal = Refusal(message)
         elif message["type"] == "http.response.body" and self._refusal is not None:
             self._refusal.receive(message)
             if not message.get("more_body", False):
@@ -349,49 +339,6 @@ class Responder:
         for timer in self._timers:
             timer.cancel()
         self._timers = ()
-
-
-class _Refusal:
-    """A response that came after a stream was promised."""
-
-    def __init__(self, start: Message) -> None:
-        self._status: int = start["status"]
-        self._headers: Headers = [(bytes(name), bytes(value)) for name, value in start.get("headers", ())]
-        self._body = bytearray()
-
-    def receive(self, message: Message) -> None:
-        self._body += message.get("body", b"")[: ERROR_BODY - len(self._body)]
-
-    def error(self) -> StreamError:
-        retry_after = get(self._headers, b"retry-after")
-        return StreamError(
-            type="upstream_response",
-            status=self._status,
-            detail=f"The application answered {self._status}.",
-            retry_after=None if retry_after is None else retry_after.decode("latin-1"),
-            body=b"" if _is_coded(self._headers) else bytes(self._body),
-        )
-
-
-def _is_ours(start: Message) -> bool:
-    """Whether a response is an event stream that heartbeats can go into (S11)."""
-    headers = start.get("headers", ())
-    if type(headers) is not list and not isinstance(headers, tuple):
-        headers = start["headers"] = list(headers)
-    for name, value in headers:
-        if name == b"content-type" or (len(name) == _NAME_LENGTH and name.lower() == b"content-type"):
-            # Nearly every response ends here, before anything is copied.
-            return b"event-stream" in value.lower() and _can_take_heartbeats(start)
-    return False
-
-
-def _can_take_heartbeats(start: Message) -> bool:
-    fields: Headers = [(bytes(name), bytes(value)) for name, value in start["headers"]]
-    return is_event_stream(fields) and start["status"] not in (204, 304) and not _is_coded(fields)
-
-
-def _is_coded(headers: Headers) -> bool:
-    return any(coding != b"identity" for coding in tokens(get_all(headers, b"content-encoding")))
 
 
 def _known_form(headers: Headers) -> HeartbeatForm | None:
