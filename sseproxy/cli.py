@@ -103,6 +103,11 @@ class _Sockets:
             self.public.close()
             raise
 
+    def leave(self) -> None:
+        """In the parent of workers that are to end."""
+        self.public.close()
+        self.admin.leave_to_workers()
+
     def __enter__(self) -> Self:
         return self
 
@@ -123,13 +128,14 @@ def _run(config: Config, sockets: _Sockets) -> int:
     def serve(index: int, on_worker_ready: Callable[[], None], parent: int) -> None:
         _end_with(parent)
         sockets.public.keep(index)
+        sockets.admin.keep(index)
         worker = Server(config, sockets.public.by_worker[index], sockets.admin.by_worker[index])
         worker.run(on_ready=on_worker_ready, on_draining=sockets.public.close, signals=(signal.SIGTERM,))
         flush()
 
     drain = config.server.drain_timeout
     limit = _NO_LIMIT if drain is None else drain
-    supervisor = Supervisor(config.server.workers, limit, serve, on_stopping=sockets.public.close)
+    supervisor = Supervisor(config.server.workers, limit, serve, on_stopping=sockets.leave)
     return supervisor.run(on_ready=on_ready)
 
 

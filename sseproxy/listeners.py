@@ -41,6 +41,15 @@ class Listeners:
             sock.close()
         self.paths.clear()
 
+    def leave_to_workers(self) -> None:
+        """In the parent, when the workers are to end: a port of a worker's own lives as long as the worker does.
+
+        Otherwise connections would go on waiting at the port of one that has ended before the others.
+        """
+        shared = set(self.by_worker[0]).intersection(*self.by_worker[1:])
+        for sock in {sock for sockets in self.by_worker for sock in sockets} - shared:
+            sock.close()
+
     def close(self) -> None:
         """Close everything and remove the files of unix sockets; new connections are refused from now on.
 
