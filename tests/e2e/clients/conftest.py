@@ -6,8 +6,9 @@ import pytest
 
 from tests.e2e.clients.client_programs import Outcome, run_clients
 from tests.e2e.clients.matrix import DIALECT_CASES, FORM_CASES, Case
-from tests.e2e.clients.replay import ReplayUpstream, Unreachable
+from tests.e2e.clients.replay import ReplayUpstream
 from tests.support.sseproxy_process import SseproxyProcess
+from tests.support.unreachable import Unreachable
 
 _DIALECTS = ("generic", "openai-chat", "openai-responses", "anthropic", "gemini")
 _FORMS = ("openai-chat", "openai-responses", "anthropic", "blank", "event")

@@ -5,7 +5,6 @@ The path of a request is the script: ``/ROUTE/RUN/STREAM/IDS/CUTTING/…`` repla
 """
 
 import asyncio
-import socket
 import threading
 from collections.abc import Callable, Coroutine
 from types import TracebackType
@@ -146,41 +145,3 @@ FAULTS: dict[str, Fault] = {
     "silent": _silent,
     **{f"stall-{name}": _stalling(name, 5) for name in recorded_names()},
 }
-
-
-class Unreachable:
-    """Two addresses where nobody answers.
-
-    refusing_url: the connection is refused at once. silent_url: connecting takes for ever, because the queue of
-    connections that nobody accepts is full.
-    """
-
-    refusing_url: str
-    silent_url: str
-
-    def __enter__(self) -> Self:
-        self._bound = socket.socket()  # a port that is taken, but not listened on
-        self._bound.bind(("127.0.0.1", 0))
-        self.refusing_url = _url(self._bound)
-        self._full = socket.create_server(("127.0.0.1", 0), backlog=0)
-        self.silent_url = _url(self._full)
-        self._queued = [_connecting(self._full) for _ in range(4)]
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for each in (*self._queued, self._full, self._bound):
-            each.close()
-
-
-def _connecting(server: socket.socket) -> socket.socket:
-    client = socket.socket()
-    client.setblocking(False)
-    client.connect_ex(server.getsockname())
-    return client
-
-
-def _url(server: socket.socket) -> str:
-    host, port = server.getsockname()
-    return f"http://{host}:{port}"
