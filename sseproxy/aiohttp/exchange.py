@@ -18,6 +18,7 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
 from sseproxy.asgi.errors import StreamAborted
+from sseproxy.asgi.inbox import Inbox
 from sseproxy.asgi.options import StreamOptions
 from sseproxy.asgi.responder import Responder
 from sseproxy.asgi.types import Message, Scope
@@ -39,7 +40,9 @@ class Exchange(AbstractStreamWriter):
     def __init__(self, options: StreamOptions, streams: LiveStreams, request: web.Request) -> None:
         self._request = request
         self._writer = request._payload_writer
-        self._responder = Responder(options, streams, _scope_of(request), self.receive, self.send)
+        self._responder = Responder(
+            options, streams, _scope_of(request), Inbox(self.receive), self.send, task=asyncio.current_task()
+        )
         early = options.heartbeat.before_response
         if early is not None:
             self._timer = asyncio.get_running_loop().call_later(early, self._show_body, early)

@@ -5,7 +5,7 @@ what we have heard.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sseproxy.asgi.types import Message, Receive
 from sseproxy.core.peek import BodyPeek
@@ -24,19 +24,19 @@ class Inbox:
     on_disconnect: called once when the client has left, with whether the app has been told.
     """
 
-    # Most requests are no streams and need none of this: it is there when it is needed, and costs nothing until then.
+    # Most requests are no streams and need none of this: it is set when it is needed, and costs nothing until then.
     _waiting = 0  # calls of the app that wait for the server
     _asking = 0  # calls of the app that wait for us
     _listening = False
     _listener: asyncio.Task[None] | None = None
     _kept_size = 0
     _disconnect: Message | None = None
+    _kept: Sequence[Message] = ()  # what we have heard and the app has not
     peek: BodyPeek | None = None
+    on_disconnect: Callable[[bool], None] = staticmethod(_nobody)
 
-    def __init__(self, receive: Receive, on_disconnect: Callable[[bool], None] = _nobody) -> None:
+    def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self.on_disconnect = on_disconnect
-        self._kept: list[Message] = []
 
     # The app's side.
 
@@ -62,7 +62,7 @@ class Inbox:
                 return await self.receive()  # we have stopped listening
             self.on_disconnect(True)
             return self._disconnect
-        message = self._kept.pop(0)
+        message, *self._kept = self._kept
         self._kept_size -= len(message.get("body", b""))
         self._changed.set()
         return message
@@ -106,7 +106,7 @@ class Inbox:
                 await self._changed.wait()
             message = await self._receive()
             if message["type"] != "http.disconnect":
-                self._kept.append(message)
+                self._kept = [*self._kept, message]
                 self._kept_size += len(message.get("body", b""))
             self._note(message, app_knows=self._asking > 0)
             self._changed.set()

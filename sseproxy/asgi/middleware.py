@@ -3,9 +3,9 @@
 from collections.abc import Callable, Collection, Mapping
 
 from sseproxy.asgi.errors import StreamAborted
+from sseproxy.asgi.gate import Gate
 from sseproxy.asgi.lifespan import Lifespan
 from sseproxy.asgi.options import Duration, read_drain, read_options
-from sseproxy.asgi.responder import Responder
 from sseproxy.asgi.types import ASGIApp, Receive, Scope, Send
 from sseproxy.streams import LiveStreams
 
@@ -86,15 +86,15 @@ class SSEKeepaliveMiddleware:
         if selects is not None and not selects(scope["path"]):
             await self.app(scope, receive, send)
             return
-        responder = Responder(self._options, self._streams, scope, receive, send)
+        gate = Gate(self._options, self._streams, scope, receive, send)
         try:
-            await self.app(scope, responder.receive, responder.send)
+            await self.app(scope, gate.receive, gate.send)
         except BaseException as error:
-            if not await responder.end(error):
+            if gate.responder is None or not await gate.responder.end(error):
                 raise
         else:
-            if not responder.is_passed_on:
-                await responder.end()
+            if gate.responder is not None:
+                await gate.responder.end()
 
     async def _pass_by(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" and self._options.drain is not None:

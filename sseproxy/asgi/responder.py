@@ -8,7 +8,7 @@ from sseproxy.asgi.errors import StreamAborted
 from sseproxy.asgi.inbox import Inbox
 from sseproxy.asgi.options import StreamOptions
 from sseproxy.asgi.outbox import Outbox
-from sseproxy.asgi.types import Message, Receive, Scope, Send
+from sseproxy.asgi.types import Message, Scope, Send
 from sseproxy.core.clients import form_for_client
 from sseproxy.core.dialects import StreamError
 from sseproxy.core.headers import Headers, accepts_event_stream, event_stream, get
@@ -35,31 +35,36 @@ _EARLY_HEAD: Headers = [(b"content-type", b"text/event-stream")]
 
 
 class Responder:
-    """The state of one request. `receive` and `send` stand before the server's; the app runs in the caller's task."""
+    """One request that is answered with an event stream, or may have to be. task: the one that the app runs in."""
 
-    # Most requests are no streams: what only a stream needs costs nothing until it is set.
     is_passed_on = False  # a response that is none of ours has begun
     _relay: Relay | None = None
     _outbox: Outbox | None = None
     _live: LiveStream | None = None
     _responded = False
-    _refusal: "Refusal | None" = None
+    _refusal: Refusal | None = None
     _timers: tuple[asyncio.TimerHandle, ...] = ()
     _ending: asyncio.Task[None] | None = None
     _app_is_done = False
     _cancelled_app = False
     _cancelled_by_others = False  # as well
-    _inbox_or_none: Inbox | None = None
 
     def __init__(
-        self, options: StreamOptions, streams: LiveStreams, scope: Scope, receive: Receive, send: Send
+        self,
+        options: StreamOptions,
+        streams: LiveStreams,
+        scope: Scope,
+        inbox: Inbox,
+        send: Send,
+        *,
+        task: asyncio.Task[None] | None,
     ) -> None:
         self._options = options
         self._streams = streams
         self._scope = scope
+        self._inbox = inbox
         self._server_send = send
-        self._server_receive = receive
-        self._task: asyncio.Task[None] | None = asyncio.current_task()
+        self._task = task
         if options.heartbeat.before_response is not None:
             self._watch_for_silence(options.heartbeat.before_response)
 
@@ -68,17 +73,7 @@ class Responder:
         """Whether the client has been given, or promised, an event stream of ours."""
         return self._relay is not None
 
-    @property
-    def _inbox(self) -> Inbox:
-        if self._inbox_or_none is None:
-            self._inbox_or_none = Inbox(self._server_receive)
-        return self._inbox_or_none
-
     # The app's side.
-
-    def receive(self) -> Awaitable[Message]:
-        """The app's `receive`."""
-        return (self._inbox_or_none or self._inbox).receive()
 
     def send(self, message: Message) -> Awaitable[None]:
         """The app's `send`."""
@@ -311,8 +306,7 @@ class Responder:
         if self._cancelled_app and self._task is not None:
             self._cancelled_by_others = self._task.uncancel() > 0
         self._stop_timers()
-        if self._inbox_or_none is not None:
-            self._inbox_or_none.close()
+        self._inbox.close()
         if self._relay is not None:
             self._relay.stop(CloseReason.CLIENT_GONE)
         if self._outbox is not None:

@@ -17,7 +17,8 @@ class Line:
     def __init__(self, *body: bytes) -> None:
         self.server = Exchange(script(), body=body or (b"",))
         self.left: list[bool] = []
-        self.inbox = Inbox(self.server.receive, self.left.append)
+        self.inbox = Inbox(self.server.receive)
+        self.inbox.on_disconnect = self.left.append
 
     async def settle(self) -> None:
         await passing(0.001)
