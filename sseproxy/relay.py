@@ -6,6 +6,7 @@ from typing import Protocol
 from sseproxy.core.errors import OriginError
 from sseproxy.core.flow import BodySource
 from sseproxy.core.transfer import CloseReason, Transfer
+from sseproxy.timers import Clock, Timer
 
 #: How many times in `timeouts.write` a blocked client is looked at: progress is noticed that finely.
 _WRITE_LOOKS = 8
@@ -32,6 +33,8 @@ class Relay:
 
     ended: done with the reason when the body has ended. error: what the upstream did wrong, if it did.
 
+    clock: the event loop, or `Timers` that many relays share.
+
     Push: `receive_data` runs from the upstream's read to the client's write in one call stack. The timer is
     lazy: it is armed for the earliest deadline, and when it fires asks what is left. It is armed anew
     only where a deadline can have come nearer.
@@ -39,8 +42,10 @@ class Relay:
 
     __slots__ = (
         "_blocked",
+        "_clock",
         "_downstream",
-        "_loop",
+        "_due",
+        "_idle_missed",
         "_source",
         "_time",
         "_timer",
@@ -51,18 +56,23 @@ class Relay:
         "transfer",
     )
 
-    def __init__(self, transfer: Transfer, downstream: Downstream, *, write_timeout: float | None) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._time = self._loop.time
+    def __init__(
+        self, transfer: Transfer, downstream: Downstream, *, write_timeout: float | None, clock: Clock | None = None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._clock = clock or loop
+        self._time = loop.time
         self._downstream = downstream
         self._source: BodySource | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
+        self._due = 0.0  # when the timer expires
+        self._idle_missed = False  # the clock was read while the client was behind: without the idle timeout
         self._write_look = None if write_timeout is None else write_timeout / _WRITE_LOOKS
         self._blocked = False
         self._unsent = 0
         self.transfer = transfer
         self.error: OriginError | None = None
-        self.ended: asyncio.Future[CloseReason] = self._loop.create_future()
+        self.ended: asyncio.Future[CloseReason] = loop.create_future()
 
     def start(self) -> None:
         """Send what is due already, and begin to watch the clock."""
@@ -107,10 +117,12 @@ class Relay:
         """The client does not keep up."""
         self._blocked = True
         self._unsent = self._downstream.unsent()
-        self.transfer.write_started(now=self._time())
+        now = self._time()
+        self.transfer.write_started(now=now)
         if self._source is not None:
             self._source.pause()
-        self._arm()
+        if self._write_look is not None:
+            self._arm_for(now + self._write_look)
 
     def resume_writing(self) -> None:
         """The client has taken all there was."""
@@ -118,7 +130,9 @@ class Relay:
         self.transfer.write_finished(now=self._time())
         if self._source is not None and not self.ended.done():
             self._source.resume()
-        self._arm()
+        if self._idle_missed:
+            self._idle_missed = False
+            self._arm()
 
     # Time.
 
@@ -133,15 +147,25 @@ class Relay:
         self._arm()
 
     def _arm(self) -> None:
+        deadline = self.transfer.next_deadline()
+        if self._blocked:
+            self._idle_missed = True
+            if self._write_look is not None:
+                look = self._time() + self._write_look
+                deadline = look if deadline is None else min(deadline, look)
+        if deadline is not None:
+            self._arm_for(deadline)
+
+    def _arm_for(self, deadline: float) -> None:
+        """Wake up then, or earlier: to look at the clock too often does no harm, and costs less than a new timer."""
         if self._timer is not None:
+            if self._due <= deadline:
+                return
             self._timer.cancel()
             self._timer = None
-        deadline = self.transfer.next_deadline()
-        if self._blocked and self._write_look is not None:
-            look = self._time() + self._write_look
-            deadline = look if deadline is None else min(deadline, look)
-        if deadline is not None and not self.ended.done():
-            self._timer = self._loop.call_at(deadline, self._wake_up)
+        if not self.ended.done():
+            self._due = deadline
+            self._timer = self._clock.call_at(deadline, self._wake_up)
 
     def _wake_up(self) -> None:
         self._timer = None

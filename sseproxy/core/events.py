@@ -38,7 +38,8 @@ def reconnection_time(milliseconds: int, *, eol: bytes = LF) -> bytes:
 
 def has_id(lines: bytes) -> bool:
     """Whether `lines`, which begin at a line boundary, carry an ``id`` field."""
-    likely = lines.startswith(b"id") or b"\nid" in lines or b"\rid" in lines
+    # `find` and not `in`, which first tries whether the bytes are a number, and makes an exception when they are not.
+    likely = lines.startswith(b"id") or lines.find(b"\nid") >= 0 or lines.find(b"\rid") >= 0
     return likely and _ID_FIELD.search(lines) is not None
 
 
@@ -65,39 +66,43 @@ def first_boundary(tail: bytes, data: bytes) -> int | None:
     return None if found is None else found.end() - len(tail)
 
 
+def whole_events(data: bytes) -> int:
+    """How many events `data` is, if that is plain at a glance: nothing but whole ones, with LF line ends; else 0.
+
+    What begins at an event boundary and is plain leaves the stream at one, too. Nearly every piece of nearly every
+    stream is like that, and a glance costs a tenth of a look at each line.
+    """
+    if not data.endswith(b"\n\n") or data.find(b"\r") >= 0:
+        return 0
+    ends = data.count(b"\n\n")
+    if ends == 1:
+        return 1 if data.startswith(b"data:") or data.find(b"\ndata:") >= 0 else 0
+    return ends if data.startswith(b"data:") and data.count(b"\n\ndata:") == ends - 1 else 0
+
+
 class EventCounter:
     """Counts the events that a compliant client would dispatch: blocks with a ``data`` field."""
 
-    __slots__ = ("_has_data", "_head", "_split_crlf", "total")
+    __slots__ = ("_has_data", "_head", "_split_crlf")
 
     def __init__(self) -> None:
-        self.total = 0
         self._has_data = False  # the block under way has a data field
         self._head = b""  # the first bytes of the line under way: enough to know its field
         self._split_crlf = False  # the last byte was CR: an LF would be the other half of a CRLF
 
-    def feed(self, data: bytes) -> None:
-        """Go on with `data`, which begins where the last piece ended."""
-        if data.startswith(b"data:") and self._is_one_plain_event(data):
-            self.total += 1
-            self._has_data = False
-        elif data:
-            self._feed_lines(data)
-
-    def _is_one_plain_event(self, data: bytes) -> bool:
-        """The common case, at the price of two searches: one event, whole, with LF line ends."""
-        return not self._head and not self._split_crlf and data.find(b"\n\n") == len(data) - 2 and b"\r" not in data
-
-    def _feed_lines(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> int:
+        """Go on with `data`, which begins where the last piece ended. Returns the number of events that it ends."""
         if self._split_crlf:
             data = data.removeprefix(LF)
         self._split_crlf = data.endswith(CR)
         lines = _LINE_END_BYTES.split(data)
         lines[0] = self._head + lines[0]
         self._head = lines.pop()[: len(b"data:")]
+        count = 0
         for line in lines:
             if line:
                 self._has_data = self._has_data or line == b"data" or line.startswith(b"data:")
             elif self._has_data:
-                self.total += 1
+                count += 1
                 self._has_data = False
+        return count

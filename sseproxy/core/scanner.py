@@ -49,6 +49,11 @@ class Scanner:
         return Position.MID_LINE
 
     @property
+    def is_settled(self) -> bool:
+        """Behind LF LF, in a stream whose line end is known: whole events with LF line ends change nothing here."""
+        return self._style is not None and self._tail.endswith(b"\n\n")
+
+    @property
     def after_cr(self) -> bool:
         """The last byte is a CR: it has ended its line, but an LF may still belong to it."""
         return self._tail.endswith(CR)

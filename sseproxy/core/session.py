@@ -1,7 +1,7 @@
 """What becomes of one event stream: which bytes leave, when, and how it ends? (contract S1-S10)"""
 
 from sseproxy.core.dialects import Dialect, StreamError, error_event
-from sseproxy.core.events import BOM, CR, LF, EventCounter, comment, first_boundary, reconnection_time
+from sseproxy.core.events import BOM, CR, LF, EventCounter, comment, first_boundary, reconnection_time, whole_events
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy, HeartbeatWriter
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.scanner import Position, Scanner
@@ -34,10 +34,13 @@ class StreamSession(Transfer):
     form: the measured form for this client, if the route's form is ``auto`` and the client is known.
     responded: the upstream's head has arrived; otherwise the stream was opened before it (S8), a heartbeat
     goes out at once, and `receive_response` or an error must follow.
+    early: seconds by which heartbeats come before their time, so that streams which began, or heard something, together
+    do not all beat together.
     """
 
     __slots__ = (
         "_dialect",
+        "_early",
         "_ending",
         "_events",
         "_held",
@@ -49,6 +52,7 @@ class StreamSession(Transfer):
         "_responded",
         "_retry",
         "_scanner",
+        "_settled",
         "_started",
         "_swallow_lf",
         "_writer",
@@ -63,12 +67,14 @@ class StreamSession(Transfer):
         dialect: Dialect = Dialect.GENERIC,
         form: HeartbeatForm | None = None,
         responded: bool = True,
+        early: float = 0.0,
         now: float,
     ) -> None:
         super().__init__(timeouts, now=now)
         self._policy = heartbeat
         self._limits = limits
         self._dialect = dialect
+        self._early = early
         self._writer = HeartbeatWriter(heartbeat, form)
         self._scanner = Scanner()
         self._events = EventCounter()
@@ -77,6 +83,7 @@ class StreamSession(Transfer):
         self._responded = responded
         self._started = False  # a byte of the upstream has left
         self._inserted = False  # a byte of ours has left
+        self._settled = False  # whole events may leave as they come: nothing is held, or owed, or half done
         self._swallow_lf = False
         self._ending: CloseReason | None = None
         self._retry: int | None = None
@@ -108,8 +115,25 @@ class StreamSession(Transfer):
 
     def receive_data(self, data: bytes, *, now: float) -> None:
         """Take bytes of the upstream's body, cut anywhere."""
-        if self.close_reason is not None or not data:
-            return
+        events = whole_events(data) if self._settled else 0
+        if events:
+            self._pass_whole_events_on(data, events, now)
+        elif data and self.close_reason is None:
+            self._receive_pieces(data, now=now)
+
+    def _pass_whole_events_on(self, data: bytes, events: int, now: float) -> None:
+        """The hot path. It does what the others do, where most of that comes to nothing."""
+        if self._writer.observes:
+            self._writer.observe(data)
+        stats, size = self.stats, len(data)
+        stats.bytes_in += size
+        stats.bytes_out += size
+        stats.events += events
+        stats.longest_silence = max(stats.longest_silence, now - stats.last_upstream_at)
+        stats.last_upstream_at = self._last_received = self._last_heard = now
+        self._out.append(data)
+
+    def _receive_pieces(self, data: bytes, *, now: float) -> None:
         self.stats.received(len(data), now=now)
         self._last_received = now
         if self._swallow_lf:
@@ -117,6 +141,12 @@ class StreamSession(Transfer):
         lines = self._with_whole_bom(data) if self._policy.interval is None else self._complete_lines(data)
         if lines:
             self._release(lines, now=now)
+        self._settled = (
+            self._scanner.is_settled
+            and not (self._held or self._swallow_lf)
+            and self._ending is None
+            and self.close_reason is None
+        )
 
     def receive_eof(self, *, now: float) -> None:
         """The upstream's body is complete: what was held back belongs to it."""
@@ -157,7 +187,7 @@ class StreamSession(Transfer):
         if not data.startswith(LF):
             return data
         self._scanner.feed(LF)
-        self._events.feed(LF)
+        self.stats.events += self._events.feed(LF)
         return data[1:]
 
     def _complete_lines(self, data: bytes) -> bytes:
@@ -218,11 +248,10 @@ class StreamSession(Transfer):
     def _pass_on(self, data: bytes, *, now: float) -> None:
         if not data:
             return
-        if self._policy.interval is not None:
+        if self._writer.observes:
             self._observe(data)
         self._scanner.feed(data)
-        self._events.feed(data)
-        self.stats.events = self._events.total
+        self.stats.events += self._events.feed(data)
         self._last_heard = now
         self._send(data, now=now)
 
@@ -272,7 +301,7 @@ class StreamSession(Transfer):
     def _set_timers(self) -> None:
         super()._set_timers()
         interval = self._policy.interval
-        self._timers.set(Timer.HEARTBEAT, None if interval is None else self._last_heard + interval)
+        self._timers.set(Timer.HEARTBEAT, None if interval is None else self._last_heard + interval - self._early)
         if not self._responded:
             self._timers.stop(Timer.IDLE)
 
@@ -320,3 +349,7 @@ class StreamSession(Transfer):
         else:
             self._remark(CloseReason.IDLE_TIMEOUT, now=now)
         self._close(CloseReason.IDLE_TIMEOUT, clean=told)
+
+    def _close(self, reason: CloseReason, *, clean: bool) -> None:
+        self._settled = False
+        super()._close(reason, clean=clean)

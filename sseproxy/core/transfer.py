@@ -61,6 +61,7 @@ class Transfer:
 
     __slots__ = (
         "_blocked",
+        "_blocked_since",
         "_last_progress",
         "_last_received",
         "_out",
@@ -79,6 +80,7 @@ class Transfer:
         self._timers = TimerTable()
         self._out: list[bytes] = []
         self._blocked = False
+        self._blocked_since = now
         self._last_progress = now
         self._last_received = now
 
@@ -103,7 +105,9 @@ class Transfer:
 
     def write_started(self, *, now: float) -> None:
         """The client does not take bytes as fast as they come: some wait in our buffers."""
-        self._blocked = True
+        if not self._blocked:
+            self._blocked = True
+            self._blocked_since = now
         self._last_progress = now
 
     def write_progressed(self, *, now: float) -> None:
@@ -111,9 +115,10 @@ class Transfer:
         self._last_progress = now
 
     def write_finished(self, *, now: float) -> None:
-        """Nothing waits any more. The upstream was not listened to meanwhile: its clock begins anew."""
-        self._blocked = False
-        self._last_received = now
+        """Nothing waits any more. The upstream was not listened to meanwhile: that time does not count for it."""
+        if self._blocked:
+            self._blocked = False
+            self._last_received = min(self._last_received + now - self._blocked_since, now)
 
     # Time.
 

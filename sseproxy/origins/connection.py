@@ -55,6 +55,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.on_lost: Callable[[], None] | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._pieces: list[bytes] = []
+        self.on_body = self._pieces.append  # for llhttp, straight into the list
+        self._sink: Callable[[bytes], None] | None = None
         self._to_head = False
         self._reason = b""
         self._headers: Headers = []
@@ -111,9 +113,13 @@ class UpstreamConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._begin_head()
 
+    def flow_into(self, sink: Callable[[bytes], None]) -> None:
+        """Call `sink` instead of the listener with the bytes of the body."""
+        self._sink = sink
+
     def forget_listener(self) -> None:
         """Nobody waits any more; the connection cannot be used again."""
-        self._listener = None
+        self._listener = self._sink = None
         self._unusable = True
 
     def switch_to_raw(self, sink: Callable[[bytes], None]) -> bytes:
@@ -145,9 +151,23 @@ class UpstreamConnection(asyncio.Protocol):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE)
 
     def data_received(self, data: bytes) -> None:
-        if self._parser is not None:
+        if self._parser is None:
+            self._receive_unparsed(data)
+        elif not self._responded:
             self._parse(data)
-        elif self._raw is not None:
+        else:  # the hot path
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserError as error:
+                self._reject(_not_http(error))
+                return
+            if self._sink is not None and len(self._pieces) == 1 and not self._complete:
+                self._sink(self._pieces.pop())
+            else:
+                self._deliver()
+
+    def _receive_unparsed(self, data: bytes) -> None:
+        if self._raw is not None:
             self._raw(data)
         elif self._upgraded:
             self._early_raw += data
@@ -210,11 +230,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_done = True
         self._head = self._read_head(status)
 
-    def on_body(self, data: bytes) -> None:
-        if self._head is not None and not self._head.has_body:
-            raise ValueError("a body where there can be none")
-        self._pieces.append(data)
-
     def on_message_complete(self) -> None:
         if not self._head_done:
             self._begin_head()  # that was an interim response
@@ -232,23 +247,29 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _parse(self, data: bytes) -> None:
         assert self._parser is not None
-        was_in_head = not self._head_done
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._parser = None
             self._early_raw = data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
-            self._unusable = True  # also where a response that is complete comes before the error
-            self._deliver()
-            self._fail_if_waiting(_too_large() if self._head_size > MAX_HEAD else _not_http(error))
+            self._reject(_too_large() if self._head_size > MAX_HEAD else _not_http(error))
             return
-        if was_in_head and not self._head_done:
+        if not self._head_done:
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:
                 self._fail(_too_large())
-                return
+        elif self._pieces and self._head is not None and not self._head.has_body:
+            self._pieces.clear()
+            self._reject(_not_http("a body where there can be none"))
+        else:
+            self._deliver()
+
+    def _reject(self, error: OriginError) -> None:
+        """The bytes make no sense; a response that was complete before them still counts."""
+        self._unusable = True
         self._deliver()
+        self._fail_if_waiting(error)
 
     def _deliver(self) -> None:
         """Hand on what the last bytes held: perhaps a head, perhaps some body, perhaps the end."""
@@ -261,7 +282,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._pieces:
             data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
             self._pieces.clear()
-            listener.body(data)
+            (self._sink or listener.body)(data)
         if self._complete and self._listener is not None:
             self._finish()
 
@@ -291,7 +312,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _finish(self) -> None:
         listener, self._listener = self._listener, None
-        self._parser = None
+        self._parser = self._sink = None
         self.responses += 1
         if listener is not None:
             listener.ended()
@@ -305,7 +326,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _fail(self, error: OriginError) -> None:
         listener, self._listener = self._listener, None
-        self._parser = None
+        self._parser = self._sink = None
         self._unusable = True
         self.abort()
         if listener is not None:

@@ -200,6 +200,7 @@ class HttpExchange:
         if self._ended:
             self._tell_end(sink)
         else:
+            self._protocol.flow_into(sink.receive_data)
             self._is_full = False
             self._set_reading()
 
@@ -241,9 +242,7 @@ class HttpExchange:
             self._response.set_result(head)
 
     def body(self, data: bytes) -> None:
-        if self._sink is not None:
-            self._sink.receive_data(data)
-            return
+        """What comes before there is a sink."""
         self._early.append(data)
         self._early_size += len(data)
         if self._early_size > _EARLY:

@@ -21,6 +21,7 @@ from sseproxy.proxy.hangups import HangupWatch
 from sseproxy.proxy.inbound import InboundRequest, logged_path, read_request
 from sseproxy.proxy.responses import send_problem
 from sseproxy.streams import Admissions, LiveStreams
+from sseproxy.timers import Timers
 
 _log = logging.getLogger(LOGGER)
 
@@ -50,6 +51,7 @@ class ProxyApp:
         trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
     ) -> None:
         self.streams = LiveStreams()
+        self._timers = Timers(asyncio.get_running_loop())
         self._admissions = Admissions()
         self.hangups = HangupWatch()
         self.draining = False
@@ -157,6 +159,7 @@ class ProxyApp:
             connection=connection,
             downstream=downstream,
             streams=self.streams,
+            clock=self._timers,
             admissions=self._admissions,
             record=record,
         )

@@ -7,6 +7,7 @@ them, and a chunk is one synchronous write.
 import asyncio
 import contextlib
 import fcntl
+import functools
 import logging
 import socket
 import struct
@@ -22,9 +23,15 @@ from sseproxy.proxy.connection import DownstreamConnection, forgets_what_follows
 _log = logging.getLogger(LOGGER)
 
 _ORDINARY_WRITE_BUFFER = 64 * 1024  # asyncio's own default
+_WORTH_A_COPY = 16 * 1024  # bytes: below, one piece is cheaper to write than three
 _DELIVERY_POLL = 0.02  # seconds between looks at the kernel's send queue
 _DELIVERY_LIMIT = 2.0  # seconds after which an undeliverable rest is given up
 _READ_GRACE = 0.1  # seconds that a client gets to read what its kernel has acknowledged
+
+
+@functools.lru_cache(maxsize=1024)
+def _chunk_head(size: int) -> bytes:
+    return b"%x\r\n" % size
 
 
 class Framing(Enum):
@@ -46,6 +53,7 @@ class HttpDownstream:
         self._is_head = request.method == "HEAD"
         self._chunked_body = request.content if request._message.chunked else None
         self._framing = Framing.NONE
+        self._has_body = self._is_chunked = False
         self._loop = asyncio.get_running_loop()
         self._resetting: asyncio.Task[None] | None = None
         self.keep_alive = not (request._message.should_close or forgets_what_follows(request._message))
@@ -63,6 +71,8 @@ class HttpDownstream:
         """Send the head. length: of the body, if `headers` declare one; else the framing is chosen here."""
         self.status = status
         self._framing = self._choose_framing(length, has_body and not self._is_head)
+        self._has_body = self._framing is not Framing.NONE
+        self._is_chunked = self._framing is Framing.CHUNKED
         if self._framing is Framing.CLOSE or not self._may_be_used_again():
             self.keep_alive = False
         fields = headers if length is not None or not has_body else without(headers, {b"content-length"})
@@ -87,10 +97,16 @@ class HttpDownstream:
             self._transport.set_write_buffer_limits(high=1 if is_tls else 0)
 
     def write(self, data: bytes) -> None:
-        if self._framing is Framing.CHUNKED:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        if self._framing is not Framing.NONE:
-            self._send(data)
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if not self._is_chunked:
+            if self._has_body:
+                transport.write(data)
+        elif len(data) < _WORTH_A_COPY:
+            transport.write(b"".join((_chunk_head(len(data)), data, b"\r\n")))
+        else:
+            transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
 
     def unsent(self) -> int:
         """What the client has not acknowledged: with what is in the kernel, which takes large steps, and seldom."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -35,10 +36,13 @@ from sseproxy.proxy.responses import send_problem
 from sseproxy.proxy.tunnel import Tunnel
 from sseproxy.relay import Relay
 from sseproxy.streams import Admission, Admissions, Drainable, LiveStream, LiveStreams
+from sseproxy.timers import Clock
 
 _log = logging.getLogger(LOGGER)
 
 _DRAIN_RETRY_AFTER = 1  # seconds: somebody else is about to take over
+
+_EARLIEST_BEAT = 0.1  # of the interval: how far the beats of streams that began together are spread
 
 _EARLY_HEAD: Headers = [(b"Content-Type", b"text/event-stream")]
 
@@ -56,6 +60,7 @@ class RequestCycle:
     connection: DownstreamConnection
     downstream: HttpDownstream
     streams: LiveStreams
+    clock: Clock
     admissions: Admissions
     record: AccessRecord
     _exchange: HttpExchange | None = field(default=None, init=False)
@@ -198,7 +203,7 @@ class RequestCycle:
         now = asyncio.get_running_loop().time()
         timeouts = self.route.timeouts
         transfer = self._new_session(now, responded) if is_stream else Transfer(timeouts, now=now)
-        relay = Relay(transfer, self.downstream, write_timeout=timeouts.write)
+        relay = Relay(transfer, self.downstream, write_timeout=timeouts.write, clock=self.clock)
         self.record.stats = transfer.stats
         self._body = relay
         self.connection.flow = _Flow(relay)
@@ -228,6 +233,7 @@ class RequestCycle:
             dialect=self.route.dialect,
             form=form_for_client(self.inbound.by_name) if is_auto else None,
             responded=responded,
+            early=random.uniform(0, _EARLIEST_BEAT) * (heartbeat.interval or 0.0),
             now=now,
         )
 

@@ -136,9 +136,7 @@ def pieces(stream: bytes, seed: int) -> list[bytes]:
 
 def count(parts: list[bytes]) -> int:
     counter = EventCounter()
-    for part in parts:
-        counter.feed(part)
-    return counter.total
+    return sum(counter.feed(part) for part in parts)
 
 
 @pytest.mark.parametrize("stream", SAMPLES)

@@ -280,8 +280,27 @@ class TestDeadlines:
         session = stream(interval=None, timeouts=TimeoutPolicy(idle=40, write=None))
         session.write_started(now=1.0)
         assert session.next_deadline() is None
-        session.write_finished(now=2.0)
-        assert session.next_deadline() == 42.0
+        session.write_finished(now=3.0)
+        assert session.next_deadline() == 42.0  # without the two seconds in which nobody listened
+
+    def test_short_waits_for_the_client_do_not_keep_a_silent_upstream_alive(self) -> None:
+        """A driver may note each write that does not return at once, that of a heartbeat, too."""
+        session = stream(interval=15, timeouts=TimeoutPolicy(idle=40))
+        for beat in (15, 30):
+            session.handle_timeout(now=beat)
+            session.write_started(now=beat)
+            session.write_started(now=beat)
+            session.write_finished(now=beat)
+            session.write_finished(now=beat)
+        session.handle_timeout(now=40)
+        assert session.close_reason is CloseReason.IDLE_TIMEOUT
+
+    def test_what_arrives_while_the_client_is_behind_counts_from_its_catching_up(self) -> None:
+        session = stream(interval=None, timeouts=TimeoutPolicy(idle=40, write=None))
+        session.write_started(now=1.0)
+        session.receive_data(b"data: in flight\n\n", now=2.0)
+        session.write_finished(now=9.0)
+        assert session.next_deadline() == 49.0
 
     def test_each_timer_falls_due_exactly_when_it_says(self) -> None:
         for timeouts, ready in ((TimeoutPolicy(idle=0.3), False), (TimeoutPolicy(idle=None, write=0.7), True)):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import Phase, given, settings
 
+from sseproxy.core import events as events_module
 from sseproxy.core import session as session_module
 from sseproxy.core.events import LF, EventCounter
 from sseproxy.core.heartbeat import HeartbeatWriter
@@ -110,12 +111,31 @@ def _observe_pieces(self: StreamSession, data: bytes) -> None:
     self._writer.observe(data)
 
 
-_count_lines = EventCounter._feed_lines
+_count_lines = EventCounter.feed
 
 
-def _count_split_crlf_twice(self: EventCounter, data: bytes) -> None:
+def _count_split_crlf_twice(self: EventCounter, data: bytes) -> int:
     self._split_crlf = False
-    _count_lines(self, data)
+    return _count_lines(self, data)
+
+
+def _whole_without_a_look_for_cr(data: bytes) -> int:
+    return int(data.endswith(b"\n\n") and b"data:" in data)
+
+
+def _whole_whatever_the_end(data: bytes) -> int:
+    return int(data.startswith(b"data:") and b"\r" not in data and data.endswith(b"\n"))
+
+
+def _one_for_any_number(data: bytes) -> int:
+    return min(_whole_events(data), 1)
+
+
+_whole_events = events_module.whole_events
+
+
+def _always_settled(self: Scanner) -> bool:
+    return True
 
 
 class _LateDriver(TripWithoutRules):
@@ -149,7 +169,11 @@ BREAKS = [
     Break("S5: the line end of what is inserted", ((Scanner, "eol", property(_always_the_style)),)),
     Break("S7: no blank line once there was an id", ((HeartbeatWriter, "observe", _observe_nothing),), False),
     Break("S7: a piece of a long line is no line", ((StreamSession, "_observe", _observe_pieces),), False),
-    Break("events are counted as a client counts them", ((EventCounter, "_feed_lines", _count_split_crlf_twice),)),
+    Break("events are counted as a client counts them", ((EventCounter, "feed", _count_split_crlf_twice),)),
+    Break("the hot path: whole events end with LF LF", ((session_module, "whole_events", _whole_whatever_the_end),)),
+    Break("the hot path: and have no CR", ((session_module, "whole_events", _whole_without_a_look_for_cr),)),
+    Break("the hot path: they are counted", ((session_module, "whole_events", _one_for_any_number),)),
+    Break("the hot path: it begins at a boundary", ((Scanner, "is_settled", property(_always_settled)),)),
 ]
 
 

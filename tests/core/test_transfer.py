@@ -62,7 +62,7 @@ def test_a_client_that_takes_nothing_is_cut_off(play: Play) -> None:
 
 
 def test_the_upstream_is_not_blamed_while_the_client_blocks(play: Play) -> None:
-    book = play(body(write=None)) >> sleep(50) >> blocked() >> sleep(500) >> unblocked() >> sleep(59.9) << nothing
+    book = play(body(write=None)) >> sleep(50) >> blocked() >> sleep(500) >> unblocked() >> sleep(9.9) << nothing
     book >> sleep(0.2) << closed(CloseReason.IDLE_TIMEOUT, clean=False)
 
 

@@ -54,9 +54,14 @@ class Size(Enum):
     PAST_CR = "up to and with the next CR"
     PAST_LF = "up to and with the next LF"
     BEFORE_ID = "up to the next that looks like an id"
+    PAST_EVENT = "up to and with the next LF LF"
+    PAST_EVENTS = "up to and with the one after that"
 
 
-_SIZES = (1, 1, 2, 7, 60, Size.PAST_CR, Size.PAST_CR, Size.PAST_LF, Size.BEFORE_ID)
+_SIZES = (
+    1, 1, 2, 7, 60, Size.PAST_CR, Size.PAST_CR, Size.PAST_LF, Size.BEFORE_ID, Size.PAST_EVENT, Size.PAST_EVENT,
+    Size.PAST_EVENTS,
+)  # fmt: skip
 _THENS = (Then.BEAT, Then.BEAT, Then.BEAT, Then.NOTHING, Then.NOTHING, Then.BEATS, Then.BLOCKED, Then.BLOCK)
 
 
@@ -70,6 +75,9 @@ class Move:
             return self.size
         if self.size is Size.BEFORE_ID:
             return max(rest.find(b"id", 1), 0) or len(rest)
+        if self.size in (Size.PAST_EVENT, Size.PAST_EVENTS):
+            events = rest.split(b"\n\n", 1 if self.size is Size.PAST_EVENT else 2)
+            return len(rest) - len(events[-1]) or 1
         return rest.find(b"\r" if self.size is Size.PAST_CR else b"\n") + 1 or len(rest)
 
 

@@ -1,0 +1,106 @@
+"""Who wakes up ten thousand streams, each at its time, at the price of one timer?"""
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from typing import Protocol
+
+#: Calls in one turn of the event loop. What else is due waits for the next, so that bytes are moved in between.
+_CALLS_PER_TURN = 64
+
+#: Cancelled entries that are kept at least, before the heap is cleared of them.
+_WORTH_CLEARING = 64
+
+
+class Timer(Protocol):
+    """Something that was asked for and can be called off."""
+
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    """The time in seconds, and a call when it has come. An event loop is one; so are `Timers`."""
+
+    def time(self) -> float: ...
+
+    def call_at(self, when: float, callback: Callable[[], object], /) -> Timer: ...
+
+
+class Timers:
+    """All timers of the streams of one event loop: a heap, of which the loop knows the first only.
+
+    A timer of the loop itself costs several times as much, with uvloop also to call off. Calls never come early.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.time = loop.time
+        self._entries: list[_Entry] = []
+        self._cancelled = 0
+        self._wake_up: asyncio.TimerHandle | None = None
+        self._wake_up_at = 0.0
+
+    def __len__(self) -> int:
+        """How many calls are still to come."""
+        return len(self._entries) - self._cancelled
+
+    def call_at(self, when: float, callback: Callable[[], object], /) -> Timer:
+        """Call `callback` at `when`, or as soon after it as there is time."""
+        entry = _Entry(when, callback, self)
+        heapq.heappush(self._entries, entry)
+        if self._wake_up is None or when < self._wake_up_at:
+            self._arm()
+        return entry
+
+    def note_cancelled(self) -> None:
+        """One entry was called off. Its place in the heap is kept until there are many of the kind."""
+        self._cancelled += 1
+        if self._cancelled > max(_WORTH_CLEARING, len(self._entries) // 2):
+            self._entries = [entry for entry in self._entries if entry.callback is not None]
+            heapq.heapify(self._entries)
+            self._cancelled = 0
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._wake_up is not None:
+            self._wake_up.cancel()
+            self._wake_up = None
+        if self._entries:
+            self._wake_up_at = self._entries[0].when
+            self._wake_up = self._loop.call_at(self._wake_up_at, self._call_due)
+
+    def _call_due(self) -> None:
+        self._wake_up = None
+        now = self._loop.time()
+        calls = 0
+        while self._entries and self._entries[0].when <= now and calls < _CALLS_PER_TURN:
+            callback = heapq.heappop(self._entries).take()
+            if callback is None:
+                self._cancelled -= 1
+                continue
+            calls += 1
+            try:
+                callback()
+            except Exception as error:  # noqa: BLE001 - one stream's defect must not stop the clock of all others
+                self._loop.call_exception_handler({"message": "a timer's call failed", "exception": error})
+        self._arm()
+
+
+class _Entry:
+    __slots__ = ("_timers", "callback", "when")
+
+    def __init__(self, when: float, callback: Callable[[], object], timers: Timers) -> None:
+        self.when = when
+        self.callback: Callable[[], object] | None = callback
+        self._timers = timers
+
+    def __lt__(self, other: "_Entry") -> bool:
+        return self.when < other.when
+
+    def take(self) -> Callable[[], object] | None:
+        callback, self.callback = self.callback, None
+        return callback
+
+    def cancel(self) -> None:
+        if self.take() is not None:
+            self._timers.note_cancelled()
