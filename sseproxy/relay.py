@@ -60,7 +60,7 @@ class Relay:
         self, transfer: Transfer, downstream: Downstream, *, write_timeout: float | None, clock: Clock | None = None
     ) -> None:
         loop = asyncio.get_running_loop()
-        self._clock = clock or loop
+        self._clock: Clock = loop if clock is None else clock
         self._time = loop.time
         self._downstream = downstream
         self._source: BodySource | None = None
@@ -133,6 +133,10 @@ class Relay:
         if self._idle_missed:
             self._idle_missed = False
             self._arm()
+
+    def connection_lost(self) -> None:
+        """The client is gone."""
+        self.stop(CloseReason.CLIENT_GONE)
 
     # Time.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sseproxy.core.dialects import Dialect
+from sseproxy.core.eventsource import CookieAuth, CorsPolicy, EndPolicy, TicketPolicy
 from sseproxy.core.heartbeat import HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.timeouts import TimeoutPolicy
@@ -101,6 +102,10 @@ class Route:
     strip_prefix: str | None = None
     request_headers: HeaderRules = field(default=HeaderRules())
     response_headers: HeaderRules = field(default=HeaderRules())
+    tickets: TicketPolicy | None = None
+    auth: CookieAuth | None = None
+    end: EndPolicy | None = None
+    cors: CorsPolicy | None = None
 
     def upstream_target(self, target: str) -> str:
         """The request target for the upstream: all of `target` verbatim, but for `strip_prefix` and the base path."""

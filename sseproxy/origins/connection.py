@@ -40,6 +40,36 @@ class ResponseListener(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """One connection, one response at a time. Also the shape that aiohttp's pool expects of its protocols."""
 
+    __slots__ = (
+        "_closed",
+        "_complete",
+        "_drained",
+        "_early_raw",
+        "_head",
+        "_head_done",
+        "_head_size",
+        "_headers",
+        "_listener",
+        "_loop",
+        "_lost",
+        "_parser",
+        "_pieces",
+        "_raw",
+        "_reason",
+        "_responded",
+        "_sink",
+        "_to_head",
+        "_until_eof",
+        "_unusable",
+        "_upgraded",
+        "_write_paused",
+        "on_body",
+        "on_lost",
+        "on_writable",
+        "responses",
+        "transport",
+    )
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.transport: asyncio.Transport | None = None
         self.responses = 0
@@ -278,7 +308,8 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if self._head is not None and not self._responded:
             self._responded = True
-            listener.responded(self._head)
+            head, self._head, self._headers = self._head, None, []
+            listener.responded(head)
         if self._pieces:
             data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
             self._pieces.clear()

@@ -90,12 +90,37 @@ class HttpOrigin:
 
 
 class HttpExchange:
-    """One request and its response. Is the response's `BodySource`."""
+    """One request and its response. Is the response's `BodySource`.
+
+    heard: the upstream has sent something.
+    """
+
+    __slots__ = (
+        "_answered",
+        "_connection",
+        "_early",
+        "_early_size",
+        "_end",
+        "_ended",
+        "_in_request",
+        "_is_full",
+        "_is_paused",
+        "_is_reading",
+        "_protocol",
+        "_response",
+        "_sending",
+        "_sink",
+        "_waits_for_client",
+        "heard",
+        "was_reused",
+    )
 
     def __init__(self, connection: Connection, *, is_head: bool) -> None:
         self._connection = connection
         self._protocol = cast(UpstreamConnection, connection.protocol)
-        self._response: asyncio.Future[ResponseHead] = asyncio.get_running_loop().create_future()
+        self._response: asyncio.Future[ResponseHead] | None = asyncio.get_running_loop().create_future()
+        self._answered = False  # with a response, or with none
+        self.heard = False
         self._sink: BodySink | None = None
         self._early: list[bytes] = []
         self._early_size = 0
@@ -135,14 +160,16 @@ class HttpExchange:
 
     async def _wait_for_response(self) -> None:
         """Wait for the head, or for an error of the body that is being sent."""
-        waiting: set[asyncio.Future[object]] = {cast("asyncio.Future[object]", self._response)}
+        response = self._response
+        assert response is not None
+        waiting: set[asyncio.Future[object]] = {cast("asyncio.Future[object]", response)}
         if self._sending is not None:
             waiting.add(cast("asyncio.Future[object]", self._sending))
-        while not self._response.done():
+        while not response.done():
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if self._sending in done and not self._response.done():
+            if self._sending in done and not response.done():
                 self._sending.result()
-        self._response.result()
+        response.result()
 
     async def _send_body(self, body: RequestBody, limit: asyncio.Timeout, response_timeout: float | None) -> None:
         """Each piece that goes out shows that the upstream lives, so the wait for its answer begins anew."""
@@ -153,7 +180,7 @@ class HttpExchange:
                 self._waits_for_client = False
                 self._write(piece if body.length is not None else b"%x\r\n%b\r\n" % (len(piece), piece))
                 await self._protocol.drain()
-                if response_timeout is not None and not self._response.done():
+                if response_timeout is not None and not self._answered:
                     limit.reschedule(loop.time() + response_timeout)
                 self._waits_for_client = True
             self._waits_for_client = False
@@ -162,7 +189,7 @@ class HttpExchange:
             self._in_request = False
         except UpstreamBroken:
             # The answer that came before the end, if any, says more than this.
-            if not self._response.done():
+            if not self._answered:
                 raise
 
     def _sent(self, sending: asyncio.Task[None]) -> None:
@@ -183,17 +210,14 @@ class HttpExchange:
 
     @property
     def head(self) -> ResponseHead:
-        """The response head, once `send` has returned."""
+        """The response head, from the return of `send` until `attach`."""
+        assert self._response is not None
         return self._response.result()
-
-    @property
-    def heard(self) -> bool:
-        """Whether the upstream has sent anything."""
-        return self._response.done() and self._response.exception() is None
 
     def attach(self, sink: BodySink) -> None:
         """Let the body flow into `sink`, what has already arrived first."""
         self._sink = sink
+        self._response = None
         for data in self._early:
             sink.receive_data(data)
         self._early.clear()
@@ -238,7 +262,8 @@ class HttpExchange:
     # The connection's calls.
 
     def responded(self, head: ResponseHead) -> None:
-        if not self._response.done():
+        if not self._answered and self._response is not None:
+            self._answered = self.heard = True
             self._response.set_result(head)
 
     def body(self, data: bytes) -> None:
@@ -267,7 +292,8 @@ class HttpExchange:
         self._end = error
         self._stop_sending()
         self._connection.close()
-        if not self._response.done():
+        if not self._answered and self._response is not None:
+            self._answered = True
             self._response.set_exception(error)
             self._response.exception()  # it may be that nobody waits any more
         elif self._sink is not None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, cast
 
@@ -105,9 +105,15 @@ class ProxyApp:
         connection = cast(DownstreamConnection, request.protocol)
         downstream = HttpDownstream(request, connection)
         record = self._new_record(request, connection)
+        cycle: RequestCycle | None = None
         try:
-            await self._serve(request, connection, downstream, record, scheme)
+            cycle = self._new_cycle(request, connection, downstream, record, scheme)
+            await cycle.run()
+        except SSEProxyError as error:
+            self._answer_with(error, downstream, record)
         finally:
+            if cycle is not None:
+                self._forget(cycle)
             record.ended_at = asyncio.get_running_loop().time()
             self._access.ended(record)
         return downstream
@@ -128,20 +134,17 @@ class ProxyApp:
 
     # Private.
 
-    async def _serve(
+    def _new_cycle(
         self,
         request: web.BaseRequest,
         connection: DownstreamConnection,
         downstream: HttpDownstream,
         record: AccessRecord,
         scheme: str,
-    ) -> None:
-        try:
-            inbound = read_request(request)
-            route = self._find_route(inbound)
-        except SSEProxyError as error:
-            self._answer_with(error, downstream, record)
-            return
+    ) -> RequestCycle:
+        """Read the request and find its route. Raises `ClientError`."""
+        inbound = read_request(request)
+        route = self._find_route(inbound)
         if self.draining:
             downstream.keep_alive = False
         record.route = route.name
@@ -165,12 +168,12 @@ class ProxyApp:
         )
         self._cycles.add(cycle)
         self._idle.clear()
-        try:
-            await cycle.run()
-        finally:
-            self._cycles.discard(cycle)
-            if not self._cycles:
-                self._idle.set()
+        return cycle
+
+    def _forget(self, cycle: RequestCycle) -> None:
+        self._cycles.discard(cycle)
+        if not self._cycles:
+            self._idle.set()
 
     def _connections(self) -> list[DownstreamConnection]:
         return [cast(DownstreamConnection, known) for server in self._servers for known in server.connections]
@@ -249,8 +252,8 @@ class _Server(web.Server):
         self._scheme = scheme
         super().__init__(self._handle, handler_cancellation=True)
 
-    async def _handle(self, request: web.BaseRequest) -> Any:
-        return await self._app.handle(request, self._scheme)
+    def _handle(self, request: web.BaseRequest) -> Awaitable[Any]:
+        return self._app.handle(request, self._scheme)
 
     def _refuse(self, request: web.BaseRequest, error: SSEProxyError) -> web.StreamResponse:
         return cast(web.StreamResponse, self._app.refuse(request, error))

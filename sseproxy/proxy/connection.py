@@ -128,6 +128,12 @@ class DownstreamConnection(RequestHandler):
         """After a 101: go on reading."""
         self._resume_transport_reading()
 
+    def stop_idle_timer(self) -> None:
+        """A response that may last for hours needs no timer that waits for the next request; aiohttp makes it anew."""
+        if self._keepalive_handle is not None:
+            self._keepalive_handle.cancel()
+            self._keepalive_handle = None
+
     def _pause_transport_reading(self) -> None:
         """aiohttp's one place in which reading stops; from here on only the kernel can tell that the client leaves."""
         super()._pause_transport_reading()

@@ -46,6 +46,22 @@ class Framing(Enum):
 class HttpDownstream:
     """The response to one request; what aiohttp's `RequestHandler` gets from our handler in place of its own kind."""
 
+    __slots__ = (
+        "_chunked_body",
+        "_connection",
+        "_framing",
+        "_has_body",
+        "_is_11",
+        "_is_chunked",
+        "_is_head",
+        "_loop",
+        "_resetting",
+        "_transport",
+        "broken",
+        "keep_alive",
+        "status",
+    )
+
     def __init__(self, request: web.BaseRequest, connection: DownstreamConnection) -> None:
         self._connection = connection
         self._transport = connection.transport

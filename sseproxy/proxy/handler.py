@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 from sseproxy.core.clients import form_for_client
@@ -75,7 +75,11 @@ class RequestCycle:
         """Serve the request. Raises only `asyncio.CancelledError`: so aiohttp says that the client has gone."""
         self._task = asyncio.current_task()
         try:
-            await self._serve()
+            relay = await self._serve()
+            if relay is not None:
+                self._forget_request()
+                self._note_end(await relay.ended)
+                await self._finish(relay)
         except SSEProxyError as error:
             self._refuse(error)
         except asyncio.CancelledError:
@@ -98,7 +102,11 @@ class RequestCycle:
 
     # The way of a request.
 
-    async def _serve(self) -> None:
+    async def _serve(self) -> Relay | None:
+        """Do all that comes before the last wait, that for the end of the response: a stream keeps only what it needs.
+
+        Returns the relay that has to be waited for, if there is one.
+        """
         if self.inbound.declares_stream(self.route):
             self._admit()
         wait = self.route.heartbeat.before_response
@@ -107,10 +115,9 @@ class RequestCycle:
         else:
             self._opening = asyncio.create_task(self._open())
             if not await self._opened_within(wait, self._opening):
-                await self._answer_early(self._opening)
-                return
+                return await self._answer_early(self._opening)
             self._exchange = await self._opening
-        await self._answer(self._exchange)
+        return await self._answer(self._exchange)
 
     async def _open(self) -> HttpExchange:
         """Send the request and wait for the head of its response."""
@@ -150,7 +157,7 @@ class RequestCycle:
             await asyncio.wait({opening})
         return opening.done()
 
-    async def _answer(self, exchange: HttpExchange) -> None:
+    async def _answer(self, exchange: HttpExchange) -> Relay | None:
         """Answer with what the upstream has answered."""
         head = exchange.head
         self.record.intended = head.status
@@ -158,14 +165,14 @@ class RequestCycle:
             self.peek.forget()
         if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
             await self._tunnel(exchange, head)
-            return
+            return None
         decoder, is_stream = self._read_coding(head)
         headers = head.headers
         if is_stream:
             self._admit()
             headers = event_stream(headers, decoded=decoder is not None)
         self._send_head(head, headers, is_stream=is_stream)
-        await self._relay(self._new_relay(is_stream=is_stream), exchange, decoder)
+        return self._relay(self._new_relay(is_stream=is_stream), exchange, decoder)
 
     def _read_coding(self, head: ResponseHead) -> tuple[Decoder | None, bool]:
         """Whether the response is an event stream that we can read, and what decodes it (S11)."""
@@ -206,9 +213,10 @@ class RequestCycle:
         relay = Relay(transfer, self.downstream, write_timeout=timeouts.write, clock=self.clock)
         self.record.stats = transfer.stats
         self._body = relay
-        self.connection.flow = _Flow(relay)
+        self.connection.flow = relay
         if is_stream:
             self.downstream.make_live()
+            self.connection.stop_idle_timer()
         relay.start()
         self._go_live(relay, is_stream=is_stream)
         return relay
@@ -237,8 +245,8 @@ class RequestCycle:
             now=now,
         )
 
-    async def _relay(self, relay: Relay, exchange: HttpExchange, decoder: Decoder | None) -> None:
-        """Let the body flow until its end, whatever that is."""
+    def _relay(self, relay: Relay, exchange: HttpExchange, decoder: Decoder | None) -> Relay:
+        """Let the body flow."""
         if decoder is None:
             relay.connect(exchange)
             exchange.attach(relay)
@@ -246,19 +254,27 @@ class RequestCycle:
             decoding = DecodingSource(decoder, exchange, relay)
             relay.connect(decoding)
             exchange.attach(decoding)
-        await self._wait_for_end(relay)
+        return relay
 
-    async def _wait_for_end(self, relay: Relay) -> None:
-        self._note_end(await relay.ended)
+    async def _finish(self, relay: Relay) -> None:
+        """The relay has ended: so does the response."""
         if relay.error is not None and self.record.error is None:
             self.record.error = str(relay.error)
         if relay.transfer.close_reason is CloseReason.CLIENT_STALLED:
             self.downstream.cut()  # it has had its time
         await self.downstream.wait_until_flushed(self.route.timeouts.write)
 
+    def _forget_request(self) -> None:
+        """What was asked has been asked; a stream may go on for hours."""
+        self.inbound = replace(self.inbound, headers=[])
+        self.upstream_headers = []
+        self.body = self.peek = None
+        if self._exchange is not None:
+            self._opening = None
+
     # Before the response (S8).
 
-    async def _answer_early(self, opening: asyncio.Task[HttpExchange]) -> None:
+    async def _answer_early(self, opening: asyncio.Task[HttpExchange]) -> Relay:
         """The client has waited long enough: promise it a stream, and keep it company until there is one."""
         self._admit()
         headers = apply_rules(event_stream(list(_EARLY_HEAD), decoded=False), self.route.response_headers)
@@ -268,22 +284,21 @@ class RequestCycle:
         relay.transfer.stats.last_upstream_at = self.record.started_at  # the silence has begun with the request
         await first_of(opening, relay.ended)
         if relay.ended.done():
-            await self._wait_for_end(relay)
-            return
+            return relay
         try:
             self._exchange = await opening
         except OriginError as error:
             self.record.intended, self.record.error = error.status, str(error)
             relay.stop(error.reason)
-            await self._wait_for_end(relay)
         except SSEProxyError as error:
             self.record.intended, self.record.error = error.status, str(error)
             kind, reason = "request_error", CloseReason.CLIENT_GONE
             if not isinstance(error, ClientError):
                 kind, reason = "unavailable", CloseReason.CONNECT_ERROR
-            await self._tell(relay, StreamError(kind, error.status, error.detail), reason)
+            self._tell(relay, StreamError(kind, error.status, error.detail), reason)
         else:
             await self._join(relay, self._exchange)
+        return relay
 
     async def _join(self, relay: Relay, exchange: HttpExchange) -> None:
         """The upstream has answered at last: go on with its stream, or tell the client what it is instead."""
@@ -295,18 +310,17 @@ class RequestCycle:
         if is_stream and 200 <= head.status < 300:
             session.receive_response(now=asyncio.get_running_loop().time())
             relay.rearm()
-            await self._relay(relay, exchange, decoder)
+            self._relay(relay, exchange, decoder)
         else:
             error = await read_refusal(exchange, relay.ended, within=self.route.timeouts.idle)
-            await self._tell(relay, error)
+            self._tell(relay, error)
 
-    async def _tell(self, relay: Relay, error: StreamError, reason: CloseReason = CloseReason.UPSTREAM_END) -> None:
+    def _tell(self, relay: Relay, error: StreamError, reason: CloseReason = CloseReason.UPSTREAM_END) -> None:
         session = relay.transfer
         assert isinstance(session, StreamSession)
         if not relay.ended.done():
             session.receive_refusal(error, reason, now=asyncio.get_running_loop().time())
             relay.rearm()
-        await self._wait_for_end(relay)
 
     # Other ends.
 
@@ -365,14 +379,3 @@ def _abort_late(opening: asyncio.Task[HttpExchange]) -> None:
     """The upstream answered in the very moment in which nobody wanted it any more."""
     if not opening.cancelled() and opening.exception() is None:
         opening.result().abort()
-
-
-class _Flow:
-    """Tells a relay how its client takes what is written."""
-
-    __slots__ = ("connection_lost", "pause_writing", "resume_writing")
-
-    def __init__(self, relay: Relay) -> None:
-        self.pause_writing = relay.pause_writing
-        self.resume_writing = relay.resume_writing
-        self.connection_lost = lambda: relay.stop(CloseReason.CLIENT_GONE)

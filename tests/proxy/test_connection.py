@@ -104,6 +104,9 @@ async def test_state_of_a_server_connection() -> None:
         assert connection._message_tail == b""
         assert connection._buffer_paused is False
         assert connection._current_request is None
+        assert connection._keepalive_handle is not None  # the wait for the next request
+        connection.stop_idle_timer()
+        assert connection._keepalive_handle is None
         assert connection.transport is not None
         assert connection._manager is not None
         assert connection._manager.handler_cancellation is True
@@ -243,3 +246,12 @@ async def test_our_connection_is_what_the_pool_lends_and_keeps() -> None:
         assert len(set(map(id, protocols))) == 1
         assert type(protocols[0]) is UpstreamConnection
         assert protocols[0].responses == 3
+
+
+async def test_the_wait_for_the_next_request_begins_anew_after_a_stream() -> None:
+    """Where a stream has stopped aiohttp's timer, aiohttp starts another one."""
+    stream = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9\r\n\r\ndata: 1\n\n"
+    async with stage(replies(stream)) as on:
+        await on.client.ask(GET)
+        [connection] = on.proxy.app._connections()
+        await eventually(lambda: connection._keepalive_handle is not None)
