@@ -91,8 +91,7 @@ class Relay:
 
     def receive_data(self, data: bytes) -> None:
         transfer = self.transfer
-        transfer.receive_data(data, now=self._time())
-        out = transfer.data_to_send()
+        out = transfer.forward(data, self._time())
         if out:
             self._downstream.write(out)
         if transfer.close_reason is not None:

@@ -48,18 +48,18 @@ class HeartbeatWriter:
     """Writes the heartbeats of one stream, and remembers of the stream what the form needs to know.
 
     form: the route's form, or, where that is ``auto`` and the client is known, the form measured for it.
-    observes: whether `observe` has anything left to take note of.
+    observes: whether `observe` has anything left to take note of. keeps_data: also of lines that can be no ids.
     """
 
-    __slots__ = ("_form", "_ids_seen", "_keeps_data", "_last_data", "_policy", "observes")
+    __slots__ = ("_form", "_ids_seen", "_last_data", "_policy", "keeps_data", "observes")
 
     def __init__(self, policy: HeartbeatPolicy, form: HeartbeatForm | None = None) -> None:
         self._policy = policy
         self._form = form or policy.form
-        self._keeps_data = self._form in _NEED_THE_LAST_EVENT
+        self.keeps_data = self._form in _NEED_THE_LAST_EVENT
         self._ids_seen = False
         self._last_data: bytes | None = None
-        self.observes = policy.interval is not None and (self._keeps_data or self._form is HeartbeatForm.AUTO)
+        self.observes = policy.interval is not None and (self.keeps_data or self._form is HeartbeatForm.AUTO)
 
     @property
     def comments_allowed(self) -> bool:
@@ -68,11 +68,11 @@ class HeartbeatWriter:
 
     def observe(self, lines: bytes) -> None:
         """Take note of `lines`, which leave for the client and begin at a line boundary."""
-        if self._keeps_data:
+        if self.keeps_data:
             self._last_data = last_data(lines, opening=b"{") or self._last_data
         if not self._ids_seen and has_id(lines):
             self._ids_seen = True
-            self.observes = self._keeps_data
+            self.observes = self.keeps_data
 
     def write(self, scanner: Scanner) -> bytes | None:
         """The bytes of one heartbeat for where `scanner` stands, or ``None`` if nothing may go there."""

@@ -93,6 +93,11 @@ class Transfer:
             self._last_received = now
             self._send(data, now=now)
 
+    def forward(self, data: bytes, now: float) -> bytes:
+        """`receive_data` and `data_to_send` in one call."""
+        self.receive_data(data, now=now)
+        return self.data_to_send()
+
     def receive_eof(self, *, now: float) -> None:
         """The upstream's body is complete."""
         self._close(CloseReason.UPSTREAM_END, clean=True)

@@ -7,7 +7,6 @@ them, and a chunk is one synchronous write.
 import asyncio
 import contextlib
 import fcntl
-import functools
 import logging
 import socket
 import struct
@@ -27,11 +26,6 @@ _WORTH_A_COPY = 16 * 1024  # bytes: below, one piece is cheaper to write than th
 _DELIVERY_POLL = 0.02  # seconds between looks at the kernel's send queue
 _DELIVERY_LIMIT = 2.0  # seconds after which an undeliverable rest is given up
 _READ_GRACE = 0.1  # seconds that a client gets to read what its kernel has acknowledged
-
-
-@functools.lru_cache(maxsize=1024)
-def _chunk_head(size: int) -> bytes:
-    return b"%x\r\n" % size
 
 
 class Framing(Enum):
@@ -120,7 +114,7 @@ class HttpDownstream:
             if self._has_body:
                 transport.write(data)
         elif len(data) < _WORTH_A_COPY:
-            transport.write(b"".join((_chunk_head(len(data)), data, b"\r\n")))
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
             transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
 
