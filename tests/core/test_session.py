@@ -270,6 +270,55 @@ class TestS7Forms:
         assert json.loads(parse(session.data_to_send()).events[0].data)["id"] == "c"
 
 
+class TestTheHotPath:
+    """Whole events behind a whole event go on as they come; what is counted and noted must be the same."""
+
+    @pytest.mark.parametrize(
+        "piece",
+        [
+            EVENT,
+            EVENT * 3,
+            b"data: a\r\rdata: b\n\n",
+            b"data: a\r\n\r\ndata: b\n\n",
+            b"data: a\n\n\n",
+            b"data: a\n\n\n\n",
+            b"data: a\n\n: c\n\n",
+            b"data\n\n",
+            b"event: e\ndata: a\n\n",
+            b"event: e\n\n",
+            b"data: a\ndata: b\n\n",
+            b"data: a\r\n\n",
+            b"\n\n",
+            b"data:\n\n",
+        ],
+    )
+    def test_events_are_counted(self, piece: bytes) -> None:
+        session = stream()
+        session.receive_data(EVENT, now=1.0)
+        session.receive_data(piece, now=2.0)
+        session.receive_data(EVENT, now=3.0)
+        assert session.stats.events == len(parse(EVENT + piece + EVENT).events)
+        assert session.stats.bytes_in == session.stats.bytes_out == len(EVENT + piece + EVENT)
+        assert session.data_to_send() == EVENT + piece + EVENT
+        assert session.stats.longest_silence == 1.0
+
+    @pytest.mark.parametrize("piece", [b"data: a\rid: 7\n\n", b"id: 7\ndata: a\n\n", b"data: a\nid\n\n"])
+    def test_ids_are_noted(self, piece: bytes) -> None:
+        session = stream(form=HeartbeatForm.AUTO)
+        session.receive_data(EVENT, now=1.0)
+        session.receive_data(piece, now=2.0)
+        session.handle_timeout(now=100.0)
+        assert session.data_to_send() == EVENT + piece + HB
+
+    def test_the_last_chunk_is_noted(self) -> None:
+        session = stream(form=HeartbeatForm.OPENAI_CHAT)
+        for name in "abc":
+            session.receive_data(b'data: {"id":"%b","choices":[{}]}\n\n' % name.encode(), now=1.0)
+        session.data_to_send()
+        session.handle_timeout(now=100.0)
+        assert json.loads(parse(session.data_to_send()).events[0].data)["id"] == "c"
+
+
 class TestS12Prelude:
     @FORMS
     def test_one_heartbeat_in_the_routes_form_goes_out_with_the_head(self, form: HeartbeatForm) -> None:
