@@ -25,8 +25,17 @@ nginx-stand: runtime ## what a real nginx does to streams with and without ssepr
 	@$(BIN)/python nginx/stand.py $(ARGS)
 
 .PHONY: bench
-bench: tests-setup ## CPU, latency and memory against nginx in the same run
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+bench: tests-setup bench-programs ## CPU, latency and memory beside nginx and others: half an hour, on an idle machine
+	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+.PHONY: bench-report
+bench-report: tests-setup ## benchmarks/README.md again, from the figures of the last run
+	@$(BIN)/python -m benchmarks.run --report
+
+.PHONY: bench-short
+bench-short: tests-setup bench-compiler ## is the CPU per event below twice nginx's? Half a minute
+	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || sh .ci/debian nginx
+	@$(BIN)/python -m benchmarks.short
 
 .PHONY: bench-middleware
 bench-middleware: tests-setup ## what the ASGI middleware costs: a request, and an event of a stream
@@ -83,6 +92,17 @@ programs: tests-setup ## nginx, a browser, Node and whatever else the tests use,
 		echo 'sseproxy: the tests that need what is missing will be skipped' >&2; \
 	fi
 	@sh .ci/node
+
+.PHONY: bench-compiler
+bench-compiler:
+	@command -v cc >/dev/null || sh .ci/debian gcc libc6-dev
+
+.PHONY: bench-programs
+bench-programs: bench-compiler
+	@for peer in nginx haproxy caddy pushpin; do \
+		PATH="$$PATH:/usr/sbin" command -v $$peer >/dev/null || sh .ci/debian $$peer || \
+			echo "sseproxy: measured without $$peer" >&2; \
+	done
 
 .PHONY: clean
 clean: ## remove all that was made here

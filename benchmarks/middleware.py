@@ -26,10 +26,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run import compile_load, cpu_seconds, free_port, running, wait_for
-
+from benchmarks.measure import compile_load, cpu_seconds, free_port, running, wait_for
 from sseproxy.asgi import SSEKeepaliveMiddleware
 
 REQUESTS = 2000

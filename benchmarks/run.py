@@ -1,215 +1,136 @@
-"""What does an event cost in sseproxy, and what in nginx? Both measured in one run, in turns.
+"""What does sseproxy cost, beside nginx, HAProxy, Caddy, Pushpin and an ordinary aiohttp proxy?
 
-    python benchmarks/run.py [--rounds N] [--seconds S] [--only NAME] [--json FILE]
+    python -m benchmarks.run                         all of it, into README.md and plots/
+    python -m benchmarks.run --only dense sparse     some of it, as a table on standard output
+    python -m benchmarks.run --report                README.md and plots/ again from the figures of the last run
 
-Needs a C compiler and nginx. Every figure of sseproxy is also given as a ratio to nginx's in the same round: the
-machine may be noisy, the ratio is much less so. All traffic stays on loopback.
+Needs a C compiler and nginx; of the others, what is installed. All traffic stays on loopback. The proxies take turns in
+each round, and every ratio is taken within a round: the machine may be noisy, the ratio is much less so. What cannot be
+measured is noted, and the run goes on; figures are on disk as soon as they are taken.
 """
 
 import argparse
-import contextlib
-import json
-import os
-import shutil
-import socket
-import statistics
+import datetime as dt
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+from benchmarks.curves import COMPARED, CURVE_PEERS, CURVES
+from benchmarks.machine import commit, machine, versions
+from benchmarks.measure import HERE, Failed, compile_load
+from benchmarks.peers import ALL, PEERS
+from benchmarks.report import table, write
+from benchmarks.results import Results, Taken
+from benchmarks.scenarios import SCENARIOS, Scenario, Stand
 
-NGINX_CONF = """
-daemon off;
-master_process off;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log error;
-worker_rlimit_nofile 20000;
-events {{ worker_connections 16000; }}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-  server {{
-    listen 127.0.0.1:{port} backlog=8192;
-    location / {{
-      proxy_pass http://127.0.0.1:{origin};
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_buffering off;
-      proxy_read_timeout 600s;
-    }}
-  }}
-}}
-"""
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """streams at a rate (events/s each, 0: silent) of events of a size (bytes)."""
-
-    name: str
-    streams: int
-    rate: float
-    size: int = 128
-
-
-SCENARIOS = (
-    Scenario("dense", 200, 50),
-    Scenario("sparse", 50, 40),
-    Scenario("idle", 2000, 0),
-)
+RESULTS = HERE.parent / "build" / "benchmarks.json"
 
 
 def main() -> int:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--seconds", type=float, default=4.0)
-    arguments.add_argument("--only", choices=[scenario.name for scenario in SCENARIOS])
-    arguments.add_argument("--json", type=Path, help="write the raw figures here too")
-    options = arguments.parse_args()
-    with tempfile.TemporaryDirectory(prefix="sseproxy-bench-") as folder:
-        load = compile_load(Path(folder))
-        results = {
-            scenario.name: [
-                {name: measure(name, scenario, load, options.seconds) for name in ("nginx", "sseproxy")}
-                for _ in range(options.rounds)
-            ]
-            for scenario in SCENARIOS
-            if options.only in (None, scenario.name)
-        }
-    report(results)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1))
+    options = _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whatever was started is ended
+    if options.report:
+        write(Results.load(options.results), HERE)
+        return 0
+    if PEERS["nginx"].missing:
+        print("nginx is not installed: there is nothing to compare with", file=sys.stderr)
+        return 1
+    results = measure_all(options)
+    if options.only or options.peers:
+        print("\n".join(line for one in SCENARIOS for line in table(results, one)))
+    else:
+        write(results, HERE)
     return 0
 
 
-def compile_load(folder: Path) -> Path:
-    load = folder / "load"
-    subprocess.run(["cc", "-O2", "-o", str(load), str(HERE / "load.c")], check=True)
-    return load
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5, help="of the table")
+    parser.add_argument(
+        "--curve-rounds",
+        type=int,
+        default=2,
+        help="of the curves; all but nginx and sseproxy only take part in the first",
+    )
+    parser.add_argument("--seconds", type=float, default=2.5, help="how long each is measured")
+    parser.add_argument("--curve-seconds", type=float, default=1.5, help="likewise, of the curves")
+    parser.add_argument("--idle", type=float, default=15.0, help="how long silence is measured; heartbeats need 15")
+    names = [*(one.name for one in SCENARIOS), "curves"]
+    parser.add_argument("--only", nargs="+", choices=names, help="leave the rest out, and README.md as it is")
+    parser.add_argument("--peers", nargs="+", choices=list(PEERS), help="likewise")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the raw figures go (default: %(default)s)")
+    parser.add_argument("--report", action="store_true", help="measure nothing, write the report of --results")
+    return parser
 
 
-def measure(proxy: str, scenario: Scenario, load: Path, seconds: float) -> dict[str, float]:
-    """One proxy, one scenario, once."""
-    with contextlib.ExitStack() as stack:
-        origin = free_port()
-        stack.enter_context(running([str(load), "origin", str(origin), str(scenario.rate), str(scenario.size)]))
-        wait_for(origin)
-        start = start_nginx if proxy == "nginx" else start_sseproxy
-        process, port = stack.enter_context(start(origin))
-        before_memory = resident(process.pid)
-        client = stack.enter_context(
-            running([str(load), "client", str(port), str(scenario.streams), str(seconds), "1"], stdout=subprocess.PIPE)
-        )
-        assert client.stdout is not None
-        heard = json.loads(client.stdout.readline())
-        client.stdout.readline()  # measuring
-        before = cpu_seconds(process.pid)
-        result = json.loads(client.stdout.readline())
-        used = cpu_seconds(process.pid) - before
-        memory = resident(process.pid) - before_memory
-    if result["broken"] or result["ended"] or not (result["events"] or not scenario.rate):
-        raise SystemExit(f"{proxy} broke the stream: {result}")
-    return {
-        "cpu_us_per_event": used / max(result["events"], 1) * 1e6,
-        "cpu_percent": used / seconds * 100,
-        "p50_us": result["p50"] / 1e3,
-        "p99_us": result["p99"] / 1e3,
-        "kib_per_stream": memory / scenario.streams / 1024,
-        "all_heard_s": heard["all_heard"],
-        "events": result["events"],
-    }
+def measure_all(options: argparse.Namespace) -> Results:
+    results = Results(
+        machine=machine(),
+        absent={name: ", ".join(peer.missing) for name, peer in PEERS.items() if peer.missing},
+        settings={"rounds": options.rounds, "curve_rounds": options.curve_rounds, "seconds": options.seconds},
+        date=dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%d"),
+        commit=commit(),
+    )
+    there = [name for name in options.peers or PEERS if name not in results.absent]
+    results.versions = versions(there)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="sseproxy-bench-") as folder:
+        stand = Stand(compile_load(Path(folder)), options.seconds, options.idle)
+        for index, scenario, peer in _work(options, there):
+            _note(results.rounds, index, scenario.name, peer, take(scenario, peer, stand))
+            results.save(options.results)
+        brisk = replace(stand, seconds=options.curve_seconds, warmup=0.5)
+        for index, scenario, peer in _curve_work(options, there):
+            _note(results.curves, index, scenario.name, peer, take(scenario, peer, brisk))
+            results.save(options.results)
+    results.settings["minutes"] = (time.monotonic() - began) / 60
+    results.save(options.results)
+    return results
 
 
-@contextlib.contextmanager
-def start_nginx(origin: int) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    with tempfile.TemporaryDirectory(prefix="sseproxy-bench-nginx-") as folder:
-        port = free_port()
-        conf = Path(folder) / "nginx.conf"
-        conf.write_text(NGINX_CONF.format(folder=folder, port=port, origin=origin))
-        nginx = shutil.which("nginx") or "/usr/sbin/nginx"
-        with running([nginx, "-p", folder, "-c", str(conf), "-e", f"{folder}/error.log"]) as process:
-            wait_for(port)
-            yield process, port
+def _work(options: argparse.Namespace, there: Sequence[str]) -> Iterator[tuple[int, Scenario, str]]:
+    """(round, scenario, peer): in every round another peer begins."""
+    for index in range(options.rounds):
+        for scenario in SCENARIOS:
+            if options.only and scenario.name not in options.only:
+                continue
+            peers = [name for name in scenario.peers if name.partition(",")[0] in there]
+            turn = index % max(len(peers), 1)
+            yield from ((index, scenario, peer) for peer in peers[turn:] + peers[:turn])
 
 
-@contextlib.contextmanager
-def start_sseproxy(origin: int) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    port = free_port()
-    command = [sys.executable, "-m", "sseproxy", "serve", "--upstream", f"http://127.0.0.1:{origin}"]
-    command += ["--listen", f"127.0.0.1:{port}", "--no-access-log"]
-    with running(command, stderr=subprocess.DEVNULL) as process:
-        wait_for(port)
-        yield process, port
+def _curve_work(options: argparse.Namespace, there: Sequence[str]) -> Iterator[tuple[int, Scenario, str]]:
+    if options.only and "curves" not in options.only:
+        return
+    for index in range(options.curve_rounds):
+        peers = [name for name in (COMPARED if index else CURVE_PEERS) if name in there]
+        for curve in CURVES:
+            for x, streams in curve.points():
+                scenario = Scenario(f"{curve.name} {x:g}", curve.title, streams, ())
+                yield from ((index, scenario, peer) for peer in peers)
 
 
-@contextlib.contextmanager
-def running(command: list[str], **options: object) -> Iterator["subprocess.Popen[str]"]:
-    process = subprocess.Popen(command, text=True, **options)  # type: ignore[call-overload]
+def take(scenario: Scenario, peer: str, stand: Stand) -> dict[str, float] | str:
+    """The figures of one peer, once, or why there are none."""
+    print(f"{time.strftime('%H:%M:%S')} {scenario.name}: {peer} ", end="", file=sys.stderr, flush=True)
     try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+        figures = scenario.measure(stand, ALL[peer])
+    except (Failed, OSError, ValueError, subprocess.SubprocessError) as error:
+        print(f"FAILED: {error}", file=sys.stderr, flush=True)
+        return f"{error}" or type(error).__name__
+    print(", ".join(f"{key} {value:.4g}" for key, value in figures.items()), file=sys.stderr, flush=True)
+    return figures
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
-def wait_for(port: int) -> None:
-    for _ in range(400):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.025)
-    raise SystemExit(f"nothing listens on port {port}")
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time of all threads of a process; the scheduler's own count, in ns, is finer than the clock ticks of stat."""
-    total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            total += int((task / "schedstat").read_text().split()[0])
-    return total / 1e9
-
-
-def resident(pid: int) -> int:
-    """Bytes of RAM of a process."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-FIGURES = {
-    "dense": (("cpu_us_per_event", "CPU per event, µs"), ("p50_us", "latency p50, µs"), ("p99_us", "latency p99, µs")),
-    "sparse": (("cpu_us_per_event", "CPU per event, µs"), ("p50_us", "latency p50, µs"), ("p99_us", "latency p99, µs")),
-    "idle": (("kib_per_stream", "memory per idle stream, KiB"), ("all_heard_s", "all streams open, s")),
-}
-
-
-def report(results: dict[str, list[dict[str, dict[str, float]]]]) -> None:
-    """The table: medians over the rounds, and of the ratio also the range."""
-    print("| scenario | figure | nginx | sseproxy | ratio | range of the ratio |")
-    print("|---|---|--:|--:|--:|---|")
-    scenarios = {scenario.name: scenario for scenario in SCENARIOS}
-    for name, rounds in results.items():
-        scenario = scenarios[name]
-        what = f"{scenario.streams} streams × {scenario.rate:g}/s × {scenario.size} B"
-        for key, label in FIGURES[name]:
-            nginx = [one["nginx"][key] for one in rounds]
-            ours = [one["sseproxy"][key] for one in rounds]
-            ratios = [b / a if a else float("nan") for a, b in zip(nginx, ours, strict=True)]
-            middle = statistics.median(ratios)
-            print(
-                f"| {what} | {label} | {statistics.median(nginx):.3g} | {statistics.median(ours):.3g} "
-                f"| {middle:.2f} | {min(ratios):.2f}–{max(ratios):.2f} |"
-            )
+def _note(rounds: list[Taken], index: int, scenario: str, peer: str, taken: dict[str, float] | str) -> None:
+    while len(rounds) <= index:
+        rounds.append({})
+    rounds[index].setdefault(scenario, {})[peer] = taken
 
 
 if __name__ == "__main__":

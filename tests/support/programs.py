@@ -14,7 +14,7 @@ import pytest
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """package: what Debian calls it. names: what it may be called on disk, the first that is there wins."""
+    """package: what Debian calls it, or several. names: what it may be called on disk, the first that is there wins."""
 
     package: str
     names: tuple[str, ...]
@@ -29,6 +29,7 @@ PROGRAMS: Mapping[str, Program] = {
     "npm": Program("npm", ("npm",)),
     "openssl": Program("openssl", ("openssl",)),
     "curl": Program("curl", ("curl",)),
+    "cc": Program("gcc libc6-dev", ("cc", "gcc", "clang")),
 }
 
 # Debian keeps servers where only root's PATH looks.
