@@ -11,7 +11,7 @@ LF, CR, CRLF = b"\n", b"\r", b"\r\n"
 BOM = b"\xef\xbb\xbf"
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
-_LINE_END_BYTES = re.compile(rb"\r\n|\r|\n")
+LINE_END = re.compile(rb"\r\n|\r|\n")
 _ID_FIELD = re.compile(rb"(?:\A|[\r\n])id(?:[:\r\n]|\Z)")
 # Atomic groups: CRLF is one line end, and must not be taken apart to find two.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n|\r|\n)")
@@ -39,7 +39,7 @@ def reconnection_time(milliseconds: int, *, eol: bytes = LF) -> bytes:
 def has_id(lines: bytes) -> bool:
     """Whether `lines`, which begin at a line boundary, carry an ``id`` field."""
     # `find` and not `in`, which first tries whether the bytes are a number, and makes an exception when they are not.
-    likely = lines.startswith(b"id") or lines.find(b"\nid") >= 0 or lines.find(b"\rid") >= 0
+    likely = lines.startswith(b"id") or lines.find(b"\nid") >= 0 or (CR[0] in lines and lines.find(b"\rid") >= 0)
     return likely and _ID_FIELD.search(lines) is not None
 
 
@@ -49,7 +49,7 @@ def last_data(lines: bytes, *, opening: bytes = b"") -> bytes | None:
     while at >= 0:
         value_at = at + (6 if lines[at + 5 : at + 6] == b" " else 5)
         if (at == 0 or lines[at - 1] in b"\r\n") and lines.startswith(opening, value_at):
-            end = _LINE_END_BYTES.search(lines, value_at)
+            end = LINE_END.search(lines, value_at)
             return lines[value_at:] if end is None else lines[value_at : end.start()]
         at = lines.rfind(b"data:", 0, at)
     return None
@@ -95,7 +95,7 @@ class EventCounter:
         if self._split_crlf:
             data = data.removeprefix(LF)
         self._split_crlf = data.endswith(CR)
-        lines = _LINE_END_BYTES.split(data)
+        lines = LINE_END.split(data)
         lines[0] = self._head + lines[0]
         self._head = lines.pop()[: len(b"data:")]
         count = 0

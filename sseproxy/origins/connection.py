@@ -20,6 +20,9 @@ from sseproxy.origins.base import ResponseHead
 MAX_HEAD = 64 * 1024
 MAX_FIELDS = 256
 
+#: Bytes that come at once only if more are waiting. uvloop would go on reading up to 8 MiB of them in one turn.
+_LONG_READ = 128 * 1024
+
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 
 _KEEPALIVE_IDLE = 60  # seconds of silence before the kernel asks whether the upstream is still there
@@ -35,6 +38,9 @@ class ResponseListener(Protocol):
     def ended(self) -> None: ...
 
     def failed(self, error: OriginError) -> None: ...
+
+    def rest(self) -> None:
+        """So much has come at once that there is more. Let others have their turn before it is read."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -195,6 +201,8 @@ class UpstreamConnection(asyncio.Protocol):
                 self._sink(self._pieces.pop())
             else:
                 self._deliver()
+            if len(data) > _LONG_READ and self._listener is not None:
+                self._listener.rest()
 
     def _receive_unparsed(self, data: bytes) -> None:
         if self._raw is not None:

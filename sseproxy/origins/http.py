@@ -106,6 +106,7 @@ class HttpExchange:
         "_is_full",
         "_is_paused",
         "_is_reading",
+        "_is_resting",
         "_protocol",
         "_response",
         "_sending",
@@ -129,6 +130,7 @@ class HttpExchange:
         self._is_reading = True
         self._is_full = False  # more has arrived early than is kept
         self._is_paused = False  # by the sink
+        self._is_resting = False  # for a turn of the event loop
         self._waits_for_client = False  # for the next piece of the request body
         self._in_request = False  # a request body is not sent as a whole yet
         self._sending: asyncio.Task[None] | None = None
@@ -236,9 +238,19 @@ class HttpExchange:
         self._is_paused = False
         self._set_reading()
 
+    def rest(self) -> None:
+        if not self._is_resting:
+            self._is_resting = True
+            self._set_reading()
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_resting = False
+        self._set_reading()
+
     def _set_reading(self) -> None:
-        """Two can want silence: we, until there is a sink, and the sink. What the one allows is not for the other."""
-        wanted = self._ended or not (self._is_full or self._is_paused)
+        """Several want silence: we, until there is a sink, the sink, and all others. Each allows only what it forbade."""
+        wanted = self._ended or not (self._is_full or self._is_paused or self._is_resting)
         if wanted is not self._is_reading and self._protocol.transport is not None:
             self._is_reading = wanted
             if wanted:
