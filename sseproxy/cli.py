@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import os
+import secrets
 import select
 import signal
 import sys
@@ -125,11 +126,13 @@ def _run(config: Config, sockets: _Sockets) -> int:
         server.run(on_ready=on_ready, on_draining=sockets.public.close, signals=_STOP_SIGNALS)
         return _OK
 
+    end_key = secrets.token_bytes(32)  # made by the parent: a browser may come back to another worker
+
     def serve(index: int, on_worker_ready: Callable[[], None], parent: int) -> None:
         _end_with(parent)
         sockets.public.keep(index)
         sockets.admin.keep(index)
-        worker = Server(config, sockets.public.by_worker[index], sockets.admin.by_worker[index])
+        worker = Server(config, sockets.public.by_worker[index], sockets.admin.by_worker[index], end_key=end_key)
         worker.run(on_ready=on_worker_ready, on_draining=sockets.public.close, signals=(signal.SIGTERM,))
         flush()
 

@@ -15,6 +15,7 @@ from sseproxy.listeners import BACKLOG
 from sseproxy.logs import LOGGER
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
+from sseproxy.stores.memory import MemoryTicketStore
 
 _log = logging.getLogger(LOGGER)
 
@@ -25,12 +26,18 @@ _LAST_MOMENT = 0.5
 class Server:
     """One process: its listeners, its upstreams and its end.
 
-    sockets, admin_sockets: listening already; they stay the caller's.
+    sockets, admin_sockets: listening already; they stay the caller's. end_key: shared by workers; see `ProxyApp`.
     """
 
     def __init__(
-        self, config: Config, sockets: Sequence[socket.socket], admin_sockets: Sequence[socket.socket] = ()
+        self,
+        config: Config,
+        sockets: Sequence[socket.socket],
+        admin_sockets: Sequence[socket.socket] = (),
+        *,
+        end_key: bytes = b"",
     ) -> None:
+        self._end_key = end_key
         self._config = config
         self._sockets = sockets
         self._admin_sockets = admin_sockets
@@ -100,7 +107,14 @@ class Server:
 
     def _new_app(self) -> ProxyApp:
         origins = {route.name: HttpOrigin(route.upstream) for route in self._config.routes}
-        return ProxyApp(self._config.routes, origins, trusted_proxies=self._config.server.trusted_proxies)
+        store = MemoryTicketStore(asyncio.get_running_loop())
+        return ProxyApp(
+            self._config.routes,
+            origins,
+            trusted_proxies=self._config.server.trusted_proxies,
+            tickets=store,
+            end_key=self._end_key,
+        )
 
     async def _listen(self, app: ProxyApp) -> tuple[list[web.Server], list[asyncio.Server]]:
         """Accept connections. What comes over a unix socket is from this machine and needs no TLS."""

@@ -18,11 +18,8 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
 from sseproxy.asgi.errors import StreamAborted
-from sseproxy.asgi.inbox import Inbox
-from sseproxy.asgi.options import StreamOptions
-from sseproxy.asgi.responder import Responder
+from sseproxy.asgi.gate import Common, Gate
 from sseproxy.asgi.types import Message, Scope
-from sseproxy.streams import LiveStreams
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -37,15 +34,17 @@ class Exchange(AbstractStreamWriter):
     _gone: asyncio.Future[None] | None = None
     _timer: asyncio.TimerHandle | None = None
 
-    def __init__(self, options: StreamOptions, streams: LiveStreams, request: web.Request) -> None:
+    def __init__(self, common: Common, request: web.Request) -> None:
         self._request = request
         self._writer = request._payload_writer
-        self._responder = Responder(
-            options, streams, _scope_of(request), Inbox(self.receive), self.send, task=asyncio.current_task()
-        )
-        early = options.heartbeat.before_response
-        if early is not None:
-            self._timer = asyncio.get_running_loop().call_later(early, self._show_body, early)
+        self._gate = Gate(common, _scope_of(request), self.receive, self.send)
+        if common.early is not None and self._gate.responder is not None:
+            self._timer = asyncio.get_running_loop().call_later(common.early, self._show_body, common.early)
+
+    @classmethod
+    def sees_to(cls, request: web.Request) -> bool:
+        """Whether an outer middleware of this kind does so already."""
+        return isinstance(request._payload_writer, cls)
 
     async def run(self, handler: Handler) -> web.StreamResponse:
         """Call the handler. Raises what it raises, or `StreamAborted`."""
@@ -57,15 +56,14 @@ class Exchange(AbstractStreamWriter):
                 raise
             return _Sent()
         else:
-            if not self._responder.is_passed_on:
-                await self._responder.end()
+            await self._gate.end()
             return response
         finally:
             self._let_go()
 
     async def _is_over(self, error: BaseException) -> bool:
         try:
-            return await self._responder.end(error)
+            return await self._gate.end(error)
         except StreamAborted:
             transport = self._request.transport
             if transport is not None and transport.get_write_buffer_size():
@@ -83,11 +81,11 @@ class Exchange(AbstractStreamWriter):
 
     async def _take_over(self, response: web.StreamResponse) -> None:
         """What is aiohttp's to do after the handler, done while we look: the rest of a stream, or of a refusal."""
-        if self._responder.is_passed_on or not isinstance(response, web.StreamResponse):
+        if self._gate.is_open or not isinstance(response, web.StreamResponse):
             return
         if isinstance(response, web.FileResponse):
             await self._refuse_file(response)
-        elif self._responder.has_stream or response.content_type == "text/event-stream":
+        elif self._has_stream or response.content_type == "text/event-stream":
             if self._request.version < HttpVersion11:
                 response.force_close()
             await response.prepare(self._request)
@@ -95,9 +93,13 @@ class Exchange(AbstractStreamWriter):
 
     async def _refuse_file(self, response: web.FileResponse) -> None:
         """A file goes to the connection directly, past any writer: after heartbeats there is no place for it."""
-        if self._responder.has_stream:
-            await self._responder.send({"type": "http.response.start", "status": response.status, "headers": []})
-            await self._responder.send({"type": "http.response.body"})
+        if self._has_stream:
+            await self._gate.send({"type": "http.response.start", "status": response.status, "headers": []})
+            await self._gate.send({"type": "http.response.body"})
+
+    @property
+    def _has_stream(self) -> bool:
+        return self._gate.responder is not None and self._gate.responder.has_stream
 
     def _let_go(self) -> None:
         self._request._payload_writer = self._writer
@@ -128,25 +130,25 @@ class Exchange(AbstractStreamWriter):
     async def write_headers(self, status_line: str, headers: CIMultiDict[str]) -> None:
         self._head = status_line, headers
         status = int(status_line.split(" ", 2)[1])
-        counts = self._responder.has_stream or "event-stream" in headers.get("Content-Type", "").lower()
+        counts = self._has_stream or "event-stream" in headers.get("Content-Type", "").lower()
         fields = [(_encoded(name), _encoded(value)) for name, value in headers.items()] if counts else []
-        await self._responder.send({"type": "http.response.start", "status": status, "headers": fields})
+        await self._gate.send({"type": "http.response.start", "status": status, "headers": fields})
 
     def send_headers(self) -> None:
-        if self._responder.is_passed_on:
+        if self._gate.is_open:
             self._writer.send_headers()
 
     async def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        if self._responder.is_passed_on:
+        if self._gate.is_open:
             await self._writer.write(chunk)
         else:
-            await self._responder.send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
+            await self._gate.send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
 
     async def write_eof(self, chunk: bytes = b"") -> None:
-        if self._responder.is_passed_on:
+        if self._gate.is_open:
             await self._writer.write_eof(chunk)
         else:
-            await self._responder.send({"type": "http.response.body", "body": chunk})
+            await self._gate.send({"type": "http.response.body", "body": chunk})
 
     async def drain(self) -> None:
         await self._writer.drain()
@@ -169,7 +171,7 @@ class Exchange(AbstractStreamWriter):
     async def send(self, message: Message) -> None:
         """One message of the responder, to the client."""
         if message["type"] == "http.response.start":
-            await (self._pass_head_on() if self._responder.is_passed_on else self._send_head(message))
+            await (self._pass_head_on() if self._gate.is_open else self._send_head(message))
         elif message["more_body"]:
             await self._writer.write(message["body"])
             await self._writer.drain()
@@ -193,18 +195,25 @@ class Exchange(AbstractStreamWriter):
         if version >= HttpVersion11:
             self._writer.enable_chunking()
             headers["Transfer-Encoding"] = "chunked"
-        else:
+        if version < HttpVersion11 or self._is_to_close:
             headers["Connection"] = "close"
         headers.setdefault("Date", formatdate(usegmt=True))
         reason = "OK" if self._head is None else self._head[0].split(" ", 2)[2]
         await self._writer.write_headers(f"HTTP/{version.major}.{version.minor} {message['status']} {reason}", headers)
         self._writer.send_headers()
 
+    @property
+    def _is_to_close(self) -> bool:
+        return self._head is not None and self._head[1].get("Connection", "").lower() == "close"
+
     def _show_body(self, again: float) -> None:
         """Once the handler has read the request body, it can tell whether it asks for a stream (S8)."""
         body = self._request._read_bytes
+        if self._gate.is_open:
+            return
         if body is not None:
-            self._responder.receive_body(body)
+            assert self._gate.responder is not None
+            self._gate.responder.receive_body(body)
         else:
             self._timer = asyncio.get_running_loop().call_later(again, self._show_body, again)
 

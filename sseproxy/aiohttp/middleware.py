@@ -6,9 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 from aiohttp import web
 
 from sseproxy.aiohttp.exchange import Exchange, Handler
-from sseproxy.asgi.options import Duration, StreamOptions, read_options
-from sseproxy.config.values import duration_or_zero
-from sseproxy.streams import LiveStreams
+from sseproxy.asgi.gate import Common
+from sseproxy.asgi.options import Duration, StreamOptions, read_drain, read_options
 
 
 def sse_keepalive(
@@ -58,23 +57,23 @@ class SSEKeepalive:
 
     def __init__(self, options: StreamOptions) -> None:
         self._options = options
-        self._streams = LiveStreams()
+        self._common = Common(options, options.heartbeat.before_response)
         web.middleware(self)
 
     @property
     def open_streams(self) -> int:
         """How many event streams are open."""
-        return len(self._streams)
+        return len(self._common.streams)
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         selects = self._options.selects
-        if request.method == "HEAD" or (selects is not None and not selects(request.path)):
+        if request.method == "HEAD" or Exchange.sees_to(request) or (selects and not selects(request.path)):
             return await handler(request)
-        return await Exchange(self._options, self._streams, request).run(handler)
+        return await Exchange(self._common, request).run(handler)
 
     def begin_drain(self, *, timeout: Duration = "25s", spread: Duration = "5s") -> None:
         """Let every open stream end at an event boundary, each at its own moment within `spread`, all by `timeout`."""
-        self._drain(duration_or_zero(timeout), duration_or_zero(spread) or 0.0)
+        self._drain(*read_drain(timeout, spread))
 
     async def on_shutdown(self, _: web.Application) -> None:
         """`begin_drain` with the options `drain` and `drain_spread`: for ``app.on_shutdown.append(...)``.
@@ -85,4 +84,4 @@ class SSEKeepalive:
             self._drain(self._options.drain.timeout, self._options.drain.spread)
 
     def _drain(self, timeout: float | None, spread: float) -> None:
-        self._streams.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)
+        self._common.streams.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)

@@ -1,23 +1,35 @@
-"""Is the app's response an event stream of ours, and what does it say if it comes too late to be one?"""
+"""Is the app's response an event stream of ours, and what may it say in one, or instead of one?"""
 
 from sseproxy.asgi.types import Message
 from sseproxy.core.dialects import StreamError
-from sseproxy.core.headers import Headers, get, get_all, is_event_stream, tokens
+from sseproxy.core.headers import Headers, end_to_end, event_stream, get, get_all, is_event_stream, tokens
 from sseproxy.core.limits import ERROR_BODY
 
 _NAME_LENGTH = len(b"content-type")
 
+#: Ways to send a file past the middleware: its events would not be seen, and no end of it.
+_FILES = ("http.response.pathsend", "http.response.zerocopysend")
+
 
 class Refusal:
-    """A response that came after a stream was promised."""
+    """A response that came after a stream was promised. is_whole: as much of it has come as there will be told."""
 
     def __init__(self, start: Message) -> None:
         self._status: int = start["status"]
         self._headers: Headers = [(bytes(name), bytes(value)) for name, value in start.get("headers", ())]
         self._body = bytearray()
+        self.is_whole = False
+        self.is_cut = False  # there is more than we keep
 
     def receive(self, message: Message) -> None:
-        self._body += message.get("body", b"")[: ERROR_BODY - len(self._body)]
+        """Take the next message of it. A file is not looked into."""
+        if message["type"] == "http.response.body":
+            body = body_of(message)
+            self.is_cut = len(self._body) + len(body) > ERROR_BODY
+            self._body += body[: ERROR_BODY - len(self._body)]
+        elif message["type"] not in _FILES:
+            return
+        self.is_whole = self.is_cut or not message.get("more_body", False)
 
     def error(self) -> StreamError:
         retry_after = get(self._headers, b"retry-after")
@@ -37,9 +49,44 @@ def is_ours(start: Message) -> bool:
         headers = start["headers"] = list(headers)
     for name, value in headers:
         if name == b"content-type" or (len(name) == _NAME_LENGTH and name.lower() == b"content-type"):
-            # Nearly every response ends here, before anything is copied.
-            return b"event-stream" in value.lower() and _can_take_heartbeats(start)
+            # Nearly every response ends here, before anything is copied. `find` and not `in`, which first tries whether
+            # the bytes are a number, and makes an exception when they are not.
+            return value.lower().find(b"event-stream") >= 0 and _can_take_heartbeats(start)
     return False
+
+
+def head_of(start: Message) -> Message:
+    """The first message of a stream of ours (S12).
+
+    Trailers go, as they do in the proxy: a stream that we end has none, and a server would wait for them.
+    """
+    headers = [(bytes(name), bytes(value)) for name, value in start["headers"]]
+    head = {**start, "headers": event_stream(end_to_end(headers), decoded=False)}
+    head.pop("trailers", None)
+    return head
+
+
+def body_of(message: Message) -> bytes:
+    """Raises `TypeError` for a body that is not made of bytes."""
+    body = message.get("body", b"")
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(body)
+    raise TypeError(f"the body of an ASGI message has to be bytes, not {type(body).__name__}")
+
+
+def goes_on(message: Message, *, has_begun: bool) -> bool:
+    """Whether a message goes on to the server beside the bytes of a stream. has_begun: for the app, too.
+
+    Raises `RuntimeError` for one that has no place there, as servers do.
+    """
+    kind = message["type"]
+    if kind == "http.response.start" and has_begun:
+        raise RuntimeError("the response has begun already, as an event stream: it cannot begin again")
+    if kind == "http.response.body" and not has_begun:
+        raise RuntimeError("the body of a response cannot come before its start")
+    if kind in _FILES:
+        raise RuntimeError(f"{kind} cannot be used in an event stream that is kept alive: send its bytes")
+    return kind not in ("http.response.trailers", "http.response.early_hint")
 
 
 def _can_take_heartbeats(start: Message) -> bool:

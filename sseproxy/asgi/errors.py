@@ -1,4 +1,6 @@
-"""How does a middleware break a connection off, where ASGI has no word for it?"""
+"""How does a middleware break a connection off, where ASGI has no word for it, and where can it not work at all?"""
+
+import asyncio
 
 from sseproxy.core.transfer import CloseReason
 
@@ -12,3 +14,11 @@ class StreamAborted(Exception):
     def __init__(self, reason: CloseReason) -> None:
         super().__init__(f"the event stream was broken off: {reason}")
         self.reason = reason
+
+
+def require_asyncio() -> None:
+    """Raise `RuntimeError` with a clear message where there is no asyncio, as under trio."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError("sseproxy keeps event streams alive on asyncio only, not on trio") from None

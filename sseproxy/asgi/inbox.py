@@ -5,13 +5,21 @@ what we have heard.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 
 from sseproxy.asgi.types import Message, Receive
 from sseproxy.core.peek import BodyPeek
 
-#: Bytes of a request body that are kept for an app that does not read it.
+#: Bytes that are kept for an app that reads, for one that has not begun to, and what a message takes beside its body.
 _KEPT = 64 * 1024
+_KEPT_UNREAD = 1024 * 1024
+_MESSAGE = 256
+
+_NOT_READ = (
+    f"the request body was not read before the event stream began, and no more than {_KEPT_UNREAD} bytes are kept of "
+    "it: read it first"
+)
 
 
 def _nobody(_: bool) -> None:
@@ -21,17 +29,21 @@ def _nobody(_: bool) -> None:
 class Inbox:
     """The `receive` of one request.
 
+    A client that leaves is heard of behind the rest of its request body only. An app that reads the body sets the
+    pace, as it does without us; for one that never does, it is kept up to a limit, and beyond that thrown away.
     on_disconnect: called once when the client has left, with whether the app has been told.
     """
 
     # Most requests are no streams and need none of this: it is set when it is needed, and costs nothing until then.
     _waiting = 0  # calls of the app that wait for the server
     _asking = 0  # calls of the app that wait for us
+    _is_read = False  # the app has called
+    _is_lost = False  # what the client has said is not there any more
     _listening = False
     _listener: asyncio.Task[None] | None = None
     _kept_size = 0
     _disconnect: Message | None = None
-    _kept: Sequence[Message] = ()  # what we have heard and the app has not
+    _kept: deque[Message] | None = None  # what we have heard and the app has not
     peek: BodyPeek | None = None
     on_disconnect: Callable[[bool], None] = staticmethod(_nobody)
 
@@ -41,8 +53,9 @@ class Inbox:
     # The app's side.
 
     async def receive(self) -> Message:
-        """The app's `receive`."""
-        if self._listener is not None or self._kept:
+        """The app's `receive`. Raises `RuntimeError` if it comes too late for a request body that was too large."""
+        self._is_read = True
+        if self._listener is not None or self._kept or self._is_lost:
             return await self._next_kept()
         self._waiting += 1
         try:
@@ -57,20 +70,22 @@ class Inbox:
 
     async def _next_kept(self) -> Message:
         await self._until_heard()
-        if not self._kept:
-            if self._disconnect is None:
-                return await self.receive()  # we have stopped listening
+        if self._kept:
+            message = self._kept.popleft()
+            self._kept_size -= _size(message)
+            self._changed.set()
+            return message
+        if self._disconnect is not None:
             self.on_disconnect(True)
             return self._disconnect
-        message, *self._kept = self._kept
-        self._kept_size -= len(message.get("body", b""))
-        self._changed.set()
-        return message
+        if self._is_lost:
+            raise RuntimeError(_NOT_READ)
+        return await self.receive()  # we have stopped listening
 
     async def _until_heard(self) -> None:
         self._asking += 1
         try:
-            while not self._kept and self._disconnect is None and self._listener is not None:
+            while not (self._kept or self._is_lost) and self._disconnect is None and self._listener is not None:
                 self._changed.clear()
                 await self._changed.wait()
         finally:
@@ -80,6 +95,7 @@ class Inbox:
 
     def listen(self) -> None:
         """From now on, notice that the client leaves, also if the app never asks again."""
+        self._kept = deque()
         self._changed = asyncio.Event()
         self._listening = True
         if self._disconnect is not None:
@@ -101,15 +117,27 @@ class Inbox:
 
     async def _keep_listening(self) -> None:
         while self._disconnect is None:
-            while self._kept_size > _KEPT:
-                self._changed.clear()
-                await self._changed.wait()
+            await self._until_there_is_room()
             message = await self._receive()
             if message["type"] != "http.disconnect":
-                self._kept = [*self._kept, message]
-                self._kept_size += len(message.get("body", b""))
+                self._keep(message)
             self._note(message, app_knows=self._asking > 0)
             self._changed.set()
+
+    async def _until_there_is_room(self) -> None:
+        while self._kept_size > _KEPT and self._is_read:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _keep(self, message: Message) -> None:
+        assert self._kept is not None
+        if not self._is_lost:
+            self._kept.append(message)
+            self._kept_size += _size(message)
+        if self._kept_size > _KEPT_UNREAD and not self._is_read:
+            self._is_lost = True
+            self._kept.clear()
+            self._kept_size = 0
 
     def _note(self, message: Message, *, app_knows: bool) -> None:
         if message["type"] == "http.disconnect":
@@ -119,3 +147,7 @@ class Inbox:
             self.peek.feed(message.get("body", b""))
             if not message.get("more_body", False):
                 self.peek.end()
+
+
+def _size(message: Message) -> int:
+    return len(message.get("body", b"")) + _MESSAGE

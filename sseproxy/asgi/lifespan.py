@@ -74,7 +74,7 @@ class Lifespan:
         try:
             await app(scope, self._receive, self._send)
         except Exception:
-            if self._has_answered:
+            if self._has_started:  # that is no app which knows no lifespan, but one which cannot start
                 raise
 
     async def _stand_in(self) -> None:

@@ -1,13 +1,16 @@
 """How is an ASGI app wrapped, so that its event streams stay alive?"""
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping
 
-from sseproxy.asgi.errors import StreamAborted
-from sseproxy.asgi.gate import Gate
+from sseproxy.asgi.errors import StreamAborted, require_asyncio
+from sseproxy.asgi.gate import Common, Gate
 from sseproxy.asgi.lifespan import Lifespan
 from sseproxy.asgi.options import Duration, read_drain, read_options
 from sseproxy.asgi.types import ASGIApp, Receive, Scope, Send
-from sseproxy.streams import LiveStreams
+
+#: Who is in the scope of a request that an outer middleware of this kind sees to.
+_MARK = "sseproxy"
 
 __all__ = ["SSEKeepaliveMiddleware", "StreamAborted"]
 
@@ -54,6 +57,8 @@ class SSEKeepaliveMiddleware:
         drain: Duration = "off",
         drain_spread: Duration = "5s",
     ) -> None:
+        if not callable(app):
+            raise TypeError(f"app: expected an ASGI app, got {type(app).__name__}")
         self.app = app
         self._options = read_options(
             heartbeat=heartbeat,
@@ -71,33 +76,37 @@ class SSEKeepaliveMiddleware:
             drain=drain,
             drain_spread=drain_spread,
         )
-        self._streams = LiveStreams()
+        self._common = Common(self._options, self._options.heartbeat.before_response)
 
     @property
     def open_streams(self) -> int:
         """How many event streams are open."""
-        return len(self._streams)
+        return len(self._common.streams)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] == "HEAD":
+        if scope["type"] != "http" or scope["method"] == "HEAD" or _MARK in scope:
             await self._pass_by(scope, receive, send)
             return
         selects = self._options.selects
         if selects is not None and not selects(scope["path"]):
             await self.app(scope, receive, send)
             return
-        gate = Gate(self._options, self._streams, scope, receive, send)
+        scope[_MARK] = True
+        gate = Gate(self._common, scope, receive, send)
         try:
-            await self.app(scope, gate.receive, gate.send)
+            await self.app(gate.scope, gate.receive, gate.send)
         except BaseException as error:
-            if gate.responder is None or not await gate.responder.end(error):
+            if gate.responder is None or not await gate.end(error):
                 raise
         else:
             if gate.responder is not None:
-                await gate.responder.end()
+                await gate.end()
+        finally:
+            del scope[_MARK]
 
     async def _pass_by(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" and self._options.drain is not None:
+            require_asyncio()
             await Lifespan(receive, send, self._drain).run(self.app, scope)
         else:
             await self.app(scope, receive, send)
@@ -113,7 +122,5 @@ class SSEKeepaliveMiddleware:
         moments. Call it from the event loop's thread, when the server is asked to end: no server tells its apps. The
         option `drain` does so by itself.
         """
-        import asyncio  # noqa: PLC0415
-
         deadline, over = read_drain(timeout, spread)
-        self._streams.drain(now=asyncio.get_running_loop().time(), timeout=deadline, spread=over)
+        self._common.streams.drain(now=asyncio.get_running_loop().time(), timeout=deadline, spread=over)

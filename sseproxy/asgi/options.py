@@ -1,11 +1,12 @@
 """What may the middleware be told, and what is wrong with what it was told?"""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from sseproxy.config.values import BadValue, duration, duration_or_zero, nearest, quote
+from sseproxy.config.values import BadValue, duration, duration_or_zero, event_name, line, nearest, quote, text
 from sseproxy.core.dialects import Dialect
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.timeouts import TimeoutPolicy
@@ -14,6 +15,7 @@ from sseproxy.core.timeouts import TimeoutPolicy
 Duration = str | float
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,9 @@ def read_options(
     policy = HeartbeatPolicy(
         interval=_duration("heartbeat", heartbeat),
         form=kind.form if form is None else _choice("form", form, HeartbeatForm),
-        comment=_line("comment", comment),
-        event_name=_line("event['name']", _event(event)["name"]),
-        event_data=_text("event['data']", _event(event)["data"]),
+        comment=_text("comment", comment, line),
+        event_name=_text("event['name']", _event(event)["name"], event_name),
+        event_data=_text("event['data']", _event(event)["data"], text),
         before_response=_duration("before_response", before_response),
         prelude=_boolean("prelude", prelude),
     )
@@ -98,6 +100,10 @@ def read_drain(timeout: Duration, spread: Duration) -> tuple[float | None, float
 
 
 def _duration(name: str, value: Duration, read: Callable[[object], float | None] = duration) -> float | None:
+    return _read(name, value, read)
+
+
+def _read(name: str, value: object, read: Callable[[object], _Value]) -> _Value:
     try:
         return read(value)
     except BadValue as error:
@@ -117,19 +123,10 @@ def _choice(name: str, value: str, choices: type[_Choice]) -> _Choice:
         ) from None
 
 
-def _text(name: str, value: object) -> str:
+def _text(name: str, value: object, read: Callable[[object], str]) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name}: expected text, got {type(value).__name__}")
-    if "\0" in value:
-        raise ValueError(f"{name}: must not contain NUL")
-    return value
-
-
-def _line(name: str, value: object) -> str:
-    text = _text(name, value)
-    if "\r" in text or "\n" in text:
-        raise ValueError(f"{name}: must be one line")
-    return text
+    return _read(name, value, read)
 
 
 def _boolean(name: str, value: object) -> bool:
@@ -149,6 +146,8 @@ def _selection(paths: object) -> Callable[[str], bool] | None:
     if paths is None:
         return None
     if callable(paths):
+        if inspect.iscoroutinefunction(paths) or inspect.iscoroutinefunction(type(paths).__call__):
+            raise TypeError("paths: expected a function that returns at once, got a coroutine function")
         return paths
     if not isinstance(paths, list | tuple | set | frozenset):
         raise TypeError("paths: expected a list of paths, or a function that takes one")

@@ -1,38 +1,57 @@
 """How do the bytes of a stream reach the server: in one order, one at a time, and nothing after the end?"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 from sseproxy.asgi.types import Message, Send
+
+#: Bytes of one message at most. That a client takes something is seen only by a `send` that returns.
+_PIECE = 16 * 1024
 
 
 class Outbox:
     """The `send` of one stream, and the relay's `Downstream`.
 
-    Bytes are queued at once and sent by whoever comes first: the app's own call of `send`, which thereby waits for
-    the client, or a task, if a timer brought them. head: the first message.
-    on_blocked: called with True when the server makes us wait, and with False when it goes on.
+    Bytes are queued at once and sent by whoever brought them: the app's own call of `send`, which thereby waits for
+    the client, or a task, if it was a timer. Whoever is cancelled takes nobody else's bytes along.
+    head: the first message. on_blocked: called with True when the server makes us wait, and with False when it goes
+    on. on_failed: called with what the server's `send` has raised at a task of ours.
     """
 
-    def __init__(self, send: Send, head: Message, on_blocked: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        send: Send,
+        head: Message,
+        on_blocked: Callable[[bool], None],
+        on_failed: Callable[[Exception], None],
+    ) -> None:
         self._send = send
         self._head: Message | None = head
         self._on_blocked = on_blocked
-        self._queue: list[bytes] = []
-        self._waiting = 0
+        self._on_failed = on_failed
+        self._queue: deque[bytes] = deque()
+        self._written = 0  # entries that ever came into the queue
+        self._taken = 0  # and out of it
+        self._waiting = 0  # bytes that have left it, and that the server has not taken
         self._is_sending = False
+        self._is_blocked = False
         self._turn: asyncio.Event | None = None  # somebody waits for theirs
         self._task: asyncio.Task[None] | None = None
+        self._large: asyncio.Task[None] | None = None  # sends what is too much for one message
         self._complete = False
         self._over = False
+        self.error: Exception | None = None
         self.by_app = False  # the app is in `send`: what is queued now goes out with it
 
     # The relay's side (a `Downstream`).
 
     def write(self, data: bytes) -> None:
-        self._queue.append(data)
-        self._flush_soon()
+        if not self._over:
+            self._queue.append(data)
+            self._written += 1
+            self._flush_soon()
 
     def unsent(self) -> int:
         return self._waiting + sum(map(len, self._queue))
@@ -46,46 +65,104 @@ class Outbox:
 
     # Sending.
 
-    async def flush(self) -> None:
-        """Send all that is queued, and the end if it has come. Waits for the server; raises what its `send` raises."""
+    def flush(self, then: Message | None = None) -> Coroutine[Any, Any, None]:
+        """Send all that is queued, and the end if it has come. Waits for the server; raises what its `send` raises.
+
+        then: a message of another kind, to go out behind it.
+        """
+        return self._flush(self._written, then)
+
+    async def _flush(self, mine: int, then: Message | None) -> None:
+        """mine: the entries up to here; who comes later sends the rest, and may be cancelled by itself."""
         while self._is_sending:  # no lock: on the hot path there is nobody else, and a lock costs as much as a send
             self._turn = self._turn or asyncio.Event()
-            await self._turn.wait()
+            await self._wait_for_turn(self._turn)
         self._is_sending = True
         try:
             if self._head is not None:
                 await self._send_head(self._head)
-            while (self._queue or self._complete) and not self._over:
-                await _Watched(self._send(self._next_message()), self._on_blocked)
-                self._waiting = 0
+            while not self._over and (self._taken < mine or (self._complete and mine == self._written)):
+                await self._send_bytes(self._take(mine))
+            if then is not None and not self._over:
+                await _Watched(self._send(then), self._note_wait)
         finally:
-            self._is_sending = False
-            if self._turn is not None:
-                self._turn.set()
-                self._turn = None
+            if self._large is None or self._large.done():
+                self._large = None
+                self._release()
+            else:
+                self._large.add_done_callback(self._release_after)
+
+    async def _wait_for_turn(self, turn: asyncio.Event) -> None:
+        try:
+            await turn.wait()
+        except BaseException:
+            self._flush_soon()  # what was decided goes out, whether or not anybody waits for it
+            raise
+
+    def _take(self, mine: int) -> bytes:
+        """The bytes of all whose turn it is."""
+        count = mine - self._taken
+        self._taken = mine
+        return self._queue.popleft() if count == 1 else b"".join([self._queue.popleft() for _ in range(count)])
 
     async def _send_head(self, head: Message) -> None:
         self._head = None
-        await _Watched(self._send(head), self._on_blocked)
+        await _Watched(self._send(head), self._note_wait)
 
-    def _next_message(self) -> Message:
-        data = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
-        self._queue.clear()
-        self._over = self._complete
+    async def _send_bytes(self, data: bytes) -> None:
         self._waiting = len(data)
-        return {"type": "http.response.body", "body": data, "more_body": not self._over}
+        is_last = self._complete and self._taken == self._written
+        if self._waiting <= _PIECE:
+            self._over = is_last
+            await _Watched(self._send(_body(data, is_last=is_last)), self._note_wait)
+            self._waiting = 0
+        else:
+            # In a task of its own: whoever waits may be cancelled, and half of an event would be worse than none.
+            self._large = asyncio.get_running_loop().create_task(self._send_pieces(data, is_last=is_last))
+            await asyncio.shield(self._large)
 
-    async def wait_until_flushed(self) -> None:
-        """Wait for the task that sends what a timer brought, if there is one."""
-        if self._task is not None:
-            await asyncio.wait({self._task})
+    async def _send_pieces(self, data: bytes, *, is_last: bool) -> None:
+        for start in range(0, len(data), _PIECE):
+            piece = data[start : start + _PIECE]
+            ends = is_last and len(piece) == self._waiting
+            if not self._over:
+                self._over = ends
+                await _Watched(self._send(_body(piece, is_last=ends)), self._note_wait)
+                self._waiting -= len(piece)
+
+    def _note_wait(self) -> None:
+        if not self._is_blocked:
+            self._is_blocked = True
+            self._on_blocked(True)
+
+    def _release(self) -> None:
+        """Let the next one send."""
+        self._waiting = 0
+        self._is_sending = False
+        if self._is_blocked:
+            self._is_blocked = False
+            self._on_blocked(False)
+        if self._turn is not None:
+            self._turn.set()
+            self._turn = None
+
+    def _release_after(self, large: "asyncio.Task[None]") -> None:
+        """Whoever waited for what was too much for one message has been cancelled."""
+        self._large = None
+        error = None if large.cancelled() else large.exception()
+        if isinstance(error, Exception):
+            self._fail(error)
+        self._release()
+
+    # Ends.
 
     def close(self) -> None:
         """Send nothing more."""
         self._over = True
         self._queue.clear()
-        if self._task is not None:
-            self._task.cancel()
+        for task in (self._task, self._large):
+            if task is not None:
+                task.cancel()
 
     def _flush_soon(self) -> None:
         if not self.by_app and (self._task is None or self._task.done()):
@@ -93,28 +170,37 @@ class Outbox:
 
     async def _flush_quietly(self) -> None:
         try:
-            await self.flush()
-        except OSError:
-            self._over = True  # the client has left, says a server that follows ASGI 2.4
+            while not self._over and (self._queue or self._complete):
+                await self.flush()
+        except Exception as error:  # noqa: BLE001 - whatever a server's `send` raises
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Nobody waits for this: whoever comes next has to be told."""
+        self._over = True
+        self._queue.clear()
+        self.error = error
+        self._on_failed(error)
+
+
+def _body(data: bytes, *, is_last: bool) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": not is_last}
 
 
 class _Watched:
-    """An awaitable that says whether it had to wait: most calls of `send` do not, and then nothing is to be noted."""
+    """An awaitable that says when it has to wait: most calls of `send` do not, and then nothing is to be noted."""
 
-    __slots__ = ("_awaitable", "_on_blocked")
+    __slots__ = ("_awaitable", "_on_wait")
 
-    def __init__(self, awaitable: Awaitable[None], on_blocked: Callable[[bool], None]) -> None:
+    def __init__(self, awaitable: Awaitable[None], on_wait: Callable[[], None]) -> None:
         self._awaitable = awaitable
-        self._on_blocked = on_blocked
+        self._on_wait = on_wait
 
     def __await__(self) -> Generator[Any, Any, None]:
         steps: Generator[Any, Any, None] = self._awaitable.__await__()
         try:
             waited_for = next(steps)
-        except StopIteration:
-            return
-        self._on_blocked(True)
-        try:
+            self._on_wait()
             while True:
                 try:
                     answer = yield waited_for
@@ -126,5 +212,3 @@ class _Watched:
                     waited_for = next(steps) if answer is None else steps.send(answer)
         except StopIteration:
             return
-        finally:
-            self._on_blocked(False)

@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from sseproxy.asgi.answers import Refusal, is_ours
+from sseproxy.asgi.answers import Refusal, body_of, goes_on, head_of, is_ours
+from sseproxy.asgi.app_task import AppTask
 from sseproxy.asgi.errors import StreamAborted
+from sseproxy.asgi.farewell import Farewell
 from sseproxy.asgi.inbox import Inbox
 from sseproxy.asgi.options import StreamOptions
 from sseproxy.asgi.outbox import Outbox
 from sseproxy.asgi.types import Message, Scope, Send
 from sseproxy.core.clients import form_for_client
 from sseproxy.core.dialects import StreamError
-from sseproxy.core.headers import Headers, accepts_event_stream, event_stream, get
+from sseproxy.core.headers import Headers, accepts_event_stream, event_stream
 from sseproxy.core.heartbeat import HeartbeatForm
 from sseproxy.core.peek import BodyPeek
 from sseproxy.core.session import StreamSession
@@ -35,19 +37,20 @@ _EARLY_HEAD: Headers = [(b"content-type", b"text/event-stream")]
 
 
 class Responder:
-    """One request that is answered with an event stream, or may have to be. task: the one that the app runs in."""
+    """One request that is answered with an event stream, or may have to be. task: the one that the app runs in.
 
-    is_passed_on = False  # a response that is none of ours has begun
-    _relay: Relay | None = None
-    _outbox: Outbox | None = None
-    _live: LiveStream | None = None
-    _responded = False
+    has_stream: the client has been given, or promised, an event stream of ours.
+    """
+
+    has_stream = False
+    _relay: Relay
+    _session: StreamSession
+    _outbox: Outbox
+    _live: LiveStream
+    _responded = False  # by the app, with a stream
     _refusal: Refusal | None = None
     _timers: tuple[asyncio.TimerHandle, ...] = ()
     _ending: asyncio.Task[None] | None = None
-    _app_is_done = False
-    _cancelled_app = False
-    _cancelled_by_others = False  # as well
 
     def __init__(
         self,
@@ -64,72 +67,60 @@ class Responder:
         self._scope = scope
         self._inbox = inbox
         self._server_send = send
-        self._task = task
-        if options.heartbeat.before_response is not None:
-            self._watch_for_silence(options.heartbeat.before_response)
-
-    @property
-    def has_stream(self) -> bool:
-        """Whether the client has been given, or promised, an event stream of ours."""
-        return self._relay is not None
+        self._app = AppTask(task)
+        self._farewell = Farewell(options.timeouts.write)
+        self._time = asyncio.get_running_loop().time
 
     # The app's side.
 
-    def send(self, message: Message) -> Awaitable[None]:
-        """The app's `send`."""
-        if self.is_passed_on:
-            return self._server_send(message)
-        if self._relay is not None:
-            return self._go_on(message, self._relay)
-        if message["type"] != "http.response.start":
-            return self._server_send(message)
-        if self._timers:
-            self._stop_timers()
-        if is_ours(message):
-            return self._begin(message)
-        self.is_passed_on = True
-        return self._server_send(message)
-
-    async def _begin(self, message: Message) -> None:
+    async def begin(self, start: Message) -> None:
+        """The app answers with an event stream."""
+        self._stop_timers()
         self._responded = True
-        headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
-        self._open({**message, "headers": event_stream(headers, decoded=False)}, responded=True)
-        await self._flush()
+        self._open(head_of(start), responded=True)
+        await self._outbox.flush()
 
-    def _go_on(self, message: Message, relay: Relay) -> Awaitable[None]:
-        if relay.ended.done():
-            return asyncio.sleep(0)  # nobody listens; an app that never waits has to be stoppable
+    def send(self, message: Message) -> Awaitable[None]:
+        """The app's `send`, once there is a stream."""
+        if self._relay.ended.done():
+            return self._say_after_the_end(message)
         if not self._responded:
-            return self._hear_late(message, relay)
-        if message["type"] != "http.response.body":
-            return asyncio.sleep(0)
-        return self._pass_on(message, relay)
+            return self._hear_late(message)
+        if message["type"] == "http.response.body":
+            return self._pass_on(message)
+        return self._outbox.flush(message) if goes_on(message, has_begun=True) else _nothing()
 
-    def _pass_on(self, message: Message, relay: Relay) -> Awaitable[None]:
+    def _pass_on(self, message: Message) -> Awaitable[None]:
         """The hot path: the bytes are in the queue at once, and what is awaited is the server alone."""
         outbox = self._outbox
-        assert outbox is not None
         outbox.by_app = True
         try:
             body = message.get("body", b"")
             if body:
-                relay.receive_data(bytes(body))
-            if not message.get("more_body", False):
-                relay.receive_eof()
+                self._relay.receive_data(body if type(body) is bytes else body_of(message))
+            if message.get("more_body", False):
+                return outbox.flush()
+            self._relay.receive_eof()
+            return self._flush_last()
         finally:
             outbox.by_app = False
-        return outbox.flush()
+
+    def _say_after_the_end(self, message: Message) -> Awaitable[None]:
+        """Nobody listens; but an app that never waits has to be stoppable."""
+        if self._outbox.error is not None:
+            raise self._outbox.error
+        if self._responded and self._session.close_reason is CloseReason.UPSTREAM_END:
+            goes_on(message, has_begun=True)
+        return _nothing()
 
     # Before the response (S8).
 
-    def _watch_for_silence(self, early: float) -> None:
-        headers: Headers = list(self._scope["headers"])
-        if accepts_event_stream(headers):
-            self._call_later(early, self._answer_early)
-        elif b"json" in (get(headers, b"content-type") or b""):
+    def watch(self, early: float, *, in_body: bool) -> None:
+        """Answer after `early` seconds. in_body: only if the request body shows that a stream is wanted."""
+        if in_body:
             self._inbox.peek = BodyPeek(self._answer_if_wanted)
-            self._call_later(early, self._answer_if_wanted)
-            self._due_at = asyncio.get_running_loop().time() + early
+            self._due_at = self._time() + early
+        self._call_later(early, self._answer_if_wanted if in_body else self._answer_early)
 
     def receive_body(self, body: bytes) -> None:
         """The request body, all of it; for servers that do not bring it by `receive`."""
@@ -140,94 +131,129 @@ class Responder:
     def _answer_if_wanted(self) -> None:
         """Called when the time has come, and when the body has shown what it asks for; the later of the two counts."""
         peek = self._inbox.peek
-        is_due = asyncio.get_running_loop().time() >= self._due_at - 0.001
-        if peek is not None and peek.declares_stream and is_due:
+        if peek is not None and self._time() >= self._due_at - 0.001 and peek.declares_stream:
             self._answer_early()
 
     def _answer_early(self) -> None:
         """The client has waited long enough: promise it a stream."""
-        if self._relay is not None or self.is_passed_on or self._app_is_done:
+        if self.has_stream or self._app.is_through:
             return
         self._stop_timers()
         headers = event_stream(_EARLY_HEAD, decoded=False)
-        relay = self._open({"type": "http.response.start", "status": 200, "headers": headers}, responded=False)
+        self._open({"type": "http.response.start", "status": 200, "headers": headers}, responded=False)
         response, early = self._options.timeouts.response, self._options.heartbeat.before_response
         if response is not None and early is not None:
-            self._call_later(response - early, lambda: relay.stop(CloseReason.RESPONSE_TIMEOUT))
+            self._call_later(response - early, self._give_up_waiting)
 
-    async def _hear_late(self, message: Message, relay: Relay) -> None:
+    async def _hear_late(self, message: Message) -> None:
         """The app answers at last: go on with its stream, or tell the client what it is instead."""
-        if message["type"] == "http.response.start":
-            if is_ours(message) and 200 <= message["status"] < 300:
-                self._stop_timers()
-                self._responded = True
-                session = relay.transfer
-                assert isinstance(session, StreamSession)
-                session.receive_response(now=asyncio.get_running_loop().time())
-                relay.rearm()
-            else:
-                self._refusal = Refusal(message)
-        elif message["type"] == "http.response.body" and self._refusal is not None:
-            self._refusal.receive(message)
-            if not message.get("more_body", False):
-                self._tell(self._refusal.error(), relay)
-                await self._flush()
+        if self._refusal is not None:
+            await self._hear_refusal(message, self._refusal)
+        elif message["type"] != "http.response.start":
+            if goes_on(message, has_begun=False):
+                await self._outbox.flush(message)
+        elif is_ours(message) and 200 <= message["status"] < 300:
+            self._stop_timers()
+            self._responded = True
+            self._session.receive_response(now=self._time())
+            self._relay.rearm()
+        else:
+            self._refusal = Refusal(message)
+            self._last_heard = self._time()
+            self._give_up_if_silent()
 
-    def _tell(self, error: StreamError, relay: Relay) -> None:
-        session = relay.transfer
-        assert isinstance(session, StreamSession)
-        session.receive_refusal(error, now=asyncio.get_running_loop().time())
-        relay.rearm()
+    async def _hear_refusal(self, message: Message, refusal: Refusal) -> None:
+        if message["type"] == "http.response.start":
+            goes_on(message, has_begun=True)
+        self._last_heard = self._time()
+        refusal.receive(message)
+        if refusal.is_cut:
+            self._tell_and_stop()
+        elif refusal.is_whole:
+            self._tell(refusal.error())
+            await self._flush_last()
+
+    def _give_up_if_silent(self) -> None:
+        """A refusal that comes to no end is told as far as it has come."""
+        idle = self._options.timeouts.idle
+        if idle is None:
+            return
+        left = self._last_heard + idle - self._time()
+        if left > 0:
+            self._call_later(left, self._give_up_if_silent)
+        else:
+            self._tell_and_stop()
+
+    def _give_up_waiting(self) -> None:
+        if self._refusal is None:
+            self._relay.stop(CloseReason.RESPONSE_TIMEOUT)
+        else:
+            self._tell_and_stop()
+
+    def _tell_and_stop(self) -> None:
+        """Tell of a refusal of which nobody wants to hear the rest."""
+        if self._refusal is not None and not self._relay.ended.done():
+            self._tell(self._refusal.error())
+            self._end_app()
+
+    def _tell(self, error: StreamError) -> None:
+        self._session.receive_refusal(error, now=self._time())
+        self._relay.rearm()
 
     # The stream.
 
-    def _open(self, head: Message, *, responded: bool) -> Relay:
+    def _open(self, head: Message, *, responded: bool) -> None:
         """From here on the response is an event stream of ours."""
         options = self._options
         headers: Headers = list(self._scope["headers"])
-        session = StreamSession(
+        self._session = StreamSession(
             heartbeat=options.heartbeat,
             timeouts=options.timeouts,
             dialect=options.dialect,
             form=_known_form(headers) if options.heartbeat.form is HeartbeatForm.AUTO else None,
             responded=responded,
-            now=asyncio.get_running_loop().time(),
+            now=self._time(),
         )
-        self._outbox = Outbox(self._server_send, head, self._blocked)
-        self._relay = relay = Relay(session, self._outbox, write_timeout=options.timeouts.write)
-        relay.connect(self)
+        self._outbox = Outbox(self._server_send, head, self._blocked, self._send_failed)
+        self._relay = Relay(self._session, self._outbox, write_timeout=options.timeouts.write)
+        self._relay.connect(self)
         self._live = LiveStream(
             route=_ROUTE,
             client=_client_of(self._scope),
-            relay=relay,
+            relay=self,
             is_event_stream=True,
             event_source=self._scope["method"] == "GET" and accepts_event_stream(headers),
         )
+        self.has_stream = True
         self._outbox.by_app = responded
-        relay.start()
+        self._relay.start()
         self._outbox.by_app = False
         self._streams.add(self._live)
         self._inbox.on_disconnect = self._client_left
         self._inbox.listen()
-        return relay
 
-    async def _flush(self) -> None:
-        assert self._outbox is not None
-        await self._outbox.flush()
+    def drain(self, *, at: float, deadline: float | None, retry: int | None = None) -> None:
+        """Come to an end; see `Relay.drain`. One that is under way already has no more time than that."""
+        self._farewell.hurry(deadline)
+        self._relay.drain(at=at, deadline=deadline, retry=retry)
 
     def _blocked(self, blocked: bool) -> None:
-        if self._relay is not None:
-            if blocked:
-                self._relay.pause_writing()
-            else:
-                self._relay.resume_writing()
+        if blocked:
+            self._relay.pause_writing()
+        else:
+            self._relay.resume_writing()
 
     def _client_left(self, app_knows: bool) -> None:
         # Hazard: a server says the same once the response is complete, and the app may have work to do after it.
-        if self._relay is not None and not self._relay.ended.done():
+        if not self._relay.ended.done():
             self._relay.stop(CloseReason.CLIENT_GONE)
             if not app_knows:
-                self._cancel_app()
+                self._app.cancel()
+
+    def _send_failed(self, _: Exception) -> None:
+        """Nothing reaches the client any more, and the app would not hear of it."""
+        self._relay.stop(CloseReason.CLIENT_GONE)
+        self._app.cancel()
 
     # The relay's calls (a `BodySource`: the app).
 
@@ -239,31 +265,17 @@ class Responder:
 
     def abort(self) -> None:
         """The stream has ended; an app that is not through has to stop."""
-        relay = self._relay
-        if self._app_is_done or relay is None or relay.transfer.close_reason is CloseReason.UPSTREAM_END:
+        if self._app.is_through:
             return
-        match relay.transfer.close_reason:
+        match self._session.close_reason:
+            case CloseReason.UPSTREAM_END:
+                pass
             case CloseReason.CLIENT_STALLED:
-                self._cancel_app()
+                self._app.cancel()
             case CloseReason.CLIENT_GONE:
-                self._call_later(_GRACE, self._cancel_app)
+                self._call_later(_GRACE, self._app.cancel)
             case _:
-                self._ending = asyncio.get_running_loop().create_task(self._cancel_app_when_flushed())
-
-    async def _cancel_app_when_flushed(self) -> None:
-        """What was decided last still has to go out, before the app is stopped."""
-        assert self._outbox is not None
-        try:
-            async with asyncio.timeout(self._options.timeouts.write):
-                await self._outbox.flush()
-        except (OSError, TimeoutError):
-            self._outbox.close()
-        self._cancel_app()
-
-    def _cancel_app(self) -> None:
-        if self._task is not None and not self._app_is_done and not self._cancelled_app:
-            self._cancelled_app = True
-            self._task.cancel()
+                self._end_app()
 
     # Ends.
 
@@ -272,56 +284,73 @@ class Responder:
 
         Raises `StreamAborted` if the connection has to be broken.
         """
-        self._app_is_done = True
-        was_cancelled = isinstance(error, asyncio.CancelledError)
+        self._app.is_through = True
         try:
-            if self._relay is not None and (error is None or isinstance(error, Exception)):
+            if self.has_stream and (error is None or isinstance(error, Exception)):
                 await self._end_without_app(_NO_RESPONSE if error is None else _FAILED)
         finally:
-            self._let_go()
-        is_ours = was_cancelled and self._cancelled_app and not self._cancelled_by_others
-        if error is None or is_ours:
+            self.let_go()
+        was_stopped = self._app.was_stopped(error)
+        if self.has_stream and (error is None or was_stopped):
             self._raise_if_broken()
-        return is_ours
+        return was_stopped
+
+    def let_go(self) -> None:
+        """Of all that would otherwise outlive the request."""
+        self._app.let_go()
+        self._stop_timers()
+        self._inbox.close()
+        self._inbox.peek = None
+        if self._ending is not None:
+            self._ending.cancel()
+        if self.has_stream:
+            self._relay.stop(CloseReason.CLIENT_GONE)
+            self._outbox.close()
+            self._streams.remove(self._live)
 
     async def _end_without_app(self, detail: str) -> None:
         """The app is through. If its stream is not, it never will be."""
-        relay, outbox = self._relay, self._outbox
-        if relay is None or outbox is None:
-            return
-        if not relay.ended.done():
+        if not self._relay.ended.done():
             if self._responded:
-                relay.stop(CloseReason.UPSTREAM_ERROR)
+                self._relay.stop(CloseReason.UPSTREAM_ERROR)
             elif self._refusal is not None:
-                self._tell(self._refusal.error(), relay)
+                self._tell(self._refusal.error())
             else:
-                self._tell(StreamError("application_error", 500, detail), relay)
-        try:
-            async with asyncio.timeout(self._options.timeouts.write):
-                await outbox.flush()
-        except (OSError, TimeoutError):
-            outbox.close()
+                self._tell(StreamError("application_error", 500, detail))
+        await self._flush_quietly()
 
-    def _let_go(self) -> None:
-        if self._cancelled_app and self._task is not None:
-            self._cancelled_by_others = self._task.uncancel() > 0
-        self._stop_timers()
-        self._inbox.close()
-        if self._relay is not None:
-            self._relay.stop(CloseReason.CLIENT_GONE)
-        if self._outbox is not None:
+    def _end_app(self) -> None:
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._end_app_when_flushed())
+
+    async def _end_app_when_flushed(self) -> None:
+        """What was decided last still has to go out, before the app is stopped."""
+        await self._flush_quietly()
+        self._app.cancel()
+
+    async def _flush_last(self) -> None:
+        """The app's own last words. A client that does not take them cannot keep it for ever."""
+        await self._farewell.bid(self._outbox.flush(), clean=self._session.clean)
+        if self._farewell.was_cut:
             self._outbox.close()
-        if self._ending is not None:
-            self._ending.cancel()
-        if self._live is not None:
-            self._streams.remove(self._live)
-        self._task = None
+            self._app.cancel()
+            await asyncio.sleep(0)  # the app is in this call: if it does not wait again, it is never cancelled
+
+    async def _flush_quietly(self) -> None:
+        try:
+            await self._farewell.bid(self._outbox.flush(), clean=self._session.clean)
+        except OSError:
+            self._outbox.close()  # the client has left, says a server that follows ASGI 2.4
 
     def _raise_if_broken(self) -> None:
         """An end that must not look like one. What the app did is between it and the server."""
-        transfer = None if self._relay is None else self._relay.transfer
-        reason = None if transfer is None else transfer.close_reason
-        if transfer is not None and reason is not None and not transfer.clean and reason not in _NOT_OUR_DOING:
+        reason, failure = self._session.close_reason, self._outbox.error
+        if failure is not None and not isinstance(failure, OSError):
+            raise failure
+        if reason is CloseReason.UPSTREAM_END and self._farewell.was_cut:
+            reason = CloseReason.CLIENT_STALLED
+        is_whole = self._session.clean and not self._farewell.was_cut
+        if reason is not None and not is_whole and reason not in _NOT_OUR_DOING:
             raise StreamAborted(reason) from None
 
     # Timers.
@@ -333,6 +362,10 @@ class Responder:
         for timer in self._timers:
             timer.cancel()
         self._timers = ()
+
+
+def _nothing() -> Awaitable[None]:
+    return asyncio.sleep(0)
 
 
 def _known_form(headers: Headers) -> HeartbeatForm | None:

@@ -21,6 +21,8 @@ _HOST_NAME = re.compile(
 )
 _LIKE_HOST = re.compile(r"(?!http)[\w.-]+(:\d+)?(/|\Z)")
 _PATH = re.compile(r"/[!-~]*")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
+_APP = re.compile(r"[a-z0-9._-]+(:[0-9]+)?", re.ASCII)
 _SCHEMES = {"http": 80, "https": 443, "http+unix": 0}
 _WILDCARDS = {"": (4, 6), "0.0.0.0": (4,), "::": (6,)}
 _LOOPBACK = {"localhost": (4, 6), "127.0.0.1": (4,), "::1": (6,)}
@@ -189,6 +191,53 @@ def url_path(value: object) -> str:
     if not _PATH.fullmatch(written):
         raise BadValue(f"{quote(written)} has characters that a request line cannot have", "percent-encode them")
     return written
+
+
+def ticket_path(value: object) -> str:
+    """A path with something to be put behind it; a slash at its end is left away."""
+    found = url_path(value).rstrip("/")
+    if not found:
+        raise BadValue("cannot be the root: every path begins with it")
+    return found
+
+
+def origin(value: object) -> str:
+    """A serialized origin (HTML section 7.1.1): scheme, host and port as browsers write them, ``null`` or ``*``."""
+    written = line(value)
+    if written in ("*", "null"):
+        return written
+    scheme, mark, rest = written.partition("://")
+    if not mark:
+        hint = f"did you mean https://{written}?" if _LIKE_HOST.match(written) else ""
+        raise BadValue(f"expected an origin, got {describe(value)}", hint or "such as https://app.example")
+    if "*" in written:
+        raise BadValue("wildcards are not supported", "name each origin, or * alone for all of them")
+    right = _serialized_origin(scheme.lower(), rest.partition("/")[0])
+    if written != right:
+        raise BadValue(f"browsers write this origin otherwise, got {describe(value)}", f"did you mean {right}?")
+    return written
+
+
+def _serialized_origin(scheme: str, authority: str) -> str:
+    """RFC 6454 section 6.2: in lower case, and without the scheme's own port."""
+    default = {"http": "80", "https": "443"}.get(scheme)
+    if default is None:
+        return _app_origin(scheme, authority.lower())
+    if "@" in authority:
+        raise BadValue("must not carry a user or password")
+    host, port = _split_authority(authority, default=int(default))
+    shown = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{shown}" if str(port) == default else f"{scheme}://{shown}:{port}"
+
+
+def _app_origin(scheme: str, authority: str) -> str:
+    """Of an app or an extension, whose names we need not understand."""
+    if not _SCHEME.fullmatch(scheme):
+        raise BadValue(f"{quote(scheme)} is not a scheme", "such as https://app.example")
+    if not _APP.fullmatch(authority):
+        hint = "the origin of files is null" if scheme == "file" else ""
+        raise BadValue(f"{quote(authority)} is not a host name", hint)
+    return f"{scheme}://{authority}"
 
 
 def match_host(value: object) -> str:

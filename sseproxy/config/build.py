@@ -3,9 +3,11 @@
 from dataclasses import replace
 from pathlib import Path as FilePath
 
+from sseproxy.config.browsers import CORS, Auth, End, Tickets
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.schema import FileSchema, Heartbeat, Limits, RequestFields, RouteSection, Server, Timeouts
 from sseproxy.config.settings import AdminSettings, CertificateFiles, Config, LogSettings, ServerSettings
+from sseproxy.core.eventsource import CookieAuth, CorsPolicy, EndPolicy, TicketPolicy
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import HeaderRules, Match, Route, Upstream, UpstreamTLS
@@ -63,6 +65,10 @@ def _route(route: EffectiveRoute, folder: FilePath) -> Route:
         strip_prefix=section.rewrite.strip_prefix,
         request_headers=_rules(section.headers.request),
         response_headers=_rules(section.headers.response),
+        tickets=None if merged.tickets is None else _tickets(merged.tickets),
+        auth=None if merged.auth is None else _auth(merged.auth),
+        end=None if merged.end is None else _end(merged.end),
+        cors=None if merged.cors is None else _cors(merged.cors),
     )
 
 
@@ -99,6 +105,26 @@ def _timeouts(section: Timeouts) -> TimeoutPolicy:
 
 def _limits(section: Limits) -> LimitPolicy:
     return LimitPolicy(section.streams, section.streams_per_client, section.line, section.request_body)
+
+
+def _tickets(section: Tickets) -> TicketPolicy:
+    bind, cookie = section.bind
+    return TicketPolicy(section.path, section.ttl, section.max_body, bind, cookie, section.reopen)
+
+
+def _auth(section: Auth) -> CookieAuth:
+    if section.cookie is None:
+        raise ValueError("auth without cookie has passed the checks")
+    return CookieAuth(section.cookie, section.header, section.format, section.strip_cookie)
+
+
+def _end(section: End) -> EndPolicy:
+    event = None if section.event is None else (section.event.name, section.event.data)
+    return EndPolicy(event, section.stop_reconnect, section.marker, section.secret or "")
+
+
+def _cors(section: CORS) -> CorsPolicy:
+    return CorsPolicy(frozenset(section.origins), section.credentials)
 
 
 def _rules(section: RequestFields) -> HeaderRules:

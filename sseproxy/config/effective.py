@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+from sseproxy.config.fields import Section
 from sseproxy.config.problems import Path
-from sseproxy.config.schema import FileSchema, Inherited, RouteSection, Section
+from sseproxy.config.schema import FileSchema, Inherited, RouteSection
 from sseproxy.core.heartbeat import HeartbeatForm
 
 Kind = TypeVar("Kind", bound=Section)

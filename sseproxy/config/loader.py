@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from sseproxy.config.browser_checks import check_browsers
 from sseproxy.config.build import build_config
 from sseproxy.config.checks import check_server
 from sseproxy.config.document import Document, read_document, unknown_key_hint
@@ -39,6 +40,7 @@ def load(path: FilePath | None, *, flags: Mapping[str, FlagValue], environ: Mapp
     if () not in document.broken:
         check_server(document, file, folder)
         check_routes(document, file, routes, folder)
+        check_browsers(document, file, routes)
     problems = [*document.problems, *unknown_variables(document, environ)]
     if problems:
         raise ConfigErrors(problems)

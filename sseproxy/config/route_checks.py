@@ -19,7 +19,8 @@ from sseproxy.core.headers import HOP_BY_HOP
 from sseproxy.core.limits import MINIMUM_LINE
 from sseproxy.core.routes import Match, StreamMode, has_prefix
 
-_OURS = frozenset(name.decode() for name in HOP_BY_HOP) | {"content-length"}
+#: Header fields (lower case) that nobody but the connection itself may write.
+UNCHANGEABLE = frozenset(name.decode() for name in HOP_BY_HOP) | {"content-length"}
 _BEFORE_RESPONSE = ("heartbeat", "before_response")
 
 
@@ -142,7 +143,7 @@ def _check_fields(document: Document, at: Path, fields: RequestFields, direction
 
 def _check_field(document: Document, at: Path, name: str, direction: str, *, removed: bool) -> None:
     subject = f"{name} " if removed else ""
-    if name.lower() in _OURS:
+    if name.lower() in UNCHANGEABLE:
         document.problem(at, f"{subject}belongs to the connection and cannot be changed", at_key=True)
     elif removed and direction == "request" and name.lower() == "host":
         document.problem(at, f"{subject}cannot be removed: every request needs it", at_key=True)

@@ -1,175 +1,58 @@
 """Which keys does the file have, what may they say, and what holds when they are left out? (contract section 4)
 
 Defaults that belong to a policy are the policy's own. No key is required here: `checks` asks for what is missing,
-so that one missing key does not hide what else is wrong.
+so that one missing key does not hide what else is wrong. What a route does for `EventSource` is in `browsers`.
 """
 
-from collections.abc import Callable
-from enum import StrEnum
-from functools import partial
 from typing import Annotated, Any, get_args
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from sseproxy.config import addresses, values
-from sseproxy.config.addresses import Address, IPNetwork
+from sseproxy.config.addresses import Address
+from sseproxy.config.browsers import CORS, Auth, End, Tickets, or_off, switchable, without_nothing
+from sseproxy.config.fields import (
+    Boolean,
+    CountOrOff,
+    Dialect,
+    Duration,
+    DurationOrZero,
+    EventName,
+    FieldName,
+    FieldValue,
+    FilePath,
+    Form,
+    Format,
+    Host,
+    HostName,
+    Level,
+    Line,
+    Listen,
+    LogFormat,
+    LogLevel,
+    Method,
+    Mode,
+    Network,
+    RouteName,
+    Section,
+    Size,
+    SizeOrOff,
+    Store,
+    Text,
+    UpstreamURL,
+    URLPath,
+    Workers,
+    listed,
+    one_or_several,
+)
 from sseproxy.config.problems import Path
 from sseproxy.core.dialects import Dialect as _Dialect
-from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.heartbeat import HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import StreamMode, UpstreamTLS
-from sseproxy.core.routes import Upstream as _Upstream
 from sseproxy.core.timeouts import TimeoutPolicy
 
-#: Any scalar may come from the environment, and then its type shows only when the file is read.
-_VARIABLE = {"type": "string", "pattern": r"\$\{"}
+_SWITCHABLE = ("tickets", "auth", "end", "cors")
 _HEARTBEAT, _TIMEOUTS, _LIMITS, _UPSTREAM_TLS = HeartbeatPolicy(), TimeoutPolicy(), LimitPolicy(), UpstreamTLS()
-
-
-class LogLevel(StrEnum):
-    """The least severe messages that are written."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-    CRITICAL = "critical"
-
-
-class LogFormat(StrEnum):
-    """How a log line is written."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
-def _scalar(*forms: dict[str, Any]) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [*forms, _VARIABLE]})
-
-
-def _words(kind: type[StrEnum]) -> WithJsonSchema:
-    return _scalar({"type": "string", "enum": [member.value for member in kind]})
-
-
-def _text(pattern: str | None = None, **more: Any) -> WithJsonSchema:
-    return (
-        _scalar({"type": "string", "pattern": pattern, **more})
-        if pattern
-        else WithJsonSchema({"type": "string", **more})
-    )
-
-
-def _integer(least: int, most: int) -> tuple[Callable[[object], int], WithJsonSchema]:
-    parse = partial(values.whole_number, least=least, most=most)
-    return parse, _scalar({"type": "integer", "minimum": least, "maximum": most})
-
-
-_DURATION_TEXT = r"^(off|\d+(\.\d+)?(ms|s|m|h)?)$"
-_SIZE_TEXT = r"^\d+(B|KiB|MiB|GiB)?$"
-_OFF = {"const": "off"}
-_ONE_OR_MORE = {"type": "integer", "minimum": 1}
-
-Duration = Annotated[
-    float | None,
-    PlainValidator(values.duration),
-    PlainSerializer(values.format_duration),
-    _scalar({"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": _DURATION_TEXT}),
-]
-DurationOrZero = Annotated[
-    float | None,
-    PlainValidator(values.duration_or_zero),
-    PlainSerializer(values.format_duration),
-    _scalar({"type": "number", "minimum": 0}, {"type": "string", "pattern": _DURATION_TEXT}),
-]
-Size = Annotated[
-    int,
-    PlainValidator(values.size),
-    PlainSerializer(values.format_size),
-    _scalar(_ONE_OR_MORE, {"type": "string", "pattern": _SIZE_TEXT}),
-]
-SizeOrOff = Annotated[
-    int | None,
-    PlainValidator(values.size_or_off),
-    PlainSerializer(values.format_size),
-    _scalar(_ONE_OR_MORE, {"type": "string", "pattern": _SIZE_TEXT}, _OFF),
-]
-CountOrOff = Annotated[
-    int | None,
-    PlainValidator(values.count_or_off),
-    PlainSerializer(lambda count: "off" if count is None else count),
-    _scalar(_ONE_OR_MORE, _OFF),
-]
-_parse_workers, _workers_schema = _integer(1, 1024)
-Workers = Annotated[int, PlainValidator(_parse_workers), _workers_schema]
-Boolean = Annotated[bool, PlainValidator(values.boolean), _scalar({"type": "boolean"})]
-Form = Annotated[
-    HeartbeatForm,
-    PlainValidator(partial(values.choice, kind=HeartbeatForm)),
-    PlainSerializer(str),
-    _words(HeartbeatForm),
-]
-Dialect = Annotated[
-    _Dialect, PlainValidator(partial(values.choice, kind=_Dialect)), PlainSerializer(str), _words(_Dialect)
-]
-Mode = Annotated[
-    StreamMode, PlainValidator(partial(values.choice, kind=StreamMode)), PlainSerializer(str), _words(StreamMode)
-]
-Level = Annotated[
-    LogLevel, PlainValidator(partial(values.choice, kind=LogLevel)), PlainSerializer(str), _words(LogLevel)
-]
-Format = Annotated[
-    LogFormat, PlainValidator(partial(values.choice, kind=LogFormat)), PlainSerializer(str), _words(LogFormat)
-]
-
-Listen = Annotated[
-    Address, PlainValidator(addresses.listen_address), PlainSerializer(str), _text(r"^(.*:\d{1,5}|unix:/.+)$")
-]
-Network = Annotated[IPNetwork, PlainValidator(addresses.network), PlainSerializer(str), _text()]
-UpstreamURL = Annotated[
-    _Upstream,
-    PlainValidator(addresses.upstream_url),
-    _text(r"^([Hh][Tt][Tt][Pp][Ss]?|[Hh][Tt][Tt][Pp]\+[Uu][Nn][Ii][Xx])://.+$"),
-]
-FilePath = Annotated[str, PlainValidator(values.file_path), _text()]
-URLPath = Annotated[str, PlainValidator(addresses.url_path), _text(r"^/[!-~]*$")]
-Host = Annotated[str, PlainValidator(addresses.match_host), _text()]
-HostName = Annotated[str, PlainValidator(lambda value: addresses.host_name(values.line(value))), _text()]
-Method = Annotated[str, PlainValidator(values.method), _text()]
-RouteName = Annotated[str, PlainValidator(values.route_name), _text(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
-Text = Annotated[str, PlainValidator(values.text), _text()]
-Line = Annotated[str, PlainValidator(values.line), _text()]
-EventName = Annotated[str, PlainValidator(values.event_name), _text(minLength=1)]
-FieldName = Annotated[str, PlainValidator(values.field_name), _text()]
-FieldValue = Annotated[str, PlainValidator(values.field_value), _text()]
-
-
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str | int) else value
-
-
-_one_or_several = WithJsonSchema(
-    {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
-)
-
-
-class Section(BaseModel):
-    """A mapping of the file. A section with nothing in it is the same as one that is left out."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_is_empty(cls, value: object) -> object:
-        return {} if value is None else value
 
 
 class ServerTLS(Section):
@@ -193,7 +76,7 @@ class Drain(Section):
 class Server(Section):
     """The public side."""
 
-    listen: Annotated[tuple[Listen, ...], BeforeValidator(_listed), _one_or_several] = Field(
+    listen: Annotated[tuple[Listen, ...], BeforeValidator(listed), one_or_several] = Field(
         default=(Address("127.0.0.1", 8080),),
         description="HOST:PORT, [::1]:8080, :8080 (all interfaces) or unix:/run/sseproxy.sock; a list for several.",
     )
@@ -280,6 +163,11 @@ class Limits(Section):
 class Inherited(Section):
     """What every route inherits and may override."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_left_out(cls, value: object) -> object:
+        return without_nothing(value, _SWITCHABLE)
+
     dialect: Dialect = Field(default=_Dialect.GENERIC, description="The kind of service: sets form and error shape.")
     stream: Mode = Field(
         default=StreamMode.AUTO,
@@ -288,6 +176,18 @@ class Inherited(Section):
     heartbeat: Heartbeat = Field(default=Heartbeat(), description="What a silent stream is kept alive with.")
     timeouts: Timeouts = Field(default=Timeouts(), description="How long to wait.")
     limits: Limits = Field(default=Limits(), description="How much to take.")
+    tickets: Annotated[Tickets | None, or_off] = switchable(
+        "Requests that are kept until a GET asks for them, as EventSource does; left out or off: none."
+    )
+    auth: Annotated[Auth | None, or_off] = switchable(
+        "A login cookie that becomes a request header; left out or off: none."
+    )
+    end: Annotated[End | None, or_off] = switchable(
+        "What an EventSource is told at a clean end of the upstream; left out or off: nothing."
+    )
+    cors: Annotated[CORS | None, or_off] = switchable(
+        "Which pages of other origins may read the responses; left out or off: the upstream says it."
+    )
 
 
 class RouteMatch(Section):
@@ -357,6 +257,7 @@ class FileSchema(Section):
     defaults: Inherited = Field(
         default=Inherited(), description="Every route inherits these and may override any of them."
     )
+    store: Store = Field(default="memory", description="Where tickets are kept.")
     routes: tuple[RouteSection, ...] = Field(default=(), description="The first that matches wins; none: 404.")
 
 

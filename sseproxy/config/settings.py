@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sseproxy.config.addresses import Address, IPNetwork
-from sseproxy.config.schema import LogFormat, LogLevel
+from sseproxy.config.fields import LogFormat, LogLevel
 from sseproxy.core.routes import Route
 
 

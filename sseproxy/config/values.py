@@ -6,10 +6,12 @@ from the environment or the command line has no YAML type; it arrives as `Text` 
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from typing import TypeVar
+
+from sseproxy.core.eventsource import TicketBinding
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -27,6 +29,7 @@ _NOT_IN_FIELD = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _BOOLEANS = {"true": True, "false": False}
 _LIKE_BOOLEANS = {"on": "true", "yes": "true", "y": "true", "off": "false", "no": "false", "n": "false"}
+_SHORTEST_SECRET = 16  # characters
 _DURATION_EXAMPLES = "such as 15s, 1.5s, 500ms, 2m, 1h or off"
 
 
@@ -58,8 +61,10 @@ def describe(value: object) -> str:
             return quote(value)
         case list():
             return "a list"
-        case _:
+        case Mapping():
             return "a mapping"
+        case _:
+            return f"a value of type {type(value).__name__}"
 
 
 def quote(text: str) -> str:
@@ -78,6 +83,16 @@ def duration(value: object) -> float | None:
     seconds = duration_or_zero(value)
     if seconds == 0:
         raise BadValue("must be more than zero", "off switches it off")
+    return seconds
+
+
+def limited_duration(value: object) -> float:
+    """Seconds, more than zero; there has to be an end."""
+    seconds = duration_or_zero(value)
+    if seconds is None:
+        raise BadValue("cannot be off: it has to end")
+    if seconds == 0:
+        raise BadValue("must be more than zero")
     return seconds
 
 
@@ -203,6 +218,63 @@ def event_name(value: object) -> str:
     if not found:
         raise BadValue("must not be empty")
     return found
+
+
+def marker(value: object) -> str:
+    """The data of an event, on one line."""
+    found = line(value)
+    if not found:
+        raise BadValue("must not be empty")
+    return found
+
+
+def secret(value: object) -> str:
+    """What others must not guess. Messages do not repeat it."""
+    if not isinstance(value, str):
+        raise BadValue("expected text", "put it in quotes")
+    found = text(value)
+    if len(found) < _SHORTEST_SECRET:
+        raise BadValue(f"must have at least {_SHORTEST_SECRET} characters", "such as from openssl rand -hex 16")
+    return found
+
+
+def cookie_name(value: object) -> str:
+    """The name of a cookie (RFC 6265 section 4.1.1); upper and lower case differ."""
+    found = line(value)
+    if not _TOKEN.fullmatch(found):
+        raise BadValue(f"{quote(found)} is not the name of a cookie")
+    return found
+
+
+def binding(value: object) -> tuple[TicketBinding, str]:
+    """Who may open a ticket, and the name of the cookie, if it is one that is asked for."""
+    if isinstance(value, str) and value in (TicketBinding.NONE, TicketBinding.ADDRESS):
+        return TicketBinding(str(value)), ""
+    if isinstance(value, str) and value.startswith("cookie:"):
+        return TicketBinding.COOKIE, cookie_name(value.removeprefix("cookie:"))
+    hint = "name it: cookie:session" if value == TicketBinding.COOKIE else ""
+    raise BadValue(f"expected none, cookie:NAME or address, got {describe(value)}", hint)
+
+
+def format_binding(bound: tuple[TicketBinding, str]) -> str:
+    """The text that `binding` reads as `bound`."""
+    kind, name = bound
+    return f"{kind}:{name}" if name else str(kind)
+
+
+def template(value: object) -> str:
+    """The value of a header field with a place for another."""
+    found = field_value(value)
+    if "{value}" not in found:
+        raise BadValue("must contain {value}", 'such as "Bearer {value}"')
+    return found
+
+
+def store(value: object) -> str:
+    """Where tickets are kept. Messages do not repeat it: a URL may hold a password."""
+    if value != "memory":
+        raise BadValue("expected memory", "there is no other store")
+    return "memory"
 
 
 def route_name(value: object) -> str:

@@ -3,7 +3,9 @@
     SSEProxyError
     ├── ClientError                 the request is at fault
     │   ├── BadRequest              400
+    │   ├── ForeignOrigin           403
     │   ├── RouteNotFound           404
+    │   ├── TicketNotFound          404
     │   ├── MethodRefused           405
     │   ├── RequestTooLarge         413
     │   ├── ExpectationFailed       417
@@ -11,6 +13,7 @@
     ├── Unavailable                 503, we are at fault
     │   ├── TooManyStreams
     │   ├── OutOfDescriptors
+    │   ├── StoreFull
     │   └── Draining
     ├── InternalError               500, a defect of ours
     └── OriginError                 502, the upstream is at fault
@@ -52,8 +55,24 @@ class BadRequest(ClientError):
     title = "Bad Request"
 
 
+class ForeignOrigin(ClientError):
+    """A page of this origin may not send such a request (Fetch standard, CORS protocol)."""
+
+    status = 403
+    title = "Forbidden"
+    proxy_status = None
+
+
 class RouteNotFound(ClientError):
     """No route matches."""
+
+    status = 404
+    title = "Not Found"
+    proxy_status = None
+
+
+class TicketNotFound(ClientError):
+    """A ticket is unknown, expired or somebody else's: which of these is nobody's business."""
 
     status = 404
     title = "Not Found"
@@ -109,6 +128,10 @@ class OutOfDescriptors(Unavailable):
     """The process has as many files and sockets open as it may have."""
 
     proxy_status = "connection_limit_reached"
+
+
+class StoreFull(Unavailable):
+    """No more requests can be kept for later."""
 
 
 class Draining(Unavailable):

@@ -3,9 +3,20 @@
 import json
 from collections.abc import Callable
 
+from sseproxy.core.headers import Headers, get
 from sseproxy.core.limits import BODY_PEEK
 
 _WHITE = b" \t\r\n"
+_NEVER_JSON = (b"multipart/", b"image/", b"audio/", b"video/", b"application/octet-stream", b"application/grpc")
+
+
+def may_be_json(headers: Headers) -> bool:
+    """Whether it is worth looking for ``"stream": true`` in a request body: it may be JSON, whatever its type says.
+
+    ``curl -d`` calls everything a form, and a browser's ``fetch`` calls a string plain text.
+    """
+    media = (get(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
+    return not media.startswith(_NEVER_JSON)
 
 
 class BodyPeek:

@@ -1,6 +1,7 @@
 """What becomes of one event stream: which bytes leave, when, and how it ends? (contract S1-S10)"""
 
 from sseproxy.core.dialects import Dialect, StreamError, error_event
+from sseproxy.core.ending import Farewell
 from sseproxy.core.events import BOM, CR, LF, EventCounter, comment, first_boundary, reconnection_time, whole_events
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy, HeartbeatWriter
 from sseproxy.core.limits import LimitPolicy
@@ -14,6 +15,9 @@ SKIPPED_MID_LINE = "mid_line"
 SKIPPED_INSIDE_EVENT = "inside_event"
 
 _CR = CR[0]  # `in` is fast for a number only: for bytes it makes an exception first, and drops it
+
+#: Bytes: a piece that is longer has whole events in its middle, and looking at each line of it would be dear.
+_BULK = 2048
 
 _DETAILS = {
     CloseReason.IDLE_TIMEOUT: "the stream has been silent for too long",
@@ -34,6 +38,7 @@ class StreamSession(Transfer):
     Rule 3: while heartbeats are on, an unfinished line stays here (S4), so that Rule 2 ends at a line boundary.
 
     form: the measured form for this client, if the route's form is ``auto`` and the client is known.
+    farewell: what the client is told at a clean end of the upstream, if that is at an event boundary.
     responded: the upstream's head has arrived; otherwise the stream was opened before it (S8), a heartbeat
     goes out at once, and `receive_response` or an error must follow.
     early: seconds by which heartbeats come before their time, so that streams which began, or heard something, together
@@ -45,6 +50,7 @@ class StreamSession(Transfer):
         "_early",
         "_ending",
         "_events",
+        "_farewell",
         "_held",
         "_held_size",
         "_inserted",
@@ -68,11 +74,13 @@ class StreamSession(Transfer):
         limits: LimitPolicy = LimitPolicy(),
         dialect: Dialect = Dialect.GENERIC,
         form: HeartbeatForm | None = None,
+        farewell: Farewell | None = None,
         responded: bool = True,
         early: float = 0.0,
         now: float,
     ) -> None:
         super().__init__(timeouts, now=now)
+        self._farewell = farewell
         self._policy = heartbeat
         self._limits = limits
         self._dialect = dialect
@@ -113,6 +121,8 @@ class StreamSession(Transfer):
         if self.close_reason is not None:
             return
         self._insert(error_event(self._dialect, error, eol=self._scanner.eol), now=now)
+        if reason is CloseReason.UPSTREAM_END:
+            self._bid_farewell(now=now)
         self._close(reason, clean=True)
 
     def receive_data(self, data: bytes, *, now: float) -> None:
@@ -121,7 +131,7 @@ class StreamSession(Transfer):
         if out:
             self._out.append(out)
 
-    def forward(self, data: bytes, now: float) -> bytes:
+    def forward(self, data: bytes, now: float, *, cut: bool = True) -> bytes:
         # The hot path: what can leave as it came does so here. All else, and all that it is checked against, is below.
         if self._settled:
             writer = self._writer
@@ -140,6 +150,8 @@ class StreamSession(Transfer):
                     stats.longest_silence = now - stats.last_upstream_at
                 stats.last_upstream_at = self._last_received = self._last_heard = now
                 return self._with_what_waits(data) if self._out else data
+        if cut and len(data) > _BULK:
+            return b"".join([self.forward(part, now, cut=False) for part in _around_whole_events(data)])
         if data and self.close_reason is None:
             self._receive_pieces(data, now=now)
         return self.data_to_send()
@@ -167,6 +179,7 @@ class StreamSession(Transfer):
         """The upstream's body is complete: what was held back belongs to it."""
         if self.close_reason is None and self._held:
             self._release(self._take_held(), now=now)
+        self._bid_farewell(now=now)
         super().receive_eof(now=now)
 
     def receive_error(self, reason: CloseReason, *, now: float) -> None:
@@ -306,6 +319,12 @@ class StreamSession(Transfer):
         error = StreamError(reason, _STATUSES.get(reason, 504), _DETAILS[reason])
         self._insert(error_event(self._dialect, error, eol=self._scanner.eol), now=now)
 
+    def _bid_farewell(self, *, now: float) -> None:
+        """Inside an event nothing can be said: it would end the event, which the client must not see (S1)."""
+        at_boundary = self._scanner.position is Position.EVENT_BOUNDARY
+        if self._farewell is not None and self.close_reason is None and at_boundary:
+            self._insert(self._farewell.write(eol=self._scanner.eol), now=now)
+
     def _remark(self, reason: CloseReason, *, now: float) -> None:
         """A comment with the reason, where one is allowed: not inside a line, nor to clients that reject comments."""
         if self._scanner.position is not Position.MID_LINE and self._writer.comments_allowed:
@@ -368,3 +387,9 @@ class StreamSession(Transfer):
     def _close(self, reason: CloseReason, *, clean: bool) -> None:
         self._settled = False
         super()._close(reason, clean=clean)
+
+
+def _around_whole_events(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """The end of an event, events, and the beginning of one; if the line ends are LF."""
+    first, last = data.find(b"\n\n") + 2, data.rfind(b"\n\n") + 2
+    return (data[:first], data[first:last], data[last:]) if first > 1 else (data, b"", b"")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from sseproxy.demo.asking import asking
 from sseproxy.demo.check import DIRECT, KEPT, check_both_ways, table
 from sseproxy.demo.gateway import GatewayChoice, gateway
 from sseproxy.demo.model import serving
@@ -15,6 +16,9 @@ from sseproxy.demo.page import page_server
 from sseproxy.demo.ports import listener, port_of
 from sseproxy.demo.sidecar import SidecarFailed, sidecar
 from sseproxy.demo.timing import Timing, scripts, tokens
+
+#: The path of the second page, behind the gateway.
+_EVENT_SOURCE = "/eventsource/"
 
 
 def run(check: bool, port: int, choice: GatewayChoice = GatewayChoice.AUTO) -> int:
@@ -57,27 +61,22 @@ async def _run(check: bool, port: int, choice: GatewayChoice) -> int:
 
 
 async def _start(exits: contextlib.AsyncExitStack, port: int, choice: GatewayChoice, timing: Timing) -> _Stack:
-    """Model, sseproxy, page and gateway, from the back to the front."""
+    """Models, sseproxy, page and gateway, from the back to the front."""
     sock = exits.enter_context(contextlib.closing(listener(port)))
     chosen = port_of(sock)
     _, model = await exits.enter_async_context(serving(scripts(timing)))
     kept = await exits.enter_async_context(sidecar(_flags(model, timing)))
     facts: dict[str, object] = {**timing.facts, "tokens": len(tokens())}
     page = await exits.enter_async_context(page_server(facts))
-    targets = {DIRECT: model, KEPT: kept, "/": page}
+    asked = await exits.enter_async_context(asking(timing))
+    targets = {DIRECT: model, KEPT: kept, _EVENT_SOURCE: asked, "/": page}
     name = await exits.enter_async_context(gateway(choice, sock, targets, patience=timing.patience))
     facts["gateway"] = name
     return _Stack(chosen, name, timing)
 
 
 def _flags(upstream: int, timing: Timing) -> list[str]:
-    return [
-        f"--upstream=http://127.0.0.1:{upstream}",
-        f"--heartbeat={timing.heartbeat * 1000:.0f}ms",
-        f"--before-response={timing.before_response * 1000:.0f}ms",
-        "--dialect=openai-chat",
-        "--no-access-log",
-    ]
+    return [f"--upstream=http://127.0.0.1:{upstream}", *timing.flags, "--dialect=openai-chat", "--no-access-log"]
 
 
 async def _check(stack: _Stack) -> int:
@@ -88,7 +87,9 @@ async def _check(stack: _Stack) -> int:
 
 async def _show(stack: _Stack) -> int:
     async with _interrupted() as interrupted:
-        print(f"open http://127.0.0.1:{stack.port}/ in a browser; Ctrl-C ends it", flush=True)
+        url = f"http://127.0.0.1:{stack.port}"
+        print(f"open {url}/ in a browser; Ctrl-C ends it")
+        print(f"EventSource that can POST, log in and stop: {url}{_EVENT_SOURCE}", flush=True)
         await interrupted.wait()
     return 0
 

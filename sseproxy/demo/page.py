@@ -24,7 +24,14 @@ async def page_server(facts: Mapping[str, object]) -> AsyncIterator[int]:
     for path, (name, content_type) in _FILES.items():
         app.router.add_get(path, _static((directory / name).read_bytes(), content_type))
     app.router.add_get("/facts.json", _facts(facts))
-    runner = web.AppRunner(app, access_log=None)
+    async with local(app) as port:
+        yield port
+
+
+@contextlib.asynccontextmanager
+async def local(app: web.Application) -> AsyncIterator[int]:
+    """Serve `app` on a free port of the loopback interface; yields the port."""
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -31,6 +31,14 @@ class Timing:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
+    def flags(self) -> list[str]:
+        """What sseproxy is started with."""
+        return [
+            f"--heartbeat={self.heartbeat * 1000:.0f}ms",
+            f"--before-response={self.before_response * 1000:.0f}ms",
+        ]
+
+    @property
     def limit(self) -> float:
         """When a whole answer must long be over."""
         return 10 * (self.silence + len(tokens()) * self.between_tokens)

@@ -37,6 +37,7 @@ class ResponseHead:
     """The head of a response. headers: end-to-end fields only.
 
     length: of the body, in bytes; ``None`` if only its end will tell. has_body: false where there can be none.
+    ends_with_connection: the end of the body is that of the connection.
     """
 
     status: int
@@ -45,3 +46,4 @@ class ResponseHead:
     length: int | None
     has_body: bool
     upgraded_to: bytes | None = None
+    ends_with_connection: bool = False

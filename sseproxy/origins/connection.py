@@ -13,8 +13,9 @@ from typing import Protocol, cast
 import httptools
 
 from sseproxy.core.errors import OriginError, UpstreamBroken
-from sseproxy.core.headers import Headers, end_to_end, get, get_all, has_forbidden_bytes, tokens, without
+from sseproxy.core.headers import Headers, has_forbidden_bytes
 from sseproxy.origins.base import ResponseHead
+from sseproxy.origins.heads import read_head
 
 #: Bytes of a response head, as a whole.
 MAX_HEAD = 64 * 1024
@@ -327,27 +328,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _read_head(self, status: int) -> ResponseHead:
         assert self._parser is not None
-        coded = tokens(get_all(self._headers, b"transfer-encoding"))
-        if coded and coded != [b"chunked"]:
-            raise ValueError("an unknown transfer coding")
-        if status == 101 and not (_names_upgrade(self._headers) and get(self._headers, b"upgrade")):
-            raise ValueError("a switch to no protocol")
-        length = None if coded else get(self._headers, b"content-length")
-        has_body = not (self._to_head or status in (101, 204, 304))
-        self._until_eof = has_body and not coded and length is None
+        head = read_head(status, self._reason, self._headers, to_head=self._to_head)
+        self._upgraded = head.upgraded_to is not None
+        self._until_eof = head.ends_with_connection
         if self._until_eof or not self._parser.should_keep_alive():
             self._unusable = True
-        self._upgraded = status == 101
-        self._complete = self._complete or (not has_body and status != 101)
-        headers = end_to_end(self._headers)
-        return ResponseHead(
-            status=status,
-            reason=self._reason,
-            headers=without(headers, {b"content-length"}) if status == 204 else headers,  # RFC 9110 section 8.6
-            length=int(length) if length is not None else None,
-            has_body=has_body,
-            upgraded_to=get(self._headers, b"upgrade") if status == 101 else None,
-        )
+        self._complete = self._complete or not (head.has_body or self._upgraded)
+        return head
 
     def _finish(self) -> None:
         listener, self._listener = self._listener, None
@@ -391,10 +378,6 @@ class UpstreamConnection(asyncio.Protocol):
                 self._drained.set_exception(self._lost_error(None))
             else:
                 self._drained.set_result(None)
-
-
-def _names_upgrade(headers: Headers) -> bool:
-    return b"upgrade" in tokens(get_all(headers, b"connection"))
 
 
 def _too_large() -> OriginError:

@@ -146,31 +146,46 @@ class HttpExchange:
             self._in_request = True
             headers.append(_framing(request.body))
         self._write(request_head(request.method, request.target, headers))
+        if request.body is None:
+            await self._wait_for_head(timeouts.response)
+            return
         try:
             async with asyncio.timeout(timeouts.response) as limit:
-                if request.body is not None:
-                    send = self._send_body(request.body, limit, timeouts.response)
-                    self._sending = asyncio.create_task(send)
-                    self._sending.add_done_callback(self._sent)
-                await self._wait_for_response()
+                send = self._send_body(request.body, limit, timeouts.response)
+                self._sending = asyncio.create_task(send)
+                self._sending.add_done_callback(self._sent)
+                await self._wait_for_response(self._sending)
         except TimeoutError:
             if self._waits_for_client:
                 raise BadRequest("The request body did not come in time.") from None
-            raise ResponseTimeout(
-                "The upstream did not answer in time.", proxy_status="http_response_timeout"
-            ) from None
+            raise _too_late() from None
 
-    async def _wait_for_response(self) -> None:
+    async def _wait_for_head(self, within: float | None) -> None:
+        """What `_wait_for_response` does, for all those requests that have no body."""
+        assert self._response is not None
+        timer = None if within is None else asyncio.get_running_loop().call_later(within, self._give_up)
+        try:
+            await self._response
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _give_up(self) -> None:
+        if self._response is not None and not self._response.done():
+            self._response.set_exception(_too_late())
+
+    async def _wait_for_response(self, sending: "asyncio.Task[None]") -> None:
         """Wait for the head, or for an error of the body that is being sent."""
         response = self._response
         assert response is not None
-        waiting: set[asyncio.Future[object]] = {cast("asyncio.Future[object]", response)}
-        if self._sending is not None:
-            waiting.add(cast("asyncio.Future[object]", self._sending))
+        waiting: set[asyncio.Future[object]] = {
+            cast("asyncio.Future[object]", response),
+            cast("asyncio.Future[object]", sending),
+        }
         while not response.done():
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if self._sending in done and not response.done():
-                self._sending.result()
+            if sending in done and not response.done():
+                sending.result()
         response.result()
 
     async def _send_body(self, body: RequestBody, limit: asyncio.Timeout, response_timeout: float | None) -> None:
@@ -249,7 +264,7 @@ class HttpExchange:
         self._set_reading()
 
     def _set_reading(self) -> None:
-        """Several want silence: we, until there is a sink, the sink, and all others. Each allows only what it forbade."""
+        """Several want silence: we, until there is a sink, the sink, all others. Each allows only what it forbade."""
         wanted = self._ended or not (self._is_full or self._is_paused or self._is_resting)
         if wanted is not self._is_reading and self._protocol.transport is not None:
             self._is_reading = wanted
@@ -320,6 +335,10 @@ class HttpExchange:
     def _stop_sending(self) -> None:
         if self._sending is not None and not self._sending.done():
             self._sending.cancel()
+
+
+def _too_late() -> ResponseTimeout:
+    return ResponseTimeout("The upstream did not answer in time.", proxy_status="http_response_timeout")
 
 
 def _framing(body: RequestBody) -> tuple[bytes, bytes]:

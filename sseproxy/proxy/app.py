@@ -1,25 +1,34 @@
 """How does a request find its way to a route and its upstream?"""
 
 import asyncio
+import functools
 import logging
+import secrets
 from collections.abc import Awaitable, Mapping, Sequence
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
+from sseproxy.core.cors import CrossOrigin
 from sseproxy.core.errors import ClientError, RouteNotFound, SSEProxyError
 from sseproxy.core.headers import Peer, forwarded_addresses
 from sseproxy.core.routes import Route, find_route
 from sseproxy.logs import LOGGER, AccessLog, AccessRecord
 from sseproxy.origins.http import HttpOrigin
-from sseproxy.proxy.body import AwaitedPeek, BodyReader
+from sseproxy.proxy.body import AwaitedPeek, Body, BodyReader, KeptBody
 from sseproxy.proxy.connection import DownstreamConnection
+from sseproxy.proxy.crossorigin import CrossOriginDoor
 from sseproxy.proxy.downstream import HttpDownstream
+from sseproxy.proxy.endings import Ends
 from sseproxy.proxy.handler import RequestCycle
 from sseproxy.proxy.hangups import HangupWatch
 from sseproxy.proxy.inbound import InboundRequest, logged_path, read_request
 from sseproxy.proxy.responses import send_problem
+from sseproxy.proxy.tickets import TicketDesk
+from sseproxy.proxy.visits import TicketVisit
+from sseproxy.stores.base import TicketStore
 from sseproxy.streams import Admissions, LiveStreams
 from sseproxy.timers import Timers
 
@@ -29,6 +38,9 @@ _log = logging.getLogger(LOGGER)
 MAX_LINE = 64 * 1024
 MAX_FIELD = 64 * 1024
 MAX_FIELDS = 256
+
+#: Addresses of which it is remembered whether they are trusted.
+_KNOWN_ADDRESSES = 4096
 
 #: Seconds that a client's connection may be open without a request.
 IDLE_CONNECTION = 75.0
@@ -40,7 +52,8 @@ LINGER = 5.0
 class ProxyApp:
     """The proxy of one process. Must be made while the event loop runs.
 
-    origins: the upstream of each route, by the route's name.
+    origins: the upstream of each route, by the route's name. tickets: where routes that have any keep them.
+    end_key: what the ends of streams are signed with, for processes that answer each other's clients.
     """
 
     def __init__(
@@ -49,6 +62,8 @@ class ProxyApp:
         origins: Mapping[str, HttpOrigin],
         *,
         trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
+        tickets: TicketStore | None = None,
+        end_key: bytes = b"",
     ) -> None:
         self.streams = LiveStreams()
         self._timers = Timers(asyncio.get_running_loop())
@@ -58,8 +73,12 @@ class ProxyApp:
         self._routes = tuple(routes)
         self._origins = dict(origins)
         self._trusted = tuple(trusted_proxies)
+        self._is_trusted = functools.lru_cache(maxsize=_KNOWN_ADDRESSES)(self._find_trust)
         self._access = AccessLog()
-        self._cycles: set[RequestCycle] = set()
+        self._desk = TicketDesk(routes, tickets)
+        self._door = CrossOriginDoor(routes, self._desk)
+        self._ends = Ends(end_key or secrets.token_bytes(32))
+        self._cycles: set[RequestCycle | TicketVisit] = set()
         self._servers: list[_Server] = []
         self._idle = asyncio.Event()
         self._idle.set()
@@ -77,7 +96,7 @@ class ProxyApp:
 
     def drain(self, *, timeout: float | None, spread: float) -> None:
         """Let every stream end at its own moment within `spread` seconds, and by `timeout` if that is set."""
-        self.draining = True
+        self.draining = self._desk.draining = True
         self.streams.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)
         for cycle in self._cycles:
             cycle.downstream.keep_alive = False
@@ -91,8 +110,9 @@ class ProxyApp:
             cycle.cut()
 
     async def close(self) -> None:
-        """Close the connections to all upstreams."""
+        """Close the connections to all upstreams, and forget what was kept."""
         self.hangups.close()
+        await self._desk.close()
         for origin in self._origins.values():
             await origin.close()
 
@@ -105,10 +125,11 @@ class ProxyApp:
         connection = cast(DownstreamConnection, request.protocol)
         downstream = HttpDownstream(request, connection)
         record = self._new_record(request, connection)
-        cycle: RequestCycle | None = None
+        cycle: RequestCycle | TicketVisit | None = None
         try:
-            cycle = self._new_cycle(request, connection, downstream, record, scheme)
-            await cycle.run()
+            cycle = self._take_up(request, connection, downstream, record, scheme)
+            if cycle is not None:
+                await cycle.run()
         except SSEProxyError as error:
             self._answer_with(error, downstream, record)
         finally:
@@ -134,30 +155,60 @@ class ProxyApp:
 
     # Private.
 
-    def _new_cycle(
+    def _take_up(
         self,
         request: web.BaseRequest,
         connection: DownstreamConnection,
         downstream: HttpDownstream,
         record: AccessRecord,
         scheme: str,
-    ) -> RequestCycle:
-        """Read the request and find its route. Raises `ClientError`."""
+    ) -> RequestCycle | TicketVisit | None:
+        """Read the request, and find its route or what it wants of the desk; ``None`` if it has been answered already.
+
+        Raises `ClientError`.
+        """
         inbound = read_request(request)
-        route = self._find_route(inbound)
         if self.draining:
             downstream.keep_alive = False
-        record.route = route.name
-        self._access.started(record)
         peer = Peer(connection.client_address, scheme, self._is_trusted(connection.client_address))
         record.client = self._client_behind(peer, inbound)
+        if self._door.answers(inbound, downstream, record):
+            return None
+        new_cycle = partial(self._new_cycle, peer=peer, connection=connection, downstream=downstream, record=record)
+        call = self._desk.find_call(inbound)
+        cycle: RequestCycle | TicketVisit
+        if call is not None:
+            cycle = TicketVisit(self._desk, call, inbound, request.content, downstream, record, new_cycle)
+        else:
+            cycle = new_cycle(inbound, self._find_route(inbound), request.content)
+        self._cycles.add(cycle)
+        self._idle.clear()
+        return cycle
+
+    def _new_cycle(
+        self,
+        inbound: InboundRequest,
+        route: Route,
+        content: StreamReader | bytes | None,
+        *,
+        peer: Peer,
+        connection: DownstreamConnection,
+        downstream: HttpDownstream,
+        record: AccessRecord,
+    ) -> RequestCycle:
+        record.route = route.name
+        self._access.started(record)
+        if downstream.cross_origin is not None and inbound.opened_with is not None:
+            # Only now it is known whose ticket it was.
+            cors = route.cors
+            downstream.cross_origin = None if cors is None else CrossOrigin.of(cors, inbound.opened_with)
         peek = self._new_peek(inbound, route)
-        cycle = RequestCycle(
+        return RequestCycle(
             route=route,
             origin=self._origins[route.name],
             inbound=inbound,
             upstream_headers=inbound.upstream_headers(route, peer),
-            body=self._new_body(request, inbound, route, downstream, peek),
+            body=self._new_body(content, inbound, route, downstream, peek),
             peek=peek,
             connection=connection,
             downstream=downstream,
@@ -165,12 +216,10 @@ class ProxyApp:
             clock=self._timers,
             admissions=self._admissions,
             record=record,
+            ends=self._ends,
         )
-        self._cycles.add(cycle)
-        self._idle.clear()
-        return cycle
 
-    def _forget(self, cycle: RequestCycle) -> None:
+    def _forget(self, cycle: RequestCycle | TicketVisit) -> None:
         self._cycles.discard(cycle)
         if not self._cycles:
             self._idle.set()
@@ -192,23 +241,25 @@ class ProxyApp:
 
     def _new_body(
         self,
-        request: web.BaseRequest,
+        content: StreamReader | bytes | None,
         inbound: InboundRequest,
         route: Route,
         downstream: HttpDownstream,
         peek: AwaitedPeek | None,
-    ) -> BodyReader | None:
-        if not inbound.has_body:
+    ) -> Body | None:
+        if not inbound.has_body or content is None:
             return None
+        if isinstance(content, bytes):
+            return KeptBody(content, peek)
         ask = downstream.send_continue if inbound.expects_continue else None
-        return BodyReader(request.content, limit=route.limits.request_body, ask=ask, peek=peek)
+        return BodyReader(content, limit=route.limits.request_body, ask=ask, peek=peek)
 
     def _answer_with(self, error: SSEProxyError, downstream: HttpDownstream, record: AccessRecord) -> None:
         record.status = record.intended = error.status
         record.error = str(error)
         send_problem(downstream, error)
 
-    def _is_trusted(self, address: str) -> bool:
+    def _find_trust(self, address: str) -> bool:
         """A peer on a unix socket is trusted: whoever may open the file is one of ours."""
         if not address:
             return True
@@ -232,7 +283,7 @@ class ProxyApp:
     def _new_record(self, request: web.BaseRequest, connection: DownstreamConnection) -> AccessRecord:
         message = request._message
         now = asyncio.get_running_loop().time()
-        path = logged_path(message.path)
+        path = self._desk.masked(logged_path(message.path))
         return AccessRecord(connection.client_address or "unix", message.method, path, now)
 
 

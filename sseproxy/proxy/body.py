@@ -1,7 +1,8 @@
 """How is a request body read: no faster than it can go on, within its limit, and with one eye on it? (S8)"""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Protocol
 
 from aiohttp import StreamReader
 
@@ -15,6 +16,32 @@ class AwaitedPeek(BodyPeek):
     def __init__(self) -> None:
         self.known = asyncio.Event()
         super().__init__(self.known.set)
+
+
+class Body(Protocol):
+    """A request body on its way; see `BodyReader`."""
+
+    async def read_ahead(self) -> None: ...
+
+    def pieces(self) -> AsyncIterator[bytes]: ...
+
+
+class KeptBody:
+    """A request body that has been here for a while. `peek`, if given, knows it at once."""
+
+    def __init__(self, data: bytes, peek: BodyPeek | None) -> None:
+        self._data = data
+        if peek is not None:
+            peek.feed(data)
+            peek.end()
+
+    async def read_ahead(self) -> None:
+        """Nothing is left to read."""
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        data, self._data = self._data, b""
+        if data:
+            yield data
 
 
 class BodyReader:
@@ -43,7 +70,7 @@ class BodyReader:
         """Read the first piece, so that a body which is malformed from the start is known before anything is sent."""
         self._first = await self._read()
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
         """What comes, as it comes."""
         piece = await self._read() if self._first is None else self._first
         self._first = None

@@ -15,6 +15,7 @@ from enum import Enum
 
 from aiohttp import HttpVersion11, web
 
+from sseproxy.core.cors import CrossOrigin
 from sseproxy.core.headers import Headers, response_head, without
 from sseproxy.logs import LOGGER
 from sseproxy.proxy.connection import DownstreamConnection, forgets_what_follows
@@ -45,6 +46,7 @@ class HttpDownstream:
         "_connection",
         "_framing",
         "_has_body",
+        "_held",
         "_is_11",
         "_is_chunked",
         "_is_head",
@@ -52,6 +54,7 @@ class HttpDownstream:
         "_resetting",
         "_transport",
         "broken",
+        "cross_origin",
         "keep_alive",
         "status",
     )
@@ -64,10 +67,12 @@ class HttpDownstream:
         self._chunked_body = request.content if request._message.chunked else None
         self._framing = Framing.NONE
         self._has_body = self._is_chunked = False
+        self._held = b""  # a head that waits for the first bytes of its body
         self._loop = asyncio.get_running_loop()
         self._resetting: asyncio.Task[None] | None = None
         self.keep_alive = not (request._message.should_close or forgets_what_follows(request._message))
         self.status: int | None = None
+        self.cross_origin: CrossOrigin | None = None  # what the head says about pages of other origins
         self.broken = False
 
     @property
@@ -77,16 +82,33 @@ class HttpDownstream:
 
     # Sending.
 
-    def send_head(self, status: int, reason: bytes, headers: Headers, *, length: int | None, has_body: bool) -> None:
-        """Send the head. length: of the body, if `headers` declare one; else the framing is chosen here."""
+    def send_head(
+        self, status: int, reason: bytes, headers: Headers, *, length: int | None, has_body: bool, hold: bool = False
+    ) -> None:
+        """Send the head. length: of the body, if `headers` declare one; else the framing is chosen here.
+
+        hold: until there is a body to go with it, or until `release_head` is called, which has to be soon.
+        """
         self.status = status
+        if self.cross_origin is not None:
+            headers, self.cross_origin = self.cross_origin.response_fields(headers), None
         self._framing = self._choose_framing(length, has_body and not self._is_head)
         self._has_body = self._framing is not Framing.NONE
         self._is_chunked = self._framing is Framing.CHUNKED
         if self._framing is Framing.CLOSE or not self._may_be_used_again():
             self.keep_alive = False
         fields = headers if length is not None or not has_body else without(headers, {b"content-length"})
-        self._send(response_head(status, reason, fields + self._connection_fields()))
+        if not has_body and not self._is_head and status not in (204, 304):
+            # A kept HEAD, which a GET has brought about: its length would be one of nothing.
+            fields = [*without(fields, {b"content-length"}), (b"Content-Length", b"0")]
+        self._held = response_head(status, reason, fields + self._connection_fields())
+        if not hold:
+            self.release_head()
+
+    def release_head(self) -> None:
+        """Send the head, if it was held and is still here."""
+        if self._held:
+            self._send(b"")
 
     def send_tunnel_head(self, status: int, reason: bytes, headers: Headers) -> None:
         """Send the head of a 101, whose fields are all given; what follows is not HTTP."""
@@ -110,7 +132,9 @@ class HttpDownstream:
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if not self._is_chunked:
+        if self._held:
+            self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data if self._has_body else b"")
+        elif not self._is_chunked:
             if self._has_body:
                 transport.write(data)
         elif len(data) < _WORTH_A_COPY:
@@ -190,6 +214,8 @@ class HttpDownstream:
         return fields
 
     def _send(self, data: bytes) -> None:
+        if self._held:
+            data, self._held = self._held + data, b""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 

@@ -2,11 +2,9 @@
 
 import asyncio
 import logging
-import random
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
-from sseproxy.core.clients import form_for_client
 from sseproxy.core.dialects import StreamError
 from sseproxy.core.errors import (
     BadRequest,
@@ -19,7 +17,6 @@ from sseproxy.core.errors import (
     UpstreamBroken,
 )
 from sseproxy.core.headers import Headers, apply_rules, event_stream, is_event_stream
-from sseproxy.core.heartbeat import HeartbeatForm
 from sseproxy.core.routes import Route, StreamMode
 from sseproxy.core.session import StreamSession
 from sseproxy.core.transfer import CloseReason, Transfer
@@ -27,12 +24,14 @@ from sseproxy.logs import LOGGER, AccessRecord
 from sseproxy.origins.base import OriginRequest, RequestBody, ResponseHead
 from sseproxy.origins.codings import Decoder, DecodingSource, decoder_for
 from sseproxy.origins.http import HttpExchange, HttpOrigin
-from sseproxy.proxy.body import AwaitedPeek, BodyReader
+from sseproxy.proxy.body import AwaitedPeek, Body
 from sseproxy.proxy.connection import DownstreamConnection
 from sseproxy.proxy.downstream import HttpDownstream
+from sseproxy.proxy.endings import Ends
 from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.refusal import first_of, read_refusal
-from sseproxy.proxy.responses import send_problem
+from sseproxy.proxy.responses import send_nothing, send_problem
+from sseproxy.proxy.sessions import new_session
 from sseproxy.proxy.tunnel import Tunnel
 from sseproxy.relay import Relay
 from sseproxy.streams import Admission, Admissions, Drainable, LiveStream, LiveStreams
@@ -41,8 +40,6 @@ from sseproxy.timers import Clock
 _log = logging.getLogger(LOGGER)
 
 _DRAIN_RETRY_AFTER = 1  # seconds: somebody else is about to take over
-
-_EARLIEST_BEAT = 0.1  # of the interval: how far the beats of streams that began together are spread
 
 _EARLY_HEAD: Headers = [(b"Content-Type", b"text/event-stream")]
 
@@ -55,7 +52,7 @@ class RequestCycle:
     origin: HttpOrigin
     inbound: InboundRequest
     upstream_headers: Headers
-    body: BodyReader | None
+    body: Body | None
     peek: AwaitedPeek | None
     connection: DownstreamConnection
     downstream: HttpDownstream
@@ -63,6 +60,7 @@ class RequestCycle:
     clock: Clock
     admissions: Admissions
     record: AccessRecord
+    ends: Ends
     _exchange: HttpExchange | None = field(default=None, init=False)
     _opening: asyncio.Task[HttpExchange] | None = field(default=None, init=False)
     _live: LiveStream | None = field(default=None, init=False)
@@ -77,7 +75,8 @@ class RequestCycle:
         try:
             relay = await self._serve()
             if relay is not None:
-                self._forget_request()
+                if isinstance(relay.transfer, StreamSession):
+                    self._forget_request()
                 self._note_end(await relay.ended)
                 await self._finish(relay)
         except SSEProxyError as error:
@@ -100,6 +99,16 @@ class RequestCycle:
             self._is_cut = True
             self._task.cancel()
 
+    def withdraw(self) -> None:
+        """Nobody wants the response any more, although the client still listens: end it, the upstream included.
+
+        If there is no response yet, `run` raises `asyncio.CancelledError`, and the client still has to be answered.
+        """
+        if self._body is not None:
+            self._body.stop(CloseReason.CLIENT_GONE)
+        elif self._task is not None:
+            self._task.cancel()
+
     # The way of a request.
 
     async def _serve(self) -> Relay | None:
@@ -107,6 +116,10 @@ class RequestCycle:
 
         Returns the relay that has to be waited for, if there is one.
         """
+        if self.ends.has_seen(self.route, self.inbound):
+            self.record.status = self.record.intended = HTTPStatus.NO_CONTENT
+            send_nothing(self.downstream, HTTPStatus.NO_CONTENT)
+            return None
         if self.inbound.declares_stream(self.route):
             self._admit()
         wait = self.route.heartbeat.before_response
@@ -134,7 +147,7 @@ class RequestCycle:
         request = OriginRequest(self.inbound.method, target, self.upstream_headers, body)
         return await self.origin.open(request, self.route.timeouts)
 
-    async def _read_ahead(self, body: BodyReader) -> None:
+    async def _read_ahead(self, body: Body) -> None:
         """See `BodyReader.read_ahead`; the client has as long as the upstream would have for its answer."""
         try:
             async with asyncio.timeout(self.route.timeouts.response):
@@ -172,7 +185,9 @@ class RequestCycle:
             self._admit()
             headers = event_stream(headers, decoded=decoder is not None)
         self._send_head(head, headers, is_stream=is_stream)
-        return self._relay(self._new_relay(is_stream=is_stream), exchange, decoder)
+        relay = self._relay(self._new_relay(is_stream=is_stream), exchange, decoder)
+        self.downstream.release_head()
+        return relay
 
     def _read_coding(self, head: ResponseHead) -> tuple[Decoder | None, bool]:
         """Whether the response is an event stream that we can read, and what decodes it (S11)."""
@@ -191,6 +206,7 @@ class RequestCycle:
             apply_rules(headers, self.route.response_headers),
             length=None if is_stream else head.length,
             has_body=head.has_body,
+            hold=True,  # what the upstream has sent together goes on together
         )
         self.record.status = head.status
 
@@ -232,18 +248,8 @@ class RequestCycle:
         self.streams.add(self._live)
 
     def _new_session(self, now: float, responded: bool) -> StreamSession:
-        heartbeat = self.route.heartbeat
-        is_auto = heartbeat.form is HeartbeatForm.AUTO
-        return StreamSession(
-            heartbeat=heartbeat,
-            timeouts=self.route.timeouts,
-            limits=self.route.limits,
-            dialect=self.route.dialect,
-            form=form_for_client(self.inbound.by_name) if is_auto else None,
-            responded=responded,
-            early=random.uniform(0, _EARLIEST_BEAT) * (heartbeat.interval or 0.0),
-            now=now,
-        )
+        farewell = self.ends.farewell(self.route, self.inbound)
+        return new_session(self.route, self.inbound, farewell=farewell, responded=responded, now=now)
 
     def _relay(self, relay: Relay, exchange: HttpExchange, decoder: Decoder | None) -> Relay:
         """Let the body flow."""
@@ -266,7 +272,7 @@ class RequestCycle:
 
     def _forget_request(self) -> None:
         """What was asked has been asked; a stream may go on for hours."""
-        self.inbound = replace(self.inbound, headers=[])
+        self.inbound = replace(self.inbound, headers=[], opened_with=None)
         self.upstream_headers = []
         self.body = self.peek = None
         if self._exchange is not None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
+from sseproxy.core.cookies import authenticate
 from sseproxy.core.dialects import Dialect
 from sseproxy.core.errors import BadRequest, ExpectationFailed, MethodRefused
 from sseproxy.core.headers import (
@@ -14,26 +15,28 @@ from sseproxy.core.headers import (
     apply_rules,
     end_to_end,
     forwarding,
-    get,
     get_all,
     has_forbidden_bytes,
     tokens,
     without,
 )
+from sseproxy.core.peek import may_be_json
 from sseproxy.core.routes import Route, StreamMode, split_target
 
 _ABSOLUTE_FORM = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 #: RFC 3986 section 3.2.2. Without the comma, which would make one field look like two.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]*)(:[0-9]*)?")
-_NEVER_JSON = (b"multipart/", b"image/", b"audio/", b"video/", b"application/octet-stream", b"application/grpc")
 #: Refused as protocols to switch to: HTTP/2 in clear text would be a way around every rule of this proxy.
 _NOT_TUNNELLED = frozenset((b"h2c", b"h2"))
 
 
 @dataclass(frozen=True, slots=True)
 class InboundRequest:
-    """A request that is fit to be passed on. headers: all fields as they came."""
+    """A request that is fit to be passed on. headers: all fields as they came.
+
+    opened_with: if it was kept until somebody opened its ticket, the fields of the request that did so.
+    """
 
     method: str
     target: str
@@ -44,12 +47,18 @@ class InboundRequest:
     has_body: bool
     expects_continue: bool
     upgrade: bytes | None
+    opened_with: Headers | None = None
+
+    @property
+    def client_headers(self) -> Headers:
+        """The fields of the request that the response answers: they say who reads it."""
+        return self.headers if self.opened_with is None else self.opened_with
 
     @property
     def by_name(self) -> dict[str, str]:
-        """The fields by lower-case name, several of one name joined; to look at, not to pass on."""
+        """`client_headers` by lower-case name, several of one name joined; to look at, not to pass on."""
         fields: dict[str, str] = {}
-        for key, value in self.headers:
+        for key, value in self.client_headers:
             name, text = key.decode("latin-1").lower(), value.decode("latin-1")
             fields[name] = f"{fields[name]}, {text}" if name in fields else text
         return fields
@@ -57,7 +66,8 @@ class InboundRequest:
     @property
     def is_event_source(self) -> bool:
         """Whether the client is an ``EventSource``, or behaves like one: it reconnects by itself."""
-        return self.method == "GET" and accepts_event_stream(self.headers)
+        is_get = self.method == "GET" or self.opened_with is not None
+        return is_get and accepts_event_stream(self.client_headers)
 
     def declares_stream(self, route: Route) -> bool:
         """Whether head and route say that an event stream is wanted (S8); the body may say it too."""
@@ -65,19 +75,17 @@ class InboundRequest:
             return False
         if route.dialect is Dialect.GEMINI and "alt=sse" in split_target(self.target)[1].lstrip("?").split("&"):
             return True
-        return route.stream is StreamMode.ALWAYS or accepts_event_stream(self.headers)
+        return route.stream is StreamMode.ALWAYS or self._accepts_event_stream
 
     def may_declare_in_body(self, route: Route) -> bool:
-        """Whether it is worth looking for ``"stream": true`` in the body: it may be JSON, whatever its type says.
-
-        ``curl -d`` calls everything a form, and a browser's ``fetch`` calls a string plain text.
-        """
-        media = (get(self.headers, b"content-type") or b"").partition(b";")[0].strip().lower()
-        return route.stream is StreamMode.AUTO and self.has_body and not media.startswith(_NEVER_JSON)
+        """Whether it is worth looking for ``"stream": true`` in the body."""
+        return route.stream is StreamMode.AUTO and self.has_body and may_be_json(self.headers)
 
     def upstream_headers(self, route: Route, peer: Peer) -> Headers:
         """The fields for the upstream, without the framing of the body."""
         fields = without(end_to_end(self.headers), {b"content-length", b"expect", b"host"})
+        if route.auth is not None:
+            fields = authenticate(fields, route.auth)
         if route.stream is StreamMode.ALWAYS or (route.stream is StreamMode.AUTO and self._may_stream):
             fields = [*without(fields, {b"accept-encoding"}), (b"Accept-Encoding", b"identity")]
         # A name-based virtual host behind TLS answers to its own name only; behind plain HTTP sits our own service.
@@ -90,7 +98,11 @@ class InboundRequest:
 
     @property
     def _may_stream(self) -> bool:
-        return self.method not in ("GET", "HEAD") or accepts_event_stream(self.headers)
+        return self.method not in ("GET", "HEAD") or self._accepts_event_stream
+
+    @property
+    def _accepts_event_stream(self) -> bool:
+        return accepts_event_stream(self.headers) or accepts_event_stream(self.opened_with or ())
 
 
 def logged_path(target: str) -> str:

@@ -1,7 +1,9 @@
 """What does a client get when we cannot serve it? (RFC 9457 problem details, RFC 9209 Proxy-Status)"""
 
 import json
+from collections.abc import Sequence
 from email.utils import formatdate
+from http import HTTPStatus
 
 from sseproxy.core.errors import ClientError, SSEProxyError
 from sseproxy.core.headers import PSEUDONYM, Headers
@@ -13,19 +15,37 @@ def send_problem(downstream: HttpDownstream, error: SSEProxyError) -> None:
     body = json.dumps(
         {"type": "about:blank", "title": error.title, "status": error.status, "detail": error.detail}
     ).encode()
-    if isinstance(error, ClientError) and error.status != 404:
+    if isinstance(error, ClientError) and error.status not in (403, 404):
         downstream.keep_alive = False
     downstream.send_head(error.status, error.title.encode(), _fields(error, len(body)), length=len(body), has_body=True)
     downstream.write(body)
     downstream.finish()
 
 
+def send_created(downstream: HttpDownstream, location: str, value: object) -> None:
+    """Answer that there is something new at `location`; `value` says in JSON what."""
+    body = json.dumps(value).encode()
+    fields = [(b"Location", location.encode()), (b"Content-Type", b"application/json"), *_never_stored()]
+    fields.append((b"Content-Length", b"%d" % len(body)))
+    downstream.send_head(201, b"Created", fields, length=len(body), has_body=True)
+    downstream.write(body)
+    downstream.finish()
+
+
+def send_nothing(downstream: HttpDownstream, status: HTTPStatus, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    """Answer without a body: 204, or whatever a HEAD is told. more: header fields."""
+    downstream.send_head(status, status.phrase.encode(), [*_never_stored(), *more], length=None, has_body=False)
+
+
+def _never_stored() -> Headers:
+    return [(b"Cache-Control", b"no-store"), (b"Date", formatdate(usegmt=True).encode())]
+
+
 def _fields(error: SSEProxyError, length: int) -> Headers:
     fields: Headers = [
         (b"Content-Type", b"application/problem+json"),
         (b"Content-Length", b"%d" % length),
-        (b"Cache-Control", b"no-store"),
-        (b"Date", formatdate(usegmt=True).encode()),
+        *_never_stored(),
     ]
     if error.proxy_status is not None:
         fields.append((b"Proxy-Status", PSEUDONYM + b"; error=" + error.proxy_status.encode()))

@@ -13,8 +13,8 @@ from aiohttp_sse import sse_response
 from sseproxy.aiohttp import sse_keepalive
 from sseproxy.aiohttp.exchange import Exchange
 from sseproxy.asgi import SSEKeepaliveMiddleware
+from sseproxy.asgi.responder import Responder
 from sseproxy.core.transfer import CloseReason
-from sseproxy.relay import Relay
 from tests.support.aiohttp_app import AiohttpApp, Handler, open_stream, until
 from tests.support.raw_client import RawClient
 
@@ -173,6 +173,78 @@ async def test_a_client_that_takes_nothing_slows_the_handler_down_and_is_cut_off
         assert written < 64 * 2**20
 
 
+async def returned_later(request: web.Request) -> web.StreamResponse:
+    return web.Response(text="something else", status=500)
+
+
+async def prepared_later(request: web.Request) -> web.StreamResponse:
+    return await open_stream(request)
+
+
+async def raised_later(request: web.Request) -> web.StreamResponse:
+    raise web.HTTPNotFound(text="something else")
+
+
+@pytest.mark.parametrize("later", [returned_later, prepared_later, raised_later])
+async def test_another_response_in_the_middle_of_a_stream_breaks_it(
+    later: Handler, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await (await open_stream(request)).write(b"data: 1\n\n")
+        return await later(request)
+
+    async with AiohttpApp.serve(handler) as app, app.ask() as client:
+        await client.head()
+        assert await client.rest() == b"9\r\ndata: 1\n\n\r\n"
+        assert app.keepalive.open_streams == 0
+    assert "the response has begun already" in caplog.text
+
+
+async def test_a_connection_that_the_client_wants_closed_is_closed() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await open_stream(request, **{"Keep-Alive": "timeout=5"})
+
+    async with AiohttpApp.serve(handler) as app:
+        async with app.ask("Connection: close") as client:
+            answer = await client.response()
+            assert answer.all(b"Connection") == [b"close"]
+            assert await client.rest() == b""
+        async with app.ask() as client:
+            assert (await client.response()).all(b"Keep-Alive") == []
+
+
+async def test_a_client_that_takes_nothing_of_the_end_does_not_keep_the_handler() -> None:
+    ended = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        try:
+            response = await open_stream(request)
+            await response.write_eof(b"data: " + b"x" * 32_000_000 + b"\n\n")
+        finally:
+            ended.set()
+        return response
+
+    async with AiohttpApp.serve(handler, write_timeout="300ms") as app, app.ask() as client:
+        await client.head()
+        client.pause()
+        await ended.wait()
+        await until(lambda: app.keepalive.open_streams == 0)
+
+
+async def test_of_two_middlewares_the_inner_one_passes_by() -> None:
+    inner = sse_keepalive(heartbeat="5ms")
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await inner(request, Silent(b"data: 1\n\n"))
+
+    async with AiohttpApp.serve(handler, heartbeat="1h", idle_timeout="100ms") as app, app.ask() as client:
+        await client.head()
+        rest = await client.rest()
+        assert inner.open_streams == 0
+    assert b": idle_timeout" in rest
+    assert BEAT not in rest
+
+
 # Before the response.
 
 
@@ -286,11 +358,17 @@ async def test_a_stream_that_never_comes_to_a_boundary_is_broken_off_in_time() -
     async with AiohttpApp.serve(Silent(b"data: 1\n")) as app, app.ask() as client:
         await client.head()
         await client.chunk()
-        (live,) = app.keepalive._streams._streams
-        assert isinstance(live.relay, Relay)
+        (live,) = app.keepalive._common.streams._streams
+        assert isinstance(live.relay, Responder)
         app.keepalive.begin_drain(timeout="50ms", spread="10ms")
         assert not (await client.rest()).endswith(b"0\r\n\r\n")
-        assert live.relay.transfer.close_reason is CloseReason.DRAIN
+        assert live.relay._session.close_reason is CloseReason.DRAIN
+
+
+@pytest.mark.parametrize("name", ["timeout", "spread"])
+async def test_a_wrong_duration_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{name}: "):
+        sse_keepalive().begin_drain(**{name: "soon"})
 
 
 # Others.

@@ -84,9 +84,43 @@ class TestWhoIsAnswered:
         assert seen.body == EVENT
 
     async def test_a_request_that_does_not_declare_a_stream(self) -> None:
-        for field in (PLAIN, (b"accept", b"*/*"), (b"accept", b"application/json")):
-            seen = await asked(wrapped(reads_first(EVENT, before=60.0)), field, body=[b'{"stream": true}']).run()
+        for field in ((b"content-type", b"image/png"), (b"content-type", b"Multipart/form-data; boundary=x")):
+            app = wrapped(reads_first(EVENT, before=60.0))
+            seen = await asked(app, field, method="POST", body=[b'{"stream": true}']).run()
             assert seen.body == EVENT
+        for field in ((b"accept", b"*/*"), (b"accept", b"application/json")):
+            seen = await asked(wrapped(script(EVENT, before=60.0)), field).run()
+            assert seen.body == EVENT
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            [(b"content-type", b"Application/JSON")],
+            [(b"content-type", b"application/x-www-form-urlencoded")],
+            [PLAIN],
+            [(b"x", b"y")],
+        ],
+    )
+    async def test_a_body_may_be_json_whatever_it_is_called(self, fields: list[tuple[bytes, bytes]]) -> None:
+        app = wrapped(reads_first(EVENT, before=11.0))
+        assert (await asked(app, *fields, method="POST", body=[b'{"stream": true}']).run()).body == BEAT + EVENT
+
+    async def test_a_body_of_a_get_counts_too(self) -> None:
+        fields = [JSON, (b"content-length", b"16")]
+        app = wrapped(reads_first(EVENT, before=11.0))
+        assert (await asked(app, *fields, body=[b'{"stream": true}']).run()).body == BEAT + EVENT
+
+    async def test_nothing_is_made_for_a_request_that_cannot_declare_one(self) -> None:
+        made: list[object] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            made.append(getattr(send, "__self__").responder)  # noqa: B009 - a bound method of the gate
+            await script(EVENT)(scope, receive, send)
+
+        for field in ((b"accept", b"*/*"), (b"content-length", b"3"), ACCEPT):
+            fields = [field, (b"content-type", b"image/png")]
+            await asked(wrapped(app), *fields).run()
+        assert [responder is None for responder in made] == [True, True, False]
 
     async def test_off_by_default(self) -> None:
         app = SSEKeepaliveMiddleware(script(EVENT, before=60.0))
@@ -98,6 +132,29 @@ class TestWhoIsAnswered:
 
 
 class TestALateStream:
+    async def test_may_be_preceded_by_what_is_no_response(self) -> None:
+        debug = {"type": "http.response.debug", "info": {}}
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await passing(12)
+            await send(debug)
+            await send({"type": "http.response.early_hint", "links": []})
+            await script(EVENT)(scope, receive, send)
+
+        seen = await asked(wrapped(app)).run()
+        assert [message for message in seen.messages if message["type"] != "http.response.body"][1:] == [debug]
+        assert seen.body == BEAT + EVENT
+
+    async def test_cannot_begin_with_its_body(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await passing(12)
+            await send(body(EVENT))
+
+        seen = asked(wrapped(app)).start()
+        with pytest.raises(RuntimeError, match="before its start"):
+            await seen.finish()
+        assert error_of(seen)["status"] == 500
+
     async def test_is_joined_on(self) -> None:
         app = script(b"id: 1\ndata: 1\n\n", 16.0, b"data: 2\n\n", before=12.0)
         seen = await asked(wrapped(app)).run()
@@ -160,11 +217,54 @@ class TestALateRefusal:
 
         assert error_of(await asked(wrapped(app)).run())["detail"] == "half"
 
-    async def test_that_never_ends_is_given_up(self) -> None:
-        app = Noted(script(b"half", NEVER, before=12.0, start=head(500, PLAIN)))
-        seen = await asked(wrapped(app, response_timeout="60s")).run()
-        assert error_of(seen)["status"] == 504
+    @pytest.mark.parametrize(
+        ("options", "told_after"),
+        [({"response_timeout": "60s"}, 50), ({"idle_timeout": "20s"}, 32), ({"idle_timeout": "off"}, 290)],
+    )
+    async def test_that_never_ends_is_told_as_far_as_it_has_come(
+        self, options: dict[str, str], told_after: float
+    ) -> None:
+        app = Noted(script(b"half", 10.0, b" a word", NEVER, before=12.0, start=head(500, PLAIN)))
+        seen = await asked(wrapped(app, **options)).run()
+        told = error_of(seen)
+        assert (told["status"], told["detail"]) == (500, "half a word")
+        assert round(seen.sent[-1][0] - seen.sent[0][0], 3) == told_after
         assert app.end is asyncio.CancelledError
+
+    async def test_that_is_too_long_is_told_at_once_and_its_app_stopped(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await passing(12)
+            await send(head(200, JSON))
+            while True:
+                await send(body(b"x" * 50_000))
+                await passing(1)
+
+        noted = Noted(app)
+        seen = await asked(wrapped(noted)).run()
+        assert len(error_of(seen)["detail"]) == 65536
+        assert round(seen.sent[-1][0] - seen.sent[0][0], 3) == 3
+        assert noted.end is asyncio.CancelledError
+
+    @pytest.mark.parametrize("kind", ["pathsend", "zerocopysend"])
+    async def test_that_is_a_file_is_told_without_it(self, kind: str) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await passing(12)
+            await send(head(200, PLAIN))
+            await send({"type": f"http.response.{kind}", "path": "/x", "file": 3})
+
+        told = error_of(await asked(wrapped(app)).run())
+        assert told["detail"] == "The application answered 200."
+
+    async def test_cannot_begin_again(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await passing(12)
+            await send(head(500, PLAIN))
+            await send(head(503, PLAIN))
+
+        seen = asked(wrapped(app)).start()
+        with pytest.raises(RuntimeError, match="begun already"):
+            await seen.finish()
+        assert error_of(seen)["status"] == 500
 
     async def test_heartbeats_go_on_until_it_is_whole(self) -> None:
         seen = await asked(wrapped(script(b"a", 40.0, b"b", before=12.0, start=head(500, PLAIN)))).run()

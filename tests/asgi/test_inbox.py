@@ -126,17 +126,63 @@ async def test_a_client_that_left_before_anybody_listened_is_known_to_have_left(
     assert line.left == [True]
 
 
-async def test_what_is_kept_for_an_app_that_does_not_read_is_bounded() -> None:
+async def test_an_app_that_has_begun_to_read_sets_the_pace() -> None:
+    piece = bytes(10_000)
+    line = Line(*[piece] * 300)
+    heard = [await line.inbox.receive()]
+    line.inbox.listen()
+    await line.settle()
+    assert line.server.receives < 10
+    line.server.leave()
+    heard += [await line.inbox.receive() for _ in range(299)]
+    assert [message["body"] for message in heard] == [piece] * 300
+    assert (await line.inbox.receive())["type"] == "http.disconnect"
+    assert line.server.faults == []
+
+
+async def test_an_app_that_begins_to_read_late_gets_all_of_a_body_that_is_not_too_large() -> None:
     piece = bytes(10_000)
     line = Line(*[piece] * 100)
     line.inbox.listen()
     await line.settle()
-    assert line.inbox._kept_size <= 64 * 1024 + len(piece)
-    assert line.server.receives < 10
-    line.server.leave()
     heard = [await line.inbox.receive() for _ in range(100)]
     assert [message["body"] for message in heard] == [piece] * 100
+
+
+@pytest.mark.parametrize("piece", [bytes(10_000), b"x", b""])
+async def test_a_client_that_leaves_is_noticed_behind_any_body_that_nobody_reads(piece: bytes) -> None:
+    line = Line(*[piece] * 6000)
+    line.inbox.listen()
+    await line.settle()
+    line.server.leave()
+    await line.settle()
+    assert line.left == [False]
+    kept = line.inbox._kept
+    assert not kept
     assert (await line.inbox.receive())["type"] == "http.disconnect"
+
+
+async def test_an_app_that_comes_too_late_for_its_body_is_told_so() -> None:
+    line = Line(*[bytes(10_000)] * 200)
+    line.inbox.listen()
+    await line.settle()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="request body was not read before the event stream began"):
+            await line.inbox.receive()
+    line.server.leave()
+    await line.settle()
+    assert (await line.inbox.receive())["type"] == "http.disconnect"
+
+
+async def test_an_app_that_waits_when_too_much_has_come_is_told_so() -> None:
+    line = Line()
+    line.inbox.listen()
+    await line.settle()
+    line.inbox._is_read = False
+    line.server.say(*[bytes(10_000)] * 200)
+    await line.settle()
+    with pytest.raises(RuntimeError, match="was not read"):
+        await line.ask()
 
 
 @pytest.mark.parametrize("while_waiting", [False, True])

@@ -65,11 +65,6 @@ async def raises(scope: Scope, receive: Receive, send: Send) -> None:
     raise ValueError("only HTTP is spoken here")
 
 
-async def raises_when_started(scope: Scope, receive: Receive, send: Send) -> None:
-    await receive()
-    raise ValueError("only HTTP is spoken here")
-
-
 async def returns(scope: Scope, receive: Receive, send: Send) -> None:
     """Has nothing to say."""
 
@@ -86,7 +81,7 @@ class Counting(SSEKeepaliveMiddleware):
         super().begin_drain(timeout=timeout, spread=spread)
 
 
-@pytest.mark.parametrize("app", [knows, raises, raises_when_started, returns])
+@pytest.mark.parametrize("app", [knows, raises, returns])
 async def test_a_signal_drains_once_and_reaches_the_server(server: Server, app: ASGIApp) -> None:
     middleware = Counting(app)
     task = await server.run(middleware)
@@ -111,6 +106,17 @@ async def test_an_app_that_cannot_start_says_so_unchanged(server: Server) -> Non
     with pytest.raises(RuntimeError, match=r"^no$"):
         await task
     assert server.said == ["startup.failed"]
+
+
+async def test_an_app_that_falls_over_when_it_starts_does_not_seem_to_have_started(server: Server) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        raise RuntimeError("the database is not there")
+
+    task = await server.run(SSEKeepaliveMiddleware(app, drain="3s"))
+    with pytest.raises(RuntimeError, match="the database is not there"):
+        await task
+    assert server.said == []
 
 
 async def test_without_drain_nothing_is_touched(server: Server) -> None:

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from sseproxy.asgi import SSEKeepaliveMiddleware
+from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
 from sseproxy.asgi.types import ASGIApp, Message, Receive, Scope, Send
 from tests.support.asgi_exchange import EVENT_STREAM, HB, Exchange, Step, body, for_ever, head, script
 from tests.support.virtual_clock import passing
 
 BEAT = HB + b"\n"
 EVENT = b"data: 1\n\n"
+NEVER = 1e9
 
 
 def wrapped(app: ASGIApp, **options: Any) -> SSEKeepaliveMiddleware:
@@ -113,6 +114,166 @@ class TestTheHead:
         assert seen.body == BEAT
         await seen.finish()
 
+    async def test_what_belongs_to_the_connection_goes(self) -> None:
+        ours = [
+            (b"connection", b"keep-alive, x-own"),
+            (b"Keep-Alive", b"timeout=5"),
+            (b"transfer-encoding", b"chunked"),
+        ]
+        start = head(200, EVENT_STREAM, *ours, (b"x-own", b"1"), (b"trailer", b"x-sum"), (b"x-kept", b"1"))
+        seen = await Exchange(wrapped(script(EVENT, start=start))).run()
+        assert {name.lower() for name in seen.headers} == {
+            b"content-type", b"x-kept", b"cache-control", b"x-accel-buffering"
+        }  # fmt: skip
+
+    async def test_headers_of_any_kind_are_read_once(self) -> None:
+        start = {**head(), "headers": (pair for pair in [[b"content-type", b"text/event-stream"]])}
+        seen = await Exchange(wrapped(script(16.0, EVENT, start=start))).run()
+        assert seen.body == BEAT + EVENT
+
+
+class TestOtherMessages:
+    @staticmethod
+    def saying(*messages: Message) -> ASGIApp:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(head())
+            await send(body(EVENT))
+            for message in messages:
+                await send(message)
+            await send(body(more=False))
+
+        return app
+
+    @pytest.mark.parametrize("kind", ["http.response.push", "http.response.debug", "http.response.of.the.future"])
+    async def test_what_is_said_beside_the_bytes_goes_on_in_its_place(self, kind: str) -> None:
+        message = {"type": kind, "path": "/x", "headers": []}
+        seen = await Exchange(wrapped(self.saying(message))).run()
+        assert seen.messages[1:] == [body(EVENT), message, body(more=False)]
+
+    @pytest.mark.parametrize("kind", ["pathsend", "zerocopysend"])
+    async def test_a_file_is_refused_in_clear_words(self, kind: str) -> None:
+        seen = Exchange(wrapped(self.saying({"type": f"http.response.{kind}", "path": "/x", "file": 3}))).start()
+        with pytest.raises(RuntimeError, match=rf"http\.response\.{kind} cannot be used in an event stream"):
+            await seen.finish()
+        assert not seen.is_whole
+
+    async def test_a_response_cannot_begin_twice(self) -> None:
+        seen = Exchange(wrapped(self.saying(head(500, (b"content-type", b"text/plain")), body(b"oops")))).start()
+        with pytest.raises(RuntimeError, match="begun already"):
+            await seen.finish()
+        assert seen.body == EVENT
+        assert not seen.is_whole
+
+    async def test_nor_after_its_end(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await script(EVENT)(scope, receive, send)
+            await send(head())
+
+        seen = Exchange(wrapped(app)).start()
+        with pytest.raises(RuntimeError, match="begun already"):
+            await seen.finish()
+        assert seen.body == EVENT
+
+    async def test_trailers_go(self) -> None:
+        trailers = {"type": "http.response.trailers", "headers": [(b"x", b"y")], "more_trailers": False}
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({**head(), "trailers": True})
+            await send(body(EVENT, more=False))
+            await send(trailers)
+
+        seen = await Exchange(wrapped(app)).run()
+        assert "trailers" not in seen.messages[0]
+        assert seen.messages[1:] == [body(EVENT, more=False)]
+
+    @pytest.mark.parametrize("what", [5, "data: 1\n\n", [1], {"a": 1}])
+    @pytest.mark.parametrize("before", [0.0, 12.0])
+    async def test_a_body_that_is_not_bytes_is_refused(self, what: Any, before: float) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await passing(before)
+            await send(head() if not before else head(500, (b"content-type", b"text/plain")))
+            await send(body(what))
+
+        app = wrapped(app, before_response="10s")
+        seen = Exchange(app, headers=[(b"accept", b"text/event-stream")]).start()
+        with pytest.raises(TypeError, match=f"has to be bytes, not {type(what).__name__}"):
+            await seen.finish()
+
+
+class TestContentCodings:
+    """Nothing can be said in a stream that the app compresses (S11)."""
+
+    ACCEPT = (b"accept", b"application/json, text/event-stream")
+    CODINGS = (b"accept-encoding", b"gzip")
+
+    @staticmethod
+    async def compressing(scope: Scope, receive: Receive, send: Send) -> None:
+        """As Django's GZipMiddleware."""
+        coded = b"accept-encoding" in dict(scope["headers"])
+        fields = [EVENT_STREAM, (b"content-encoding", b"gzip")] if coded else [EVENT_STREAM]
+        await script(16.0, gzip.compress(EVENT) if coded else EVENT, before=12.0, start=head(200, *fields))(
+            scope, receive, send
+        )
+
+    async def test_an_app_is_asked_for_none_by_a_request_that_declares_a_stream(self) -> None:
+        seen = await Exchange(wrapped(self.compressing), headers=[self.CODINGS, self.ACCEPT]).run()
+        assert seen.body == BEAT + EVENT
+
+    @pytest.mark.parametrize("field", [ACCEPT, (b"content-type", b"application/json")])
+    async def test_so_that_a_late_stream_can_be_joined_on(self, field: tuple[bytes, bytes]) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            await self.compressing(scope, receive, send)
+
+        seen = await Exchange(
+            wrapped(app, before_response="10s"),
+            method="POST",
+            headers=[self.CODINGS, field],
+            body=[b'{"stream": true}'],
+        ).run()
+        assert seen.body == BEAT * 2 + EVENT
+
+    async def test_others_have_what_they_asked_for(self) -> None:
+        seen = await Exchange(wrapped(self.compressing), headers=[self.CODINGS, (b"accept", b"*/*")]).run()
+        assert gzip.decompress(seen.body) == EVENT
+
+    async def test_the_servers_own_scope_is_as_it_was(self) -> None:
+        exchange = Exchange(wrapped(self.compressing), headers=[self.CODINGS, self.ACCEPT])
+        before = dict(exchange.scope)
+        await exchange.run()
+        assert exchange.scope == before
+
+
+class TestTwoOfThem:
+    @pytest.mark.parametrize("before", ["off", "10s"])
+    async def test_the_inner_one_passes_by(self, before: str) -> None:
+        inner = wrapped(script(NEVER, before=12.0), heartbeat="5s", before_response=before, idle_timeout="off")
+        seen = Exchange(
+            wrapped(inner, heartbeat="5s", before_response=before, idle_timeout="30s"),
+            headers=[(b"accept", b"text/event-stream")],
+        ).start()
+        with pytest.raises(StreamAborted):
+            await seen.finish()
+        assert inner.open_streams == 0
+        assert seen.body.count(HB) == (5 if before == "off" else 7)
+
+    async def test_a_scope_that_comes_again_is_seen_to_again(self) -> None:
+        """An outer app may try one app after the other with one scope."""
+        first, second = wrapped(script(start=head(404, EVENT_STREAM))), wrapped(script(16.0, EVENT))
+
+        async def cascade(scope: Scope, receive: Receive, send: Send) -> None:
+            async def ignore(message: Message) -> None:
+                """Of the first app nobody hears."""
+
+            await first(scope, receive, ignore)
+            await second(scope, receive, send)
+
+        assert (await Exchange(cascade).run()).body == BEAT + EVENT
+
+    async def test_the_inner_one_sees_to_what_the_outer_one_does_not_look_at(self) -> None:
+        app = wrapped(wrapped(script(16.0, EVENT)), paths=["/other"])
+        assert (await Exchange(app).run()).body == BEAT + EVENT
+
 
 class TestTheStream:
     async def test_without_silence_messages_are_the_same(self) -> None:
@@ -186,6 +347,19 @@ class TestBackpressure:
         seen.thaw()
         await seen.finish()
         assert seen.body == EVENT * 100
+
+    async def test_a_client_that_is_slow_but_takes_something_is_not_cut_off(self) -> None:
+        event = b"data: " + b"x" * 1_000_000 + b"\n\n"
+        seen = Exchange(wrapped(script(event), write_timeout="5s"))
+        take = seen.send
+
+        async def send(message: Message) -> None:
+            await take(message)
+            await passing(len(message.get("body", b"")) / 10_000)
+
+        seen.send = send  # type: ignore[method-assign]
+        await seen.run()
+        assert seen.body == event
 
     async def test_heartbeats_do_not_pile_up_before_a_frozen_client(self) -> None:
         seen = Exchange(wrapped(for_ever, heartbeat="1s", write_timeout="off")).start()

@@ -1,6 +1,7 @@
 """Does a wrong option raise where it is written, with a message that names it?"""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,16 @@ from sseproxy.core.timeouts import TimeoutPolicy
 from tests.support.asgi_exchange import script
 
 DURATIONS = ["heartbeat", "before_response", "response_timeout", "idle_timeout", "write_timeout", "max_duration"]
+
+
+async def selects_later(path: str) -> bool:
+    return True
+
+
+class SelectsLater:
+    async def __call__(self, path: str) -> bool:
+        return True
+
 
 WRONG: list[tuple[str, object, type[Exception]]] = [
     *((name, value, ValueError) for name in DURATIONS for value in ("soon", "-1s", "", -3, "0s", 0, None, True)),
@@ -35,17 +46,30 @@ WRONG: list[tuple[str, object, type[Exception]]] = [
     ("paths", ["events"], ValueError),
     ("paths", [3], ValueError),
     ("paths", 3, TypeError),
+    ("paths", selects_later, TypeError),
+    ("paths", SelectsLater(), TypeError),
+    ("comment", "\ud800", ValueError),
+    ("event", {"name": ""}, ValueError),
+    ("event", {"data": "\udfff"}, ValueError),
+    ("app", None, TypeError),
+    ("app", "app:app", TypeError),
 ]
 
 
 def options_of(**options: Any) -> StreamOptions:
-    return SSEKeepaliveMiddleware(script(), **options)._options
+    return SSEKeepaliveMiddleware(**{"app": script(), **options})._options
 
 
 @pytest.mark.parametrize(("name", "value", "kind"), WRONG, ids=[f"{name}={value!r}" for name, value, _ in WRONG])
 def test_a_wrong_option_raises_at_once_and_names_itself(name: str, value: object, kind: type[Exception]) -> None:
     with pytest.raises(kind, match=rf"^{name}\b"):
         options_of(**{name: value})
+
+
+@pytest.mark.parametrize("value", [timedelta(seconds=15), b"15s"])
+def test_a_value_of_another_type_is_called_by_its_name(value: object) -> None:
+    with pytest.raises(ValueError, match=rf"^heartbeat: .*\b{type(value).__name__}\b"):
+        options_of(heartbeat=value)
 
 
 def test_an_unknown_option_is_refused() -> None:

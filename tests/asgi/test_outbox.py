@@ -17,7 +17,8 @@ class Line:
     def __init__(self, send: Send | None = None) -> None:
         self.server = Exchange(script())
         self.blocked: list[bool] = []
-        self.outbox = Outbox(send or self.server.send, head(), self.blocked.append)
+        self.failed: list[Exception] = []
+        self.outbox = Outbox(send or self.server.send, head(), self.blocked.append, self.failed.append)
 
     async def settle(self) -> None:
         await passing(0.001)
@@ -26,7 +27,7 @@ class Line:
         self.outbox.by_app = True
         self.outbox.write(data)
         self.outbox.by_app = False
-        return asyncio.get_running_loop().create_task(self.outbox.flush())
+        return asyncio.get_running_loop().create_task(self.outbox.flush())  # which counts from here, not from its turn
 
 
 async def test_the_head_comes_first_and_once() -> None:
@@ -153,17 +154,146 @@ async def test_what_the_servers_send_raises_comes_out_of_the_apps() -> None:
         await line.app_sends(b"a")
 
 
-async def test_a_server_that_says_by_raising_that_the_client_left_does_not_disturb_the_timers() -> None:
+@pytest.mark.parametrize("error", [OSError("gone"), RuntimeError("refused")])
+async def test_what_the_servers_send_raises_at_a_timer_is_told_once_and_ends_all_sending(error: Exception) -> None:
+    calls: list[Message] = []
+
     async def send(message: Message) -> None:
-        raise OSError("gone")
+        calls.append(message)
+        raise error
 
     line = Line(send)
-    line.outbox.write(b"a")
-    await line.settle()
-    line.outbox.write(b"b")
-    await line.settle()
+    for _ in range(3):
+        line.outbox.write(b"a")
+        await line.settle()
+    assert line.failed == [error]
+    assert line.outbox.error is error
+    assert line.outbox.unsent() == 0
+    assert len(calls) == 1
     assert line.outbox._task is not None
     assert line.outbox._task.exception() is None
+
+
+# Large messages.
+
+
+async def test_what_is_large_goes_out_in_pieces_each_of_which_is_progress() -> None:
+    data = bytes(range(256)) * 400
+    turns: asyncio.Queue[None] = asyncio.Queue()
+    line = Line()
+
+    async def send(message: Message) -> None:
+        await line.server.send(message)
+        if message["type"] == "http.response.body":
+            await turns.get()
+
+    line.outbox._send = send
+    sending = line.app_sends(data)
+    left = []
+    while not sending.done():
+        await line.settle()
+        left.append(line.outbox.unsent())
+        turns.put_nowait(None)
+        await line.settle()
+    assert line.server.body == data
+    assert max(map(len, line.server.pieces)) == 16 * 1024
+    assert left == sorted(left, reverse=True)
+    assert len(set(left)) == 7
+    assert line.blocked == [True, False]
+
+
+@pytest.mark.parametrize("size", [16384, 16385, 32768, 50000])
+async def test_the_end_goes_out_with_the_last_piece(size: int) -> None:
+    line = Line()
+    line.outbox.write(bytes(size))
+    line.outbox.finish()
+    await line.settle()
+    assert line.server.body == bytes(size)
+    assert [message["more_body"] for message in line.server.messages[1:]][-2:] in ([False], [True, False])
+
+
+async def test_what_is_large_is_not_torn_by_a_cancelled_sender() -> None:
+    line = Line()
+    await line.outbox.flush()
+    line.server.freeze()
+    sending = line.app_sends(b"a" * 50_000)
+    await line.settle()
+    sending.cancel()
+    await line.settle()
+    assert sending.cancelled()
+    after = line.app_sends(b"b")
+    await line.settle()
+    line.server.thaw()
+    await after
+    assert line.server.body == b"a" * 50_000 + b"b"
+    assert line.server.faults == []
+
+
+async def test_closing_stops_what_is_large_too() -> None:
+    line = Line()
+    await line.outbox.flush()
+    line.server.freeze()
+    sending = line.app_sends(b"a" * 50_000)
+    await line.settle()
+    sending.cancel()
+    await line.settle()
+    line.outbox.close()
+    line.server.thaw()
+    await line.settle()
+    assert len(line.server.body) == 16384
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_what_fails_when_nobody_waits_for_it_any_more_is_told() -> None:
+    line = Line()
+    await line.outbox.flush()
+    line.server.freeze()
+    sending = line.app_sends(b"a" * 50_000)
+    await line.settle()
+    sending.cancel()
+    await line.settle()
+    line.server.send_error = OSError("gone")
+    line.server._left = True
+    line.server.thaw()
+    await line.settle()
+    assert [str(error) for error in line.failed] == ["gone"]
+
+
+# Several senders.
+
+
+async def test_a_cancelled_sender_takes_nobody_elses_bytes_along() -> None:
+    waits: list[Message] = []
+    passes = asyncio.Event()
+    line = Line()
+
+    async def send(message: Message) -> None:  # as uvicorn: it waits first, and writes then
+        waits.append(message)
+        await passes.wait()
+        await line.server.send(message)
+
+    line.outbox._send = send
+    line.outbox._head = None
+    await line.server.send(head())
+    first, second, third = (line.app_sends(data) for data in (b"1", b"2", b"3"))
+    await line.settle()
+    first.cancel()
+    second.cancel()
+    await line.settle()
+    passes.set()
+    await third
+    await line.settle()
+    assert line.server.body == b"23"
+
+
+async def test_another_message_goes_out_in_its_place() -> None:
+    line = Line()
+    line.outbox.by_app = True
+    line.outbox.write(b"a")
+    push: Message = {"type": "http.response.push", "path": "/x", "headers": []}
+    await line.outbox.flush(push)
+    await line.app_sends(b"b")
+    assert line.server.messages == [head(), body(b"a"), push, body(b"b")]
 
 
 class _BareAwaitable:
@@ -194,7 +324,7 @@ async def test_a_send_that_is_no_coroutine_is_waited_for() -> None:
     line = Line(send)
     await line.app_sends(b"a")
     assert [wait.turns for wait in waits] == [0, 0]
-    assert line.blocked == [True, False] * 2
+    assert line.blocked == [True, False]
 
 
 async def test_a_wait_that_is_no_coroutine_can_be_cancelled() -> None:

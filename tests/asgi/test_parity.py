@@ -13,7 +13,7 @@ from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
 from sseproxy.core.dialects import Dialect
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.timeouts import TimeoutPolicy
-from tests.support.asgi_exchange import HB, Exchange, Step, script
+from tests.support.asgi_exchange import HB, Exchange, Step, head, script
 from tests.support.proxy_server import stage
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import Visit
@@ -106,6 +106,38 @@ async def test_the_same_script_gives_the_same_bytes(seed: int) -> None:
     dialect = list(Dialect)[seed % len(Dialect)]
     mine = await through_the_middleware(steps, form, dialect)
     theirs = await through_the_proxy(steps, form, dialect)
+    assert mine == theirs
+
+
+OWN_FIELDS = [
+    (b"Content-Type", b"text/event-stream; charset=utf-8"),
+    (b"Cache-Control", b"no-store"),
+    (b"Connection", b"keep-alive, X-Hop"),
+    (b"X-Hop", b"1"),
+    (b"Keep-Alive", b"timeout=5"),
+    (b"Trailer", b"X-Sum"),
+    (b"Set-Cookie", b"a=1"),
+    (b"Set-Cookie", b"b=2"),
+    (b"X-Accel-Buffering", b"yes"),
+    (b"X-Own", b"\xe4"),
+]
+
+#: Fields of the connection, and of whoever serves it.
+_OF_SERVERS = (b"date", b"server", b"via", b"transfer-encoding", b"connection")
+
+
+async def test_the_same_head_gives_the_same_head() -> None:
+    app = SSEKeepaliveMiddleware(script(start={**head(), "headers": OWN_FIELDS}))
+    mine = (await Exchange(app).run()).messages[0]["headers"]
+    lines = b"".join(b"%b: %b\r\n" % field for field in [*OWN_FIELDS, (b"Transfer-Encoding", b"chunked")])
+
+    async def upstream(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n0\r\n\r\n")
+
+    async with stage(upstream) as stand:
+        await stand.client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        theirs = [field for field in (await stand.client.head()).fields if field[0].lower() not in _OF_SERVERS]
     assert mine == theirs
 
 

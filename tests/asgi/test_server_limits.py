@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.asgi.apps.raw import PIECES
+from tests.asgi.apps.source import RECORD
 from tests.support.asgi_servers import SERVERS, AsgiServer
 from tests.support.processes import wait_until
+from tests.support.server_process import ServerProcess
 from tests.support.wires import ClientWire
 
 
@@ -93,6 +95,33 @@ def _check_what_breaks_off(server: AsgiServer, limits: Limits) -> None:
         else:
             client.expect_silence(0.4)
             assert client.is_open()
+
+
+#: Servers that wait for their connections when they are asked to end, each with its own limit for it.
+BACKSTOPS = {
+    "uvicorn": ["uvicorn", "--port", "0", "--timeout-graceful-shutdown", "1"],
+    "hypercorn": ["hypercorn", "--workers", "0", "--bind", "127.0.0.1:0", "--graceful-timeout", "1"],
+    "granian": ["granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "0", "--workers-kill-timeout", "1"],
+}
+
+
+@pytest.mark.parametrize("name", BACKSTOPS)
+def test_a_client_that_takes_nothing_stays_connected_until_the_servers_own_limit(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ASGI has no word for breaking off a connection that has something to send: the app is stopped, no more."""
+    record = tmp_path / "record"
+    monkeypatch.setenv(RECORD, str(record))
+    with (
+        ServerProcess(*BACKSTOPS[name], "tests.asgi.apps.raw:impatient") as server,
+        ClientWire(server.url, receive_buffer=4096) as client,
+    ):
+        client.ask("/flood")
+        client.read_head()
+        wait_until(lambda: record.exists() and "stopped" in record.read_text())
+        assert client.is_open()
+        server.ask_to_end()
+        server.wait()
 
 
 @pytest.mark.parametrize("name", SERVERS)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
-from sseproxy.asgi.types import Receive, Scope, Send
+from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.core.transfer import CloseReason
 from tests.support.asgi_exchange import HB, Exchange, Noted, body, for_ever, head, script
 from tests.support.virtual_clock import now, passing
@@ -111,6 +111,30 @@ class TestTheClientLeaves:
         seen = Exchange(wrapped(app), send_error=OSError("gone")).start()
         with pytest.raises(OSError, match="gone"):
             await seen.finish()
+
+    async def test_behind_a_large_request_body_too(self) -> None:
+        app = Noted(for_ever)
+        seen = Exchange(wrapped(app), method="POST", body=[b"x" * 65536] * 40).start()
+        await passing(5)
+        seen.leave()
+        left = now()
+        await seen.finish()
+        assert app.end is asyncio.CancelledError
+        assert now() - left < 0.01
+
+    async def test_a_server_that_says_so_to_a_heartbeat_only_is_believed(self) -> None:
+        class Mute(Exchange):
+            async def receive(self) -> Message:
+                return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+        app = Noted(for_ever)
+        wrap = wrapped(app)
+        seen = Mute(wrap, send_error=OSError("gone")).start()
+        await passing(5)
+        seen._left = True
+        await seen.finish()
+        assert app.end is asyncio.CancelledError
+        assert wrap.open_streams == 0
 
     async def test_nothing_is_sent_any_more(self) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -235,7 +259,59 @@ class TestTheAppEndsIt:
         assert left == [0]
 
 
+class TestSomethingOutsideFails:
+    @staticmethod
+    def refusing(app: Any, after: int) -> Any:
+        """An outer app whose `send` raises."""
+
+        async def outer(scope: Scope, receive: Receive, send: Send) -> None:
+            calls = 0
+
+            async def refuse(message: Message) -> None:
+                nonlocal calls
+                calls += 1
+                if calls > after:
+                    raise RuntimeError("outer refuses")
+                await send(message)
+
+            await app(scope, receive, refuse)
+
+        return outer
+
+    async def test_at_a_heartbeat_the_app_is_stopped_and_the_error_comes_out(self) -> None:
+        app = Noted(for_ever)
+        seen = Exchange(self.refusing(wrapped(app, idle_timeout="off"), after=3)).start()
+        with pytest.raises(RuntimeError, match="outer refuses"):
+            await seen.finish()
+        assert app.end is asyncio.CancelledError
+        assert app.at is not None
+        assert round(app.at - seen.sent[0][0], 3) == 30
+
+    async def test_an_app_that_goes_on_hears_of_it(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(head())
+            try:
+                await passing(NEVER)
+            finally:
+                await send(body(EVENT))
+
+        seen = Exchange(self.refusing(wrapped(app), after=1)).start()
+        with pytest.raises(RuntimeError, match="outer refuses"):
+            await seen.finish()
+
+
 class TestItGetsTooOld:
+    @pytest.mark.parametrize(("write_timeout", "after"), [("5s", 5), ("off", 30)])
+    async def test_an_end_that_does_not_go_out_does_not_look_like_one(self, write_timeout: str, after: float) -> None:
+        """A client that reads nothing when its stream ends, and nothing waits for it that could time out."""
+        seen = Exchange(wrapped(for_ever, max_duration="10s", heartbeat="60s", write_timeout=write_timeout)).start()
+        await passing(1)
+        seen.freeze()
+        with pytest.raises(StreamAborted) as raised:
+            await seen.finish()
+        assert raised.value.reason is CloseReason.MAX_DURATION
+        assert round(now() - seen.sent[0][0] - 10, 3) == after
+
     async def test_it_ends_cleanly_at_the_next_event_boundary(self) -> None:
         app = Noted(script(EVENT, 8.0, b"data: a\n", 4.0, b"data: b\n\n", EVENT, NEVER))
         seen = await Exchange(wrapped(app, max_duration="10s")).run()
@@ -334,6 +410,28 @@ class TestTheClientStalls:
         assert seen.task is not None
         assert seen.task.done()
 
+    @pytest.mark.parametrize(("write_timeout", "after"), [("5s", 5), ("off", 30)])
+    @pytest.mark.parametrize("works_on", [True, False])
+    async def test_nor_can_one_that_stalls_at_the_last_message(
+        self, write_timeout: str, after: float, works_on: bool
+    ) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(head())
+            await passing(1)
+            await send(body(EVENT, more=False))
+            if works_on:
+                await passing(NEVER)
+
+        noted = Noted(app)
+        seen = Exchange(wrapped(noted, write_timeout=write_timeout)).start()
+        await passing(0.5)
+        seen.freeze()
+        with pytest.raises(StreamAborted) as raised:
+            await seen.finish()
+        assert raised.value.reason is CloseReason.CLIENT_STALLED
+        assert noted.end is asyncio.CancelledError
+        assert round(now() - seen.sent[0][0], 3) == 1 + after
+
 
 class TestTheServerIsToEnd:
     async def test_every_stream_ends_at_an_event_boundary_within_the_spread(self) -> None:
@@ -370,6 +468,38 @@ class TestTheServerIsToEnd:
         began = now()
         assert await aborted(seen) is CloseReason.DRAIN
         assert round(now() - began, 3) == 10
+
+    @pytest.mark.parametrize("write_timeout", ["30s", "off"])
+    @pytest.mark.parametrize("piece", [EVENT, b"data: half\n"])
+    async def test_a_client_that_reads_nothing_does_not_hold_it_up(self, write_timeout: str, piece: bytes) -> None:
+        steps = [step for _ in range(1000) for step in (piece, 0.5)]
+        noted = Noted(script(*steps))
+        app = wrapped(noted, write_timeout=write_timeout)
+        seen = Exchange(app).start()
+        await passing(2)
+        seen.freeze()
+        await passing(2)
+        app.begin_drain(timeout="5s", spread="1s")
+        began = now()
+        with pytest.raises(StreamAborted) as raised:
+            await seen.finish()
+        assert raised.value.reason is CloseReason.DRAIN
+        assert now() - began <= 5.001
+        assert noted.end is asyncio.CancelledError
+
+    @pytest.mark.parametrize("end", ["max_duration", "the app's own"])
+    async def test_an_end_that_waits_for_its_client_already_has_no_more_time_than_the_others(self, end: str) -> None:
+        steps = [NEVER] if end == "max_duration" else [1.9]
+        app = wrapped(script(*steps), max_duration="2s", write_timeout="30s")
+        seen = Exchange(app).start()
+        await passing(1)
+        seen.freeze()
+        await passing(5)
+        app.begin_drain(timeout="5s", spread="1s")
+        began = now()
+        with pytest.raises(StreamAborted):
+            await seen.finish()
+        assert round(now() - began, 3) == 5
 
     async def test_without_a_spread_and_a_deadline_too(self) -> None:
         app = wrapped(for_ever)

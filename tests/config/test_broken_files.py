@@ -37,7 +37,9 @@ def said_about(broken: BrokenFile, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "broken", [*rows("shapes.txt"), *rows("values.txt"), *rows("combinations.txt")], ids=lambda broken: broken.what
+    "broken",
+    [*rows("shapes.txt"), *rows("values.txt"), *rows("combinations.txt"), *rows("browsers.txt")],
+    ids=lambda broken: broken.what,
 )
 def test_the_message_is_exactly_this(broken: BrokenFile, folder: Path) -> None:
     assert said_about(broken, folder) == broken.said

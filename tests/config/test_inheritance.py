@@ -1,10 +1,12 @@
 """What does a route take from ``defaults``, and what from its dialect?"""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sseproxy.core.dialects import Dialect
+from sseproxy.core.eventsource import CookieAuth, CorsPolicy, EndPolicy, Reopen, TicketBinding, TicketPolicy
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import HeaderRules, Match, StreamMode, UpstreamTLS
@@ -90,6 +92,72 @@ routes:
     assert route.upstream_target("/api/x?y") == "/base/x?y"
     assert route.request_headers == HeaderRules((("X-A", "b"),), ("Cookie",))
     assert route.response_headers == HeaderRules((), ("Server",))
+
+
+def test_what_is_done_for_browsers_is_off_until_it_is_named(folder: Path) -> None:
+    (route,) = read(f"routes: [{{{UP}}}]", folder).routes
+    assert (route.tickets, route.auth, route.end, route.cors) == (None, None, None, None)
+
+
+def test_an_empty_section_switches_on_with_the_defaults(folder: Path) -> None:
+    (route,) = read(
+        f"routes: [{{{UP}, tickets: {{}}, auth: {{cookie: sid}}, end: {{}}, cors: {{origins: '*'}}}}]", folder
+    ).routes
+    assert route.tickets == TicketPolicy()
+    assert route.auth == CookieAuth("sid")
+    assert route.end == EndPolicy(stop_reconnect=True)
+    assert route.cors == CorsPolicy(frozenset({"*"}))
+
+
+def test_what_is_done_for_browsers_is_inherited_and_switched_off(folder: Path) -> None:
+    config = read(
+        f"""
+defaults:
+  tickets: {{path: /t/, ttl: 5m, max_body: 1KiB, bind: 'cookie:sid', reopen: always}}
+  auth: {{cookie: sid, header: X-Token, format: '{{value}}', strip_cookie: false}}
+  end: {{event: {{data: bye}}, stop_reconnect: false, marker: '[DONE]'}}
+  cors: {{origins: [https://a.test, 'http://[::1]:8080', capacitor://localhost], credentials: true}}
+routes:
+  - match: {{path: /a}}
+    {UP}
+    tickets:
+    auth: {{header: Authorization}}
+    end: {{event: {{name: finished}}, stop_reconnect: true, secret: 0123456789abcdef}}
+    cors: {{origins: https://b.test}}
+  - match: {{path: /b}}
+    {UP}
+    tickets: {{bind: address}}
+    end: {{event: off}}
+  - {UP}
+    tickets: off
+    auth: off
+    end: off
+    cors: off
+""",
+        folder,
+    )
+    first, second, third = config.routes
+    tickets = TicketPolicy("/t", 300.0, 1024, TicketBinding.COOKIE, "sid", Reopen.ALWAYS)
+    assert first.tickets == tickets
+    assert first.auth == CookieAuth("sid", "Authorization", "{value}", strip_cookie=False)
+    assert first.end == EndPolicy(("finished", "bye"), True, "[DONE]", "0123456789abcdef")
+    assert first.cors == CorsPolicy(frozenset({"https://b.test"}), credentials=True)
+    assert second.tickets == replace(tickets, bind=TicketBinding.ADDRESS, bind_cookie="")
+    assert second.auth == CookieAuth("sid", "X-Token", "{value}", strip_cookie=False)
+    assert second.end == EndPolicy(None, False, "[DONE]")
+    origins = frozenset({"https://a.test", "http://[::1]:8080", "capacitor://localhost"})
+    assert second.cors == CorsPolicy(origins, credentials=True)
+    assert (third.tickets, third.auth, third.end, third.cors) == (None, None, None, None)
+
+
+def test_a_switch_may_come_from_the_environment(folder: Path) -> None:
+    text = f"defaults: {{tickets: {{}}}}\nroutes: [{{{UP}, tickets: '${{T:-off}}'}}]"
+    assert read(text, folder).routes[0].tickets is None
+
+
+def test_one_worker_may_have_tickets(folder: Path) -> None:
+    read(f"server: {{workers: 1}}\nstore: memory\nroutes: [{{{UP}, tickets: {{}}}}]", folder)
+    read(f"server: {{workers: 2}}\ndefaults: {{tickets: {{}}}}\nroutes: [{{{UP}, tickets: off}}]", folder)
 
 
 def test_routes_without_a_name_are_numbered(folder: Path) -> None:

@@ -8,10 +8,11 @@ import jsonschema
 import pytest
 
 from sseproxy.config.document import Document, read_document
+from sseproxy.config.fields import Section
 from sseproxy.config.loader import load
 from sseproxy.config.overrides import OVERRIDES
 from sseproxy.config.problems import write_path
-from sseproxy.config.schema import FileSchema, Inherited, Log, Section, Server, json_schema, section_in
+from sseproxy.config.schema import FileSchema, Inherited, Log, Server, json_schema, section_in
 
 HERE = Path(__file__).parents[2]
 SMALL, FULL = HERE / "config/sseproxy.yaml", HERE / "config/sseproxy.full.yaml"
@@ -103,6 +104,10 @@ def test_the_examples_of_the_manual_are_right(tmp_path: Path) -> None:
         "defaults: {timeouts: {idle: '15', write: '${N}'}, stream: '${N:-auto}', heartbeat: {prelude: '${N}'}}",
         "defaults: {limits: {streams: off, streams_per_client: 5, line: 65536, request_body: 1GiB}}",
         "routes: [{upstream: '${N}', headers: {request: {set: {X-A: b}, remove: [Cookie]}}}]",
+        "store: memory\ndefaults: {tickets: {}, auth: {cookie: a}, end: {event: {}}, cors: {origins: '*'}}",
+        "routes: [{upstream: 'http://u', tickets: '${N:-off}', auth: off, end: {event: off, marker: x}, cors: }]",
+        "defaults: {tickets: {ttl: 5, max_body: 1KiB, bind: 'cookie:sid', reopen: always}, end: {secret: '${N}'}}",
+        "defaults: {auth: {cookie: a, format: '{value}'}, cors: {origins: [https://a.b, 'null'], credentials: true}}",
     ],
 )
 def test_editors_accept_what_the_loader_accepts(text: str, tmp_path: Path) -> None:
@@ -127,6 +132,15 @@ def test_editors_accept_what_the_loader_accepts(text: str, tmp_path: Path) -> No
         "defaults: {timeouts: {idle: }}",
         "defaults: {limits: {line: off}}",
         "defaults: {heartbeat: {event: {name: ''}}}",
+        "store: redis",
+        "defaults: {tickets: on}",
+        "defaults: {tickets: {ttl: off}}",
+        "defaults: {tickets: {bind: cookie}}",
+        "defaults: {end: {event: {name: ''}}}",
+        "defaults: {end: {event: 'yes'}}",
+        "defaults: {auth: {cookie: a, format: Bearer}}",
+        "defaults: {cors: {origins: app.example}}",
+        "defaults: {cors: {origins: ['https://app.example/']}}",
     ],
 )
 def test_editors_refuse_what_the_loader_refuses(text: str, tmp_path: Path) -> None:

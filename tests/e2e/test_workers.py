@@ -75,6 +75,24 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
         assert survivor in children(proxy.pid)
 
 
+def test_an_end_is_known_to_every_worker(tmp_path: Path) -> None:
+    """A browser comes back to whichever of them the kernel chooses, and one may have died meanwhile."""
+    config = tmp_path / "sseproxy.yaml"
+    with HandUpstream() as upstream:
+        server = {"listen": "127.0.0.1:0", "workers": WORKERS}
+        config.write_text(json.dumps({"server": server, "routes": [{"upstream": upstream.url, "end": {}}]}))
+        with SseproxyProcess("-c", str(config)) as proxy:
+            with Request(proxy.url, "/", headers=STREAM) as request, upstream.accept() as call:
+                call.begin()
+                call.finish()
+                name = request.read().decode().strip().removeprefix("id: ")
+            back = {**STREAM, "Last-Event-ID": name}
+            assert {fetch(proxy.url, "/", headers=back).status for _ in range(MANY)} == {204}
+            os.kill(children(proxy.pid)[0], signal.SIGKILL)
+            proxy.stderr.wait_for(lambda lines: any("ended with -9" in line for line in lines))
+            assert {fetch(proxy.url, "/", headers=back).status for _ in range(MANY)} == {204}
+
+
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     killed = pytest.raises(AssertionError, match=f"exit code -{signal.SIGKILL:d}")
     with killed, two_workers(tmp_path, "http://127.0.0.1:9") as proxy:

@@ -30,21 +30,42 @@ def test_an_example_is_short(example: Path) -> None:
     assert len(example.read_text().splitlines()) <= 40
 
 
-@pytest.mark.parametrize("example", FILES, ids=lambda file: file.stem)
-def test_an_example_keeps_its_stream_alive_and_ends_when_asked(example: Path) -> None:
+def ask(server: ServerProcess, example: Path) -> Request:
     post = "@app.post" in example.read_text()
+    return Request(
+        server.url,
+        "/chat",
+        method="POST" if post else "GET",
+        headers={"Content-Type": "application/json"} if post else {"Accept": "text/event-stream"},
+        body=b'{"stream": true}' if post else None,
+    )
+
+
+@pytest.mark.parametrize("example", FILES, ids=lambda file: file.stem)
+def test_an_example_keeps_its_stream_alive(example: Path) -> None:
     with ServerProcess(*command_of(example)) as server:
-        with Request(
-            server.url,
-            "/chat",
-            method="POST" if post else "GET",
-            headers={"Content-Type": "application/json"} if post else {"Accept": "text/event-stream"},
-            body=b'{"stream": true}' if post else None,
-        ) as request:
+        with ask(server, example) as request:
             request.read()
         assert request.field("X-Accel-Buffering") == "no"
         assert re.search(rb"^: heartbeat\r?\n", request.body, re.MULTILINE), request.body
         assert re.search(rb"Hello.*world", request.body, re.DOTALL), request.body
         server.ask_to_end()
+        server.wait()
+    assert "Traceback" not in server.output.text
+
+
+@pytest.mark.parametrize("example", FILES, ids=lambda file: file.stem)
+def test_an_example_ends_its_streams_well_when_it_is_asked_to_end(example: Path, tmp_path: Path) -> None:
+    """With a model that would think for ten minutes: nothing but the drain comes to an end before."""
+    patient = tmp_path / "patient" / example.name
+    patient.parent.mkdir()
+    patient.write_text(re.sub(r"sleep\([0-9.]+\)", "sleep(600)", example.read_text()))
+    command = [word.replace("examples.", "patient.") for word in command_of(example)]
+    command = [word.replace("examples", str(patient.parent)) for word in command]
+    with ServerProcess(*command, path=[tmp_path]) as server, ask(server, example) as request:
+        request.read_until(lambda body: b": heartbeat" in body)
+        server.ask_to_end()
+        request.read()
+        assert b"world" not in request.body
         server.wait()
     assert "Traceback" not in server.output.text

@@ -28,9 +28,13 @@ _FLAGS = (
 
 
 @contextlib.contextmanager
-def chromium(*, width: int = 1280, height: int = 900) -> Iterator[Chrome]:
-    """A browser of its own, with an empty profile. Skips the test where Chromium or its driver is missing."""
+def chromium(*, width: int = 1280, height: int = 900, any_certificate: bool = False) -> Iterator[Chrome]:
+    """A browser of its own, with an empty profile. Skips the test where Chromium or its driver is missing.
+
+    any_certificate: it takes those that nobody it knows has signed.
+    """
     options = ChromeOptions()
+    options.accept_insecure_certs = any_certificate
     options.binary_location = require("chromium")
     with tempfile.TemporaryDirectory(prefix="sseproxy-chromium-", ignore_cleanup_errors=True) as profile:
         for flag in (*_FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"):

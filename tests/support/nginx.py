@@ -1,7 +1,9 @@
 """How do tests put the real nginx in front of something?"""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
 
 from sseproxy.demo.nginx import nginx, unprivileged
 from sseproxy.demo.ports import listener, port_of
@@ -25,3 +27,16 @@ async def nginx_before(port: int, *, read_timeout: float, settings: str = "") ->
     """
     async with nginx(program, unprivileged(http), [sock]):
         yield chosen
+
+
+@contextlib.contextmanager
+def nginx_running(conf: str, sock: socket.socket) -> Iterator[None]:
+    """Run nginx with the text `conf` on the address of `sock`, for tests that are no coroutines. Skips without nginx."""
+    program = require("nginx")
+    with asyncio.Runner() as runner:
+        running = contextlib.AsyncExitStack()
+        runner.run(running.enter_async_context(nginx(program, conf, [sock])))
+        try:
+            yield
+        finally:
+            runner.run(running.aclose())

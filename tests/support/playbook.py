@@ -9,11 +9,14 @@ provided that the script is finished: `playbooks` in tests/core/conftest.py does
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Self
 
 from sseproxy.core.dialects import Dialect, StreamError
+from sseproxy.core.ending import Farewell
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
+from sseproxy.core.marker import MarkedSession
 from sseproxy.core.session import StreamSession
 from sseproxy.core.timeouts import TimeoutPolicy
 from sseproxy.core.transfer import CloseReason, Transfer
@@ -142,14 +145,18 @@ def stream(
     timeouts: TimeoutPolicy = TimeoutPolicy(idle=None, write=None),
     dialect: Dialect = Dialect.GENERIC,
     line: int = 64 * 1024,
+    farewell: Farewell | None = None,
+    marker: str | None = None,
     responded: bool = True,
 ) -> StreamSession:
     """A session that begins at time 0 and, unless told otherwise, does nothing but heartbeats."""
-    return StreamSession(
+    kind = StreamSession if marker is None else partial(MarkedSession, marker=marker)
+    return kind(
         heartbeat=heartbeat or HeartbeatPolicy(interval=interval, form=form, prelude=prelude),
         timeouts=timeouts,
         limits=LimitPolicy(line=line),
         dialect=dialect,
+        farewell=farewell,
         responded=responded,
         now=0.0,
     )

@@ -16,6 +16,8 @@ from sseproxy.core.routes import Route, Upstream
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
 from sseproxy.relay import Relay
+from sseproxy.stores.base import TicketStore
+from sseproxy.stores.memory import MemoryTicketStore
 from tests.support.raw_client import LIMIT, RawClient
 from tests.support.raw_upstream import RawUpstream, Script
 
@@ -40,14 +42,19 @@ class ProxyServer:
         send_buffer: int | None = None,
         host: str = "127.0.0.1",
         tls: ssl.SSLContext | None = None,
+        store: TicketStore | None = None,
+        end_key: bytes = b"",
     ) -> "AsyncIterator[ProxyServer]":
         """On a port that the kernel chooses, or on a unix socket.
 
-        trusted: networks of proxies. send_buffer: bytes of SO_SNDBUF of its connections.
+        trusted: networks of proxies. send_buffer: bytes of SO_SNDBUF of its connections. store: of tickets.
+        end_key: of the ends of streams.
         """
         loop = asyncio.get_running_loop()
         origins = {route.name: HttpOrigin(route.upstream) for route in routes}
-        app = ProxyApp(routes, origins, trusted_proxies=[ip_network(network) for network in trusted])
+        networks = [ip_network(network) for network in trusted]
+        tickets = MemoryTicketStore(loop) if store is None else store
+        app = ProxyApp(routes, origins, trusted_proxies=networks, tickets=tickets, end_key=end_key)
         factory = app.server(scheme="http" if tls is None else "https")
         port = 0
         if socket_path is not None:
@@ -124,6 +131,8 @@ async def _end(app: ProxyApp) -> None:
     assert len(app.streams) == 0
     assert not app._admissions._by_route
     assert not app._admissions._by_client
+    assert not app._desk._open
+    assert app._desk._incoming == 0
 
 
 class _Surprises(logging.Handler):

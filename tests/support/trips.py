@@ -8,12 +8,15 @@ S3 to S7 in words of its own.
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from hypothesis import strategies as st
 
 from sseproxy.core.dialects import Dialect
+from sseproxy.core.ending import Farewell
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.limits import MINIMUM_LINE, LimitPolicy
+from sseproxy.core.marker import MarkedSession
 from sseproxy.core.session import StreamSession
 from sseproxy.core.timeouts import TimeoutPolicy
 
@@ -97,13 +100,17 @@ class Case:
     interval: float | None = 1.0
     timeouts: TimeoutPolicy = TimeoutPolicy(idle=None, write=None)
     dialect: Dialect = Dialect.GENERIC
+    farewell: Farewell | None = None
+    marker: str | None = None
 
     def session(self) -> StreamSession:
-        return StreamSession(
+        kind = StreamSession if self.marker is None else partial(MarkedSession, marker=self.marker)
+        return kind(
             heartbeat=HeartbeatPolicy(interval=self.interval, form=self.form, prelude=self.prelude),
             timeouts=self.timeouts,
             limits=LimitPolicy(line=self.line),
             dialect=self.dialect,
+            farewell=self.farewell,
             responded=self.early is None,
             now=0.0,
         )

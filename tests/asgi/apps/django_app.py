@@ -8,7 +8,9 @@ from django.urls import path  # type: ignore[import-untyped]
 from sseproxy.asgi import SSEKeepaliveMiddleware
 from tests.asgi.apps.source import HEARTBEAT, bytes_of, events, silence
 
-settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="of a test", MIDDLEWARE=[])
+GZIP = "django.middleware.gzip.GZipMiddleware"
+
+settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="of a test", MIDDLEWARE=[GZIP])
 
 
 async def some(request: HttpRequest) -> StreamingHttpResponse:

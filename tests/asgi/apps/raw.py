@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 from sseproxy.asgi import SSEKeepaliveMiddleware
 from sseproxy.asgi.types import Receive, Scope, Send
@@ -22,6 +23,10 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await _stream(send, bytes_of(silence()))
     elif scope["path"] == "/flood":
         await _flood(send)
+    elif scope["path"] == "/trailers":
+        await _head(send, trailers=True)
+        await send({"type": "http.response.body", "body": b"data: 1\n\n"})
+        await send({"type": "http.response.trailers", "headers": [(b"x-sum", b"1")]})
     else:
         await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
@@ -48,8 +53,9 @@ async def _flood(send: Send) -> None:
         record("stopped")
 
 
-async def _head(send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+async def _head(send: Send, **more: Any) -> None:
+    headers = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers, **more})
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

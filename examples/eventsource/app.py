@@ -1,0 +1,1 @@
+../../sseproxy/demo/eventsource/app.py

@@ -1,0 +1,196 @@
+"""What may one value of the file be: for the loader, for editors, and when it is written again?
+
+Values that are not what they should be raise `BadValue`; sections with nothing in them are the same as none.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
+
+from sseproxy.config import addresses, values
+from sseproxy.config.addresses import Address, IPNetwork
+from sseproxy.core.dialects import Dialect as _Dialect
+from sseproxy.core.eventsource import Reopen, TicketBinding
+from sseproxy.core.heartbeat import HeartbeatForm
+from sseproxy.core.routes import StreamMode
+from sseproxy.core.routes import Upstream as _Upstream
+
+#: Any scalar may come from the environment, and then its type shows only when the file is read.
+VARIABLE = {"type": "string", "pattern": r"\$\{"}
+
+
+class LogLevel(StrEnum):
+    """The least severe messages that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+class LogFormat(StrEnum):
+    """How a log line is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def _scalar(*forms: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [*forms, VARIABLE]})
+
+
+def _words(kind: type[StrEnum]) -> WithJsonSchema:
+    return _scalar({"type": "string", "enum": [member.value for member in kind]})
+
+
+def _text(pattern: str | None = None, **more: Any) -> WithJsonSchema:
+    return (
+        _scalar({"type": "string", "pattern": pattern, **more})
+        if pattern
+        else WithJsonSchema({"type": "string", **more})
+    )
+
+
+def _integer(least: int, most: int) -> tuple[Callable[[object], int], WithJsonSchema]:
+    parse = partial(values.whole_number, least=least, most=most)
+    return parse, _scalar({"type": "integer", "minimum": least, "maximum": most})
+
+
+_DURATION_TEXT = r"^(off|\d+(\.\d+)?(ms|s|m|h)?)$"
+_SIZE_TEXT = r"^\d+(B|KiB|MiB|GiB)?$"
+_OFF = {"const": "off"}
+_ONE_OR_MORE = {"type": "integer", "minimum": 1}
+
+Duration = Annotated[
+    float | None,
+    PlainValidator(values.duration),
+    PlainSerializer(values.format_duration),
+    _scalar({"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": _DURATION_TEXT}),
+]
+DurationOrZero = Annotated[
+    float | None,
+    PlainValidator(values.duration_or_zero),
+    PlainSerializer(values.format_duration),
+    _scalar({"type": "number", "minimum": 0}, {"type": "string", "pattern": _DURATION_TEXT}),
+]
+Size = Annotated[
+    int,
+    PlainValidator(values.size),
+    PlainSerializer(values.format_size),
+    _scalar(_ONE_OR_MORE, {"type": "string", "pattern": _SIZE_TEXT}),
+]
+SizeOrOff = Annotated[
+    int | None,
+    PlainValidator(values.size_or_off),
+    PlainSerializer(values.format_size),
+    _scalar(_ONE_OR_MORE, {"type": "string", "pattern": _SIZE_TEXT}, _OFF),
+]
+CountOrOff = Annotated[
+    int | None,
+    PlainValidator(values.count_or_off),
+    PlainSerializer(lambda count: "off" if count is None else count),
+    _scalar(_ONE_OR_MORE, _OFF),
+]
+_parse_workers, _workers_schema = _integer(1, 1024)
+Workers = Annotated[int, PlainValidator(_parse_workers), _workers_schema]
+Boolean = Annotated[bool, PlainValidator(values.boolean), _scalar({"type": "boolean"})]
+Form = Annotated[
+    HeartbeatForm,
+    PlainValidator(partial(values.choice, kind=HeartbeatForm)),
+    PlainSerializer(str),
+    _words(HeartbeatForm),
+]
+Dialect = Annotated[
+    _Dialect, PlainValidator(partial(values.choice, kind=_Dialect)), PlainSerializer(str), _words(_Dialect)
+]
+Mode = Annotated[
+    StreamMode, PlainValidator(partial(values.choice, kind=StreamMode)), PlainSerializer(str), _words(StreamMode)
+]
+Level = Annotated[
+    LogLevel, PlainValidator(partial(values.choice, kind=LogLevel)), PlainSerializer(str), _words(LogLevel)
+]
+Format = Annotated[
+    LogFormat, PlainValidator(partial(values.choice, kind=LogFormat)), PlainSerializer(str), _words(LogFormat)
+]
+
+Listen = Annotated[
+    Address, PlainValidator(addresses.listen_address), PlainSerializer(str), _text(r"^(.*:\d{1,5}|unix:/.+)$")
+]
+Network = Annotated[IPNetwork, PlainValidator(addresses.network), PlainSerializer(str), _text()]
+UpstreamURL = Annotated[
+    _Upstream,
+    PlainValidator(addresses.upstream_url),
+    _text(r"^([Hh][Tt][Tt][Pp][Ss]?|[Hh][Tt][Tt][Pp]\+[Uu][Nn][Ii][Xx])://.+$"),
+]
+FilePath = Annotated[str, PlainValidator(values.file_path), _text()]
+URLPath = Annotated[str, PlainValidator(addresses.url_path), _text(r"^/[!-~]*$")]
+Host = Annotated[str, PlainValidator(addresses.match_host), _text()]
+HostName = Annotated[str, PlainValidator(lambda value: addresses.host_name(values.line(value))), _text()]
+Method = Annotated[str, PlainValidator(values.method), _text()]
+RouteName = Annotated[str, PlainValidator(values.route_name), _text(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
+Text = Annotated[str, PlainValidator(values.text), _text()]
+Line = Annotated[str, PlainValidator(values.line), _text()]
+EventName = Annotated[str, PlainValidator(values.event_name), _text(minLength=1)]
+FieldName = Annotated[str, PlainValidator(values.field_name), _text()]
+FieldValue = Annotated[str, PlainValidator(values.field_value), _text()]
+LimitedDuration = Annotated[
+    float,
+    PlainValidator(values.limited_duration),
+    PlainSerializer(values.format_duration),
+    _scalar({"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h)?$"}),
+]
+TicketPath = Annotated[str, PlainValidator(addresses.ticket_path), _text(r"^/[!-~]+$")]
+Binding = Annotated[
+    tuple[TicketBinding, str],
+    PlainValidator(values.binding),
+    PlainSerializer(values.format_binding),
+    _text(r"^(none|address|cookie:.+)$"),
+]
+ReopenWord = Annotated[
+    Reopen, PlainValidator(partial(values.choice, kind=Reopen)), PlainSerializer(str), _words(Reopen)
+]
+CookieName = Annotated[str, PlainValidator(values.cookie_name), _text(minLength=1)]
+Template = Annotated[str, PlainValidator(values.template), _text(r"\{value\}")]
+Marker = Annotated[str, PlainValidator(values.marker), _text(minLength=1)]
+Secret = Annotated[str, PlainValidator(values.secret), _text()]
+Store = Annotated[str, PlainValidator(values.store), _scalar({"const": "memory"})]
+
+
+def listed(value: object) -> object:
+    return [value] if isinstance(value, str | int) else value
+
+
+one_or_several = WithJsonSchema(
+    {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+)
+
+
+_ORIGIN = {"anyOf": [{"type": "string", "pattern": r"^(\*|null|[a-z][a-z0-9+.-]*://[^/*]+)$"}, VARIABLE]}
+Origins = Annotated[
+    tuple[Annotated[str, PlainValidator(addresses.origin)], ...],
+    BeforeValidator(listed),
+    WithJsonSchema({"anyOf": [*_ORIGIN["anyOf"], {"type": "array", "items": _ORIGIN, "minItems": 1}]}),
+]
+
+
+class Section(BaseModel):
+    """A mapping of the file. A section with nothing in it is the same as one that is left out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_empty(cls, value: object) -> object:
+        return {} if value is None else value

@@ -1,0 +1,71 @@
+"""Which cookies does a request carry, and which of them becomes a header? (RFC 6265 sections 4.2 and 5.4)
+
+Values are taken as they are and nothing is decoded: only the double quotes around a value are no part of it.
+"""
+
+import re
+from collections.abc import Iterable
+
+from sseproxy.core.eventsource import CookieAuth
+from sseproxy.core.headers import Headers, get, get_all
+
+_BLANKS = b" \t"
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+
+
+def cookie_value(headers: Iterable[tuple[bytes, bytes]], name: str) -> bytes | None:
+    """The value of the first cookie called `name`, without double quotes around it; ``None`` if there is none.
+
+    Browsers put the one with the longest path first, so that it is the one that was meant.
+    """
+    wanted = name.encode()
+    for field in get_all(headers, b"cookie"):
+        for pair in field.split(b";"):
+            key, value = _read(pair)
+            if key == wanted:
+                return value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value
+    return None
+
+
+def without_cookie(headers: Headers, name: str) -> Headers:
+    """`headers` without each cookie called `name`; the other cookies stay as they are, byte for byte.
+
+    A field with nothing left in it is left out.
+    """
+    wanted = name.encode()
+    kept: Headers = []
+    for key, field in headers:
+        left = _without(field, wanted) if key.lower() == b"cookie" else field
+        if left is not None:
+            kept.append((key, left))
+    return kept
+
+
+def authenticate(headers: Headers, policy: CookieAuth) -> Headers:
+    """`headers` with the login cookie in the place that `policy` gives it.
+
+    A request that has the header keeps it. A cookie that is empty, or that would break the head, logs nobody in.
+    """
+    value = cookie_value(headers, policy.cookie)
+    kept = without_cookie(headers, policy.cookie) if policy.strip_cookie else headers
+    name = policy.header.encode()
+    if not value or _CONTROL.search(value) or get(kept, name.lower()) is not None:
+        return kept
+    return [*kept, (name, policy.format.encode().replace(b"{value}", value))]
+
+
+def _read(pair: bytes) -> tuple[bytes | None, bytes]:
+    """Name and value; no name where there is no equals sign."""
+    name, mark, value = pair.partition(b"=")
+    return (name.strip(_BLANKS) if mark else None), value.strip(_BLANKS)
+
+
+def _without(field: bytes, name: bytes) -> bytes | None:
+    pairs = field.split(b";")
+    left = [pair for pair in pairs if _read(pair)[0] != name]
+    if len(left) == len(pairs):
+        return field
+    if not any(pair.strip(_BLANKS) for pair in left):
+        return None
+    opening = left[0] if left[0] is pairs[0] else left[0].lstrip(_BLANKS)
+    return b";".join([opening, *left[1:]])

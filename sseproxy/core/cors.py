@@ -1,0 +1,115 @@
+"""Which pages of other origins may read a response? (Fetch standard, section 3.2, "CORS protocol")
+
+The policy is the route's; what the upstream says about it is replaced. A browser asks before an unusual request, with
+a *preflight*: an OPTIONS with an ``Origin`` and an ``Access-Control-Request-Method``.
+"""
+
+import re
+from dataclasses import dataclass
+
+from sseproxy.core.eventsource import CorsPolicy
+from sseproxy.core.headers import Headers, get, get_all, tokens, without
+
+#: Seconds for which a browser may remember the answer to a preflight.
+MAX_AGE = 600
+
+#: What the upstream may say about CORS in a response.
+_ANSWERS = frozenset(
+    (
+        b"access-control-allow-credentials",
+        b"access-control-allow-headers",
+        b"access-control-allow-methods",
+        b"access-control-allow-origin",
+        b"access-control-expose-headers",
+        b"access-control-max-age",
+    )
+)
+
+#: What our own answers tell a page in fields that it could not read otherwise.
+_EXPOSED = (b"Location", b"Retry-After")
+
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PREFLIGHT_VARY = (b"Origin", b"Access-Control-Request-Method", b"Access-Control-Request-Headers")
+
+
+def preflight_method(method: str, headers: Headers) -> str | None:
+    """The method that a preflight asks for (Fetch section 4.8); ``None`` if this is none."""
+    wanted = get(headers, b"access-control-request-method")
+    if method != "OPTIONS" or wanted is None or get(headers, b"origin") is None:
+        return None
+    return wanted.decode("ascii") if _TOKEN.fullmatch(wanted) else None
+
+
+@dataclass(frozen=True, slots=True)
+class CrossOrigin:
+    """What one request may expect. origin: what it names as its own, or ``None``."""
+
+    policy: CorsPolicy
+    origin: bytes | None
+
+    @classmethod
+    def of(cls, policy: CorsPolicy, headers: Headers) -> "CrossOrigin":
+        """For a request with `headers`. Several origins are none (Fetch section 3.1)."""
+        named = get_all(headers, b"origin")
+        return cls(policy, named[0] if len(named) == 1 else None)
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether pages of this origin may read. A comparison of bytes (Fetch section 3.2.5)."""
+        return self.origin is not None and (
+            self.policy.any_origin or self.origin in {origin.encode() for origin in self.policy.origins}
+        )
+
+    def response_fields(self, headers: Headers) -> Headers:
+        """A response's `headers` with our word about CORS in place of the upstream's."""
+        exposed = get_all(headers, b"access-control-expose-headers")
+        kept = without(headers, _ANSWERS)
+        if not self._answers_all:
+            kept = _with_vary(kept, (b"Origin",))
+        if not (self.is_allowed or self._answers_all):
+            return kept
+        return [*kept, *self._allowed(), (b"Access-Control-Expose-Headers", _merged(exposed, _EXPOSED))]
+
+    def preflight_fields(self, headers: Headers) -> Headers:
+        """The answer to a preflight with `headers` from an allowed origin: what it asks for is allowed (section 3.2.3).
+
+        What the route's upstream refuses, it refuses when the request itself comes.
+        """
+        wanted = [
+            name for name in tokens(get_all(headers, b"access-control-request-headers")) if _TOKEN.fullmatch(name)
+        ]
+        fields = [
+            *self._allowed(),
+            (b"Access-Control-Allow-Methods", get(headers, b"access-control-request-method") or b""),
+        ]
+        if wanted:
+            fields.append((b"Access-Control-Allow-Headers", b", ".join(wanted)))
+        fields.append((b"Access-Control-Max-Age", b"%d" % MAX_AGE))
+        return _with_vary(fields, _PREFLIGHT_VARY[self._answers_all :])
+
+    @property
+    def _answers_all(self) -> bool:
+        """Whether the answer is the same for everybody, so that a cache may give it to everybody."""
+        return self.policy.any_origin and not self.policy.credentials
+
+    def _allowed(self) -> Headers:
+        origin = b"*" if self._answers_all or self.origin is None else self.origin
+        fields = [(b"Access-Control-Allow-Origin", origin)]
+        if self.policy.credentials:
+            fields.append((b"Access-Control-Allow-Credentials", b"true"))
+        return fields
+
+
+def _with_vary(headers: Headers, names: tuple[bytes, ...]) -> Headers:
+    """`headers` whose ``Vary`` names `names` too, in one field (RFC 9110 section 12.5.5)."""
+    said = get_all(headers, b"vary")
+    if b"*" in tokens(said):
+        return headers
+    return [*without(headers, {b"vary"}), (b"Vary", _merged(said, names))]
+
+
+def _merged(said: list[bytes], names: tuple[bytes, ...]) -> bytes:
+    """What was said, and then those of `names` that were not."""
+    known = tokens(said)
+    missing = [name for name in names if name.lower() not in known]
+    return b", ".join([*(value.strip() for value in said if value.strip()), *missing])

@@ -1,0 +1,22 @@
+"""What is behind the demo's second page, where `EventSource` can POST, log in and stop?"""
+
+import contextlib
+from collections.abc import AsyncIterator
+from importlib.resources import as_file, files
+
+from sseproxy.demo.eventsource.app import make_app
+from sseproxy.demo.page import local
+from sseproxy.demo.sidecar import sidecar
+from sseproxy.demo.timing import Timing
+
+
+@contextlib.asynccontextmanager
+async def asking(timing: Timing) -> AsyncIterator[int]:
+    """Run the service in eventsource/, and sseproxy with the file that lies beside it; yields sseproxy's port."""
+    with as_file(files("sseproxy.demo") / "eventsource" / "sseproxy.yaml") as file:
+        async with local(make_app()) as service, sidecar(_flags(str(file), service, timing)) as port:
+            yield port
+
+
+def _flags(file: str, service: int, timing: Timing) -> list[str]:
+    return ["-c", file, f"--upstream=http://127.0.0.1:{service}", *timing.flags, "--no-access-log"]

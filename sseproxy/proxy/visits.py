@@ -1,0 +1,123 @@
+"""What is one client told at the desk where requests are kept? (contract section 5)"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+
+from aiohttp import StreamReader
+
+from sseproxy.core.errors import Draining
+from sseproxy.core.routes import Route
+from sseproxy.core.transfer import CloseReason
+from sseproxy.logs import AccessRecord
+from sseproxy.proxy.body import BodyReader
+from sseproxy.proxy.downstream import HttpDownstream
+from sseproxy.proxy.handler import RequestCycle
+from sseproxy.proxy.inbound import InboundRequest
+from sseproxy.proxy.responses import send_created, send_nothing
+from sseproxy.proxy.tickets import TicketCall, TicketDesk, body_limit, sent_with
+
+_RETRY_AFTER = 1  # seconds: somebody else is about to take over
+
+#: Makes the cycle of a request on its route, with its body.
+CycleFactory = Callable[[InboundRequest, Route, bytes | None], RequestCycle]
+
+
+@dataclass(slots=True, eq=False)
+class TicketVisit:
+    """The state of one request to the desk. content: its body. new_cycle: for the kept request of a ticket."""
+
+    desk: TicketDesk
+    call: TicketCall
+    inbound: InboundRequest
+    content: StreamReader
+    downstream: HttpDownstream
+    record: AccessRecord
+    new_cycle: CycleFactory
+    _cycle: RequestCycle | None = field(default=None, init=False)
+    _task: asyncio.Task[None] | None = field(default=None, init=False)
+    _is_cut: bool = field(default=False, init=False)
+    _is_withdrawn: bool = field(default=False, init=False)
+
+    async def run(self) -> None:
+        """Serve the request. Raises `SSEProxyError`, as long as nothing was sent, and `asyncio.CancelledError`."""
+        self._task = asyncio.current_task()
+        try:
+            await (self._keep() if self.call.id is None else self._serve_holder())
+        except asyncio.CancelledError:
+            if self._is_cut:
+                raise Draining("The proxy is shutting down.", retry_after=_RETRY_AFTER) from None
+            if self._is_withdrawn and not self.downstream.started:
+                self._answer_with_nothing(HTTPStatus.NO_CONTENT)
+                return
+            if self.record.reason == "-":
+                self.record.reason = CloseReason.CLIENT_GONE
+            raise
+
+    def cut(self) -> None:
+        """The process ends; see `RequestCycle.cut`."""
+        if self._cycle is not None:
+            self._cycle.cut()
+        elif self._task is not None:
+            self._is_cut = True
+            self._task.cancel()
+
+    def withdraw(self) -> None:
+        """The ticket was deleted while it was open."""
+        self._is_withdrawn = True
+        if self._cycle is not None:
+            self._cycle.withdraw()
+
+    # Private.
+
+    @property
+    def _client(self) -> str:
+        return self.record.client or self.record.peer
+
+    async def _keep(self) -> None:
+        route = self.desk.find_route(self.call, method=self.inbound.method, host=self.inbound.host)
+        self.record.route = route.name
+        body = None
+        if self.inbound.has_body:
+            ask = self.downstream.send_continue if self.inbound.expects_continue else None
+            body = BodyReader(self.content, limit=body_limit(route), ask=ask, peek=None)
+        ticket = await self.desk.keep(self.call, self.inbound, route, body, client=self._client)
+        self._note_status(HTTPStatus.CREATED)
+        url = f"{self.call.path}/{ticket.id}"
+        seconds = int(ticket.ttl) if ticket.ttl.is_integer() else ticket.ttl
+        send_created(self.downstream, url, {"ticket": ticket.id, "url": url, "expires_in": seconds})
+
+    async def _serve_holder(self) -> None:
+        """Whoever asks has a ticket, or says so."""
+        route, known = await self.desk.find(self.call, self.inbound, client=self._client)
+        self.record.route = route.name
+        if self.inbound.method == "GET":
+            await self._open(route, again=not known.waits)
+        elif self.inbound.method == "DELETE":
+            await self.desk.delete(self.call)
+            self._answer_with_nothing(HTTPStatus.NO_CONTENT)
+        else:  # HEAD: a look opens nothing
+            self._answer_with_nothing(HTTPStatus.OK if known.waits or known.terms.reopens else HTTPStatus.NO_CONTENT)
+
+    async def _open(self, route: Route, *, again: bool) -> None:
+        was_opened = False
+        try:
+            kept = await self.desk.open(self.call, self)
+            was_opened = kept is not None
+            if self._is_withdrawn or kept is None:
+                self._answer_with_nothing(HTTPStatus.NO_CONTENT)
+                return
+            cycle = self._cycle = self.new_cycle(sent_with(kept, self.inbound, again=again), route, kept.body)
+            # A stream may go on for hours.
+            self.inbound, kept = replace(self.inbound, headers=[]), None
+            await cycle.run()
+        finally:
+            await self.desk.end(self.call, self, was_opened=was_opened)
+
+    def _answer_with_nothing(self, status: HTTPStatus) -> None:
+        self._note_status(status)
+        send_nothing(self.downstream, status)
+
+    def _note_status(self, status: int) -> None:
+        self.record.status = self.record.intended = status

@@ -1,0 +1,1 @@
+"""What outlives the connection of a client?"""

@@ -1,0 +1,138 @@
+"""Which cookies are found, which go on, and which becomes a header? (RFC 6265 section 4.2)"""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sseproxy.core.cookies import authenticate, cookie_value, without_cookie
+from sseproxy.core.eventsource import CookieAuth
+from sseproxy.core.headers import Headers
+
+AUTH = CookieAuth("token")
+
+
+def cookies(*fields: bytes) -> Headers:
+    return [(b"Cookie", field) for field in fields]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (b"token=x", b"x"),
+        (b"a=1; token=x; b=2", b"x"),
+        (b"a=1;token=x;b=2", b"x"),
+        (b" token = x ", b"x"),
+        (b"\ttoken\t=\tx\t;a", b"x"),
+        (b'token="x"', b"x"),
+        (b'token=" x "', b" x "),
+        (b'token="x', b'"x'),
+        (b'token="', b'"'),
+        (b'token=""', b""),
+        (b"token=", b""),
+        (b"token=a=b==", b"a=b=="),
+        (b"token=a%20b", b"a%20b"),
+        (b"token=\xe2\x82\xac", b"\xe2\x82\xac"),
+        (b"token=first; token=second", b"first"),
+        (b"a=token=x", None),
+        (b"Token=x", None),
+        (b"xtoken=x; tokenx=y", None),
+        (b"token; =x", None),
+        (b"", None),
+        (b";;;", None),
+        (b"a=1, token=x", None),
+    ],
+)
+def test_the_value_of_a_cookie(field: bytes, value: bytes | None) -> None:
+    assert cookie_value(cookies(field), "token") == value
+
+
+def test_several_fields_are_one_list() -> None:
+    headers = [(b"X", b"token=no"), (b"cookie", b"a=1"), (b"COOKIE", b"token=x"), (b"Cookie", b"token=y")]
+    assert cookie_value(headers, "token") == b"x"
+    assert cookie_value([], "token") is None
+
+
+@pytest.mark.parametrize(
+    ("field", "left"),
+    [
+        (b"token=x", None),
+        (b"token=x;", None),
+        (b" token=x ; ", None),
+        (b"token=x; token=y", None),
+        (b"a=1; token=x; b=2", b"a=1; b=2"),
+        (b"a=1;token=x;b=2", b"a=1;b=2"),
+        (b"token=x; a=1;  b=2", b"a=1;  b=2"),
+        (b"a=1; token=x", b"a=1"),
+        (b"a=1; token=x;", b"a=1;"),
+        (b'a="1; token=x; b=2"', b'a="1; b=2"'),  # a semicolon ends a cookie, whatever quotes there are
+        (b"a=1 ;  b = 2;c", b"a=1 ;  b = 2;c"),
+        (b" a=\xff\xfe", b" a=\xff\xfe"),
+        (b"token", b"token"),
+        (b"Token=x", b"Token=x"),
+        (b"", b""),
+    ],
+)
+def test_one_cookie_is_taken_out(field: bytes, left: bytes | None) -> None:
+    assert without_cookie(cookies(field), "token") == cookies(*([] if left is None else [left]))
+
+
+def test_other_fields_stay_where_they_are() -> None:
+    headers = [(b"A", b"token=1"), (b"cookie", b"token=x"), (b"COOKIE", b"a=1; token=y"), (b"B", b"2")]
+    assert without_cookie(headers, "token") == [(b"A", b"token=1"), (b"COOKIE", b"a=1"), (b"B", b"2")]
+
+
+PAIRS = st.lists(
+    st.tuples(st.sampled_from([b"", b" ", b"\t "]), st.sampled_from([b"token=x", b"a=1", b"b", b"", b"token"]))
+)
+
+
+@given(PAIRS)
+def test_all_others_survive(pairs: list[tuple[bytes, bytes]]) -> None:
+    field = b";".join(blank + pair for blank, pair in pairs)
+    left = without_cookie(cookies(field), "token")
+    assert cookie_value(left, "token") is None
+    kept = [pair for pair in field.split(b";") if not pair.strip().startswith(b"token=")]
+    assert [pair.strip() for _, each in left for pair in each.split(b";") if pair.strip()] == [
+        pair.strip() for pair in kept if pair.strip()
+    ]
+    for _, each in left:
+        assert each == b";".join(kept) or each == b";".join(kept).lstrip(b" \t")
+
+
+# The header.
+
+
+def test_the_cookie_becomes_a_header() -> None:
+    headers = [(b"A", b"1"), *cookies(b"a=1; token=x"), (b"B", b"2")]
+    wanted = [(b"A", b"1"), (b"Cookie", b"a=1"), (b"B", b"2"), (b"Authorization", b"Bearer x")]
+    assert authenticate(headers, AUTH) == wanted
+
+
+@pytest.mark.parametrize(
+    ("policy", "wanted"),
+    [
+        (CookieAuth("token", strip_cookie=False), [(b"Cookie", b"token=x"), (b"Authorization", b"Bearer x")]),
+        (CookieAuth("token", "X-Token", "{value}"), [(b"X-Token", b"x")]),
+        (CookieAuth("token", format="a {value} b {value}"), [(b"Authorization", b"a x b x")]),
+        (CookieAuth("token", format="{other} {value}"), [(b"Authorization", b"{other} x")]),
+        (CookieAuth("other"), [(b"Cookie", b"token=x")]),
+    ],
+)
+def test_as_the_policy_says(policy: CookieAuth, wanted: Headers) -> None:
+    assert authenticate(cookies(b"token=x"), policy) == wanted
+
+
+@pytest.mark.parametrize("value", [b"Basic eDp5", b""])
+def test_a_request_that_has_the_header_keeps_it(value: bytes) -> None:
+    headers = [(b"authorization", value), *cookies(b"token=x")]
+    assert authenticate(headers, AUTH) == [(b"authorization", value)]
+
+
+@pytest.mark.parametrize("value", [b"", b'""', b"a\x01b", b"a\x7f", b"a\tb", b"\x00"])
+def test_what_is_no_value_is_no_header(value: bytes) -> None:
+    assert authenticate(cookies(b"a=1; token=" + value), AUTH) == cookies(b"a=1")
+
+
+def test_without_the_cookie_nothing_changes() -> None:
+    headers = [(b"A", b"1"), *cookies(b"a=1", b"")]
+    assert authenticate(headers, AUTH) == headers

@@ -1,0 +1,174 @@
+"""What does an `EventSource` hear at the end of a stream, and does it change what it has heard before? (section 5)"""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sseproxy.core.ending import Farewell
+from sseproxy.core.scanner import Position, Scanner
+from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.transfer import CloseReason
+from tests.core.test_properties import is_heartbeat
+from tests.support.playbook import (
+    Play,
+    blocked,
+    closed,
+    data,
+    drain,
+    eof,
+    error,
+    refusal,
+    response,
+    sent,
+    sleep,
+    stream,
+)
+from tests.support.trips import BOM, Case, Place, TripWithoutRules, cases, place_of
+from tests.support.whatwg import parse
+
+END = CloseReason.UPSTREAM_END
+LAST_WORDS = Farewell(("end", "bye"), "over")
+TOLD = b"event: end\ndata: bye\n\nid: over\n\n"
+
+
+@pytest.mark.parametrize("interval", [15.0, None])
+def test_a_clean_end(play: Play, interval: float | None) -> None:
+    session = stream(interval=interval, farewell=LAST_WORDS)
+    play(session) >> data(b"data: x\n\n") >> eof() << sent(TOLD) << closed(END)
+
+
+@pytest.mark.parametrize("interval", [15.0, None])
+def test_an_empty_stream(play: Play, interval: float | None) -> None:
+    play(stream(interval=interval, farewell=LAST_WORDS)) >> eof() << sent(TOLD) << closed(END)
+
+
+def test_a_stream_that_is_nothing_but_a_bom(play: Play) -> None:
+    """S6: a BOM is nothing to a client; behind a heartbeat it would be part of our first line."""
+    play(stream(interval=None, farewell=LAST_WORDS)) >> data(BOM) >> eof() << sent(TOLD) << closed(END)
+    play(stream(farewell=LAST_WORDS)) >> data(BOM) << sent() >> eof() << sent(BOM, TOLD) << closed(END)
+    heard = play(stream(farewell=LAST_WORDS)) >> sleep(15) << sent(b": heartbeat\n")
+    heard >> data(BOM) << sent() >> eof() << sent(TOLD) << closed(END)
+    prelude = play(stream(interval=None, prelude=True, farewell=LAST_WORDS)) << sent(b": heartbeat\n")
+    prelude >> data(BOM[:2]) << sent() >> data(BOM[2:]) << sent() >> eof() << sent(TOLD) << closed(END)
+
+
+def test_half_a_bom_is_half_a_line(play: Play) -> None:
+    play(stream(farewell=LAST_WORDS)) >> data(BOM[:2]) << sent() >> eof() << sent(BOM[:2]) << closed(END)
+
+
+@pytest.mark.parametrize("last", [b"data: y\n", b"data: y", b"data: y\r\n", b": y\n", b"id: 7"])
+def test_inside_an_event_nothing_is_said(play: Play, last: bytes) -> None:
+    """It would end the event, which the client must never see: the upstream has not finished it."""
+    session = stream(interval=None, farewell=LAST_WORDS)
+    play(session) >> data(b"data: x\n\n") >> data(last) >> eof() << closed(END)
+
+
+def test_what_is_held_back_counts(play: Play) -> None:
+    book = play(stream(farewell=LAST_WORDS)) >> data(b"data: x\n\ndata: y") << sent(b"data: x\n\n")
+    book >> eof() << sent(b"data: y") << closed(END)
+
+
+@pytest.mark.parametrize(
+    ("received", "eol"),
+    [
+        (b"data: x\r\n\r\n", b"\r\n"),
+        (b"data: x\r\r", b"\r"),
+        (b"data: x\n\r\n", b"\r\n"),
+        (b"data: x\r\n\n", b"\r\n"),
+        (b"data: x\r\n\r", b"\r\n"),
+    ],
+)
+@pytest.mark.parametrize("interval", [15.0, None])
+def test_the_line_ends_are_the_streams_own(play: Play, received: bytes, eol: bytes, interval: float | None) -> None:
+    session = stream(interval=interval, farewell=LAST_WORDS)
+    play(session) >> data(received) >> eof() << sent(LAST_WORDS.write(eol=eol)) << closed(END)
+
+
+def test_after_a_heartbeat_line(play: Play) -> None:
+    book = play(stream(farewell=LAST_WORDS)) >> data(b"data: x\n\n") >> sleep(15) << sent(b": heartbeat\n")
+    book >> eof() << sent(TOLD) << closed(END)
+
+
+def test_a_client_that_takes_nothing_hears_it_later(play: Play) -> None:
+    session = stream(farewell=LAST_WORDS)
+    play(session) >> data(b"data: x\n\n") >> blocked() >> eof() << sent(TOLD) << closed(END)
+
+
+def test_an_end_that_is_not_clean(play: Play) -> None:
+    reason = CloseReason.UPSTREAM_ERROR
+    session = stream(farewell=LAST_WORDS)
+    play(session) >> data(b"data: x\n\n") >> error(reason) << closed(reason, clean=False)
+
+
+def test_ends_of_ours_are_followed_by_a_reconnect(play: Play) -> None:
+    (
+        play(stream(farewell=LAST_WORDS))
+        >> drain(retry=5)
+        >> sleep(0)
+        << sent(b"retry: 5\n\n")
+        << closed(CloseReason.DRAIN)
+    )
+    timeouts = TimeoutPolicy(idle=None, write=None, max_duration=5.0)
+    old = play(stream(timeouts=timeouts, farewell=LAST_WORDS)) >> sleep(5)
+    old << sent(b": max_duration\n") << closed(CloseReason.MAX_DURATION)
+    silent = play(stream(interval=None, timeouts=TimeoutPolicy(idle=5.0), farewell=LAST_WORDS)) >> sleep(5)
+    silent << sent(b": idle_timeout\n") << closed(CloseReason.IDLE_TIMEOUT, clean=False)
+
+
+def test_an_upstream_that_ends_while_we_drain(play: Play) -> None:
+    book = play(stream(interval=None, farewell=LAST_WORDS)) >> data(b"data: x\n") >> drain() >> sleep(1)
+    book >> data(b"\n") << closed(CloseReason.DRAIN) >> eof()
+
+
+def test_after_a_late_stream(play: Play) -> None:
+    book = play(stream(responded=False, farewell=LAST_WORDS)) << sent(b": heartbeat\n") >> response()
+    book >> data(b"data: x\n\n") >> eof() << sent(TOLD) << closed(END)
+
+
+def test_after_a_late_refusal(play: Play) -> None:
+    """Without us an answer that is no stream would end the `EventSource` for good: so does this one."""
+    book = play(stream(responded=False, farewell=LAST_WORDS)) << sent(b": heartbeat\n")
+    told = b'event: error\ndata: {"type": "upstream_response", "status": 404, "detail": "the upstream refused"}\n\n'
+    book >> refusal(404) << sent(told, TOLD) << closed(END)
+
+
+def test_after_a_late_failure_there_is_a_reconnect(play: Play) -> None:
+    book = play(stream(responded=False, farewell=LAST_WORDS)) << sent(b": heartbeat\n")
+    told = (
+        b'event: error\ndata: {"type": "connect_error", "status": 502, "detail": "the upstream could not be reached"}'
+    )
+    book >> error(CloseReason.CONNECT_ERROR) << sent(told, b"\n\n") << closed(CloseReason.CONNECT_ERROR)
+
+
+# Whatever the stream.
+
+
+def the_client_has_seen_all_of_it_before(case: Case) -> None:
+    trip = TripWithoutRules(case)
+    trip.run()
+    whole = place_of(case.stream) is Place.EVENT_BOUNDARY
+    seen, meant = parse(bytes(trip.wire)), parse(case.stream)
+    events = [event for event in seen.events if not is_heartbeat(event, case.form)]
+    told = [("end", "bye", meant.last_event_id)] if whole else []
+    assert [tuple(event) for event in events] == [*meant.events, *told]
+    assert seen.last_event_id == ("over" if whole else meant.last_event_id)
+    assert seen.retries == meant.retries
+    assert trip.session.stats.events == len(meant.events)
+    assert (trip.session.close_reason, trip.session.clean) == (END, True)
+
+
+@settings(max_examples=max(1200, settings().max_examples), deadline=None, database=None)
+@given(st.builds(replace, cases, farewell=st.just(LAST_WORDS), interval=st.sampled_from([1.0, 1.0, None])))
+def test_last_words_change_nothing_that_was_seen(case: Case) -> None:
+    the_client_has_seen_all_of_it_before(case)
+
+
+def test_the_property_bites(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said inside an event, the last words would change it."""
+    case = Case(b"data: x\n", (), farewell=LAST_WORDS)
+    the_client_has_seen_all_of_it_before(case)
+    monkeypatch.setattr(Scanner, "position", property(lambda _: Position.EVENT_BOUNDARY))
+    with pytest.raises(AssertionError):
+        the_client_has_seen_all_of_it_before(case)

@@ -1,0 +1,176 @@
+"""Does the page in examples/eventsource do what it shows, by itself and as the second page of the demo?"""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
+
+from tests.support.browser import wait_for
+from tests.support.server_process import ServerProcess
+from tests.support.sseproxy_process import SseproxyProcess
+
+_ROOT = Path(__file__).parents[3]
+_APP = _ROOT / "examples" / "eventsource" / "app.py"
+
+
+@contextmanager
+def _example() -> Iterator[str]:
+    """The command in the first line, on ports that the kernel chooses; yields the page's URL."""
+    service, proxy = _APP.read_text().splitlines()[0].removeprefix("# ").split(" & ")
+    command = shlex.split(service.replace("9000", "0"))
+    assert shlex.split(proxy)[:2] == ["sseproxy", "serve"]
+    arguments = [str(_ROOT / word) if "/" in word else word for word in shlex.split(proxy)[2:]]
+    with ServerProcess(*command) as app:
+        flags = ("--upstream", app.url, "--listen", "127.0.0.1:0")
+        with SseproxyProcess(*arguments, *flags) as process:
+            yield f"{process.url}/"
+        app.ask_to_end()
+        app.wait()
+    assert "Traceback" not in app.output.text
+
+
+@contextmanager
+def _demo() -> Iterator[str]:
+    command = [sys.executable, "-m", "sseproxy", "demo", "--gateway", "embedded"]
+    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    try:
+        yield next(filter(None, (re.search(r"http://\S+/eventsource/", line) for line in process.stdout)))[0]
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (0, "")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with _example() as url:
+        yield url
+
+
+def _text(browser: Chrome, name: str) -> str:
+    return browser.find_element(By.ID, name).text
+
+
+def _ask(browser: Chrome, *, model: str = "answers") -> None:
+    Select(browser.find_element(By.ID, "model")).select_by_value(model)
+    browser.find_element(By.CSS_SELECTOR, "button.main").click()
+
+
+def _told(browser: Chrome) -> list[str]:
+    return [item.text for item in browser.find_elements(By.CSS_SELECTOR, "#told span")]
+
+
+def _log_in(browser: Chrome, url: str) -> None:
+    browser.get(url)
+    browser.find_element(By.ID, "login").click()
+    wait_for(browser, lambda _: _text(browser, "who").startswith("logged in"))
+
+
+@pytest.fixture
+def page(browser: Chrome, url: str) -> Iterator[Chrome]:
+    """The page, logged in."""
+    _log_in(browser, url)
+    yield browser
+    browser.delete_all_cookies()
+    browser.get("about:blank")
+
+
+def test_the_example_is_short() -> None:
+    assert len(_APP.read_text().splitlines()) <= 60
+
+
+def test_who_is_not_logged_in_is_refused(browser: Chrome, url: str) -> None:
+    browser.get(url)
+    browser.delete_all_cookies()
+    _ask(browser)
+    wait_for(browser, lambda _: _text(browser, "status").startswith("Refused: The request lacks the cookie"))
+
+
+def test_an_answer_comes_whole_and_the_browser_stops_by_itself(page: Chrome) -> None:
+    _ask(page)
+    wait_for(page, lambda _: _text(page, "state") == "CLOSED")
+    assert _text(page, "status") == "Whole."
+    assert _text(page, "answer").endswith("be told to stop.")
+    told = _told(page)
+    assert told[0] == "POST: 201"
+    assert told[1:-2] == ["open", "message, the first of many", "[DONE]", "end"]
+    assert [what.partition(":")[0] for what in told[-2:]] == ["error, CONNECTING", "error, CLOSED"]
+    wait_for(page, lambda _: "sent everything" in _text(page, "seen"))
+    assert re.search(r"POST /chat/completions\s+Authorization\s+Bearer \S+\s+Cookie\s+none\s", _text(page, "seen"))
+
+
+def test_the_demo_runs_it(browser: Chrome) -> None:
+    with _demo() as url:
+        browser.get(url.removesuffix("eventsource/"))
+        assert browser.find_element(By.LINK_TEXT, "the second page").get_attribute("href") == url
+        _log_in(browser, url)
+        _ask(browser)
+        wait_for(browser, lambda _: _text(browser, "status") == "Whole.")
+        browser.delete_all_cookies()
+        browser.get("about:blank")
+
+
+def test_an_answer_that_breaks_off_is_told_and_not_asked_for_again(page: Chrome) -> None:
+    _ask(page, model="breaks-off")
+    wait_for(page, lambda _: _text(page, "status") == "Broken off.")
+    assert _text(page, "state") == "CLOSED"
+    wait_for(page, lambda _: "broke off" in _text(page, "seen"))
+
+
+def test_stop_reaches_the_service(page: Chrome) -> None:
+    _ask(page)
+    wait_for(page, lambda _: _text(page, "status") == "Streaming…")
+    page.find_element(By.ID, "stop").click()
+    wait_for(page, lambda _: "DELETE: 204" in _told(page))
+    assert _text(page, "status") == "Stopped."
+    wait_for(page, lambda _: "the client left" in _text(page, "seen"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everything_can_be_read(page: Chrome, scheme: str) -> None:
+    """Text and what it stands on differ enough (WCAG 2.2, 1.4.3: 4.5 to 1)."""
+    features = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
+    colours = page.execute_script(
+        "const style = getComputedStyle(document.documentElement);"
+        "return Object.fromEntries(['ground', 'card', 'text', 'quiet', 'accent', 'good', 'bad']"
+        ".map((name) => [name, style.getPropertyValue(`--${name}`).trim()]))"
+    )
+    pairs = [("text", "card"), ("text", "ground"), ("quiet", "card"), ("quiet", "ground"), ("card", "accent")]
+    pairs += [("good", "card"), ("bad", "card"), ("accent", "ground")]
+    assert min(_contrast(colours[one], colours[other]) for one, other in pairs) >= 4.5
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def _contrast(one: str, other: str) -> float:
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = (int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5))
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_the_page_fits_a_phone(page: Chrome) -> None:
+    phone = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    assert page.execute_script("return document.documentElement.scrollWidth") == 360
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
