@@ -1,37 +1,17 @@
 """How is a request sent to an HTTP upstream, and how does its response come back?"""
 
 import asyncio
-import contextlib
-import errno
-import functools
-import ssl
-from collections.abc import Iterator
-from typing import Any, cast
+from typing import cast
 
-import aiohttp
-from aiohttp.client_reqrep import ClientRequest
-from aiohttp.connector import BaseConnector, Connection
-from yarl import URL
-
-from sseproxy.core.errors import (
-    BadRequest,
-    ConnectError,
-    OriginError,
-    OutOfDescriptors,
-    RequestBroken,
-    ResponseTimeout,
-    UpstreamBroken,
-)
+from sseproxy.core.errors import BadRequest, OriginError, RequestBroken, ResponseTimeout, UpstreamBroken
 from sseproxy.core.flow import BodySink
 from sseproxy.core.headers import request_head
-from sseproxy.core.routes import Upstream, UpstreamTLS
+from sseproxy.core.routes import Upstream
 from sseproxy.core.timeouts import TimeoutPolicy
 from sseproxy.origins.base import OriginRequest, RequestBody, ResponseHead
 from sseproxy.origins.connection import UpstreamConnection
-
-#: Seconds that an unused connection is kept: less than the common servers keep it (gunicorn 2, uvicorn and Node 5),
-#: so that it is not closed at the very moment in which it is used again.
-POOL_KEEPALIVE = 1.5
+from sseproxy.origins.faults import our_errors
+from sseproxy.origins.pools import Lease, pool_for
 
 #: Connections that an idempotent request may find closed before it is given up.
 MAX_STALE = 3
@@ -39,24 +19,12 @@ MAX_STALE = 3
 #: Bytes of a response body that may arrive before its sink is known.
 _EARLY = 64 * 1024
 
-_NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
-
 
 class HttpOrigin:
     """One upstream with its pool of connections. Must be made while the event loop runs."""
 
     def __init__(self, upstream: Upstream) -> None:
-        loop = asyncio.get_running_loop()
-        self._connector = _connector(upstream)
-        # The connector makes its protocols with this; all else about the pool stays aiohttp's.
-        self._connector._factory = cast(Any, functools.partial(UpstreamConnection, loop))
-        self._key = ClientRequest(
-            "GET",
-            URL.build(scheme="https" if upstream.scheme == "https" else "http", authority=upstream.authority),
-            loop=loop,
-            ssl=_tls_context(upstream.tls) if upstream.scheme == "https" else True,
-            server_hostname=upstream.tls.server_name,
-        )
+        self.pool = pool_for(upstream)
 
     async def open(self, request: OriginRequest, timeouts: TimeoutPolicy) -> "HttpExchange":
         """Send the head of `request`, begin to send its body, and wait for the response head.
@@ -81,12 +49,12 @@ class HttpOrigin:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._connector.close()
+        await self.pool.close()
 
-    async def _connect(self, timeouts: TimeoutPolicy) -> Connection:
-        with _our_errors():
+    async def _connect(self, timeouts: TimeoutPolicy) -> Lease:
+        with our_errors():
             async with asyncio.timeout(timeouts.connect):
-                return await self._connector.connect(self._key, [], _NO_TIMEOUT)
+                return await self.pool.connect()
 
 
 class HttpExchange:
@@ -97,7 +65,6 @@ class HttpExchange:
 
     __slots__ = (
         "_answered",
-        "_connection",
         "_early",
         "_early_size",
         "_end",
@@ -107,6 +74,7 @@ class HttpExchange:
         "_is_paused",
         "_is_reading",
         "_is_resting",
+        "_lease",
         "_protocol",
         "_response",
         "_sending",
@@ -116,9 +84,9 @@ class HttpExchange:
         "was_reused",
     )
 
-    def __init__(self, connection: Connection, *, is_head: bool) -> None:
-        self._connection = connection
-        self._protocol = cast(UpstreamConnection, connection.protocol)
+    def __init__(self, lease: Lease, *, is_head: bool) -> None:
+        self._lease = lease
+        self._protocol = lease.protocol
         self._response: asyncio.Future[ResponseHead] | None = asyncio.get_running_loop().create_future()
         self._answered = False  # with a response, or with none
         self.heard = False
@@ -273,10 +241,10 @@ class HttpExchange:
             else:
                 self._protocol.transport.pause_reading()
 
-    def switch_to_raw(self) -> tuple[UpstreamConnection, Connection]:
+    def switch_to_raw(self) -> tuple[UpstreamConnection, Lease]:
         """After a 101: the connection itself, and the lease on it that must be closed in the end."""
         self._protocol.forget_listener()
-        return self._protocol, self._connection
+        return self._protocol, self._lease
 
     def abort(self) -> None:
         self._stop_sending()
@@ -284,7 +252,7 @@ class HttpExchange:
             self._ended = True
             self._protocol.forget_listener()
             self._protocol.abort(in_request=self._in_request)
-            self._connection.close()
+            self._lease.close()
 
     # The connection's calls.
 
@@ -308,9 +276,9 @@ class HttpExchange:
             self._stop_sending()
             # The rest of the request would be read as the next one, or never be taken.
             self._protocol.abort(in_request=True)
-            self._connection.close()
+            self._lease.close()
         else:
-            self._connection.release()
+            self._lease.release()
         if self._sink is not None:
             self._tell_end(self._sink)
 
@@ -318,7 +286,7 @@ class HttpExchange:
         self._ended = True
         self._end = error
         self._stop_sending()
-        self._connection.close()
+        self._lease.close()
         if not self._answered and self._response is not None:
             self._answered = True
             self._response.set_exception(error)
@@ -345,54 +313,3 @@ def _framing(body: RequestBody) -> tuple[bytes, bytes]:
     if body.length is None:
         return b"Transfer-Encoding", b"chunked"
     return b"Content-Length", b"%d" % body.length
-
-
-def _connector(upstream: Upstream) -> BaseConnector:
-    if upstream.socket_path is not None:
-        return aiohttp.UnixConnector(upstream.socket_path, limit=0, keepalive_timeout=POOL_KEEPALIVE)
-    return aiohttp.TCPConnector(limit=0, limit_per_host=0, keepalive_timeout=POOL_KEEPALIVE)
-
-
-def _tls_context(tls: UpstreamTLS) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=tls.ca)
-    context.set_alpn_protocols(["http/1.1"])
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-@contextlib.contextmanager
-def _our_errors() -> Iterator[None]:
-    """Every way in which a connection can fail to come about, as one of ours."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise ConnectError(
-            "The connection to the upstream took too long.", proxy_status="connection_timeout"
-        ) from error
-    except aiohttp.ClientConnectorDNSError as error:
-        raise ConnectError("The upstream's name is not known.", proxy_status="dns_error", cause=str(error)) from error
-    except aiohttp.ClientConnectorCertificateError as error:
-        raise ConnectError(
-            "The upstream's certificate is not valid.", proxy_status="tls_certificate_error", cause=str(error)
-        ) from error
-    except (aiohttp.ClientSSLError, ssl.SSLError) as error:
-        raise ConnectError(
-            "The TLS handshake with the upstream failed.", proxy_status="tls_protocol_error", cause=str(error)
-        ) from error
-    except ConnectionRefusedError as error:
-        raise _refused(error) from error
-    except (aiohttp.ClientError, OSError) as error:
-        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-        if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
-            raise OutOfDescriptors("Too many connections are open.", retry_after=1, cause=str(error)) from error
-        if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError):
-            raise _refused(error) from error
-        raise ConnectError(
-            "The upstream cannot be reached.", proxy_status="destination_unavailable", cause=str(error)
-        ) from error
-
-
-def _refused(error: Exception) -> ConnectError:
-    return ConnectError("The upstream refused the connection.", proxy_status="connection_refused", cause=str(error))

@@ -63,7 +63,7 @@ async def _settle(proxy: Inside, tasks: int) -> None:
     """Wait until no request, stream, connection or task of them is left; kept connections to the upstream may be."""
     app = proxy.app
     await wait_until(lambda: app.requests == len(app.streams) == len(app.hangups) == 0)
-    await wait_until(lambda: not any(origin._connector._acquired for origin in proxy.origins.values()))
+    await wait_until(lambda: not any(origin.pool.leased for origin in proxy.origins.values()))
     await wait_until(lambda: sum(not _is_upstream(task) for task in asyncio.all_tasks()) <= tasks)
 
 

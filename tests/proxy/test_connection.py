@@ -14,16 +14,18 @@ import pytest
 from aiohttp import http_parser, web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.client_reqrep import ClientRequest
-from aiohttp.connector import BaseConnector, Connection
+from aiohttp.connector import BaseConnector, Connection, TCPConnector
 from aiohttp.http_exceptions import BadHttpMessage, InvalidURLError, LineTooLong
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from yarl import URL
 
 from sseproxy.core.errors import BadRequest, HeadersTooLarge, InternalError
+from sseproxy.core.routes import Upstream
 from sseproxy.origins.connection import UpstreamConnection
+from sseproxy.origins.pools import AiohttpPool, PlainPool, pool_for
 from sseproxy.proxy.connection import DownstreamConnection, _as_ours
 from tests.support.proxy_server import stage
-from tests.support.raw_upstream import Visit, replies
+from tests.support.raw_upstream import replies
 from tests.support.settled import eventually
 
 GET = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
@@ -231,21 +233,39 @@ async def test_keys_of_the_pool() -> None:
     assert keys[0].port == 81
 
 
-async def test_our_connection_is_what_the_pool_lends_and_keeps() -> None:
-    protocols: list[Any] = []
-
-    async def script(visit: Visit) -> None:
-        await replies()(visit)
-
-    async with stage(script) as on:
+async def test_our_connection_is_what_the_pool_lends_and_keeps(pool: type[AiohttpPool | PlainPool]) -> None:
+    async with stage(replies()) as on:
         origin = on.proxy.app._origins["default"]
+        assert type(origin.pool) is pool
+        protocols: list[UpstreamConnection] = []
         for _ in range(3):
             assert (await on.client.ask(GET)).status == 200
-            [pooled] = origin._connector._conns.values()
-            protocols += [entry[0] for entry in pooled]
+            assert origin.pool.leased == 0
+            lease = await origin.pool.connect()
+            protocols.append(lease.protocol)
+            lease.release()
         assert len(set(map(id, protocols))) == 1
         assert type(protocols[0]) is UpstreamConnection
         assert protocols[0].responses == 3
+
+
+async def test_an_aiohttp_that_is_not_known_is_not_used_for_connections(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where its connector does not let us say what speaks on its connections, our own small pool takes over."""
+
+    class Changed(TCPConnector):
+        __slots__ = ()
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            del self._factory
+
+    upstream = Upstream("http", "127.0.0.1", 9)
+    assert type(pool_for(upstream)) is AiohttpPool
+    monkeypatch.setattr("aiohttp.TCPConnector", Changed)
+    assert type(pool_for(upstream)) is PlainPool
+    assert "its pool is not used" in caplog.text
 
 
 async def test_the_wait_for_the_next_request_begins_anew_after_a_stream() -> None:

@@ -1,0 +1,205 @@
+"""Where do the connections to an upstream come from, and where are they kept between two requests?
+
+aiohttp's connector does both, if it lets us say what speaks on its connections. That is an internal of aiohttp; where
+it is gone, a small pool on asyncio's public functions takes over. To everybody else the two are alike.
+"""
+
+import asyncio
+import functools
+import logging
+import socket
+import ssl
+from typing import Any, Protocol, cast
+
+import aiohttp
+from aiohttp.client_reqrep import ClientRequest
+from aiohttp.connector import BaseConnector
+from yarl import URL
+
+from sseproxy.core.routes import Upstream, UpstreamTLS
+from sseproxy.logs import LOGGER
+from sseproxy.origins.connection import UpstreamConnection
+
+_log = logging.getLogger(LOGGER)
+
+#: Seconds that an unused connection is kept: less than the common servers keep it (gunicorn 2, uvicorn and Node 5),
+#: so that it is not closed at the very moment in which it is used again.
+POOL_KEEPALIVE = 1.5
+
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
+
+
+class Lease(Protocol):
+    """The use of one connection for one request."""
+
+    @property
+    def protocol(self) -> UpstreamConnection: ...
+
+    def release(self) -> None:
+        """It may be used again, if it can be."""
+
+    def close(self) -> None:
+        """It must not be used again."""
+
+
+class Pool(Protocol):
+    """The connections to one upstream."""
+
+    @property
+    def leased(self) -> int:
+        """How many are in use."""
+
+    async def connect(self) -> Lease:
+        """One that is free, or a new one. Raises whatever goes wrong; `faults.our_errors` knows it all."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+
+
+def pool_for(upstream: Upstream) -> Pool:
+    """aiohttp's pool, or ours if aiohttp is not what it was. Must be called while the event loop runs."""
+    try:
+        return AiohttpPool(upstream)
+    except (AttributeError, TypeError) as error:
+        _log.warning("aiohttp %s is not known here, its pool is not used: %s", aiohttp.__version__, error)
+        return PlainPool(upstream)
+
+
+class AiohttpPool:
+    """aiohttp's connector, with `UpstreamConnection` as what speaks on its connections."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        loop = asyncio.get_running_loop()
+        is_tls = upstream.scheme == "https"
+        self._connector = _connector(upstream)
+        if not hasattr(self._connector, "_factory"):
+            raise AttributeError("its connector has no _factory")
+        self._connector._factory = cast(Any, functools.partial(UpstreamConnection, loop))
+        self._key = ClientRequest(
+            "GET",
+            URL.build(scheme="https" if is_tls else "http", authority=upstream.authority),
+            loop=loop,
+            ssl=_tls_context(upstream.tls) if is_tls else True,
+            server_hostname=upstream.tls.server_name,
+        )
+
+    @property
+    def leased(self) -> int:
+        return len(self._connector._acquired)
+
+    async def connect(self) -> Lease:
+        return cast(Lease, await self._connector.connect(self._key, [], _NO_TIMEOUT))
+
+    async def close(self) -> None:
+        await self._connector.close()
+
+
+class PlainPool:
+    """The same on asyncio alone. Names are looked up for each new connection, addresses tried one after the other."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._upstream = upstream
+        self._tls = _tls_context(upstream.tls) if upstream.scheme == "https" else None
+        self._idle: list[tuple[UpstreamConnection, float]] = []
+        self._pruning: asyncio.TimerHandle | None = None
+        self._leased: set[_PlainLease] = set()
+
+    @property
+    def leased(self) -> int:
+        return len(self._leased)
+
+    async def connect(self) -> Lease:
+        connection = self._take_idle() or await self._open()
+        lease = _PlainLease(self, connection)
+        self._leased.add(lease)
+        return lease
+
+    async def close(self) -> None:
+        if self._pruning is not None:
+            self._pruning.cancel()
+        for connection in [lease.protocol for lease in self._leased] + [idle for idle, _ in self._idle]:
+            connection.close()
+        self._idle.clear()
+        self._leased.clear()
+
+    def give_back(self, lease: "_PlainLease", *, reusable: bool) -> None:
+        """The end of a lease."""
+        if lease not in self._leased:
+            return
+        self._leased.discard(lease)
+        connection = lease.protocol
+        if not reusable or connection.should_close or not connection.is_connected():
+            connection.close()
+            return
+        self._idle.append((connection, self._loop.time()))
+        if self._pruning is None:
+            self._pruning = self._loop.call_later(POOL_KEEPALIVE, self._prune)
+
+    def _take_idle(self) -> UpstreamConnection | None:
+        while self._idle:
+            connection, since = self._idle.pop()
+            if connection.is_connected() and self._loop.time() - since < POOL_KEEPALIVE:
+                return connection
+            connection.close()
+        return None
+
+    def _prune(self) -> None:
+        self._pruning = None
+        oldest = self._loop.time() - POOL_KEEPALIVE
+        for connection, since in self._idle:
+            if since <= oldest:
+                connection.close()
+        self._idle = [(connection, since) for connection, since in self._idle if since > oldest]
+        if self._idle:
+            self._pruning = self._loop.call_at(self._idle[0][1] + POOL_KEEPALIVE, self._prune)
+
+    async def _open(self) -> UpstreamConnection:
+        factory = functools.partial(UpstreamConnection, self._loop)
+        upstream = self._upstream
+        if upstream.socket_path is not None:
+            return (await self._loop.create_unix_connection(factory, upstream.socket_path))[1]
+        found = await self._loop.getaddrinfo(upstream.host, upstream.port, type=socket.SOCK_STREAM)
+        name = None if self._tls is None else upstream.tls.server_name or upstream.host
+        for tries_left, (*_, address) in zip(range(len(found) - 1, -1, -1), found, strict=True):
+            try:
+                made = await self._loop.create_connection(
+                    factory, str(address[0]), int(address[1]), ssl=self._tls, server_hostname=name
+                )
+            except ssl.SSLError:
+                raise
+            except OSError:
+                if not tries_left:
+                    raise
+            else:
+                return made[1]
+        raise OSError("The name has no address.")
+
+
+class _PlainLease:
+    __slots__ = ("_pool", "protocol")
+
+    def __init__(self, pool: PlainPool, connection: UpstreamConnection) -> None:
+        self._pool = pool
+        self.protocol = connection
+
+    def release(self) -> None:
+        self._pool.give_back(self, reusable=True)
+
+    def close(self) -> None:
+        self._pool.give_back(self, reusable=False)
+
+
+def _connector(upstream: Upstream) -> BaseConnector:
+    if upstream.socket_path is not None:
+        return aiohttp.UnixConnector(upstream.socket_path, limit=0, keepalive_timeout=POOL_KEEPALIVE)
+    return aiohttp.TCPConnector(limit=0, limit_per_host=0, keepalive_timeout=POOL_KEEPALIVE)
+
+
+def _tls_context(tls: UpstreamTLS) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=tls.ca)
+    context.set_alpn_protocols(["http/1.1"])
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
