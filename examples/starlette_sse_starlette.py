@@ -5,12 +5,15 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from sse_starlette import EventSourceResponse
+from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.routing import Route
 
 from sseproxy.asgi import SSEKeepaliveMiddleware
+
+AppStatus.disable_automatic_graceful_drain()  # which would cut streams off at once, before the drain below
 
 
 async def words() -> AsyncIterator[dict[str, str]]:

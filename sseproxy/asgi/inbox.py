@@ -6,9 +6,11 @@ what we have heard.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from sseproxy.asgi.types import Message, Receive
+from sseproxy.asgi.waiting import Watched
 from sseproxy.core.peek import BodyPeek
 
 #: Bytes that are kept for an app that reads, for one that has not begun to, and what a message takes beside its body.
@@ -43,7 +45,11 @@ class Inbox:
     _listener: asyncio.Task[None] | None = None
     _kept_size = 0
     _disconnect: Message | None = None
+    _hung_up: Message | None = None  # that is what we have told the app, and not the server
+    _is_breakable = False
+    _waits_for: Any = None
     _kept: deque[Message] | None = None  # what we have heard and the app has not
+    _changed: asyncio.Event | None = None
     peek: BodyPeek | None = None
     on_disconnect: Callable[[bool], None] = staticmethod(_nobody)
 
@@ -54,12 +60,21 @@ class Inbox:
 
     async def receive(self) -> Message:
         """The app's `receive`. Raises `RuntimeError` if it comes too late for a request body that was too large."""
+        if self._is_read or self._changed is not None:
+            if self._disconnect is not None or self._listener is not None or self._kept or self._is_lost:
+                return await self._next_kept()
+            # The client's leaving may be all that is still waited for. That can be broken off.
+            question: Awaitable[Message] = Watched(self._receive(), self._note_wait)
+        else:
+            question = self._receive()
         self._is_read = True
-        if self._listener is not None or self._kept or self._is_lost:
-            return await self._next_kept()
         self._waiting += 1
         try:
-            message = await self._receive()
+            message = await question
+        except asyncio.CancelledError:
+            if self._hung_up is None or _is_cancelled():
+                raise
+            message = self._hung_up
         finally:
             self._waiting -= 1
             if self._listening:
@@ -69,11 +84,12 @@ class Inbox:
         return message
 
     async def _next_kept(self) -> Message:
+        self._is_read = True
         await self._until_heard()
         if self._kept:
             message = self._kept.popleft()
             self._kept_size -= _size(message)
-            self._changed.set()
+            self._note_change()
             return message
         if self._disconnect is not None:
             self.on_disconnect(True)
@@ -86,8 +102,7 @@ class Inbox:
         self._asking += 1
         try:
             while not (self._kept or self._is_lost) and self._disconnect is None and self._listener is not None:
-                self._changed.clear()
-                await self._changed.wait()
+                await self._change()
         finally:
             self._asking -= 1
 
@@ -102,6 +117,16 @@ class Inbox:
             self.on_disconnect(True)
         self._listen()
 
+    def hang_up(self) -> bool:
+        """The stream is over, and there is nobody left to hear from: tell the app, if it waits. Whether it does."""
+        is_waiting = self._asking > 0 or (self._waiting > 0 and self._is_breakable)
+        if self._disconnect is None:
+            self._disconnect = self._hung_up = {"type": "http.disconnect"}
+        if self._waiting and self._waits_for is not None:
+            self._waits_for.cancel()
+        self._note_change()
+        return is_waiting
+
     def close(self) -> None:
         """Stop listening, and let go of whoever listened with us. What the app still asks goes to the server."""
         self._listening = False
@@ -109,7 +134,7 @@ class Inbox:
         if self._listener is not None:
             self._listener.cancel()
             self._listener = None
-            self._changed.set()
+            self._note_change()
 
     def _listen(self) -> None:
         if not self._waiting and self._listener is None and self._disconnect is None:
@@ -122,12 +147,26 @@ class Inbox:
             if message["type"] != "http.disconnect":
                 self._keep(message)
             self._note(message, app_knows=self._asking > 0)
-            self._changed.set()
+            self._note_change()
 
     async def _until_there_is_room(self) -> None:
         while self._kept_size > _KEPT and self._is_read:
-            self._changed.clear()
-            await self._changed.wait()
+            await self._change()
+
+    async def _change(self) -> None:
+        assert self._changed is not None
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _note_change(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+
+    def _note_wait(self, waited_for: Any) -> None:
+        if self._hung_up is not None:
+            raise asyncio.CancelledError
+        self._is_breakable = True
+        self._waits_for = waited_for if hasattr(waited_for, "cancel") else None
 
     def _keep(self, message: Message) -> None:
         assert self._kept is not None
@@ -147,6 +186,11 @@ class Inbox:
             self.peek.feed(message.get("body", b""))
             if not message.get("more_body", False):
                 self.peek.end()
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _size(message: Message) -> int:

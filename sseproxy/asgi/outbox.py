@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from sseproxy.asgi.types import Message, Send
+from sseproxy.asgi.waiting import Watched
 
 #: Bytes of one message at most. That a client takes something is seen only by a `send` that returns.
 _PIECE = 16 * 1024
@@ -84,7 +85,7 @@ class Outbox:
             while not self._over and (self._taken < mine or (self._complete and mine == self._written)):
                 await self._send_bytes(self._take(mine))
             if then is not None and not self._over:
-                await _Watched(self._send(then), self._note_wait)
+                await Watched(self._send(then), self._note_wait)
         finally:
             if self._large is None or self._large.done():
                 self._large = None
@@ -107,14 +108,14 @@ class Outbox:
 
     async def _send_head(self, head: Message) -> None:
         self._head = None
-        await _Watched(self._send(head), self._note_wait)
+        await Watched(self._send(head), self._note_wait)
 
     async def _send_bytes(self, data: bytes) -> None:
         self._waiting = len(data)
         is_last = self._complete and self._taken == self._written
         if self._waiting <= _PIECE:
             self._over = is_last
-            await _Watched(self._send(_body(data, is_last=is_last)), self._note_wait)
+            await Watched(self._send(_body(data, is_last=is_last)), self._note_wait)
             self._waiting = 0
         else:
             # In a task of its own: whoever waits may be cancelled, and half of an event would be worse than none.
@@ -127,10 +128,10 @@ class Outbox:
             ends = is_last and len(piece) == self._waiting
             if not self._over:
                 self._over = ends
-                await _Watched(self._send(_body(piece, is_last=ends)), self._note_wait)
+                await Watched(self._send(_body(piece, is_last=ends)), self._note_wait)
                 self._waiting -= len(piece)
 
-    def _note_wait(self) -> None:
+    def _note_wait(self, _: object) -> None:
         if not self._is_blocked:
             self._is_blocked = True
             self._on_blocked(True)
@@ -185,30 +186,3 @@ class Outbox:
 
 def _body(data: bytes, *, is_last: bool) -> Message:
     return {"type": "http.response.body", "body": data, "more_body": not is_last}
-
-
-class _Watched:
-    """An awaitable that says when it has to wait: most calls of `send` do not, and then nothing is to be noted."""
-
-    __slots__ = ("_awaitable", "_on_wait")
-
-    def __init__(self, awaitable: Awaitable[None], on_wait: Callable[[], None]) -> None:
-        self._awaitable = awaitable
-        self._on_wait = on_wait
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        steps: Generator[Any, Any, None] = self._awaitable.__await__()
-        try:
-            waited_for = next(steps)
-            self._on_wait()
-            while True:
-                try:
-                    answer = yield waited_for
-                except BaseException as error:  # cancellation has to reach the server's send
-                    if not hasattr(steps, "throw"):
-                        raise  # granian waits for something that is no generator; `yield from` would leave it too
-                    waited_for = steps.throw(error)
-                else:
-                    waited_for = next(steps) if answer is None else steps.send(answer)
-        except StopIteration:
-            return

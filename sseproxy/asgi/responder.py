@@ -253,7 +253,7 @@ class Responder:
     def _send_failed(self, _: Exception) -> None:
         """Nothing reaches the client any more, and the app would not hear of it."""
         self._relay.stop(CloseReason.CLIENT_GONE)
-        self._app.cancel()
+        self._stop_app()
 
     # The relay's calls (a `BodySource`: the app).
 
@@ -271,11 +271,21 @@ class Responder:
             case CloseReason.UPSTREAM_END:
                 pass
             case CloseReason.CLIENT_STALLED:
-                self._app.cancel()
+                self._stop_app()
             case CloseReason.CLIENT_GONE:
                 self._call_later(_GRACE, self._app.cancel)
             case _:
                 self._end_app()
+
+    def _stop_app(self) -> None:
+        """At once, unless it waits to hear that there is no client any more: then it can put things in order.
+
+        Hazard: Django does its work in tasks that go on when it is cancelled, and end when it hears that.
+        """
+        if self._inbox.hang_up():
+            self._call_later(_GRACE, self._app.cancel)
+        else:
+            self._app.cancel()
 
     # Ends.
 
@@ -326,7 +336,7 @@ class Responder:
     async def _end_app_when_flushed(self) -> None:
         """What was decided last still has to go out, before the app is stopped."""
         await self._flush_quietly()
-        self._app.cancel()
+        self._stop_app()
 
     async def _flush_last(self) -> None:
         """The app's own last words. A client that does not take them cannot keep it for ever."""

@@ -1,7 +1,9 @@
 """Where do the connections to an upstream come from, and where are they kept between two requests?
 
-aiohttp's connector does both, if it lets us say what speaks on its connections. That is an internal of aiohttp; where
-it is gone, a small pool on asyncio's public functions takes over. To everybody else the two are alike.
+An upstream with a name is left to aiohttp's connector, which caches names and tries addresses side by side. It has to
+let us say what speaks on its connections, an internal of aiohttp. Where that is gone, and for an address or a unix
+socket, where there is nothing to look up, a small pool on asyncio's public functions does it, at three quarters of the
+price of a new stream. To everybody else the two are alike.
 """
 
 import asyncio
@@ -9,6 +11,7 @@ import functools
 import logging
 import socket
 import ssl
+from ipaddress import ip_address
 from typing import Any, Protocol, cast
 
 import aiohttp
@@ -57,7 +60,9 @@ class Pool(Protocol):
 
 
 def pool_for(upstream: Upstream) -> Pool:
-    """aiohttp's pool, or ours if aiohttp is not what it was. Must be called while the event loop runs."""
+    """The pool that fits. Must be called while the event loop runs."""
+    if upstream.socket_path is not None or _is_address(upstream.host):
+        return PlainPool(upstream)
     try:
         return AiohttpPool(upstream)
     except (AttributeError, TypeError) as error:
@@ -188,6 +193,14 @@ class _PlainLease:
 
     def close(self) -> None:
         self._pool.give_back(self, reusable=False)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _connector(upstream: Upstream) -> BaseConnector:

@@ -12,6 +12,7 @@ import socket
 import struct
 import termios
 from enum import Enum
+from http import HTTPStatus
 
 from aiohttp import HttpVersion11, web
 
@@ -95,7 +96,10 @@ class HttpDownstream:
         self._framing = self._choose_framing(length, has_body and not self._is_head)
         self._has_body = self._framing is not Framing.NONE
         self._is_chunked = self._framing is Framing.CHUNKED
-        if self._framing is Framing.CLOSE or not self._may_be_used_again():
+        # A 205 has no body (RFC 9110 section 15.3.6). Browsers take its word for that, and one that comes all the same
+        # for the next response.
+        reset_with_body = status == HTTPStatus.RESET_CONTENT and self._has_body and length != 0
+        if self._framing is Framing.CLOSE or reset_with_body or not self._may_be_used_again():
             self.keep_alive = False
         fields = headers if length is not None or not has_body else without(headers, {b"content-length"})
         if not has_body and not self._is_head and status not in (204, 304):

@@ -185,6 +185,73 @@ async def test_an_app_that_waits_when_too_much_has_come_is_told_so() -> None:
         await line.ask()
 
 
+# When the stream is over before the client has left.
+
+
+@pytest.mark.parametrize("listening", [False, True])
+async def test_an_app_that_waits_is_told_that_it_is_over(listening: bool) -> None:
+    line = Line()
+    await line.inbox.receive()
+    if listening:
+        line.inbox.listen()
+        await line.settle()
+    waiting = line.ask()
+    await line.settle()
+    if not listening:
+        line.inbox.listen()
+    assert line.inbox.hang_up()
+    assert await waiting == {"type": "http.disconnect"}
+    assert await line.inbox.receive() == {"type": "http.disconnect"}
+    assert line.left == [True, True]
+    assert line.server.receives == 2
+    line.inbox.close()
+    await line.settle()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_an_app_that_does_not_wait_is_told_when_it_asks() -> None:
+    line = Line()
+    await line.inbox.receive()
+    line.inbox.listen()
+    assert not line.inbox.hang_up()
+    assert await line.inbox.receive() == {"type": "http.disconnect"}
+
+
+async def test_a_wait_that_is_cancelled_as_well_is_cancelled() -> None:
+    line = Line()
+    await line.inbox.receive()
+    waiting = line.ask()
+    await line.settle()
+    line.inbox.listen()
+    waiting.cancel()
+    line.inbox.hang_up()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_a_wait_of_granians_kind_is_broken_off_too() -> None:
+    """Turn by turn, and for nothing in particular."""
+
+    class Never:
+        def __await__(self) -> "Never":
+            return self
+
+        def __iter__(self) -> "Never":
+            return self
+
+        def __next__(self) -> None:
+            """Not yet."""
+
+    line = Line()
+    await line.inbox.receive()
+    line.inbox._receive = Never  # type: ignore[assignment]
+    waiting = line.ask()
+    await asyncio.sleep(0)
+    line.inbox.listen()
+    assert line.inbox.hang_up()
+    assert await waiting == {"type": "http.disconnect"}
+
+
 @pytest.mark.parametrize("while_waiting", [False, True])
 async def test_after_closing_the_app_speaks_to_the_server_again(while_waiting: bool) -> None:
     line = Line()

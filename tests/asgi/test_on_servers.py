@@ -52,6 +52,21 @@ def test_a_django_that_compresses_sends_its_events_as_they_are(tmp_path: Path) -
         server.stop()
 
 
+@pytest.mark.parametrize("name", [name for name in SERVERS if name != "daphne"])
+def test_a_django_view_ends_with_its_stream(name: str, tmp_path: Path) -> None:
+    """Django does its work in a task of its own, which goes on when Django is cancelled."""
+    server = started(name, "django_app:impatient", tmp_path)
+    try:
+        with ClientWire(server.url) as client:
+            client.ask("/silence")
+            client.read_head()
+            assert not client.read_body().is_whole
+        wait_until(lambda: "stopped" in server.recorded(), limit=10)
+        assert "never retrieved" not in server.output.text
+    finally:
+        server.stop()
+
+
 class TestHTTP2:
     @pytest.fixture
     def server(self, tmp_path: Path) -> Iterator[AsgiServer]:

@@ -384,6 +384,48 @@ class TestTheAppIsSilentForTooLong:
         assert seen.is_whole
 
 
+class TestAnAppThatListens:
+    """It waits in `receive` for the client to leave, beside its work: it hears that there is no client any more."""
+
+    @staticmethod
+    def listening(then: float, *pieces: bytes) -> Noted:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            leaves = asyncio.ensure_future(receive())
+            await asyncio.sleep(0)
+            await send(head())
+            for piece in pieces:
+                await send(body(piece))
+            assert await leaves == {"type": "http.disconnect"}
+            await passing(then)
+
+        return Noted(app)
+
+    @pytest.mark.parametrize(("then", "end"), [(0.4, "returned"), (NEVER, asyncio.CancelledError)])
+    @pytest.mark.parametrize("piece", [EVENT, b"data: half\n"])
+    async def test_when_it_has_been_silent_for_too_long(self, piece: bytes, then: float, end: Any) -> None:
+        app = self.listening(then, piece)
+        seen = Exchange(wrapped(app, idle_timeout="20s")).start()
+        assert await aborted(seen) is CloseReason.IDLE_TIMEOUT
+        assert app.end == end
+        assert app.at is not None
+        assert round(app.at - seen.sent[0][0], 3) == 20 + min(then, 0.5)
+
+    async def test_when_it_has_come_to_its_time(self) -> None:
+        app = self.listening(0.0, EVENT)
+        seen = await Exchange(wrapped(app, max_duration="20s")).run()
+        assert seen.is_whole
+        assert app.end == "returned"
+
+    async def test_when_the_client_takes_nothing_any_more(self) -> None:
+        app = self.listening(0.0, EVENT)
+        seen = Exchange(wrapped(app, heartbeat="1s", write_timeout="5s")).start()
+        await passing(0.5)
+        seen.freeze()
+        assert await aborted(seen) is CloseReason.CLIENT_STALLED
+        assert app.end == "returned"
+
+
 class TestTheClientStalls:
     async def test_it_is_cut_off(self) -> None:
         app = Noted(script(EVENT, 1.0, EVENT, NEVER))

@@ -261,11 +261,20 @@ async def test_an_aiohttp_that_is_not_known_is_not_used_for_connections(
             super().__init__(**options)
             del self._factory
 
-    upstream = Upstream("http", "127.0.0.1", 9)
+    upstream = Upstream("http", "a.test", 9)
     assert type(pool_for(upstream)) is AiohttpPool
     monkeypatch.setattr("aiohttp.TCPConnector", Changed)
     assert type(pool_for(upstream)) is PlainPool
     assert "its pool is not used" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "upstream",
+    [Upstream("http", "127.0.0.1", 9), Upstream("http", "::1", 9), Upstream("http+unix", socket_path="/nowhere")],
+    ids=["IPv4", "IPv6", "unix"],
+)
+async def test_where_there_is_no_name_to_look_up_aiohttp_is_not_needed(upstream: Upstream) -> None:
+    assert type(pool_for(upstream)) is PlainPool
 
 
 async def test_the_wait_for_the_next_request_begins_anew_after_a_stream() -> None:

@@ -118,6 +118,14 @@ async def test_any_status_is_passed_on(status: int) -> None:
     assert response.body == b"ok"
 
 
+async def test_a_connection_ends_after_a_205_with_a_body() -> None:
+    """Browsers take none from it (RFC 9110 section 15.3.6), and would take what comes for the next response."""
+    response = await got(ok(status=b"205 Reset Content"))
+    assert response.one(b"Connection") == b"close"
+    empty = await got(b"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n")
+    assert not empty.all(b"Connection")
+
+
 async def test_a_reason_may_be_missing() -> None:
     assert (await got(b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok")).first_line == b"HTTP/1.1 200 "
 

@@ -31,7 +31,7 @@ async def nginx_before(port: int, *, read_timeout: float, settings: str = "") ->
 
 @contextlib.contextmanager
 def nginx_running(conf: str, sock: socket.socket) -> Iterator[None]:
-    """Run nginx with the text `conf` on the address of `sock`, for tests that are no coroutines. Skips without nginx."""
+    """Run nginx with the text `conf` on the address of `sock`, for tests that are not coroutines. Skips without it."""
     program = require("nginx")
     with asyncio.Runner() as runner:
         running = contextlib.AsyncExitStack()

@@ -22,4 +22,6 @@ async def none(request: HttpRequest) -> StreamingHttpResponse:
 
 
 urlpatterns = [path("events", some), path("silence", none)]
+#: For /silence, which is too silent.
+impatient = SSEKeepaliveMiddleware(get_asgi_application(), heartbeat=HEARTBEAT, idle_timeout=3 * HEARTBEAT)
 application = SSEKeepaliveMiddleware(get_asgi_application(), heartbeat=HEARTBEAT)
