@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from sseproxy.core.errors import TooManyStreams
 from sseproxy.core.routes import Route
+from sseproxy.timers import Timers
 
 _RETRY_AFTER = 5  # seconds that a client should wait when a limit is reached
 
@@ -77,6 +78,14 @@ class LiveStreams:
 
     _streams: set[LiveStream] = field(default_factory=set)
     _draining: tuple[float | None, float] | None = None
+    _timers: Timers | None = None
+
+    def clock(self) -> Timers:
+        """The clock that all streams of the running event loop share."""
+        loop = asyncio.get_running_loop()
+        if self._timers is None or self._timers.loop is not loop:
+            self._timers = Timers(loop)
+        return self._timers
 
     def __len__(self) -> int:
         return len(self._streams)

@@ -2,8 +2,13 @@
 
 import asyncio
 import heapq
+import itertools
 from collections.abc import Callable
 from typing import Protocol
+
+#: uvloop counts whole milliseconds, and may be half of one early. Asked again for what is left, it answers at once,
+#: over and over, until the half has passed: so one more is asked for.
+_UVLOOP_GRAIN = 0.001
 
 #: Calls in one turn of the event loop. What else is due waits for the next, so that bytes are moved in between.
 _CALLS_PER_TURN = 64
@@ -33,12 +38,14 @@ class Timers:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.loop = loop
         self.time = loop.time
-        self._entries: list[_Entry] = []
+        self._entries: list[tuple[float, int, _Entry]] = []  # compared in C, entries themselves are not
+        self._numbers = itertools.count()
         self._cancelled = 0
         self._wake_up: asyncio.TimerHandle | None = None
         self._wake_up_at = 0.0
+        self._grain = _UVLOOP_GRAIN if type(loop).__module__.startswith("uvloop") else 0.0
 
     def __len__(self) -> int:
         """How many calls are still to come."""
@@ -46,8 +53,8 @@ class Timers:
 
     def call_at(self, when: float, callback: Callable[[], object], /) -> Timer:
         """Call `callback` at `when`, or as soon after it as there is time."""
-        entry = _Entry(when, callback, self)
-        heapq.heappush(self._entries, entry)
+        entry = _Entry(callback, self)
+        heapq.heappush(self._entries, (when, next(self._numbers), entry))
         if self._wake_up is None or when < self._wake_up_at:
             self._arm()
         return entry
@@ -56,7 +63,7 @@ class Timers:
         """One entry was called off. Its place in the heap is kept until there are many of the kind."""
         self._cancelled += 1
         if self._cancelled > max(_WORTH_CLEARING, len(self._entries) // 2):
-            self._entries = [entry for entry in self._entries if entry.callback is not None]
+            self._entries = [item for item in self._entries if item[-1].callback is not None]
             heapq.heapify(self._entries)
             self._cancelled = 0
             self._arm()
@@ -66,15 +73,15 @@ class Timers:
             self._wake_up.cancel()
             self._wake_up = None
         if self._entries:
-            self._wake_up_at = self._entries[0].when
-            self._wake_up = self._loop.call_at(self._wake_up_at, self._call_due)
+            self._wake_up_at = self._entries[0][0]
+            self._wake_up = self.loop.call_at(self._wake_up_at + self._grain, self._call_due)
 
     def _call_due(self) -> None:
         self._wake_up = None
-        now = self._loop.time()
+        now = self.loop.time()
         calls = 0
-        while self._entries and self._entries[0].when <= now and calls < _CALLS_PER_TURN:
-            callback = heapq.heappop(self._entries).take()
+        while self._entries and self._entries[0][0] <= now and calls < _CALLS_PER_TURN:
+            callback = heapq.heappop(self._entries)[-1].take()
             if callback is None:
                 self._cancelled -= 1
                 continue
@@ -82,20 +89,16 @@ class Timers:
             try:
                 callback()
             except Exception as error:  # noqa: BLE001 - one stream's defect must not stop the clock of all others
-                self._loop.call_exception_handler({"message": "a timer's call failed", "exception": error})
+                self.loop.call_exception_handler({"message": "a timer's call failed", "exception": error})
         self._arm()
 
 
 class _Entry:
-    __slots__ = ("_timers", "callback", "when")
+    __slots__ = ("_timers", "callback")
 
-    def __init__(self, when: float, callback: Callable[[], object], timers: Timers) -> None:
-        self.when = when
+    def __init__(self, callback: Callable[[], object], timers: Timers) -> None:
         self.callback: Callable[[], object] | None = callback
         self._timers = timers
-
-    def __lt__(self, other: "_Entry") -> bool:
-        return self.when < other.when
 
     def take(self) -> Callable[[], object] | None:
         callback, self.callback = self.callback, None

@@ -8,7 +8,9 @@ from functools import partial
 from typing import Any
 
 import pytest
+import uvloop
 
+from sseproxy.streams import LiveStreams
 from sseproxy.timers import Timers
 
 
@@ -139,3 +141,41 @@ def test_the_loop_has_one_timer(streams: int) -> None:
             return loop.pending
 
         assert runner.run(main()) == 1
+
+
+async def test_streams_of_one_loop_share_a_clock() -> None:
+    streams = LiveStreams()
+    assert streams.clock() is streams.clock()
+
+
+def test_another_loop_has_another_clock() -> None:
+    streams, clocks = LiveStreams(), list[Timers]()
+
+    async def main() -> None:
+        clocks.append(streams.clock())
+
+    asyncio.run(main())
+    asyncio.run(main())
+    assert clocks[0] is not clocks[1]
+
+
+def test_a_call_under_uvloop_takes_no_second_turn() -> None:
+    """uvloop's timers may come early; what is then left of a millisecond must not be spent in turns of the loop."""
+    turns = 0
+
+    class Counting(Timers):
+        def _call_due(self) -> None:
+            nonlocal turns
+            turns += 1
+            super()._call_due()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        timers = Counting(loop)
+        for n in range(40):
+            timers.call_at(loop.time() + 0.0013 * n + 0.0007, print)
+            await _until(timers)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+    assert turns <= 40 + 4

@@ -1,16 +1,16 @@
 """Does a request body ask for a stream? (contract S8)"""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from sseproxy.core.headers import Headers, get
+from sseproxy.core.headers import get
 from sseproxy.core.limits import BODY_PEEK
 
 _WHITE = b" \t\r\n"
 _NEVER_JSON = (b"multipart/", b"image/", b"audio/", b"video/", b"application/octet-stream", b"application/grpc")
 
 
-def may_be_json(headers: Headers) -> bool:
+def may_be_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether it is worth looking for ``"stream": true`` in a request body: it may be JSON, whatever its type says.
 
     ``curl -d`` calls everything a form, and a browser's ``fetch`` calls a string plain text.

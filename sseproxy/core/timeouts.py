@@ -33,6 +33,9 @@ class Timer(IntEnum):
     HEARTBEAT = 5  # when the client should hear something again
 
 
+_TIMERS = tuple(Timer)
+
+
 class TimerTable:
     """Deadlines by name. Nothing is armed here: the driver asks for the next one.
 
@@ -58,6 +61,6 @@ class TimerTable:
         """The earliest deadline, or ``None`` when no timer runs."""
         return min((d for d in self._deadlines if d is not None), default=None)
 
-    def is_expired(self, timer: Timer, *, now: float) -> bool:
-        deadline = self._deadlines[timer]
-        return deadline is not None and deadline <= now
+    def expired(self, *, now: float) -> list[Timer]:
+        """Those whose time has come, the most final first."""
+        return [timer for timer, at in zip(_TIMERS, self._deadlines, strict=True) if at is not None and at <= now]

@@ -140,11 +140,10 @@ class Transfer:
         if self.close_reason is not None:
             return
         self._set_timers()
-        for timer in Timer:
-            if self._timers.is_expired(timer, now=now):
-                self._expire(timer, now=now)
-                if self.close_reason is not None:
-                    return
+        for timer in self._timers.expired(now=now):
+            self._expire(timer, now=now)
+            if self.close_reason is not None:
+                return
 
     def drain(self, *, at: float, deadline: float | None, retry: int | None = None) -> None:
         """Come to an end by `deadline`. An ordinary body has no place to stop early, so it may go on until then."""

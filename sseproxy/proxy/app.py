@@ -30,7 +30,6 @@ from sseproxy.proxy.tickets import TicketDesk
 from sseproxy.proxy.visits import TicketVisit
 from sseproxy.stores.base import TicketStore
 from sseproxy.streams import Admissions, LiveStreams
-from sseproxy.timers import Timers
 
 _log = logging.getLogger(LOGGER)
 
@@ -66,7 +65,6 @@ class ProxyApp:
         end_key: bytes = b"",
     ) -> None:
         self.streams = LiveStreams()
-        self._timers = Timers(asyncio.get_running_loop())
         self._admissions = Admissions()
         self.hangups = HangupWatch()
         self.draining = False
@@ -213,7 +211,7 @@ class ProxyApp:
             connection=connection,
             downstream=downstream,
             streams=self.streams,
-            clock=self._timers,
+            clock=self.streams.clock(),
             admissions=self._admissions,
             record=record,
             ends=self._ends,
