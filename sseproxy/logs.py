@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from sseproxy.core.tickets import masked
 from sseproxy.core.transfer import TransferStats
 
 LOGGER = "sseproxy"
@@ -26,8 +27,8 @@ class AccessRecord:
     """One request, from its first byte to the end of its response.
 
     peer: who connected; client: who is behind it, as far as trusted proxies tell.
-    path: without the query, which may hold secrets. status: what the client got; intended: what it would have
-    got had the head not been sent early (S8). Times are the event loop's, in seconds.
+    path: without the query and ids of tickets, which are secrets. status: what the client got; intended: what it would
+    have got had the head not been sent early (S8). Times are the event loop's, in seconds.
     """
 
     peer: str
@@ -136,7 +137,7 @@ class BackgroundHandler(logging.Handler):
         if self._writer_of != os.getpid():
             self._start()
         try:
-            self._lines.put_nowait(self.format(record))
+            self._lines.put_nowait(masked(self.format(record)))
         except queue.Full:
             self._dropped += 1
 

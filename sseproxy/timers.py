@@ -62,7 +62,7 @@ class Timers:
     def note_cancelled(self) -> None:
         """One entry was called off. Its place in the heap is kept until there are many of the kind."""
         self._cancelled += 1
-        if self._cancelled > max(_WORTH_CLEARING, len(self._entries) // 2):
+        if self._cancelled == len(self._entries) or self._cancelled > max(_WORTH_CLEARING, len(self._entries) // 2):
             self._entries = [item for item in self._entries if item[-1].callback is not None]
             heapq.heapify(self._entries)
             self._cancelled = 0

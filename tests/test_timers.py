@@ -77,6 +77,14 @@ async def test_cancelled_entries_do_not_pile_up() -> None:
     assert len(timers._entries) < 200
 
 
+async def test_nothing_is_left_of_a_crowd_that_was_called_off() -> None:
+    loop = asyncio.get_running_loop()
+    timers = Timers(loop)
+    for entry in [timers.call_at(loop.time() + 1000, print) for _ in range(10)]:
+        entry.cancel()
+    assert (timers._entries, timers._wake_up) == ([], None)
+
+
 async def test_a_call_may_ask_for_the_next() -> None:
     loop = asyncio.get_running_loop()
     timers, left = Timers(loop), [200]

@@ -16,9 +16,16 @@ class StreamAborted(Exception):
         self.reason = reason
 
 
-def require_asyncio() -> None:
-    """Raise `RuntimeError` with a clear message where there is no asyncio, as under trio."""
+def is_asyncio() -> bool:
+    """Whether the app runs on asyncio, and not on trio."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        raise RuntimeError("sseproxy keeps event streams alive on asyncio only, not on trio") from None
+        return False
+    return True
+
+
+def require_asyncio() -> None:
+    """Raises `RuntimeError` with a clear message where there is no asyncio."""
+    if not is_asyncio():
+        raise RuntimeError("sseproxy keeps event streams alive on asyncio only, not on trio")

@@ -5,13 +5,12 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 from sseproxy.asgi.answers import is_ours
-from sseproxy.asgi.errors import require_asyncio
+from sseproxy.asgi.errors import is_asyncio, require_asyncio
 from sseproxy.asgi.inbox import Inbox
 from sseproxy.asgi.options import StreamOptions
-from sseproxy.asgi.requests import may_declare_in_body, without_codings
+from sseproxy.asgi.requests import Asks, asks, without_codings
 from sseproxy.asgi.responder import Responder
 from sseproxy.asgi.types import Message, Receive, Scope, Send
-from sseproxy.core.headers import accepts_event_stream
 from sseproxy.streams import LiveStreams
 
 
@@ -82,10 +81,10 @@ class Gate:
 
     def _watch(self, scope: Scope, early: float) -> None:
         """Whoever may be waiting for a stream is not to wait for too long (S8)."""
-        declares = accepts_event_stream(scope["headers"])
-        if self._task is not None and (declares or may_declare_in_body(scope)):
+        wanted = asks(scope)
+        if wanted is not Asks.NO and is_asyncio():
             self.scope = without_codings(scope)
-            self._call_responder().watch(early, in_body=not declares)
+            self._call_responder().watch(early, in_body=wanted is Asks.MAYBE)
 
     def _call_responder(self) -> Responder:
         require_asyncio()

@@ -83,7 +83,14 @@ class Outbox:
             if self._head is not None:
                 await self._send_head(self._head)
             while not self._over and (self._taken < mine or (self._complete and mine == self._written)):
-                await self._send_bytes(self._take(mine))
+                data = self._take(mine)
+                is_last = self._complete and mine == self._written
+                self._waiting = len(data)
+                if self._waiting > _PIECE:
+                    await self._send_large(data, is_last=is_last)
+                else:
+                    self._over = is_last
+                    await Watched(self._send(_body(data, is_last=is_last)), self._note_wait)
             if then is not None and not self._over:
                 await Watched(self._send(then), self._note_wait)
         finally:
@@ -110,17 +117,10 @@ class Outbox:
         self._head = None
         await Watched(self._send(head), self._note_wait)
 
-    async def _send_bytes(self, data: bytes) -> None:
-        self._waiting = len(data)
-        is_last = self._complete and self._taken == self._written
-        if self._waiting <= _PIECE:
-            self._over = is_last
-            await Watched(self._send(_body(data, is_last=is_last)), self._note_wait)
-            self._waiting = 0
-        else:
-            # In a task of its own: whoever waits may be cancelled, and half of an event would be worse than none.
-            self._large = asyncio.get_running_loop().create_task(self._send_pieces(data, is_last=is_last))
-            await asyncio.shield(self._large)
+    async def _send_large(self, data: bytes, *, is_last: bool) -> None:
+        """In a task of its own: whoever waits may be cancelled, and half of an event would be worse than none."""
+        self._large = asyncio.get_running_loop().create_task(self._send_pieces(data, is_last=is_last))
+        await asyncio.shield(self._large)
 
     async def _send_pieces(self, data: bytes, *, is_last: bool) -> None:
         for start in range(0, len(data), _PIECE):

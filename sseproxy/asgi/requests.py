@@ -1,17 +1,28 @@
 """Does a request ask for a stream, and what is the app told of it then?"""
 
+from enum import Enum, auto
+
 from sseproxy.asgi.types import Scope
-from sseproxy.core.headers import Headers, get_all, without
+from sseproxy.core.headers import accepts_event_stream, without
 from sseproxy.core.peek import may_be_json
 
-_FRAMING = (b"content-length", b"transfer-encoding")
+
+class Asks(Enum):
+    """Whether a request asks for a stream, as far as its head can tell (S8)."""
+
+    NO = auto()
+    YES = auto()
+    MAYBE = auto()  # its body may say ``"stream": true``
 
 
-def may_declare_in_body(scope: Scope) -> bool:
-    """Whether there may be a body that says ``"stream": true`` (S8)."""
-    headers: Headers = list(scope["headers"])
-    has_body = scope["method"] != "GET" or any(get_all(headers, name) for name in _FRAMING)
-    return has_body and may_be_json(headers)
+def asks(scope: Scope) -> Asks:
+    """At a glance for nearly every request. ASGI spells the names of fields in lower case."""
+    headers = scope["headers"]
+    fields = dict(headers)
+    if fields.get(b"accept", b"").lower().find(b"event-stream") >= 0 and accepts_event_stream(headers):
+        return Asks.YES
+    has_body = scope["method"] != "GET" or b"content-length" in fields or b"transfer-encoding" in fields
+    return Asks.MAYBE if has_body and may_be_json(headers) else Asks.NO
 
 
 def without_codings(scope: Scope) -> Scope:

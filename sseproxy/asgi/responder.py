@@ -215,7 +215,9 @@ class Responder:
             now=self._time(),
         )
         self._outbox = Outbox(self._server_send, head, self._blocked, self._send_failed)
-        self._relay = Relay(self._session, self._outbox, write_timeout=options.timeouts.write)
+        self._relay = Relay(
+            self._session, self._outbox, write_timeout=options.timeouts.write, clock=self._streams.clock()
+        )
         self._relay.connect(self)
         self._live = LiveStream(
             route=_ROUTE,

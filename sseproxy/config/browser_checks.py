@@ -13,7 +13,7 @@ from sseproxy.core.headers import FORWARDING
 from sseproxy.core.routes import StreamMode, has_prefix
 
 _WORKERS: Path = ("server", "workers")
-_NOT_FOR_AUTH = UNCHANGEABLE | {"host", "cookie", "expect"} | {name.decode() for name in FORWARDING}
+_NOT_FOR_AUTH = UNCHANGEABLE | {"host", "cookie", "expect", "origin", "last-event-id"} | {name.decode() for name in FORWARDING}
 _CORS_ANSWERS = "access-control-"
 
 

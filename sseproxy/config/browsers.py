@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from sseproxy.config.fields import (
     VARIABLE,
     Binding,
+    BodySize,
     Boolean,
     CookieName,
     EventName,
@@ -21,7 +22,6 @@ from sseproxy.config.fields import (
     ReopenWord,
     Secret,
     Section,
-    Size,
     Template,
     Text,
     TicketPath,
@@ -58,7 +58,9 @@ class Tickets(Section):
         default=_TICKETS.path, description="A request to this path and the real target behind it is kept."
     )
     ttl: LimitedDuration = Field(default=_TICKETS.ttl, description="A ticket that nobody opens is gone after this.")
-    max_body: Size = Field(default=_TICKETS.max_body, description="Bytes of a request body; more is refused: 413.")
+    max_body: BodySize = Field(
+        default=_TICKETS.max_body, description="Bytes of a request body, at most 32MiB; more is refused: 413."
+    )
     bind: Binding = Field(
         default=(_TICKETS.bind, _TICKETS.bind_cookie),
         description="Who may open a ticket: none (whoever knows it), cookie:NAME (who has the same cookie), address.",

@@ -21,7 +21,7 @@ from pydantic import (
 from sseproxy.config import addresses, values
 from sseproxy.config.addresses import Address, IPNetwork
 from sseproxy.core.dialects import Dialect as _Dialect
-from sseproxy.core.eventsource import Reopen, TicketBinding
+from sseproxy.core.eventsource import MOST_BODY, Reopen, TicketBinding
 from sseproxy.core.heartbeat import HeartbeatForm
 from sseproxy.core.routes import StreamMode
 from sseproxy.core.routes import Upstream as _Upstream
@@ -90,6 +90,12 @@ Size = Annotated[
     PlainValidator(values.size),
     PlainSerializer(values.format_size),
     _scalar(_ONE_OR_MORE, {"type": "string", "pattern": _SIZE_TEXT}),
+]
+BodySize = Annotated[
+    int,
+    PlainValidator(values.body_size),
+    PlainSerializer(values.format_size),
+    _scalar({**_ONE_OR_MORE, "maximum": MOST_BODY}, {"type": "string", "pattern": _SIZE_TEXT}),
 ]
 SizeOrOff = Annotated[
     int | None,

@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypeVar
 
-from sseproxy.core.eventsource import TicketBinding
+from sseproxy.core.eventsource import MOST_BODY, TicketBinding
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -134,6 +134,14 @@ def size(value: object) -> int:
         raise BadValue(f"expected a size, got {describe(value)}", "such as 65536, 64KiB, 1MiB or 1GiB")
     if count < 1:
         raise BadValue("must be at least one byte")
+    return count
+
+
+def body_size(value: object) -> int:
+    """Bytes of a request body that is kept in memory."""
+    count = size(value)
+    if count > MOST_BODY:
+        raise BadValue(f"must be at most {format_size(MOST_BODY)}", "it is kept in memory")
     return count
 
 

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterable
 
 from sseproxy.core.eventsource import CookieAuth
-from sseproxy.core.headers import Headers, get, get_all
+from sseproxy.core.headers import Headers, get, get_all, merged, tokens, with_vary, without
 
 _BLANKS = b" \t"
+_KEPT_FROM_OTHERS = frozenset((b"no-store", b"private"))
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
@@ -41,17 +42,34 @@ def without_cookie(headers: Headers, name: str) -> Headers:
     return kept
 
 
-def authenticate(headers: Headers, policy: CookieAuth) -> Headers:
-    """`headers` with the login cookie in the place that `policy` gives it.
+def login(headers: Headers, policy: CookieAuth) -> tuple[bytes, bytes] | None:
+    """The header field that the login cookie of a request becomes.
 
-    A request that has the header keeps it. A cookie that is empty, or that would break the head, logs nobody in.
+    ``None`` for a request that has the header. A cookie that is empty, or that would break the head, logs nobody in.
     """
     value = cookie_value(headers, policy.cookie)
-    kept = without_cookie(headers, policy.cookie) if policy.strip_cookie else headers
     name = policy.header.encode()
-    if not value or _CONTROL.search(value) or get(kept, name.lower()) is not None:
-        return kept
-    return [*kept, (name, policy.format.encode().replace(b"{value}", value))]
+    if not value or _CONTROL.search(value) or get(headers, name.lower()) is not None:
+        return None
+    return name, policy.format.encode().replace(b"{value}", value)
+
+
+def authenticate(headers: Headers, policy: CookieAuth) -> Headers:
+    """`headers` with the login cookie in the place that `policy` gives it."""
+    made = login(headers, policy)
+    kept = without_cookie(headers, policy.cookie) if policy.strip_cookie else headers
+    return kept if made is None else [*kept, made]
+
+
+def personal(headers: Headers) -> Headers:
+    """The header fields of a response to a request that a cookie has logged in, as caches have to see them.
+
+    They have seen no ``Authorization``, with which a response is nobody else's (RFC 9111 section 3.5).
+    """
+    said = get_all(headers, b"cache-control")
+    if _KEPT_FROM_OTHERS.isdisjoint(tokens(said)):
+        headers = [*without(headers, {b"cache-control"}), (b"Cache-Control", merged(said, (b"private",)))]
+    return with_vary(headers, (b"Cookie",))
 
 
 def _read(pair: bytes) -> tuple[bytes | None, bytes]:

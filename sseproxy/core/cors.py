@@ -5,10 +5,11 @@ a *preflight*: an OPTIONS with an ``Origin`` and an ``Access-Control-Request-Met
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sseproxy.core.eventsource import CorsPolicy
-from sseproxy.core.headers import Headers, get, get_all, tokens, without
+from sseproxy.core.headers import Headers, get, get_all, merged, tokens, with_vary, without
 
 #: Seconds for which a browser may remember the answer to a preflight.
 MAX_AGE = 600
@@ -29,6 +30,11 @@ _ANSWERS = frozenset(
 _EXPOSED = (b"Location", b"Retry-After")
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+#: What ``Sec-Fetch-Site`` says of requests that no page of another origin has brought about.
+_OWN_SITE = frozenset((b"same-origin", b"none"))
+
+_DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
+
 _PREFLIGHT_VARY = (b"Origin", b"Access-Control-Request-Method", b"Access-Control-Request-Headers")
 
 
@@ -65,10 +71,10 @@ class CrossOrigin:
         exposed = get_all(headers, b"access-control-expose-headers")
         kept = without(headers, _ANSWERS)
         if not self._answers_all:
-            kept = _with_vary(kept, (b"Origin",))
+            kept = with_vary(kept, (b"Origin",))
         if not (self.is_allowed or self._answers_all):
             return kept
-        return [*kept, *self._allowed(), (b"Access-Control-Expose-Headers", _merged(exposed, _EXPOSED))]
+        return [*kept, *self._allowed(), (b"Access-Control-Expose-Headers", merged(exposed, _EXPOSED))]
 
     def preflight_fields(self, headers: Headers) -> Headers:
         """The answer to a preflight with `headers` from an allowed origin: what it asks for is allowed (section 3.2.3).
@@ -85,7 +91,7 @@ class CrossOrigin:
         if wanted:
             fields.append((b"Access-Control-Allow-Headers", b", ".join(wanted)))
         fields.append((b"Access-Control-Max-Age", b"%d" % MAX_AGE))
-        return _with_vary(fields, _PREFLIGHT_VARY[self._answers_all :])
+        return with_vary(fields, _PREFLIGHT_VARY[self._answers_all :])
 
     @property
     def _answers_all(self) -> bool:
@@ -100,16 +106,30 @@ class CrossOrigin:
         return fields
 
 
-def _with_vary(headers: Headers, names: tuple[bytes, ...]) -> Headers:
-    """`headers` whose ``Vary`` names `names` too, in one field (RFC 9110 section 12.5.5)."""
-    said = get_all(headers, b"vary")
-    if b"*" in tokens(said):
-        return headers
-    return [*without(headers, {b"vary"}), (b"Vary", _merged(said, names))]
+def is_foreign(headers: Headers, policy: CorsPolicy | None, *, hosts: Iterable[bytes], logs_in: bool) -> bool:
+    """Whether a page of another origin, one that `policy` does not let in, has brought about a request.
+
+    A browser sends some of these without asking first (Fetch section 4.8), and with the cookies of this site.
+    hosts: under what names the client may know us, with port. logs_in: a cookie logs the request in; then an origin
+    that any page can have is not enough.
+    """
+    origins = get_all(headers, b"origin")
+    if not origins or (policy is not None and _lets_in(policy, headers, logs_in=logs_in)):
+        return False
+    sites = tokens(get_all(headers, b"sec-fetch-site"))
+    if sites:
+        return not _OWN_SITE.issuperset(sites)
+    return len(origins) > 1 or not _is_at(origins[0], hosts)
 
 
-def _merged(said: list[bytes], names: tuple[bytes, ...]) -> bytes:
-    """What was said, and then those of `names` that were not."""
-    known = tokens(said)
-    missing = [name for name in names if name.lower() not in known]
-    return b", ".join([*(value.strip() for value in said if value.strip()), *missing])
+def _lets_in(policy: CorsPolicy, headers: Headers, *, logs_in: bool) -> bool:
+    cross_origin = CrossOrigin.of(policy, headers)
+    anybody = policy.any_origin or cross_origin.origin == b"null"
+    return cross_origin.is_allowed and not (logs_in and anybody)
+
+
+def _is_at(origin: bytes, hosts: Iterable[bytes]) -> bool:
+    """Whether an origin is at one of `hosts`, where the port of its scheme may be left out."""
+    scheme, _, authority = origin.lower().partition(b"://")
+    port = _DEFAULT_PORTS.get(scheme, b"")
+    return authority.removesuffix(port) in {host.lower().removesuffix(port) for host in hosts if host}

@@ -81,14 +81,19 @@ def whole_events(data: bytes) -> int:
 
 
 class EventCounter:
-    """Counts the events that a compliant client would dispatch: blocks with a ``data`` field."""
+    """Counts the events that a compliant client would dispatch: blocks with a ``data`` field.
 
-    __slots__ = ("_has_data", "_head", "_split_crlf")
+    is_void: no complete line of the block under way belongs to an event: there are comments, what has had its effect
+    already (``retry``), or nothing. So what follows them is as good as behind a blank line.
+    """
+
+    __slots__ = ("_has_data", "_head", "_split_crlf", "is_void")
 
     def __init__(self) -> None:
         self._has_data = False  # the block under way has a data field
         self._head = b""  # the first bytes of the line under way: enough to know its field
         self._split_crlf = False  # the last byte was CR: an LF would be the other half of a CRLF
+        self.is_void = True
 
     def feed(self, data: bytes) -> int:
         """Go on with `data`, which begins where the last piece ended. Returns the number of events that it ends."""
@@ -97,12 +102,18 @@ class EventCounter:
         self._split_crlf = data.endswith(CR)
         lines = LINE_END.split(data)
         lines[0] = self._head + lines[0]
-        self._head = lines.pop()[: len(b"data:")]
+        self._head = lines.pop()[: len(b"event:")]
         count = 0
         for line in lines:
             if line:
                 self._has_data = self._has_data or line == b"data" or line.startswith(b"data:")
-            elif self._has_data:
-                count += 1
-                self._has_data = False
+                self.is_void = self.is_void and not (self._has_data or _names(line))
+                continue
+            count += self._has_data
+            self._has_data, self.is_void = False, True
         return count
+
+
+def _names(line: bytes) -> bool:
+    """Whether a line gives an event that is under way its type or its id."""
+    return line[: len(b"event:")].partition(b":")[0] in (b"event", b"id")

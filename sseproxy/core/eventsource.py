@@ -3,8 +3,13 @@
 Policies only (contract section 5); ``None`` in place of one means that the route does not do it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from sseproxy.core.limits import MIB
+
+#: Bytes of a request body that can be kept at most: half of what the store in memory holds.
+MOST_BODY = 32 * MIB
 
 
 class TicketBinding(StrEnum):
@@ -27,12 +32,13 @@ class TicketPolicy:
     """Requests that are kept and sent when their ticket is opened.
 
     path: a request to this path and the real target behind it is kept; never ends with a slash. ttl: seconds until a
-    ticket that nobody opens is gone. max_body: bytes of a request body. bind_cookie: the name, for `COOKIE` only.
+    ticket that nobody opens is gone. max_body: bytes of a request body, up to `MOST_BODY`. bind_cookie: the name, for
+    `COOKIE` only.
     """
 
     path: str = "/_tickets"
     ttl: float = 60.0
-    max_body: int = 1024 * 1024
+    max_body: int = MIB
     bind: TicketBinding = TicketBinding.NONE
     bind_cookie: str = ""
     reopen: Reopen = Reopen.NEVER
@@ -63,7 +69,7 @@ class EndPolicy:
     event: tuple[str, str] | None = None
     stop_reconnect: bool = False
     marker: str | None = None
-    secret: str = ""
+    secret: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,21 @@ def tokens(values: Iterable[bytes]) -> list[bytes]:
     return [token for value in values for part in value.split(b",") if (token := part.strip().lower())]
 
 
+def merged(said: Iterable[bytes], words: Iterable[bytes]) -> bytes:
+    """What the fields of a comma-separated list say, and then those of `words` that they do not, as one value."""
+    values = [value.strip() for value in said if value.strip()]
+    known = tokens(values)
+    return b", ".join([*values, *(word for word in words if word.lower() not in known)])
+
+
+def with_vary(headers: Headers, names: Iterable[bytes]) -> Headers:
+    """`headers` whose ``Vary`` names `names` too, in one field (RFC 9110 section 12.5.5)."""
+    said = get_all(headers, b"vary")
+    if b"*" in tokens(said):
+        return headers
+    return [*without(headers, {b"vary"}), (b"Vary", merged(said, names))]
+
+
 def without(headers: Iterable[tuple[bytes, bytes]], names: Collection[bytes]) -> Headers:
     """All but the fields with these lower-case `names`."""
     return [(key, value) for key, value in headers if key.lower() not in names]

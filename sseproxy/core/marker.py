@@ -3,7 +3,6 @@
 from typing import Any
 
 from sseproxy.core.events import CR, LF, LINE_END
-from sseproxy.core.scanner import Position
 from sseproxy.core.session import StreamSession
 from sseproxy.core.transfer import CloseReason
 
@@ -66,8 +65,7 @@ class MarkedSession(StreamSession):
     @property
     def _is_complete(self) -> bool:
         """Nothing that would matter has come after the marker's event."""
-        at_boundary = self._scanner.position is Position.EVENT_BOUNDARY
-        return self._watch.seen and at_boundary and not self._held
+        return self._watch.seen and self._is_between_events and not self._held
 
     def _receive_pieces(self, data: bytes, *, now: float) -> None:
         super()._receive_pieces(data, now=now)

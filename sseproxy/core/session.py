@@ -38,7 +38,7 @@ class StreamSession(Transfer):
     Rule 3: while heartbeats are on, an unfinished line stays here (S4), so that Rule 2 ends at a line boundary.
 
     form: the measured form for this client, if the route's form is ``auto`` and the client is known.
-    farewell: what the client is told at a clean end of the upstream, if that is at an event boundary.
+    farewell: what the client is told at a clean end of the upstream, if that is between events.
     responded: the upstream's head has arrived; otherwise the stream was opened before it (S8), a heartbeat
     goes out at once, and `receive_response` or an error must follow.
     early: seconds by which heartbeats come before their time, so that streams which began, or heard something, together
@@ -319,10 +319,14 @@ class StreamSession(Transfer):
         error = StreamError(reason, _STATUSES.get(reason, 504), _DETAILS[reason])
         self._insert(error_event(self._dialect, error, eol=self._scanner.eol), now=now)
 
+    @property
+    def _is_between_events(self) -> bool:
+        """Nothing of an event is under way, whether there is a blank line behind the last one or not."""
+        return self._scanner.position is not Position.MID_LINE and self._events.is_void
+
     def _bid_farewell(self, *, now: float) -> None:
         """Inside an event nothing can be said: it would end the event, which the client must not see (S1)."""
-        at_boundary = self._scanner.position is Position.EVENT_BOUNDARY
-        if self._farewell is not None and self.close_reason is None and at_boundary:
+        if self._farewell is not None and self.close_reason is None and self._is_between_events:
             self._insert(self._farewell.write(eol=self._scanner.eol), now=now)
 
     def _remark(self, reason: CloseReason, *, now: float) -> None:

@@ -17,7 +17,7 @@ from sseproxy.core.headers import Headers, has_forbidden_bytes
 from sseproxy.origins.base import ResponseHead
 from sseproxy.origins.heads import read_head
 
-#: Bytes of a response head, as a whole.
+#: Bytes of a response head, as a whole; behind it, of trailers and whatever else comes without any body.
 MAX_HEAD = 64 * 1024
 MAX_FIELDS = 256
 
@@ -199,9 +199,13 @@ class UpstreamConnection(asyncio.Protocol):
                 self._reject(_not_http(error))
                 return
             if self._sink is not None and len(self._pieces) == 1 and not self._complete:
+                self._head_size = 0
                 self._sink(self._pieces.pop())
-            else:
+            elif self._pieces or self._complete:
+                self._head_size = 0
                 self._deliver()
+            else:
+                self._limit_fields(len(data))
             if len(data) > _LONG_READ and self._listener is not None:
                 self._listener.rest()
 
@@ -304,6 +308,12 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self._deliver()
 
+    def _limit_fields(self, size: int) -> None:
+        """Bytes without body: the framing of a chunk, or trailers, of which httptools keeps each until it is whole."""
+        self._head_size += size
+        if self._head_size > MAX_HEAD:
+            self._fail(_not_http("the trailers are too large", "http_response_trailer_section_size"))
+
     def _reject(self, error: OriginError) -> None:
         """The bytes make no sense; a response that was complete before them still counts."""
         self._unusable = True
@@ -318,6 +328,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._head is not None and not self._responded:
             self._responded = True
             head, self._head, self._headers = self._head, None, []
+            self._head_size = 0
             listener.responded(head)
         if self._pieces:
             data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)

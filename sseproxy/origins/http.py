@@ -259,7 +259,8 @@ class HttpExchange:
     def responded(self, head: ResponseHead) -> None:
         if not self._answered and self._response is not None:
             self._answered = self.heard = True
-            self._response.set_result(head)
+            if not self._response.done():  # whoever waited was called off in this very turn of the event loop
+                self._response.set_result(head)
 
     def body(self, data: bytes) -> None:
         """What comes before there is a sink."""
@@ -289,8 +290,9 @@ class HttpExchange:
         self._lease.close()
         if not self._answered and self._response is not None:
             self._answered = True
-            self._response.set_exception(error)
-            self._response.exception()  # it may be that nobody waits any more
+            if not self._response.done():
+                self._response.set_exception(error)
+                self._response.exception()  # it may be that nobody waits any more
         elif self._sink is not None:
             self._tell_end(self._sink)
 

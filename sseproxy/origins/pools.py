@@ -20,10 +20,9 @@ from aiohttp.connector import BaseConnector
 from yarl import URL
 
 from sseproxy.core.routes import Upstream, UpstreamTLS
-from sseproxy.logs import LOGGER
 from sseproxy.origins.connection import UpstreamConnection
 
-_log = logging.getLogger(LOGGER)
+_log = logging.getLogger(__name__)
 
 #: Seconds that an unused connection is kept: less than the common servers keep it (gunicorn 2, uvicorn and Node 5),
 #: so that it is not closed at the very moment in which it is used again.

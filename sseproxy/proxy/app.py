@@ -4,7 +4,7 @@ import asyncio
 import functools
 import logging
 import secrets
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, cast
@@ -15,11 +15,12 @@ from sseproxy.core.cors import CrossOrigin
 from sseproxy.core.errors import ClientError, RouteNotFound, SSEProxyError
 from sseproxy.core.headers import Peer, forwarded_addresses
 from sseproxy.core.routes import Route, find_route
+from sseproxy.core.tickets import masked
 from sseproxy.logs import LOGGER, AccessLog, AccessRecord
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.body import AwaitedPeek, Body, BodyReader, KeptBody
 from sseproxy.proxy.connection import DownstreamConnection
-from sseproxy.proxy.crossorigin import CrossOriginDoor
+from sseproxy.proxy.crossorigin import CrossOriginDoor, refuse_foreign
 from sseproxy.proxy.downstream import HttpDownstream
 from sseproxy.proxy.endings import Ends
 from sseproxy.proxy.handler import RequestCycle
@@ -172,13 +173,13 @@ class ProxyApp:
         record.client = self._client_behind(peer, inbound)
         if self._door.answers(inbound, downstream, record):
             return None
-        new_cycle = partial(self._new_cycle, peer=peer, connection=connection, downstream=downstream, record=record)
+        new_cycle = partial(self._new_cycle, connection=connection, downstream=downstream, record=record)
         call = self._desk.find_call(inbound)
         cycle: RequestCycle | TicketVisit
         if call is not None:
-            cycle = TicketVisit(self._desk, call, inbound, request.content, downstream, record, new_cycle)
+            cycle = TicketVisit(self._desk, call, inbound, request.content, downstream, record, peer, new_cycle)
         else:
-            cycle = new_cycle(inbound, self._find_route(inbound), request.content)
+            cycle = new_cycle(inbound, self._find_route(inbound), request.content, peer=peer)
         self._cycles.add(cycle)
         self._idle.clear()
         return cycle
@@ -193,9 +194,13 @@ class ProxyApp:
         connection: DownstreamConnection,
         downstream: HttpDownstream,
         record: AccessRecord,
+        when_sent: Callable[[], Awaitable[None]] | None = None,
     ) -> RequestCycle:
         record.route = route.name
         self._access.started(record)
+        if inbound.opened_with is None and inbound.is_logged_in(route):
+            refuse_foreign(inbound, route, peer)
+        downstream.opens_ticket = inbound.opened_with is not None
         if downstream.cross_origin is not None and inbound.opened_with is not None:
             # Only now it is known whose ticket it was.
             cors = route.cors
@@ -215,6 +220,7 @@ class ProxyApp:
             admissions=self._admissions,
             record=record,
             ends=self._ends,
+            when_sent=when_sent,
         )
 
     def _forget(self, cycle: RequestCycle | TicketVisit) -> None:
@@ -281,7 +287,7 @@ class ProxyApp:
     def _new_record(self, request: web.BaseRequest, connection: DownstreamConnection) -> AccessRecord:
         message = request._message
         now = asyncio.get_running_loop().time()
-        path = self._desk.masked(logged_path(message.path))
+        path = masked(logged_path(message.path))
         return AccessRecord(connection.client_address or "unix", message.method, path, now)
 
 

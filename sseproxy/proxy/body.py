@@ -26,6 +26,15 @@ class Body(Protocol):
     def pieces(self) -> AsyncIterator[bytes]: ...
 
 
+async def read_ahead(body: Body, *, within: float | None) -> None:
+    """See `BodyReader.read_ahead`. Raises `BadRequest` if nothing comes for `within` seconds."""
+    try:
+        async with asyncio.timeout(within):
+            await body.read_ahead()
+    except TimeoutError:
+        raise BadRequest("The request body did not come in time.") from None
+
+
 class KeptBody:
     """A request body that has been here for a while. `peek`, if given, knows it at once."""
 

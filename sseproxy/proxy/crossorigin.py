@@ -4,14 +4,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from http import HTTPStatus
 
-from sseproxy.core.cors import CrossOrigin, preflight_method
+from sseproxy.core.cors import CrossOrigin, is_foreign, preflight_method
 from sseproxy.core.errors import ForeignOrigin, RouteNotFound
+from sseproxy.core.headers import Peer, get_all, tokens
 from sseproxy.core.routes import Route, find_route
 from sseproxy.logs import AccessRecord
 from sseproxy.proxy.downstream import HttpDownstream
 from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.responses import send_nothing
 from sseproxy.proxy.tickets import TicketDesk
+
+
+def refuse_foreign(inbound: InboundRequest, route: Route, peer: Peer) -> None:
+    """Refuse what a page of another origin has brought about, and what would not be its own doing.
+
+    Whoever calls this is about to do something that outlives the answer, or in the name of a login cookie; that the
+    page may not read the answer is of no help then. Raises `ForeignOrigin`.
+    """
+    hosts = [inbound.host, *(tokens(get_all(inbound.headers, b"x-forwarded-host")) if peer.trusted else ())]
+    if is_foreign(inbound.headers, route.cors, hosts=hosts, logs_in=inbound.is_logged_in(route)):
+        raise ForeignOrigin("A page of another origin sends this, and cors.origins does not name it.")
 
 
 class CrossOriginDoor:

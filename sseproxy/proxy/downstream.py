@@ -18,6 +18,7 @@ from aiohttp import HttpVersion11, web
 
 from sseproxy.core.cors import CrossOrigin
 from sseproxy.core.headers import Headers, response_head, without
+from sseproxy.core.tickets import opened_answer
 from sseproxy.logs import LOGGER
 from sseproxy.proxy.connection import DownstreamConnection, forgets_what_follows
 
@@ -57,6 +58,7 @@ class HttpDownstream:
         "broken",
         "cross_origin",
         "keep_alive",
+        "opens_ticket",
         "status",
     )
 
@@ -74,6 +76,7 @@ class HttpDownstream:
         self.keep_alive = not (request._message.should_close or forgets_what_follows(request._message))
         self.status: int | None = None
         self.cross_origin: CrossOrigin | None = None  # what the head says about pages of other origins
+        self.opens_ticket = False  # it is what a ticket has brought about
         self.broken = False
 
     @property
@@ -93,6 +96,8 @@ class HttpDownstream:
         self.status = status
         if self.cross_origin is not None:
             headers, self.cross_origin = self.cross_origin.response_fields(headers), None
+        if self.opens_ticket:
+            headers = opened_answer(headers)
         self._framing = self._choose_framing(length, has_body and not self._is_head)
         self._has_body = self._framing is not Framing.NONE
         self._is_chunked = self._framing is Framing.CHUNKED

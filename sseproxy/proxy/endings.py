@@ -1,10 +1,13 @@
 """Which client is told that its stream has ended for good, and which one has been told? (contract section 5)"""
 
 import secrets
+import time
+from collections.abc import Callable
 
-from sseproxy.core.ending import NONCE, Farewell, sign, verify
+from sseproxy.core.cookies import cookie_value
+from sseproxy.core.ending import NONCE, Farewell, Request, sign, verify
 from sseproxy.core.eventsource import EndPolicy
-from sseproxy.core.headers import get
+from sseproxy.core.headers import Headers, get, get_all
 from sseproxy.core.routes import Route
 from sseproxy.proxy.inbound import InboundRequest
 
@@ -13,12 +16,14 @@ class Ends:
     """Names the ends of streams, and knows them again.
 
     key: of all processes that answer each other's reconnects; a route with a secret has one of its own.
+    clock: seconds since 1970.
     """
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, *, clock: Callable[[], float] = time.time) -> None:
         self._key = key
+        self._clock = clock
 
-    def farewell(self, route: Route, inbound: InboundRequest) -> Farewell | None:
+    def farewell(self, route: Route, inbound: InboundRequest, upstream_headers: Headers) -> Farewell | None:
         """What this client is told at a clean end; nothing, if it does not reconnect by itself."""
         end = route.end
         if end is None or not inbound.is_event_source:
@@ -26,17 +31,28 @@ class Ends:
         if not end.stop_reconnect:
             return None if end.event is None else Farewell(end.event)
         nonce = secrets.token_bytes(NONCE)
-        return Farewell(end.event, sign(self._key_of(end), route=route.name, target=inbound.target, nonce=nonce))
+        request = _request(route, inbound, upstream_headers)
+        return Farewell(end.event, sign(self._key_of(end), request, nonce=nonce, now=self._clock()))
 
-    def has_seen(self, route: Route, inbound: InboundRequest) -> bool:
+    def has_seen(self, route: Route, inbound: InboundRequest, upstream_headers: Headers) -> bool:
         """Whether this client has seen the end of just what it asks for, and has come back by itself."""
         end = route.end
         if end is None or not end.stop_reconnect or not inbound.is_event_source:
             return False
         last = get(inbound.client_headers, b"last-event-id")
-        return last is not None and verify(
-            self._key_of(end), last.strip(b" \t"), route=route.name, target=inbound.target
-        )
+        if last is None:
+            return False
+        request = _request(route, inbound, upstream_headers)
+        return verify(self._key_of(end), last.strip(b" \t"), request, now=self._clock())
 
     def _key_of(self, end: EndPolicy) -> bytes:
         return end.secret.encode() or self._key
+
+
+def _request(route: Route, inbound: InboundRequest, upstream_headers: Headers) -> Request:
+    """What the end is signed for. The login is what the upstream goes by, and the cookie that it may come from."""
+    login = get_all(upstream_headers, b"authorization")
+    if route.auth is not None:
+        login += get_all(upstream_headers, route.auth.header.lower().encode())
+        login.append(cookie_value(inbound.headers, route.auth.cookie) or b"")
+    return Request(route.name, inbound.method, inbound.host, inbound.target, tuple(login), inbound.opened_at)

@@ -2,16 +2,19 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
+from sseproxy.core.cookies import personal
 from sseproxy.core.dialects import StreamError
 from sseproxy.core.errors import (
-    BadRequest,
     ClientError,
+    ConnectError,
     Draining,
     InternalError,
     OriginError,
+    OutOfDescriptors,
     RequestTooLarge,
     SSEProxyError,
     UpstreamBroken,
@@ -24,7 +27,7 @@ from sseproxy.logs import LOGGER, AccessRecord
 from sseproxy.origins.base import OriginRequest, RequestBody, ResponseHead
 from sseproxy.origins.codings import Decoder, DecodingSource, decoder_for
 from sseproxy.origins.http import HttpExchange, HttpOrigin
-from sseproxy.proxy.body import AwaitedPeek, Body
+from sseproxy.proxy.body import AwaitedPeek, Body, read_ahead
 from sseproxy.proxy.connection import DownstreamConnection
 from sseproxy.proxy.downstream import HttpDownstream
 from sseproxy.proxy.endings import Ends
@@ -46,7 +49,10 @@ _EARLY_HEAD: Headers = [(b"Content-Type", b"text/event-stream")]
 
 @dataclass(slots=True, eq=False)
 class RequestCycle:
-    """The state of one request. Everything that it starts, it ends."""
+    """The state of one request. Everything that it starts, it ends.
+
+    when_sent: awaited once the upstream has answered. is_spent: it may have been sent, or what the client got says so.
+    """
 
     route: Route
     origin: HttpOrigin
@@ -61,6 +67,8 @@ class RequestCycle:
     admissions: Admissions
     record: AccessRecord
     ends: Ends
+    when_sent: Callable[[], Awaitable[None]] | None = None
+    is_spent: bool = field(default=False, init=False)
     _exchange: HttpExchange | None = field(default=None, init=False)
     _opening: asyncio.Task[HttpExchange] | None = field(default=None, init=False)
     _live: LiveStream | None = field(default=None, init=False)
@@ -77,6 +85,8 @@ class RequestCycle:
             if relay is not None:
                 if isinstance(relay.transfer, StreamSession):
                     self._forget_request()
+                if self.when_sent is not None:
+                    await self.when_sent()
                 self._note_end(await relay.ended)
                 await self._finish(relay)
         except SSEProxyError as error:
@@ -116,7 +126,7 @@ class RequestCycle:
 
         Returns the relay that has to be waited for, if there is one.
         """
-        if self.ends.has_seen(self.route, self.inbound):
+        if self.ends.has_seen(self.route, self.inbound, self.upstream_headers):
             self.record.status = self.record.intended = HTTPStatus.NO_CONTENT
             send_nothing(self.downstream, HTTPStatus.NO_CONTENT)
             return None
@@ -141,19 +151,17 @@ class RequestCycle:
             if limit is not None and length is not None and length > limit:
                 raise RequestTooLarge(f"The request body is larger than {limit} bytes.")
             if length is None:
-                await self._read_ahead(self.body)
+                # The client has as long as the upstream would have for its answer.
+                await read_ahead(self.body, within=self.route.timeouts.response)
             body = RequestBody(self.body.pieces(), length)
         target = self.route.upstream_target(self.inbound.target)
         request = OriginRequest(self.inbound.method, target, self.upstream_headers, body)
-        return await self.origin.open(request, self.route.timeouts)
-
-    async def _read_ahead(self, body: Body) -> None:
-        """See `BodyReader.read_ahead`; the client has as long as the upstream would have for its answer."""
+        self.is_spent = True
         try:
-            async with asyncio.timeout(self.route.timeouts.response):
-                await body.read_ahead()
-        except TimeoutError:
-            raise BadRequest("The request body did not come in time.") from None
+            return await self.origin.open(request, self.route.timeouts)
+        except (ConnectError, OutOfDescriptors):
+            self.is_spent = self.downstream.started
+            raise
 
     async def _opened_within(self, seconds: float, opening: asyncio.Task[HttpExchange]) -> bool:
         """Whether the upstream answers before the client must be (S8). A body that declares a stream may come late."""
@@ -203,12 +211,16 @@ class RequestCycle:
         self.downstream.send_head(
             head.status,
             head.reason,
-            apply_rules(headers, self.route.response_headers),
+            self._as_the_route_wants(headers),
             length=None if is_stream else head.length,
             has_body=head.has_body,
             hold=True,  # what the upstream has sent together goes on together
         )
         self.record.status = head.status
+
+    def _as_the_route_wants(self, headers: Headers) -> Headers:
+        fields = apply_rules(headers, self.route.response_headers)
+        return personal(fields) if self.inbound.is_logged_in(self.route) else fields
 
     # Bodies.
 
@@ -243,12 +255,12 @@ class RequestCycle:
             client=self._client,
             relay=relay,
             is_event_stream=is_stream,
-            event_source=is_stream and self.inbound.is_event_source,
+            event_source=is_stream and self.inbound.may_come_back(self.route),
         )
         self.streams.add(self._live)
 
     def _new_session(self, now: float, responded: bool) -> StreamSession:
-        farewell = self.ends.farewell(self.route, self.inbound)
+        farewell = self.ends.farewell(self.route, self.inbound, self.upstream_headers)
         return new_session(self.route, self.inbound, farewell=farewell, responded=responded, now=now)
 
     def _relay(self, relay: Relay, exchange: HttpExchange, decoder: Decoder | None) -> Relay:
@@ -283,7 +295,7 @@ class RequestCycle:
     async def _answer_early(self, opening: asyncio.Task[HttpExchange]) -> Relay:
         """The client has waited long enough: promise it a stream, and keep it company until there is one."""
         self._admit()
-        headers = apply_rules(event_stream(list(_EARLY_HEAD), decoded=False), self.route.response_headers)
+        headers = self._as_the_route_wants(event_stream(list(_EARLY_HEAD), decoded=False))
         self.downstream.send_head(200, b"OK", headers, length=None, has_body=True)
         self.record.status = 200
         relay = self._new_relay(is_stream=True, responded=False)

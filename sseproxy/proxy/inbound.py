@@ -1,13 +1,15 @@
 """What does a client ask for, and may it be passed on? (RFC 9112 sections 3 and 6, RFC 9110 section 7.6)"""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from sseproxy.core.cookies import authenticate
+from sseproxy.core.cookies import authenticate, login
 from sseproxy.core.dialects import Dialect
+from sseproxy.core.ending import without_ends
 from sseproxy.core.errors import BadRequest, ExpectationFailed, MethodRefused
+from sseproxy.core.eventsource import Reopen
 from sseproxy.core.headers import (
     Headers,
     Peer,
@@ -36,18 +38,20 @@ class InboundRequest:
     """A request that is fit to be passed on. headers: all fields as they came.
 
     opened_with: if it was kept until somebody opened its ticket, the fields of the request that did so.
+    opened_at: and its target.
     """
 
     method: str
-    target: str
-    path: str
+    target: str = field(repr=False)
+    path: str = field(repr=False)
     host: bytes
-    headers: Headers
+    headers: Headers = field(repr=False)
     body_length: int | None
     has_body: bool
     expects_continue: bool
     upgrade: bytes | None
-    opened_with: Headers | None = None
+    opened_with: Headers | None = field(default=None, repr=False)
+    opened_at: str = field(default="", repr=False)
 
     @property
     def client_headers(self) -> Headers:
@@ -69,6 +73,11 @@ class InboundRequest:
         is_get = self.method == "GET" or self.opened_with is not None
         return is_get and accepts_event_stream(self.client_headers)
 
+    def may_come_back(self, route: Route) -> bool:
+        """Whether the client reconnects by itself, and to something: not to a ticket that is sent only once."""
+        is_sent_once = route.tickets is None or route.tickets.reopen is Reopen.NEVER
+        return self.is_event_source and (self.opened_with is None or not is_sent_once)
+
     def declares_stream(self, route: Route) -> bool:
         """Whether head and route say that an event stream is wanted (S8); the body may say it too."""
         if route.stream is StreamMode.NEVER or self.method == "HEAD":
@@ -81,11 +90,17 @@ class InboundRequest:
         """Whether it is worth looking for ``"stream": true`` in the body."""
         return route.stream is StreamMode.AUTO and self.has_body and may_be_json(self.headers)
 
+    def is_logged_in(self, route: Route) -> bool:
+        """Whether the upstream hears of a login that the client has in a cookie only."""
+        return route.auth is not None and login(end_to_end(self.headers), route.auth) is not None
+
     def upstream_headers(self, route: Route, peer: Peer) -> Headers:
         """The fields for the upstream, without the framing of the body."""
         fields = without(end_to_end(self.headers), {b"content-length", b"expect", b"host"})
         if route.auth is not None:
             fields = authenticate(fields, route.auth)
+        if route.end is not None:
+            fields = without_ends(fields)
         if route.stream is StreamMode.ALWAYS or (route.stream is StreamMode.AUTO and self._may_stream):
             fields = [*without(fields, {b"accept-encoding"}), (b"Accept-Encoding", b"identity")]
         # A name-based virtual host behind TLS answers to its own name only; behind plain HTTP sits our own service.

@@ -1,8 +1,8 @@
 """Which requests are kept for later, and who may have them sent? (contract section 5)"""
 
 import asyncio
-import re
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -13,9 +13,10 @@ from typing import Protocol
 from sseproxy.core.cookies import cookie_value
 from sseproxy.core.errors import BadRequest, Draining, RequestTooLarge, RouteNotFound, StoreFull, TicketNotFound
 from sseproxy.core.eventsource import Reopen, TicketBinding, TicketPolicy
-from sseproxy.core.headers import FORWARDING, Headers, end_to_end, get, without
+from sseproxy.core.headers import Peer, end_to_end, get, without
 from sseproxy.core.limits import MIB
 from sseproxy.core.routes import Route, find_route, has_prefix, split_target
+from sseproxy.core.tickets import ID_BYTES, is_ticket_id, names_ticket, ticket_id
 from sseproxy.proxy.body import BodyReader
 from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.stores.base import KeptRequest, KnownTicket, TicketStore, TicketTerms
@@ -23,13 +24,18 @@ from sseproxy.stores.base import KeptRequest, KnownTicket, TicketStore, TicketTe
 #: Bytes of request bodies that may be on their way to the desk, all together.
 MOST_INCOMING = 64 * MIB
 
+#: One client has one of so many parts of that at most; a single body may be larger.
+SHARES = 8
+
+#: Seconds for which a client may send a body, if the route leaves it no less.
+BODY_TIME = 30.0
+
 _RETRY_AFTER = 1  # seconds
 
-_ID_BYTES = 16
-_ID = re.compile(r"[A-Za-z0-9_-]{22}")  # of so many bytes in base64url, without padding
+_OPENING_BYTES = 8
 
-#: Characters of a path segment from which on it may be most of an id, and is not logged.
-_MASKED_FROM = 12
+#: Methods that do something with a ticket; all others have a request kept.
+_OF_TICKETS = ("GET", "HEAD", "DELETE")
 
 #: Bindings that nobody shows, and that no ticket has.
 _SHOWS_NOTHING, _IS_NO_TICKET = bytes(32), b"\xff" * 32
@@ -63,7 +69,8 @@ class TicketDesk:
     """Keeps requests and hands them out.
 
     store: may be left out where no route has tickets. secret: of whoever shares the store; an id is stored as a digest
-    that is worth nothing without it. most_incoming: bytes of bodies that are being read.
+    that is worth nothing without it. most_incoming: bytes of bodies that are being read, of which a client has one of
+    `shares` parts. body_time: seconds for each.
     """
 
     def __init__(
@@ -73,6 +80,8 @@ class TicketDesk:
         *,
         secret: bytes = b"",
         most_incoming: int = MOST_INCOMING,
+        shares: int = SHARES,
+        body_time: float = BODY_TIME,
     ) -> None:
         self._routes = tuple(routes)
         self._by_name = {route.name: route for route in routes}
@@ -80,13 +89,13 @@ class TicketDesk:
         self._paths = sorted(self._first, key=len, reverse=True)
         if self._paths and store is None:
             raise ValueError("routes with tickets need a store")
-        words = "|".join(map(re.escape, self._paths))
-        self._masked = re.compile(f"({words})/[^/]{{{_MASKED_FROM},}}") if words else None
         self._store = store
         self._secret = secret or secrets.token_bytes(32)
         self._most_incoming = most_incoming
-        self._incoming = 0
-        self._open: dict[bytes, set[Opening]] = {}
+        self._shares = shares
+        self._body_time = body_time
+        self._incoming: Counter[str] = Counter()  # bytes, by client
+        self._open: dict[bytes, dict[Opening, bytes]] = {}
         self.draining = False
 
     @property
@@ -101,29 +110,34 @@ class TicketDesk:
         for path in self._paths:
             if has_prefix(inbound.path, path):
                 name = inbound.path[len(path) + 1 :]
-                if inbound.method in ("GET", "HEAD", "DELETE") and _ID.fullmatch(name):
+                if inbound.method in _OF_TICKETS and is_ticket_id(name):
                     return TicketCall(path, name, "")
                 return TicketCall(path, None, inbound.target[len(path) :])
         return None
 
     def find_route(self, call: TicketCall, *, method: str, host: bytes) -> Route:
-        """The route of a request that shall be kept. Raises `RouteNotFound`."""
+        """The route of a request that shall be kept. Raises `RouteNotFound`, also if it only looks for a ticket."""
         path = split_target(call.target)[0]
+        if method in _OF_TICKETS and names_ticket(path):
+            raise RouteNotFound("No route matches this request.")
         route = find_route(self._routes, method=method, path=path, host=host.decode("latin-1"))
         if not path.startswith("/") or route is None or not _has_desk(route, call.path):
             raise RouteNotFound("No route matches this request.")
         return route
 
-    def masked(self, path: str) -> str:
-        """A path as it may be logged: without what is, or could be, the id of a ticket."""
-        return path if self._masked is None else self._masked.sub(r"\1/-", path)
-
     # Keeping.
 
     async def keep(
-        self, call: TicketCall, inbound: InboundRequest, route: Route, body: BodyReader | None, *, client: str
+        self,
+        call: TicketCall,
+        inbound: InboundRequest,
+        route: Route,
+        body: BodyReader | None,
+        *,
+        peer: Peer,
+        client: str,
     ) -> KeptTicket:
-        """Keep a request. Raises `ClientError`, `StoreFull` and `Draining`."""
+        """Keep a request of `peer`, and of the client behind it. Raises `ClientError`, `StoreFull` and `Draining`."""
         policy = route.tickets
         assert policy is not None
         self._refuse_late()
@@ -133,11 +147,15 @@ class TicketDesk:
         limit = body_limit(route)
         if inbound.body_length is not None and inbound.body_length > limit:
             raise RequestTooLarge(f"The request body is larger than {limit} bytes.")
-        content = None if body is None else await self._collect(body, within=route.timeouts.response)
+        content = None
+        if body is not None:
+            within = min(route.timeouts.response or self._body_time, self._body_time)
+            content = await self._collect(body, client, within=within)
         self._refuse_late()
-        ticket = KeptTicket(secrets.token_urlsafe(_ID_BYTES), policy.ttl)
-        terms = TicketTerms(route.name, binding, policy.ttl, policy.reopen is Reopen.ALWAYS)
-        request = KeptRequest(inbound.method, call.target, inbound.host, inbound.headers, content)
+        ticket = KeptTicket(ticket_id(secrets.token_bytes(ID_BYTES)), policy.ttl)
+        owner = self._digest(client.encode(), b"owner")
+        terms = TicketTerms(route.name, owner, binding, policy.ttl, policy.reopen is Reopen.ALWAYS)
+        request = KeptRequest(inbound.method, call.target, inbound.host, inbound.headers, content, peer)
         await self.store.keep(self._key(ticket.id), terms, request)
         return ticket
 
@@ -161,19 +179,24 @@ class TicketDesk:
 
     async def open(self, call: TicketCall, opening: Opening) -> KeptRequest | None:
         """The request, unless it must not be sent again. Must be followed by `end`, whatever this returns or raises."""
-        key = self._key(call.id)
-        self._open.setdefault(key, set()).add(opening)
-        return await self.store.open(key)
+        key, name = self._key(call.id), secrets.token_bytes(_OPENING_BYTES)
+        self._open.setdefault(key, {})[opening] = name
+        return await self.store.open(key, name)
 
-    async def end(self, call: TicketCall, opening: Opening, *, was_opened: bool) -> None:
-        """What was opened has come to its end."""
+    async def release(self, call: TicketCall, opening: Opening) -> None:
+        """The request was sent: nobody needs to keep it any more, unless the ticket reopens."""
         key = self._key(call.id)
-        openings = self._open.get(key, set())
-        openings.discard(opening)
+        await self.store.release(key, self._open[key][opening])
+
+    async def end(self, call: TicketCall, opening: Opening, *, spent: bool) -> None:
+        """Whoever wanted to open a ticket is done. spent: the request may have been sent; else the ticket waits on."""
+        key = self._key(call.id)
+        openings = self._open.get(key, {})
+        name = openings.pop(opening, None)
         if not openings:
             self._open.pop(key, None)
-        if was_opened:
-            await self.store.end(key)
+        if name is not None:
+            await self.store.end(key, name, spent=spent)
 
     async def delete(self, call: TicketCall) -> None:
         """Forget a ticket, and stop what it has brought about."""
@@ -193,21 +216,32 @@ class TicketDesk:
         if self.draining:
             raise Draining("The proxy is shutting down.", retry_after=_RETRY_AFTER)
 
-    async def _collect(self, body: BodyReader, *, within: float | None) -> bytes:
-        """The whole body, for which the client has as long as an upstream would have for its answer."""
+    async def _collect(self, body: BodyReader, client: str, *, within: float) -> bytes:
+        """The whole body. Of several that a client sends at a time, the first may be larger than its share."""
         pieces: list[bytes] = []
+        share = self._most_incoming
+        if client in self._incoming:
+            share //= self._shares
+        self._incoming[client] += 0
         try:
             async with asyncio.timeout(within), aclosing(body.pieces()) as coming:
                 async for piece in coming:
                     pieces.append(piece)
-                    self._incoming += len(piece)
-                    if self._incoming > self._most_incoming:
-                        raise StoreFull("Too many requests are being kept.", retry_after=_RETRY_AFTER)
+                    self._incoming[client] += len(piece)
+                    self._refuse_too_much(client, share)
         except TimeoutError:
             raise BadRequest("The request body did not come in time.") from None
         finally:
-            self._incoming -= sum(map(len, pieces))
+            self._incoming[client] -= sum(map(len, pieces))
+            if not self._incoming[client]:
+                del self._incoming[client]
         return b"".join(pieces)
+
+    def _refuse_too_much(self, client: str, share: int) -> None:
+        if self._incoming.total() > self._most_incoming:
+            raise StoreFull("Too many requests are being kept.", retry_after=_RETRY_AFTER)
+        if self._incoming[client] > share:
+            raise StoreFull("Too many requests of this client are being kept.", retry_after=_RETRY_AFTER)
 
     def _binding(self, policy: TicketPolicy, inbound: InboundRequest, client: str) -> bytes | None:
         """What a client has to show, in a form that tells nothing; ``None`` if it lacks the cookie."""
@@ -236,9 +270,9 @@ def body_limit(route: Route) -> int:
 def sent_with(kept: KeptRequest, inbound: InboundRequest, *, again: bool) -> InboundRequest:
     """The kept request as it goes on now, at the request of whoever opened its ticket.
 
-    Who is in between is said by the one who asks now. again: it was sent before, and goes on where that ended.
+    again: it was sent before, and goes on where that ended.
     """
-    headers = [*without(end_to_end(kept.headers), FORWARDING), *_only(end_to_end(inbound.headers), FORWARDING)]
+    headers = end_to_end(kept.headers)
     position = get(inbound.headers, b"last-event-id")
     if again and position is not None:
         headers = [*without(headers, {b"last-event-id"}), (b"Last-Event-ID", position)]
@@ -253,12 +287,9 @@ def sent_with(kept: KeptRequest, inbound: InboundRequest, *, again: bool) -> Inb
         expects_continue=False,
         upgrade=None,
         opened_with=inbound.headers,
+        opened_at=inbound.target,
     )
 
 
 def _has_desk(route: Route, path: str) -> bool:
     return route.tickets is not None and route.tickets.path == path
-
-
-def _only(headers: Headers, names: frozenset[bytes]) -> Headers:
-    return [(key, value) for key, value in headers if key.lower() in names]

@@ -1,17 +1,22 @@
 """What is one client told at the desk where requests are kept? (contract section 5)"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from typing import Protocol
 
 from aiohttp import StreamReader
 
-from sseproxy.core.errors import Draining
+from sseproxy.core.cors import CrossOrigin, preflight_method
+from sseproxy.core.errors import Draining, ForeignOrigin, TicketNotFound
+from sseproxy.core.headers import Peer
 from sseproxy.core.routes import Route
+from sseproxy.core.tickets import is_cross_site, is_for_script
 from sseproxy.core.transfer import CloseReason
 from sseproxy.logs import AccessRecord
 from sseproxy.proxy.body import BodyReader
+from sseproxy.proxy.crossorigin import refuse_foreign
 from sseproxy.proxy.downstream import HttpDownstream
 from sseproxy.proxy.handler import RequestCycle
 from sseproxy.proxy.inbound import InboundRequest
@@ -20,8 +25,19 @@ from sseproxy.proxy.tickets import TicketCall, TicketDesk, body_limit, sent_with
 
 _RETRY_AFTER = 1  # seconds: somebody else is about to take over
 
-#: Makes the cycle of a request on its route, with its body.
-CycleFactory = Callable[[InboundRequest, Route, bytes | None], RequestCycle]
+
+class CycleFactory(Protocol):
+    """Makes the cycle of a request that `peer` has sent, on its route, with its body."""
+
+    def __call__(
+        self,
+        inbound: InboundRequest,
+        route: Route,
+        content: bytes | None,
+        *,
+        peer: Peer,
+        when_sent: Callable[[], Awaitable[None]],
+    ) -> RequestCycle: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -34,6 +50,7 @@ class TicketVisit:
     content: StreamReader
     downstream: HttpDownstream
     record: AccessRecord
+    peer: Peer
     new_cycle: CycleFactory
     _cycle: RequestCycle | None = field(default=None, init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
@@ -78,11 +95,14 @@ class TicketVisit:
     async def _keep(self) -> None:
         route = self.desk.find_route(self.call, method=self.inbound.method, host=self.inbound.host)
         self.record.route = route.name
+        if preflight_method(self.inbound.method, self.inbound.headers) is not None:
+            raise ForeignOrigin("Pages of other origins may not do that: the route has no cors.")
+        refuse_foreign(self.inbound, route, self.peer)
         body = None
         if self.inbound.has_body:
             ask = self.downstream.send_continue if self.inbound.expects_continue else None
             body = BodyReader(self.content, limit=body_limit(route), ask=ask, peek=None)
-        ticket = await self.desk.keep(self.call, self.inbound, route, body, client=self._client)
+        ticket = await self.desk.keep(self.call, self.inbound, route, body, peer=self.peer, client=self._client)
         self._note_status(HTTPStatus.CREATED)
         url = f"{self.call.path}/{ticket.id}"
         seconds = int(ticket.ttl) if ticket.ttl.is_integer() else ticket.ttl
@@ -91,6 +111,8 @@ class TicketVisit:
     async def _serve_holder(self) -> None:
         """Whoever asks has a ticket, or says so."""
         route, known = await self.desk.find(self.call, self.inbound, client=self._client)
+        if not self._may_be_served(route):
+            raise TicketNotFound("There is no such ticket.")
         self.record.route = route.name
         if self.inbound.method == "GET":
             await self._open(route, again=not known.waits)
@@ -100,20 +122,32 @@ class TicketVisit:
         else:  # HEAD: a look opens nothing
             self._answer_with_nothing(HTTPStatus.OK if known.waits or known.terms.reopens else HTTPStatus.NO_CONTENT)
 
+    def _may_be_served(self, route: Route) -> bool:
+        """Whether the client is a script of this site, or of one that the route lets in."""
+        headers = self.inbound.headers
+        if not is_for_script(headers):
+            return False
+        lets_in = route.cors is not None and CrossOrigin.of(route.cors, headers).is_allowed
+        return lets_in or not is_cross_site(headers)
+
     async def _open(self, route: Route, *, again: bool) -> None:
-        was_opened = False
+        cycle = None
         try:
             kept = await self.desk.open(self.call, self)
-            was_opened = kept is not None
             if self._is_withdrawn or kept is None:
                 self._answer_with_nothing(HTTPStatus.NO_CONTENT)
                 return
-            cycle = self._cycle = self.new_cycle(sent_with(kept, self.inbound, again=again), route, kept.body)
+            cycle = self._cycle = self.new_cycle(
+                sent_with(kept, self.inbound, again=again), route, kept.body, peer=kept.peer, when_sent=self._release
+            )
             # A stream may go on for hours.
             self.inbound, kept = replace(self.inbound, headers=[]), None
             await cycle.run()
         finally:
-            await self.desk.end(self.call, self, was_opened=was_opened)
+            await self.desk.end(self.call, self, spent=cycle is not None and cycle.is_spent)
+
+    async def _release(self) -> None:
+        await self.desk.release(self.call, self)
 
     def _answer_with_nothing(self, status: HTTPStatus) -> None:
         self._note_status(status)

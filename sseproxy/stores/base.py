@@ -1,9 +1,9 @@
 """What does the rest of the house need of a place that keeps tickets?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from sseproxy.core.headers import Headers
+from sseproxy.core.headers import Headers, Peer
 
 #: Seconds that an ended ticket is known at least, so that a client which comes back hears that it has ended.
 REMEMBERED = 60.0
@@ -18,13 +18,15 @@ class KeptRequest:
     """A request that waits to be sent, as it came.
 
     target: in origin form. host: from the field of that name or from the target. body: ``None`` if there is none.
+    peer: who sent it here; the upstream hears of nobody else, whoever has it sent on.
     """
 
     method: str
-    target: str
+    target: str = field(repr=False)
     host: bytes
-    headers: Headers
-    body: bytes | None
+    headers: Headers = field(repr=False)
+    body: bytes | None = field(repr=False)
+    peer: Peer
 
     @property
     def size(self) -> int:
@@ -37,11 +39,13 @@ class KeptRequest:
 class TicketTerms:
     """What holds for a ticket until it is forgotten.
 
-    route: the name of its route. binding: what whoever opens it has to show, in a form that says nothing to anybody
-    else; empty if nothing. ttl: seconds. reopens: it may be opened again and again, until `ttl` after its last end.
+    route: the name of its route. owner: who had it kept, and binding: what whoever opens it has to show, both in a form
+    that says nothing to anybody else. ttl: seconds. reopens: it may be opened again and again, until `ttl` after its
+    last end.
     """
 
     route: str
+    owner: bytes
     binding: bytes
     ttl: float
     reopens: bool
@@ -54,7 +58,7 @@ class TicketTerms:
 
 @dataclass(frozen=True, slots=True)
 class KnownTicket:
-    """A ticket that exists, or did until lately. waits: it was never opened."""
+    """A ticket that exists, or did until lately. waits: its request was never sent, and nobody is about to."""
 
     terms: TicketTerms
     waits: bool
@@ -63,20 +67,27 @@ class KnownTicket:
 class TicketStore(Protocol):
     """Tickets by key. A ticket waits, is open or has ended, and at some time is forgotten, whatever it was.
 
-    Whoever opens a ticket must end it, in whatever way that comes about.
+    Whoever has asked for a ticket to be opened must end that, also if `open` was cancelled and nobody knows what became
+    of it. opening: what it is known by, a few random bytes. Of what is kept no owner can take all the room.
     """
 
     async def keep(self, key: bytes, terms: TicketTerms, request: KeptRequest) -> None:
-        """Keep `request` for `terms.ttl`. Raises `StoreFull`."""
+        """Keep `request` for `terms.ttl`. Raises `StoreFull`: for everybody, or for an owner who has had a share."""
 
     async def look(self, key: bytes) -> KnownTicket | None:
         """What is known of a ticket, which changes nothing."""
 
-    async def open(self, key: bytes) -> KeptRequest | None:
+    async def open(self, key: bytes, opening: bytes) -> KeptRequest | None:
         """The request, if it may be sent now: of all who ask for it, one gets it, unless the ticket reopens."""
 
-    async def end(self, key: bytes) -> None:
-        """A ticket that was opened is open no more, once. One that was deleted meanwhile stays so."""
+    async def release(self, key: bytes, opening: bytes) -> None:
+        """The request was sent, by this opening; unless the ticket reopens, it is not needed any more."""
+
+    async def end(self, key: bytes, opening: bytes, *, spent: bool) -> None:
+        """An opening is over; one that never was or is over already changes nothing.
+
+        spent: the request may have been sent. If it was not, the ticket waits as before, for what is left of its time.
+        """
 
     async def delete(self, key: bytes) -> None:
         """Forget a ticket, whatever its state."""

@@ -1,7 +1,7 @@
 """Where are tickets kept if this process is the only one?"""
 
 import heapq
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 from sseproxy.core.errors import StoreFull
@@ -13,6 +13,9 @@ from sseproxy.timers import Clock, Timer
 MOST_TICKETS = 10_000
 MOST_BYTES = 64 * MIB
 
+#: So many clients at least it takes to fill it: each may have this part of it.
+SHARES = 8
+
 _RETRY_AFTER = 5  # seconds
 
 #: Stale times in the heap that are kept at least, before it is cleared of them.
@@ -21,27 +24,45 @@ _WORTH_CLEARING = 64
 
 @dataclass(eq=False, slots=True)
 class _Entry:
-    """request: ``None`` once it will not be sent again. opened: how often it is open now. expires_at: never, if so."""
+    """request: ``None`` once it will not be sent again. waits_until: unless it is sent. expires_at: never, if open."""
 
     terms: TicketTerms
     request: KeptRequest | None
     size: int
-    expires_at: float
-    waits: bool = True
-    opened: int = 0
+    waits_until: float
+    expires_at: float = inf
+    is_spent: bool = False
+    openings: set[bytes] = field(default_factory=set)
+
+    @property
+    def waits(self) -> bool:
+        return not (self.is_spent or self.openings)
+
+
+@dataclass(eq=False, slots=True)
+class _Share:
+    """What one owner has kept."""
+
+    requests: int = 0
+    size: int = 0
 
 
 class MemoryTicketStore:
     """A `TicketStore` in this process.
 
-    Requests count until they are handed out for the last time; what is left of a ticket then is small, and of ended
-    ones there are at most `most_tickets` too: the oldest are forgotten early.
+    Requests count until they are sent for the last time; what is left of a ticket then is small, and of ended ones
+    there are at most `most_tickets` too: the oldest are forgotten early. shares: an owner has one of so many at most,
+    of tickets and of bytes; a single request may be larger.
     """
 
-    def __init__(self, clock: Clock, *, most_tickets: int = MOST_TICKETS, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(
+        self, clock: Clock, *, most_tickets: int = MOST_TICKETS, most_bytes: int = MOST_BYTES, shares: int = SHARES
+    ) -> None:
         self._clock = clock
         self._most_tickets = most_tickets
         self._most_bytes = most_bytes
+        self._shares = shares
+        self._owners: dict[bytes, _Share] = {}
         self._entries: dict[bytes, _Entry] = {}
         self._ended: dict[bytes, None] = {}  # without a request, in the order in which they ended
         self._requests = 0
@@ -70,40 +91,45 @@ class MemoryTicketStore:
         size = request.size
         if self._requests >= self._most_tickets or self._size + size > self._most_bytes:
             raise StoreFull("Too many requests are kept.", retry_after=_RETRY_AFTER)
+        if self._has_had_a_share(terms.owner, size):
+            raise StoreFull("Too many requests of this client are kept.", retry_after=_RETRY_AFTER)
         self._forget(key)
-        entry = self._entries[key] = _Entry(terms, request, size, inf)
-        self._requests += 1
-        self._size += size
-        self._expire(key, entry, self._clock.time() + terms.ttl)
+        entry = self._entries[key] = _Entry(terms, request, size, self._clock.time() + terms.ttl)
+        self._count(entry, 1)
+        self._expire(key, entry, entry.waits_until)
 
     async def look(self, key: bytes) -> KnownTicket | None:
         entry = self._find(key)
         return None if entry is None else KnownTicket(entry.terms, entry.waits)
 
-    async def open(self, key: bytes) -> KeptRequest | None:
+    async def open(self, key: bytes, opening: bytes) -> KeptRequest | None:
         entry = self._find(key)
-        if entry is None or entry.request is None:
+        if entry is None or entry.request is None or (entry.openings and not entry.terms.reopens):
             return None
-        request = entry.request
-        entry.waits = False
-        entry.opened += 1
+        entry.openings.add(opening)
         entry.expires_at = inf
-        if not entry.terms.reopens:
-            self._drop_request(entry)
-        return request
+        return entry.request
 
-    async def end(self, key: bytes) -> None:
+    async def release(self, key: bytes, opening: bytes) -> None:
         entry = self._find(key)
-        if entry is None:
+        if entry is not None and opening in entry.openings:
+            self._spend(entry)
+
+    async def end(self, key: bytes, opening: bytes, *, spent: bool) -> None:
+        entry = self._find(key)
+        if entry is None or opening not in entry.openings:
             return
-        entry.opened -= 1
-        if entry.opened:
+        entry.openings.discard(opening)
+        if spent:
+            self._spend(entry)
+        if entry.openings:
             return
         if entry.request is None:
             self._ended[key] = None
             if len(self._ended) > self._most_tickets:
                 self._forget(next(iter(self._ended)))
-        self._expire(key, entry, self._clock.time() + entry.terms.remembered)
+        after = self._clock.time() + entry.terms.remembered
+        self._expire(key, entry, after if entry.is_spent else entry.waits_until)
 
     async def delete(self, key: bytes) -> None:
         self._forget(key)
@@ -127,11 +153,31 @@ class MemoryTicketStore:
             self._drop_request(entry)
             self._ended.pop(key, None)
 
+    def _spend(self, entry: _Entry) -> None:
+        entry.is_spent = True
+        if not entry.terms.reopens:
+            self._drop_request(entry)
+
     def _drop_request(self, entry: _Entry) -> None:
         if entry.request is not None:
             entry.request = None
-            self._requests -= 1
-            self._size -= entry.size
+            self._count(entry, -1)
+
+    def _has_had_a_share(self, owner: bytes, size: int) -> bool:
+        has = self._owners.get(owner)
+        return has is not None and (
+            (has.requests + 1) * self._shares > self._most_tickets
+            or (has.size + size) * self._shares > self._most_bytes
+        )
+
+    def _count(self, entry: _Entry, sign: int) -> None:
+        self._requests += sign
+        self._size += sign * entry.size
+        share = self._owners.setdefault(entry.terms.owner, _Share())
+        share.requests += sign
+        share.size += sign * entry.size
+        if not share.requests:
+            del self._owners[entry.terms.owner]
 
     # Time.
 

@@ -13,6 +13,7 @@ from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
 from sseproxy.core.dialects import Dialect
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.proxy import sessions
 from tests.support.asgi_exchange import HB, Exchange, Step, head, script
 from tests.support.proxy_server import stage
 from tests.support.raw_client import RawClient
@@ -35,6 +36,12 @@ PARTS = (
     b"\xef\xbb\xbfdata: bom\n\n",
     b"retry: 5\ndata\n\n",
 )
+
+
+@pytest.fixture(autouse=True)
+def on_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy spreads the beats of its streams by chance."""
+    monkeypatch.setattr(sessions, "_EARLIEST_BEAT", 0.0)
 
 
 def made_up(seed: int) -> list[Step]:

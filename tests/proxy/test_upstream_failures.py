@@ -299,6 +299,44 @@ async def test_a_body_that_breaks_never_looks_complete(response: bytes, request_
             assert on.client.was_reset
 
 
+@pytest.mark.parametrize("kind", [b"application/json", b"text/event-stream"])
+@pytest.mark.parametrize("endless", [b"0\r\nX-A: ", b"5;a="], ids=["a trailer", "a chunk extension"])
+async def test_what_is_no_body_has_a_limit_behind_the_head_too(kind: bytes, endless: bytes) -> None:
+    """httptools keeps a field until it is whole, and nothing of it counts as a sign of life."""
+
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Type: " + kind + b"\r\n\r\n"))
+        await visit.send(b"1\r\n\n\r\n" + endless)
+        while not visit.lost.is_set():
+            await visit.send(b"a" * 10_000)
+            await asyncio.sleep(0)
+
+    async with stage(script) as on:
+        await on.client.send(GET)
+        assert (await on.client.head()).status == 200
+        out = await on.client.rest()
+        assert not out.endswith(b"0\r\n\r\n")
+
+
+async def test_chunks_whose_framing_comes_by_itself() -> None:
+    """However much of it there is in all: here more than a head may have."""
+    count = 400
+
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Type: text/event-stream\r\n\r\n"))
+        for _ in range(count):
+            await visit.send(b"1;%b\r\n" % (b"a" * 300))
+            await asyncio.sleep(0.0001)
+            await visit.send(b"\n\r\n")
+        await visit.send(b"0\r\n\r\n")
+
+    async with stage(script) as on:
+        response = await on.client.ask(GET)
+        assert response.body == b"\n" * count
+
+
 @pytest.mark.parametrize("response", [CHUNKED + b"zz\r\n", CHUNKED + b"\r\n", CHUNKED + b"0x5\r\nhello\r\n"])
 async def test_a_bad_chunk_with_the_head_never_looks_complete(response: bytes) -> None:
     async with stage(replies(response)) as on:

@@ -1,0 +1,201 @@
+"""What does each step cost that bytes take from the upstream's read to the client's write?
+
+    python -m benchmarks.steps
+
+The steps are measured one by one, without an event loop's turns: the fastest of several runs, in µs. Beside them the
+system calls that bring the same bytes in and out, on this machine's loopback. What the whole proxy costs, and others
+cost, is for `make bench`; this tells where the Python part of it goes.
+"""
+
+import asyncio
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import httptools
+
+from sseproxy.core.errors import OriginError
+from sseproxy.core.heartbeat import HeartbeatPolicy
+from sseproxy.core.session import StreamSession
+from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.transfer import Transfer
+from sseproxy.origins.base import ResponseHead
+from sseproxy.origins.connection import UpstreamConnection
+from sseproxy.proxy.downstream import Framing, HttpDownstream
+from sseproxy.relay import Relay
+
+_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+_RUNS = 9
+_RUN = 0.02  # seconds
+
+_LONG = 64 * 1024
+
+EVENT = b"data: " + b"x" * 120 + b"\n\n"
+
+#: What is read at once: (its name, whether it is of an event stream, the reads, one after the other).
+READS: tuple[tuple[str, bool, tuple[bytes, ...]], ...] = (
+    ("an event of 128 B", True, (EVENT,)),
+    ("of two lines", True, (b"event: a\ndata: " + EVENT[15:],)),
+    ("with CRLF", True, (EVENT[:-4] + b"\r\n\r\n",)),
+    ("half of one", True, (EVENT[:50], EVENT[50:])),
+    ("64 KiB of them", True, (EVENT * (_LONG // len(EVENT)),)),
+    ("cut anywhere", True, ((EVENT * (_LONG // len(EVENT)))[50:] + EVENT[:50],)),
+    ("128 B, no stream", False, (bytes(128),)),
+    ("64 KiB, no stream", False, (bytes(_LONG),)),
+)
+
+
+class _NullTransport:
+    """Takes everything at no cost."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def writelines(self, pieces: tuple[bytes, ...]) -> None: ...
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_extra_info(self, name: str) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+class _Downstream(HttpDownstream):
+    """One whose head has gone, on no connection."""
+
+    def __init__(self) -> None:
+        self._transport = cast(Any, _NullTransport())
+        self._framing, self._has_body, self._is_chunked, self._held = Framing.CHUNKED, True, True, b""
+
+
+class _LastPiece:
+    """What llhttp tells, and nobody wants."""
+
+    def __init__(self) -> None:
+        self.on_body = deque[bytes](maxlen=1).append
+
+
+class _Relayed:
+    """Who waits for the response until its body flows by itself."""
+
+    def responded(self, head: ResponseHead) -> None: ...
+
+    def body(self, data: bytes) -> None: ...
+
+    def ended(self) -> None: ...
+
+    def failed(self, error: OriginError) -> None:
+        raise error
+
+    def rest(self) -> None: ...
+
+
+def _transfer(is_stream: bool) -> Transfer:
+    if is_stream:
+        return StreamSession(heartbeat=HeartbeatPolicy(), timeouts=TimeoutPolicy(), now=0.0)
+    return Transfer(TimeoutPolicy(), now=0.0)
+
+
+def _parsing(pieces: tuple[bytes, ...]) -> Callable[[], object]:
+    """llhttp alone."""
+    parser = httptools.HttpResponseParser(_LastPiece())
+    parser.feed_data(_HEAD)
+    return _each(parser.feed_data, tuple(_chunk(piece) for piece in pieces))
+
+
+def _deciding(is_stream: bool, pieces: tuple[bytes, ...]) -> Callable[[], object]:
+    """The session, or what a body has that is no stream: what leaves, and what is counted."""
+    transfer = _transfer(is_stream)
+    return _each(lambda piece: transfer.forward(piece, 1.0), pieces)
+
+
+def _writing(pieces: tuple[bytes, ...]) -> Callable[[], object]:
+    """The chunk's framing, and the call of the transport, which does nothing."""
+    return _each(_Downstream().write, pieces)
+
+
+def _everything(is_stream: bool, pieces: tuple[bytes, ...]) -> Callable[[], object]:
+    """From `data_received` to `transport.write`, as it is in the proxy."""
+    loop = asyncio.get_running_loop()
+    relay = Relay(_transfer(is_stream), _Downstream(), write_timeout=30.0)
+    upstream = UpstreamConnection(loop)
+    upstream.connection_made(cast(asyncio.Transport, _NullTransport()))
+    upstream.expect_response(_Relayed(), to_head=False)
+    upstream.data_received(_HEAD)
+    upstream.flow_into(relay.receive_data)
+    return _each(upstream.data_received, tuple(_chunk(piece) for piece in pieces))
+
+
+def _calling(pieces: tuple[bytes, ...]) -> Iterator[Callable[[], object]]:
+    """`send` and `recv` of the same bytes over TCP, each with what the kernel does in it for the other end."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as ours:
+        theirs, _ = server.accept()
+        with theirs:
+            for end in (ours, theirs):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+            def once(data: bytes) -> None:
+                ours.sendall(data)
+                left = len(data)
+                while left:
+                    left -= len(theirs.recv(left))
+
+            yield _each(once, tuple(_chunk(piece) for piece in pieces))
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def _each(step: Callable[[bytes], object], pieces: tuple[bytes, ...]) -> Callable[[], object]:
+    if len(pieces) == 1:
+        return lambda piece=pieces[0]: step(piece)  # type: ignore[misc]  # mypy knows no defaults of a lambda
+
+    def both() -> None:
+        for piece in pieces:
+            step(piece)
+
+    return both
+
+
+def microseconds(step: Callable[[], object]) -> float:
+    """What one call costs: the fastest of several runs, for a machine can only make it slower."""
+    calls = 1
+    while (took := _seconds(step, calls)) < _RUN:
+        calls *= 2
+    best = min(took, *(_seconds(step, calls) for _ in range(_RUNS)))
+    return best / calls * 1e6
+
+
+def _seconds(step: Callable[[], object], calls: int) -> float:
+    began = time.perf_counter()
+    for _ in range(calls):
+        step()
+    return time.perf_counter() - began
+
+
+def steps(is_stream: bool, pieces: tuple[bytes, ...]) -> Iterator[Callable[[], object]]:
+    """Each step, all of them, and the system calls. What one gives is of use until the next is asked for."""
+    yield _parsing(pieces)
+    yield _deciding(is_stream, pieces)
+    yield _writing(pieces)
+    yield _everything(is_stream, pieces)
+    yield from _calling(pieces)
+
+
+async def main() -> None:
+    """Print the table."""
+    print("| one read, µs | llhttp | session | framing, write | all of it | recv + send |")
+    print("|---|--:|--:|--:|--:|--:|")
+    for name, is_stream, pieces in READS:
+        costs = " | ".join(f"{microseconds(step):.2f}" for step in steps(is_stream, pieces))
+        print(f"| {name} | {costs} |", flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

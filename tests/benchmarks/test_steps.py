@@ -1,0 +1,15 @@
+"""Do the steps that are measured one by one still run, as often as one likes?"""
+
+import pytest
+
+from benchmarks.steps import READS, steps
+
+
+@pytest.mark.parametrize(("is_stream", "pieces"), [read[1:] for read in READS], ids=[read[0] for read in READS])
+async def test_each_step_runs_again_and_again(is_stream: bool, pieces: tuple[bytes, ...]) -> None:
+    seen = 0
+    for step in steps(is_stream, pieces):
+        for _ in range(3):
+            step()
+        seen += 1
+    assert seen == 5
