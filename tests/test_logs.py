@@ -46,6 +46,17 @@ def gate() -> Iterator[Gate]:
     gate.opened.set()
 
 
+@pytest.mark.parametrize("form", [logging.Formatter("%(message)s"), JSONFormatter()], ids=["text", "json"])
+def test_no_line_holds_the_id_of_a_ticket(form: logging.Formatter) -> None:
+    stream = io.StringIO()
+    handler = BackgroundHandler(stream)
+    handler.setFormatter(form)
+    handler.emit(a_line("unexpected error while serving /_tickets/tkt_AAECAwQFBgcICQoLDA0ODw"))
+    handler.wait_until_written(10)
+    assert "/_tickets/-" in stream.getvalue()
+    assert "AAECAwQF" not in stream.getvalue()
+
+
 def test_lines_are_written_in_their_order() -> None:
     stream = io.StringIO()
     handler = BackgroundHandler(stream)

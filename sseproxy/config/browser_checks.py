@@ -13,7 +13,8 @@ from sseproxy.core.headers import FORWARDING
 from sseproxy.core.routes import StreamMode, has_prefix
 
 _WORKERS: Path = ("server", "workers")
-_NOT_FOR_AUTH = UNCHANGEABLE | {"host", "cookie", "expect", "origin", "last-event-id"} | {name.decode() for name in FORWARDING}
+_READ_HERE = frozenset(("host", "cookie", "expect", "origin", "last-event-id"))
+_NOT_FOR_AUTH = UNCHANGEABLE | _READ_HERE | {name.decode() for name in FORWARDING}
 _CORS_ANSWERS = "access-control-"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from sseproxy.core.events import LF, event
 from sseproxy.core.heartbeat import HeartbeatForm
 from sseproxy.core.limits import ERROR_BODY
+from sseproxy.core.transfer import CloseReason
 
 
 class Dialect(StrEnum):
@@ -159,4 +160,18 @@ _GOOGLE_STATUSES = {
     502: "UNAVAILABLE",
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
+}
+
+
+#: What a client is told of an end that is not the upstream's.
+ENDS_OF_OURS: Mapping[CloseReason, StreamError] = {
+    reason: StreamError(reason, status, detail)
+    for reason, status, detail in (
+        (CloseReason.IDLE_TIMEOUT, 504, "the stream has been silent for too long"),
+        (CloseReason.MAX_DURATION, 504, "the stream has reached its maximum duration"),
+        (CloseReason.DRAIN, 503, "the server is shutting down"),
+        (CloseReason.RESPONSE_TIMEOUT, 504, "no response came in time"),
+        (CloseReason.CONNECT_ERROR, 502, "the upstream could not be reached"),
+        (CloseReason.UPSTREAM_ERROR, 502, "the upstream broke off before it answered"),
+    )
 }

@@ -66,18 +66,37 @@ def first_boundary(tail: bytes, data: bytes) -> int | None:
     return None if found is None else found.end() - len(tail)
 
 
-def whole_events(data: bytes) -> int:
-    """How many events `data` is, if that is plain at a glance: nothing but whole ones, with LF line ends; else 0.
+def whole_events(data: bytes, boundary: bytes = b"\n\n") -> int:
+    """How many events `data` is, if that is plain at a glance: nothing but whole ones, all in one style; else 0.
 
-    What begins at an event boundary and is plain leaves the stream at one, too. Nearly every piece of nearly every
-    stream is like that, and a glance costs a tenth of a look at each line.
+    boundary: how they end, LF LF or CRLF CRLF. What begins behind one and is plain leaves the stream behind one, too.
+    Nearly every piece of nearly every stream is like that, and a glance costs a tenth of a look at each line.
     """
-    if not data.endswith(b"\n\n") or data.find(b"\r") >= 0:
+    if not data.endswith(boundary) or not _has_line_ends_of(data, boundary):
         return 0
-    ends = data.count(b"\n\n")
+    inner = data.count(boundary + b"data:")
+    if data.startswith(b"data:") and data.count(b"\n") == 2 * (inner + 1):
+        return inner + 1  # one line each
+    ends = data.count(boundary)
     if ends == 1:
         return 1 if data.startswith(b"data:") or data.find(b"\ndata:") >= 0 else 0
-    return ends if data.startswith(b"data:") and data.count(b"\n\ndata:") == ends - 1 else 0
+    return ends if data.startswith(b"data:") and inner == ends - 1 else 0
+
+
+def _has_line_ends_of(data: bytes, boundary: bytes) -> bool:
+    if len(boundary) == len(LF + LF):
+        return CR[0] not in data
+    return data.count(CRLF) == data.count(CR) == data.count(LF)
+
+
+def around_whole_events(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """The end of an event, events, and the beginning of one; if the line ends are all LF or all CRLF."""
+    boundary = CRLF + CRLF if CR[0] in data else LF + LF
+    first, last = data.find(boundary), data.rfind(boundary) + len(boundary)
+    if first < 0:
+        return data, b"", b""
+    first += len(boundary)
+    return data[:first], data[first:last], data[last:]
 
 
 class EventCounter:

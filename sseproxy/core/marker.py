@@ -69,7 +69,7 @@ class MarkedSession(StreamSession):
 
     def _receive_pieces(self, data: bytes, *, now: float) -> None:
         super()._receive_pieces(data, now=now)
-        self._settled = False  # the quick way of whole events would lead past the watch
+        self._settled = b""  # the quick way of whole events would lead past the watch
 
     def _without_second_half(self, data: bytes) -> bytes:
         if data.startswith(LF):

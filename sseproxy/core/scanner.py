@@ -49,9 +49,14 @@ class Scanner:
         return Position.MID_LINE
 
     @property
-    def is_settled(self) -> bool:
-        """Behind LF LF, in a stream whose line end is known: whole events with LF line ends change nothing here."""
-        return self._style is not None and self._tail.endswith(b"\n\n")
+    def settled(self) -> bytes:
+        """The event boundary behind which we are, in a stream whose line end is known: LF LF, or CRLF CRLF.
+
+        Whole events that end with the same change nothing here. Empty anywhere else.
+        """
+        if self._style is None or not self._tail.endswith((b"\n\n", b"\n\r\n")):
+            return b""
+        return b"\n\n" if self._tail.endswith(b"\n\n") else b"\r\n\r\n"
 
     @property
     def after_cr(self) -> bool:

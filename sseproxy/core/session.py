@@ -1,8 +1,18 @@
 """What becomes of one event stream: which bytes leave, when, and how it ends? (contract S1-S10)"""
 
-from sseproxy.core.dialects import Dialect, StreamError, error_event
+from sseproxy.core.dialects import ENDS_OF_OURS, Dialect, StreamError, error_event
 from sseproxy.core.ending import Farewell
-from sseproxy.core.events import BOM, CR, LF, EventCounter, comment, first_boundary, reconnection_time, whole_events
+from sseproxy.core.events import (
+    BOM,
+    CR,
+    LF,
+    EventCounter,
+    around_whole_events,
+    comment,
+    first_boundary,
+    reconnection_time,
+    whole_events,
+)
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy, HeartbeatWriter
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.scanner import Position, Scanner
@@ -18,16 +28,6 @@ _CR = CR[0]  # `in` is fast for a number only: for bytes it makes an exception f
 
 #: Bytes: a piece that is longer has whole events in its middle, and looking at each line of it would be dear.
 _BULK = 2048
-
-_DETAILS = {
-    CloseReason.IDLE_TIMEOUT: "the stream has been silent for too long",
-    CloseReason.MAX_DURATION: "the stream has reached its maximum duration",
-    CloseReason.DRAIN: "the server is shutting down",
-    CloseReason.RESPONSE_TIMEOUT: "no response came in time",
-    CloseReason.CONNECT_ERROR: "the upstream could not be reached",
-    CloseReason.UPSTREAM_ERROR: "the upstream broke off before it answered",
-}
-_STATUSES = {CloseReason.DRAIN: 503, CloseReason.CONNECT_ERROR: 502, CloseReason.UPSTREAM_ERROR: 502}
 
 
 class StreamSession(Transfer):
@@ -93,7 +93,7 @@ class StreamSession(Transfer):
         self._responded = responded
         self._started = False  # a byte of the upstream has left
         self._inserted = False  # a byte of ours has left
-        self._settled = False  # whole events may leave as they come: nothing is held, or owed, or half done
+        self._settled = b""  # the boundary behind which whole events may leave as they come: nothing is held or owed
         self._swallow_lf = False
         self._ending: CloseReason | None = None
         self._retry: int | None = None
@@ -135,10 +135,16 @@ class StreamSession(Transfer):
         # The hot path: what can leave as it came does so here. All else, and all that it is checked against, is below.
         if self._settled:
             writer = self._writer
-            if data[:5] == b"data:" and data[-2:] == b"\n\n" and data.count(b"\n") == 2 and _CR not in data:
+            if (
+                data[:5] == b"data:"
+                and data[-2:] == self._settled
+                and len(data) <= _BULK
+                and data.count(b"\n") == 2
+                and _CR not in data
+            ):
                 events, look = 1, writer.keeps_data  # one event of one line, as most of them are: it has no id
             else:
-                events, look = whole_events(data), writer.observes
+                events, look = whole_events(data, self._settled), writer.observes
             if events:
                 if look:
                     writer.observe(data)
@@ -151,7 +157,7 @@ class StreamSession(Transfer):
                 stats.last_upstream_at = self._last_received = self._last_heard = now
                 return self._with_what_waits(data) if self._out else data
         if cut and len(data) > _BULK:
-            return b"".join([self.forward(part, now, cut=False) for part in _around_whole_events(data)])
+            return b"".join([self.forward(part, now, cut=False) for part in around_whole_events(data)])
         if data and self.close_reason is None:
             self._receive_pieces(data, now=now)
         return self.data_to_send()
@@ -168,12 +174,8 @@ class StreamSession(Transfer):
         lines = self._with_whole_bom(data) if self._policy.interval is None else self._complete_lines(data)
         if lines:
             self._release(lines, now=now)
-        self._settled = (
-            self._scanner.is_settled
-            and not (self._held or self._swallow_lf)
-            and self._ending is None
-            and self.close_reason is None
-        )
+        is_free = not (self._held or self._swallow_lf) and self._ending is None and self.close_reason is None
+        self._settled = self._scanner.settled if is_free else b""
 
     def receive_eof(self, *, now: float) -> None:
         """The upstream's body is complete: what was held back belongs to it."""
@@ -184,7 +186,7 @@ class StreamSession(Transfer):
 
     def receive_error(self, reason: CloseReason, *, now: float) -> None:
         """Something broke. An unfinished line is dropped; before the response (S8) the client is told."""
-        if self.close_reason is None and not self._responded and reason in _DETAILS:
+        if self.close_reason is None and not self._responded and reason in ENDS_OF_OURS:
             self._tell(reason, now=now)
             self._close(reason, clean=True)
         else:
@@ -316,8 +318,7 @@ class StreamSession(Transfer):
 
     def _tell(self, reason: CloseReason, *, now: float) -> None:
         """The error event for an end of ours, in the route's dialect."""
-        error = StreamError(reason, _STATUSES.get(reason, 504), _DETAILS[reason])
-        self._insert(error_event(self._dialect, error, eol=self._scanner.eol), now=now)
+        self._insert(error_event(self._dialect, ENDS_OF_OURS[reason], eol=self._scanner.eol), now=now)
 
     @property
     def _is_between_events(self) -> bool:
@@ -389,11 +390,5 @@ class StreamSession(Transfer):
         self._close(CloseReason.IDLE_TIMEOUT, clean=told)
 
     def _close(self, reason: CloseReason, *, clean: bool) -> None:
-        self._settled = False
+        self._settled = b""
         super()._close(reason, clean=clean)
-
-
-def _around_whole_events(data: bytes) -> tuple[bytes, bytes, bytes]:
-    """The end of an event, events, and the beginning of one; if the line ends are LF."""
-    first, last = data.find(b"\n\n") + 2, data.rfind(b"\n\n") + 2
-    return (data[:first], data[first:last], data[last:]) if first > 1 else (data, b"", b"")

@@ -15,7 +15,7 @@ ID_BYTES = 16
 _PREFIX = "tkt_"
 _ID = re.compile(r"tkt_[A-Za-z0-9_-]{22}")
 #: An id in whatever spelling, and most of one.
-_SECRET = re.compile(r"(?:t|%74)(?:k|%6b)(?:t|%74)(?:_|%5f)(?:[a-z0-9_-]|%[0-9a-f]{2}){12,}", re.IGNORECASE)
+_SECRET = re.compile(r"(?:t|%[57]4)(?:k|%[46]b)(?:t|%[57]4)(?:_|%5f)(?:[a-z0-9_-]|%[0-9a-f]{2}){12,}", re.IGNORECASE)
 
 #: Segments of a path that lead nowhere.
 _NOWHERE = frozenset(("", ".", "%2e"))

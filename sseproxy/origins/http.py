@@ -141,6 +141,7 @@ class HttpExchange:
     def _give_up(self) -> None:
         if self._response is not None and not self._response.done():
             self._response.set_exception(_too_late())
+            self._response.exception()  # it may be that nobody waits any more
 
     async def _wait_for_response(self, sending: "asyncio.Task[None]") -> None:
         """Wait for the head, or for an error of the body that is being sent."""

@@ -122,6 +122,7 @@ class PlainPool:
     async def close(self) -> None:
         if self._pruning is not None:
             self._pruning.cancel()
+            self._pruning = None
         for connection in [lease.protocol for lease in self._leased] + [idle for idle, _ in self._idle]:
             connection.close()
         self._idle.clear()

@@ -47,6 +47,7 @@ class HttpDownstream:
         "_chunked_body",
         "_connection",
         "_framing",
+        "_gathers",
         "_has_body",
         "_held",
         "_is_11",
@@ -65,6 +66,9 @@ class HttpDownstream:
     def __init__(self, request: web.BaseRequest, connection: DownstreamConnection) -> None:
         self._connection = connection
         self._transport = connection.transport
+        # Not with asyncio's own transports: at best they join the pieces, and in some releases (CVE-2024-12254) they
+        # never say that there are too many.
+        self._gathers = type(connection.transport).__module__ == "uvloop.loop"
         self._is_11 = request.version >= HttpVersion11
         self._is_head = request.method == "HEAD"
         self._chunked_body = request.content if request._message.chunked else None
@@ -146,7 +150,7 @@ class HttpDownstream:
         elif not self._is_chunked:
             if self._has_body:
                 transport.write(data)
-        elif len(data) < _WORTH_A_COPY:
+        elif len(data) < _WORTH_A_COPY or not self._gathers:
             transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
             transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sseproxy.core.cookies import authenticate, cookie_value, without_cookie
+from sseproxy.core.cookies import authenticate, cookie_value, login, personal, without_cookie
 from sseproxy.core.eventsource import CookieAuth
 from sseproxy.core.headers import Headers
 
@@ -136,3 +136,37 @@ def test_what_is_no_value_is_no_header(value: bytes) -> None:
 def test_without_the_cookie_nothing_changes() -> None:
     headers = [(b"A", b"1"), *cookies(b"a=1", b"")]
     assert authenticate(headers, AUTH) == headers
+
+
+def test_who_is_logged_in_by_a_cookie() -> None:
+    assert login(cookies(b"token=x"), AUTH) == (b"Authorization", b"Bearer x")
+    for headers in ([], cookies(b"a=1"), cookies(b"token="), [(b"AUTHORIZATION", b""), *cookies(b"token=x")]):
+        assert login(headers, AUTH) is None
+
+
+# The response.
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ([], b"private"),
+        ([b"max-age=60"], b"max-age=60, private"),
+        ([b"public, max-age=60"], b"public, max-age=60, private"),
+        ([b"no-cache", b"no-transform"], b"no-cache, no-transform, private"),
+        ([b'private="Set-Cookie"'], b'private="Set-Cookie", private'),
+        ([b"Private, max-age=60"], b"Private, max-age=60"),
+        ([b"max-age=60, no-store"], b"max-age=60, no-store"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("vary", "varies"),
+    [([], b"Cookie"), ([b"Accept", b"Origin"], b"Accept, Origin, Cookie"), ([b"cookie"], b"cookie"), ([b"*"], b"*")],
+)
+def test_no_cache_gives_a_personal_answer_to_others(
+    said: list[bytes], wanted: bytes, vary: list[bytes], varies: bytes
+) -> None:
+    headers = [*((b"Cache-Control", value) for value in said), (b"A", b"1"), *((b"vary", value) for value in vary)]
+    fields = {name.lower(): value for name, value in personal(headers)}
+    assert len(personal(headers)) == len(fields) == 3
+    assert fields == {b"a": b"1", b"cache-control": wanted, b"vary": varies}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sseproxy.core.cors import CrossOrigin, preflight_method
+from sseproxy.core.cors import CrossOrigin, is_foreign, preflight_method
 from sseproxy.core.eventsource import CorsPolicy
 from sseproxy.core.headers import Headers
 
@@ -156,3 +156,65 @@ def test_only_names_of_headers_are_echoed() -> None:
     asked = [*APP, (b"Access-Control-Request-Method", b"GET"), (b"Access-Control-Request-Headers", b"x y, X-A,\xff, ,")]
     assert preflight(ONE, asked)[b"Access-Control-Allow-Headers"] == b"x-a"
     assert b"Access-Control-Allow-Headers" not in preflight(ONE, [*asked[:2]])
+
+
+# What another origin's page has brought about.
+
+HOSTS = [b"api.test", b"own.test:8443", b"[::1]:80", b""]
+
+
+def site(*values: bytes) -> Headers:
+    return [(b"sec-fetch-site", value) for value in values]
+
+
+def origin(*values: bytes) -> Headers:
+    return [(b"ORIGIN", value) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("headers", "foreign"),
+    [
+        ([], False),
+        (site(b"cross-site"), False),  # no browser leaves the origin out of a request that changes something
+        (origin(b"https://evil.test"), True),
+        (origin(b"https://evil.test", b"https://api.test"), True),
+        (origin(b"https://api.test", b"https://api.test"), True),
+        (origin(b"null"), True),
+        (origin(b""), True),
+        (origin(b"https://api.test"), False),
+        (origin(b"https://API.test:443"), False),
+        (origin(b"http://api.test:80"), False),
+        (origin(b"https://api.test:80"), True),
+        (origin(b"https://api.test:8443"), True),
+        (origin(b"https://own.test:8443"), False),
+        (origin(b"https://own.test"), True),
+        (origin(b"http://[::1]"), False),
+        (origin(b"https://api.test.evil.test"), True),
+        (origin(b"api.test"), True),
+        # The browser's own word counts, where there is one: whoever is in between may have changed the host.
+        (origin(b"https://evil.test") + site(b"same-origin"), False),
+        (origin(b"https://evil.test") + site(b"none"), False),
+        (origin(b"https://api.test") + site(b"same-site"), True),
+        (origin(b"https://api.test") + site(b"cross-site"), True),
+        (origin(b"https://api.test") + site(b"odd"), True),
+        (origin(b"https://api.test") + site(b"same-origin", b"cross-site"), True),
+    ],
+)
+@pytest.mark.parametrize("policy", [None, ONE])
+def test_whose_doing_a_request_is(headers: Headers, foreign: bool, policy: CorsPolicy | None) -> None:
+    allowed = policy is not None and headers[:1] == origin(b"null")
+    assert is_foreign(headers, policy, hosts=HOSTS, logs_in=False) is (foreign and not allowed)
+    assert is_foreign(headers, policy, hosts=HOSTS, logs_in=True) is foreign
+
+
+@pytest.mark.parametrize("where", [b"same-site", b"cross-site"])
+def test_who_is_named_is_not_foreign(where: bytes) -> None:
+    for policy in (ONE, WITH_COOKIES):
+        assert not is_foreign(APP + site(where), policy, hosts=HOSTS, logs_in=True)
+        assert is_foreign(FOREIGN + site(where), policy, hosts=HOSTS, logs_in=False)
+
+
+def test_whoever_it_is_may_come_but_is_not_logged_in() -> None:
+    assert not is_foreign(FOREIGN, ALL, hosts=HOSTS, logs_in=False)
+    assert is_foreign(FOREIGN, ALL, hosts=HOSTS, logs_in=True)
+    assert not is_foreign(origin(b"https://api.test"), ALL, hosts=HOSTS, logs_in=True)

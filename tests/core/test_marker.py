@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from sseproxy.core.ending import Farewell
 from sseproxy.core.marker import MarkerWatch
 from sseproxy.core.transfer import CloseReason
+from tests.core.test_farewell import is_between_events
 from tests.support.playbook import Play, closed, data, eof, error, sent, sleep, stream
-from tests.support.trips import Case, Place, TripWithoutRules, cases, place_of, streams
+from tests.support.trips import Case, TripWithoutRules, cases, streams
 from tests.support.whatwg import parse
 
 BROKEN = CloseReason.UPSTREAM_ERROR
@@ -29,6 +30,12 @@ DONE = b"data: [DONE]\n\n"
         (b"\xef\xbb\xbf" + DONE, True),
         (b"event: last\nid: 7\n: comment\ndata: [DONE]\nretry: 5\n\n", True),
         (DONE + b": comment\n\n\n\n", True),
+        (DONE + b": comment\n", True),
+        (DONE + b": comment\n: another\nretry: 5\n", True),
+        (DONE + b": comment\r\n", True),
+        (DONE + b"id: 7\n", False),
+        (DONE + b"event: x\n: comment\n", False),
+        (DONE + b": comment\ndata: x\n: comment\n", False),
         (b"", False),
         (b"data: [DONE]", False),
         (b"data: [DONE]\n", False),
@@ -65,6 +72,12 @@ def test_the_end_is_told_as_any_other(play: Play) -> None:
     play(session) >> data(b"data: x\n\n") >> data(DONE) >> error(BROKEN) << sent(b"id: over\n\n") << closed(END)
     broken = play(stream(marker="[DONE]", farewell=Farewell(id="over"))) >> data(b"data: x\n\n")
     broken >> error(BROKEN) << closed(BROKEN, clean=False)
+
+
+def test_comments_behind_the_marker_change_nothing(play: Play) -> None:
+    session = stream(marker="[DONE]", farewell=Farewell(id="over"))
+    book = play(session) >> data(DONE + b": closing\n") << sent(DONE + b": closing\n")
+    book >> error(BROKEN) << sent(b"id: over\n\n") << closed(END)
 
 
 def test_a_clean_end_needs_no_marker(play: Play) -> None:
@@ -106,7 +119,7 @@ def a_break_is_judged_as_the_standard_reads_it(case: Case) -> None:
     trip.session.receive_error(BROKEN, now=trip.now)
     assert trip.session.data_to_send() == b""
     events = parse(case.stream).events
-    whole = place_of(case.stream) is Place.EVENT_BOUNDARY and not case.stream.endswith(b"\xef\xbb\xbf")
+    whole = is_between_events(case.stream) and not case.stream.endswith(b"\xef\xbb\xbf")
     is_end = bool(events) and events[-1].data == case.marker and whole
     wanted = (END, True) if is_end and trip.answered else (BROKEN, False)
     assert (trip.session.close_reason, trip.session.clean) == wanted

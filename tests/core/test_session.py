@@ -273,6 +273,7 @@ class TestS7Forms:
 class TestTheHotPath:
     """Whole events behind a whole event go on as they come; what is counted and noted must be the same."""
 
+    @pytest.mark.parametrize("before", [EVENT, EVENT.replace(b"\n", b"\r\n"), b"data: x\n\r\n"])
     @pytest.mark.parametrize(
         "piece",
         [
@@ -288,18 +289,25 @@ class TestTheHotPath:
             b"event: e\n\n",
             b"data: a\ndata: b\n\n",
             b"data: a\r\n\n",
+            b"data: a\r\n\r\n",
+            b"data: a\r\n\r\ndata: b\r\n\r\n",
+            b"id: 1\r\ndata: a\r\n\r\n",
+            b"data: a\rdata: b\r\n\r\n",
+            b"data: a\n\ndata: b\r\n\r\n",
+            b"data: a\r\n\r\n\r\n",
+            b"\r\n",
             b"\n\n",
             b"data:\n\n",
         ],
     )
-    def test_events_are_counted(self, piece: bytes) -> None:
+    def test_events_are_counted(self, piece: bytes, before: bytes) -> None:
         session = stream()
-        session.receive_data(EVENT, now=1.0)
+        session.receive_data(before, now=1.0)
         session.receive_data(piece, now=2.0)
-        session.receive_data(EVENT, now=3.0)
-        assert session.stats.events == len(parse(EVENT + piece + EVENT).events)
-        assert session.stats.bytes_in == session.stats.bytes_out == len(EVENT + piece + EVENT)
-        assert session.data_to_send() == EVENT + piece + EVENT
+        session.receive_data(before, now=3.0)
+        assert session.stats.events == len(parse(before + piece + before).events)
+        assert session.stats.bytes_in == session.stats.bytes_out == len(before + piece + before)
+        assert session.data_to_send() == before + piece + before
         assert session.stats.longest_silence == 1.0
 
     @pytest.mark.parametrize("piece", [b"data: a\rid: 7\n\n", b"id: 7\ndata: a\n\n", b"data: a\nid\n\n"])

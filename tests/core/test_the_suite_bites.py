@@ -119,23 +119,31 @@ def _count_split_crlf_twice(self: EventCounter, data: bytes) -> int:
     return _count_lines(self, data)
 
 
-def _whole_without_a_look_for_cr(data: bytes) -> int:
+def _whole_without_a_look_for_cr(data: bytes, boundary: bytes) -> int:
     return int(data.endswith(b"\n\n") and b"data:" in data)
 
 
-def _whole_whatever_the_end(data: bytes) -> int:
+def _whole_whatever_the_end(data: bytes, boundary: bytes) -> int:
     return int(data.startswith(b"data:") and b"\r" not in data and data.endswith(b"\n"))
 
 
-def _one_for_any_number(data: bytes) -> int:
-    return min(_whole_events(data), 1)
+def _one_for_any_number(data: bytes, boundary: bytes) -> int:
+    return min(_whole_events(data, boundary), 1)
 
 
 _whole_events = events_module.whole_events
 
 
-def _always_settled(self: Scanner) -> bool:
-    return True
+def _always_settled(self: Scanner) -> bytes:
+    return b"\n\n"
+
+
+def _whole_with_any_line_ends(data: bytes, boundary: bytes) -> int:
+    return int(data.endswith(boundary) and b"data:" in data)
+
+
+def _settled_behind_anything(self: Scanner) -> bytes:
+    return b"\r\n\r\n" if self.tail.endswith(b"\r\n") else b"\n\n" if self.tail.endswith(b"\n\n") else b""
 
 
 class _LateDriver(TripWithoutRules):
@@ -173,7 +181,9 @@ BREAKS = [
     Break("the hot path: whole events end with LF LF", ((session_module, "whole_events", _whole_whatever_the_end),)),
     Break("the hot path: and have no CR", ((session_module, "whole_events", _whole_without_a_look_for_cr),)),
     Break("the hot path: they are counted", ((session_module, "whole_events", _one_for_any_number),)),
-    Break("the hot path: it begins at a boundary", ((Scanner, "is_settled", property(_always_settled)),)),
+    Break("the hot path: one kind of line end", ((session_module, "whole_events", _whole_with_any_line_ends),)),
+    Break("the hot path: behind CRLF CRLF", ((Scanner, "settled", property(_settled_behind_anything)),)),
+    Break("the hot path: it begins at a boundary", ((Scanner, "settled", property(_always_settled)),)),
 ]
 
 

@@ -2,12 +2,13 @@
 
 import pytest
 
-from sseproxy.core.eventsource import CookieAuth
+from sseproxy.core.eventsource import CookieAuth, CorsPolicy
+from sseproxy.core.heartbeat import HeartbeatPolicy
 from sseproxy.core.routes import HeaderRules, Match
 from tests.proxy.test_requests import ask, sent
-from tests.support.proxy_server import ProxyServer, route_to
+from tests.support.proxy_server import ProxyServer, route_to, stage
 from tests.support.raw_client import RawClient
-from tests.support.raw_upstream import RawUpstream, replies
+from tests.support.raw_upstream import RawUpstream, Visit, replies
 from tests.support.wire import Message
 
 AUTH = CookieAuth("token")
@@ -87,3 +88,107 @@ async def test_only_the_route_that_says_so() -> None:
 async def _asked(client: RawClient, upstream: RawUpstream, path: bytes) -> Message:
     assert (await client.ask(ask(b"Cookie: token=x", line=b"GET " + path + b" HTTP/1.1"))).status == 200
     return upstream.requests[-1]
+
+
+# Pages of other origins, whose requests come along with the cookies of this site.
+
+EVIL, COOKIE = b"Origin: https://evil.test", b"Cookie: token=x"
+UPGRADE = [b"Connection: Upgrade", b"Upgrade: websocket"]
+WRITES = [b"POST / HTTP/1.1", b"Content-Type: text/plain", b"Content-Length: 2"]
+
+
+def head(*fields: bytes, line: bytes = b"GET / HTTP/1.1") -> bytes:
+    return b"\r\n".join([line, b"Host: a.test", *fields]) + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [EVIL],
+        [EVIL, b"Sec-Fetch-Site: cross-site"],
+        [b"Origin: https://other.a.test", b"Sec-Fetch-Site: same-site"],
+        [b"Origin: null"],
+        [EVIL, b"X-Forwarded-Host: evil.test"],
+        [EVIL, *UPGRADE],
+    ],
+)
+@pytest.mark.parametrize("cors", [None, CorsPolicy(frozenset({"https://app.test"}), credentials=True)])
+async def test_a_foreign_page_has_nothing_done_in_its_visitors_name(
+    fields: list[bytes], cors: CorsPolicy | None
+) -> None:
+    async with stage(replies(), auth=AUTH, cors=cors) as on:
+        for _ in range(2):
+            response = await on.client.ask(head(COOKIE, *fields))
+            assert response.status == 403
+            assert response.one(b"Content-Type") == b"application/problem+json"
+            assert b"cors.origins" in response.body
+            assert response.one(b"Access-Control-Allow-Origin") is None
+        written = head(COOKIE, *fields, *WRITES[1:], line=WRITES[0]) + b"hi"
+        assert (await on.client.ask(written)).status == 403
+        assert on.upstream.received == b""
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [COOKIE],
+        [COOKIE, b"Sec-Fetch-Site: cross-site"],
+        [COOKIE, b"Origin: https://a.test"],
+        [COOKIE, b"Origin: https://a.test", *UPGRADE],
+        [COOKIE, b"Origin: https://outside.test", b"Sec-Fetch-Site: same-origin"],
+        [COOKIE, b"Origin: https://app.test", b"Sec-Fetch-Site: cross-site"],
+    ],
+)
+async def test_others_are_logged_in(fields: list[bytes]) -> None:
+    cors = CorsPolicy(frozenset({"https://app.test"}), credentials=True)
+    request = await sent(*fields, auth=AUTH, cors=cors)
+    assert request.one(b"Authorization") == b"Bearer x"
+
+
+@pytest.mark.parametrize("fields", [[], [b"Cookie: a=1"], [COOKIE, b"Authorization: Basic eDp5"]])
+async def test_whom_no_cookie_logs_in_may_come_from_anywhere(fields: list[bytes]) -> None:
+    """A page that sends the header itself has had to ask first, and knows a secret of its own."""
+    request = await sent(EVIL, *fields, auth=AUTH)
+    assert request.one(b"Origin") == b"https://evil.test"
+
+
+@pytest.mark.parametrize(("trusted", "status"), [(["127.0.0.0/8"], 200), ([], 403)])
+async def test_behind_a_gateway_that_changes_the_host(trusted: list[str], status: int) -> None:
+    async with stage(replies(), trusted=trusted, auth=AUTH) as on:
+        fields = [COOKIE, b"Origin: https://app.test", b"X-Forwarded-Host: app.test, inner.test"]
+        assert (await on.client.ask(head(*fields))).status == status
+
+
+# Caches do not see the header.
+
+
+async def test_no_cache_gives_the_answer_to_others() -> None:
+    upstream = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nVary: Accept\r\nContent-Length: 0\r\n\r\n"
+    async with stage(replies(upstream), auth=AUTH) as on:
+        response = await on.client.ask(head(COOKIE))
+        assert response.one(b"Cache-Control") == b"max-age=60, private"
+        assert response.one(b"Vary") == b"Accept, Cookie"
+        for fields in ([], [b"Cookie: a=1"], [COOKIE, b"Authorization: Basic eDp5"]):
+            response = await on.client.ask(head(*fields))
+            assert (response.one(b"Cache-Control"), response.one(b"Vary")) == (b"max-age=60", b"Accept")
+
+
+async def test_whatever_the_route_says() -> None:
+    rules = HeaderRules(set=(("Cache-Control", "max-age=60"), ("Vary", "X")))
+    async with stage(replies(), auth=AUTH, response_headers=rules, cors=CorsPolicy(frozenset({"*"}), False)) as on:
+        response = await on.client.ask(head(COOKIE))
+        assert response.one(b"Cache-Control") == b"max-age=60, private"
+        assert response.one(b"Vary") == b"X, Cookie"
+
+
+async def test_nor_a_stream_that_was_promised_early() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.wait_closed()
+
+    early = HeartbeatPolicy(interval=60.0, before_response=0.0001)
+    async with stage(script, auth=AUTH, heartbeat=early) as on:
+        await on.client.send(head(COOKIE, b"Accept: text/event-stream"))
+        response = await on.client.head()
+        assert response.one(b"Cache-Control") == b"no-cache, no-transform, private"
+        assert response.one(b"Vary") == b"Cookie"

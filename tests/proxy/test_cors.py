@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sseproxy.core.eventsource import CorsPolicy, EndPolicy, TicketPolicy
+from sseproxy.core.eventsource import CookieAuth, CorsPolicy, EndPolicy, TicketPolicy
 from sseproxy.core.heartbeat import HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import HeaderRules, Match, Route, Upstream
@@ -223,12 +223,31 @@ async def test_tickets_across_origins() -> None:
 async def test_tickets_are_no_way_around_the_origins() -> None:
     async with stage(replies(), cors=CORS, tickets=TicketPolicy()) as on:
         assert (await on.client.ask(ask(b"OPTIONS /_tickets/v1", EVIL, WANTS_POST))).status == 403
+        for fields in ([EVIL], [EVIL, b"Content-Type: text/plain"], [EVIL, b"Sec-Fetch-Site: same-site"]):
+            kept = await on.client.ask(ask(b"POST /_tickets/v1", *fields, body=b"hi"))
+            assert (kept.status, said(kept)) == (403, {})
+            assert b"cors.origins" in kept.body
         made = await on.client.ask(ask(b"POST /_tickets/v1", APP))
         url = json.loads(made.body)["url"].encode()
         refused = await on.client.ask(ask(b"OPTIONS " + url, EVIL, b"Access-Control-Request-Method: DELETE"))
         assert refused.status == 403
         opened = await on.client.ask(ask(b"GET " + url, EVIL))
         assert (opened.status, said(opened)) == (200, {})
+
+
+@pytest.mark.parametrize(("cors", "status"), [(None, 403), (CORS, 403), (ALL, 201)])
+async def test_whose_requests_are_kept(cors: CorsPolicy | None, status: int) -> None:
+    """A request of a page that has asked nobody must not be sent later, when its ticket looks like anybody's."""
+    async with stage(replies(), cors=cors, tickets=TicketPolicy()) as on:
+        assert (await on.client.ask(ask(b"POST /_tickets/v1", EVIL))).status == status
+        own = await on.client.ask(ask(b"POST /_tickets/v1", b"Origin: http://a.test"))
+        assert own.status == 201
+
+
+async def test_no_foreign_request_is_kept_in_the_name_of_a_login() -> None:
+    async with stage(replies(), cors=ALL, tickets=TicketPolicy(), auth=CookieAuth("token")) as on:
+        assert (await on.client.ask(ask(b"POST /_tickets/v1", EVIL))).status == 201
+        assert (await on.client.ask(ask(b"POST /_tickets/v1", EVIL, b"Cookie: token=x"))).status == 403
 
 
 async def test_a_ticket_is_answered_for_by_its_own_route() -> None:
@@ -238,7 +257,9 @@ async def test_a_ticket_is_answered_for_by_its_own_route() -> None:
         silent = route_to(upstream, name="silent", match=own, tickets=TicketPolicy())
         spoken = route_to(upstream, tickets=TicketPolicy(), cors=CORS)
         async with ProxyServer.serve(silent, spoken) as proxy, proxy.connect() as client:
-            made = await client.ask(ask(b"POST /_tickets/own/x", APP))
-            assert said(made) == {}
+            refused = await client.ask(ask(b"POST /_tickets/own/x", APP))
+            assert (refused.status, said(refused)) == (403, {})
+            made = await client.ask(ask(b"POST /_tickets/own/x"))
+            assert (made.status, said(made)) == (201, {})
             opened = await client.ask(ask(b"GET " + (made.one(b"Location") or b""), APP))
             assert (opened.status, said(opened)) == (200, {})

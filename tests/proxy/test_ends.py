@@ -3,12 +3,15 @@
 import asyncio
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from sseproxy.core.eventsource import EndPolicy, Reopen, TicketPolicy
+from sseproxy.core.eventsource import CookieAuth, EndPolicy, Reopen, TicketPolicy
 from sseproxy.core.heartbeat import HeartbeatPolicy
-from sseproxy.core.routes import Match
+from sseproxy.core.routes import Match, Route, Upstream
+from sseproxy.proxy.endings import Ends
+from sseproxy.proxy.inbound import InboundRequest
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, route_to, stage
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import RawUpstream, Script, Visit, replies
@@ -18,7 +21,7 @@ STOP = EndPolicy(stop_reconnect=True)
 ACCEPT = b"Accept: text/event-stream"
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 CLEAN = STREAM + b"Content-Length: 9\r\n\r\ndata: x\n\n"
-NAME = rb"sseproxy-end-[A-Za-z0-9_-]{32}"
+NAME = rb"sseproxy-end-[A-Za-z0-9_-]{40}"
 
 
 def ask(*fields: bytes, line: bytes = b"GET /a?b") -> bytes:
@@ -77,7 +80,7 @@ async def test_nobody_else_is_told(request_head: bytes) -> None:
         assert (await on.client.ask(request_head)).body == b"data: x\n\n"
         late = request_head.replace(b"\r\n\r\n", b"\r\nLast-Event-ID: " + name + b"\r\n\r\n")
         assert (await on.client.ask(late)).body == b"data: x\n\n"
-        assert on.upstream.requests[-1].one(b"Last-Event-ID") == name
+        assert on.upstream.requests[-1].one(b"Last-Event-ID") is None
 
 
 async def _named(on: Stage) -> bytes:
@@ -119,31 +122,100 @@ async def test_inside_an_event_nothing_is_said() -> None:
         assert (await on.client.ask(ask(ACCEPT))).body == b"data: x\n\ndata: y\n"
 
 
-# Forged, and somebody else's.
+@pytest.mark.parametrize("last", [b": bye\n", b": bye\n:\nretry: 5\n"])
+async def test_a_comment_at_the_end_is_no_event(last: bytes) -> None:
+    """Many a service says something in a comment before it leaves."""
+    body = b"data: x\n\n" + last
+    async with stage(replies(STREAM + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)), end=STOP) as on:
+        response = await on.client.ask(ask(ACCEPT))
+        assert re.fullmatch(re.escape(body) + rb"id: " + NAME + rb"\n\n", response.body)
 
 
-async def test_the_id_of_another_target_goes_on_as_it_is() -> None:
+# Forged, and somebody else's. No id of ours goes on: no service knows it, and one that looked for it would fail.
+
+
+async def test_the_id_of_another_target() -> None:
     async with stage(replies(CLEAN), end=STOP) as on:
         name = await end_of(on.client)
         for line in (b"GET /a", b"GET /a?b=", b"GET /a?b&c", b"GET /b?b", b"GET //a?b"):
             answer = await back(on.client, name, line)
             assert answer.status == 200
-            assert on.upstream.requests[-1].one(b"Last-Event-ID") == name
+            assert on.upstream.requests[-1].one(b"Last-Event-ID") is None
 
 
 @pytest.mark.parametrize(
     "change",
-    [lambda name: name[:-1], lambda name: name + b"x", lambda name: name[:13] + b"A" * 32, bytes.swapcase],
-    ids=["shorter", "longer", "made up", "other case"],
+    [lambda name: name[:-1], lambda name: name + b"x", lambda name: name[:13] + b"A" * 40],
+    ids=["shorter", "longer", "made up"],
 )
-async def test_a_forged_id_goes_on_as_it_is(change: Callable[[bytes], bytes]) -> None:
+async def test_a_forged_id(change: Callable[[bytes], bytes]) -> None:
     async with stage(replies(CLEAN), end=STOP) as on:
         forged = change(await end_of(on.client))
         assert (await back(on.client, forged)).status == 200
-        assert on.upstream.requests[-1].one(b"Last-Event-ID") == forged
+        assert on.upstream.requests[-1].one(b"Last-Event-ID") is None
 
 
-async def test_the_id_of_another_route_goes_on_as_it_is() -> None:
+async def test_what_does_not_look_like_ours_goes_on_as_it_is() -> None:
+    async with stage(replies(CLEAN), end=STOP) as on:
+        theirs = (await end_of(on.client)).swapcase()
+        assert (await back(on.client, theirs)).status == 200
+        assert on.upstream.requests[-1].one(b"Last-Event-ID") == theirs
+
+
+async def test_where_no_end_is_told_there_is_no_id_of_ours() -> None:
+    """It may be that of another sseproxy, behind this one."""
+    async with stage(replies(CLEAN)) as on:
+        name = b"sseproxy-end-" + b"A" * 40
+        assert (await back(on.client, name)).status == 200
+        assert on.upstream.requests[-1].one(b"Last-Event-ID") == name
+
+
+@pytest.mark.parametrize(
+    ("mine", "yours", "auth"),
+    [
+        ([b"Authorization: Bearer x"], [b"Authorization: Bearer y"], None),
+        ([b"Authorization: Bearer x"], [], None),
+        ([b"Cookie: token=x; a=1"], [b"Cookie: token=y; a=1"], CookieAuth("token")),
+        ([b"Cookie: token=x; a=1"], [b"Cookie: a=1"], CookieAuth("token")),
+        ([b"Cookie: token=x"], [b"X-Key: x"], CookieAuth("token", "X-Key", "{value}")),
+        ([b"X-Key: x"], [b"X-Key: y"], CookieAuth("token", "X-Key", "{value}")),
+    ],
+)
+async def test_the_id_of_another_user(mine: list[bytes], yours: list[bytes], auth: CookieAuth | None) -> None:
+    async with stage(replies(CLEAN), end=STOP, auth=auth) as on:
+        body = (await on.client.ask(ask(ACCEPT, *mine))).body
+        name = b"Last-Event-ID: " + body.rpartition(b"id: ")[2].strip()
+        assert (await on.client.ask(ask(ACCEPT, name, *yours))).status == 200
+        assert on.upstream.requests[-1].one(b"Last-Event-ID") is None
+        assert (await on.client.ask(ask(ACCEPT, name, *mine))).status == 204
+        changed = [field.replace(b"a=1", b"a=2") for field in mine]  # cookies that are no login come and go
+        assert (await on.client.ask(ask(ACCEPT, name, *changed))).status == 204
+
+
+async def test_the_id_of_another_host() -> None:
+    async with stage(replies(CLEAN), end=STOP) as on:
+        name = await end_of(on.client)
+        elsewhere = ask(ACCEPT, b"Last-Event-ID: " + name).replace(b"a.test", b"b.test")
+        assert (await on.client.ask(elsewhere)).status == 200
+        assert (await back(on.client, name)).status == 204
+
+
+async def test_an_end_is_an_end_for_an_hour() -> None:
+    now = [1_700_000_000.0]
+    ends = Ends(b"key", clock=lambda: now[0])
+    route = Route("r", Upstream("http", "127.0.0.1", 1), end=STOP)
+    head = [(b"Accept", b"text/event-stream")]
+    asked = InboundRequest("GET", "/a", "/a", b"a.test", head, None, False, False, None)
+    farewell = ends.farewell(route, asked, [])
+    assert farewell is not None
+    assert farewell.id is not None
+    again = replace(asked, headers=[*head, (b"Last-Event-ID", farewell.id.encode())])
+    for later, known in ((0, True), (3600, True), (3601, False)):
+        now[0] = 1_700_000_000.0 + later
+        assert ends.has_seen(route, again, []) is known
+
+
+async def test_the_id_of_another_route() -> None:
     """The same target, but of another host."""
     async with RawUpstream.serve(replies(CLEAN)) as upstream:
         other = route_to(upstream, name="other", match=Match(host="b.test"), end=STOP)
@@ -177,7 +249,11 @@ async def test_a_ticket_that_may_be_opened_again_has_ends_too() -> None:
         assert (await back(on.client, name, line)).status == 204
         assert len(on.upstream.requests) == 1
         assert (await back(on.client, b"7", line)).status == 200
-        assert [request.first_line for request in on.upstream.requests] == [b"POST /a?b HTTP/1.1"] * 2
+        another = await on.client.ask(ask(line=b"POST /_tickets/a?b"))
+        line = b"GET " + (another.one(b"Location") or b"")
+        assert (await back(on.client, name, line)).status == 200
+        assert on.upstream.requests[-1].one(b"Last-Event-ID") is None
+        assert [request.first_line for request in on.upstream.requests] == [b"POST /a?b HTTP/1.1"] * 3
 
 
 # Before the response, and behind the marker.

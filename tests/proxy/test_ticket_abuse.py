@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from sseproxy.core.eventsource import Reopen, TicketBinding, TicketPolicy
+from sseproxy.core.eventsource import EndPolicy, Reopen, TicketBinding, TicketPolicy
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.timeouts import TimeoutPolicy
 from sseproxy.logs import ACCESS_LOGGER, LOGGER, JSONFormatter
 from sseproxy.proxy.handler import RequestCycle
+from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.tickets import KeptTicket, TicketCall
 from sseproxy.proxy.visits import TicketVisit
 from sseproxy.stores.base import KeptRequest, KnownTicket
@@ -58,9 +59,9 @@ class Watched(MemoryTicketStore):
         self.calls.append("look")
         return await super().look(key)
 
-    async def open(self, key: bytes) -> KeptRequest | None:
+    async def open(self, key: bytes, opening: bytes) -> KeptRequest | None:
         self.calls.append("open")
-        return await super().open(key)
+        return await super().open(key, opening)
 
 
 class Desk:
@@ -76,7 +77,7 @@ class Desk:
 @contextlib.asynccontextmanager
 async def desk(script: Script | None = None, *, trusted: bool = False, **options: Any) -> AsyncIterator[Desk]:
     clock = HandClock()
-    bounds = {name: options.pop(name) for name in ("most_tickets", "most_bytes") if name in options}
+    bounds = {name: options.pop(name) for name in ("most_tickets", "most_bytes", "shares") if name in options}
     store = Watched(clock, **bounds)
     async with RawUpstream.serve(script or replies()) as upstream:
         route = route_to(upstream, **{"tickets": TICKETS, **options})
@@ -111,7 +112,7 @@ async def test_a_body_that_is_too_large(policy: str) -> None:
 
 
 async def test_more_tickets_than_are_kept() -> None:
-    async with desk(most_tickets=3) as on, on.proxy.connect() as client:
+    async with desk(most_tickets=3, shares=1) as on, on.proxy.connect() as client:
         urls = [await kept(client) for _ in range(3)]
         response = await client.ask(POST)
         assert response.status == 503
@@ -125,19 +126,20 @@ async def test_more_tickets_than_are_kept() -> None:
 
 
 async def test_more_bytes_than_are_kept() -> None:
-    async with desk(most_bytes=100_000) as on, on.proxy.connect() as client:
+    async with desk(most_bytes=100_000, shares=1) as on, on.proxy.connect() as client:
         statuses = [(await client.ask(ask(b"POST /_tickets/a", body=bytes(30_000)))).status for _ in range(5)]
         assert statuses == [201, 201, 201, 503, 503]
         assert on.store.size <= 100_000
 
 
 async def test_what_is_still_coming_is_bounded_too() -> None:
-    async with desk() as on:
+    async with desk(trusted=True) as on:
         on.proxy.app._desk._most_incoming = 150_000
         head = ask(b"POST /_tickets/a", b"Content-Length: 100000")
+        other = ask(b"POST /_tickets/a", b"Content-Length: 100000", b"X-Forwarded-For: 198.51.100.1")
         async with on.proxy.connect() as slow, on.proxy.connect() as client:
-            await slow.send(head + bytes(99_999))
-            await eventually(lambda: on.proxy.app._desk._incoming == 99_999)
+            await slow.send(other + bytes(99_999))
+            await eventually(lambda: on.proxy.app._desk._incoming.total() == 99_999)
             response = await client.ask(head + bytes(100_000))
             assert response.status == 503
             assert response.one(b"Retry-After") == b"1"
@@ -147,11 +149,39 @@ async def test_what_is_still_coming_is_bounded_too() -> None:
             assert (await client.ask(head + bytes(100_000))).status == 201
 
 
+async def test_one_client_leaves_room_for_the_tickets_of_others() -> None:
+    mine, yours = (b"X-Forwarded-For: 198.51.100.%d" % n for n in (1, 2))
+    async with desk(trusted=True, most_tickets=16, shares=4) as on, on.proxy.connect() as client:
+        for _ in range(4):
+            await kept(client, ask(b"POST /_tickets/a", mine))
+        response = await client.ask(ask(b"POST /_tickets/a", mine))
+        assert (response.status, response.one(b"Retry-After")) == (503, b"5")
+        await kept(client, ask(b"POST /_tickets/a", yours))
+
+
+async def test_one_client_leaves_room_for_the_bodies_of_others() -> None:
+    mine, yours = (b"X-Forwarded-For: 198.51.100.%d" % n for n in (1, 2))
+
+    def head(whose: bytes) -> bytes:
+        return ask(b"POST /_tickets/a", b"Content-Length: 30000", whose)
+
+    async with desk(trusted=True) as on:
+        on.proxy.app._desk._most_incoming = 80_000
+        async with on.proxy.connect() as slow, on.proxy.connect() as second, on.proxy.connect() as other:
+            await slow.send(head(mine) + bytes(29_999))  # more than an eighth, but alone
+            await eventually(lambda: on.proxy.app._desk._incoming.total() == 29_999)
+            response = await second.ask(head(mine) + bytes(30_000))
+            assert (response.status, response.one(b"Retry-After")) == (503, b"1")
+            assert (await other.ask(head(yours) + bytes(30_000))).status == 201
+            await slow.send(b"!")
+            assert (await slow.response()).status == 201
+
+
 async def test_a_client_that_leaves_while_it_sends() -> None:
     async with desk() as on:
         async with on.proxy.connect() as client:
             await client.send(ask(b"POST /_tickets/a", b"Content-Length: 5") + b"hell")
-            await eventually(lambda: on.proxy.app._desk._incoming == 4)
+            await eventually(lambda: on.proxy.app._desk._incoming.total() == 4)
             client.reset()
         await on.proxy.app.wait_until_idle()
         assert len(on.store) == 0
@@ -163,6 +193,15 @@ async def test_a_client_that_stops_to_send() -> None:
         assert response.status == 400
         assert json.loads(response.body)["detail"] == "The request body did not come in time."
         assert len(on.store) == 0
+
+
+async def test_a_client_has_less_time_than_for_an_answer() -> None:
+    async with desk(timeouts=TimeoutPolicy(response=None)) as on, on.proxy.connect() as client:
+        assert on.proxy.app._desk._body_time == 30.0
+        on.proxy.app._desk._body_time = 0.05
+        response = await client.ask(ask(b"POST /_tickets/a", b"Content-Length: 5") + b"hell")
+        assert response.status == 400
+        assert json.loads(response.body)["detail"] == "The request body did not come in time."
 
 
 @pytest.mark.parametrize("body", [b"x\r\n", b"5\r\nhelloo\r\n0\r\n\r\n", b"-1\r\n"])
@@ -201,7 +240,7 @@ async def test_whatever_is_wrong_with_a_ticket_looks_the_same(method: bytes) -> 
         await client.ask(ask(b"GET " + ended, mine))
         await client.ask(ask(b"DELETE " + deleted, mine))
         wrong = {
-            "unknown": ask(method + b" /_tickets/" + b"A" * 22, mine),
+            "unknown": ask(method + b" /_tickets/tkt_" + b"A" * 22, mine),
             "guessed": ask(method + b" " + waiting[:-1] + (b"A" if waiting[-1:] != b"A" else b"B"), mine),
             "expired": ask(method + b" " + expired, mine),
             "deleted": ask(method + b" " + deleted, mine),
@@ -277,6 +316,10 @@ async def test_what_the_store_holds_opens_nothing() -> None:
 async def test_ids_are_in_no_description() -> None:
     secret = "A" * 22
     assert secret not in repr(TicketCall("/_tickets", secret, "")) + repr(KeptTicket(secret, 1.0))
+    fields = [(b"Cookie", secret.encode())]
+    target = f"/a?key={secret}"
+    asked = InboundRequest("GET", target, target, b"a.test", fields, None, False, False, None, fields, target)
+    assert secret not in repr(asked) + repr(EndPolicy(secret=secret))
 
 
 # What is logged.
@@ -337,6 +380,32 @@ async def test_no_id_is_ever_logged(lines: list[str]) -> None:
     assert len(lines) >= 2 * len(hidden)
     assert "/_tickets/-" in text
     assert [secret for secret in hidden if secret in text or secret[:16] in text] == []
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST", b"DELETE", b"OPTIONS"])
+async def test_no_id_is_logged_wherever_it_stands(lines: list[str], method: bytes) -> None:
+    async with desk() as on, on.proxy.connect() as client:
+        ticket = (await kept(client)).rpartition(b"/")[2]
+        encoded = ticket.replace(b"_", b"%5F").replace(b"t", b"%74")
+        for path in (
+            b"/%b",
+            b"/_tickets//%b",
+            b"/_tickets/./%b",
+            b"/_Tickets/%b",
+            b"/%%5ftickets/%b",
+            b"/_tickets%%2F%b",
+            b"/a/_tickets/%b",
+            b"/_tickets/_tickets/%b",
+            b"/_tickets/x%by",
+            b"/_tickets;%b",
+        ):
+            for written in (ticket, encoded, ticket.upper(), ticket[:-2]):
+                await client.send(ask(method + b" " + path % written))
+                assert (await client.response()).status >= 200
+    text = "\n".join(lines)
+    assert len(lines) >= 40
+    for written in (ticket, encoded, ticket.upper()):
+        assert written[6:20].decode() not in text
 
 
 async def test_what_is_logged_tells_who_did_what(lines: list[str]) -> None:

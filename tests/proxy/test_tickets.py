@@ -9,12 +9,17 @@ from typing import Any
 
 import pytest
 
+from sseproxy.core.errors import ConnectError
 from sseproxy.core.eventsource import CookieAuth, EndPolicy, Reopen, TicketPolicy
 from sseproxy.core.heartbeat import HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Match, Route, Upstream
 from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.origins.base import OriginRequest
+from sseproxy.origins.http import HttpExchange, HttpOrigin
 from sseproxy.proxy.tickets import TicketDesk
+from sseproxy.stores.base import KeptRequest
+from sseproxy.stores.memory import MemoryTicketStore
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, route_to, stage
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import OK, RawUpstream, Script, Visit, replies
@@ -72,7 +77,7 @@ async def test_what_is_kept_is_not_sent() -> None:
         assert response.status == 201
         ticket = json.loads(response.body)
         assert list(ticket) == ["ticket", "url", "expires_in"]
-        assert re.fullmatch(r"[A-Za-z0-9_-]{22}", ticket["ticket"])
+        assert re.fullmatch(r"tkt_[A-Za-z0-9_-]{22}", ticket["ticket"])
         assert ticket["url"] == f"/_tickets/{ticket['ticket']}"
         assert ticket["expires_in"] == 60
         assert response.one(b"Location") == ticket["url"].encode()
@@ -199,15 +204,33 @@ async def test_hop_by_hop_fields_of_either_request_go_nowhere() -> None:
         }
 
 
-async def test_who_is_in_between_is_said_by_the_one_who_opens() -> None:
+async def test_where_it_came_from_is_said_of_the_one_who_had_it_kept() -> None:
     async with desk(replies(), trusted=["127.0.0.1"]) as on:
-        said = (b"X-Forwarded-For: 10.0.0.1", b"Via: 1.1 one", b"Connection: X-Forwarded-For")
+        said = (b"X-Forwarded-For: 10.0.0.1", b"X-Forwarded-Proto: https", b"Via: 1.1 one")
         url = await kept(on.client, ask(b"POST /_tickets/a", *said))
-        await on.client.ask(ask(b"GET " + url, b"X-Forwarded-For: 10.0.0.2", b"X-Forwarded-Proto: https"))
+        opening = ask(b"GET " + url, b"X-Forwarded-For: 10.0.0.2", b"X-Forwarded-Host: b.test", b"Via: 1.1 two")
+        await on.client.ask(opening.replace(b"Host: a.test", b"Host: c.test", 1))
         [request] = on.upstream.requests
-        assert request.one(b"X-Forwarded-For") == b"10.0.0.2, 127.0.0.1"
+        assert request.one(b"X-Forwarded-For") == b"10.0.0.1, 127.0.0.1"
         assert request.one(b"X-Forwarded-Proto") == b"https"
-        assert request.one(b"Via") == b"1.1 sseproxy"
+        assert request.one(b"X-Forwarded-Host") == b"a.test"
+        assert request.one(b"Via") == b"1.1 one, 1.1 sseproxy"
+
+
+async def test_nobody_lends_an_address_to_the_request_of_another() -> None:
+    async with (
+        RawUpstream.serve(replies()) as upstream,
+        ProxyServer.serve(route_to(upstream, tickets=TICKETS)) as proxy,
+        proxy.connect() as keeper,
+    ):
+        url = await kept(keeper, ask(b"POST /_tickets/admin", b"X-Forwarded-For: 127.0.0.9"))
+        elsewhere = await asyncio.open_connection("127.0.0.1", proxy.port, local_addr=("127.0.0.9", 0))
+        elsewhere[1].write(ask(b"GET " + url, b"Connection: close"))
+        assert b"200 OK" in await elsewhere[0].read()
+        elsewhere[1].close()
+        [request] = upstream.requests
+        assert request.one(b"X-Forwarded-For") == b"127.0.0.1"
+        assert b"127.0.0.9" not in (request.one(b"Forwarded") or b"")
 
 
 async def test_what_a_stranger_says_about_itself_is_dropped() -> None:
@@ -274,6 +297,28 @@ async def test_a_desk_without_a_target(target: bytes) -> None:
         assert on.upstream.visits == []
 
 
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"DELETE"])
+async def test_a_target_of_twenty_two_characters(method: bytes) -> None:
+    async with desk(replies(b"HTTP/1.1 204 No Content\r\n\r\n")) as on:
+        target = b"/" + b"A" * 22
+        response = await on.client.ask(ask(method + b" /_tickets" + target), to_head=method == b"HEAD")
+        assert response.status == 201
+        await on.client.ask(ask(b"GET " + (response.one(b"Location") or b"")))
+        assert on.upstream.requests[0].first_line == method + b" " + target + b" HTTP/1.1"
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"DELETE"])
+@pytest.mark.parametrize("between", [b"//", b"/./", b"/%2E/", b"/.//"])
+async def test_a_ticket_that_is_written_carelessly_is_not_kept(method: bytes, between: bytes) -> None:
+    async with desk(replies()) as on:
+        url = await kept(on.client)
+        for path in (url.replace(b"/tkt", between + b"tkt"), url + b"/", url + b"/."):
+            response = await on.client.ask(ask(method + b" " + path), to_head=method == b"HEAD")
+            assert response.status == 404, path
+        assert on.upstream.visits == []
+        assert (await on.client.ask(ask(b"GET " + url))).status == 200
+
+
 @pytest.mark.parametrize("target", [b"/_ticketsx", b"/x/_tickets/a", b"/_ticket"])
 async def test_what_is_no_ticket_is_an_ordinary_request(target: bytes) -> None:
     async with desk(replies()) as on:
@@ -320,7 +365,7 @@ async def test_the_answer_of_an_opened_ticket_is_streamed() -> None:
         head = await on.client.head()
         assert head.status == 200
         assert head.one(b"Content-Type") == b"text/event-stream"
-        assert head.one(b"Cache-Control") == b"no-cache, no-transform"
+        assert head.one(b"Cache-Control") == b"no-cache, no-transform, no-store"
         assert await on.client.chunk() == b"data: 1\n\n"
         go.set()
         assert await on.client.chunk() == b"data: 2\n\n"
@@ -419,14 +464,84 @@ async def test_a_stream_that_broke_off_does_not_come_again() -> None:
         assert len(on.upstream.visits) == 1
 
 
+# What never reached the upstream.
+
+
 async def test_an_upstream_that_is_not_there() -> None:
     route = Route("down", Upstream("http", "127.0.0.1", 1), heartbeat=SILENT, tickets=TICKETS)
     async with ProxyServer.serve(route) as proxy, proxy.connect() as client:
         url = await kept(client)
-        response = await client.ask(ask(b"GET " + url, ACCEPT))
-        assert response.status == 502
-        assert url not in response.head + response.body
-        await check_spent(client, url)
+        for _ in range(2):
+            response = await client.ask(ask(b"GET " + url, ACCEPT))
+            assert response.status == 502
+            assert url not in response.head + response.body
+        assert (await client.ask(ask(b"HEAD " + url), to_head=True)).status == 200
+
+
+async def test_a_ticket_is_not_spent_on_a_refusal_of_ours() -> None:
+    async with desk(streams(b"data: 1\n\n", ends=False), limits=LimitPolicy(streams=1)) as on:
+        one, two = await kept(on.client), await kept(on.client)
+        async with on.proxy.connect() as other:
+            await other.send(ask(b"GET " + one, ACCEPT))
+            await other.head()
+            for _ in range(2):
+                response = await on.client.ask(ask(b"GET " + two, ACCEPT))
+                assert response.status == 503
+                assert response.one(b"Retry-After") is not None
+            assert len(on.upstream.requests) == 1
+        await eventually(lambda: len(on.proxy.app.streams) == 0)
+        await on.client.send(ask(b"GET " + two, ACCEPT))
+        assert (await on.client.head()).status == 200
+
+
+async def test_an_error_that_was_told_in_a_stream_was_told() -> None:
+    early = HeartbeatPolicy(interval=0.01, before_response=0.01)
+    route = Route("slow", Upstream("http", "slow.test", 1), heartbeat=early, tickets=TICKETS)
+    waits = asyncio.Event()
+
+    class Slow(HttpOrigin):
+        async def open(self, request: OriginRequest, timeouts: TimeoutPolicy) -> HttpExchange:
+            await waits.wait()
+            raise ConnectError("The upstream cannot be reached.", proxy_status="destination_unavailable")
+
+    async with ProxyServer.serve(route) as proxy, proxy.connect() as client:
+        await proxy.app._origins["slow"].close()
+        proxy.app._origins["slow"] = Slow(route.upstream)
+        url = await kept(client)
+        await client.send(ask(b"GET " + url, ACCEPT))
+        assert (await client.head()).status == 200
+        waits.set()
+        while await client.chunk():
+            pass
+        async with proxy.connect() as other:
+            await check_spent(other, url)
+
+
+async def test_a_client_that_leaves_while_its_ticket_is_opened() -> None:
+    opened, goes_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(MemoryTicketStore):
+        async def open(self, key: bytes, opening: bytes) -> KeptRequest | None:
+            request = await super().open(key, opening)
+            opened.set()
+            await goes_on.wait()
+            return request
+
+    store = Slow(asyncio.get_running_loop())
+    async with (
+        RawUpstream.serve(replies()) as upstream,
+        ProxyServer.serve(route_to(upstream, tickets=TICKETS), store=store) as proxy,
+        proxy.connect() as keeper,
+        proxy.connect() as client,
+    ):
+        url = await kept(keeper)
+        await client.send(ask(b"GET " + url, ACCEPT))
+        await opened.wait()
+        client.reset()
+        await eventually(lambda: proxy.app.requests == 0)
+        assert upstream.visits == []
+        goes_on.set()
+        assert (await keeper.ask(ask(b"GET " + url, ACCEPT))).status == 200
 
 
 async def test_a_look_opens_nothing() -> None:
@@ -497,9 +612,13 @@ async def test_a_body_that_asks_for_no_stream_waits_for_its_answer() -> None:
         assert (await on.client.response()).body == b"ok"
 
 
-@pytest.mark.parametrize(("accept", "retries"), [(ACCEPT, True), (b"Accept: */*", False)])
-async def test_who_reads_decides_whether_it_is_an_event_source(accept: bytes, retries: bool) -> None:
-    async with desk(streams(b"data: 1\n\n", ends=False)) as on:
+@pytest.mark.parametrize(
+    ("accept", "reopen", "retries"),
+    [(ACCEPT, Reopen.ALWAYS, True), (ACCEPT, Reopen.NEVER, False), (b"Accept: */*", Reopen.ALWAYS, False)],
+    ids=["an EventSource that may come back", "one that may not", "none"],
+)
+async def test_who_can_come_back_is_told_when(accept: bytes, reopen: Reopen, retries: bool) -> None:
+    async with desk(streams(b"data: 1\n\n", ends=False), tickets=TicketPolicy(reopen=reopen)) as on:
         url = await kept(on.client, ask(b"POST /_tickets/a", b"Accept: text/plain" if retries else ACCEPT))
         await on.client.send(ask(b"GET " + url, accept))
         await on.client.head()

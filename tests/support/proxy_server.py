@@ -132,7 +132,7 @@ async def _end(app: ProxyApp) -> None:
     assert not app._admissions._by_route
     assert not app._admissions._by_client
     assert not app._desk._open
-    assert app._desk._incoming == 0
+    assert not app._desk._incoming
 
 
 class _Surprises(logging.Handler):

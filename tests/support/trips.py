@@ -57,7 +57,7 @@ class Size(Enum):
     PAST_CR = "up to and with the next CR"
     PAST_LF = "up to and with the next LF"
     BEFORE_ID = "up to the next that looks like an id"
-    PAST_EVENT = "up to and with the next LF LF"
+    PAST_EVENT = "up to and with the next LF LF, or CRLF CRLF"
     PAST_EVENTS = "up to and with the one after that"
 
 
@@ -79,7 +79,8 @@ class Move:
         if self.size is Size.BEFORE_ID:
             return max(rest.find(b"id", 1), 0) or len(rest)
         if self.size in (Size.PAST_EVENT, Size.PAST_EVENTS):
-            events = rest.split(b"\n\n", 1 if self.size is Size.PAST_EVENT else 2)
+            boundary = b"\r\n\r\n" if b"\r\n\r\n" in rest else b"\n\n"
+            events = rest.split(boundary, 1 if self.size is Size.PAST_EVENT else 2)
             return len(rest) - len(events[-1]) or 1
         return rest.find(b"\r" if self.size is Size.PAST_CR else b"\n") + 1 or len(rest)
 

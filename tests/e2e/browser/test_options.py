@@ -34,6 +34,10 @@ routes:
   - match: {prefix: /private}
     upstream: SERVICE
     auth: {cookie: session}
+  - match: {prefix: /members}
+    upstream: SERVICE
+    auth: {cookie: session}
+    end: {}
   - match: {prefix: /chat}
     upstream: SERVICE
     tickets: {}
@@ -86,10 +90,16 @@ def origins(stage: Stage) -> Origins:
 
 
 @pytest.fixture(scope="module")
-def way(stage: Stage, origins: Origins, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
+def proxy(stage: Stage, origins: Origins, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SseproxyProcess]:
     config: Path = tmp_path_factory.mktemp("options") / "sseproxy.yaml"
     config.write_text(_FILE.replace("SERVICE", stage.way.here).replace("FRIEND", origins.friend))
-    with SseproxyProcess("-c", str(config)) as proxy, stage.tapped(int(proxy.url.rpartition(":")[2])) as way:
+    with SseproxyProcess("-c", str(config)) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def way(stage: Stage, proxy: SseproxyProcess) -> Iterator[Way]:
+    with stage.tapped(int(proxy.url.rpartition(":")[2])) as way:
         yield way
 
 
@@ -124,6 +134,20 @@ def test_after_a_clean_end_the_browser_stops(page: Page, path: str, told: list[A
     page.open(path)
     assert page.over() == [OPEN, message("1"), *told, AGAIN, CLOSED]
     assert len(page.stage.requests(path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("last", "requests"),
+    [(b": bye\n", 1), (b"retry: 20\n: bye\n", 1), (b"data: 2\n", 3), (b"event: late\n", 3)],
+    ids=["a comment", "and more", "an unfinished event", "a type without an event"],
+)
+def test_what_stands_behind_the_last_event(page: Page, last: bytes, requests: int) -> None:
+    """An unfinished event must stay what it is, nothing, so that nobody can be told behind it."""
+    page.stage.play("/stops", *[Answer((_EVENT + last,))] * 2)
+    page.open("/stops")
+    again = [] if requests == 1 else [OPEN, message("1"), AGAIN]
+    assert page.over() == [OPEN, message("1"), AGAIN, *again, CLOSED]
+    assert len(page.stage.requests("/stops")) == requests
 
 
 def test_a_page_may_be_told_of_each_end_and_come_back(page: Page) -> None:
@@ -175,7 +199,22 @@ def test_the_end_of_one_stream_cannot_be_used_against_another(page: Page) -> Non
     page.stage.play("/stops", Answer((QUICK + b"id: %b\ndata: 1\n\n" % stolen.encode(),), End.BROKEN))
     page.open("/stops/that")
     page.over()
-    assert [request.last_event_id for request in page.stage.requests("/stops")] == [None, stolen]
+    assert [request.last_event_id for request in page.stage.requests("/stops")] == [None, None]
+
+
+def test_an_end_of_before_the_last_login_is_another_users(page: Page) -> None:
+    page.stage.play("/members", Answer((_EVENT,), heartbeats=0))
+    page.run("document.cookie = 'session=first; path=/'")
+    script = "const response = await fetch('/members', {headers: {Accept: 'text/event-stream'}});"
+    stolen = page.run(script + "return await response.text()").rpartition("id: ")[2].strip()
+    assert stolen
+    page.run("document.cookie = 'session=second; path=/'")
+    page.stage.play("/members", Answer((QUICK + b"id: %b\ndata: 1\n\n" % stolen.encode(),), End.BROKEN))
+    page.open("/members")
+    page.over()
+    told = [(request.last_event_id, request.fields["authorization"]) for request in page.stage.requests("/members")]
+    assert told == [(None, "Bearer second")] * 2
+    page.driver.delete_cookie("session")
 
 
 # Cookie to header.
@@ -200,6 +239,23 @@ def test_who_is_not_logged_in_comes_without_the_header(page: Page) -> None:
     assert page.over() == [CLOSED]
     (request,) = page.stage.requests("/private")
     assert "authorization" not in request.fields
+
+
+def test_a_foreign_page_does_nothing_in_its_visitors_name(page: Page, proxy: SseproxyProcess, origins: Origins) -> None:
+    """The browser sends such a request without asking, and with the cookie."""
+    page.stage.play("/private", Answer((_EVENT,)))
+    page.run("document.cookie = 'session=l0gin; path=/'")
+    page.load(origins.stranger)
+    simple = f"fetch('{page.way.here}/private/PATH', {{method: 'POST', mode: 'no-cors', credentials: 'CREDENTIALS'}})"
+    for path, credentials in (("with", "include"), ("without", "omit")):
+        page.run(f"await {simple.replace('PATH', path).replace('CREDENTIALS', credentials)}")
+    proxy.stdout.wait_for(lambda lines: _has_status(lines, "/private/with", 403))
+    assert [request.target for request in page.stage.requests("/private")] == ["/private/without"]
+    page.driver.delete_cookie("session")
+
+
+def _has_status(lines: list[str], path: str, status: int) -> bool:
+    return any(f" path={path} " in line and f" status={status} " in line for line in lines)
 
 
 # Tickets.
@@ -297,8 +353,10 @@ def test_a_ticket_across_origins(page: Page, origins: Origins) -> None:
     assert json.loads(request.body) == _QUESTION
 
 
-def test_a_foreign_page_gets_no_ticket(page: Page, origins: Origins) -> None:
-    page.stage.play("/shared", Answer(_TOKENS))
+def test_a_foreign_page_gets_no_ticket(page: Page, proxy: SseproxyProcess, origins: Origins) -> None:
     page.load(origins.stranger)
-    assert _ask(page, "{here}/_tickets/shared/completions") == "TypeError: Failed to fetch"
-    assert page.stage.requests("/shared") == []
+    assert _ask(page, "{here}/_tickets/shared/asked") == "TypeError: Failed to fetch"
+    proxy.stdout.wait_for(lambda lines: _has_status(lines, "/_tickets/shared/asked", 403))
+    simple = f"fetch('{page.way.here}/_tickets/shared/unasked', {{method: 'POST', mode: 'no-cors', body: '?'}})"
+    page.run(f"await {simple}")
+    proxy.stdout.wait_for(lambda lines: _has_status(lines, "/_tickets/shared/unasked", 403))
