@@ -71,6 +71,7 @@ class _Downstream(HttpDownstream):
     def __init__(self) -> None:
         self._transport = cast(Any, _NullTransport())
         self._framing, self._has_body, self._is_chunked, self._held = Framing.CHUNKED, True, True, b""
+        self._gathers = True
 
 
 class _LastPiece:
