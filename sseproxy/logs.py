@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from sseproxy.core.routes import logged_path
 from sseproxy.core.tickets import masked
 from sseproxy.core.transfer import TransferStats
 
@@ -27,13 +28,13 @@ class AccessRecord:
     """One request, from its first byte to the end of its response.
 
     peer: who connected; client: who is behind it, as far as trusted proxies tell.
-    path: without the query and ids of tickets, which are secrets. status: what the client got; intended: what it would
+    target: as the client sent it, with all its secrets; only its path is logged. status: what the client got; intended: what it would
     have got had the head not been sent early (S8). Times are the event loop's, in seconds.
     """
 
     peer: str
     method: str
-    path: str
+    target: str = field(repr=False)
     started_at: float
     client: str | None = None
     route: str = "-"
@@ -43,6 +44,11 @@ class AccessRecord:
     error: str | None = None
     ended_at: float = 0.0
     stats: TransferStats | None = field(default=None, repr=False)
+
+    @property
+    def path(self) -> str:
+        """Without the query and ids of tickets, which are secrets."""
+        return masked(logged_path(self.target))
 
     def fields(self) -> dict[str, object]:
         """All that is logged, by name; what is not known is left out."""

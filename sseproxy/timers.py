@@ -66,7 +66,7 @@ class Timers:
             self._entries = [item for item in self._entries if item[-1].callback is not None]
             heapq.heapify(self._entries)
             self._cancelled = 0
-            self._arm()
+            # The loop's timer stays: to wake up for nothing costs less than to set it anew each time.
 
     def _arm(self) -> None:
         if self._wake_up is not None:

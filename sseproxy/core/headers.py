@@ -5,7 +5,7 @@ Fields are pairs of bytes as they came, in their order, so that nothing about th
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sseproxy.core.routes import HeaderRules
@@ -42,6 +42,18 @@ def get_all(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     return [value for key, value in headers if len(key) == size and key.lower() == name]
 
 
+def by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
+    """The values of all fields, by name (lower case)."""
+    fields: dict[bytes, list[bytes]] = {}
+    for key, value in headers:
+        name = key.lower()
+        if name in fields:
+            fields[name].append(value)
+        else:
+            fields[name] = [value]
+    return fields
+
+
 def get(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
     """The value of the first field called `name` (lower case)."""
     size = len(name)
@@ -76,14 +88,15 @@ def without(headers: Iterable[tuple[bytes, bytes]], names: Collection[bytes]) ->
     return [(key, value) for key, value in headers if key.lower() not in names]
 
 
-def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """What may go on: without hop-by-hop fields and without those that ``Connection`` names.
+def end_to_end(headers: Iterable[tuple[bytes, bytes]], *, but: frozenset[bytes] = frozenset()) -> Headers:
+    """What may go on: without hop-by-hop fields, those that ``Connection`` names, and those with the names in `but`.
 
-    The length of the body is none of them, whatever ``Connection`` says (RFC 9110 section 7.6.1).
+    The length of the body is no hop's own, whatever ``Connection`` says (RFC 9110 section 7.6.1).
     """
-    fields = list(headers)
-    named = tokens(get_all(fields, b"connection"))
-    return without(fields, HOP_BY_HOP.union(named) - {b"content-length"} if named else HOP_BY_HOP)
+    fields = [(key.lower(), (key, value)) for key, value in headers]
+    named = tokens([value for name, (_, value) in fields if name == b"connection"])
+    dropped = HOP_BY_HOP.union(named) - {b"content-length"} if named else HOP_BY_HOP
+    return [field for name, field in fields if name not in dropped and name not in but]
 
 
 def has_forbidden_bytes(headers: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -97,6 +110,9 @@ def apply_rules(headers: Headers, rules: HeaderRules) -> Headers:
         return headers
     names = {name.lower().encode() for name in rules.remove} | {name.lower().encode() for name, _ in rules.set}
     return without(headers, names) + [(name.encode(), value.encode()) for name, value in rules.set]
+
+
+_UNSAID: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,22 +143,25 @@ def forwarding(headers: Headers, peer: Peer, *, host: bytes) -> Headers:
 
     What an untrusted peer says about itself is dropped; what a trusted one says is appended to.
     """
-    said = {name: get_all(headers, name) if peer.trusted else [] for name in FORWARDING}
-    via = b"1.1 " + PSEUDONYM
-    chain = said[b"x-forwarded-for"] + ([peer.address.encode()] if peer.address else [])
-    return [
-        *without(headers, FORWARDING),
-        *([(b"X-Forwarded-For", b", ".join(chain))] if chain else []),
-        (b"X-Forwarded-Proto", _first(said[b"x-forwarded-proto"], peer.scheme.encode())),
-        *([(b"X-Forwarded-Host", named)] if (named := _first(said[b"x-forwarded-host"], host)) else []),
-        (b"Forwarded", b", ".join([*said[b"forwarded"], _forwarded_element(peer, host)])),
-        (b"Via", b", ".join([*said[b"via"], via])),
-    ]
-
-
-def _first(said: list[bytes], ours: bytes) -> bytes:
-    """The client's own scheme and host are what the outermost proxy saw, so the first word holds."""
-    return b", ".join(said) if said else ours
+    fields: Headers = []
+    said: dict[bytes, list[bytes]] = {}
+    for field in headers:
+        name = field[0].lower()
+        if name not in FORWARDING:
+            fields.append(field)
+        elif peer.trusted:
+            said.setdefault(name, []).append(field[1])
+    scheme = peer.scheme.encode()
+    chain = [*said.get(b"x-forwarded-for", _UNSAID), *([peer.address.encode()] if peer.address else _UNSAID)]
+    if chain:
+        fields.append((b"X-Forwarded-For", b", ".join(chain)))
+    # The client's own scheme and host are what the outermost proxy saw, so its word holds.
+    fields.append((b"X-Forwarded-Proto", b", ".join(said.get(b"x-forwarded-proto", _UNSAID)) or scheme))
+    if named := b", ".join(said.get(b"x-forwarded-host", _UNSAID)) or host:
+        fields.append((b"X-Forwarded-Host", named))
+    fields.append((b"Forwarded", b", ".join([*said.get(b"forwarded", _UNSAID), _forwarded_element(peer, host)])))
+    fields.append((b"Via", b", ".join([*said.get(b"via", _UNSAID), b"1.1 " + PSEUDONYM])))
+    return fields
 
 
 def _forwarded_element(peer: Peer, host: bytes) -> bytes:
@@ -162,8 +181,8 @@ def is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 def accepts_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether ``Accept`` names ``text/event-stream``; a wildcard is no declaration."""
-    ranges = tokens(get_all(headers, b"accept"))
-    return any(media.partition(b";")[0].strip() == b"text/event-stream" for media in ranges)
+    said = [value for value in get_all(headers, b"accept") if value.lower().find(b"text/event-stream") >= 0]
+    return bool(said) and any(media.partition(b";")[0].strip() == b"text/event-stream" for media in tokens(said))
 
 
 def event_stream(headers: Headers, *, decoded: bool) -> Headers:

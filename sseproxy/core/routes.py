@@ -1,5 +1,6 @@
 """Which upstream serves a request, and under which policies?"""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -121,6 +122,17 @@ def has_prefix(path: str, prefix: str) -> bool:
     """Whether `prefix` is made of the first whole segments of `path`."""
     stem = prefix.rstrip("/")
     return not stem or path == stem or path.startswith(stem + "/")
+
+
+#: RFC 9112 section 3.2.2: authority, and what is behind it.
+ABSOLUTE_FORM = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+
+
+def logged_path(target: str) -> str:
+    """The path of a request target in any form, without what may hold secrets: query, fragment and authority."""
+    absolute = ABSOLUTE_FORM.fullmatch(target)
+    path = re.split("[?#]", target if absolute is None else absolute.group(2), maxsplit=1)[0]
+    return path if path.startswith(("/", "*")) else "-"
 
 
 def split_target(target: str) -> tuple[str, str]:

@@ -1,30 +1,33 @@
 """What does the head of a response say about its body? (RFC 9112 section 6.3)"""
 
-from sseproxy.core.headers import Headers, end_to_end, get, get_all, tokens, without
+from collections.abc import Mapping, Sequence
+
+from sseproxy.core.headers import HOP_BY_HOP, Headers, by_name, end_to_end, tokens, without
 from sseproxy.origins.base import ResponseHead
 
 
 def read_head(status: int, reason: bytes, headers: Headers, *, to_head: bool) -> ResponseHead:
     """The head in short. to_head: it answers a HEAD request. Raises `ValueError` for what makes no sense."""
-    coded = tokens(get_all(headers, b"transfer-encoding"))
+    fields = by_name(headers)
+    coded = tokens(fields.get(b"transfer-encoding", ()))
     if coded and coded != [b"chunked"]:
         raise ValueError("an unknown transfer coding")
-    length = None if coded else get(headers, b"content-length")
+    length = None if coded or b"content-length" not in fields else fields[b"content-length"][0]
     has_body = not (to_head or status in (101, 204, 304))
-    end_to_end_fields = end_to_end(headers)
+    end_to_end_fields = headers if HOP_BY_HOP.isdisjoint(fields) else end_to_end(headers)
     return ResponseHead(
         status=status,
         reason=reason,
         headers=without(end_to_end_fields, {b"content-length"}) if status == 204 else end_to_end_fields,  # RFC 9110 8.6
         length=int(length) if length is not None else None,
         has_body=has_body,
-        upgraded_to=_new_protocol(headers) if status == 101 else None,
+        upgraded_to=_new_protocol(fields) if status == 101 else None,
         ends_with_connection=has_body and not coded and length is None,
     )
 
 
-def _new_protocol(headers: Headers) -> bytes:
-    protocol = get(headers, b"upgrade")
-    if not protocol or b"upgrade" not in tokens(get_all(headers, b"connection")):
+def _new_protocol(fields: Mapping[bytes, Sequence[bytes]]) -> bytes:
+    protocol = fields.get(b"upgrade", (b"",))[0]
+    if not protocol or b"upgrade" not in tokens(fields.get(b"connection", ())):
         raise ValueError("a switch to no protocol")
     return protocol

@@ -1,6 +1,7 @@
 """How is a request sent to an HTTP upstream, and how does its response come back?"""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import cast
 
 from sseproxy.core.errors import BadRequest, OriginError, RequestBroken, ResponseTimeout, UpstreamBroken
@@ -12,6 +13,7 @@ from sseproxy.origins.base import OriginRequest, RequestBody, ResponseHead
 from sseproxy.origins.connection import UpstreamConnection
 from sseproxy.origins.faults import our_errors
 from sseproxy.origins.pools import Lease, pool_for
+from sseproxy.timers import Clock, Timer
 
 #: Connections that an idempotent request may find closed before it is given up.
 MAX_STALE = 3
@@ -23,8 +25,9 @@ _EARLY = 64 * 1024
 class HttpOrigin:
     """One upstream with its pool of connections. Must be made while the event loop runs."""
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, *, clock: Clock | None = None) -> None:
         self.pool = pool_for(upstream)
+        self._clock: Clock = asyncio.get_running_loop() if clock is None else clock
 
     async def open(self, request: OriginRequest, timeouts: TimeoutPolicy) -> "HttpExchange":
         """Send the head of `request`, begin to send its body, and wait for the response head.
@@ -34,9 +37,13 @@ class HttpOrigin:
         """
         stale = 0
         while True:
-            exchange = HttpExchange(await self._connect(timeouts), is_head=request.method == "HEAD")
+            lease = self.pool.take_idle() or await self._connect(timeouts)
+            exchange = HttpExchange(lease, is_head=request.method == "HEAD")
             try:
-                await exchange.send(request, timeouts)
+                if request.body is None:
+                    await exchange.ask(request, self._clock, timeouts.response)
+                else:
+                    await exchange.send(request, request.body, timeouts.response)
                 return exchange
             except UpstreamBroken:
                 exchange.abort()
@@ -75,6 +82,7 @@ class HttpExchange:
         "_is_reading",
         "_is_resting",
         "_lease",
+        "_limit",
         "_protocol",
         "_response",
         "_sending",
@@ -95,6 +103,7 @@ class HttpExchange:
         self._early_size = 0
         self._end: OriginError | None = None
         self._ended = False
+        self._limit: Timer | None = None  # of the wait for the response
         self._is_reading = True
         self._is_full = False  # more has arrived early than is kept
         self._is_paused = False  # by the sink
@@ -107,20 +116,21 @@ class HttpExchange:
 
     # Sending.
 
-    async def send(self, request: OriginRequest, timeouts: TimeoutPolicy) -> None:
-        """Send the request and wait for the response head; a body goes on being sent meanwhile and after."""
-        headers = list(request.headers)
-        if request.body is not None:
-            self._in_request = True
-            headers.append(_framing(request.body))
-        self._write(request_head(request.method, request.target, headers))
-        if request.body is None:
-            await self._wait_for_head(timeouts.response)
-            return
+    def ask(self, request: OriginRequest, clock: Clock, within: float | None) -> "Awaitable[ResponseHead]":
+        """Send a request without a body; what is returned waits for the response head."""
+        self._write(request_head(request.method, request.target, request.headers))
+        assert self._response is not None
+        if within is not None:
+            self._limit = clock.call_at(clock.time() + within, self._give_up)
+        return self._response
+
+    async def send(self, request: OriginRequest, body: RequestBody, within: float | None) -> None:
+        """Send a request and wait for the response head; the body goes on being sent meanwhile and after."""
+        self._in_request = True
+        self._write(request_head(request.method, request.target, [*request.headers, _framing(body)]))
         try:
-            async with asyncio.timeout(timeouts.response) as limit:
-                send = self._send_body(request.body, limit, timeouts.response)
-                self._sending = asyncio.create_task(send)
+            async with asyncio.timeout(within) as limit:
+                self._sending = asyncio.create_task(self._send_body(body, limit, within))
                 self._sending.add_done_callback(self._sent)
                 await self._wait_for_response(self._sending)
         except TimeoutError:
@@ -128,17 +138,8 @@ class HttpExchange:
                 raise BadRequest("The request body did not come in time.") from None
             raise _too_late() from None
 
-    async def _wait_for_head(self, within: float | None) -> None:
-        """What `_wait_for_response` does, for all those requests that have no body."""
-        assert self._response is not None
-        timer = None if within is None else asyncio.get_running_loop().call_later(within, self._give_up)
-        try:
-            await self._response
-        finally:
-            if timer is not None:
-                timer.cancel()
-
     def _give_up(self) -> None:
+        self._limit = None
         if self._response is not None and not self._response.done():
             self._response.set_exception(_too_late())
             self._response.exception()  # it may be that nobody waits any more
@@ -200,6 +201,12 @@ class HttpExchange:
         assert self._response is not None
         return self._response.result()
 
+    def take_whole(self) -> bytes | None:
+        """The body, if all of it has come already; then there is nothing to attach to, or to abort."""
+        if not self._ended or self._end is not None:
+            return None
+        return self._early[0] if len(self._early) == 1 else b"".join(self._early)
+
     def attach(self, sink: BodySink) -> None:
         """Let the body flow into `sink`, what has already arrived first."""
         self._sink = sink
@@ -248,6 +255,7 @@ class HttpExchange:
         return self._protocol, self._lease
 
     def abort(self) -> None:
+        self._stop_waiting()
         self._stop_sending()
         if not self._ended:
             self._ended = True
@@ -260,6 +268,7 @@ class HttpExchange:
     def responded(self, head: ResponseHead) -> None:
         if not self._answered and self._response is not None:
             self._answered = self.heard = True
+            self._stop_waiting()
             if not self._response.done():  # whoever waited was called off in this very turn of the event loop
                 self._response.set_result(head)
 
@@ -287,6 +296,7 @@ class HttpExchange:
     def failed(self, error: OriginError) -> None:
         self._ended = True
         self._end = error
+        self._stop_waiting()
         self._stop_sending()
         self._lease.close()
         if not self._answered and self._response is not None:
@@ -302,6 +312,11 @@ class HttpExchange:
             sink.receive_eof()
         else:
             sink.receive_error(self._end)
+
+    def _stop_waiting(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
 
     def _stop_sending(self) -> None:
         if self._sending is not None and not self._sending.done():

@@ -51,6 +51,9 @@ class Pool(Protocol):
     def leased(self) -> int:
         """How many are in use."""
 
+    def take_idle(self) -> Lease | None:
+        """One that is free, if that can be said at once."""
+
     async def connect(self) -> Lease:
         """One that is free, or a new one. Raises whatever goes wrong; `faults.our_errors` knows it all."""
 
@@ -91,6 +94,9 @@ class AiohttpPool:
     def leased(self) -> int:
         return len(self._connector._acquired)
 
+    def take_idle(self) -> Lease | None:
+        return None  # only `connect` can tell
+
     async def connect(self) -> Lease:
         return cast(Lease, await self._connector.connect(self._key, [], _NO_TIMEOUT))
 
@@ -113,11 +119,16 @@ class PlainPool:
     def leased(self) -> int:
         return len(self._leased)
 
+    def take_idle(self) -> Lease | None:
+        while self._idle:
+            connection, since = self._idle.pop()
+            if connection.is_connected() and self._loop.time() - since < POOL_KEEPALIVE:
+                return self._lease(connection)
+            connection.close()
+        return None
+
     async def connect(self) -> Lease:
-        connection = self._take_idle() or await self._open()
-        lease = _PlainLease(self, connection)
-        self._leased.add(lease)
-        return lease
+        return self.take_idle() or self._lease(await self._open())
 
     async def close(self) -> None:
         if self._pruning is not None:
@@ -141,13 +152,10 @@ class PlainPool:
         if self._pruning is None:
             self._pruning = self._loop.call_later(POOL_KEEPALIVE, self._prune)
 
-    def _take_idle(self) -> UpstreamConnection | None:
-        while self._idle:
-            connection, since = self._idle.pop()
-            if connection.is_connected() and self._loop.time() - since < POOL_KEEPALIVE:
-                return connection
-            connection.close()
-        return None
+    def _lease(self, connection: UpstreamConnection) -> "_PlainLease":
+        lease = _PlainLease(self, connection)
+        self._leased.add(lease)
+        return lease
 
     def _prune(self) -> None:
         self._pruning = None

@@ -7,25 +7,24 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Any, cast
-
-from aiohttp import StreamReader, web
 
 from sseproxy.core.cors import CrossOrigin
-from sseproxy.core.errors import ClientError, RouteNotFound, SSEProxyError
+from sseproxy.core.errors import ClientError, InternalError, RouteNotFound, SSEProxyError
 from sseproxy.core.headers import Peer, forwarded_addresses
 from sseproxy.core.routes import Route, find_route
-from sseproxy.core.tickets import masked
 from sseproxy.logs import LOGGER, AccessLog, AccessRecord
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.body import AwaitedPeek, Body, BodyReader, KeptBody
 from sseproxy.proxy.connection import DownstreamConnection
+from sseproxy.proxy.connections import ClientConnections
+from sseproxy.proxy.content import RequestContent
 from sseproxy.proxy.crossorigin import CrossOriginDoor, refuse_foreign
 from sseproxy.proxy.downstream import HttpDownstream
 from sseproxy.proxy.endings import Ends
 from sseproxy.proxy.handler import RequestCycle
 from sseproxy.proxy.hangups import HangupWatch
-from sseproxy.proxy.inbound import InboundRequest, logged_path, read_request
+from sseproxy.proxy.inbound import InboundRequest, read_request
+from sseproxy.proxy.parser import ParsedRequest
 from sseproxy.proxy.responses import send_problem
 from sseproxy.proxy.tickets import TicketDesk
 from sseproxy.proxy.visits import TicketVisit
@@ -34,19 +33,8 @@ from sseproxy.streams import Admissions, LiveStreams
 
 _log = logging.getLogger(LOGGER)
 
-#: Bytes of a request line and of one header field, and how many fields there may be.
-MAX_LINE = 64 * 1024
-MAX_FIELD = 64 * 1024
-MAX_FIELDS = 256
-
 #: Addresses of which it is remembered whether they are trusted.
 _KNOWN_ADDRESSES = 4096
-
-#: Seconds that a client's connection may be open without a request.
-IDLE_CONNECTION = 75.0
-
-#: Seconds that the rest of a request body is read after an early response, before the connection is closed.
-LINGER = 5.0
 
 
 class ProxyApp:
@@ -78,13 +66,13 @@ class ProxyApp:
         self._door = CrossOriginDoor(routes, self._desk)
         self._ends = Ends(end_key or secrets.token_bytes(32))
         self._cycles: set[RequestCycle | TicketVisit] = set()
-        self._servers: list[_Server] = []
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._servers: list[ClientConnections] = []
+        self._when_idle: asyncio.Event | None = None
+        self._time = asyncio.get_running_loop().time
 
-    def server(self, *, scheme: str) -> web.Server:
+    def server(self, *, scheme: str) -> "ClientConnections":
         """A factory of client connections, for `loop.create_server`. scheme: what the client speaks, http or https."""
-        server = _Server(self, scheme)
+        server = ClientConnections(self, scheme)
         self._servers.append(server)
         return server
 
@@ -99,8 +87,8 @@ class ProxyApp:
         self.streams.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)
         for cycle in self._cycles:
             cycle.downstream.keep_alive = False
-        for connection in self._connections():
-            connection.close_if_idle()
+        for server in self._servers:
+            server.close_idle()
 
     def cut(self) -> None:
         """End all that is still under way, now: requests without a response get a 503, streams are broken off."""
@@ -117,36 +105,42 @@ class ProxyApp:
 
     async def wait_until_idle(self) -> None:
         """Wait until no request is under way."""
-        await self._idle.wait()
+        while self._cycles:
+            self._when_idle = asyncio.Event()
+            await self._when_idle.wait()
 
-    async def handle(self, request: web.BaseRequest, scheme: str) -> HttpDownstream:
+    async def handle(self, request: ParsedRequest, connection: DownstreamConnection) -> HttpDownstream:
         """Serve one request."""
-        connection = cast(DownstreamConnection, request.protocol)
-        downstream = HttpDownstream(request, connection)
-        record = self._new_record(request, connection)
+        time = self._time
+        record = AccessRecord(connection.client_address or "unix", request.method, request.target, time())
+        downstream = HttpDownstream(
+            connection,
+            is_11=request.version == "1.1",
+            is_head=request.method == "HEAD",
+            keep_alive=request.keeps_alive and not self.draining,
+        )
         cycle: RequestCycle | TicketVisit | None = None
         try:
-            cycle = self._take_up(request, connection, downstream, record, scheme)
+            cycle = self._take_up(request, connection, downstream, record)
             if cycle is not None:
+                self._cycles.add(cycle)
                 await cycle.run()
         except SSEProxyError as error:
             self._answer_with(error, downstream, record)
+        except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
+            _log.exception("unexpected error while serving %s", record.path)
+            self._answer_with(InternalError("An internal error occurred.", cause=repr(error)), downstream, record)
         finally:
             if cycle is not None:
                 self._forget(cycle)
-            record.ended_at = asyncio.get_running_loop().time()
+            record.ended_at = time()
             self._access.ended(record)
         return downstream
 
-    def refuse(self, request: web.BaseRequest, error: SSEProxyError) -> HttpDownstream:
+    def refuse(self, error: ClientError, connection: DownstreamConnection) -> HttpDownstream:
         """Answer a request that could not even be read."""
-        connection = cast(DownstreamConnection, request.protocol)
-        downstream = HttpDownstream(request, connection)
-        record = self._new_record(request, connection)
-        if isinstance(error, ClientError):
-            record.method, record.path = "-", "-"
-        else:
-            _log.error("%s", error)
+        record = AccessRecord(connection.client_address or "unix", "-", "-", self._time())
+        downstream = HttpDownstream(connection, is_11=True, is_head=False, keep_alive=False)
         self._answer_with(error, downstream, record)
         record.ended_at = record.started_at
         self._access.ended(record)
@@ -155,40 +149,39 @@ class ProxyApp:
     # Private.
 
     def _take_up(
-        self,
-        request: web.BaseRequest,
-        connection: DownstreamConnection,
-        downstream: HttpDownstream,
-        record: AccessRecord,
-        scheme: str,
+        self, request: ParsedRequest, connection: DownstreamConnection, downstream: HttpDownstream, record: AccessRecord
     ) -> RequestCycle | TicketVisit | None:
         """Read the request, and find its route or what it wants of the desk; ``None`` if it has been answered already.
 
         Raises `ClientError`.
         """
         inbound = read_request(request)
-        if self.draining:
-            downstream.keep_alive = False
-        peer = Peer(connection.client_address, scheme, self._is_trusted(connection.client_address))
+        peer = self._peer(connection)
         record.client = self._client_behind(peer, inbound)
         if self._door.answers(inbound, downstream, record):
             return None
-        new_cycle = partial(self._new_cycle, connection=connection, downstream=downstream, record=record)
+        content = (request.content or RequestContent.empty()) if inbound.has_body else None
         call = self._desk.find_call(inbound)
-        cycle: RequestCycle | TicketVisit
         if call is not None:
-            cycle = TicketVisit(self._desk, call, inbound, request.content, downstream, record, peer, new_cycle)
-        else:
-            cycle = new_cycle(inbound, self._find_route(inbound), request.content, peer=peer)
-        self._cycles.add(cycle)
-        self._idle.clear()
-        return cycle
+            new_cycle = partial(self._new_cycle, connection=connection, downstream=downstream, record=record)
+            return TicketVisit(self._desk, call, inbound, content, downstream, record, peer, new_cycle)
+        route = self._find_route(inbound)
+        return self._new_cycle(
+            inbound, route, content, peer=peer, connection=connection, downstream=downstream, record=record
+        )
+
+    def _peer(self, connection: DownstreamConnection) -> Peer:
+        """Who is connected: always the same, so it is found out once."""
+        if connection.peer is None:
+            address = connection.client_address
+            connection.peer = Peer(address, connection.scheme, self._is_trusted(address))
+        return connection.peer
 
     def _new_cycle(
         self,
         inbound: InboundRequest,
         route: Route,
-        content: StreamReader | bytes | None,
+        content: RequestContent | bytes | None,
         *,
         peer: Peer,
         connection: DownstreamConnection,
@@ -225,11 +218,8 @@ class ProxyApp:
 
     def _forget(self, cycle: RequestCycle | TicketVisit) -> None:
         self._cycles.discard(cycle)
-        if not self._cycles:
-            self._idle.set()
-
-    def _connections(self) -> list[DownstreamConnection]:
-        return [cast(DownstreamConnection, known) for server in self._servers for known in server.connections]
+        if not self._cycles and self._when_idle is not None:
+            self._when_idle.set()
 
     def _find_route(self, inbound: InboundRequest) -> Route:
         host = inbound.host.decode("latin-1")
@@ -245,7 +235,7 @@ class ProxyApp:
 
     def _new_body(
         self,
-        content: StreamReader | bytes | None,
+        content: RequestContent | bytes | None,
         inbound: InboundRequest,
         route: Route,
         downstream: HttpDownstream,
@@ -259,8 +249,11 @@ class ProxyApp:
         return BodyReader(content, limit=route.limits.request_body, ask=ask, peek=peek)
 
     def _answer_with(self, error: SSEProxyError, downstream: HttpDownstream, record: AccessRecord) -> None:
-        record.status = record.intended = error.status
         record.error = str(error)
+        if downstream.started:
+            downstream.cut()
+            return
+        record.status = record.intended = error.status
         send_problem(downstream, error)
 
     def _find_trust(self, address: str) -> bool:
@@ -284,12 +277,6 @@ class ProxyApp:
                 break
         return known
 
-    def _new_record(self, request: web.BaseRequest, connection: DownstreamConnection) -> AccessRecord:
-        message = request._message
-        now = asyncio.get_running_loop().time()
-        path = masked(logged_path(message.path))
-        return AccessRecord(connection.client_address or "unix", message.method, path, now)
-
 
 def _is_address(text: str) -> bool:
     try:
@@ -297,33 +284,3 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-class _Server(web.Server):
-    """Makes our connections in place of aiohttp's."""
-
-    def __init__(self, app: ProxyApp, scheme: str) -> None:
-        self._app = app
-        self._scheme = scheme
-        super().__init__(self._handle, handler_cancellation=True)
-
-    def _handle(self, request: web.BaseRequest) -> Awaitable[Any]:
-        return self._app.handle(request, self._scheme)
-
-    def _refuse(self, request: web.BaseRequest, error: SSEProxyError) -> web.StreamResponse:
-        return cast(web.StreamResponse, self._app.refuse(request, error))
-
-    def __call__(self) -> DownstreamConnection:
-        return DownstreamConnection(
-            self,
-            respond_error=self._refuse,
-            hangups=self._app.hangups,
-            loop=self._loop,
-            access_log=None,
-            auto_decompress=False,
-            keepalive_timeout=IDLE_CONNECTION,
-            lingering_time=LINGER,
-            max_line_size=MAX_LINE,
-            max_field_size=MAX_FIELD,
-            max_headers=MAX_FIELDS,
-        )

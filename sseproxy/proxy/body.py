@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Protocol
 
-from aiohttp import StreamReader
-
-from sseproxy.core.errors import BadRequest, ClientError, RequestTooLarge
+from sseproxy.core.errors import BadRequest, RequestTooLarge
 from sseproxy.core.peek import BodyPeek
+from sseproxy.proxy.content import RequestContent
 
 
 class AwaitedPeek(BodyPeek):
@@ -62,7 +61,7 @@ class BodyReader:
 
     def __init__(
         self,
-        content: StreamReader,
+        content: RequestContent,
         *,
         limit: int | None,
         ask: Callable[[], None] | None,
@@ -90,16 +89,10 @@ class BodyReader:
             self._peek.end()
 
     async def _read(self) -> bytes:
-        if self._ask is not None and not self._content.is_eof():
+        if self._ask is not None and not self._content.is_complete:
             self._ask()
             self._ask = None
-        try:
-            piece = await self._content.readany()
-        except ClientError:
-            raise
-        except Exception as error:
-            # aiohttp stores what went wrong in the reader, and raises it here: its own errors, or the lost connection.
-            raise BadRequest("The request body broke off.", cause=repr(error)) from error
+        piece = await self._content.read()
         self._size += len(piece)
         if self._limit is not None and self._size > self._limit:
             raise RequestTooLarge(f"The request body is larger than {self._limit} bytes.")

@@ -1,29 +1,30 @@
-"""What does a client's connection tell us besides its requests?
+"""What happens on one client connection, from its first byte to its last? (RFC 9112 sections 9 and 9.6)
 
-aiohttp accepts, reads and answers; this adds what its `RequestHandler` keeps to itself: when writing stalls and
-goes on, when the client is gone, raw bytes after an upgrade, and errors as problem+json. It leans on a few of
-aiohttp's internals, which `tests/proxy/test_connection.py` names and checks.
+Requests are served one after the other. While one is, further bytes are read, so that a client which leaves is noticed
+at once; where that would mean to keep too much, reading stops, and only the kernel is asked (`hangups`).
 """
 
-import re
+import asyncio
+import contextlib
 import socket
+from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
-from aiohttp import StreamReader, web
-from aiohttp.http import RawRequestMessage
-from aiohttp.http_exceptions import InvalidURLError, LineTooLong
-from aiohttp.streams import EMPTY_PAYLOAD
-from aiohttp.web_protocol import RequestHandler, _ErrInfo
-
-from sseproxy.core.errors import BadRequest, HeadersTooLarge, InternalError, SSEProxyError
+from sseproxy.core.errors import ClientError
+from sseproxy.core.headers import Peer
 from sseproxy.proxy.hangups import HangupWatch
+from sseproxy.proxy.parser import MAX_TAIL, ParsedRequest, RequestParser
 
-#: Bytes of a request head, as a whole.
-MAX_HEAD = 256 * 1024
+#: Seconds that the rest of a request is read, and thrown away, behind an answer that came before its end.
+LINGER = 5.0
 
-#: How a chunked body ends that has no trailers. A trailer cannot look like it, for it has a colon.
-_PLAIN_END = b"\r\n0\r\n\r\n"
+
+# Why reading has stopped.
+_QUEUE = 1  # there is another request behind the one under way
+_CONTENT = 2  # nobody takes what has come of a body
+_TAIL = 4  # it is not known yet what the bytes behind a request are
+_RAW = 8  # they are none of HTTP's, and come too fast
 
 
 class FlowListener(Protocol):
@@ -36,138 +37,248 @@ class FlowListener(Protocol):
     def connection_lost(self) -> None: ...
 
 
-class ErrorResponder(Protocol):
-    """Makes the response for a request that could not be read."""
+class Answer(Protocol):
+    """What is left to know of a response that has been written. broken: and must not look complete."""
 
-    def __call__(self, request: web.BaseRequest, error: SSEProxyError) -> web.StreamResponse: ...
+    keep_alive: bool
+    broken: bool
 
 
-class DownstreamConnection(RequestHandler):
-    """One client connection."""
+class Service(Protocol):
+    """Who answers the requests of connections."""
 
-    __slots__ = ("_hangups", "_head_size", "_last_payload", "_raw", "_recent", "_respond_error", "_watched_fd", "flow")
+    hangups: HangupWatch
+
+    async def handle(self, request: ParsedRequest, connection: "DownstreamConnection") -> Answer:
+        """Serve a request. It is cancelled when the client has gone."""
+
+    def refuse(self, error: ClientError, connection: "DownstreamConnection") -> Answer:
+        """Answer what is no request."""
+
+
+class DownstreamConnection(asyncio.Protocol):
+    """One client connection. scheme: what the client speaks, ``http`` or ``https``.
+
+    on_lost: called when it is closed. idle_since: when the last response ended, in seconds of the event loop.
+    flow: hears how the response under way flows. peer: who it is, once somebody has found out.
+    """
+
+    __slots__ = (
+        "_address",
+        "_closing",
+        "_full",
+        "_holds",
+        "_is_leaving",
+        "_loop",
+        "_on_lost",
+        "_parser",
+        "_raw",
+        "_requests",
+        "_service",
+        "_serving",
+        "_watched_fd",
+        "_writable",
+        "flow",
+        "gathers",
+        "idle_since",
+        "peer",
+        "scheme",
+        "transport",
+        "writing_paused",
+    )
 
     def __init__(
-        self, manager: web.Server, *, respond_error: ErrorResponder, hangups: HangupWatch, **options: Any
+        self, service: Service, *, scheme: str, on_lost: Callable[["DownstreamConnection"], object]
     ) -> None:
-        super().__init__(manager, **options)
-        self.flow: FlowListener | None = None
+        self._loop = asyncio.get_running_loop()
+        self._service = service
+        self._on_lost = on_lost
+        self._parser = RequestParser(self._take, self._take, hold=self._hold_content)
+        self._requests: deque[ParsedRequest | ClientError] = deque()
+        self._serving: asyncio.Task[None] | None = None
+        self._closing: asyncio.TimerHandle | None = None
+        self._is_leaving = False  # what still comes is thrown away
         self._raw: Callable[[bytes], None] | None = None
-        self._last_payload: Any = None
-        self._recent = b""
-        self._head_size = 0
-        self._respond_error = respond_error
-        self._hangups = hangups
+        self._holds = 0
+        self._full = 0  # bodies that nobody takes as fast as they come
         self._watched_fd = -1
+        self._writable: asyncio.Future[None] | None = None
+        self._address: str | None = None
+        self.scheme = scheme
+        self.peer: Peer | None = None
+        self.transport: asyncio.Transport | None = None
+        self.flow: FlowListener | None = None
+        self.writing_paused = False
+        self.gathers = False
+        self.idle_since = self._loop.time()
+
+    # asyncio's calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        # Not with asyncio's own transports: at best they join the pieces, and in some releases (CVE-2024-12254) they
+        # never say that there are too many.
+        self.gathers = type(transport).__module__ == "uvloop.loop"
 
     def data_received(self, data: bytes) -> None:
         if self._raw is not None:
             self._raw(data)
-            return
-        self._recent = (self._recent + data[-len(_PLAIN_END) :])[-len(_PLAIN_END) :]
-        in_head = self._waits_for_head()
-        super().data_received(data)
-        if self._messages:
-            self._head_size = 0
-            self._note_broken_body()
-        elif in_head:
-            self._limit_head(len(data))
+        elif not self._is_leaving:
+            self._parser.feed(data)
+            if self._parser.is_stopped:
+                self._hold(_TAIL, len(self._parser.tail) > MAX_TAIL)
+            if self._requests:
+                self._serve_next()
 
-    def _note_broken_body(self) -> None:
-        """aiohttp answers malformed bytes after the request under way; if they are its body, that must know now."""
-        message, payload = self._messages[-1]
-        if not isinstance(message, _ErrInfo):
-            self._last_payload = payload
-        elif self._last_payload is not None and not self._last_payload.is_eof():
-            self._last_payload.set_exception(BadRequest("The request body is malformed."))
-            self._last_payload.feed_eof()  # else aiohttp waits for the rest, and takes the exception for a defect
+    def eof_received(self) -> None:
+        """Let the transport close: a client that says no more does not listen either, as far as can be known."""
 
-    def _waits_for_head(self) -> bool:
-        """Whether the next byte belongs to the head of a request, and not to the body of one under way."""
-        return self._waiter is not None and (self._last_payload is None or self._last_payload.is_eof())
-
-    def _limit_head(self, size: int) -> None:
-        """aiohttp limits each field and their number, but not all of them together."""
-        self._head_size += size
-        if self._head_size > MAX_HEAD and self._waiter is not None and not self._waiter.done():
-            error = LineTooLong(b"", MAX_HEAD)
-            self._messages.append((_ErrInfo(status=400, exc=error, message=error.message), EMPTY_PAYLOAD))
-            self._waiter.set_result(None)
-
-    def has_plain_end(self, body: StreamReader) -> bool:
-        """Whether a chunked body, that of the request under way, has ended without trailers, and nothing came after it.
-
-        Otherwise the connection must not be used again: aiohttp's parser keeps a trailer and makes it a field of the
-        next request.
-        """
-        return body.is_eof() and not self._messages and self._recent == _PLAIN_END
-
-    def switch_to_raw(self, sink: Callable[[bytes], None]) -> bytes:
-        """After a 101: `sink` gets all bytes from now on. Returns those that have already arrived."""
-        self._raw = sink
-        early, self._message_tail = self._message_tail, b""
-        if self._buffer_paused:
-            self._resume_reading_for_buffer()
-        return early
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_watching()
+        self.transport = None
+        self._raw = None
+        self._requests.clear()
+        flow, self.flow = self.flow, None
+        if flow is not None:
+            flow.connection_lost()
+        self._parser.close()
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_exception(ConnectionResetError("the client has gone"))
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
+        if self._serving is not None:
+            self._serving.cancel()
+        self._on_lost(self)
 
     def pause_writing(self) -> None:
-        super().pause_writing()
+        self.writing_paused = True
         if self.flow is not None:
             self.flow.pause_writing()
 
     def resume_writing(self) -> None:
-        super().resume_writing()
+        self.writing_paused = False
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
         if self.flow is not None:
             self.flow.resume_writing()
 
-    def pause_raw_reading(self) -> None:
-        """After a 101: read no more for now."""
-        self._pause_transport_reading()
+    # Serving.
 
-    def resume_raw_reading(self) -> None:
-        """After a 101: go on reading."""
-        self._resume_transport_reading()
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is under way or has begun to arrive."""
+        return self._serving is None and not self._parser.has_begun and not self._is_leaving
 
-    def stop_idle_timer(self) -> None:
-        """A response that may last for hours needs no timer that waits for the next request; aiohttp makes it anew."""
-        if self._keepalive_handle is not None:
-            self._keepalive_handle.cancel()
-            self._keepalive_handle = None
+    def is_unused(self, since: float) -> bool:
+        """Whether no request has come as a whole since then, and no response has ended."""
+        return self._serving is None and not self._is_leaving and self.idle_since <= since
 
-    def _pause_transport_reading(self) -> None:
-        """aiohttp's one place in which reading stops; from here on only the kernel can tell that the client leaves."""
-        super()._pause_transport_reading()
-        sock = self.socket
-        if sock is not None and self._watched_fd < 0:
-            self._watched_fd = sock.fileno()
-            self._hangups.add(self._watched_fd, self._hung_up)
+    def _take(self, request: ParsedRequest | ClientError) -> None:
+        self._requests.append(request)
 
-    def _resume_transport_reading(self) -> None:
-        self._stop_watching()
-        super()._resume_transport_reading()
+    def _serve_next(self) -> None:
+        if self._serving is None:
+            self._serving = self._loop.create_task(self._serve())
+        else:
+            self._hold(_QUEUE, True)
 
-    def _stop_watching(self) -> None:
-        if self._watched_fd >= 0:
-            self._hangups.remove(self._watched_fd)
-            self._watched_fd = -1
+    async def _serve(self) -> None:
+        try:
+            while self._requests:
+                request = self._requests.popleft()
+                if self._holds:
+                    self._hold(_QUEUE, bool(self._requests))
+                if isinstance(request, ClientError):
+                    self._service.refuse(request, self)
+                    self._close()
+                else:
+                    answer = await self._service.handle(request, self)
+                    await self._settle(request, answer)
+        finally:
+            self._serving = None
+            self.idle_since = self._loop.time()
 
-    def _hung_up(self) -> None:
+    async def _settle(self, request: ParsedRequest, answer: Answer) -> None:
+        """The response has been written. Is there to be another one?"""
+        content = request.content
+        if content is not None and not content.is_complete and answer.keep_alive and not answer.broken:
+            content.drop()
+            with contextlib.suppress(TimeoutError, ClientError):
+                async with asyncio.timeout(LINGER):
+                    await content.read()
+        is_whole = content is None or content.is_complete
+        if answer.broken or not (answer.keep_alive and is_whole):
+            self._close()
+        elif self._parser.is_stopped:
+            self._hold(_TAIL, False)
+            self._parser.go_on()
+
+    # Ending.
+
+    def close(self) -> None:
+        """Close when all that has been written is on its way."""
+        if self.transport is not None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
         if self.transport is not None:
             self.transport.abort()
 
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._stop_watching()
-        flow, self.flow = self.flow, None
-        if flow is not None:
-            flow.connection_lost()
-        self._raw = None
-        self._last_payload = None
-        super().connection_lost(exc)
+    async def wait_until_writable(self) -> None:
+        """Until what was written has gone, as far as the transport wants it gone. Raises `ConnectionError`."""
+        if self.transport is None:
+            raise ConnectionResetError("the client has gone")
+        if self.writing_paused:
+            self._writable = self._loop.create_future()
+            try:
+                await self._writable
+            finally:
+                self._writable = None
 
-    def close_if_idle(self) -> None:
-        """Close the connection unless a request is under way or has begun to arrive."""
-        if self._current_request is None and not self._messages:
-            self.force_close()  # `close` only stops to read: the client would ask, and wait, in vain
+    async def wait_until_served(self) -> None:
+        """Until no request is under way."""
+        if self._serving is not None:
+            await asyncio.wait({self._serving})
+
+    def _close(self) -> None:
+        """Close behind the last response.
+
+        Hazard: the kernel resets a connection that is closed while bytes come in, and the client's kernel then forgets
+        what the client has not read: the response. So whatever still comes is taken, until the client closes too, or
+        for a while.
+        """
+        self._requests.clear()
+        if self.transport is None or self.transport.is_closing():
+            return
+        if not self.transport.can_write_eof():  # TLS cannot: it closes both ways
+            self.transport.close()
+            return
+        self._is_leaving = True
+        self._parser.close()
+        self._hold(self._holds, False)
+        self.transport.write_eof()
+        self._closing = self._loop.call_later(LINGER, self.abort)
+
+    # Another protocol.
+
+    def switch_to_raw(self, sink: Callable[[bytes], None]) -> bytes:
+        """After a 101: `sink` gets all bytes from now on. Returns those that have already arrived."""
+        self._raw = sink
+        early, self._parser.tail = self._parser.tail, b""
+        self._hold(_TAIL, False)
+        return early
+
+    def pause_raw_reading(self) -> None:
+        """After a 101: read no more for now."""
+        self._hold(_RAW, True)
+
+    def resume_raw_reading(self) -> None:
+        """After a 101: go on reading."""
+        self._hold(_RAW, False)
+
+    # Who it is.
 
     @property
     def socket(self) -> socket.socket | None:
@@ -177,40 +288,38 @@ class DownstreamConnection(RequestHandler):
     @property
     def client_address(self) -> str:
         """The client's address without its port; empty for a unix socket."""
-        peer = self.peername
-        return peer[0] if isinstance(peer, tuple) else ""
+        if self._address is None:
+            peer = None if self.transport is None else self.transport.get_extra_info("peername")
+            self._address = peer[0] if isinstance(peer, tuple) else ""
+        return self._address
 
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """aiohttp's hook for what it could not parse, and for exceptions that nobody caught."""
-        return self._respond_error(request, _as_ours(status, exc))
+    # Reading, or not.
 
+    def _hold_content(self, is_full: bool) -> None:
+        self._full += 1 if is_full else -1
+        self._hold(_CONTENT, self._full > 0)
 
-def forgets_what_follows(message: RawRequestMessage) -> bool:
-    """Whether aiohttp's parser has dropped what came behind this request in the same read.
+    def _hold(self, why: int, on: bool) -> None:
+        """Several may want silence, each for its own reason."""
+        before = self._holds
+        self._holds = before | why if on else before & ~why
+        if self.transport is None or self.transport.is_closing() or bool(before) is bool(self._holds):
+            return
+        if self._holds:
+            self.transport.pause_reading()
+            self._watch()
+        else:
+            self._stop_watching()
+            self.transport.resume_reading()
 
-    It does so after a request to switch to a protocol that it does not know. The connection must not be used again:
-    the client would take the next response for one to a request that nobody has seen.
-    """
-    return message.upgrade and message.headers.get("Upgrade", "").lower() != "websocket"
+    def _watch(self) -> None:
+        """From here on only the kernel can tell that the client leaves."""
+        sock = self.socket
+        if sock is not None and self._watched_fd < 0:
+            self._watched_fd = sock.fileno()
+            self._service.hangups.add(self._watched_fd, self.abort)
 
-
-def _as_ours(status: int, exc: BaseException | None) -> SSEProxyError:
-    if isinstance(exc, LineTooLong) or "Too many headers" in str(exc):
-        return HeadersTooLarge("The request line or a header field is too large.")
-    if status == 400:
-        return BadRequest("The request is not valid HTTP.", cause=_words_of(exc))
-    return InternalError("An internal error occurred.", cause=repr(exc))
-
-
-def _words_of(exc: BaseException | None) -> str | None:
-    """What the parser found wrong, without the bytes that it quotes: they may be a secret in the wrong place."""
-    if isinstance(exc, InvalidURLError):
-        return "Invalid request target"  # its message is the target
-    words = re.match(r"[A-Za-z][A-Za-z ,/-]*", getattr(exc, "message", ""))
-    return None if words is None else words[0].strip()
+    def _stop_watching(self) -> None:
+        if self._watched_fd >= 0:
+            self._service.hangups.remove(self._watched_fd)
+            self._watched_fd = -1

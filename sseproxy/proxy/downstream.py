@@ -14,13 +14,11 @@ import termios
 from enum import Enum
 from http import HTTPStatus
 
-from aiohttp import HttpVersion11, web
-
 from sseproxy.core.cors import CrossOrigin
 from sseproxy.core.headers import Headers, response_head, without
 from sseproxy.core.tickets import opened_answer
 from sseproxy.logs import LOGGER
-from sseproxy.proxy.connection import DownstreamConnection, forgets_what_follows
+from sseproxy.proxy.connection import DownstreamConnection
 
 _log = logging.getLogger(LOGGER)
 
@@ -41,19 +39,20 @@ class Framing(Enum):
 
 
 class HttpDownstream:
-    """The response to one request; what aiohttp's `RequestHandler` gets from our handler in place of its own kind."""
+    """The response to one request. is_11: the client speaks HTTP/1.1; is_head: it asks with HEAD.
+
+    keep_alive: another request may follow it. broken: it must not look complete.
+    """
 
     __slots__ = (
-        "_chunked_body",
         "_connection",
         "_framing",
-        "_gathers",
         "_has_body",
         "_held",
         "_is_11",
         "_is_chunked",
         "_is_head",
-        "_loop",
+        "_is_live",
         "_resetting",
         "_transport",
         "broken",
@@ -63,21 +62,16 @@ class HttpDownstream:
         "status",
     )
 
-    def __init__(self, request: web.BaseRequest, connection: DownstreamConnection) -> None:
+    def __init__(self, connection: DownstreamConnection, *, is_11: bool, is_head: bool, keep_alive: bool) -> None:
         self._connection = connection
         self._transport = connection.transport
-        # Not with asyncio's own transports: at best they join the pieces, and in some releases (CVE-2024-12254) they
-        # never say that there are too many.
-        self._gathers = type(connection.transport).__module__ == "uvloop.loop"
-        self._is_11 = request.version >= HttpVersion11
-        self._is_head = request.method == "HEAD"
-        self._chunked_body = request.content if request._message.chunked else None
+        self._is_11 = is_11
+        self._is_head = is_head
         self._framing = Framing.NONE
-        self._has_body = self._is_chunked = False
+        self._has_body = self._is_chunked = self._is_live = False
         self._held = b""  # a head that waits for the first bytes of its body
-        self._loop = asyncio.get_running_loop()
         self._resetting: asyncio.Task[None] | None = None
-        self.keep_alive = not (request._message.should_close or forgets_what_follows(request._message))
+        self.keep_alive = keep_alive
         self.status: int | None = None
         self.cross_origin: CrossOrigin | None = None  # what the head says about pages of other origins
         self.opens_ticket = False  # it is what a ticket has brought about
@@ -108,7 +102,7 @@ class HttpDownstream:
         # A 205 has no body (RFC 9110 section 15.3.6). Browsers take its word for that, and one that comes all the same
         # for the next response.
         reset_with_body = status == HTTPStatus.RESET_CONTENT and self._has_body and length != 0
-        if self._framing is Framing.CLOSE or reset_with_body or not self._may_be_used_again():
+        if self._framing is Framing.CLOSE or reset_with_body:
             self.keep_alive = False
         fields = headers if length is not None or not has_body else without(headers, {b"content-length"})
         if not has_body and not self._is_head and status not in (204, 304):
@@ -117,6 +111,18 @@ class HttpDownstream:
         self._held = response_head(status, reason, fields + self._connection_fields())
         if not hold:
             self.release_head()
+
+    def send_whole(
+        self, status: int, reason: bytes, headers: Headers, body: bytes, *, length: int | None, has_body: bool
+    ) -> None:
+        """Send head, body and end in one write; see `send_head`."""
+        self.send_head(status, reason, headers, length=length, has_body=has_body, hold=True)
+        if not self._is_chunked:
+            self._send(body if self._has_body else b"")
+        elif body:
+            self._send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        else:
+            self._send(b"0\r\n\r\n")
 
     def release_head(self) -> None:
         """Send the head, if it was held and is still here."""
@@ -140,6 +146,7 @@ class HttpDownstream:
             # Over TLS a limit of 0 is reached by a buffer that is empty: writing would pause after every write.
             is_tls = self._transport.get_extra_info("sslcontext") is not None
             self._transport.set_write_buffer_limits(high=1 if is_tls else 0)
+            self._is_live = True
 
     def write(self, data: bytes) -> None:
         transport = self._transport
@@ -150,7 +157,7 @@ class HttpDownstream:
         elif not self._is_chunked:
             if self._has_body:
                 transport.write(data)
-        elif len(data) < _WORTH_A_COPY or not self._gathers:
+        elif len(data) < _WORTH_A_COPY or not self._connection.gathers:
             transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
             transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
@@ -173,36 +180,30 @@ class HttpDownstream:
         self.keep_alive = False
         if self._framing is Framing.CLOSE:
             self._warn_if_untellable()
-            self._resetting = self._loop.create_task(self._reset_when_delivered())
+            self._resetting = asyncio.get_running_loop().create_task(self._reset_when_delivered())
 
     async def wait_until_flushed(self, limit: float | None) -> None:
         """Wait until the client has taken everything; if it takes nothing for `limit` seconds, cut it off.
 
         Then let go of the connection.
         """
-        self.make_live()
         if self._resetting is not None:
             await self._resetting
-        if self._connection.writing_paused:
-            await self._flush(limit)
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.set_write_buffer_limits(high=_ORDINARY_WRITE_BUFFER)
-        if self.broken:
-            self._connection.force_close()
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if transport.get_write_buffer_size():
+            self.make_live()
+            if self._connection.writing_paused:
+                await self._flush(limit)
+        if self._is_live and not transport.is_closing():
+            transport.set_write_buffer_limits(high=_ORDINARY_WRITE_BUFFER)
 
     def cut(self) -> None:
         """Close at once."""
         self.broken = True
         self.keep_alive = False
         self._cut()
-
-    # aiohttp's calls.
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Nothing is left to prepare."""
-
-    async def write_eof(self) -> None:
-        """Nothing is left to write."""
 
     # Private.
 
@@ -212,9 +213,6 @@ class HttpDownstream:
         if length is not None:
             return Framing.LENGTH
         return Framing.CHUNKED if self._is_11 else Framing.CLOSE
-
-    def _may_be_used_again(self) -> bool:
-        return self._chunked_body is None or self._connection.has_plain_end(self._chunked_body)
 
     def _connection_fields(self) -> Headers:
         fields: Headers = []
@@ -237,7 +235,7 @@ class HttpDownstream:
             self._transport.abort()
 
     async def _flush(self, limit: float | None) -> None:
-        flushed = asyncio.ensure_future(self._connection._drain_helper())
+        flushed = asyncio.ensure_future(self._connection.wait_until_writable())
         try:
             unsent = self.unsent()
             while not (await asyncio.wait({flushed}, timeout=limit))[0]:

@@ -22,7 +22,7 @@ from sseproxy.core.errors import (
 from sseproxy.core.headers import Headers, apply_rules, event_stream, is_event_stream
 from sseproxy.core.routes import Route, StreamMode
 from sseproxy.core.session import StreamSession
-from sseproxy.core.transfer import CloseReason, Transfer
+from sseproxy.core.transfer import CloseReason, Transfer, TransferStats
 from sseproxy.logs import LOGGER, AccessRecord
 from sseproxy.origins.base import OriginRequest, RequestBody, ResponseHead
 from sseproxy.origins.codings import Decoder, DecodingSource, decoder_for
@@ -78,7 +78,7 @@ class RequestCycle:
     _is_cut: bool = field(default=False, init=False)
 
     async def run(self) -> None:
-        """Serve the request. Raises only `asyncio.CancelledError`: so aiohttp says that the client has gone."""
+        """Serve the request. Raises only `asyncio.CancelledError`: so the connection says that the client has gone."""
         self._task = asyncio.current_task()
         try:
             relay = await self._serve()
@@ -192,10 +192,34 @@ class RequestCycle:
         if is_stream:
             self._admit()
             headers = event_stream(headers, decoded=decoder is not None)
+        elif (body := exchange.take_whole()) is not None:
+            await self._answer_at_once(head, body)
+            return None
         self._send_head(head, headers, is_stream=is_stream)
         relay = self._relay(self._new_relay(is_stream=is_stream), exchange, decoder)
         self.downstream.release_head()
         return relay
+
+    async def _answer_at_once(self, head: ResponseHead, body: bytes) -> None:
+        """All of the response has come in one read, so there is nothing to relay."""
+        now = asyncio.get_running_loop().time()
+        stats = self.record.stats = TransferStats(opened_at=now, last_upstream_at=now)
+        if body:
+            stats.received(len(body), now=now)
+            stats.bytes_out = len(body)
+        self.record.status = head.status
+        self.downstream.send_whole(
+            head.status,
+            head.reason,
+            self._as_the_route_wants(head.headers),
+            body,
+            length=head.length,
+            has_body=head.has_body,
+        )
+        if self.when_sent is not None:
+            await self.when_sent()
+        self._note_end(CloseReason.UPSTREAM_END)
+        await self.downstream.wait_until_flushed(self.route.timeouts.write)
 
     def _read_coding(self, head: ResponseHead) -> tuple[Decoder | None, bool]:
         """Whether the response is an event stream that we can read, and what decodes it (S11)."""
@@ -244,7 +268,6 @@ class RequestCycle:
         self.connection.flow = relay
         if is_stream:
             self.downstream.make_live()
-            self.connection.stop_idle_timer()
         relay.start()
         self._go_live(relay, is_stream=is_stream)
         return relay

@@ -1,9 +1,8 @@
 """What does a client ask for, and may it be passed on? (RFC 9112 sections 3 and 6, RFC 9110 section 7.6)"""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
-from aiohttp import HttpVersion10, HttpVersion11, web
 
 from sseproxy.core.cookies import authenticate, login
 from sseproxy.core.dialects import Dialect
@@ -15,17 +14,18 @@ from sseproxy.core.headers import (
     Peer,
     accepts_event_stream,
     apply_rules,
+    by_name,
     end_to_end,
     forwarding,
-    get_all,
     has_forbidden_bytes,
     tokens,
-    without,
 )
 from sseproxy.core.peek import may_be_json
-from sseproxy.core.routes import Route, StreamMode, split_target
+from sseproxy.core.routes import ABSOLUTE_FORM, Route, StreamMode, split_target
+from sseproxy.proxy.parser import ParsedRequest
 
-_ABSOLUTE_FORM = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+_NONE: Sequence[bytes] = ()
+_NOT_IN_TARGET = re.compile(r"[\x00-\x20\x7f#]")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 #: RFC 3986 section 3.2.2. Without the comma, which would make one field look like two.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]*)(:[0-9]*)?")
@@ -33,12 +33,17 @@ _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]*)(:[0-9]*)?
 _NOT_TUNNELLED = frozenset((b"h2c", b"h2"))
 
 
+#: Fields of a request that are made anew for the upstream.
+_OURS = frozenset((b"content-length", b"expect", b"host"))
+_OURS_IF_STREAM = _OURS | {b"accept-encoding"}
+
+
 @dataclass(frozen=True, slots=True)
 class InboundRequest:
     """A request that is fit to be passed on. headers: all fields as they came.
 
     opened_with: if it was kept until somebody opened its ticket, the fields of the request that did so.
-    opened_at: and its target.
+    opened_at: and its target. accepts_stream: the fields declare a stream.
     """
 
     method: str
@@ -52,6 +57,10 @@ class InboundRequest:
     upgrade: bytes | None
     opened_with: Headers | None = field(default=None, repr=False)
     opened_at: str = field(default="", repr=False)
+    accepts_stream: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "accepts_stream", accepts_event_stream(self.headers))
 
     @property
     def client_headers(self) -> Headers:
@@ -70,8 +79,9 @@ class InboundRequest:
     @property
     def is_event_source(self) -> bool:
         """Whether the client is an ``EventSource``, or behaves like one: it reconnects by itself."""
-        is_get = self.method == "GET" or self.opened_with is not None
-        return is_get and accepts_event_stream(self.client_headers)
+        if self.opened_with is None:
+            return self.accepts_stream and self.method == "GET"
+        return accepts_event_stream(self.opened_with)
 
     def may_come_back(self, route: Route) -> bool:
         """Whether the client reconnects by itself, and to something: not to a ticket that is sent only once."""
@@ -96,13 +106,14 @@ class InboundRequest:
 
     def upstream_headers(self, route: Route, peer: Peer) -> Headers:
         """The fields for the upstream, without the framing of the body."""
-        fields = without(end_to_end(self.headers), {b"content-length", b"expect", b"host"})
+        may_stream = route.stream is StreamMode.ALWAYS or (route.stream is StreamMode.AUTO and self._may_stream)
+        fields = end_to_end(self.headers, but=_OURS_IF_STREAM if may_stream else _OURS)
         if route.auth is not None:
             fields = authenticate(fields, route.auth)
         if route.end is not None:
             fields = without_ends(fields)
-        if route.stream is StreamMode.ALWAYS or (route.stream is StreamMode.AUTO and self._may_stream):
-            fields = [*without(fields, {b"accept-encoding"}), (b"Accept-Encoding", b"identity")]
+        if may_stream:
+            fields.append((b"Accept-Encoding", b"identity"))
         # A name-based virtual host behind TLS answers to its own name only; behind plain HTTP sits our own service.
         use_own = route.upstream.scheme == "https" or not self.host
         host = route.upstream.authority.encode() if use_own else self.host
@@ -117,50 +128,45 @@ class InboundRequest:
 
     @property
     def _accepts_event_stream(self) -> bool:
-        return accepts_event_stream(self.headers) or accepts_event_stream(self.opened_with or ())
+        if self.accepts_stream or self.opened_with is None:
+            return self.accepts_stream
+        return accepts_event_stream(self.opened_with)
 
 
-def logged_path(target: str) -> str:
-    """The path of a request target in any form, without what may hold secrets: query, fragment and authority."""
-    absolute = _ABSOLUTE_FORM.fullmatch(target)
-    path = re.split("[?#]", target if absolute is None else absolute.group(2), maxsplit=1)[0]
-    return path if path.startswith(("/", "*")) else "-"
-
-
-def read_request(request: web.BaseRequest) -> InboundRequest:
-    """Check what aiohttp's parser has read, and take from it what the proxy needs. Raises `ClientError`."""
-    message = request._message
-    headers: Headers = list(message.raw_headers)
-    if message.version not in (HttpVersion10, HttpVersion11):
+def read_request(request: ParsedRequest) -> InboundRequest:
+    """Check what the parser has read, and take from it what the proxy needs. Raises `ClientError`."""
+    headers = request.headers
+    if request.version not in ("1.0", "1.1"):
         raise BadRequest("The version of HTTP is not supported.")
-    if message.method in ("CONNECT", "TRACE"):
-        raise MethodRefused(f"{message.method} is refused.")
+    if request.method in ("CONNECT", "TRACE"):
+        raise MethodRefused(f"{request.method} is refused.")
     if has_forbidden_bytes(headers):
         raise BadRequest("A header field contains a control character.")
-    is_11 = message.version == HttpVersion11
-    target, host = _read_target(message.method, message.path, get_all(headers, b"host"), is_11=is_11)
-    length, has_body = _read_framing(headers, is_11=is_11)
+    is_11 = request.version == "1.1"
+    fields = by_name(headers)
+    target, host = _read_target(request.method, request.target, fields.get(b"host", _NONE), is_11=is_11)
+    length, has_body = _read_framing(fields, is_11=is_11)
     return InboundRequest(
-        method=message.method,
+        method=request.method,
         target=target,
         path=split_target(target)[0],
         host=host,
         headers=headers,
         body_length=length,
         has_body=has_body,
-        expects_continue=_read_expectation(headers),
-        upgrade=_read_upgrade(headers),
+        expects_continue=b"expect" in fields and _read_expectation(fields[b"expect"]),
+        upgrade=_read_upgrade(fields) if request.upgrades else None,
     )
 
 
-def _read_target(method: str, raw: str, hosts: list[bytes], *, is_11: bool) -> tuple[str, bytes]:
+def _read_target(method: str, raw: str, hosts: Sequence[bytes], *, is_11: bool) -> tuple[str, bytes]:
     """RFC 9112 section 3.2: origin form is kept as it is, absolute form reduced to it, or to ``*`` (section 3.2.4)."""
     if len(hosts) > 1:
         raise BadRequest("The request has several Host fields.")
     host = hosts[0].strip() if hosts else b""
     if not _HOST.fullmatch(host):
         raise BadRequest("The Host field is malformed.")
-    absolute = _ABSOLUTE_FORM.fullmatch(raw)
+    absolute = None if raw.startswith("/") else ABSOLUTE_FORM.fullmatch(raw)
     if absolute is not None:
         authority = absolute.group(1).encode("utf-8", "surrogateescape")
         if not authority or not _HOST.fullmatch(authority):
@@ -170,45 +176,45 @@ def _read_target(method: str, raw: str, hosts: list[bytes], *, is_11: bool) -> t
         host, raw = authority, absolute.group(2)
         if not raw.startswith("/"):
             raw = "*" if method == "OPTIONS" and not raw else "/" + raw
-    if not (raw.startswith("/") or raw == "*"):
+    if not (raw.startswith("/") or (raw == "*" and method == "OPTIONS")):
         raise BadRequest("The request target has to be a path.")
-    if "#" in raw or any(char <= " " or char == "\x7f" for char in raw):
+    if _NOT_IN_TARGET.search(raw):
         raise BadRequest("The request target contains a character that has to be encoded.")
     if is_11 and not hosts:
         raise BadRequest("The request has no Host field.")
     return raw, host
 
 
-def _read_framing(headers: Headers, *, is_11: bool) -> tuple[int | None, bool]:
+def _read_framing(fields: Mapping[bytes, Sequence[bytes]], *, is_11: bool) -> tuple[int | None, bool]:
     """RFC 9112 section 6.3: whatever two parsers could read in two ways is refused, not repaired."""
-    lengths = get_all(headers, b"content-length")
-    codings = get_all(headers, b"transfer-encoding")
+    lengths = fields.get(b"content-length")
+    codings = fields.get(b"transfer-encoding")
     if codings:
         if lengths:
             raise BadRequest("The request has both Content-Length and Transfer-Encoding.")
         if not is_11 or [value.strip().lower() for value in codings] != [b"chunked"]:
             raise BadRequest("The request's Transfer-Encoding is not understood.")
         return None, True
-    if len(lengths) > 1:
-        raise BadRequest("The request has several Content-Length fields.")
     if not lengths:
         return None, False
+    if len(lengths) > 1:
+        raise BadRequest("The request has several Content-Length fields.")
     if not _DIGITS.fullmatch(lengths[0]):
         raise BadRequest("The request's Content-Length is not a number.")
     return int(lengths[0]), True
 
 
-def _read_expectation(headers: Headers) -> bool:
-    expectations = tokens(get_all(headers, b"expect"))
+def _read_expectation(values: Sequence[bytes]) -> bool:
+    expectations = tokens(values)
     if expectations and expectations != [b"100-continue"]:
         raise ExpectationFailed("The only expectation that can be met is 100-continue.")
     return bool(expectations)
 
 
-def _read_upgrade(headers: Headers) -> bytes | None:
+def _read_upgrade(fields: Mapping[bytes, Sequence[bytes]]) -> bytes | None:
     """The protocols that the client wants to switch to, if it asks for it properly (RFC 9110 section 7.8)."""
-    if b"upgrade" not in tokens(get_all(headers, b"connection")):
+    if b"upgrade" not in tokens(fields.get(b"connection", _NONE)):
         return None
-    wanted = [name for name in tokens(get_all(headers, b"upgrade")) if name not in _NOT_TUNNELLED]
-    offered = b", ".join(get_all(headers, b"upgrade"))
+    offered = b", ".join(fields.get(b"upgrade", _NONE))
+    wanted = [name for name in tokens([offered]) if name not in _NOT_TUNNELLED]
     return offered if wanted and len(wanted) == len(tokens([offered])) else None

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Protocol
 
-from aiohttp import StreamReader
-
 from sseproxy.core.cors import CrossOrigin, preflight_method
 from sseproxy.core.errors import Draining, ForeignOrigin, TicketNotFound
 from sseproxy.core.headers import Peer
@@ -16,6 +14,7 @@ from sseproxy.core.tickets import is_cross_site, is_for_script
 from sseproxy.core.transfer import CloseReason
 from sseproxy.logs import AccessRecord
 from sseproxy.proxy.body import BodyReader
+from sseproxy.proxy.content import RequestContent
 from sseproxy.proxy.crossorigin import refuse_foreign
 from sseproxy.proxy.downstream import HttpDownstream
 from sseproxy.proxy.handler import RequestCycle
@@ -47,7 +46,7 @@ class TicketVisit:
     desk: TicketDesk
     call: TicketCall
     inbound: InboundRequest
-    content: StreamReader
+    content: RequestContent | None
     downstream: HttpDownstream
     record: AccessRecord
     peer: Peer
@@ -99,7 +98,7 @@ class TicketVisit:
             raise ForeignOrigin("Pages of other origins may not do that: the route has no cors.")
         refuse_foreign(self.inbound, route, self.peer)
         body = None
-        if self.inbound.has_body:
+        if self.content is not None:
             ask = self.downstream.send_continue if self.inbound.expects_continue else None
             body = BodyReader(self.content, limit=body_limit(route), ask=ask, peek=None)
         ticket = await self.desk.keep(self.call, self.inbound, route, body, peer=self.peer, client=self._client)

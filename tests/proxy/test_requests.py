@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sseproxy.core.routes import HeaderRules, Route, StreamMode, Upstream, UpstreamTLS
-from sseproxy.proxy.app import MAX_FIELDS
+from sseproxy.proxy.parser import MAX_FIELDS
 from tests.support.programs import require
 from tests.support.proxy_server import SILENT, ProxyServer, route_to, stage
 from tests.support.raw_client import RawClient
