@@ -87,9 +87,7 @@ class DownstreamConnection(asyncio.Protocol):
         "writing_paused",
     )
 
-    def __init__(
-        self, service: Service, *, scheme: str, on_lost: Callable[["DownstreamConnection"], object]
-    ) -> None:
+    def __init__(self, service: Service, *, scheme: str, on_lost: Callable[["DownstreamConnection"], object]) -> None:
         self._loop = asyncio.get_running_loop()
         self._service = service
         self._on_lost = on_lost
@@ -187,7 +185,7 @@ class DownstreamConnection(asyncio.Protocol):
         try:
             while self._requests:
                 request = self._requests.popleft()
-                if self._holds:
+                if self._requests or self._holds:
                     self._hold(_QUEUE, bool(self._requests))
                 if isinstance(request, ClientError):
                     self._service.refuse(request, self)

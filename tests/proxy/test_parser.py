@@ -1,0 +1,260 @@
+"""Which requests does the proxy find in what a client sends, however it is cut? (RFC 9112)
+
+The oracle is whoever writes the requests: what it meant has to be found, and nothing else.
+"""
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sseproxy.core.errors import BadRequest, ClientError, HeadersTooLarge
+from sseproxy.proxy.content import MOST_WAITING
+from sseproxy.proxy.parser import MAX_FIELD, MAX_FIELDS, MAX_HEAD, MAX_TARGET, ParsedRequest, RequestParser
+
+TOKEN = st.text("abcXYZ019-_!~", min_size=1, max_size=12).map(str.encode)
+VALUE = st.binary(max_size=20).map(lambda raw: bytes(byte for byte in raw if byte >= 0x20 and byte != 0x7F).strip(b" "))
+TARGET = st.text("abc%2F/;?=&+.~:@!$'()*,-_", max_size=30).map(lambda rest: "/" + rest)
+
+
+@dataclass(frozen=True)
+class Meant:
+    """A request that somebody writes. pieces: chunks of its body; one piece is sent with a length instead."""
+
+    method: str
+    target: str
+    fields: list[tuple[bytes, bytes]]
+    pieces: list[bytes] | None
+    is_chunked: bool
+    trailers: list[tuple[bytes, bytes]]
+
+    def __bytes__(self) -> bytes:
+        lines = [f"{self.method} {self.target} HTTP/1.1".encode(), *(b": ".join(each) for each in self.fields)]
+        body = b"".join(self.pieces or [])
+        if self.is_chunked:
+            lines.append(b"Transfer-Encoding: chunked")
+            chunks = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in self.pieces or [] if piece]
+            body = b"".join([*chunks, b"0\r\n", *(b"%b: %b\r\n" % each for each in self.trailers), b"\r\n"])
+        elif self.pieces is not None:
+            lines.append(b"Content-Length: %d" % len(body))
+        return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+FIELDS = st.lists(st.tuples(TOKEN.map(lambda name: b"x-" + name), VALUE), max_size=5)
+REQUESTS = st.builds(
+    Meant,
+    method=st.sampled_from(["GET", "POST", "PUT", "PROPFIND", "QUERY"]),
+    target=TARGET,
+    fields=FIELDS,
+    pieces=st.none() | st.lists(st.binary(max_size=40), max_size=4),
+    is_chunked=st.booleans(),
+    trailers=FIELDS,
+)
+
+
+@dataclass
+class Found:
+    """Everything that a parser has said."""
+
+    requests: list[ParsedRequest] = field(default_factory=list)
+    errors: list[ClientError] = field(default_factory=list)
+    holds: list[bool] = field(default_factory=list)
+    parser: RequestParser = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parser = RequestParser(self.requests.append, self.errors.append, hold=self.holds.append)
+
+    def feed(self, *pieces: bytes) -> "Found":
+        for piece in pieces:
+            self.parser.feed(piece)
+        return self
+
+    @property
+    def heads(self) -> list[tuple[str, str]]:
+        return [(each.method, each.target) for each in self.requests]
+
+    def body(self, index: int = -1) -> bytes:
+        content = self.requests[index].content
+        return b"" if content is None else content.take()
+
+
+def cut(data: bytes, at: list[int]) -> list[bytes]:
+    places = sorted({place % (len(data) + 1) for place in at})
+    return [data[begin:end] for begin, end in zip([0, *places], [*places, len(data)], strict=True)]
+
+
+@given(st.lists(REQUESTS, min_size=1, max_size=4), st.lists(st.integers(0, 10_000), max_size=12), st.booleans())
+def test_what_was_meant_is_found(meant: list[Meant], at: list[int], by_byte: bool) -> None:
+    data = b"".join(map(bytes, meant))
+    found = Found().feed(*([bytes([byte]) for byte in data] if by_byte else cut(data, at)))
+    assert found.errors == []
+    assert found.heads == [(each.method, each.target) for each in meant]
+    for index, (request, each) in enumerate(zip(found.requests, meant, strict=True)):
+        assert request.headers[: len(each.fields)] == each.fields
+        assert len(request.headers) == len(each.fields) + (each.is_chunked or each.pieces is not None)
+        assert (request.version, request.keeps_alive, request.upgrades) == ("1.1", True, False)
+        assert found.body(index) == b"".join(each.pieces or [])
+        assert request.content is None or request.content.is_complete
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(0, 10_000), max_size=6))
+def test_whatever_comes_the_parser_ends_in_requests_or_in_one_error(data: bytes, at: list[int]) -> None:
+    found = Found().feed(*cut(data, at))
+    assert len(found.errors) <= 1
+    found.parser.close()
+    assert len(found.errors) <= 1
+
+
+HEAD = b"POST /a HTTP/1.1\r\nHost: a\r\n"
+
+
+# Limits.
+
+
+@pytest.mark.parametrize("size", [1000, 250_000])
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /" + b"a" * MAX_TARGET + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"a" * MAX_FIELD + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * (MAX_FIELDS + 1) + b"\r\n",
+        b"GET / HTTP/1.1\r\n" + (b"X: " + b"a" * 60_000 + b"\r\n") * 5 + b"\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"a" * 2 * MAX_HEAD,
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"a" * 2 * MAX_HEAD,
+    ],
+    ids=["target", "field", "number", "all together", "no end", "trailer"],
+)
+def test_limits(head: bytes, size: int) -> None:
+    found = Found().feed(*(head[at : at + size] for at in range(0, len(head), size)))
+    if not found.requests:
+        assert [type(error) for error in found.errors] == [HeadersTooLarge]
+    else:
+        assert found.requests[0].content is not None
+        assert not found.requests[0].content.is_complete
+    assert found.parser.has_failed
+    before = len(found.requests)
+    found.feed(b"GET /more HTTP/1.1\r\n\r\n")
+    assert len(found.requests) == before
+
+
+def test_what_is_allowed_is_read() -> None:
+    fields = b"".join(b"X-%d: %b\r\n" % (number, b"a" * 900) for number in range(MAX_FIELDS - 1))
+    found = Found().feed(
+        b"GET /" + b"a" * (MAX_TARGET - 1) + b" HTTP/1.1\r\n", fields, b"Y: " + b"b" * 30_000 + b"\r\n\r\n"
+    )
+    assert found.errors == []
+    assert len(found.requests[0].headers) == MAX_FIELDS
+
+
+def test_a_long_body_has_no_limit_here() -> None:
+    found = Found().feed(HEAD + b"Content-Length: %d\r\n\r\n" % (4 * MAX_HEAD))
+    for _ in range(8):
+        found.feed(bytes(MAX_HEAD // 2))
+        assert len(found.body()) == MAX_HEAD // 2
+    assert found.errors == []
+    content = found.requests[0].content
+    assert content is not None
+    assert content.is_complete
+
+
+def test_the_end_of_a_long_body_is_not_counted_to_the_head_behind_it() -> None:
+    found = Found().feed(HEAD + b"Content-Length: %d\r\n\r\n" % MAX_HEAD)
+    found.feed(bytes(MAX_HEAD) + b"GET /next HTTP/1.1\r\nX: ", b"a" * 1000 + b"\r\n\r\n")
+    assert found.heads == [("POST", "/a"), ("GET", "/next")]
+    assert found.errors == []
+
+
+# Bodies that are not read.
+
+
+def test_a_body_that_nobody_takes_is_held_and_let_go() -> None:
+    found = Found().feed(HEAD + b"Content-Length: %d\r\n\r\n" % (3 * MOST_WAITING))
+    found.feed(bytes(MOST_WAITING))
+    assert found.holds == []
+    found.feed(b"x")
+    assert found.holds == [True]
+    found.feed(b"x")
+    assert found.holds == [True]
+    assert len(found.body()) == MOST_WAITING + 2
+    assert found.holds == [True, False]
+
+
+def test_a_body_that_is_dropped_is_not_kept() -> None:
+    found = Found().feed(HEAD + b"Content-Length: %d\r\n\r\n" % (3 * MOST_WAITING), bytes(2 * MOST_WAITING))
+    content = found.requests[0].content
+    assert content is not None
+    content.drop()
+    found.feed(bytes(MOST_WAITING))
+    assert found.holds == [True, False]
+    assert content.is_complete
+    assert content.take() == b""
+
+
+async def test_a_body_that_breaks_is_not_used() -> None:
+    found = Found().feed(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz")
+    content = found.requests[0].content
+    assert content is not None
+    for _ in range(2):
+        with pytest.raises(BadRequest):
+            await content.read()
+    assert found.errors == []
+
+
+async def test_a_client_that_leaves_breaks_its_body() -> None:
+    found = Found().feed(HEAD + b"Content-Length: 5\r\n\r\n")
+    found.parser.close()
+    content = found.requests[0].content
+    assert content is not None
+    with pytest.raises(BadRequest):
+        await content.read()
+
+
+async def test_a_body_that_was_whole_stays_so() -> None:
+    found = Found().feed(HEAD + b"Content-Length: 5\r\n\r\nhello")
+    found.parser.close()
+    content = found.requests[0].content
+    assert content is not None
+    assert await content.read() == b"hello"
+    assert await content.read() == b""
+
+
+# Other protocols.
+
+UPGRADE = HEAD + b"Connection: Upgrade\r\nUpgrade: x\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_nothing_behind_a_wish_for_another_protocol_is_read(size: int) -> None:
+    data = UPGRADE + b"\r\nGET /b HTTP/1.1\r\n\r\n"
+    found = Found().feed(*(data[at : at + size] for at in range(0, len(data), size)))
+    assert found.heads == [("POST", "/a")]
+    assert found.requests[0].upgrades
+    assert found.parser.tail == b"GET /b HTTP/1.1\r\n\r\n"
+    found.parser.go_on()
+    assert found.heads == [("POST", "/a"), ("GET", "/b")]
+    assert (found.parser.tail, found.parser.is_stopped) == (b"", False)
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_the_body_of_such_a_request_is_its_body(size: int) -> None:
+    data = UPGRADE + b"Content-Length: 5\r\n\r\nhelloraw"
+    found = Found().feed(*(data[at : at + size] for at in range(0, len(data), size)))
+    content = found.requests[0].content
+    assert content is not None
+    assert content.is_complete
+    assert (found.body(), found.parser.tail, found.requests[0].upgrades) == (b"hello", b"raw", True)
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_with_a_body_in_chunks_the_wish_is_passed_over(size: int) -> None:
+    """Where the body ends, and the other protocol would begin, httptools does not tell."""
+    data = (
+        UPGRADE + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-T: 1\r\n\r\nGET /b HTTP/1.1\r\nY: 1\r\n\r\n"
+    )
+    found = Found().feed(*(data[at : at + size] for at in range(0, len(data), size)))
+    assert found.heads == [("POST", "/a"), ("GET", "/b")]
+    assert not found.requests[0].upgrades
+    assert found.body(0) == b"hello"
+    assert found.requests[1].headers == [(b"Y", b"1")]
+    assert not found.parser.is_stopped
