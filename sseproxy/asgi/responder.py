@@ -11,7 +11,7 @@ from sseproxy.asgi.inbox import Inbox
 from sseproxy.asgi.options import StreamOptions
 from sseproxy.asgi.outbox import Outbox
 from sseproxy.asgi.types import Message, Scope, Send
-from sseproxy.core.clients import form_for_client
+from sseproxy.core.clients import form_for_fields
 from sseproxy.core.dialects import StreamError
 from sseproxy.core.headers import Headers, accepts_event_stream, event_stream
 from sseproxy.core.heartbeat import HeartbeatForm
@@ -210,7 +210,7 @@ class Responder:
             heartbeat=options.heartbeat,
             timeouts=options.timeouts,
             dialect=options.dialect,
-            form=_known_form(headers) if options.heartbeat.form is HeartbeatForm.AUTO else None,
+            form=form_for_fields(headers) if options.heartbeat.form is HeartbeatForm.AUTO else None,
             responded=responded,
             now=self._time(),
         )
@@ -378,10 +378,6 @@ class Responder:
 
 def _nothing() -> Awaitable[None]:
     return asyncio.sleep(0)
-
-
-def _known_form(headers: Headers) -> HeartbeatForm | None:
-    return form_for_client({name.decode("latin-1"): value.decode("latin-1") for name, value in headers})
 
 
 def _client_of(scope: Scope) -> str:

@@ -5,9 +5,10 @@ with the others. Rows are tried in order; a client that no row knows gets the ru
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from sseproxy.core.headers import by_name
 from sseproxy.core.heartbeat import HeartbeatForm
 
 
@@ -21,7 +22,11 @@ class KnownClient:
     reason: str
 
     def sent(self, headers: Mapping[str, str]) -> bool:
-        return all(pattern.search(headers.get(name, "")) for name, pattern in self.headers.items())
+        for name, pattern in self.headers.items():
+            value = headers.get(name)
+            if value is None or not pattern.search(value):
+                return False
+        return True
 
 
 def _row(name: str, form: HeartbeatForm, reason: str, **headers: str) -> KnownClient:
@@ -69,6 +74,15 @@ KNOWN_CLIENTS: tuple[KnownClient, ...] = (
         accept=r"text/event-stream",
     ),
 )
+
+
+_LOOKED_AT = {name.encode("ascii") for client in KNOWN_CLIENTS for name in client.headers}
+
+
+def form_for_fields(fields: Iterable[tuple[bytes, bytes]]) -> HeartbeatForm | None:
+    """`form_for_client` for the header fields of a request as they came; those of one name count as one."""
+    found = by_name(field for field in fields if field[0].lower() in _LOOKED_AT)
+    return form_for_client({name.decode("ascii"): b", ".join(said).decode("latin-1") for name, said in found.items()})
 
 
 def form_for_client(headers: Mapping[str, str]) -> HeartbeatForm | None:

@@ -10,6 +10,7 @@ from sseproxy.core.events import (
     around_whole_events,
     comment,
     first_boundary,
+    one_line_events,
     reconnection_time,
     whole_events,
 )
@@ -144,7 +145,11 @@ class StreamSession(Transfer):
             ):
                 events, look = 1, writer.keeps_data  # one event of one line, as most of them are: it has no id
             else:
-                events, look = whole_events(data, self._settled), writer.observes
+                events, look = 0, writer.keeps_data
+                if self._settled == LF + LF:
+                    events = one_line_events(data)
+                if not events:
+                    events, look = whole_events(data, self._settled), writer.observes
             if events:
                 if look:
                     writer.observe(data)

@@ -45,7 +45,10 @@ class ResponseListener(Protocol):
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """One connection, one response at a time. Also the shape that aiohttp's pool expects of its protocols."""
+    """One connection, one response at a time. Also the shape that aiohttp's pool expects of its protocols.
+
+    is_local: the upstream is on this machine.
+    """
 
     __slots__ = (
         "_closed",
@@ -56,6 +59,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_head_done",
         "_head_size",
         "_headers",
+        "_is_local",
         "_listener",
         "_loop",
         "_lost",
@@ -77,10 +81,11 @@ class UpstreamConnection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, is_local: bool = False) -> None:
         self.transport: asyncio.Transport | None = None
         self.responses = 0
         self._loop = loop
+        self._is_local = is_local
         self._closed: asyncio.Future[None] | None = None
         self._lost = False
         self._unusable = False
@@ -180,9 +185,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        if self._is_local:
+            return  # nobody can vanish without a word, and to ask for the socket is dear
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if hasattr(socket, "TCP_KEEPIDLE"):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE)

@@ -111,6 +111,8 @@ class PlainPool:
         self._loop = asyncio.get_running_loop()
         self._upstream = upstream
         self._tls = _tls_context(upstream.tls) if upstream.scheme == "https" else None
+        is_local = upstream.socket_path is not None or _is_loopback(upstream.host)
+        self._factory = functools.partial(UpstreamConnection, self._loop, is_local=is_local)
         self._idle: list[tuple[UpstreamConnection, float]] = []
         self._pruning: asyncio.TimerHandle | None = None
         self._leased: set[_PlainLease] = set()
@@ -168,8 +170,7 @@ class PlainPool:
             self._pruning = self._loop.call_at(self._idle[0][1] + POOL_KEEPALIVE, self._prune)
 
     async def _open(self) -> UpstreamConnection:
-        factory = functools.partial(UpstreamConnection, self._loop)
-        upstream = self._upstream
+        factory, upstream = self._factory, self._upstream
         if upstream.socket_path is not None:
             return (await self._loop.create_unix_connection(factory, upstream.socket_path))[1]
         found = await self._loop.getaddrinfo(upstream.host, upstream.port, type=socket.SOCK_STREAM)
@@ -209,6 +210,10 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_loopback(host: str) -> bool:
+    return _is_address(host) and ip_address(host).is_loopback
 
 
 def _connector(upstream: Upstream) -> BaseConnector:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from sseproxy.core.cookies import personal
@@ -31,7 +31,7 @@ from sseproxy.proxy.body import AwaitedPeek, Body, read_ahead
 from sseproxy.proxy.connection import DownstreamConnection
 from sseproxy.proxy.downstream import HttpDownstream
 from sseproxy.proxy.endings import Ends
-from sseproxy.proxy.inbound import InboundRequest
+from sseproxy.proxy.inbound import FORGOTTEN, InboundRequest
 from sseproxy.proxy.refusal import first_of, read_refusal
 from sseproxy.proxy.responses import send_nothing, send_problem
 from sseproxy.proxy.sessions import new_session
@@ -98,7 +98,7 @@ class RequestCycle:
             self._note_end(CloseReason.DRAIN)
             self._refuse(Draining("The proxy is shutting down.", retry_after=_DRAIN_RETRY_AFTER))
         except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
-            _log.exception("unexpected error while serving %s", self.inbound.path)
+            _log.exception("unexpected error while serving %s", self.record.path)
             self._refuse(InternalError("An internal error occurred.", cause=repr(error)))
         finally:
             self._let_go()
@@ -306,8 +306,8 @@ class RequestCycle:
         await self.downstream.wait_until_flushed(self.route.timeouts.write)
 
     def _forget_request(self) -> None:
-        """What was asked has been asked; a stream may go on for hours."""
-        self.inbound = replace(self.inbound, headers=[], opened_with=None)
+        """What was asked has been asked."""
+        self.inbound = FORGOTTEN
         self.upstream_headers = []
         self.body = self.peek = None
         if self._exchange is not None:

@@ -68,15 +68,6 @@ class InboundRequest:
         return self.headers if self.opened_with is None else self.opened_with
 
     @property
-    def by_name(self) -> dict[str, str]:
-        """`client_headers` by lower-case name, several of one name joined; to look at, not to pass on."""
-        fields: dict[str, str] = {}
-        for key, value in self.client_headers:
-            name, text = key.decode("latin-1").lower(), value.decode("latin-1")
-            fields[name] = f"{fields[name]}, {text}" if name in fields else text
-        return fields
-
-    @property
     def is_event_source(self) -> bool:
         """Whether the client is an ``EventSource``, or behaves like one: it reconnects by itself."""
         if self.opened_with is None:
@@ -131,6 +122,10 @@ class InboundRequest:
         if self.accepts_stream or self.opened_with is None:
             return self.accepts_stream
         return accepts_event_stream(self.opened_with)
+
+
+#: What is left of a request when it has been answered: a stream may go on for hours.
+FORGOTTEN = InboundRequest("", "", "", b"", [], None, False, False, None)
 
 
 def read_request(request: ParsedRequest) -> InboundRequest:

@@ -3,7 +3,7 @@
 import random
 from functools import partial
 
-from sseproxy.core.clients import form_for_client
+from sseproxy.core.clients import form_for_fields
 from sseproxy.core.ending import Farewell
 from sseproxy.core.heartbeat import HeartbeatForm
 from sseproxy.core.marker import MarkedSession
@@ -27,7 +27,7 @@ def new_session(
         timeouts=route.timeouts,
         limits=route.limits,
         dialect=route.dialect,
-        form=form_for_client(inbound.by_name) if is_auto else None,
+        form=form_for_fields(inbound.client_headers) if is_auto else None,
         farewell=farewell,
         responded=responded,
         early=random.uniform(0, _EARLIEST_BEAT) * (heartbeat.interval or 0.0),

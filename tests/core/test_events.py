@@ -1,6 +1,8 @@
 """Are events written as a client reads them, and fields and boundaries found where they are?"""
 
+import itertools
 import random
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -11,7 +13,9 @@ from sseproxy.core.events import (
     first_boundary,
     has_id,
     last_data,
+    one_line_events,
     reconnection_time,
+    whole_events,
 )
 from tests.core.test_scanner import ByteByByte, all_streams
 from tests.support.whatwg import Event, parse
@@ -154,3 +158,58 @@ def test_events_are_counted_in_every_cut_in_two() -> None:
         wanted = len(parse(stream).events)
         for cut in range(len(stream) + 1):
             assert count([stream[:cut], stream[cut:]]) == wanted, (stream, cut)
+
+
+# A glance: either it says nothing, or what it says is the truth.
+
+_LINES = (b"data: x\n", b"data:\n", b"data\n", b"id: 1\n", b"event: e\n", b":\n", b"\n", b"x\r\n", b"\r", b"data: y")
+
+
+def _texts() -> Iterator[bytes]:
+    """Everything that up to six lines can be."""
+    for count in range(1, 6):
+        yield from map(b"".join, itertools.product(_LINES, repeat=count))
+    few = (b"data: x\n", b"id: 1\n", b"data\n", b"\n")
+    yield from map(b"".join, itertools.product(few, repeat=6))
+    yield from (text.replace(b"\n", b"\r\n") for text in map(b"".join, itertools.product(few, repeat=5)))
+
+
+def _lies(glance: Callable[[bytes], int], *, sees_ids: bool) -> list[bytes]:
+    """Texts of which `glance` says something that is not so. sees_ids: it must not speak of one that has an id."""
+    lies = []
+    for text in _texts():
+        said = glance(text)
+        if said:
+            meant = parse(text + b"data: behind\n\n")
+            is_true = said == len(meant.events) - 1 and meant.events[-1][:2] == ("message", "behind")
+            if not is_true or (sees_ids and meant.last_event_id):
+                lies.append(text)
+    return lies
+
+
+def test_one_line_events_are_that_and_nothing_else() -> None:
+    assert _lies(one_line_events, sees_ids=True) == []
+    assert one_line_events(b"data: a\n\n" * 7) == 7
+
+
+@pytest.mark.parametrize("boundary", [b"\n\n", b"\r\n\r\n"])
+def test_whole_events_are_that(boundary: bytes) -> None:
+    assert _lies(lambda text: whole_events(text, boundary), sees_ids=False) == []
+    for text in (b"data: a", b"event: e\ndata: a".replace(b"\n", boundary[:-2] or b"\n")):
+        assert whole_events(text + boundary, boundary) == 1
+    assert whole_events((b"data: a" + boundary) * 7, boundary) == 7
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda text: min(one_line_events(text), 1),
+        lambda text: one_line_events(text.replace(b"\r", b" ")),
+        lambda text: text.count(b"\n\ndata:") + 1 if text.startswith(b"data:") and text.endswith(b"\n\n") else 0,
+        lambda text: one_line_events(text + b"\n"),
+        lambda text: one_line_events(b"data:" + text),
+    ],
+    ids=["all are counted", "no CR", "one line each", "a blank line at the end", "data from the beginning"],
+)
+def test_a_lie_is_noticed(broken: Callable[[bytes], int]) -> None:
+    assert _lies(broken, sees_ids=True)

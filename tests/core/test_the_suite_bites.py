@@ -127,11 +127,16 @@ def _whole_whatever_the_end(data: bytes, boundary: bytes) -> int:
     return int(data.startswith(b"data:") and b"\r" not in data and data.endswith(b"\n"))
 
 
-def _one_for_any_number(data: bytes, boundary: bytes) -> int:
-    return min(_whole_events(data, boundary), 1)
+def _one_line_of_any_number(data: bytes) -> int:
+    plain = data.startswith(b"data:") and data.endswith(b"\n\n") and b"\r" not in data
+    return data.count(b"\n\ndata:") + 1 if plain else 0
 
 
-_whole_events = events_module.whole_events
+def _one_line_whatever_the_end(data: bytes) -> int:
+    return _one_line_events(data if data.endswith(b"\n\n") else data + b"\n")
+
+
+_one_line_events = events_module.one_line_events
 
 
 def _always_settled(self: Scanner) -> bytes:
@@ -180,7 +185,8 @@ BREAKS = [
     Break("events are counted as a client counts them", ((EventCounter, "feed", _count_split_crlf_twice),)),
     Break("the hot path: whole events end with LF LF", ((session_module, "whole_events", _whole_whatever_the_end),)),
     Break("the hot path: and have no CR", ((session_module, "whole_events", _whole_without_a_look_for_cr),)),
-    Break("the hot path: they are counted", ((session_module, "whole_events", _one_for_any_number),)),
+    Break("the hot path: one line each", ((session_module, "one_line_events", _one_line_of_any_number),)),
+    Break("the hot path: none is unfinished", ((session_module, "one_line_events", _one_line_whatever_the_end),)),
     Break("the hot path: one kind of line end", ((session_module, "whole_events", _whole_with_any_line_ends),)),
     Break("the hot path: behind CRLF CRLF", ((Scanner, "settled", property(_settled_behind_anything)),)),
     Break("the hot path: it begins at a boundary", ((Scanner, "settled", property(_always_settled)),)),

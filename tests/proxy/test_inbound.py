@@ -34,11 +34,6 @@ def test_a_plain_request() -> None:
     assert request.headers == [HOST, (b"X-A", b"\xe9")]
 
 
-def test_fields_by_name() -> None:
-    request = read(HOST, (b"X-A", b"1"), (b"x-a", b"\xe9"))
-    assert request.by_name == {"host": "a.test", "x-a": "1, \xe9"}
-
-
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
 def test_refused_methods(method: str) -> None:
     with pytest.raises(MethodRefused):
