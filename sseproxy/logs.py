@@ -28,8 +28,9 @@ class AccessRecord:
     """One request, from its first byte to the end of its response.
 
     peer: who connected; client: who is behind it, as far as trusted proxies tell.
-    target: as the client sent it, with all its secrets; only its path is logged. status: what the client got; intended: what it would
-    have got had the head not been sent early (S8). Times are the event loop's, in seconds.
+    target: as the client sent it, with all its secrets; only its path is logged.
+    status: what the client got; intended: what it would have got had the head not been sent early (S8).
+    Times are the event loop's, in seconds.
     """
 
     peer: str

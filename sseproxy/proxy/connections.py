@@ -42,12 +42,12 @@ class ClientConnections:
             if connection.is_idle if since is None else connection.is_unused(since):
                 connection.close()
 
-    async def shutdown(self, timeout: float) -> None:
-        """Close all, those last on which a request is under way; it has `timeout` seconds."""
+    async def shutdown(self, within: float) -> None:
+        """Close all, those last on which a request is under way; it has so many seconds."""
         self.close_idle()
         served = [asyncio.ensure_future(connection.wait_until_served()) for connection in self._open]
         if served:
-            await asyncio.wait(served, timeout=timeout)
+            await asyncio.wait(served, timeout=within)
         for connection in list(self._open):
             connection.abort()
         if self._next_look is not None:

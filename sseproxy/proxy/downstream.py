@@ -47,6 +47,7 @@ class HttpDownstream:
     __slots__ = (
         "_connection",
         "_framing",
+        "_gathers",
         "_has_body",
         "_held",
         "_is_11",
@@ -65,6 +66,7 @@ class HttpDownstream:
     def __init__(self, connection: DownstreamConnection, *, is_11: bool, is_head: bool, keep_alive: bool) -> None:
         self._connection = connection
         self._transport = connection.transport
+        self._gathers = connection.gathers
         self._is_11 = is_11
         self._is_head = is_head
         self._framing = Framing.NONE
@@ -157,7 +159,7 @@ class HttpDownstream:
         elif not self._is_chunked:
             if self._has_body:
                 transport.write(data)
-        elif len(data) < _WORTH_A_COPY or not self._connection.gathers:
+        elif len(data) < _WORTH_A_COPY or not self._gathers:
             transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
             transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))

@@ -132,9 +132,9 @@ class RequestParser:
             self.feed(tail)
 
     def _stop(self, behind: bytes) -> None:
-        """The last request asks for another protocol. httptools takes all that is behind its head for that, its body, too.
+        """The last request asks for another protocol. httptools takes all behind its head for that, its body, too.
 
-        Where only its framing would tell where that ends, the wish is passed over (RFC 9110 section 7.8).
+        Where only the body's framing would tell where it ends, the wish is passed over (RFC 9110 section 7.8).
         """
         request, self._upgrading = self._upgrading, None
         assert request is not None
