@@ -13,11 +13,11 @@ from sseproxy.core.cors import CrossOrigin, preflight_method
 from sseproxy.core.errors import Draining, ForeignOrigin, TicketNotFound
 from sseproxy.core.headers import Peer
 from sseproxy.core.routes import Route
-from sseproxy.core.tickets import is_cross_site, is_for_script
+from sseproxy.core.tickets import is_cross_origin, is_for_script
 from sseproxy.core.transfer import CloseReason
 from sseproxy.logs import AccessRecord
 from sseproxy.proxy.body import BodyReader
-from sseproxy.proxy.crossorigin import refuse_foreign
+from sseproxy.proxy.crossorigin import is_from_foreign_page, refuse_foreign
 from sseproxy.proxy.downstream import HttpDownstream
 from sseproxy.proxy.handler import RequestCycle
 from sseproxy.proxy.inbound import InboundRequest
@@ -125,12 +125,15 @@ class TicketVisit:
             self._answer_with_nothing(HTTPStatus.OK if opens else HTTPStatus.NO_CONTENT)
 
     def _may_be_served(self, route: Route) -> bool:
-        """Whether the client is a script of this site, or of one that the route lets in."""
+        """Whether the client is a script of this origin, or of one that the route lets in.
+
+        Any other could not read the answer, but would have the ticket spent.
+        """
         headers = self.inbound.headers
         if not is_for_script(headers):
             return False
         lets_in = route.cors is not None and CrossOrigin.of(route.cors, headers).is_allowed
-        return lets_in or not is_cross_site(headers)
+        return lets_in or not (is_cross_origin(headers) or is_from_foreign_page(self.inbound, route, self.peer))
 
     async def _open(self, ticket: HeldTicket) -> None:
         cycle = None
