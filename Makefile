@@ -37,6 +37,10 @@ bench-short: tests-setup bench-compiler ## is the CPU per event below twice ngin
 	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || sh .ci/debian nginx
 	@$(BIN)/python -m benchmarks.short
 
+.PHONY: bench-guessing
+bench-guessing: tests-setup ## does the time of a 404 tell a ticket that exists from one that does not?
+	@$(BIN)/python -m benchmarks.guessing $(ARGS)
+
 .PHONY: bench-middleware
 bench-middleware: tests-setup ## what the ASGI middleware costs: a request, and an event of a stream
 	@$(BIN)/python benchmarks/middleware.py $(ARGS)

@@ -20,6 +20,9 @@ _SECRET = re.compile(r"(?:t|%[57]4)(?:k|%[46]b)(?:t|%[57]4)(?:_|%5f)(?:[a-z0-9_-
 #: Segments of a path that lead nowhere.
 _NOWHERE = frozenset(("", ".", "%2e"))
 
+#: What ``Sec-Fetch-Site`` says of requests that no page of another origin has brought about.
+_OWN_SITE = frozenset((b"same-origin", b"none"))
+
 _NO_PAGE = frozenset((b"cache-control", b"set-cookie", b"x-content-type-options"))
 
 
@@ -55,9 +58,9 @@ def is_for_script(headers: Headers) -> bool:
     )
 
 
-def is_cross_site(headers: Headers) -> bool:
-    """Whether a page of another site asks, as far as the browser tells (Fetch Metadata, section 2.3)."""
-    return b"cross-site" in _words(headers, b"sec-fetch-site")
+def is_cross_origin(headers: Headers) -> bool:
+    """Whether a page of another origin asks, as far as the browser tells (Fetch Metadata, section 2.3)."""
+    return not _OWN_SITE.issuperset(_words(headers, b"sec-fetch-site"))
 
 
 def opened_answer(headers: Headers) -> Headers:

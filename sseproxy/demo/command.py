@@ -68,7 +68,7 @@ async def _start(exits: contextlib.AsyncExitStack, port: int, choice: GatewayCho
     kept = await exits.enter_async_context(sidecar(_flags(model, timing)))
     facts: dict[str, object] = {**timing.facts, "tokens": len(tokens())}
     page = await exits.enter_async_context(page_server(facts))
-    asked = await exits.enter_async_context(asking(timing))
+    asked = await exits.enter_async_context(asking(timing, origin=f"http://127.0.0.1:{chosen}"))
     targets = {DIRECT: model, KEPT: kept, _EVENT_SOURCE: asked, "/": page}
     name = await exits.enter_async_context(gateway(choice, sock, targets, patience=timing.patience))
     facts["gateway"] = name
@@ -89,7 +89,7 @@ async def _show(stack: _Stack) -> int:
     async with _interrupted() as interrupted:
         url = f"http://127.0.0.1:{stack.port}"
         print(f"open {url}/ in a browser; Ctrl-C ends it")
-        print(f"EventSource that can POST, log in and stop: {url}{_EVENT_SOURCE}", flush=True)
+        print(f"EventSource that can POST, log in, stop and ask elsewhere: {url}{_EVENT_SOURCE}", flush=True)
         await interrupted.wait()
     return 0
 

@@ -18,11 +18,14 @@ class SidecarFailed(Exception):
 
 
 @contextlib.asynccontextmanager
-async def sidecar(arguments: Sequence[str]) -> AsyncIterator[int]:
-    """Run ``sseproxy serve`` with `arguments` on a free port; yields the port. Raises `SidecarFailed`."""
+async def sidecar(arguments: Sequence[str], **variables: str) -> AsyncIterator[int]:
+    """Run ``sseproxy serve`` with `arguments` on a free port; yields the port. Raises `SidecarFailed`.
+
+    variables: of the environment, for the file that it reads.
+    """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "sseproxy", "serve", "--listen", "127.0.0.1:0", *arguments),
-        env={name: value for name, value in os.environ.items() if not name.startswith("SSEPROXY_")},
+        env={name: value for name, value in os.environ.items() if not name.startswith("SSEPROXY_")} | variables,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,

@@ -21,9 +21,14 @@ def refuse_foreign(inbound: InboundRequest, route: Route, peer: Peer) -> None:
     Whoever calls this is about to do something that outlives the answer, or in the name of a login cookie; that the
     page may not read the answer is of no help then. Raises `ForeignOrigin`.
     """
-    hosts = [inbound.host, *(tokens(get_all(inbound.headers, b"x-forwarded-host")) if peer.trusted else ())]
-    if is_foreign(inbound.headers, route.cors, hosts=hosts, logs_in=inbound.is_logged_in(route)):
+    if is_from_foreign_page(inbound, route, peer):
         raise ForeignOrigin("A page of another origin sends this, and cors.origins does not name it.")
+
+
+def is_from_foreign_page(inbound: InboundRequest, route: Route, peer: Peer) -> bool:
+    """Whether a page has brought the request about that is of another origin, and not of one that the route lets in."""
+    hosts = [inbound.host, *(tokens(get_all(inbound.headers, b"x-forwarded-host")) if peer.trusted else ())]
+    return is_foreign(inbound.headers, route.cors, hosts=hosts, logs_in=inbound.is_logged_in(route))
 
 
 class CrossOriginDoor:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from hmac import compare_digest
 from typing import Protocol
 
 from sseproxy.core.cookies import cookie_value
@@ -37,8 +36,8 @@ _OPENING_BYTES = 8
 #: Methods that do something with a ticket; all others have a request kept.
 _OF_TICKETS = ("GET", "HEAD", "DELETE")
 
-#: Bindings that nobody shows, and that no ticket has.
-_SHOWS_NOTHING, _IS_NO_TICKET = bytes(32), b"\xff" * 32
+#: In place of what a client has to show; no ticket is bound to it.
+_NOTHING = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,15 @@ class KeptTicket:
     ttl: float
 
 
+@dataclass(frozen=True, slots=True)
+class HeldTicket:
+    """A ticket of whoever asks for it. key: what the store knows it by."""
+
+    key: bytes = field(repr=False)
+    route: Route
+    known: KnownTicket
+
+
 class Opening(Protocol):
     """Somebody who has a ticket open."""
 
@@ -68,8 +76,11 @@ class Opening(Protocol):
 class TicketDesk:
     """Keeps requests and hands them out.
 
-    store: may be left out where no route has tickets. secret: of whoever shares the store; an id is stored as a digest
-    that is worth nothing without it. most_incoming: bytes of bodies that are being read, of which a client has one of
+    A ticket is stored under a digest of its id and of all that its holder has to show. So nobody can find out anything
+    about somebody else's, how long it takes included: whoever shows something else has asked for what there is not.
+
+    store: may be left out where no route has tickets. secret: of whoever shares the store; the digests are worth
+    nothing without it. most_incoming: bytes of bodies that are being read, of which a client has one of
     `shares` parts. body_time: seconds for each.
     """
 
@@ -85,8 +96,8 @@ class TicketDesk:
     ) -> None:
         self._routes = tuple(routes)
         self._by_name = {route.name: route for route in routes}
-        self._first = {route.tickets.path: route for route in reversed(routes) if route.tickets is not None}
-        self._paths = sorted(self._first, key=len, reverse=True)
+        self._bindings = _bindings(routes)
+        self._paths = sorted(self._bindings, key=len, reverse=True)
         if self._paths and store is None:
             raise ValueError("routes with tickets need a store")
         self._store = store
@@ -154,55 +165,51 @@ class TicketDesk:
         self._refuse_late()
         ticket = KeptTicket(ticket_id(secrets.token_bytes(ID_BYTES)), policy.ttl)
         owner = self._digest(client.encode(), b"owner")
-        terms = TicketTerms(route.name, owner, binding, policy.ttl, policy.reopen is Reopen.ALWAYS)
+        terms = TicketTerms(route.name, owner, policy.ttl, policy.reopen is Reopen.ALWAYS)
         request = KeptRequest(inbound.method, call.target, inbound.host, inbound.headers, content, peer)
-        await self.store.keep(self._key(ticket.id), terms, request)
+        await self.store.keep(self._key(call.path, ticket.id, binding), terms, request)
         return ticket
 
     # What a ticket is good for.
 
-    async def find(self, call: TicketCall, inbound: InboundRequest, *, client: str) -> tuple[Route, KnownTicket]:
-        """The ticket and its route, if it is this client's.
-
-        Raises `TicketNotFound`, after the same work whatever is wrong.
-        """
-        known = await self.store.look(self._key(call.id))
-        route = None if known is None else self._by_name.get(known.terms.route)
-        if known is None or route is None or not _has_desk(route, call.path):
-            known, route = None, self._first[call.path]
-        assert route.tickets is not None
-        shown = self._binding(route.tickets, inbound, client)
-        wanted = _IS_NO_TICKET if known is None else known.terms.binding
-        if not compare_digest(_SHOWS_NOTHING if shown is None else shown, wanted) or known is None:
+    async def find(self, call: TicketCall, inbound: InboundRequest, *, client: str) -> HeldTicket:
+        """The ticket, if it is this client's. Raises `TicketNotFound`, after the same work whatever is wrong."""
+        assert call.id is not None  # a call to keep something has no business here
+        found = None
+        for policy in self._bindings[call.path]:
+            shown = self._binding(policy, inbound, client)
+            key = self._key(call.path, call.id, _NOTHING if shown is None else shown)
+            known = await self.store.look(key)
+            route = None if known is None else self._by_name.get(known.terms.route)
+            if known is not None and route is not None and _has_desk(route, call.path):
+                found = HeldTicket(key, route, known)
+        if found is None:
             raise TicketNotFound("There is no such ticket.")
-        return route, known
+        return found
 
-    async def open(self, call: TicketCall, opening: Opening) -> KeptRequest | None:
+    async def open(self, ticket: HeldTicket, opening: Opening) -> KeptRequest | None:
         """The request, unless it must not be sent again. Must be followed by `end`, whatever this returns or raises."""
-        key, name = self._key(call.id), secrets.token_bytes(_OPENING_BYTES)
-        self._open.setdefault(key, {})[opening] = name
-        return await self.store.open(key, name)
+        name = secrets.token_bytes(_OPENING_BYTES)
+        self._open.setdefault(ticket.key, {})[opening] = name
+        return await self.store.open(ticket.key, name)
 
-    async def release(self, call: TicketCall, opening: Opening) -> None:
+    async def release(self, ticket: HeldTicket, opening: Opening) -> None:
         """The request was sent: nobody needs to keep it any more, unless the ticket reopens."""
-        key = self._key(call.id)
-        await self.store.release(key, self._open[key][opening])
+        await self.store.release(ticket.key, self._open[ticket.key][opening])
 
-    async def end(self, call: TicketCall, opening: Opening, *, spent: bool) -> None:
+    async def end(self, ticket: HeldTicket, opening: Opening, *, spent: bool) -> None:
         """Whoever wanted to open a ticket is done. spent: the request may have been sent; else the ticket waits on."""
-        key = self._key(call.id)
-        openings = self._open.get(key, {})
+        openings = self._open.get(ticket.key, {})
         name = openings.pop(opening, None)
         if not openings:
-            self._open.pop(key, None)
+            self._open.pop(ticket.key, None)
         if name is not None:
-            await self.store.end(key, name, spent=spent)
+            await self.store.end(ticket.key, name, spent=spent)
 
-    async def delete(self, call: TicketCall) -> None:
+    async def delete(self, ticket: HeldTicket) -> None:
         """Forget a ticket, and stop what it has brought about."""
-        key = self._key(call.id)
-        await self.store.delete(key)
-        for opening in list(self._open.get(key, ())):
+        await self.store.delete(ticket.key)
+        for opening in list(self._open.get(ticket.key, ())):
             opening.withdraw()
 
     async def close(self) -> None:
@@ -245,16 +252,15 @@ class TicketDesk:
 
     def _binding(self, policy: TicketPolicy, inbound: InboundRequest, client: str) -> bytes | None:
         """What a client has to show, in a form that tells nothing; ``None`` if it lacks the cookie."""
-        value: bytes | None = b""
-        if policy.bind is TicketBinding.COOKIE:
-            value = cookie_value(inbound.headers, policy.bind_cookie) or None
-        elif policy.bind is TicketBinding.ADDRESS:
-            value = client.encode()
-        return None if value is None else self._digest(value, b"binding")
+        if policy.bind is TicketBinding.NONE:
+            return self._digest(b"", b"anybody")
+        if policy.bind is TicketBinding.ADDRESS:
+            return self._digest(client.encode(), b"address")
+        value = cookie_value(inbound.headers, policy.bind_cookie)
+        return self._digest(b"%b=%b" % (policy.bind_cookie.encode(), value), b"cookie") if value else None
 
-    def _key(self, ticket: str | None) -> bytes:
-        assert ticket is not None  # a call to keep something has no business here
-        return self._digest(ticket.encode(), b"ticket")
+    def _key(self, path: str, ticket: str, binding: bytes) -> bytes:
+        return self._digest(b"%b%b/%b" % (binding, path.encode(), ticket.encode()), b"ticket")
 
     def _digest(self, data: bytes, purpose: bytes) -> bytes:
         return blake2b(data, digest_size=32, key=self._secret, person=purpose).digest()
@@ -289,6 +295,14 @@ def sent_with(kept: KeptRequest, inbound: InboundRequest, *, again: bool) -> Inb
         opened_with=inbound.headers,
         opened_at=inbound.target,
     )
+
+
+def _bindings(routes: Sequence[Route]) -> dict[str, list[TicketPolicy]]:
+    """For each path of a desk, one policy of each way in which its tickets are bound."""
+    found: dict[str, dict[tuple[TicketBinding, str], TicketPolicy]] = {}
+    for policy in (route.tickets for route in routes if route.tickets is not None):
+        found.setdefault(policy.path, {}).setdefault((policy.bind, policy.bind_cookie), policy)
+    return {path: list(policies.values()) for path, policies in found.items()}
 
 
 def _has_desk(route: Route, path: str) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
 from typing import Protocol
 
@@ -10,17 +11,17 @@ from sseproxy.core.cors import CrossOrigin, preflight_method
 from sseproxy.core.errors import Draining, ForeignOrigin, TicketNotFound
 from sseproxy.core.headers import Peer
 from sseproxy.core.routes import Route
-from sseproxy.core.tickets import is_cross_site, is_for_script
+from sseproxy.core.tickets import is_cross_origin, is_for_script
 from sseproxy.core.transfer import CloseReason
 from sseproxy.logs import AccessRecord
 from sseproxy.proxy.body import BodyReader
 from sseproxy.proxy.content import RequestContent
-from sseproxy.proxy.crossorigin import refuse_foreign
+from sseproxy.proxy.crossorigin import is_from_foreign_page, refuse_foreign
 from sseproxy.proxy.downstream import HttpDownstream
 from sseproxy.proxy.handler import RequestCycle
 from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.responses import send_created, send_nothing
-from sseproxy.proxy.tickets import TicketCall, TicketDesk, body_limit, sent_with
+from sseproxy.proxy.tickets import HeldTicket, TicketCall, TicketDesk, body_limit, sent_with
 
 _RETRY_AFTER = 1  # seconds: somebody else is about to take over
 
@@ -109,44 +110,49 @@ class TicketVisit:
 
     async def _serve_holder(self) -> None:
         """Whoever asks has a ticket, or says so."""
-        route, known = await self.desk.find(self.call, self.inbound, client=self._client)
-        if not self._may_be_served(route):
+        ticket = await self.desk.find(self.call, self.inbound, client=self._client)
+        if not self._may_be_served(ticket.route):
             raise TicketNotFound("There is no such ticket.")
-        self.record.route = route.name
+        self.record.route = ticket.route.name
         if self.inbound.method == "GET":
-            await self._open(route, again=not known.waits)
+            await self._open(ticket)
         elif self.inbound.method == "DELETE":
-            await self.desk.delete(self.call)
+            await self.desk.delete(ticket)
             self._answer_with_nothing(HTTPStatus.NO_CONTENT)
         else:  # HEAD: a look opens nothing
-            self._answer_with_nothing(HTTPStatus.OK if known.waits or known.terms.reopens else HTTPStatus.NO_CONTENT)
+            opens = ticket.known.waits or ticket.known.terms.reopens
+            self._answer_with_nothing(HTTPStatus.OK if opens else HTTPStatus.NO_CONTENT)
 
     def _may_be_served(self, route: Route) -> bool:
-        """Whether the client is a script of this site, or of one that the route lets in."""
+        """Whether the client is a script of this origin, or of one that the route lets in.
+
+        Any other could not read the answer, but would have the ticket spent.
+        """
         headers = self.inbound.headers
         if not is_for_script(headers):
             return False
         lets_in = route.cors is not None and CrossOrigin.of(route.cors, headers).is_allowed
-        return lets_in or not is_cross_site(headers)
+        return lets_in or not (is_cross_origin(headers) or is_from_foreign_page(self.inbound, route, self.peer))
 
-    async def _open(self, route: Route, *, again: bool) -> None:
+    async def _open(self, ticket: HeldTicket) -> None:
         cycle = None
         try:
-            kept = await self.desk.open(self.call, self)
+            kept = await self.desk.open(ticket, self)
             if self._is_withdrawn or kept is None:
                 self._answer_with_nothing(HTTPStatus.NO_CONTENT)
                 return
             cycle = self._cycle = self.new_cycle(
-                sent_with(kept, self.inbound, again=again), route, kept.body, peer=kept.peer, when_sent=self._release
+                sent_with(kept, self.inbound, again=not ticket.known.waits),
+                ticket.route,
+                kept.body,
+                peer=kept.peer,
+                when_sent=partial(self.desk.release, ticket, self),
             )
             # A stream may go on for hours.
             self.inbound, kept = replace(self.inbound, headers=[]), None
             await cycle.run()
         finally:
-            await self.desk.end(self.call, self, spent=cycle is not None and cycle.is_spent)
-
-    async def _release(self) -> None:
-        await self.desk.release(self.call, self)
+            await self.desk.end(ticket, self, spent=cycle is not None and cycle.is_spent)
 
     def _answer_with_nothing(self, status: HTTPStatus) -> None:
         self._note_status(status)

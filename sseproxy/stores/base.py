@@ -39,14 +39,12 @@ class KeptRequest:
 class TicketTerms:
     """What holds for a ticket until it is forgotten.
 
-    route: the name of its route. owner: who had it kept, and binding: what whoever opens it has to show, both in a form
-    that says nothing to anybody else. ttl: seconds. reopens: it may be opened again and again, until `ttl` after its
-    last end.
+    route: the name of its route. owner: who had it kept, in a form that says nothing to anybody else. ttl: seconds.
+    reopens: it may be opened again and again, until `ttl` after its last end.
     """
 
     route: str
     owner: bytes
-    binding: bytes
     ttl: float
     reopens: bool
 

@@ -231,8 +231,12 @@ async def test_tickets_are_no_way_around_the_origins() -> None:
         url = json.loads(made.body)["url"].encode()
         refused = await on.client.ask(ask(b"OPTIONS " + url, EVIL, b"Access-Control-Request-Method: DELETE"))
         assert refused.status == 403
-        opened = await on.client.ask(ask(b"GET " + url, EVIL))
-        assert (opened.status, said(opened)) == (200, {})
+        for fields in ([EVIL], [EVIL, b"Sec-Fetch-Site: same-site"], [b"Sec-Fetch-Site: same-site"]):
+            for method in (b"GET ", b"DELETE "):
+                refused = await on.client.ask(ask(method + url, *fields))
+                assert (refused.status, said(refused)) == (404, {})
+        assert on.upstream.requests == []
+        assert (await on.client.ask(ask(b"GET " + url, APP))).status == 200
 
 
 @pytest.mark.parametrize(("cors", "status"), [(None, 403), (CORS, 403), (ALL, 201)])
@@ -261,5 +265,10 @@ async def test_a_ticket_is_answered_for_by_its_own_route() -> None:
             assert (refused.status, said(refused)) == (403, {})
             made = await client.ask(ask(b"POST /_tickets/own/x"))
             assert (made.status, said(made)) == (201, {})
-            opened = await client.ask(ask(b"GET " + (made.one(b"Location") or b""), APP))
+            url = made.one(b"Location") or b""
+            unknown = await client.ask(ask(b"GET " + url[:-2] + (b"AA" if url[-2:] != b"AA" else b"BA"), APP))
+            refused = await client.ask(ask(b"GET " + url, APP))
+            assert (refused.status, said(refused), refused.body) == (404, said(unknown), unknown.body)
+            assert upstream.requests == []
+            opened = await client.ask(ask(b"GET " + url))
             assert (opened.status, said(opened)) == (200, {})

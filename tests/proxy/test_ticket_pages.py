@@ -64,10 +64,13 @@ def timeless(message: Message) -> bytes:
         (b"Sec-Purpose: prefetch;prerender",),
         (b"Sec-Fetch-Mode: cors", b"Sec-Fetch-Dest: empty", b"Sec-Fetch-Site: cross-site", b"Origin: https://x.test"),
         (b"Sec-Fetch-Mode: no-cors", b"Sec-Fetch-Dest: empty", b"Sec-Fetch-Site: cross-site"),
+        (b"Sec-Fetch-Mode: cors", b"Sec-Fetch-Dest: empty", b"Sec-Fetch-Site: same-site", b"Origin: https://x.a.test"),
+        (b"Sec-Fetch-Mode: no-cors", b"Sec-Fetch-Dest: empty", b"Sec-Fetch-Site: same-site"),
+        (b"Origin: https://x.a.test",),
     ],
 )
 @pytest.mark.parametrize("cors", [None, CORS], ids=["no cors", "cors"])
-async def test_a_ticket_is_for_scripts_of_the_site(fields: tuple[bytes, ...], cors: CorsPolicy | None) -> None:
+async def test_a_ticket_is_for_scripts_of_its_origin(fields: tuple[bytes, ...], cors: CorsPolicy | None) -> None:
     async with stage(replies(PAGE), tickets=TICKETS, cors=cors) as on:
         url = await kept(on.client)
         unknown = timeless(await on.client.ask(ask(b"GET " + UNKNOWN, *fields)))

@@ -18,9 +18,9 @@ PEER = Peer("192.0.2.1", "https", trusted=False)
 REQUEST = KeptRequest(
     "POST", "/v1/x?y", b"a.test", [(b"Content-Type", b"text/plain"), (b"X-A", b"\xff")], b"hello", PEER
 )
-ONCE = TicketTerms("route", b"owner", b"binding", 60.0, reopens=False)
-SHORT = TicketTerms("route", b"owner", b"", 10.0, reopens=False)
-AGAIN = TicketTerms("route", b"owner", b"", 10.0, reopens=True)
+ONCE = TicketTerms("route", b"owner", 60.0, reopens=False)
+SHORT = TicketTerms("route", b"owner", 10.0, reopens=False)
+AGAIN = TicketTerms("route", b"owner", 10.0, reopens=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ async def test_an_open_ticket_does_not_expire(stand: Stand) -> None:
     ("ttl", "remembered"), [(10.0, 60.0), (600.0, 600.0)], ids=["a minute at least", "as long as it could wait"]
 )
 async def test_an_ended_ticket_is_remembered(stand: Stand, ttl: float, remembered: float) -> None:
-    terms = TicketTerms("route", b"owner", b"", ttl, reopens=False)
+    terms = TicketTerms("route", b"owner", ttl, reopens=False)
     await stand.store.keep(b"1", terms, REQUEST)
     await stand.store.open(b"1", b"a")
     stand.advance(1000)
@@ -304,7 +304,7 @@ async def test_more_bytes_than_may_wait() -> None:
 
 
 def owned(owner: bytes) -> TicketTerms:
-    return TicketTerms("route", owner, b"", 60.0, reopens=False)
+    return TicketTerms("route", owner, 60.0, reopens=False)
 
 
 async def test_one_owner_leaves_room_for_others() -> None:
@@ -367,7 +367,7 @@ async def test_a_request_takes_no_more_memory_than_it_counts() -> None:
             request = KeptRequest(
                 "POST", f"/{n}", b"%d.test" % n, fields, bytes(10 * n), Peer(f"192.0.2.{n}", "http", trusted=False)
             )
-            await store.keep(b"%032d" % n, TicketTerms(f"{n}", b"%d" % n, bytes(32), 60.0, reopens=False), request)
+            await store.keep(b"%032d" % n, TicketTerms(f"{n}", b"%d" % n, 60.0, reopens=False), request)
         assert tracemalloc.get_traced_memory()[0] - before <= store.size
     finally:
         tracemalloc.stop()
@@ -387,7 +387,7 @@ async def test_of_ended_tickets_the_oldest_are_forgotten_first() -> None:
 async def test_what_nobody_asks_for_goes_by_itself() -> None:
     store = small(clock := HandClock())
     for n in range(1000):
-        await store.keep(b"%d" % n, TicketTerms("route", b"owner", b"", 10.0 + n % 7, reopens=False), REQUEST)
+        await store.keep(b"%d" % n, TicketTerms("route", b"owner", 10.0 + n % 7, reopens=False), REQUEST)
     assert store.size == 1000 * REQUEST.size
     assert clock.armed == [1010.0]
     clock.advance(10)

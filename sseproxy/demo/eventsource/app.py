@@ -12,10 +12,17 @@ from aiohttp import web
 ANSWER = """You asked with POST, and a ticket let an unmodified EventSource read the answer. Your login is a cookie, and
 I saw a header. I was silent twice, and nobody hung up. Your browser will now come back once, and be told to stop."""
 SEEN = web.AppKey("seen", list[dict[str, str]])
+ORIGINS = web.AppKey("origins", dict[str, str])
 
 
-async def page(_: web.Request) -> web.FileResponse:
-    return web.FileResponse(Path(__file__).with_name("index.html"))
+async def page(request: web.Request) -> web.FileResponse:
+    return web.FileResponse(Path(__file__).with_name("stranger.html" if request.path == "/stranger" else "index.html"))
+
+
+async def origins(request: web.Request) -> web.Response:
+    """Where the page may ask, too, and where one is from that may not: from here, without sseproxy in between."""
+    host, port = request.get_extra_info("sockname")
+    return web.json_response(request.app[ORIGINS] | {"stranger": f"http://{host}:{port}"})
 
 
 async def login(_: web.Request) -> web.Response:
@@ -24,7 +31,7 @@ async def login(_: web.Request) -> web.Response:
 
 
 async def chat(request: web.Request) -> web.StreamResponse:
-    fields = {name: request.headers.get(name, "none") for name in ("Authorization", "Cookie")}
+    fields = {name: request.headers.get(name, "none") for name in ("Authorization", "Cookie", "Host")}
     seen = {"request": f"{request.method} {request.path}", **fields, "outcome": "under way"}
     request.app[SEEN][:] = [seen, *request.app[SEEN][:2]]
     model, response = (await request.json())["model"], web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -48,13 +55,13 @@ async def log(request: web.Request) -> web.Response:
     return web.json_response(request.app[SEEN])
 
 
-def make_app() -> web.Application:
+def make_app(other: str = "http://127.0.0.1:8081") -> web.Application:
     app = web.Application()
-    app[SEEN] = []
-    posts = [web.post("/login", login), web.post("/chat/completions", chat)]
-    app.add_routes([web.get("/", page), web.get("/log", log), *posts])
+    app[SEEN], app[ORIGINS] = [], {"other": other}
+    gets = [web.get("/", page), web.get("/stranger", page), web.get("/origins", origins), web.get("/log", log)]
+    app.add_routes([*gets, web.post("/login", login), web.post("/chat/completions", chat)])
     return app
 
 
 if __name__ == "__main__":
-    web.run_app(make_app(), host="127.0.0.1", port=int(sys.argv[1]), handler_cancellation=True)
+    web.run_app(make_app(*sys.argv[2:]), host="127.0.0.1", port=int(sys.argv[1]), handler_cancellation=True)

@@ -2,37 +2,48 @@
 
 import os
 import re
+import runpy
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select
 
+from sseproxy.config.loader import load
 from tests.support.browser import wait_for
+from tests.support.programs import require
 from tests.support.server_process import ServerProcess
 from tests.support.sseproxy_process import SseproxyProcess
 
 _ROOT = Path(__file__).parents[3]
 _APP = _ROOT / "examples" / "eventsource" / "app.py"
+_FILE = _APP.with_name("sseproxy.yaml")
 
 
 @contextmanager
 def _example() -> Iterator[str]:
     """The command in the first line, on ports that the kernel chooses; yields the page's URL."""
     service, proxy = _APP.read_text().splitlines()[0].removeprefix("# ").split(" & ")
-    command = shlex.split(service.replace("9000", "0"))
     assert shlex.split(proxy)[:2] == ["sseproxy", "serve"]
     arguments = [str(_ROOT / word) if "/" in word else word for word in shlex.split(proxy)[2:]]
-    with ServerProcess(*command) as app:
-        flags = ("--upstream", app.url, "--listen", "127.0.0.1:0")
-        with SseproxyProcess(*arguments, *flags) as process:
+    with ExitStack() as exits:
+        page, other = (exits.enter_context(_address()) for _ in range(2))
+        command = shlex.split(service.replace("9000", "0"))
+        app = exits.enter_context(ServerProcess(*command, f"http://{other}"))
+        flags = ("--upstream", app.url, "--listen", page, "--listen", other)
+        environment = {"PAGE_ORIGIN": f"http://{page}"}
+        with SseproxyProcess(*arguments, *flags, environment=environment) as process:
+            assert process.urls == [f"http://{page}", f"http://{other}"]
             yield f"{process.url}/"
         app.ask_to_end()
         app.wait()
@@ -40,8 +51,17 @@ def _example() -> Iterator[str]:
 
 
 @contextmanager
-def _demo() -> Iterator[str]:
-    command = [sys.executable, "-m", "sseproxy", "demo", "--gateway", "embedded"]
+def _address() -> Iterator[str]:
+    """One to listen on, on a port that the kernel gives to nobody else meanwhile."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{sock.getsockname()[1]}"
+
+
+@contextmanager
+def _demo(gateway: str) -> Iterator[str]:
+    command = [sys.executable, "-m", "sseproxy", "demo", "--gateway", gateway]
     environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -67,9 +87,17 @@ def _text(browser: Chrome, name: str) -> str:
     return browser.find_element(By.ID, name).text
 
 
-def _ask(browser: Chrome, *, model: str = "answers") -> None:
+def _ask(browser: Chrome, *, model: str = "answers", elsewhere: bool = False) -> None:
+    where = browser.find_element(By.ID, "where")
+    wait_for(browser, lambda _: _other(browser).is_enabled())
+    Select(where).select_by_index(int(elsewhere))
     Select(browser.find_element(By.ID, "model")).select_by_value(model)
     browser.find_element(By.CSS_SELECTOR, "button.main").click()
+
+
+def _other(browser: Chrome) -> WebElement:
+    """The other origin, as one may choose it."""
+    return browser.find_elements(By.CSS_SELECTOR, "#where option")[1]
 
 
 def _told(browser: Chrome) -> list[str]:
@@ -92,7 +120,16 @@ def page(browser: Chrome, url: str) -> Iterator[Chrome]:
 
 
 def test_the_example_is_short() -> None:
-    assert len(_APP.read_text().splitlines()) <= 60
+    assert len(_APP.read_text().splitlines()) <= 70
+
+
+def test_the_example_is_one_command_as_it_stands() -> None:
+    """Service, page and sseproxy agree about their addresses without being told any."""
+    config = load(_FILE, flags={}, environ={})
+    page, other = (f"http://{address}" for address in config.server.listen)
+    assert runpy.run_path(str(_APP))["make_app"].__defaults__ == (other,)
+    assert _APP.read_text().splitlines()[1].endswith(f'Then open {page}/"""')
+    assert [set(route.cors.origins) for route in config.routes if route.cors is not None] == [{page}]
 
 
 def test_who_is_not_logged_in_is_refused(browser: Chrome, url: str) -> None:
@@ -108,20 +145,57 @@ def test_an_answer_comes_whole_and_the_browser_stops_by_itself(page: Chrome) -> 
     assert _text(page, "status") == "Whole."
     assert _text(page, "answer").endswith("be told to stop.")
     told = _told(page)
-    assert told[0] == "POST: 201"
-    assert told[1:-2] == ["open", "message, the first of many", "[DONE]", "end"]
+    host = urlsplit(page.current_url).netloc
+    assert told[:2] == [f"POST: 201 from {host}", f"open, at {host}"]
+    assert told[2:-2] == ["message, the first of many", "[DONE]", "end"]
     assert [what.partition(":")[0] for what in told[-2:]] == ["error, CONNECTING", "error, CLOSED"]
     wait_for(page, lambda _: "sent everything" in _text(page, "seen"))
     assert re.search(r"POST /chat/completions\s+Authorization\s+Bearer \S+\s+Cookie\s+none\s", _text(page, "seen"))
 
 
-def test_the_demo_runs_it(browser: Chrome) -> None:
-    with _demo() as url:
+def _check_other_origins(browser: Chrome) -> None:
+    """The page asks at another origin; a page of a third one does in vain, though it knows the ticket."""
+    _ask(browser, elsewhere=True)
+    wait_for(browser, lambda _: _text(browser, "status") == "Streaming…")
+    page, other = _host(browser), urlsplit(_other(browser).get_attribute("value") or "").netloc
+    assert _told(browser)[:2] == [f"POST: 201 from {other}", f"open, at {other}"]
+    browser.switch_to.frame("stranger")
+    assert len({page, other, _host(browser)}) == 3
+    assert _text(browser, "origin") == f"http://{_host(browser)}"
+    browser.find_element(By.ID, "try").click()
+    got = wait_for(browser, lambda _: (got := browser.find_elements(By.CSS_SELECTOR, "dd[class]"))[2:] and got)
+    assert [each.text for each in got] == ["nothing"] * 3
+    browser.switch_to.default_content()
+    wait_for(browser, lambda _: _text(browser, "state") == "CLOSED")
+    assert _text(browser, "status") == "Whole."
+    wait_for(browser, lambda _: "sent everything" in _text(browser, "seen"))
+    assert re.findall(r"Authorization\s+(\w+) .*\s+Cookie\s+(.*)\s+Host\s+(.*)\s", _text(browser, "seen"))[0] == (
+        ("Bearer", "none", other)
+    )
+
+
+def _host(browser: Chrome) -> str:
+    host: str = browser.execute_script("return location.host")
+    return host
+
+
+def test_it_asks_at_another_origin_and_nobody_else_does(page: Chrome) -> None:
+    _check_other_origins(page)
+    login, *others = re.findall(r"Bearer (\S+)", _text(page, "seen"))
+    assert login not in others
+
+
+@pytest.mark.parametrize("gateway", ["embedded", "nginx"])
+def test_the_demo_runs_it(browser: Chrome, gateway: str) -> None:
+    if gateway == "nginx":
+        require("nginx")
+    with _demo(gateway) as url:
         browser.get(url.removesuffix("eventsource/"))
         assert browser.find_element(By.LINK_TEXT, "the second page").get_attribute("href") == url
         _log_in(browser, url)
         _ask(browser)
         wait_for(browser, lambda _: _text(browser, "status") == "Whole.")
+        _check_other_origins(browser)
         browser.delete_all_cookies()
         browser.get("about:blank")
 
