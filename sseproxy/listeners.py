@@ -113,13 +113,15 @@ def _resolve(host: str) -> Sequence[tuple[socket.AddressFamily, str]]:
 
 
 def _bind(family: socket.AddressFamily, host: str, port: int, *, shared: bool, dual: bool) -> socket.socket:
-    return socket.create_server(
+    sock = socket.create_server(
         (host, port),
         family=family,
         backlog=BACKLOG,
         reuse_port=shared,
         dualstack_ipv6=dual,
     )
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # the connections inherit it
+    return sock
 
 
 def _listen_unix(listeners: Listeners, path: str) -> None:

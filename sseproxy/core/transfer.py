@@ -35,6 +35,12 @@ class TransferStats:
     heartbeats_before_response: int = 0
     heartbeats_skipped: dict[str, int] = field(default_factory=dict)
 
+    @classmethod
+    def of_whole(cls, size: int, *, now: float) -> "TransferStats":
+        """Of a body of `size` bytes that came, and goes, in one piece."""
+        first = now if size else None
+        return cls(opened_at=now, last_upstream_at=now, first_byte_at=first, bytes_in=size, bytes_out=size)
+
     def received(self, size: int, *, now: float) -> None:
         """Count `size` bytes of the upstream."""
         self.bytes_in += size

@@ -10,10 +10,11 @@ from sseproxy.core.headers import Headers
 class RequestBody:
     """A request body that is read only as fast as the upstream takes it.
 
-    pieces: what comes, in order; may raise a `ClientError`. length: in bytes, ``None`` if not known before.
+    pieces: what comes, in order; may raise a `ClientError`; or all of it, if all is here.
+    length: in bytes, ``None`` if not known before.
     """
 
-    pieces: AsyncIterator[bytes]
+    pieces: AsyncIterator[bytes] | bytes
     length: int | None
 
 

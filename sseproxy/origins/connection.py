@@ -15,6 +15,7 @@ import httptools
 from sseproxy.core.errors import OriginError, UpstreamBroken
 from sseproxy.core.headers import Headers, has_forbidden_bytes
 from sseproxy.origins.base import ResponseHead
+from sseproxy.origins.faults import broken_off, not_http, too_large
 from sseproxy.origins.heads import read_head
 
 #: Bytes of a response head, as a whole; behind it, of trailers and whatever else comes without any body.
@@ -202,7 +203,7 @@ class UpstreamConnection(asyncio.Protocol):
             try:
                 self._parser.feed_data(data)
             except httptools.HttpParserError as error:
-                self._reject(_not_http(error))
+                self._reject(not_http(error))
                 return
             if self._sink is not None and len(self._pieces) == 1 and not self._complete:
                 self._head_size = 0
@@ -240,7 +241,7 @@ class UpstreamConnection(asyncio.Protocol):
             if exc is None and self._head_done and self._until_eof:
                 self._finish()
             else:
-                self._fail(self._lost_error(exc))
+                self._fail(broken_off(exc, in_body=self._head_done))
 
     def pause_writing(self) -> None:
         self._write_paused = True
@@ -302,15 +303,15 @@ class UpstreamConnection(asyncio.Protocol):
             self._parser = None
             self._early_raw = data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
-            self._reject(_too_large() if self._head_size > MAX_HEAD else _not_http(error))
+            self._reject(too_large() if self._head_size > MAX_HEAD else not_http(error))
             return
         if not self._head_done:
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:
-                self._fail(_too_large())
+                self._fail(too_large())
         elif self._pieces and self._head is not None and not self._head.has_body:
             self._pieces.clear()
-            self._reject(_not_http("a body where there can be none"))
+            self._reject(not_http("a body where there can be none"))
         else:
             self._deliver()
 
@@ -318,7 +319,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Bytes without body: the framing of a chunk, or trailers, of which httptools keeps each until it is whole."""
         self._head_size += size
         if self._head_size > MAX_HEAD:
-            self._fail(_not_http("the trailers are too large", "http_response_trailer_section_size"))
+            self._fail(not_http("the trailers are too large", "http_response_trailer_section_size"))
 
     def _reject(self, error: OriginError) -> None:
         """The bytes make no sense; a response that was complete before them still counts."""
@@ -375,31 +376,9 @@ class UpstreamConnection(asyncio.Protocol):
         if listener is not None:
             listener.failed(error)
 
-    def _lost_error(self, exc: Exception | None) -> OriginError:
-        cause = None if exc is None else str(exc)
-        if not self._head_done:
-            return UpstreamBroken(
-                "The upstream closed the connection before it answered.",
-                proxy_status="connection_terminated",
-                cause=cause,
-            )
-        return UpstreamBroken(
-            "The upstream broke off in the middle of its response.",
-            proxy_status="http_response_incomplete",
-            cause=cause,
-        )
-
     def _wake_writer(self) -> None:
         if self._drained is not None and not self._drained.done():
             if self._lost:
-                self._drained.set_exception(self._lost_error(None))
+                self._drained.set_exception(broken_off(None, in_body=self._head_done))
             else:
                 self._drained.set_result(None)
-
-
-def _too_large() -> OriginError:
-    return _not_http("the head is too large", "http_response_header_section_size")
-
-
-def _not_http(cause: object, proxy_status: str = "http_protocol_error") -> OriginError:
-    return UpstreamBroken("The upstream's answer is not valid HTTP.", proxy_status=proxy_status, cause=str(cause))

@@ -1,7 +1,7 @@
 """How is a request sent to an HTTP upstream, and how does its response come back?"""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from typing import cast
 
 from sseproxy.core.errors import BadRequest, OriginError, RequestBroken, ResponseTimeout, UpstreamBroken
@@ -40,10 +40,11 @@ class HttpOrigin:
             lease = self.pool.take_idle() or await self._connect(timeouts)
             exchange = HttpExchange(lease, is_head=request.method == "HEAD")
             try:
-                if request.body is None:
+                body = request.body
+                if body is None or isinstance(body.pieces, bytes):
                     await exchange.ask(request, self._clock, timeouts.response)
                 else:
-                    await exchange.send(request, request.body, timeouts.response)
+                    await exchange.send(request, body, body.pieces, timeouts.response)
                 return exchange
             except UpstreamBroken:
                 exchange.abort()
@@ -117,20 +118,26 @@ class HttpExchange:
     # Sending.
 
     def ask(self, request: OriginRequest, clock: Clock, within: float | None) -> "Awaitable[ResponseHead]":
-        """Send a request without a body; what is returned waits for the response head."""
-        self._write(request_head(request.method, request.target, request.headers))
+        """Send a request whose body, if any, is here; what is returned waits for the response head."""
+        body, headers = request.body, request.headers
+        if body is not None:
+            headers = [*headers, _framing(body)]
+        head = request_head(request.method, request.target, headers)
+        self._write(head if body is None else head + _framed(body))
         assert self._response is not None
         if within is not None:
             self._limit = clock.call_at(clock.time() + within, self._give_up)
         return self._response
 
-    async def send(self, request: OriginRequest, body: RequestBody, within: float | None) -> None:
+    async def send(
+        self, request: OriginRequest, body: RequestBody, pieces: AsyncIterator[bytes], within: float | None
+    ) -> None:
         """Send a request and wait for the response head; the body goes on being sent meanwhile and after."""
         self._in_request = True
         self._write(request_head(request.method, request.target, [*request.headers, _framing(body)]))
         try:
             async with asyncio.timeout(within) as limit:
-                self._sending = asyncio.create_task(self._send_body(body, limit, within))
+                self._sending = asyncio.create_task(self._send_body(pieces, body.length, limit, within))
                 self._sending.add_done_callback(self._sent)
                 await self._wait_for_response(self._sending)
         except TimeoutError:
@@ -158,20 +165,26 @@ class HttpExchange:
                 sending.result()
         response.result()
 
-    async def _send_body(self, body: RequestBody, limit: asyncio.Timeout, response_timeout: float | None) -> None:
+    async def _send_body(
+        self,
+        pieces: AsyncIterator[bytes],
+        length: int | None,
+        limit: asyncio.Timeout,
+        response_timeout: float | None,
+    ) -> None:
         """Each piece that goes out shows that the upstream lives, so the wait for its answer begins anew."""
         loop = asyncio.get_running_loop()
         try:
             self._waits_for_client = True
-            async for piece in body.pieces:
+            async for piece in pieces:
                 self._waits_for_client = False
-                self._write(piece if body.length is not None else b"%x\r\n%b\r\n" % (len(piece), piece))
+                self._write(piece if length is not None else b"%x\r\n%b\r\n" % (len(piece), piece))
                 await self._protocol.drain()
                 if response_timeout is not None and not self._answered:
                     limit.reschedule(loop.time() + response_timeout)
                 self._waits_for_client = True
             self._waits_for_client = False
-            if body.length is None:
+            if length is None:
                 self._write(b"0\r\n\r\n")
             self._in_request = False
         except UpstreamBroken:
@@ -331,3 +344,11 @@ def _framing(body: RequestBody) -> tuple[bytes, bytes]:
     if body.length is None:
         return b"Transfer-Encoding", b"chunked"
     return b"Content-Length", b"%d" % body.length
+
+
+def _framed(body: RequestBody) -> bytes:
+    data = body.pieces
+    assert isinstance(data, bytes)
+    if body.length is not None:
+        return data
+    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from sseproxy.core.errors import BadRequest, RequestTooLarge
 from sseproxy.core.peek import BodyPeek
+from sseproxy.origins.base import RequestBody
 from sseproxy.proxy.content import RequestContent
 
 
@@ -20,18 +21,30 @@ class AwaitedPeek(BodyPeek):
 class Body(Protocol):
     """A request body on its way; see `BodyReader`."""
 
+    def take_whole(self) -> bytes | None: ...
+
     async def read_ahead(self) -> None: ...
 
     def pieces(self) -> AsyncIterator[bytes]: ...
 
 
-async def read_ahead(body: Body, *, within: float | None) -> None:
-    """See `BodyReader.read_ahead`. Raises `BadRequest` if nothing comes for `within` seconds."""
-    try:
-        async with asyncio.timeout(within):
-            await body.read_ahead()
-    except TimeoutError:
-        raise BadRequest("The request body did not come in time.") from None
+async def request_body(body: Body, length: int | None, *, limit: int | None, within: float | None) -> RequestBody:
+    """The body as it goes to the upstream. length: as the client has declared it.
+
+    Raises `ClientError`, also if nothing comes of a body without a length for `within` seconds.
+    """
+    if limit is not None and length is not None and length > limit:
+        raise RequestTooLarge(f"The request body is larger than {limit} bytes.")
+    whole = body.take_whole()
+    if whole is not None:
+        return RequestBody(whole, length)
+    if length is None:
+        try:
+            async with asyncio.timeout(within):
+                await body.read_ahead()
+        except TimeoutError:
+            raise BadRequest("The request body did not come in time.") from None
+    return RequestBody(body.pieces(), length)
 
 
 class KeptBody:
@@ -42,6 +55,10 @@ class KeptBody:
         if peek is not None:
             peek.feed(data)
             peek.end()
+
+    def take_whole(self) -> bytes | None:
+        data, self._data = self._data, b""
+        return data
 
     async def read_ahead(self) -> None:
         """Nothing is left to read."""
@@ -74,6 +91,15 @@ class BodyReader:
         self._size = 0
         self._first: bytes | None = None
 
+    def take_whole(self) -> bytes | None:
+        """All of it, if all has come and nothing is wrong with it. Raises `RequestTooLarge`."""
+        if not self._content.is_complete:
+            return None
+        data = self._note(self._content.take())
+        if self._peek is not None:
+            self._peek.end()
+        return data
+
     async def read_ahead(self) -> None:
         """Read the first piece, so that a body which is malformed from the start is known before anything is sent."""
         self._first = await self._read()
@@ -92,7 +118,9 @@ class BodyReader:
         if self._ask is not None and not self._content.is_complete:
             self._ask()
             self._ask = None
-        piece = await self._content.read()
+        return self._note(await self._content.read())
+
+    def _note(self, piece: bytes) -> bytes:
         self._size += len(piece)
         if self._limit is not None and self._size > self._limit:
             raise RequestTooLarge(f"The request body is larger than {self._limit} bytes.")

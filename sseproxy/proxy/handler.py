@@ -15,26 +15,25 @@ from sseproxy.core.errors import (
     InternalError,
     OriginError,
     OutOfDescriptors,
-    RequestTooLarge,
     SSEProxyError,
     UpstreamBroken,
 )
-from sseproxy.core.headers import Headers, apply_rules, event_stream, is_event_stream
-from sseproxy.core.routes import Route, StreamMode
+from sseproxy.core.headers import Headers, apply_rules, event_stream
+from sseproxy.core.routes import Route
 from sseproxy.core.session import StreamSession
 from sseproxy.core.transfer import CloseReason, Transfer, TransferStats
 from sseproxy.logs import LOGGER, AccessRecord
-from sseproxy.origins.base import OriginRequest, RequestBody, ResponseHead
-from sseproxy.origins.codings import Decoder, DecodingSource, decoder_for
+from sseproxy.origins.base import OriginRequest, ResponseHead
+from sseproxy.origins.codings import Decoder, DecodingSource
 from sseproxy.origins.http import HttpExchange, HttpOrigin
-from sseproxy.proxy.body import AwaitedPeek, Body, read_ahead
+from sseproxy.proxy.body import AwaitedPeek, Body, request_body
 from sseproxy.proxy.connection import DownstreamConnection
 from sseproxy.proxy.downstream import HttpDownstream
 from sseproxy.proxy.endings import Ends
 from sseproxy.proxy.inbound import FORGOTTEN, InboundRequest
 from sseproxy.proxy.refusal import first_of, read_refusal
 from sseproxy.proxy.responses import send_nothing, send_problem
-from sseproxy.proxy.sessions import new_session
+from sseproxy.proxy.sessions import new_session, read_coding
 from sseproxy.proxy.tunnel import Tunnel
 from sseproxy.relay import Relay
 from sseproxy.streams import Admission, Admissions, Drainable, LiveStream, LiveStreams
@@ -146,14 +145,9 @@ class RequestCycle:
         """Send the request and wait for the head of its response."""
         body = None
         if self.body is not None:
-            length = self.inbound.body_length
-            limit = self.route.limits.request_body
-            if limit is not None and length is not None and length > limit:
-                raise RequestTooLarge(f"The request body is larger than {limit} bytes.")
-            if length is None:
-                # The client has as long as the upstream would have for its answer.
-                await read_ahead(self.body, within=self.route.timeouts.response)
-            body = RequestBody(self.body.pieces(), length)
+            # The client has as long as the upstream would have for its answer.
+            limit, within = self.route.limits.request_body, self.route.timeouts.response
+            body = await request_body(self.body, self.inbound.body_length, limit=limit, within=within)
         target = self.route.upstream_target(self.inbound.target)
         request = OriginRequest(self.inbound.method, target, self.upstream_headers, body)
         self.is_spent = True
@@ -187,7 +181,7 @@ class RequestCycle:
         if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
             await self._tunnel(exchange, head)
             return None
-        decoder, is_stream = self._read_coding(head)
+        decoder, is_stream = read_coding(head, self.route)
         headers = head.headers
         if is_stream:
             self._admit()
@@ -202,34 +196,14 @@ class RequestCycle:
 
     async def _answer_at_once(self, head: ResponseHead, body: bytes) -> None:
         """All of the response has come in one read, so there is nothing to relay."""
-        now = asyncio.get_running_loop().time()
-        stats = self.record.stats = TransferStats(opened_at=now, last_upstream_at=now)
-        if body:
-            stats.received(len(body), now=now)
-            stats.bytes_out = len(body)
+        self.record.stats = TransferStats.of_whole(len(body), now=asyncio.get_running_loop().time())
         self.record.status = head.status
-        self.downstream.send_whole(
-            head.status,
-            head.reason,
-            self._as_the_route_wants(head.headers),
-            body,
-            length=head.length,
-            has_body=head.has_body,
-        )
+        fields = self._as_the_route_wants(head.headers)
+        self.downstream.send_whole(head.status, head.reason, fields, body, length=head.length, has_body=head.has_body)
         if self.when_sent is not None:
             await self.when_sent()
         self._note_end(CloseReason.UPSTREAM_END)
         await self.downstream.wait_until_flushed(self.route.timeouts.write)
-
-    def _read_coding(self, head: ResponseHead) -> tuple[Decoder | None, bool]:
-        """Whether the response is an event stream that we can read, and what decodes it (S11)."""
-        if self.route.stream is StreamMode.NEVER or not head.has_body or not is_event_stream(head.headers):
-            return None, False
-        try:
-            return decoder_for(head.headers), True
-        except LookupError as error:
-            _log.warning("route %s: an event stream with an unknown content coding %s", self.route.name, error)
-            return None, False
 
     def _send_head(self, head: ResponseHead, headers: Headers, *, is_stream: bool) -> None:
         self.downstream.send_head(
@@ -345,7 +319,7 @@ class RequestCycle:
         """The upstream has answered at last: go on with its stream, or tell the client what it is instead."""
         head = exchange.head
         self.record.intended = head.status
-        decoder, is_stream = self._read_coding(head)
+        decoder, is_stream = read_coding(head, self.route)
         session = relay.transfer
         assert isinstance(session, StreamSession)
         if is_stream and 200 <= head.status < 300:

@@ -1,17 +1,35 @@
-"""Which session does an event stream get, for this route and this client?"""
+"""Is a response an event stream, and which session does it get, for this route and this client?"""
 
+import logging
 import random
 from functools import partial
 
 from sseproxy.core.clients import form_for_fields
 from sseproxy.core.ending import Farewell
+from sseproxy.core.headers import is_event_stream
 from sseproxy.core.heartbeat import HeartbeatForm
 from sseproxy.core.marker import MarkedSession
-from sseproxy.core.routes import Route
+from sseproxy.core.routes import Route, StreamMode
 from sseproxy.core.session import StreamSession
+from sseproxy.logs import LOGGER
+from sseproxy.origins.base import ResponseHead
+from sseproxy.origins.codings import Decoder, decoder_for
 from sseproxy.proxy.inbound import InboundRequest
 
+_log = logging.getLogger(LOGGER)
+
 _EARLIEST_BEAT = 0.1  # of the interval: how far the beats of streams that began together are spread
+
+
+def read_coding(head: ResponseHead, route: Route) -> tuple[Decoder | None, bool]:
+    """Whether the response is an event stream that we can read, and what decodes it (S11)."""
+    if route.stream is StreamMode.NEVER or not head.has_body or not is_event_stream(head.headers):
+        return None, False
+    try:
+        return decoder_for(head.headers), True
+    except LookupError as error:
+        _log.warning("route %s: an event stream with an unknown content coding %s", route.name, error)
+        return None, False
 
 
 def new_session(
