@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def _cpuinfo() -> str:
 
 def versions(peers: Iterable[str]) -> dict[str, str]:
     found = {PEERS[name].label: PEERS[name].version for name in peers if PEERS[name].command}
-    found["Python"] = platform.python_version()
+    whose = "the distribution's" if sys.base_prefix == "/usr" else "another build"
+    found["Python"] = f"{platform.python_version()} ({whose})"
     for package in ("aiohttp", "uvloop", "httptools"):
         try:
             found[package] = importlib.metadata.version(package)

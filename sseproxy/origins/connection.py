@@ -1,6 +1,6 @@
 """What does one upstream connection say? (HTTP/1.1 responses, RFC 9112)
 
-aiohttp's connector makes, keeps and closes these connections; llhttp (by httptools) reads the responses.
+A pool makes, keeps and closes these connections; llhttp (by httptools) reads the responses.
 Bytes of a body go to their sink in the call stack of `data_received`: no task switch, no queue.
 """
 
@@ -46,7 +46,7 @@ class ResponseListener(Protocol):
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """One connection, one response at a time. Also the shape that aiohttp's pool expects of its protocols.
+    """One connection, one response at a time. Also the shape that aiohttp's connector expects of its protocols.
 
     is_local: the upstream is on this machine.
     """

@@ -1,1 +1,1 @@
-"""The reverse proxy: one shell around the pure core, on aiohttp's HTTP server."""
+"""The reverse proxy: one shell around the pure core, from the client's connection to the upstream's."""
