@@ -250,14 +250,17 @@ class DownstreamConnection(asyncio.Protocol):
         self._requests.clear()
         if self.transport is None or self.transport.is_closing():
             return
-        if not self.transport.can_write_eof():  # TLS cannot: it closes both ways
-            self.transport.close()
-            return
         self._is_leaving = True
         self._parser.close()
-        self._hold(self._holds, False)
-        self.transport.write_eof()
         self._closing = self._loop.call_later(LINGER, self.abort)
+        if self.transport.get_write_buffer_size() or not self.transport.can_write_eof():  # TLS cannot
+            self.transport.close()
+            return
+        self._hold(self._holds, False)
+        try:
+            self.transport.write_eof()
+        except OSError:  # asyncio's: the client was faster
+            self.transport.abort()
 
     # Another protocol.
 
