@@ -248,6 +248,7 @@ class DownstreamConnection(asyncio.Protocol):
         for a while.
         """
         self._requests.clear()
+        self._raw = None
         if self.transport is None or self.transport.is_closing():
             return
         self._is_leaving = True
