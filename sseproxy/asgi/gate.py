@@ -69,7 +69,11 @@ class Gate:
             self._task = current_task()  # the stream may begin in another one
         except RuntimeError:
             self._task = None  # no asyncio: that matters only for a stream
-        self.scope = for_app(scope) if common.early is None else self._wait(scope, common.early)
+        if common.early is None:
+            self.scope = for_app(scope)
+        else:
+            wanted = asks(scope)
+            self.scope = scope if wanted is False else self._wait(scope, common.early, in_body=wanted is None)
 
     async def receive(self) -> Message:
         """The app's `receive`. Most apps call once, and an inbox is for what comes after that."""
@@ -147,14 +151,16 @@ class Gate:
         responder.answer_early()
         self.responder = responder
 
-    def _wait(self, scope: Scope, early: float) -> Scope:
-        """Begin to, if there may be something to wait for. What the app is to see."""
-        wanted = asks(scope)
-        if wanted is False or self._task is None:
+    def _wait(self, scope: Scope, early: float, *, in_body: bool) -> Scope:
+        """Begin to. in_body: only the request body can tell whether there is something to wait for.
+
+        What the app is to see.
+        """
+        if self._task is None:
             return scope
         self._patience = self._common.patience(early)
         self._patience.begin(self)
-        if wanted is None:
+        if in_body:
             self._call_inbox().peek = BodyPeek(self.come_due)
         return without_codings(scope)
 
