@@ -2,9 +2,12 @@
 
     python benchmarks/middleware.py [--rounds N] [--seconds S]
 
-Requests are driven without a server, so that nothing but the middleware differs. Streams are served by uvicorn to a
-client in C (needs a compiler), each kind in turn in each round; sse-starlette's ping is measured on the same app.
-Figures are medians with their range; ratios are taken within a round, which a noisy machine disturbs much less.
+Requests are driven without a server, so that nothing but the middleware differs: many short batches, each kind in turn
+in each round, in an order that turns too. Streams are served by uvicorn to a client in C (needs a compiler), each kind
+in turn in each round; sse-starlette's ping is measured on the same app. What counts are differences and ratios within
+a round: what else the machine does disturbs them much less than it does the figures themselves. All are medians. Of
+requests, they are those of the quietest quarter of the rounds, in which all kinds together took least, and in brackets
+those of all rounds; of streams, those of all rounds with their range.
 """
 
 import argparse
@@ -31,7 +34,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.measure import compile_load, cpu_seconds, free_port, running, wait_for
 from sseproxy.asgi import SSEKeepaliveMiddleware
 
-REQUESTS = 2000
+BATCH = 200  # requests: a few milliseconds, in which a machine rarely changes its pace
+ROUNDS = 500
+WARM_UP = 5  # rounds that do not count
 STREAMS = 100
 RATE = 40.0  # events a second and stream
 SIZE = 128
@@ -49,7 +54,7 @@ def main() -> int:
     if options.serve:
         uvicorn.run(KINDS[options.serve](), port=options.port, log_level="warning", access_log=False)
         return 0
-    report_requests(asyncio.run(measure_requests(rounds=options.rounds * 6)))
+    report_requests(asyncio.run(measure_requests()))
     with tempfile.TemporaryDirectory(prefix="sseproxy-bench-") as folder:
         load = compile_load(Path(folder))
         report_streams(
@@ -76,6 +81,13 @@ SCOPE = {
 }
 
 
+JSON_SCOPE = {
+    **SCOPE,
+    "method": "POST",
+    "headers": [*SCOPE["headers"], (b"content-type", b"application/json"), (b"content-length", b"17")],
+}
+
+
 async def bare(_: Any, __: Any, send: Any) -> None:
     """The least that an app can do."""
     headers = [(b"content-length", b"2"), (b"content-type", b"application/json")]
@@ -92,47 +104,75 @@ async def text(_: Request) -> Response:
     return PlainTextResponse("hello")
 
 
-async def measure_requests(rounds: int) -> dict[str, list[tuple[float, float, float]]]:
+def starlette_text_app() -> App:
+    return Starlette(routes=[Route("/text", text)])
+
+
+#: What is asked of whom.
+REQUESTS: dict[str, tuple[App, dict[str, Any]]] = {
+    "raw ASGI": (bare, SCOPE),
+    "raw ASGI that reads its body": (bare_reading, SCOPE),
+    "Starlette": (starlette_text_app(), SCOPE),
+    "raw ASGI that reads a JSON body": (bare_reading, JSON_SCOPE),
+}
+
+
+async def measure_requests() -> dict[str, list[tuple[float, ...]]]:
     """For each app and round: CPU µs a request without, with, and with the middleware and before_response."""
-    apps: dict[str, App] = {
-        "raw ASGI": bare,
-        "raw ASGI that reads its body": bare_reading,
-        "Starlette": Starlette(routes=[Route("/text", text)]),
-    }
-    results: dict[str, list[tuple[float, float, float]]] = {name: [] for name in apps}
-    for _ in range(rounds):
-        for name, app in apps.items():
-            kinds = (app, SSEKeepaliveMiddleware(app), SSEKeepaliveMiddleware(app, before_response="10s"))
-            without, with_it, early = [await requests(kind) for kind in kinds]
-            results[name].append((without, with_it, early))
+    results: dict[str, list[tuple[float, ...]]] = {name: [] for name in REQUESTS}
+    kinds = {name: kinds_of(app) for name, (app, _) in REQUESTS.items()}
+    for number in range(WARM_UP + ROUNDS):
+        for name, (_, scope) in REQUESTS.items():
+            result = await measure_round(kinds[name], scope, first=number % 3)
+            if number >= WARM_UP:
+                results[name].append(result)
     return results
 
 
-async def requests(app: App) -> float:
-    message = {"type": "http.request", "body": b"", "more_body": False}
+def kinds_of(app: App) -> tuple[App, ...]:
+    return app, SSEKeepaliveMiddleware(app), SSEKeepaliveMiddleware(app, before_response="10s")
+
+
+async def measure_round(kinds: tuple[App, ...], scope: dict[str, Any], *, first: int) -> tuple[float, ...]:
+    """first: which of them begins, for the one that follows another may find its caches warm."""
+    order = [*range(first, len(kinds)), *range(first)]
+    used = {index: await requests(kinds[index], scope) for index in order}
+    return tuple(used[index] for index in range(len(kinds)))
+
+
+async def requests(app: App, scope: dict[str, Any]) -> float:
+    message = {"type": "http.request", "body": b'{"stream": false}', "more_body": False}
 
     async def receive() -> Any:
         return message
 
     async def send(_: Any) -> None: ...
 
-    began = time.process_time()
-    for _ in range(REQUESTS):
-        await app(dict(SCOPE), receive, send)
-    return (time.process_time() - began) / REQUESTS * 1e6
+    began = time.process_time_ns()
+    for _ in range(BATCH):
+        await app(dict(scope), receive, send)
+    return (time.process_time_ns() - began) / BATCH / 1000
 
 
-def report_requests(results: dict[str, list[tuple[float, float, float]]]) -> None:
-    print(
-        "| a request that is no stream | CPU without, µs | more with it, µs | ratio | more with before_response, µs |"
-    )
-    print("|---|--:|--:|--:|--:|")
+def report_requests(results: dict[str, list[tuple[float, ...]]]) -> None:
+    print("| a request that is no stream | CPU without, µs | more with it, µs | more with before_response, µs |")
+    print("|---|--:|--:|--:|")
     for name, rounds in results.items():
-        without = [one[0] for one in rounds]
-        more, early = [one[1] - one[0] for one in rounds], [one[2] - one[0] for one in rounds]
-        ratio = [one[1] / one[0] for one in rounds]
-        print(f"| {name} | {middle(without)} | {middle(more)} | {middle(ratio)} | {middle(early)} |")
+        quiet = sorted(rounds, key=sum)[: len(rounds) // 4]
+        columns = (
+            f"{statistics.median(map(figure, quiet)):.2f} ({statistics.median(map(figure, rounds)):.2f})"
+            for figure in (without, more_with(1), more_with(2))
+        )
+        print(f"| {name} | {' | '.join(columns)} |")
     print()
+
+
+def without(one: tuple[float, ...]) -> float:
+    return one[0]
+
+
+def more_with(kind: int) -> Callable[[tuple[float, ...]], float]:
+    return lambda one: one[kind] - one[0]
 
 
 # Streams.

@@ -38,7 +38,7 @@ class Exchange(AbstractStreamWriter):
         self._request = request
         self._writer = request._payload_writer
         self._gate = Gate(common, _scope_of(request), self.receive, self.send)
-        if common.early is not None and self._gate.responder is not None:
+        if common.early is not None and self._gate.is_waiting:
             self._timer = asyncio.get_running_loop().call_later(common.early, self._show_body, common.early)
 
     @classmethod
@@ -99,7 +99,7 @@ class Exchange(AbstractStreamWriter):
 
     @property
     def _has_stream(self) -> bool:
-        return self._gate.responder is not None and self._gate.responder.has_stream
+        return self._gate.responder is not None
 
     def _let_go(self) -> None:
         self._request._payload_writer = self._writer
@@ -209,11 +209,10 @@ class Exchange(AbstractStreamWriter):
     def _show_body(self, again: float) -> None:
         """Once the handler has read the request body, it can tell whether it asks for a stream (S8)."""
         body = self._request._read_bytes
-        if self._gate.is_open:
+        if not self._gate.is_waiting:
             return
         if body is not None:
-            assert self._gate.responder is not None
-            self._gate.responder.receive_body(body)
+            self._gate.receive_body(body)
         else:
             self._timer = asyncio.get_running_loop().call_later(again, self._show_body, again)
 

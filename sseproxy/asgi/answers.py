@@ -7,6 +7,10 @@ from sseproxy.core.limits import ERROR_BODY
 
 _NAME_LENGTH = len(b"content-type")
 
+#: Types of most responses that are no streams: to know one costs less than to look into it. Not a set, which would
+#: refuse a `bytearray`, as servers do not.
+_USUAL = (b"application/json", b"text/html; charset=utf-8", b"text/plain; charset=utf-8", b"text/html", b"text/plain")
+
 #: Ways to send a file past the middleware: its events would not be seen, and no end of it.
 _FILES = ("http.response.pathsend", "http.response.zerocopysend")
 
@@ -48,10 +52,10 @@ def is_ours(start: Message) -> bool:
     if type(headers) is not list and not isinstance(headers, tuple):
         headers = start["headers"] = list(headers)
     for name, value in headers:
-        if name == b"content-type" or (len(name) == _NAME_LENGTH and name.lower() == b"content-type"):
+        if len(name) == _NAME_LENGTH and (name == b"content-type" or name.lower() == b"content-type"):
             # Nearly every response ends here, before anything is copied. `find` and not `in`, which first tries whether
             # the bytes are a number, and makes an exception when they are not.
-            return value.lower().find(b"event-stream") >= 0 and _can_take_heartbeats(start)
+            return value not in _USUAL and value.lower().find(b"event-stream") >= 0 and _can_take_heartbeats(start)
     return False
 
 

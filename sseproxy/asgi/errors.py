@@ -16,16 +16,9 @@ class StreamAborted(Exception):
         self.reason = reason
 
 
-def is_asyncio() -> bool:
-    """Whether the app runs on asyncio, and not on trio."""
+def require_asyncio() -> None:
+    """Raises `RuntimeError` with a clear message where there is no asyncio."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return False
-    return True
-
-
-def require_asyncio() -> None:
-    """Raises `RuntimeError` with a clear message where there is no asyncio."""
-    if not is_asyncio():
-        raise RuntimeError("sseproxy keeps event streams alive on asyncio only, not on trio")
+        raise RuntimeError("sseproxy keeps event streams alive on asyncio only, not on trio") from None

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sseproxy.asgi.types import Message, Receive
-from sseproxy.asgi.waiting import Watched
+from sseproxy.asgi.waiting import watched
 from sseproxy.core.peek import BodyPeek
 
 #: Bytes that are kept for an app that reads, for one that has not begun to, and what a message takes beside its body.
@@ -34,6 +34,7 @@ class Inbox:
     A client that leaves is heard of behind the rest of its request body only. An app that reads the body sets the
     pace, as it does without us; for one that never does, it is kept up to a limit, and beyond that thrown away.
     on_disconnect: called once when the client has left, with whether the app has been told.
+    is_read: the app has called the server already. is_waiting: and that call goes on; `go_on` follows, and `note`.
     """
 
     # Most requests are no streams and need none of this: it is set when it is needed, and costs nothing until then.
@@ -53,8 +54,11 @@ class Inbox:
     peek: BodyPeek | None = None
     on_disconnect: Callable[[bool], None] = staticmethod(_nobody)
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, *, is_read: bool = False, is_waiting: bool = False) -> None:
         self._receive = receive
+        if is_read:
+            self._is_read = True
+            self._waiting = int(is_waiting)
 
     # The app's side.
 
@@ -64,7 +68,7 @@ class Inbox:
             if self._disconnect is not None or self._listener is not None or self._kept or self._is_lost:
                 return await self._next_kept()
             # The client's leaving may be all that is still waited for. That can be broken off.
-            question: Awaitable[Message] = Watched(self._receive(), self._note_wait)
+            question: Awaitable[Message] = watched(self._receive(), self._note_wait)
         else:
             question = self._receive()
         self._is_read = True
@@ -76,12 +80,26 @@ class Inbox:
                 raise
             message = self._hung_up
         finally:
-            self._waiting -= 1
-            if self._listening:
-                self._listen()
+            self.go_on()
         if self.peek is not None or message["type"] == "http.disconnect":
-            self._note(message, app_knows=True)
+            self.note(message, app_knows=True)
         return message
+
+    def go_on(self) -> None:
+        """A call of the app waits for the server no longer."""
+        self._waiting -= 1
+        if self._listening:
+            self._listen()
+
+    def note(self, message: Message, *, app_knows: bool) -> None:
+        """What the client has said. app_knows: the app hears it, too."""
+        if message["type"] == "http.disconnect":
+            self._disconnect = message
+            self.on_disconnect(app_knows)
+        elif self.peek is not None and message["type"] == "http.request":
+            self.peek.feed(message.get("body", b""))
+            if not message.get("more_body", False):
+                self.peek.end()
 
     async def _next_kept(self) -> Message:
         self._is_read = True
@@ -146,7 +164,7 @@ class Inbox:
             message = await self._receive()
             if message["type"] != "http.disconnect":
                 self._keep(message)
-            self._note(message, app_knows=self._asking > 0)
+            self.note(message, app_knows=self._asking > 0)
             self._note_change()
 
     async def _until_there_is_room(self) -> None:
@@ -177,15 +195,6 @@ class Inbox:
             self._is_lost = True
             self._kept.clear()
             self._kept_size = 0
-
-    def _note(self, message: Message, *, app_knows: bool) -> None:
-        if message["type"] == "http.disconnect":
-            self._disconnect = message
-            self.on_disconnect(app_knows)
-        elif self.peek is not None and message["type"] == "http.request":
-            self.peek.feed(message.get("body", b""))
-            if not message.get("more_body", False):
-                self.peek.end()
 
 
 def _is_cancelled() -> bool:

@@ -76,6 +76,7 @@ class SSEKeepaliveMiddleware:
             drain=drain,
             drain_spread=drain_spread,
         )
+        self._selects = self._options.selects
         self._common = Common(self._options, self._options.heartbeat.before_response)
 
     @property
@@ -84,22 +85,24 @@ class SSEKeepaliveMiddleware:
         return len(self._common.streams)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] == "HEAD" or _MARK in scope:
+        selects = self._selects
+        if (
+            scope["type"] != "http"
+            or scope["method"] == "HEAD"
+            or _MARK in scope
+            or (selects is not None and not selects(scope["path"]))
+        ):
             await self._pass_by(scope, receive, send)
-            return
-        selects = self._options.selects
-        if selects is not None and not selects(scope["path"]):
-            await self.app(scope, receive, send)
             return
         scope[_MARK] = True
         gate = Gate(self._common, scope, receive, send)
         try:
             await self.app(gate.scope, gate.receive, gate.send)
         except BaseException as error:
-            if gate.responder is None or not await gate.end(error):
+            if gate.is_open or not await gate.end(error):
                 raise
         else:
-            if gate.responder is not None:
+            if not gate.is_open:
                 await gate.end()
         finally:
             del scope[_MARK]

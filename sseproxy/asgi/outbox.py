@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from sseproxy.asgi.types import Message, Send
-from sseproxy.asgi.waiting import Watched
+from sseproxy.asgi.waiting import DONE, rest_of, watched
 
 #: Bytes of one message at most. That a client takes something is seen only by a `send` that returns.
 _PIECE = 16 * 1024
@@ -52,14 +52,16 @@ class Outbox:
         if not self._over:
             self._queue.append(data)
             self._written += 1
-            self._flush_soon()
+            if not self.by_app:
+                self._flush_soon()
 
     def unsent(self) -> int:
         return self._waiting + sum(map(len, self._queue))
 
     def finish(self) -> None:
         self._complete = True
-        self._flush_soon()
+        if not self.by_app:
+            self._flush_soon()
 
     def abort(self) -> None:
         """What is queued still goes out; the rest is for the server, which sees the app fail."""
@@ -83,22 +85,29 @@ class Outbox:
             if self._head is not None:
                 await self._send_head(self._head)
             while not self._over and (self._taken < mine or (self._complete and mine == self._written)):
-                data = self._take(mine)
+                data = self._queue.popleft() if mine - self._taken == 1 else self._take(mine - self._taken)
+                self._taken = mine
                 is_last = self._complete and mine == self._written
                 self._waiting = len(data)
                 if self._waiting > _PIECE:
                     await self._send_large(data, is_last=is_last)
                 else:
                     self._over = is_last
-                    await Watched(self._send(_body(data, is_last=is_last)), self._note_wait)
+                    message = {"type": "http.response.body", "body": data, "more_body": not is_last}
+                    steps = self._send(message).__await__()
+                    waited_for = next(steps, DONE)
+                    if waited_for is not DONE:
+                        await rest_of(steps, waited_for, self._note_wait)
             if then is not None and not self._over:
-                await Watched(self._send(then), self._note_wait)
+                await watched(self._send(then), self._note_wait)
         finally:
-            if self._large is None or self._large.done():
-                self._large = None
+            if self._large is not None:
+                self._release_behind(self._large)
+            elif self._is_blocked:
                 self._release()
-            else:
-                self._large.add_done_callback(self._release_after)
+            else:  # as nearly always; nobody can have come meanwhile
+                self._waiting = 0
+                self._is_sending = False
 
     async def _wait_for_turn(self, turn: asyncio.Event) -> None:
         try:
@@ -107,15 +116,13 @@ class Outbox:
             self._flush_soon()  # what was decided goes out, whether or not anybody waits for it
             raise
 
-    def _take(self, mine: int) -> bytes:
+    def _take(self, entries: int) -> bytes:
         """The bytes of all whose turn it is."""
-        count = mine - self._taken
-        self._taken = mine
-        return self._queue.popleft() if count == 1 else b"".join([self._queue.popleft() for _ in range(count)])
+        return b"".join([self._queue.popleft() for _ in range(entries)])
 
     async def _send_head(self, head: Message) -> None:
         self._head = None
-        await Watched(self._send(head), self._note_wait)
+        await watched(self._send(head), self._note_wait)
 
     async def _send_large(self, data: bytes, *, is_last: bool) -> None:
         """In a task of its own: whoever waits may be cancelled, and half of an event would be worse than none."""
@@ -128,7 +135,7 @@ class Outbox:
             ends = is_last and len(piece) == self._waiting
             if not self._over:
                 self._over = ends
-                await Watched(self._send(_body(piece, is_last=ends)), self._note_wait)
+                await watched(self._send(_body(piece, is_last=ends)), self._note_wait)
                 self._waiting -= len(piece)
 
     def _note_wait(self, _: object) -> None:
@@ -146,6 +153,13 @@ class Outbox:
         if self._turn is not None:
             self._turn.set()
             self._turn = None
+
+    def _release_behind(self, large: "asyncio.Task[None]") -> None:
+        if large.done():
+            self._large = None
+            self._release()
+        else:
+            large.add_done_callback(self._release_after)
 
     def _release_after(self, large: "asyncio.Task[None]") -> None:
         """Whoever waited for what was too much for one message has been cancelled."""
@@ -166,7 +180,7 @@ class Outbox:
                 task.cancel()
 
     def _flush_soon(self) -> None:
-        if not self.by_app and (self._task is None or self._task.done()):
+        if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._flush_quietly())
 
     async def _flush_quietly(self) -> None:

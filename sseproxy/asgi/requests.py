@@ -1,30 +1,40 @@
 """Does a request ask for a stream, and what is the app told of it then?"""
 
-from enum import Enum, auto
-
 from sseproxy.asgi.types import Scope
-from sseproxy.core.headers import accepts_event_stream, without
+from sseproxy.core.headers import accepts_event_stream
 from sseproxy.core.peek import may_be_json
 
-
-class Asks(Enum):
-    """Whether a request asks for a stream, as far as its head can tell (S8)."""
-
-    NO = auto()
-    YES = auto()
-    MAYBE = auto()  # its body may say ``"stream": true``
+_EVENT_STREAM = b"text/event-stream"
+_LENGTH = len(_EVENT_STREAM)
+_JSON = b"application/json"
 
 
-def asks(scope: Scope) -> Asks:
-    """At a glance for nearly every request. ASGI spells the names of fields in lower case."""
+def asks(scope: Scope) -> bool | None:
+    """Whether a request asks for a stream, as far as its head can tell (S8); ``None``: its body may.
+
+    At a glance for nearly every request. ASGI spells the names of fields in lower case.
+    """
     headers = scope["headers"]
     fields = dict(headers)
-    if fields.get(b"accept", b"").lower().find(b"event-stream") >= 0 and accepts_event_stream(headers):
-        return Asks.YES
-    has_body = scope["method"] != "GET" or b"content-length" in fields or b"transfer-encoding" in fields
-    return Asks.MAYBE if has_body and may_be_json(headers) else Asks.NO
+    accept = fields.get(b"accept", b"")
+    if len(accept) >= _LENGTH and accept.lower().find(_EVENT_STREAM) >= 0 and accepts_event_stream(headers):
+        return True
+    if scope["method"] == "GET" and b"content-length" not in fields and b"transfer-encoding" not in fields:
+        return False
+    return None if fields.get(b"content-type") == _JSON or may_be_json(headers) else False
+
+
+def for_app(scope: Scope) -> Scope:
+    """What the app is to see: a request that seems to ask for a stream asks for no content coding."""
+    for name, value in scope["headers"]:
+        if name == b"accept":
+            if len(value) >= _LENGTH and value.lower().find(_EVENT_STREAM) >= 0:
+                return without_codings(scope)
+            break
+    return scope
 
 
 def without_codings(scope: Scope) -> Scope:
-    """A copy for the app that asks for no content coding: nothing can be said in a compressed stream (S11)."""
-    return {**scope, "headers": without(scope["headers"], (b"accept-encoding",))}
+    """A request that asks for no content coding: nothing can be said in a compressed stream (S11)."""
+    headers = [field for field in scope["headers"] if field[0] != b"accept-encoding"]
+    return scope if len(headers) == len(scope["headers"]) else {**scope, "headers": headers}

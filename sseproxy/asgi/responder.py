@@ -15,7 +15,6 @@ from sseproxy.core.clients import form_for_fields
 from sseproxy.core.dialects import StreamError
 from sseproxy.core.headers import Headers, accepts_event_stream, event_stream
 from sseproxy.core.heartbeat import HeartbeatForm
-from sseproxy.core.peek import BodyPeek
 from sseproxy.core.session import StreamSession
 from sseproxy.core.transfer import CloseReason
 from sseproxy.relay import Relay
@@ -37,12 +36,8 @@ _EARLY_HEAD: Headers = [(b"content-type", b"text/event-stream")]
 
 
 class Responder:
-    """One request that is answered with an event stream, or may have to be. task: the one that the app runs in.
+    """One request that is answered with an event stream, by the app or before it. task: the one the app runs in."""
 
-    has_stream: the client has been given, or promised, an event stream of ours.
-    """
-
-    has_stream = False
     _relay: Relay
     _session: StreamSession
     _outbox: Outbox
@@ -73,37 +68,38 @@ class Responder:
 
     # The app's side.
 
-    async def begin(self, start: Message) -> None:
+    def begin(self, start: Message) -> Awaitable[None]:
         """The app answers with an event stream."""
-        self._stop_timers()
         self._responded = True
         self._open(head_of(start), responded=True)
-        await self._outbox.flush()
+        return self._outbox.flush()
 
     def send(self, message: Message) -> Awaitable[None]:
-        """The app's `send`, once there is a stream."""
-        if self._relay.ended.done():
-            return self._say_after_the_end(message)
-        if not self._responded:
-            return self._hear_late(message)
-        if message["type"] == "http.response.body":
-            return self._pass_on(message)
-        return self._outbox.flush(message) if goes_on(message, has_begun=True) else _nothing()
+        """The app's `send`, after its `begin` or `answer_early`.
 
-    def _pass_on(self, message: Message) -> Awaitable[None]:
-        """The hot path: the bytes are in the queue at once, and what is awaited is the server alone."""
-        outbox = self._outbox
+        The hot path: the bytes are in the queue at once, and what is awaited is the server alone.
+        """
+        relay, outbox = self._relay, self._outbox
+        if relay.ended.done() or not self._responded or message["type"] != "http.response.body":
+            return self._send_other(message)
         outbox.by_app = True
         try:
             body = message.get("body", b"")
             if body:
-                self._relay.receive_data(body if type(body) is bytes else body_of(message))
+                relay.receive_data(body if type(body) is bytes else body_of(message))
             if message.get("more_body", False):
                 return outbox.flush()
-            self._relay.receive_eof()
+            relay.receive_eof()
             return self._flush_last()
         finally:
             outbox.by_app = False
+
+    def _send_other(self, message: Message) -> Awaitable[None]:
+        if self._relay.ended.done():
+            return self._say_after_the_end(message)
+        if not self._responded:
+            return self._hear_late(message)
+        return self._outbox.flush(message) if goes_on(message, has_begun=True) else _nothing()
 
     def _say_after_the_end(self, message: Message) -> Awaitable[None]:
         """Nobody listens; but an app that never waits has to be stoppable."""
@@ -115,30 +111,8 @@ class Responder:
 
     # Before the response (S8).
 
-    def watch(self, early: float, *, in_body: bool) -> None:
-        """Answer after `early` seconds. in_body: only if the request body shows that a stream is wanted."""
-        if in_body:
-            self._inbox.peek = BodyPeek(self._answer_if_wanted)
-            self._due_at = self._time() + early
-        self._call_later(early, self._answer_if_wanted if in_body else self._answer_early)
-
-    def receive_body(self, body: bytes) -> None:
-        """The request body, all of it; for servers that do not bring it by `receive`."""
-        if self._inbox.peek is not None:
-            self._inbox.peek.feed(body)
-            self._inbox.peek.end()
-
-    def _answer_if_wanted(self) -> None:
-        """Called when the time has come, and when the body has shown what it asks for; the later of the two counts."""
-        peek = self._inbox.peek
-        if peek is not None and self._time() >= self._due_at - 0.001 and peek.declares_stream:
-            self._answer_early()
-
-    def _answer_early(self) -> None:
+    def answer_early(self) -> None:
         """The client has waited long enough: promise it a stream."""
-        if self.has_stream or self._app.is_through:
-            return
-        self._stop_timers()
         headers = event_stream(_EARLY_HEAD, decoded=False)
         self._open({"type": "http.response.start", "status": 200, "headers": headers}, responded=False)
         response, early = self._options.timeouts.response, self._options.heartbeat.before_response
@@ -226,7 +200,6 @@ class Responder:
             is_event_stream=True,
             event_source=self._scope["method"] == "GET" and accepts_event_stream(headers),
         )
-        self.has_stream = True
         self._outbox.by_app = responded
         self._relay.start()
         self._outbox.by_app = False
@@ -298,12 +271,12 @@ class Responder:
         """
         self._app.is_through = True
         try:
-            if self.has_stream and (error is None or isinstance(error, Exception)):
+            if error is None or isinstance(error, Exception):
                 await self._end_without_app(_NO_RESPONSE if error is None else _FAILED)
         finally:
             self.let_go()
         was_stopped = self._app.was_stopped(error)
-        if self.has_stream and (error is None or was_stopped):
+        if error is None or was_stopped:
             self._raise_if_broken()
         return was_stopped
 
@@ -312,13 +285,11 @@ class Responder:
         self._app.let_go()
         self._stop_timers()
         self._inbox.close()
-        self._inbox.peek = None
         if self._ending is not None:
             self._ending.cancel()
-        if self.has_stream:
-            self._relay.stop(CloseReason.CLIENT_GONE)
-            self._outbox.close()
-            self._streams.remove(self._live)
+        self._relay.stop(CloseReason.CLIENT_GONE)
+        self._outbox.close()
+        self._streams.remove(self._live)
 
     async def _end_without_app(self, detail: str) -> None:
         """The app is through. If its stream is not, it never will be."""

@@ -62,6 +62,8 @@ class BodyPeek:
         self.is_known = True
 
     def _may_be_object(self) -> bool:
+        if self._seen.startswith(b"{"):
+            return True
         return bytes(self._seen[:64].lstrip(_WHITE)[:1] or self._seen.lstrip(_WHITE)[:1]) in (b"{", b"")
 
     def _know(self) -> None:

@@ -1,6 +1,8 @@
 """Is a client kept alive while the app is still thinking about its response? (contract S8)"""
 
 import asyncio
+import contextlib
+import gc
 import json
 from typing import Any
 
@@ -59,6 +61,33 @@ class TestWhoIsAnswered:
             assert seen.status == start["status"]
             assert seen.body == EVENT
 
+    @pytest.mark.parametrize("start", [head(), head(404, PLAIN)])
+    async def test_nor_is_one_to_a_request_whose_body_says_so_at_once(self, start: Message) -> None:
+        app = wrapped(reads_first(EVENT, 14.0, EVENT, before=9.0, start=start))
+        seen = await asked(app, JSON, method="POST", body=[b'{"stream": true}']).run()
+        assert seen.status == start["status"]
+        assert seen.body == EVENT * 2
+
+    async def test_a_response_that_begins_in_the_very_moment_goes_on(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(head(404, PLAIN))
+            getattr(send, "__self__").come_due()  # noqa: B009 - a bound method of the gate
+            await send(body(b"no", more=False))
+
+        seen = await asked(wrapped(app)).run()
+        assert (seen.status, seen.body) == (404, b"no")
+
+    async def test_nothing_is_left_to_the_garbage_collector_of_what_was_no_stream(self) -> None:
+        app = wrapped(reads_first(b"no", before=1.0, start=head(404, PLAIN)))
+        gc.collect()
+        gc.disable()
+        try:
+            await asked(app, JSON, method="POST", body=[b'{"stream": true}']).run()
+            left = {type(thing).__name__ for thing in gc.get_objects()}
+        finally:
+            gc.enable()
+        assert not left & {"Gate", "Inbox", "BodyPeek"}
+
     async def test_a_stream_asked_for_by_accept(self) -> None:
         seen = await asked(wrapped(script(EVENT, before=41.0))).run()
         times = [round(when - seen.sent[0][0] + 10, 3) for when, _ in seen.sent]
@@ -71,6 +100,38 @@ class TestWhoIsAnswered:
     async def test_a_stream_asked_for_in_a_json_body(self, pieces: list[bytes]) -> None:
         seen = await asked(wrapped(reads_first(EVENT, before=11.0)), JSON, method="POST", body=pieces).run()
         assert seen.body == BEAT + EVENT
+
+    @pytest.mark.parametrize("read_at", [12.0, 40.0])
+    async def test_a_body_that_is_read_late(self, read_at: float) -> None:
+        """Until then nobody knows; from then on nobody waits any more."""
+        app = wrapped(reads_first(EVENT, before=20.0, pause=read_at))
+        seen = asked(app, JSON, method="POST", body=[b'{"stream": true}']).start()
+        asked_at = now()
+        await seen.finish()
+        assert round(seen.sent[0][0] - asked_at, 3) == read_at
+        assert seen.body == BEAT * 2 + EVENT
+
+    async def test_a_body_that_is_read_beside_the_work(self) -> None:
+        async def read(receive: Receive) -> None:
+            await passing(11)
+            await receive()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(read(receive))
+                await script(EVENT, before=30.0)(scope, receive, send)
+
+        seen = await asked(wrapped(app), JSON, method="POST", body=[b'{"stream": true}']).run()
+        assert seen.body == BEAT * 2 + EVENT
+
+    async def test_a_request_that_cannot_be_answered_early_goes_on_as_it_would(self) -> None:
+        failed: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+        seen = asked(wrapped(script(b"no", before=12.0, start=head(404, PLAIN))), ACCEPT)
+        seen.scope["headers"].append((b"user-agent", "no bytes"))
+        await seen.run()
+        assert [type(context["exception"]) for context in failed] == [AttributeError]
+        assert (seen.status, seen.body) == (404, b"no")
 
     async def test_a_body_that_says_so_only_after_the_time(self) -> None:
         app = wrapped(reads_first(EVENT, before=1.0, pause=6.0))
@@ -105,22 +166,22 @@ class TestWhoIsAnswered:
         app = wrapped(reads_first(EVENT, before=11.0))
         assert (await asked(app, *fields, method="POST", body=[b'{"stream": true}']).run()).body == BEAT + EVENT
 
-    async def test_a_body_of_a_get_counts_too(self) -> None:
-        fields = [JSON, (b"content-length", b"16")]
+    @pytest.mark.parametrize("field", [(b"content-length", b"16"), (b"transfer-encoding", b"chunked")])
+    async def test_a_body_of_a_get_counts_too(self, field: tuple[bytes, bytes]) -> None:
         app = wrapped(reads_first(EVENT, before=11.0))
-        assert (await asked(app, *fields, body=[b'{"stream": true}']).run()).body == BEAT + EVENT
+        assert (await asked(app, JSON, field, body=[b'{"stream": true}']).run()).body == BEAT + EVENT
 
     async def test_nothing_is_made_for_a_request_that_cannot_declare_one(self) -> None:
         made: list[object] = []
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            made.append(getattr(send, "__self__").responder)  # noqa: B009 - a bound method of the gate
+            made.append(getattr(send, "__self__").is_waiting)  # noqa: B009 - a bound method of the gate
             await script(EVENT)(scope, receive, send)
 
         for field in ((b"accept", b"*/*"), (b"content-length", b"3"), ACCEPT):
             fields = [field, (b"content-type", b"image/png")]
             await asked(wrapped(app), *fields).run()
-        assert [responder is None for responder in made] == [True, True, False]
+        assert made == [False, False, True]
 
     async def test_off_by_default(self) -> None:
         app = SSEKeepaliveMiddleware(script(EVENT, before=60.0))
@@ -293,11 +354,18 @@ class TestNoResponse:
 
         assert error_of(await asked(wrapped(app)).run())["status"] == 500
 
-    async def test_in_time_is_left_to_the_server(self) -> None:
+    @pytest.mark.parametrize("error", [None, RuntimeError("mine")])
+    async def test_in_time_is_left_to_the_server(self, error: RuntimeError | None) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await passing(5)
+            if error is not None:
+                raise error
 
-        assert (await asked(wrapped(app)).run()).messages == []
+        seen = asked(wrapped(app)).start()
+        with pytest.raises(RuntimeError) if error else contextlib.nullcontext():
+            await seen.finish()
+        await passing(60)
+        assert seen.messages == []
 
     async def test_is_waited_for_only_so_long(self) -> None:
         app = Noted(script(before=NEVER))

@@ -79,6 +79,11 @@ WAYS: dict[str, tuple[Any, dict[str, Any], Meanwhile]] = {
     "the app raises before its response": (fails_at_once, {}, nothing),
     "the app raises after the early response": (fails_late, {"before_response": "10s"}, nothing),
     "the app raises in its response": (fails_in_its_response, {}, nothing),
+    "no stream, though one was asked for": (
+        app_of(b"no", before=2.0, start={"type": "http.response.start", "status": 404}),
+        {"before_response": "10s"},
+        nothing,
+    ),
     "late refusal": (
         app_of(b"no", before=12.0, start={"type": "http.response.start", "status": 500}),
         {"before_response": "10s"},

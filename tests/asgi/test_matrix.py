@@ -1,6 +1,7 @@
 """Does the middleware keep its promises under every ASGI server and in every framework? All of them really run."""
 
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,7 +65,10 @@ def test_in_each_cell(server: AsgiServer, style: str) -> None:
         _events_are_unchanged_and_the_end_is_an_end(client, style)
         _silence_is_kept_alive(client, style)
         before = server.recorded().count("stopped")
+        left = time.monotonic()
     wait_until(lambda: server.recorded().count("stopped") == before + 1, limit=10)
+    stopped = [float(line.removeprefix("at ")) for line in server.recorded() if line.startswith("at ")]
+    assert stopped[-1] - left < 1
     assert server.wrongs() == []
 
 
@@ -84,9 +88,11 @@ def _events_are_unchanged_and_the_end_is_an_end(client: ClientWire, style: str) 
 
 def _silence_is_kept_alive(client: ClientWire, style: str) -> None:
     """On the same connection: the end of the stream before was well-formed."""
+    asked = time.monotonic()
     client.ask(f"{style}/silence")
     assert client.read_head().status == 200
     seen = b""
     while seen.count(BEAT) < 4:
         seen += client.read_chunk()
+    assert time.monotonic() - asked > 4 * HEARTBEAT * 0.99  # not before its time; how late it is, the machine decides
     assert parse(seen).events == EXPECTED[:1]

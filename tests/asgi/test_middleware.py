@@ -14,6 +14,7 @@ from tests.support.virtual_clock import passing
 BEAT = HB + b"\n"
 EVENT = b"data: 1\n\n"
 NEVER = 1e9
+CHANGEABLE: Any = bytearray(b"image/png")
 
 
 def wrapped(app: ASGIApp, **options: Any) -> SSEKeepaliveMiddleware:
@@ -25,6 +26,8 @@ class TestWhatIsNoStream:
 
     RESPONSES: tuple[tuple[str, str, Message], ...] = (
         ("plain text", "GET", head(200, (b"content-type", b"text/plain"), (b"content-length", b"4"))),
+        ("JSON", "GET", head(200, (b"content-type", b"application/json"))),
+        ("a type that can be changed", "GET", head(200, (b"content-type", CHANGEABLE))),
         ("no type", "GET", head(200, (b"x", b"y"))),
         ("no headers", "GET", {"type": "http.response.start", "status": 200}),
         ("another stream", "GET", head(200, (b"content-type", b"text/event-streams"))),
@@ -87,7 +90,9 @@ class TestTheHead:
         assert lowered[b"x-accel-buffering"] == b"no"
 
     @pytest.mark.parametrize("name", [b"content-type", b"Content-Type"])
-    @pytest.mark.parametrize("value", [b"text/event-stream", b"Text/Event-Stream; charset=utf-8"])
+    @pytest.mark.parametrize(
+        "value", [b"text/event-stream", b"Text/Event-Stream; charset=utf-8", bytearray(b"text/event-stream")]
+    )
     async def test_a_stream_is_known_however_its_type_is_spelt(self, name: bytes, value: bytes) -> None:
         seen = await Exchange(wrapped(script(16.0, EVENT, start=head(200, (name, value))))).run()
         assert seen.body == BEAT + EVENT
@@ -215,8 +220,11 @@ class TestContentCodings:
             scope, receive, send
         )
 
-    async def test_an_app_is_asked_for_none_by_a_request_that_declares_a_stream(self) -> None:
-        seen = await Exchange(wrapped(self.compressing), headers=[self.CODINGS, self.ACCEPT]).run()
+    @pytest.mark.parametrize("accept", [ACCEPT, (b"accept", b"text/event-stream"), (b"accept", b"Text/Event-Stream")])
+    async def test_an_app_is_asked_for_none_by_a_request_that_declares_a_stream(
+        self, accept: tuple[bytes, bytes]
+    ) -> None:
+        seen = await Exchange(wrapped(self.compressing), headers=[self.CODINGS, accept]).run()
         assert seen.body == BEAT + EVENT
 
     @pytest.mark.parametrize("field", [ACCEPT, (b"content-type", b"application/json")])

@@ -338,3 +338,21 @@ async def test_a_wait_that_is_no_coroutine_can_be_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await sending
     assert line.blocked == [True, False]
+
+
+async def test_a_send_that_gives_way_and_waits_for_nothing_in_particular_has_waited() -> None:
+    line = Line()
+    turns = 0
+
+    async def send(message: Message) -> None:
+        nonlocal turns
+        for _ in range(3):
+            turns += 1
+            await asyncio.sleep(0)
+        await line.server.send(message)
+
+    line.outbox._send = send
+    await line.app_sends(b"a")
+    assert line.server.messages == [head(), body(b"a")]
+    assert turns == 6
+    assert line.blocked == [True, False]

@@ -45,6 +45,20 @@ class TestTheClientLeaves:
         assert app.end is asyncio.CancelledError
         assert now() - left < 0.01
 
+    async def test_an_app_that_has_read_its_request_and_asks_no_more_is_cancelled(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            assert not (await receive())["more_body"]
+            await for_ever(scope, receive, send)
+
+        noted = Noted(app)
+        seen = Exchange(wrapped(noted)).start()
+        await passing(5)
+        seen.leave()
+        left = now()
+        await seen.finish()
+        assert noted.end is asyncio.CancelledError
+        assert now() - left < 0.01
+
     async def test_an_app_that_has_heard_of_it_ends_by_itself(self) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await receive()
@@ -101,6 +115,31 @@ class TestTheClientLeaves:
         seen = Exchange(wrapped(noted)).start()
         await seen.finish()
         assert noted.end is asyncio.CancelledError
+
+    async def test_an_app_that_goes_on_sending_gives_all_others_their_turn(self) -> None:
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(head())
+            try:
+                await passing(NEVER)
+            finally:
+                other = asyncio.get_running_loop().create_task(others())
+                for _ in range(20):
+                    await send(body(EVENT))
+                other.cancel()
+
+        seen = Exchange(wrapped(app)).start()
+        await passing(5)
+        seen.leave()
+        await seen.finish()
+        assert turns >= 19
 
     async def test_a_server_that_raises_where_the_client_is_gone_is_heard_by_the_app(self) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:

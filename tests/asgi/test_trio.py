@@ -11,9 +11,10 @@ from sseproxy.asgi.types import Message, Receive, Scope, Send
 ACCEPT = (b"accept", b"text/event-stream")
 
 
-def answer(content_type: bytes) -> Any:
+def answer(content_type: bytes, *, reads: int = 1) -> Any:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
+        for _ in range(reads):
+            await receive()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", content_type)]})
         await send({"type": "http.response.body", "body": b"data: 1\n\n"})
 
@@ -24,6 +25,7 @@ def call(app: Any, kind: str = "http") -> list[Message]:
     sent: list[Message] = []
 
     async def receive() -> Message:
+        await trio.sleep(0.001)
         return {"type": "http.request"}
 
     async def send(message: Message) -> None:
@@ -35,8 +37,9 @@ def call(app: Any, kind: str = "http") -> list[Message]:
 
 
 @pytest.mark.parametrize("before_response", ["off", "10s"])
-def test_what_is_no_stream_passes(before_response: str) -> None:
-    sent = call(SSEKeepaliveMiddleware(answer(b"text/plain"), before_response=before_response))
+@pytest.mark.parametrize("reads", [0, 1, 3])
+def test_what_is_no_stream_passes(before_response: str, reads: int) -> None:
+    sent = call(SSEKeepaliveMiddleware(answer(b"text/plain", reads=reads), before_response=before_response))
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
@@ -43,11 +44,12 @@ async def events() -> AsyncIterator[Said]:
 
 
 async def silence() -> AsyncIterator[Said]:
-    """One event, and then nothing for ever. Records that it was stopped."""
+    """One event, and then nothing for ever. Records that it was stopped, and when."""
     try:
         yield EVENTS[0]
         await asyncio.get_running_loop().create_future()
     finally:
+        record(f"at {time.monotonic()}")  # of the machine, so that other processes can compare
         record("stopped")
 
 

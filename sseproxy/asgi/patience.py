@@ -1,0 +1,54 @@
+"""Whose client has waited long enough for the app's response? (contract S8)"""
+
+import asyncio
+from typing import Protocol
+
+#: Seconds by which a timer of an event loop may be early.
+_GRAIN = 0.001
+
+
+class Waiting(Protocol):
+    """A request without a response."""
+
+    def come_due(self) -> None:
+        """Its time has come."""
+
+
+class Patience:
+    """The requests of one event loop that are waiting. seconds: for how long, at most.
+
+    All have equally long, so they come due in the order in which they came, and one timer does for all. It is never
+    called off, which would be dear for requests that come one at a time: it looks, and finds nobody.
+    """
+
+    def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._seconds = seconds
+        self._due: dict[Waiting, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __contains__(self, request: Waiting) -> bool:
+        """Whether its time is still to come."""
+        return request in self._due
+
+    def begin(self, request: Waiting) -> None:
+        self._due[request] = due = self.loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = self.loop.call_at(due, self._look)
+
+    def end(self, request: Waiting) -> None:
+        """It has a response, or will have none. May be called again."""
+        self._due.pop(request, None)
+
+    def _look(self) -> None:
+        self._timer = None
+        over = self.loop.time() + _GRAIN
+        late: list[Waiting] = []
+        for request, due in self._due.items():
+            if due > over:
+                self._timer = self.loop.call_at(due, self._look)
+                break
+            late.append(request)
+        for request in late:
+            del self._due[request]
+            self.loop.call_soon(request.come_due)  # not at once: one that fails must not stop the others
