@@ -16,7 +16,7 @@ from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
 from sseproxy.proxy.connections import ClientConnections
 from sseproxy.stores.memory import MemoryTicketStore
-from sseproxy.timers import Timers
+from sseproxy.streams import LiveStreams
 
 _log = logging.getLogger(LOGGER)
 
@@ -112,8 +112,8 @@ class Server:
 
     def _new_app(self) -> ProxyApp:
         loop = asyncio.get_running_loop()
-        timers = Timers(loop)
-        origins = {route.name: HttpOrigin(route.upstream, clock=timers) for route in self._config.routes}
+        streams = LiveStreams()
+        origins = {route.name: HttpOrigin(route.upstream, clock=streams.clock()) for route in self._config.routes}
         store = MemoryTicketStore(loop)
         return ProxyApp(
             self._config.routes,
@@ -121,6 +121,7 @@ class Server:
             trusted_proxies=self._config.server.trusted_proxies,
             tickets=store,
             end_key=self._end_key,
+            streams=streams,
         )
 
     async def _listen(self, app: ProxyApp) -> tuple[list[ClientConnections], list[asyncio.Server]]:
@@ -129,7 +130,7 @@ class Server:
         factories, servers = [], []
         for sock in self._sockets:
             tls = None if sock.family == socket.AF_UNIX else context
-            factory = app.server(scheme="http" if tls is None else "https")
+            factory = app.server(scheme="http" if tls is None else "https", is_unix=sock.family == socket.AF_UNIX)
             factories.append(factory)
             servers.append(await loop.create_server(factory, sock=sock.dup(), ssl=tls, backlog=BACKLOG))
         return factories, servers

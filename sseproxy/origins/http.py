@@ -214,6 +214,14 @@ class HttpExchange:
         assert self._response is not None
         return self._response.result()
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether some of the request has not left yet."""
+        transport = self._protocol.transport
+        if transport is not None and transport.get_write_buffer_size():
+            return True
+        return self._sending is not None and not self._sending.done()
+
     def take_whole(self) -> bytes | None:
         """The body, if all of it has come already; then there is nothing to attach to, or to abort."""
         if not self._ended or self._end is not None:
@@ -273,7 +281,7 @@ class HttpExchange:
         if not self._ended:
             self._ended = True
             self._protocol.forget_listener()
-            self._protocol.abort(in_request=self._in_request)
+            self._protocol.abort(in_request=self._in_request or self.is_sending)
             self._lease.close()
 
     # The connection's calls.
@@ -296,7 +304,7 @@ class HttpExchange:
     def ended(self) -> None:
         self._ended = True
         self._set_reading()  # the pool takes only connections that listen
-        if self._sending is not None and not self._sending.done():
+        if self.is_sending:
             self._stop_sending()
             # The rest of the request would be read as the next one, or never be taken.
             self._protocol.abort(in_request=True)

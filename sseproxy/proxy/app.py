@@ -37,11 +37,16 @@ _log = logging.getLogger(LOGGER)
 _KNOWN_ADDRESSES = 4096
 
 
+#: Seconds for which a client may take nothing of an answer of ours.
+_ANSWER_TIME = 30.0
+
+
 class ProxyApp:
     """The proxy of one process. Must be made while the event loop runs.
 
     origins: the upstream of each route, by the route's name. tickets: where routes that have any keep them.
     end_key: what the ends of streams are signed with, for processes that answer each other's clients.
+    streams: where those under way are known, and whose clock they go by.
     """
 
     def __init__(
@@ -52,8 +57,9 @@ class ProxyApp:
         trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
         tickets: TicketStore | None = None,
         end_key: bytes = b"",
+        streams: LiveStreams | None = None,
     ) -> None:
-        self.streams = LiveStreams()
+        self.streams = LiveStreams() if streams is None else streams
         self._admissions = Admissions()
         self.hangups = HangupWatch()
         self.draining = False
@@ -70,9 +76,9 @@ class ProxyApp:
         self._when_idle: asyncio.Event | None = None
         self._time = asyncio.get_running_loop().time
 
-    def server(self, *, scheme: str) -> "ClientConnections":
-        """A factory of client connections, for `loop.create_server`. scheme: what the client speaks, http or https."""
-        server = ClientConnections(self, scheme)
+    def server(self, *, scheme: str, is_unix: bool = False) -> ClientConnections:
+        """A factory of client connections, for `loop.create_server`; see `ClientConnections`."""
+        server = ClientConnections(self, scheme=scheme, is_unix=is_unix)
         self._servers.append(server)
         return server
 
@@ -119,20 +125,10 @@ class ProxyApp:
             is_head=request.method == "HEAD",
             keep_alive=request.keeps_alive and not self.draining,
         )
-        cycle: RequestCycle | TicketVisit | None = None
         try:
-            cycle = self._take_up(request, connection, downstream, record)
-            if cycle is not None:
-                self._cycles.add(cycle)
-                await cycle.run()
-        except SSEProxyError as error:
-            self._answer_with(error, downstream, record)
-        except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
-            _log.exception("unexpected error while serving %s", record.path)
-            self._answer_with(InternalError("An internal error occurred.", cause=repr(error)), downstream, record)
+            await self._serve(request, connection, downstream, record)
+            await downstream.wait_until_flushed(_ANSWER_TIME)
         finally:
-            if cycle is not None:
-                self._forget(cycle)
             record.ended_at = time()
             self._access.ended(record)
         return downstream
@@ -148,6 +144,24 @@ class ProxyApp:
 
     # Private.
 
+    async def _serve(
+        self, request: ParsedRequest, connection: DownstreamConnection, downstream: HttpDownstream, record: AccessRecord
+    ) -> None:
+        cycle: RequestCycle | TicketVisit | None = None
+        try:
+            cycle = self._take_up(request, connection, downstream, record)
+            if cycle is not None:
+                self._cycles.add(cycle)
+                await cycle.run()
+        except SSEProxyError as error:
+            self._answer_with(error, downstream, record)
+        except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
+            _log.exception("unexpected error while serving %s", record.path)
+            self._answer_with(InternalError("An internal error occurred.", cause=repr(error)), downstream, record)
+        finally:
+            if cycle is not None:
+                self._forget(cycle)
+
     def _take_up(
         self, request: ParsedRequest, connection: DownstreamConnection, downstream: HttpDownstream, record: AccessRecord
     ) -> RequestCycle | TicketVisit | None:
@@ -156,11 +170,13 @@ class ProxyApp:
         Raises `ClientError`.
         """
         inbound = read_request(request)
+        request.headers = []  # a stream may go on for hours
         peer = self._peer(connection)
         record.client = self._client_behind(peer, inbound)
         if self._door.answers(inbound, downstream, record):
             return None
         content = (request.content or RequestContent.empty()) if inbound.has_body else None
+        downstream.awaits_continue = inbound.expects_continue
         call = self._desk.find_call(inbound)
         if call is not None:
             new_cycle = partial(self._new_cycle, connection=connection, downstream=downstream, record=record)
@@ -171,10 +187,14 @@ class ProxyApp:
         )
 
     def _peer(self, connection: DownstreamConnection) -> Peer:
-        """Who is connected: always the same, so it is found out once."""
+        """Who is connected: always the same, so it is found out once.
+
+        A peer on a unix socket is trusted: whoever may open the file is one of ours.
+        """
         if connection.peer is None:
             address = connection.client_address
-            connection.peer = Peer(address, connection.scheme, self._is_trusted(address))
+            is_trusted = connection.is_unix or self._is_trusted(address)
+            connection.peer = Peer(address, connection.scheme, is_trusted)
         return connection.peer
 
     def _new_cycle(
@@ -257,9 +277,6 @@ class ProxyApp:
         send_problem(downstream, error)
 
     def _find_trust(self, address: str) -> bool:
-        """A peer on a unix socket is trusted: whoever may open the file is one of ours."""
-        if not address:
-            return True
         try:
             peer = ip_address(address.partition("%")[0])
         except ValueError:

@@ -57,20 +57,22 @@ class Service(Protocol):
 
 
 class DownstreamConnection(asyncio.Protocol):
-    """One client connection. scheme: what the client speaks, ``http`` or ``https``.
+    """One client connection. scheme: what the client speaks, ``http`` or ``https``. is_unix: over a unix socket.
 
-    on_lost: called when it is closed. idle_since: when the last response ended, in seconds of the event loop.
-    flow: hears how the response under way flows. peer: who it is, once somebody has found out.
+    on_made: called when it can be used; on_lost: when it is closed, if it ever could.
+    idle_since: when the last response ended, in seconds of the event loop.
+    flow: hears how the response under way flows. client_address: without its port; empty over a unix socket.
+    peer: who it is, once somebody has found out.
     """
 
     __slots__ = (
-        "_address",
         "_closing",
         "_full",
         "_holds",
         "_is_leaving",
         "_loop",
         "_on_lost",
+        "_on_made",
         "_parser",
         "_raw",
         "_requests",
@@ -78,18 +80,29 @@ class DownstreamConnection(asyncio.Protocol):
         "_serving",
         "_watched_fd",
         "_writable",
+        "client_address",
         "flow",
         "gathers",
         "idle_since",
+        "is_unix",
         "peer",
         "scheme",
         "transport",
         "writing_paused",
     )
 
-    def __init__(self, service: Service, *, scheme: str, on_lost: Callable[["DownstreamConnection"], object]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        *,
+        scheme: str,
+        is_unix: bool,
+        on_made: Callable[["DownstreamConnection"], object],
+        on_lost: Callable[["DownstreamConnection"], object],
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._service = service
+        self._on_made = on_made
         self._on_lost = on_lost
         self._parser = RequestParser(self._take, self._take, hold=self._hold_content)
         self._requests: deque[ParsedRequest | ClientError] = deque()
@@ -101,8 +114,9 @@ class DownstreamConnection(asyncio.Protocol):
         self._full = 0  # bodies that nobody takes as fast as they come
         self._watched_fd = -1
         self._writable: asyncio.Future[None] | None = None
-        self._address: str | None = None
         self.scheme = scheme
+        self.is_unix = is_unix
+        self.client_address = ""
         self.peer: Peer | None = None
         self.transport: asyncio.Transport | None = None
         self.flow: FlowListener | None = None
@@ -117,6 +131,16 @@ class DownstreamConnection(asyncio.Protocol):
         # Not with asyncio's own transports: at best they join the pieces, and in some releases (CVE-2024-12254) they
         # never say that there are too many.
         self.gathers = type(transport).__module__ == "uvloop.loop"
+        self._on_made(self)
+        if not self.is_unix:
+            # Hazard: a client that resets its connection has no name any more, but its bytes may still be read; and
+            # whoever has none on a unix socket is trusted.
+            peer = transport.get_extra_info("peername")
+            if isinstance(peer, tuple):
+                self.client_address = peer[0]
+            else:
+                self._is_leaving = True
+                self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._raw is not None:
@@ -130,6 +154,12 @@ class DownstreamConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Let the transport close: a client that says no more does not listen either, as far as can be known."""
+        if self.transport is not None and self.transport.get_write_buffer_size():
+            # It would wait until the client has taken what is left.
+            self._abort_later()
+            flow, self.flow = self.flow, None
+            if flow is not None:
+                flow.connection_lost()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_watching()
@@ -176,16 +206,17 @@ class DownstreamConnection(asyncio.Protocol):
         self._requests.append(request)
 
     def _serve_next(self) -> None:
+        """One read may bring many requests; no more is read before they have been answered."""
+        if self._serving is not None or len(self._requests) > 1:
+            self._hold(_QUEUE, True)
         if self._serving is None:
             self._serving = self._loop.create_task(self._serve())
-        else:
-            self._hold(_QUEUE, True)
 
     async def _serve(self) -> None:
         try:
             while self._requests:
                 request = self._requests.popleft()
-                if self._requests or self._holds:
+                if self._holds:
                     self._hold(_QUEUE, bool(self._requests))
                 if isinstance(request, ClientError):
                     self._service.refuse(request, self)
@@ -193,6 +224,11 @@ class DownstreamConnection(asyncio.Protocol):
                 else:
                     answer = await self._service.handle(request, self)
                     await self._settle(request, answer)
+                if self._requests:
+                    await asyncio.sleep(0)  # answers of ours may need no wait, and others want their turn
+        except BaseException:
+            self.abort()  # what has been written may be half a response
+            raise
         finally:
             self._serving = None
             self.idle_since = self._loop.time()
@@ -200,8 +236,9 @@ class DownstreamConnection(asyncio.Protocol):
     async def _settle(self, request: ParsedRequest, answer: Answer) -> None:
         """The response has been written. Is there to be another one?"""
         content = request.content
-        if content is not None and not content.is_complete and answer.keep_alive and not answer.broken:
+        if content is not None:
             content.drop()
+        if content is not None and not content.is_complete and answer.keep_alive and not answer.broken:
             with contextlib.suppress(TimeoutError, ClientError):
                 async with asyncio.timeout(LINGER):
                     await content.read()
@@ -215,8 +252,9 @@ class DownstreamConnection(asyncio.Protocol):
     # Ending.
 
     def close(self) -> None:
-        """Close when all that has been written is on its way."""
+        """Close when all that has been written is on its way, or when it should have been."""
         if self.transport is not None:
+            self._abort_later()
             self.transport.close()
 
     def abort(self) -> None:
@@ -253,7 +291,7 @@ class DownstreamConnection(asyncio.Protocol):
             return
         self._is_leaving = True
         self._parser.close()
-        self._closing = self._loop.call_later(LINGER, self.abort)
+        self._abort_later()
         if self.transport.get_write_buffer_size() or not self.transport.can_write_eof():  # TLS cannot
             self.transport.close()
             return
@@ -262,6 +300,10 @@ class DownstreamConnection(asyncio.Protocol):
             self.transport.write_eof()
         except OSError:  # asyncio's: the client was faster
             self.transport.abort()
+
+    def _abort_later(self) -> None:
+        if self._closing is None:
+            self._closing = self._loop.call_later(LINGER, self.abort)
 
     # Another protocol.
 
@@ -286,14 +328,6 @@ class DownstreamConnection(asyncio.Protocol):
     def socket(self) -> socket.socket | None:
         """The connection's socket, as long as it is open."""
         return None if self.transport is None else cast("socket.socket | None", self.transport.get_extra_info("socket"))
-
-    @property
-    def client_address(self) -> str:
-        """The client's address without its port; empty for a unix socket."""
-        if self._address is None:
-            peer = None if self.transport is None else self.transport.get_extra_info("peername")
-            self._address = peer[0] if isinstance(peer, tuple) else ""
-        return self._address
 
     # Reading, or not.
 

@@ -12,22 +12,24 @@ _LOOK_EVERY = 5.0
 
 
 class ClientConnections:
-    """The connections of one listener, and what makes them: a protocol factory for `loop.create_server`."""
+    """The connections of one listener, and what makes them: a protocol factory for `loop.create_server`.
 
-    def __init__(self, service: Service, scheme: str) -> None:
+    scheme: what its clients speak, ``http`` or ``https``. is_unix: it is a unix socket.
+    """
+
+    def __init__(self, service: Service, *, scheme: str, is_unix: bool) -> None:
         self._service = service
         self._scheme = scheme
+        self._is_unix = is_unix
         self._loop = asyncio.get_running_loop()
         self._open: set[DownstreamConnection] = set()
         self._next_look: asyncio.TimerHandle | None = None
 
     def __call__(self) -> DownstreamConnection:
-        """Another client has connected."""
-        connection = DownstreamConnection(self._service, scheme=self._scheme, on_lost=self._open.discard)
-        self._open.add(connection)
-        if self._next_look is None:
-            self._next_look = self._loop.call_later(_LOOK_EVERY, self._look)
-        return connection
+        """Another client has connected; over TLS nobody knows yet whether anything will come of it."""
+        return DownstreamConnection(
+            self._service, scheme=self._scheme, is_unix=self._is_unix, on_made=self._add, on_lost=self._open.discard
+        )
 
     def __len__(self) -> int:
         """How many are open."""
@@ -52,6 +54,11 @@ class ClientConnections:
             connection.abort()
         if self._next_look is not None:
             self._next_look.cancel()
+
+    def _add(self, connection: DownstreamConnection) -> None:
+        self._open.add(connection)
+        if self._next_look is None:
+            self._next_look = self._loop.call_later(_LOOK_EVERY, self._look)
 
     def _look(self) -> None:
         """One timer for all: it is no matter of seconds."""

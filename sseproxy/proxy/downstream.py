@@ -1,7 +1,6 @@
 """How does a response get onto a client's connection? (RFC 9112 sections 6 and 7)
 
-Head and body framing are written here and not by aiohttp's `StreamResponse`: fields stay as the upstream sent
-them, and a chunk is one synchronous write.
+Head and body framing are written here: fields stay as the upstream sent them, and a chunk is one synchronous write.
 """
 
 import asyncio
@@ -56,6 +55,7 @@ class HttpDownstream:
         "_is_live",
         "_resetting",
         "_transport",
+        "awaits_continue",
         "broken",
         "cross_origin",
         "keep_alive",
@@ -78,6 +78,7 @@ class HttpDownstream:
         self.cross_origin: CrossOrigin | None = None  # what the head says about pages of other origins
         self.opens_ticket = False  # it is what a ticket has brought about
         self.broken = False
+        self.awaits_continue = False  # the client sends its body only when it is asked for it
 
     @property
     def started(self) -> bool:
@@ -104,7 +105,8 @@ class HttpDownstream:
         # A 205 has no body (RFC 9110 section 15.3.6). Browsers take its word for that, and one that comes all the same
         # for the next response.
         reset_with_body = status == HTTPStatus.RESET_CONTENT and self._has_body and length != 0
-        if self._framing is Framing.CLOSE or reset_with_body:
+        # A client that was not asked for its body may send it or not, and whoever is in between may expect either.
+        if self._framing is Framing.CLOSE or reset_with_body or self.awaits_continue:
             self.keep_alive = False
         fields = headers if length is not None or not has_body else without(headers, {b"content-length"})
         if not has_body and not self._is_head and status not in (204, 304):
@@ -140,6 +142,7 @@ class HttpDownstream:
     def send_continue(self) -> None:
         """Ask for the request body (RFC 9110 section 15.2.1)."""
         if self._is_11 and not self.started:
+            self.awaits_continue = False
             self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def make_live(self) -> None:

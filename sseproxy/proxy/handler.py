@@ -104,7 +104,7 @@ class RequestCycle:
 
     def cut(self) -> None:
         """The process ends: a request that has no response yet is refused. Streams know by their own deadline."""
-        if self._live is None and self._task is not None:
+        if self._live is None and self._task is not None and not self.downstream.started:
             self._is_cut = True
             self._task.cancel()
 
@@ -115,7 +115,7 @@ class RequestCycle:
         """
         if self._body is not None:
             self._body.stop(CloseReason.CLIENT_GONE)
-        elif self._task is not None:
+        elif self._task is not None and not self.downstream.started:
             self._task.cancel()
 
     # The way of a request.
@@ -340,8 +340,9 @@ class RequestCycle:
     # Other ends.
 
     async def _tunnel(self, exchange: HttpExchange, head: ResponseHead) -> None:
-        if self.inbound.upgrade is None:
-            raise UpstreamBroken("The upstream switched protocols unasked.", proxy_status="http_upgrade_failed")
+        if self.inbound.upgrade is None or exchange.is_sending:
+            when = "unasked" if self.inbound.upgrade is None else "before it had the request"
+            raise UpstreamBroken(f"The upstream switched protocols {when}.", proxy_status="http_upgrade_failed")
         tunnel = Tunnel(self.connection, exchange, idle=self.route.timeouts.idle)
         try:
             upgrade = [(b"Connection", b"upgrade"), (b"Upgrade", head.upgraded_to or self.inbound.upgrade)]

@@ -150,7 +150,7 @@ def read_request(request: ParsedRequest) -> InboundRequest:
         body_length=length,
         has_body=has_body,
         expects_continue=b"expect" in fields and _read_expectation(fields[b"expect"]),
-        upgrade=_read_upgrade(fields) if request.upgrades else None,
+        upgrade=_read_upgrade(fields) if request.upgrades and is_11 else None,  # RFC 9110 section 7.8,
     )
 
 

@@ -21,10 +21,13 @@ MAX_FIELDS = 256
 #: Bytes of a request head, as a whole; behind it, of trailers and whatever else comes without any body.
 MAX_HEAD = 256 * 1024
 
-_CHUNKED_HEAD = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
-
 #: Bytes behind a request to switch protocols that are kept until it is answered.
 MAX_TAIL = 64 * 1024
+
+_BLANKS = b" \t"
+
+#: What brings llhttp to where the body of a request in chunks begins.
+_CHUNKED_HEAD = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def _nobody(_: object) -> None:
@@ -103,25 +106,32 @@ class RequestParser:
 
     def feed(self, data: bytes) -> None:
         """Read what came."""
-        if self.is_stopped:
-            self._feed_stopped(data)
-            return
+        left: bytes | None = data
+        while left is not None and not self.is_stopped:
+            left = self._read(left)
+        if left:
+            self._feed_stopped(left)
+
+    def _read(self, data: bytes) -> bytes | None:
+        """Read `data`, up to a request for another protocol if there is one; what is behind that is returned."""
         if self.has_failed or self._llhttp is None:
-            return
+            return None
         in_head, self._unframed = self.has_begun, self._unframed + len(data)
         try:
             self._llhttp.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._stop(data[upgrade.args[0] :])
+            self._stop()
+            return data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
             self._fail(self._as_ours(error))
-        else:
-            request = self._request
-            if request is not None and request.content is None:
-                request.content = RequestContent(self._hold)  # its first piece will come later
-            if self._unframed > MAX_HEAD and (request is not None or (in_head and self.has_begun)):
-                self._is_too_large = True
-                self._fail(self._as_ours(None))
+            return None
+        request = self._request
+        if request is not None and request.content is None:
+            request.content = RequestContent(self._hold)  # its first piece will come later
+        if self._unframed > MAX_HEAD and (request is not None or (in_head and self.has_begun)):
+            self._is_too_large = True
+            self._fail(self._as_ours(None))
+        return None
 
     def go_on(self) -> None:
         """The protocol was not switched: what came behind that request is read as another one."""
@@ -131,7 +141,7 @@ class RequestParser:
         if tail:
             self.feed(tail)
 
-    def _stop(self, behind: bytes) -> None:
+    def _stop(self) -> None:
         """The last request asks for another protocol. httptools takes all behind its head for that, its body, too.
 
         Where only the body's framing would tell where it ends, the wish is passed over (RFC 9110 section 7.8).
@@ -146,17 +156,15 @@ class RequestParser:
             self._llhttp.feed_data(_CHUNKED_HEAD)
             self._is_resuming = False
             self._request = request
-            self.feed(behind)
             return
         self.is_stopped = True
         self._body_left = int(fields[b"content-length"][0]) if b"content-length" in fields else 0
         if self._body_left:
             self._request = request
             request.content = RequestContent(self._hold)
-        self._feed_stopped(behind)
 
     def _feed_stopped(self, data: bytes) -> None:
-        if self._body_left and data:
+        if self._body_left:
             piece, data = data[: self._body_left], data[self._body_left :]
             self._body_left -= len(piece)
             self.on_body(piece)
@@ -168,7 +176,7 @@ class RequestParser:
         """Nothing more will come, and nobody is called any more but who reads a body."""
         self._llhttp = None
         self.has_failed = True
-        self._on_request = self._on_error = _nobody
+        self._on_request = self._on_error = self._hold = _nobody  # or there would be a circle of references
         self._break_body(BadRequest("The request body broke off."))
 
     # llhttp's calls.
@@ -192,7 +200,7 @@ class RequestParser:
             return  # a trailer: those are dropped
         size = len(name) + len(value)
         self._fields_size += size
-        self._headers.append((name, value))
+        self._headers.append((name, value.rstrip(_BLANKS)))  # llhttp takes off only what is before it
         self._limit(size <= MAX_FIELD and len(self._headers) <= MAX_FIELDS and self._fields_size <= MAX_HEAD)
 
     def on_headers_complete(self) -> None:
@@ -208,6 +216,7 @@ class RequestParser:
             llhttp.should_keep_alive(),
             llhttp.should_upgrade(),
         )
+        self._headers, self._target = [], b""
         if self._request.upgrades:
             self._upgrading = self._request
         self._on_request(self._request)

@@ -130,7 +130,7 @@ class TestWhoIsAnswered:
         seen = asked(wrapped(script(b"no", before=12.0, start=head(404, PLAIN))), ACCEPT)
         seen.scope["headers"].append((b"user-agent", "no bytes"))
         await seen.run()
-        assert [type(context["exception"]) for context in failed] == [AttributeError]
+        assert [type(context["exception"]) for context in failed] == [TypeError]
         assert (seen.status, seen.body) == (404, b"no")
 
     async def test_a_body_that_says_so_only_after_the_time(self) -> None:

@@ -1,13 +1,16 @@
-"""On which event loops do the tests of the proxy run?"""
+"""On which event loops do the tests of the proxy run, and with which certificate?"""
 
 import asyncio
+import subprocess
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 import uvloop
 
 from sseproxy.origins import http
 from sseproxy.origins.pools import AiohttpPool, PlainPool
+from tests.support.programs import require
 
 
 def pytest_asyncio_loop_factories(
@@ -23,3 +26,17 @@ def pool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> typ
     found = PlainPool if "plain" in request.node.name.partition("[")[2].rstrip("]").split("-") else AiohttpPool
     monkeypatch.setattr(http, "pool_for", found)
     return found
+
+
+@pytest.fixture(scope="module")
+def tls_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Certificate and key for localhost."""
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    key_kind = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
+    command = f"{require('openssl')} req -x509 {key_kind} -nodes -days 2 -subj /CN=localhost"
+    extensions = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subprocess.run(
+        [*command.split(), *extensions, "-keyout", key, "-out", certificate], check=True, capture_output=True
+    )
+    return certificate, key

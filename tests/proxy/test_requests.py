@@ -1,14 +1,12 @@
 """Which bytes does the upstream get for a request? (contract section 2; RFC 9110 sections 7.6 and 10.1, RFC 7239)"""
 
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from sseproxy.core.routes import HeaderRules, Route, StreamMode, Upstream, UpstreamTLS
 from sseproxy.proxy.parser import MAX_FIELDS
-from tests.support.programs import require
 from tests.support.proxy_server import SILENT, ProxyServer, route_to, stage
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import RawUpstream, replies
@@ -230,20 +228,6 @@ async def test_a_client_on_tls(tls_files: tuple[Path, Path]) -> None:
         assert (await client.ask(ask())).status == 200
         assert upstream.requests[0].one(b"X-Forwarded-Proto") == b"https"
         assert upstream.requests[0].one(b"Forwarded") == b'for=127.0.0.1;host="a.test";proto=https'
-
-
-@pytest.fixture(scope="module")
-def tls_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Certificate and key for localhost."""
-    folder = tmp_path_factory.mktemp("tls")
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    key_kind = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
-    command = f"{require('openssl')} req -x509 {key_kind} -nodes -days 2 -subj /CN=localhost"
-    extensions = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    subprocess.run(
-        [*command.split(), *extensions, "-keyout", key, "-out", certificate], check=True, capture_output=True
-    )
-    return certificate, key
 
 
 async def test_header_rules_come_last() -> None:

@@ -55,7 +55,7 @@ class ProxyServer:
         networks = [ip_network(network) for network in trusted]
         tickets = MemoryTicketStore(loop) if store is None else store
         app = ProxyApp(routes, origins, trusted_proxies=networks, tickets=tickets, end_key=end_key)
-        factory = app.server(scheme="http" if tls is None else "https")
+        factory = app.server(scheme="http" if tls is None else "https", is_unix=socket_path is not None)
         port = 0
         if socket_path is not None:
             server = await loop.create_unix_server(factory, str(socket_path))

@@ -1,0 +1,318 @@
+"""What can a client do with its connection, to the proxy, to other clients, or to itself?"""
+
+import asyncio
+import contextlib
+import gc
+import os
+import socket
+import ssl
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sseproxy.core.limits import LimitPolicy
+from sseproxy.core.routes import Match, Route
+from sseproxy.origins.http import HttpExchange
+from sseproxy.proxy import connection as connections
+from sseproxy.proxy.connection import DownstreamConnection
+from sseproxy.proxy.content import MOST_WAITING
+from tests.support.processes import resident
+from tests.support.proxy_server import ProxyServer, route_to, stage
+from tests.support.raw_client import RawClient
+from tests.support.raw_upstream import OK, RawUpstream, Visit, replies
+from tests.support.settled import eventually, settled
+
+GET = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
+NOWHERE = b"GET /nowhere HTTP/1.1\r\nHost: a.test\r\n\r\n"
+TRUSTED = ("127.0.0.1/32",)
+
+
+def only_a(upstream: RawUpstream) -> Route:
+    """The one route, for nothing but /a."""
+    return route_to(upstream, match=Match(path="/a"))
+
+
+# Who it is.
+
+
+class _Nameless:
+    """A transport of a client that has reset its connection before anybody asked who it is."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return None if name == "peername" else self._transport.get_extra_info(name, default)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+async def test_nobody_without_a_name_is_taken_for_a_peer_on_a_unix_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be trusted, and believed where it says that it comes from."""
+    made = DownstreamConnection.connection_made
+
+    def lose_its_name(self: DownstreamConnection, transport: asyncio.BaseTransport) -> None:
+        made(self, _Nameless(transport))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(DownstreamConnection, "connection_made", lose_its_name)
+    async with stage(replies()) as on:
+        await on.client.send(GET[:-2] + b"X-Forwarded-For: 192.0.2.66\r\n\r\n")
+        assert await on.client.rest() == b""
+        assert on.upstream.visits == []
+
+
+async def test_a_client_that_resets_at_once_is_never_believed() -> None:
+    async with RawUpstream.serve(replies()) as upstream, ProxyServer.serve(route_to(upstream)) as proxy:
+        for _ in range(100):
+            with socket.create_connection(("127.0.0.1", proxy.port)) as sock:
+                sock.sendall(GET[:-2] + b"X-Forwarded-For: 192.0.2.66\r\n\r\n")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            await asyncio.sleep(0)
+        await eventually(lambda: len(proxy.app._servers[0]) == 0)
+        assert b"192.0.2.66" not in upstream.received
+
+
+# Bodies that nobody reads.
+
+
+@pytest.mark.parametrize("size", [0, 10, MOST_WAITING + 1, 100_000])
+async def test_a_body_that_came_and_was_not_read_does_not_stop_the_connection(size: int) -> None:
+    async with RawUpstream.serve(replies()) as upstream, ProxyServer.serve(only_a(upstream)) as proxy:
+        async with proxy.connect() as client:
+            for _ in range(3):
+                head = b"POST /nowhere HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n" % size
+                assert (await client.ask(head + bytes(size))).status == 404
+            assert (await client.ask(GET)).status == 200
+            assert len(proxy.app._servers[0]) == 1
+
+
+async def test_nor_does_one_of_a_stream_too_many() -> None:
+    async with stage(replies(), limits=LimitPolicy(streams=0)) as on:
+        head = b"POST /a HTTP/1.1\r\nHost: a.test\r\nAccept: text/event-stream\r\nContent-Length: 100000\r\n\r\n"
+        for _ in range(2):
+            assert (await on.client.ask(head + bytes(100_000))).status == 503
+
+
+async def test_a_body_that_was_never_asked_for_ends_the_connection() -> None:
+    """Whether the client sends it now, nobody can know, and what it sends must not be taken for it."""
+    async with RawUpstream.serve(replies()) as upstream, ProxyServer.serve(only_a(upstream)) as proxy:
+        async with proxy.connect() as client:
+            head = b"POST /nowhere HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 40\r\n\r\n"
+            response = await client.ask(head)
+            assert (response.status, response.one(b"Connection")) == (404, b"close")
+            await client.send(GET)
+            assert await client.rest() == b""
+            assert upstream.visits == []
+
+
+# Floods.
+
+
+async def test_a_flood_that_we_answer_ourselves_leaves_others_their_turn() -> None:
+    async with RawUpstream.serve(replies()) as upstream, ProxyServer.serve(only_a(upstream)) as proxy:
+        async with proxy.connect() as flood, proxy.connect() as other:
+            flooding = asyncio.ensure_future(flood.send(NOWHERE * 20_000))
+            assert (await flood.response()).status == 404
+            left = len(next(each._requests for each in proxy.app._servers[0]._open if each._requests))
+            assert (await other.ask(GET)).status == 200
+            still = [len(each._requests) for each in proxy.app._servers[0]._open if each._requests]
+            assert still, "the other one waited for all of them"
+            assert left > 100
+            flood.reset()
+            with contextlib.suppress(ConnectionError):
+                await flooding
+
+
+async def test_whoever_does_not_read_our_answers_gets_no_more_of_them() -> None:
+    async with RawUpstream.serve(replies()) as upstream, ProxyServer.serve(only_a(upstream), send_buffer=4096) as proxy:
+        async with proxy.connect() as flood:
+            flood.pause()
+            flooding = asyncio.ensure_future(flood.send(NOWHERE * 100_000))
+            [connection] = await _open(proxy)
+            await eventually(lambda: connection.writing_paused)
+            before = resident(os.getpid())
+            waiting = await settled(lambda: len(connection._requests))
+            assert waiting > 0
+            transport = connection.transport
+            assert transport is not None
+            assert transport.get_write_buffer_size() < 128 * 1024
+            assert resident(os.getpid()) - before < 32 * 2**20
+            flood.reset()
+            with contextlib.suppress(ConnectionError):
+                await flooding
+
+
+async def _open(proxy: ProxyServer) -> list[DownstreamConnection]:
+    await eventually(lambda: len(proxy.app._servers[0]) > 0)
+    return list(proxy.app._servers[0]._open)
+
+
+async def test_many_wishes_for_another_protocol_in_one_read() -> None:
+    wish = (
+        b"POST /a HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: x\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    )
+    async with RawUpstream.serve(replies()) as upstream, ProxyServer.serve(only_a(upstream)) as proxy:
+        async with proxy.connect() as client:
+            many = 1500
+            sending = asyncio.ensure_future(client.send(wish.replace(b"/a", b"/b") * many + GET))
+            for _ in range(many):
+                assert (await client.response()).status == 404
+            assert (await client.response()).status == 200
+            await sending
+
+
+# Connections that never come about, or never go.
+
+
+async def test_a_handshake_that_fails_leaves_nothing(tls_files: tuple[Path, Path]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*tls_files)
+    async with RawUpstream.serve(replies()) as upstream, ProxyServer.serve(route_to(upstream), tls=context) as proxy:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # asyncio tells of each
+        for number in range(20):
+            with socket.create_connection(("127.0.0.1", proxy.port)) as sock:
+                if number % 2:
+                    sock.sendall(GET)
+            await asyncio.sleep(0.001)
+        trust = ssl.create_default_context(cafile=str(tls_files[0]))
+        async with RawClient.connect(proxy.port, tls=trust) as client:
+            assert (await client.ask(GET)).status == 200
+            assert len(proxy.app._servers[0]) == 1
+
+
+async def test_a_client_that_is_read_to_its_end_but_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has closed its half: the transport would wait for ever until it has taken what is left."""
+    monkeypatch.setattr(connections, "LINGER", 0.1)
+
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while not visit.closed.is_set():
+                await visit.send(b"data: %b\n\n" % (b"x" * 5000))
+
+    async with RawUpstream.serve(script) as upstream, ProxyServer.serve(route_to(upstream), send_buffer=4096) as proxy:
+        async with proxy.connect() as client:
+            client.pause()
+            await client.send(GET)
+            [connection] = await _open(proxy)
+            await eventually(lambda: connection.writing_paused)
+            client.finish_sending()
+            await (await upstream.visit()).wait_closed()
+            await eventually(lambda: len(proxy.app._servers[0]) == 0)
+            client.reset()
+
+
+@pytest.mark.parametrize("ends", ["closed", "reset", "refused"])
+async def test_a_closed_connection_leaves_no_circle_of_references(ends: str) -> None:
+    async with RawUpstream.serve(replies()) as upstream, ProxyServer.serve(route_to(upstream)) as proxy:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(10):
+                async with proxy.connect() as client:
+                    assert (await client.ask(b"BAD\r\n\r\n" if ends == "refused" else GET)).status in (200, 400)
+                    if ends == "reset":
+                        client.reset()
+            await eventually(lambda: not proxy.app._servers[0]._open)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            left = [each for each in gc.get_objects() if type(each) is DownstreamConnection]
+            assert left == []
+        finally:
+            gc.enable()
+
+
+async def test_a_stream_that_runs_has_forgotten_what_was_asked() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: a\n\n")
+        await visit.wait_closed()
+
+    async with stage(script) as on:
+        marker = os.urandom(8).hex().encode()
+        await on.client.send(GET[:-2] + b"X-Marker: " + marker + b"\r\n\r\n")
+        await on.client.head()
+        assert await on.client.chunk() == b"data: a\n\n"
+        gc.collect()
+        held = [each for each in gc.get_objects() if type(each) is tuple and marker in each]
+        assert held == []
+
+
+# Answers that are whole.
+
+
+def _whole(size: int) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
+
+
+@pytest.mark.parametrize("end", ["cut", "withdraw"])
+async def test_an_answer_that_has_come_as_a_whole_is_not_broken_off(end: str) -> None:
+    """All of it has been written; a slow client is still taking it when the process, or its ticket, ends."""
+    size = 50_000
+    async with RawUpstream.serve(replies(_whole(size))) as upstream:
+        async with ProxyServer.serve(route_to(upstream), send_buffer=4096) as proxy, proxy.connect() as client:
+            client.pause()
+            await client.send(GET + GET)
+            [connection] = await _open(proxy)
+            await eventually(lambda: connection.writing_paused)
+            [cycle] = proxy.app._cycles
+            getattr(cycle, end)()
+            client.resume()
+            for _ in range(2):
+                response = await client.response()
+                assert (response.status, len(response.body)) == (200, size)
+
+
+async def test_a_task_that_dies_takes_its_connection_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is that goes wrong, nobody waits at a connection that nobody serves."""
+    async with stage(replies()) as on:
+        failed: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+        with monkeypatch.context() as patch:
+            patch.setattr(DownstreamConnection, "_settle", lambda *_: 1 / 0)
+            await on.client.ask(GET)
+            assert await on.client.rest() == b""
+        gc.collect()
+        await eventually(lambda: len(failed) == 1)
+
+
+# Small print.
+
+
+@pytest.mark.parametrize("blanks", [b" ", b"\t", b" \t  "])
+async def test_blanks_around_a_value_are_no_part_of_it(blanks: bytes) -> None:
+    async with stage(replies()) as on:
+        fields = b"Content-Length:" + blanks + b"5" + blanks + b"\r\nX-A:" + blanks + b"a b" + blanks + b"\r\n\r\n"
+        assert (await on.client.ask(b"POST /a HTTP/1.1\r\nHost: a.test\r\n" + fields + b"hello")).status == 200
+        [request] = on.upstream.requests
+        assert b"\r\nX-A: a b\r\n" in request.head
+        assert request.body == b"hello"
+
+
+async def test_an_old_client_cannot_ask_for_another_protocol() -> None:
+    async with stage(replies()) as on:
+        await on.client.send(GET.replace(b"1.1", b"1.0")[:-2] + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        assert (await on.client.response()).status == 200
+        assert on.upstream.requests[0].one(b"Upgrade") is None
+
+
+async def test_an_upstream_that_has_not_taken_the_request_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has answered early; what is left of the request would be read as the next one."""
+
+    async def script(visit: Visit) -> None:
+        await visit.head()
+        await visit.send(OK)
+        await visit.wait_closed()
+
+    async with RawUpstream.serve(script) as upstream, ProxyServer.serve(route_to(upstream)) as proxy:
+        async with proxy.connect() as client:
+            # Whatever is written to an upstream does not leave at once.
+            monkeypatch.setattr(HttpExchange, "is_sending", property(lambda _: True))
+            post = b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\n"
+            assert (await client.ask(post + b"hello")).status == 200
+            await (await upstream.visit()).wait_closed()
