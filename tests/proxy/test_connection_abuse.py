@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.routes import Match, Route
+from sseproxy.core.routes import Match
 from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy import connection as connections
 from sseproxy.proxy.connection import DownstreamConnection
@@ -29,9 +29,8 @@ NOWHERE = b"GET /nowhere HTTP/1.1\r\nHost: a.test\r\n\r\n"
 TRUSTED = ("127.0.0.1/32",)
 
 
-def only_a(upstream: RawUpstream) -> Route:
-    """The one route, for nothing but /a."""
-    return route_to(upstream, match=Match(path="/a"))
+#: What the one route is for, where some requests are answered without it.
+ONLY_A = Match(path="/a")
 
 
 # Who it is.
@@ -80,13 +79,12 @@ async def test_a_client_that_resets_at_once_is_never_believed() -> None:
 
 @pytest.mark.parametrize("size", [0, 10, MOST_WAITING + 1, 100_000])
 async def test_a_body_that_came_and_was_not_read_does_not_stop_the_connection(size: int) -> None:
-    async with RawUpstream.serve(replies()) as upstream, ProxyServer.serve(only_a(upstream)) as proxy:
-        async with proxy.connect() as client:
-            for _ in range(3):
-                head = b"POST /nowhere HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n" % size
-                assert (await client.ask(head + bytes(size))).status == 404
-            assert (await client.ask(GET)).status == 200
-            assert len(proxy.app._servers[0]) == 1
+    async with stage(replies(), match=ONLY_A) as on:
+        for _ in range(3):
+            head = b"POST /nowhere HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n" % size
+            assert (await on.client.ask(head + bytes(size))).status == 404
+        assert (await on.client.ask(GET)).status == 200
+        assert len(on.proxy.app._servers[0]) == 1
 
 
 async def test_nor_does_one_of_a_stream_too_many() -> None:
@@ -98,51 +96,48 @@ async def test_nor_does_one_of_a_stream_too_many() -> None:
 
 async def test_a_body_that_was_never_asked_for_ends_the_connection() -> None:
     """Whether the client sends it now, nobody can know, and what it sends must not be taken for it."""
-    async with RawUpstream.serve(replies()) as upstream, ProxyServer.serve(only_a(upstream)) as proxy:
-        async with proxy.connect() as client:
-            head = b"POST /nowhere HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 40\r\n\r\n"
-            response = await client.ask(head)
-            assert (response.status, response.one(b"Connection")) == (404, b"close")
-            await client.send(GET)
-            assert await client.rest() == b""
-            assert upstream.visits == []
+    async with stage(replies(), match=ONLY_A) as on:
+        head = b"POST /nowhere HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 40\r\n\r\n"
+        response = await on.client.ask(head)
+        assert (response.status, response.one(b"Connection")) == (404, b"close")
+        await on.client.send(GET)
+        assert await on.client.rest() == b""
+        assert on.upstream.visits == []
 
 
 # Floods.
 
 
 async def test_a_flood_that_we_answer_ourselves_leaves_others_their_turn() -> None:
-    async with RawUpstream.serve(replies()) as upstream, ProxyServer.serve(only_a(upstream)) as proxy:
-        async with proxy.connect() as flood, proxy.connect() as other:
-            flooding = asyncio.ensure_future(flood.send(NOWHERE * 20_000))
-            assert (await flood.response()).status == 404
-            left = len(next(each._requests for each in proxy.app._servers[0]._open if each._requests))
-            assert (await other.ask(GET)).status == 200
-            still = [len(each._requests) for each in proxy.app._servers[0]._open if each._requests]
-            assert still, "the other one waited for all of them"
-            assert left > 100
-            flood.reset()
-            with contextlib.suppress(ConnectionError):
-                await flooding
+    async with stage(replies(), match=ONLY_A) as on, on.proxy.connect() as other:
+        flooding = asyncio.ensure_future(on.client.send(NOWHERE * 20_000))
+        assert (await on.client.response()).status == 404
+        left = len(next(each._requests for each in on.proxy.app._servers[0]._open if each._requests))
+        assert (await other.ask(GET)).status == 200
+        still = [len(each._requests) for each in on.proxy.app._servers[0]._open if each._requests]
+        assert still, "the other one waited for all of them"
+        assert left > 100
+        on.client.reset()
+        with contextlib.suppress(ConnectionError):
+            await flooding
 
 
 async def test_whoever_does_not_read_our_answers_gets_no_more_of_them() -> None:
-    async with RawUpstream.serve(replies()) as upstream, ProxyServer.serve(only_a(upstream), send_buffer=4096) as proxy:
-        async with proxy.connect() as flood:
-            flood.pause()
-            flooding = asyncio.ensure_future(flood.send(NOWHERE * 100_000))
-            [connection] = await _open(proxy)
-            await eventually(lambda: connection.writing_paused)
-            before = resident(os.getpid())
-            waiting = await settled(lambda: len(connection._requests))
-            assert waiting > 0
-            transport = connection.transport
-            assert transport is not None
-            assert transport.get_write_buffer_size() < 128 * 1024
-            assert resident(os.getpid()) - before < 32 * 2**20
-            flood.reset()
-            with contextlib.suppress(ConnectionError):
-                await flooding
+    async with stage(replies(), match=ONLY_A, send_buffer=4096) as on:
+        on.client.pause()
+        flooding = asyncio.ensure_future(on.client.send(NOWHERE * 100_000))
+        [connection] = await _open(on.proxy)
+        await eventually(lambda: connection.writing_paused)
+        before = resident(os.getpid())
+        waiting = await settled(lambda: len(connection._requests))
+        assert waiting > 0
+        transport = connection.transport
+        assert transport is not None
+        assert transport.get_write_buffer_size() < 128 * 1024
+        assert resident(os.getpid()) - before < 32 * 2**20
+        on.client.reset()
+        with contextlib.suppress(ConnectionError):
+            await flooding
 
 
 async def _open(proxy: ProxyServer) -> list[DownstreamConnection]:
@@ -155,14 +150,13 @@ async def test_many_wishes_for_another_protocol_in_one_read() -> None:
         b"POST /a HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: x\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     )
-    async with RawUpstream.serve(replies()) as upstream, ProxyServer.serve(only_a(upstream)) as proxy:
-        async with proxy.connect() as client:
-            many = 1500
-            sending = asyncio.ensure_future(client.send(wish.replace(b"/a", b"/b") * many + GET))
-            for _ in range(many):
-                assert (await client.response()).status == 404
-            assert (await client.response()).status == 200
-            await sending
+    async with stage(replies(), match=ONLY_A) as on:
+        many = 1500
+        sending = asyncio.ensure_future(on.client.send(wish.replace(b"/a", b"/b") * many + GET))
+        for _ in range(many):
+            assert (await on.client.response()).status == 404
+        assert (await on.client.response()).status == 200
+        await sending
 
 
 # Connections that never come about, or never go.
@@ -195,16 +189,15 @@ async def test_a_client_that_is_read_to_its_end_but_takes_nothing_is_cut_off(mon
             while not visit.closed.is_set():
                 await visit.send(b"data: %b\n\n" % (b"x" * 5000))
 
-    async with RawUpstream.serve(script) as upstream, ProxyServer.serve(route_to(upstream), send_buffer=4096) as proxy:
-        async with proxy.connect() as client:
-            client.pause()
-            await client.send(GET)
-            [connection] = await _open(proxy)
-            await eventually(lambda: connection.writing_paused)
-            client.finish_sending()
-            await (await upstream.visit()).wait_closed()
-            await eventually(lambda: len(proxy.app._servers[0]) == 0)
-            client.reset()
+    async with stage(script, send_buffer=4096) as on:
+        on.client.pause()
+        await on.client.send(GET)
+        [connection] = await _open(on.proxy)
+        await eventually(lambda: connection.writing_paused)
+        on.client.finish_sending()
+        await (await on.upstream.visit()).wait_closed()
+        await eventually(lambda: len(on.proxy.app._servers[0]) == 0)
+        on.client.reset()
 
 
 @pytest.mark.parametrize("ends", ["closed", "reset", "refused"])
@@ -254,18 +247,17 @@ def _whole(size: int) -> bytes:
 async def test_an_answer_that_has_come_as_a_whole_is_not_broken_off(end: str) -> None:
     """All of it has been written; a slow client is still taking it when the process, or its ticket, ends."""
     size = 50_000
-    async with RawUpstream.serve(replies(_whole(size))) as upstream:
-        async with ProxyServer.serve(route_to(upstream), send_buffer=4096) as proxy, proxy.connect() as client:
-            client.pause()
-            await client.send(GET + GET)
-            [connection] = await _open(proxy)
-            await eventually(lambda: connection.writing_paused)
-            [cycle] = proxy.app._cycles
-            getattr(cycle, end)()
-            client.resume()
-            for _ in range(2):
-                response = await client.response()
-                assert (response.status, len(response.body)) == (200, size)
+    async with stage(replies(_whole(size)), send_buffer=4096) as on:
+        on.client.pause()
+        await on.client.send(GET + GET)
+        [connection] = await _open(on.proxy)
+        await eventually(lambda: connection.writing_paused)
+        [cycle] = on.proxy.app._cycles
+        getattr(cycle, end)()
+        on.client.resume()
+        for _ in range(2):
+            response = await on.client.response()
+            assert (response.status, len(response.body)) == (200, size)
 
 
 async def test_a_task_that_dies_takes_its_connection_along(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,10 +301,9 @@ async def test_an_upstream_that_has_not_taken_the_request_is_not_used_again(monk
         await visit.send(OK)
         await visit.wait_closed()
 
-    async with RawUpstream.serve(script) as upstream, ProxyServer.serve(route_to(upstream)) as proxy:
-        async with proxy.connect() as client:
-            # Whatever is written to an upstream does not leave at once.
-            monkeypatch.setattr(HttpExchange, "is_sending", property(lambda _: True))
-            post = b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\n"
-            assert (await client.ask(post + b"hello")).status == 200
-            await (await upstream.visit()).wait_closed()
+    async with stage(script) as on:
+        # Whatever is written to an upstream does not leave at once.
+        monkeypatch.setattr(HttpExchange, "is_sending", property(lambda _: True))
+        post = b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\n"
+        assert (await on.client.ask(post + b"hello")).status == 200
+        await (await on.upstream.visit()).wait_closed()

@@ -107,12 +107,19 @@ class Stage:
 
 @contextlib.asynccontextmanager
 async def stage(
-    script: Script, *, trusted: Sequence[str] = (), base_path: str = "", **options: Any
+    script: Script,
+    *,
+    trusted: Sequence[str] = (),
+    base_path: str = "",
+    send_buffer: int | None = None,
+    **options: Any,
 ) -> AsyncIterator[Stage]:
     """Everything for a test with one route and one connection. options: of the `Route`."""
     async with (
         RawUpstream.serve(script) as upstream,
-        ProxyServer.serve(route_to(upstream, base_path=base_path, **options), trusted=trusted) as proxy,
+        ProxyServer.serve(
+            route_to(upstream, base_path=base_path, **options), trusted=trusted, send_buffer=send_buffer
+        ) as proxy,
         proxy.connect() as client,
     ):
         yield Stage(client, proxy, upstream)
