@@ -127,7 +127,8 @@ class ProxyApp:
         )
         try:
             await self._serve(request, connection, downstream, record)
-            await downstream.wait_until_flushed(_ANSWER_TIME)
+            if downstream.has_unsent:
+                await downstream.wait_until_flushed(_ANSWER_TIME)
         finally:
             record.ended_at = time()
             self._access.ended(record)

@@ -167,6 +167,11 @@ class HttpDownstream:
         else:
             transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
 
+    @property
+    def has_unsent(self) -> bool:
+        """Whether the network has not taken everything yet."""
+        return self._transport is not None and self._transport.get_write_buffer_size() > 0
+
     def unsent(self) -> int:
         """What the client has not acknowledged: with what is in the kernel, which takes large steps, and seldom."""
         if self._transport is None:
@@ -197,7 +202,7 @@ class HttpDownstream:
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if transport.get_write_buffer_size():
+        if self.has_unsent:
             self.make_live()
             if self._connection.writing_paused:
                 await self._flush(limit)

@@ -203,7 +203,8 @@ class RequestCycle:
         if self.when_sent is not None:
             await self.when_sent()
         self._note_end(CloseReason.UPSTREAM_END)
-        await self.downstream.wait_until_flushed(self.route.timeouts.write)
+        if self.downstream.has_unsent:
+            await self.downstream.wait_until_flushed(self.route.timeouts.write)
 
     def _send_head(self, head: ResponseHead, headers: Headers, *, is_stream: bool) -> None:
         self.downstream.send_head(
