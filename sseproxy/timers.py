@@ -4,6 +4,7 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable
+from contextvars import Context
 from typing import Protocol
 
 #: uvloop counts whole milliseconds, and may be half of one early. Asked again for what is left, it answers at once,
@@ -74,7 +75,8 @@ class Timers:
             self._wake_up = None
         if self._entries:
             self._wake_up_at = self._entries[0][0]
-            self._wake_up = self.loop.call_at(self._wake_up_at + self._grain, self._call_due)
+            # In no context: whoever happens to arm it would lend his to all others, for ever.
+            self._wake_up = self.loop.call_at(self._wake_up_at + self._grain, self._call_due, context=Context())
 
     def _call_due(self) -> None:
         self._wake_up = None

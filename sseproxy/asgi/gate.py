@@ -28,10 +28,10 @@ class Common:
 
     def patience(self, early: float) -> Patience:
         """What all requests of the running event loop share that may be answered early."""
-        loop = asyncio.get_running_loop()
-        if self._patience is None or self._patience.loop is not loop:
-            self._patience = Patience(early, loop)
-        return self._patience
+        loop, patience = asyncio.get_running_loop(), self._patience
+        if patience is None or patience.loop is not loop:
+            patience = self._patience = Patience(early, loop)
+        return patience
 
 
 class Gate:
@@ -157,7 +157,7 @@ class Gate:
         What the app is to see.
         """
         if self._task is None:
-            return scope
+            return for_app(scope)
         self._patience = self._common.patience(early)
         self._patience.begin(self)
         if in_body:

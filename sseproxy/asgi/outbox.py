@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from typing import Any
 
 from sseproxy.asgi.types import Message, Send
@@ -32,6 +33,7 @@ class Outbox:
         self._head: Message | None = head
         self._on_blocked = on_blocked
         self._on_failed = on_failed
+        self._context = copy_context()
         self._queue: deque[bytes] = deque()
         self._written = 0  # entries that ever came into the queue
         self._taken = 0  # and out of it
@@ -181,7 +183,7 @@ class Outbox:
 
     def _flush_soon(self) -> None:
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._flush_quietly())
+            self._task = self._context.run(asyncio.get_running_loop().create_task, self._flush_quietly())
 
     async def _flush_quietly(self) -> None:
         try:

@@ -1,6 +1,7 @@
 """Whose client has waited long enough for the app's response? (contract S8)"""
 
 import asyncio
+from contextvars import Context, copy_context
 from typing import Protocol
 
 #: Seconds by which a timer of an event loop may be early.
@@ -24,7 +25,7 @@ class Patience:
     def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._seconds = seconds
-        self._due: dict[Waiting, float] = {}
+        self._due: dict[Waiting, tuple[float, Context]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def __contains__(self, request: Waiting) -> bool:
@@ -32,23 +33,29 @@ class Patience:
         return request in self._due
 
     def begin(self, request: Waiting) -> None:
-        self._due[request] = due = self.loop.time() + self._seconds
+        due = self.loop.time() + self._seconds
+        self._due[request] = due, copy_context()
         if self._timer is None:
-            self._timer = self.loop.call_at(due, self._look)
+            self._arm(due)
 
     def end(self, request: Waiting) -> None:
         """It has a response, or will have none. May be called again."""
         self._due.pop(request, None)
 
+    def _arm(self, due: float) -> None:
+        self._timer = self.loop.call_at(due, self._look, context=Context())
+
     def _look(self) -> None:
         self._timer = None
         over = self.loop.time() + _GRAIN
-        late: list[Waiting] = []
-        for request, due in self._due.items():
+        late: list[tuple[Waiting, Context]] = []
+        for request, (due, context) in self._due.items():
             if due > over:
-                self._timer = self.loop.call_at(due, self._look)
+                self._arm(due)
                 break
-            late.append(request)
-        for request in late:
+            late.append((request, context))
+        for request, context in late:
             del self._due[request]
-            self.loop.call_soon(request.come_due)  # not at once: one that fails must not stop the others
+            self.loop.call_soon(
+                request.come_due, context=context
+            )  # not at once: one that fails must not stop the others

@@ -17,7 +17,8 @@ def asks(scope: Scope) -> bool | None:
     headers = scope["headers"]
     fields = dict(headers)
     accept = fields.get(b"accept", b"")
-    if len(accept) >= _LENGTH and accept.lower().find(_EVENT_STREAM) >= 0 and accepts_event_stream(headers):
+    seems_to = len(accept) >= _LENGTH and accept.lower().find(_EVENT_STREAM) >= 0
+    if (seems_to or len(fields) != len(headers)) and accepts_event_stream(headers):  # there may be several
         return True
     if scope["method"] == "GET" and b"content-length" not in fields and b"transfer-encoding" not in fields:
         return False
@@ -27,10 +28,8 @@ def asks(scope: Scope) -> bool | None:
 def for_app(scope: Scope) -> Scope:
     """What the app is to see: a request that seems to ask for a stream asks for no content coding."""
     for name, value in scope["headers"]:
-        if name == b"accept":
-            if len(value) >= _LENGTH and value.lower().find(_EVENT_STREAM) >= 0:
-                return without_codings(scope)
-            break
+        if name == b"accept" and len(value) >= _LENGTH and value.lower().find(_EVENT_STREAM) >= 0:
+            return without_codings(scope)
     return scope
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 
 from sseproxy.asgi.answers import Refusal, body_of, goes_on, head_of, is_ours
 from sseproxy.asgi.app_task import AppTask
@@ -63,6 +64,7 @@ class Responder:
         self._inbox = inbox
         self._server_send = send
         self._app = AppTask(task)
+        self._context = copy_context()
         self._farewell = Farewell(options.timeouts.write)
         self._time = asyncio.get_running_loop().time
 
@@ -304,7 +306,7 @@ class Responder:
 
     def _end_app(self) -> None:
         if self._ending is None:
-            self._ending = asyncio.get_running_loop().create_task(self._end_app_when_flushed())
+            self._ending = self._context.run(asyncio.get_running_loop().create_task, self._end_app_when_flushed())
 
     async def _end_app_when_flushed(self) -> None:
         """What was decided last still has to go out, before the app is stopped."""

@@ -114,7 +114,7 @@ def is_foreign(headers: Headers, policy: CorsPolicy | None, *, hosts: Iterable[b
     that any page can have is not enough.
     """
     origins = get_all(headers, b"origin")
-    if not origins or (policy is not None and _lets_in(policy, headers, logs_in=logs_in)):
+    if not origins or (policy is not None and lets_in(policy, headers, logs_in=logs_in)):
         return False
     sites = tokens(get_all(headers, b"sec-fetch-site"))
     if sites:
@@ -122,7 +122,8 @@ def is_foreign(headers: Headers, policy: CorsPolicy | None, *, hosts: Iterable[b
     return len(origins) > 1 or not _is_at(origins[0], hosts)
 
 
-def _lets_in(policy: CorsPolicy, headers: Headers, *, logs_in: bool) -> bool:
+def lets_in(policy: CorsPolicy, headers: Headers, *, logs_in: bool) -> bool:
+    """Whether a page of the origin that a request names may do something with it. logs_in: see `is_foreign`."""
     cross_origin = CrossOrigin.of(policy, headers)
     anybody = policy.any_origin or cross_origin.origin == b"null"
     return cross_origin.is_allowed and not (logs_in and anybody)

@@ -7,7 +7,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Protocol
 
-from sseproxy.core.cors import CrossOrigin, preflight_method
+from sseproxy.core.cors import lets_in, preflight_method
 from sseproxy.core.errors import Draining, ForeignOrigin, TicketNotFound
 from sseproxy.core.headers import Peer
 from sseproxy.core.routes import Route
@@ -131,8 +131,9 @@ class TicketVisit:
         headers = self.inbound.headers
         if not is_for_script(headers):
             return False
-        lets_in = route.cors is not None and CrossOrigin.of(route.cors, headers).is_allowed
-        return lets_in or not (is_cross_origin(headers) or is_from_foreign_page(self.inbound, route, self.peer))
+        logs_in = self.inbound.is_logged_in(route)
+        is_let_in = route.cors is not None and lets_in(route.cors, headers, logs_in=logs_in)
+        return is_let_in or not (is_cross_origin(headers) or is_from_foreign_page(self.inbound, route, self.peer))
 
     async def _open(self, ticket: HeldTicket) -> None:
         cycle = None

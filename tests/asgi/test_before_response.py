@@ -133,6 +133,12 @@ class TestWhoIsAnswered:
         assert [type(context["exception"]) for context in failed] == [TypeError]
         assert (seen.status, seen.body) == (404, b"no")
 
+    @pytest.mark.parametrize("order", [1, -1])
+    async def test_of_several_fields_one_is_enough(self, order: int) -> None:
+        fields = [ACCEPT, (b"accept", b"*/*"), (b"accept-encoding", b"gzip")][::order]
+        seen = await asked(wrapped(script(EVENT, before=30.0)), *fields).run()
+        assert seen.body == BEAT * 2 + EVENT
+
     async def test_a_body_that_says_so_only_after_the_time(self) -> None:
         app = wrapped(reads_first(EVENT, before=1.0, pause=6.0))
         seen = await asked(app, JSON, method="POST", body=[b'{"stream"', b": true}"]).run()

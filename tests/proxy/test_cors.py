@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sseproxy.core.eventsource import CookieAuth, CorsPolicy, EndPolicy, TicketPolicy
+from sseproxy.core.eventsource import CookieAuth, CorsPolicy, EndPolicy, TicketBinding, TicketPolicy
 from sseproxy.core.heartbeat import HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import HeaderRules, Match, Route, Upstream
@@ -252,6 +252,19 @@ async def test_no_foreign_request_is_kept_in_the_name_of_a_login() -> None:
     async with stage(replies(), cors=ALL, tickets=TicketPolicy(), auth=CookieAuth("token")) as on:
         assert (await on.client.ask(ask(b"POST /_tickets/v1", EVIL))).status == 201
         assert (await on.client.ask(ask(b"POST /_tickets/v1", EVIL, b"Cookie: token=x"))).status == 403
+
+
+async def test_no_foreign_page_spends_the_ticket_of_a_login() -> None:
+    """Any page may read what is nobody's; with somebody's cookie it could do something in their name."""
+    bound = TicketPolicy(bind=TicketBinding.COOKIE, bind_cookie="token")
+    async with stage(replies(), cors=ALL, tickets=bound, auth=CookieAuth("token")) as on:
+        login = b"Cookie: token=x"
+        made = await on.client.ask(ask(b"POST /_tickets/v1", login))
+        url = json.loads(made.body)["url"].encode()
+        for method in (b"GET ", b"DELETE "):
+            assert (await on.client.ask(ask(method + url, EVIL, login))).status == 404
+        assert on.upstream.requests == []
+        assert (await on.client.ask(ask(b"GET " + url, login))).status == 200
 
 
 async def test_a_ticket_is_answered_for_by_its_own_route() -> None:

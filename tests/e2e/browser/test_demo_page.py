@@ -165,13 +165,19 @@ def _check_other_origins(browser: Chrome) -> None:
     browser.find_element(By.ID, "try").click()
     got = wait_for(browser, lambda _: (got := browser.find_elements(By.CSS_SELECTOR, "dd[class]"))[2:] and got)
     assert [each.text for each in got] == ["nothing"] * 3
+    ticket = browser.execute_script("return location.hash.slice(1)")
     browser.switch_to.default_content()
     wait_for(browser, lambda _: _text(browser, "state") == "CLOSED")
     assert _text(browser, "status") == "Whole."
-    wait_for(browser, lambda _: "sent everything" in _text(browser, "seen"))
+    # The last that the service saw is the page's own request: the other page's came behind it, and never got there.
+    wait_for(browser, lambda _: "sent everything" in browser.find_element(By.CSS_SELECTOR, "#seen article").text)
     assert re.findall(r"Authorization\s+(\w+) .*\s+Cookie\s+(.*)\s+Host\s+(.*)\s", _text(browser, "seen"))[0] == (
         ("Bearer", "none", other)
     )
+    # The ticket that the other page knew was worth something, and still is: to whoever it belongs to.
+    assert urlsplit(ticket).path.startswith("/_tickets/tkt_")
+    opens = "fetch(arguments[0], {credentials: 'include'}).then((got) => (got.body.cancel(), arguments[1](got.status)))"
+    assert browser.execute_async_script(opens, ticket) == 200
 
 
 def _host(browser: Chrome) -> str:
