@@ -187,8 +187,6 @@ def _host(browser: Chrome) -> str:
 
 def test_it_asks_at_another_origin_and_nobody_else_does(page: Chrome) -> None:
     _check_other_origins(page)
-    login, *others = re.findall(r"Bearer (\S+)", _text(page, "seen"))
-    assert login not in others
 
 
 @pytest.mark.parametrize("gateway", ["embedded", "nginx"])
