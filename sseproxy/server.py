@@ -160,7 +160,7 @@ class Server:
 
 
 def _spare_the_collector() -> None:
-    """What is loaded stays, and a request leaves no cycles: there is next to nothing to find, so look less often."""
+    """What is loaded stays, and only what goes wrong leaves cycles: there is little to find, so look less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECTED_AFTER)

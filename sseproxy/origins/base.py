@@ -30,7 +30,8 @@ class OriginRequest:
     @property
     def is_repeatable(self) -> bool:
         """Whether sending it twice does what sending it once does (RFC 9110 section 9.2.2), and can be done."""
-        return self.body is None and self.method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+        is_here = self.body is None or isinstance(self.body.pieces, bytes)
+        return is_here and self.method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,10 @@ _EARLY = 64 * 1024
 
 
 class HttpOrigin:
-    """One upstream with its pool of connections. Must be made while the event loop runs."""
+    """One upstream with its pool of connections. Must be made while the event loop runs.
+
+    clock: of the waits for responses; the event loop, or `Timers` that it shares with streams.
+    """
 
     def __init__(self, upstream: Upstream, *, clock: Clock | None = None) -> None:
         self.pool = pool_for(upstream)
@@ -199,8 +202,9 @@ class HttpExchange:
 
     def _connection_lost_by_client(self) -> None:
         self.abort()
+        self._end = RequestBroken("The request body broke off.", proxy_status="http_request_error")
         if self._sink is not None:
-            self._sink.receive_error(RequestBroken("The request body broke off.", proxy_status="http_request_error"))
+            self._sink.receive_error(self._end)
 
     def _write(self, data: bytes) -> None:
         if self._protocol.transport is not None:
@@ -210,7 +214,7 @@ class HttpExchange:
 
     @property
     def head(self) -> ResponseHead:
-        """The response head, from the return of `send` until `attach`."""
+        """The response head, from the end of `ask` or `send` until `attach`."""
         assert self._response is not None
         return self._response.result()
 
@@ -304,7 +308,7 @@ class HttpExchange:
     def ended(self) -> None:
         self._ended = True
         self._set_reading()  # the pool takes only connections that listen
-        if self.is_sending:
+        if self._in_request or self.is_sending:
             self._stop_sending()
             # The rest of the request would be read as the next one, or never be taken.
             self._protocol.abort(in_request=True)

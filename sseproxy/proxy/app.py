@@ -134,14 +134,13 @@ class ProxyApp:
             self._access.ended(record)
         return downstream
 
-    def refuse(self, error: ClientError, connection: DownstreamConnection) -> HttpDownstream:
+    def refuse(self, error: ClientError, connection: DownstreamConnection) -> None:
         """Answer a request that could not even be read."""
         record = AccessRecord(connection.client_address or "unix", "-", "-", self._time())
         downstream = HttpDownstream(connection, is_11=True, is_head=False, keep_alive=False)
         self._answer_with(error, downstream, record)
         record.ended_at = record.started_at
         self._access.ended(record)
-        return downstream
 
     # Private.
 
@@ -177,7 +176,7 @@ class ProxyApp:
         if self._door.answers(inbound, downstream, record):
             return None
         content = (request.content or RequestContent.empty()) if inbound.has_body else None
-        downstream.awaits_continue = inbound.expects_continue
+        downstream.awaits_continue = inbound.expects_continue and content is not None and not content.is_complete
         call = self._desk.find_call(inbound)
         if call is not None:
             new_cycle = partial(self._new_cycle, connection=connection, downstream=downstream, record=record)

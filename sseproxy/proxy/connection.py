@@ -20,6 +20,10 @@ from sseproxy.proxy.parser import MAX_TAIL, ParsedRequest, RequestParser
 LINGER = 5.0
 
 
+#: Seconds in which a client has to take the end of what was sent to it over TLS, which has no half to close; how much
+#: of it the network has taken, nobody can see.
+TLS_CLOSE = 30.0
+
 # Why reading has stopped.
 _QUEUE = 1  # there is another request behind the one under way
 _CONTENT = 2  # nobody takes what has come of a body
@@ -52,7 +56,7 @@ class Service(Protocol):
     async def handle(self, request: ParsedRequest, connection: "DownstreamConnection") -> Answer:
         """Serve a request. It is cancelled when the client has gone."""
 
-    def refuse(self, error: ClientError, connection: "DownstreamConnection") -> Answer:
+    def refuse(self, error: ClientError, connection: "DownstreamConnection") -> None:
         """Answer what is no request."""
 
 
@@ -154,12 +158,10 @@ class DownstreamConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Let the transport close: a client that says no more does not listen either, as far as can be known."""
-        if self.transport is not None and self.transport.get_write_buffer_size():
-            # It would wait until the client has taken what is left.
-            self._abort_later()
-            flow, self.flow = self.flow, None
-            if flow is not None:
-                flow.connection_lost()
+        self._abort_later()  # the transport would wait until the client has taken what is left
+        flow, self.flow = self.flow, None
+        if flow is not None:
+            flow.connection_lost()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_watching()
@@ -246,14 +248,15 @@ class DownstreamConnection(asyncio.Protocol):
         if answer.broken or not (answer.keep_alive and is_whole):
             self._close()
         elif self._parser.is_stopped:
-            self._hold(_TAIL, False)
-            self._parser.go_on()
+            self._parser.go_on()  # perhaps only to the next wish for another protocol
+            self._hold(_TAIL, len(self._parser.tail) > MAX_TAIL)
 
     # Ending.
 
     def close(self) -> None:
         """Close when all that has been written is on its way, or when it should have been."""
-        if self.transport is not None:
+        if self.transport is not None and not self.transport.is_closing():
+            self._is_leaving = True
             self._abort_later()
             self.transport.close()
 
@@ -292,7 +295,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._is_leaving = True
         self._parser.close()
         self._abort_later()
-        if self.transport.get_write_buffer_size() or not self.transport.can_write_eof():  # TLS cannot
+        if not self.transport.can_write_eof():
             self.transport.close()
             return
         self._hold(self._holds, False)
@@ -302,8 +305,9 @@ class DownstreamConnection(asyncio.Protocol):
             self.transport.abort()
 
     def _abort_later(self) -> None:
-        if self._closing is None:
-            self._closing = self._loop.call_later(LINGER, self.abort)
+        if self._closing is None and self.transport is not None:
+            seconds = LINGER if self.transport.can_write_eof() else TLS_CLOSE
+            self._closing = self._loop.call_later(seconds, self.abort)
 
     # Another protocol.
 

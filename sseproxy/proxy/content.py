@@ -67,11 +67,12 @@ class RequestContent:
     async def read(self) -> bytes:
         """What has come since; waits for something to come. Nothing at the end. Raises what `fail` was given."""
         while not self._pieces and not self.is_complete and self._error is None:
-            self._waiting = asyncio.get_running_loop().create_future()
+            waiting = self._waiting = asyncio.get_running_loop().create_future()
             try:
-                await self._waiting
+                await waiting
             finally:
-                self._waiting = None
+                if self._waiting is waiting:  # and not that of whoever has taken over
+                    self._waiting = None
         if self._error is not None:
             raise self._error
         return self.take()

@@ -195,7 +195,7 @@ class HttpDownstream:
     async def wait_until_flushed(self, limit: float | None) -> None:
         """Wait until the client has taken everything; if it takes nothing for `limit` seconds, cut it off.
 
-        Then let go of the connection.
+        Then the connection is as it was before the response.
         """
         if self._resetting is not None:
             await self._resetting

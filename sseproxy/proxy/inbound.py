@@ -150,7 +150,7 @@ def read_request(request: ParsedRequest) -> InboundRequest:
         body_length=length,
         has_body=has_body,
         expects_continue=b"expect" in fields and _read_expectation(fields[b"expect"]),
-        upgrade=_read_upgrade(fields) if request.upgrades and is_11 else None,  # RFC 9110 section 7.8,
+        upgrade=_read_upgrade(fields) if request.upgrades and is_11 else None,  # RFC 9110 section 7.8
     )
 
 
@@ -163,7 +163,7 @@ def _read_target(method: str, raw: str, hosts: Sequence[bytes], *, is_11: bool) 
         raise BadRequest("The Host field is malformed.")
     absolute = None if raw.startswith("/") else ABSOLUTE_FORM.fullmatch(raw)
     if absolute is not None:
-        authority = absolute.group(1).encode("utf-8", "surrogateescape")
+        authority = absolute.group(1).encode()
         if not authority or not _HOST.fullmatch(authority):
             raise BadRequest("The host in the request target is malformed.")
         if hosts and authority.lower() != host.lower():

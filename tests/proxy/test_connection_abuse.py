@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import struct
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,18 @@ import pytest
 
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Match
+from sseproxy.origins.base import ResponseHead
 from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy import connection as connections
 from sseproxy.proxy.connection import DownstreamConnection
-from sseproxy.proxy.content import MOST_WAITING
+from sseproxy.proxy.content import MOST_WAITING, RequestContent
 from sseproxy.proxy.handler import RequestCycle
 from sseproxy.proxy.inbound import FORGOTTEN
-from sseproxy.proxy.parser import ParsedRequest
+from sseproxy.proxy.parser import MAX_TAIL, ParsedRequest
 from tests.support.processes import resident
 from tests.support.proxy_server import ProxyServer, route_to, stage
 from tests.support.raw_client import RawClient
-from tests.support.raw_upstream import OK, RawUpstream, Visit, replies
+from tests.support.raw_upstream import OK, RawUpstream, Script, Visit, replies
 from tests.support.settled import eventually, settled
 
 GET = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
@@ -162,6 +164,21 @@ async def test_many_wishes_for_another_protocol_in_one_read() -> None:
         await sending
 
 
+async def test_a_flood_of_wishes_is_read_no_faster_than_it_is_answered() -> None:
+    wish = b"GET /b HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+    async with stage(replies(), match=ONLY_A) as on:
+        flooding = asyncio.ensure_future(on.client.send(wish * 40_000))
+        [connection] = await _open(on.proxy)
+        most = 0
+        for _ in range(500):
+            assert (await on.client.response()).status == 404
+            most = max(most, len(connection._parser.tail))
+        assert MAX_TAIL < most < 2**19  # one read more than is kept
+        on.client.reset()
+        with contextlib.suppress(ConnectionError):
+            await flooding
+
+
 # Connections that never come about, or never go.
 
 
@@ -202,6 +219,52 @@ async def test_a_client_that_is_read_to_its_end_but_takes_nothing_is_cut_off(mon
         await (await on.upstream.visit()).wait_closed()
         await eventually(lambda: len(on.proxy.app._servers[0]) == 0)
         on.client.reset()
+
+
+@contextlib.asynccontextmanager
+async def _over_tls(
+    script: Script, files: tuple[Path, Path], **options: Any
+) -> AsyncIterator[tuple[RawClient, RawUpstream, ProxyServer]]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    trust = ssl.create_default_context(cafile=str(files[0]))
+    async with (
+        RawUpstream.serve(script) as upstream,
+        ProxyServer.serve(route_to(upstream), tls=context, **options) as proxy,
+        RawClient.connect(proxy.port, tls=trust) as client,
+    ):
+        yield client, upstream, proxy
+
+
+async def test_a_slow_client_gets_all_of_its_last_answer_over_tls(
+    tls_files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits below TLS cannot be seen; it is not thrown away after the moment that a half-closed one gets."""
+    monkeypatch.setattr(connections, "LINGER", 0.05)
+    size = 300_000
+    async with _over_tls(replies(_whole(size)), tls_files, send_buffer=4096) as (client, _, proxy):
+        client._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.pause()
+        await client.send(GET[:-2] + b"Connection: close\r\n\r\n")
+        await eventually(lambda: not proxy.app._cycles and bool(proxy.app._servers[0]._open))
+        [connection] = proxy.app._servers[0]._open
+        await eventually(lambda: connection._closing is not None or connection.writing_paused)
+        assert connection._closing is None or connection._closing.when() > asyncio.get_running_loop().time() + 1
+        client.resume()
+        assert len((await client.response()).body) == size
+
+
+async def test_a_client_over_tls_that_says_no_more_is_gone(tls_files: tuple[Path, Path]) -> None:
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: a\n\n")
+        await visit.wait_closed()
+
+    async with _over_tls(script, tls_files) as (client, upstream, _):
+        await client.send(GET)
+        assert (await client.head()).status == 200
+        await client.close()
+        await (await upstream.visit()).wait_closed()
 
 
 @pytest.mark.parametrize("ends", ["closed", "reset", "refused"])
@@ -270,6 +333,26 @@ async def test_an_answer_that_has_come_as_a_whole_is_not_broken_off(end: str) ->
             assert (response.status, len(response.body)) == (200, size)
 
 
+async def test_a_body_that_breaks_in_the_moment_of_the_answer_makes_it_no_whole_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def script(visit: Visit) -> None:
+        await visit.head()
+        await visit.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789")
+        await visit.wait_closed()
+
+    responded = HttpExchange.responded
+
+    def and_then_it_breaks(self: HttpExchange, head: ResponseHead) -> None:
+        responded(self, head)
+        asyncio.get_running_loop().call_soon(self._connection_lost_by_client)
+
+    monkeypatch.setattr(HttpExchange, "responded", and_then_it_breaks)
+    async with stage(script) as on:
+        await on.client.send(b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\nhello")
+        assert len(await on.client.rest()) < len(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n") + 100
+
+
 async def test_a_task_that_dies_takes_its_connection_along(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it is that goes wrong, nobody waits at a connection that nobody serves."""
     async with stage(replies()) as on:
@@ -284,6 +367,46 @@ async def test_a_task_that_dies_takes_its_connection_along(monkeypatch: pytest.M
 
 
 # Small print.
+
+
+@pytest.mark.parametrize("line", [b"PUT /a HTTP/1.1", b"DELETE /a HTTP/1.1"])
+async def test_what_may_be_sent_twice_is_when_all_of_it_is_here(line: bytes) -> None:
+    """The upstream has closed the connection that was kept; nobody is to blame, and the client notices nothing."""
+
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(OK)
+        if len(visit.requests) == 1:
+            await visit.reader.read(1)  # takes the next one, and is gone
+            visit.reset()
+
+    put = line + b"\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello"
+    async with stage(script) as on:
+        assert (await on.client.ask(put)).status == 200
+        assert (await on.client.ask(put)).status == 200
+        assert len(on.upstream.visits) == 2
+
+
+async def test_a_body_that_came_without_being_asked_for_ends_nothing() -> None:
+    async with stage(replies()) as on:
+        head = b"POST /a HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+        response = await on.client.ask(head + b"hello")
+        assert (response.status, response.one(b"Connection")) == (200, None)
+        assert (await on.client.ask(GET)).status == 200
+
+
+async def test_the_rest_of_a_body_is_waited_for_by_whoever_has_taken_over() -> None:
+    """The one who read it before was called off at the same time."""
+    content = RequestContent(lambda _: None)
+    first = asyncio.ensure_future(content.read())
+    await asyncio.sleep(0)
+    first.cancel()
+    second = asyncio.ensure_future(content.read())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    content.end()
+    async with asyncio.timeout(1):
+        assert await second == b""
 
 
 @pytest.mark.parametrize("blanks", [b" ", b"\t", b" \t  "])
