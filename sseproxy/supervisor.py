@@ -122,6 +122,9 @@ class Supervisor:
             self._restart_dead()
         elif time.monotonic() > self._stopping_since + self.drain_timeout + _LAST_MOMENT:
             self._signal_all(signal.SIGKILL)
+        elif time.monotonic() > self._stopping_since + self.drain_timeout:
+            # Hazard: a worker that has not seen the first signal yet gets one for both, and would begin to drain.
+            self._signal_all(signal.SIGTERM)
 
     def _stop(self) -> None:
         if self._stopping_since is None:

@@ -83,9 +83,7 @@ async def test_idempotent_requests_do_not_notice_a_stale_connection(method: byte
         assert len(on.upstream.visits) == 2
 
 
-@pytest.mark.parametrize(
-    "request_", [POST, b"PATCH /a HTTP/1.1\r\nHost: a.test\r\n\r\n", POST.replace(b"POST", b"PUT")]
-)
+@pytest.mark.parametrize("request_", [POST, b"PATCH /a HTTP/1.1\r\nHost: a.test\r\n\r\n"])
 async def test_other_requests_are_sent_once(request_: bytes) -> None:
     async with stage(closes_when_used_again) as on:
         assert (await on.client.ask(GET)).status == 200

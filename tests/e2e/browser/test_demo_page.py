@@ -170,7 +170,8 @@ def _check_other_origins(browser: Chrome) -> None:
     wait_for(browser, lambda _: _text(browser, "state") == "CLOSED")
     assert _text(browser, "status") == "Whole."
     # The last that the service saw is the page's own request: the other page's came behind it, and never got there.
-    wait_for(browser, lambda _: "sent everything" in browser.find_element(By.CSS_SELECTOR, "#seen article").text)
+    last = "return document.querySelector('#seen article').innerText"
+    wait_for(browser, lambda _: "sent everything" in browser.execute_script(last))
     assert re.findall(r"Authorization\s+(\w+) .*\s+Cookie\s+(.*)\s+Host\s+(.*)\s", _text(browser, "seen"))[0] == (
         ("Bearer", "none", other)
     )
