@@ -139,7 +139,7 @@ def test_a_successor_on_the_same_unix_socket_keeps_it(tmp_path: Path) -> None:
         with SseproxyProcess(*arguments) as old, Request(old.url, "/") as request, upstream.accept() as call:
             call.begin()
             call.send(b"data: unfinished")
-            assert request.status == 200
+            request.wait_for(b"data: unfinished")
             old.send_signal(signal.SIGTERM)
             old.stderr.wait_for(is_draining)
             with SseproxyProcess(*arguments) as new:
@@ -222,7 +222,7 @@ def test_health_and_readiness() -> None:
             ]
             call.begin()
             call.send(b"data: 1\n\ndata: unfinished")
-            request.read_until(lambda body: body.startswith(b"data: 1\n\n"))
+            request.wait_for(b"data: unfinished")
             proxy.send_signal(signal.SIGTERM)
             proxy.stderr.wait_for(is_draining)
             assert [fetch(admin, path).status for path in ("/healthz", "/readyz")] == [200, 503]
@@ -274,7 +274,7 @@ def test_few_descriptors_are_warned_of_and_do_not_change_how_it_ends(workers: st
             with Request(url, "/") as request, upstream.accept() as call:
                 call.begin()
                 call.send(b"data: unfinished")
-                assert request.status == 200
+                request.wait_for(b"data: unfinished")
                 process.terminate()
                 assert any("draining" in line for line in iter(process.stderr.readline, ""))
                 call.send(b"\n\n")
@@ -302,7 +302,7 @@ def test_a_second_signal_ends_it_at_once(workers: str, tmp_path: Path) -> None:
         with SseproxyProcess("-c", config) as proxy, Request(proxy.url, "/") as request, upstream.accept() as call:
             call.begin()
             call.send(b"data: never finished")
-            assert request.status == 200
+            request.wait_for(b"data: never finished")
             proxy.send_signal(signal.SIGTERM)
             proxy.stderr.wait_for(is_draining)
             proxy.send_signal(signal.SIGTERM)

@@ -111,7 +111,7 @@ def test_no_worker_takes_connections_while_they_drain(tmp_path: Path) -> None:
     ):
         call.begin()
         call.send(b"data: unfinished")
-        assert request.status == 200
+        request.wait_for(b"data: unfinished")
         proxy.send_signal(signal.SIGTERM)
         proxy.stderr.wait_for(lambda lines: sum("draining" in line for line in lines) == WORKERS)
         for _ in range(MANY):

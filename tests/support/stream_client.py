@@ -83,6 +83,10 @@ class Request:
             self.body += data
         return self.body
 
+    def wait_for(self, data: bytes) -> None:
+        """Until `data` has come. Raises as `read_until`."""
+        self.read_until(lambda body: data in body)
+
     def read(self) -> bytes:
         """The whole body. `http.client.IncompleteRead` or `ConnectionError`: it broke off."""
         while data := self.response.read1(65536):

@@ -25,6 +25,11 @@ def stage() -> Iterator[Stage]:
         yield stage
 
 
+@pytest.fixture(autouse=True)
+def _no_stories_of_other_tests(stage: Stage) -> None:
+    stage.forget()
+
+
 @pytest.fixture(scope="module", params=["direct", "through"])
 def page(request: pytest.FixtureRequest, browser: Chrome, stage: Stage) -> Iterator[Page]:
     """The page straight from the service, and then everything through sseproxy with a heartbeat every 50 ms."""

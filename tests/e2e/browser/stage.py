@@ -143,6 +143,10 @@ class Stage:
         """Below `path`, these are the answers to the requests as they come; what was there is forgotten."""
         self._stories[path] = _Story(list(answers))
 
+    def forget(self) -> None:
+        """Forget all that was played and asked for."""
+        self._stories.clear()
+
     def send_next(self, path: str) -> None:
         """Let the next piece of an answer go whose pieces go by hand."""
         self._loop.call_soon_threadsafe(self._stories[path].permits.release)
