@@ -138,8 +138,8 @@ def test_a_successor_on_the_same_unix_socket_keeps_it(tmp_path: Path) -> None:
         arguments = ("--upstream", upstream.url, "--listen", f"unix:{path}")
         with SseproxyProcess(*arguments) as old, Request(old.url, "/") as request, upstream.accept() as call:
             call.begin()
-            call.send(b"data: unfinished")
-            request.wait_for(b"data: unfinished")
+            call.send(b"data: 1\n\ndata: unfinished")
+            request.wait_for(b"data: 1\n\n")
             old.send_signal(signal.SIGTERM)
             old.stderr.wait_for(is_draining)
             with SseproxyProcess(*arguments) as new:
@@ -222,7 +222,7 @@ def test_health_and_readiness() -> None:
             ]
             call.begin()
             call.send(b"data: 1\n\ndata: unfinished")
-            request.wait_for(b"data: unfinished")
+            request.wait_for(b"data: 1\n\n")
             proxy.send_signal(signal.SIGTERM)
             proxy.stderr.wait_for(is_draining)
             assert [fetch(admin, path).status for path in ("/healthz", "/readyz")] == [200, 503]
@@ -273,8 +273,8 @@ def test_few_descriptors_are_warned_of_and_do_not_change_how_it_ends(workers: st
             assert sum("512 open files are allowed: enough for about 128 streams" in line for line in said) == 1
             with Request(url, "/") as request, upstream.accept() as call:
                 call.begin()
-                call.send(b"data: unfinished")
-                request.wait_for(b"data: unfinished")
+                call.send(b"data: 1\n\ndata: unfinished")
+                request.wait_for(b"data: 1\n\n")
                 process.terminate()
                 assert any("draining" in line for line in iter(process.stderr.readline, ""))
                 call.send(b"\n\n")
@@ -301,8 +301,8 @@ def test_a_second_signal_ends_it_at_once(workers: str, tmp_path: Path) -> None:
         config = written(tmp_path, {"server": server, "routes": [{"upstream": upstream.url}]})
         with SseproxyProcess("-c", config) as proxy, Request(proxy.url, "/") as request, upstream.accept() as call:
             call.begin()
-            call.send(b"data: never finished")
-            request.wait_for(b"data: never finished")
+            call.send(b"data: 1\n\ndata: never finished")
+            request.wait_for(b"data: 1\n\n")
             proxy.send_signal(signal.SIGTERM)
             proxy.stderr.wait_for(is_draining)
             proxy.send_signal(signal.SIGTERM)

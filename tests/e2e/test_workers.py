@@ -110,8 +110,8 @@ def test_no_worker_takes_connections_while_they_drain(tmp_path: Path) -> None:
         upstream.accept() as call,
     ):
         call.begin()
-        call.send(b"data: unfinished")
-        request.wait_for(b"data: unfinished")
+        call.send(b"data: 1\n\ndata: unfinished")
+        request.wait_for(b"data: 1\n\n")
         proxy.send_signal(signal.SIGTERM)
         proxy.stderr.wait_for(lambda lines: sum("draining" in line for line in lines) == WORKERS)
         for _ in range(MANY):
@@ -119,4 +119,4 @@ def test_no_worker_takes_connections_while_they_drain(tmp_path: Path) -> None:
                 Request(proxy.url, "/")
         call.send(b"\n\n")
         call.finish()
-        assert without_heartbeats(request.read()) == b"data: unfinished\n\n"
+        assert without_heartbeats(request.read()) == b"data: 1\n\ndata: unfinished\n\n"

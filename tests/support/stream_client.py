@@ -84,7 +84,10 @@ class Request:
         return self.body
 
     def wait_for(self, data: bytes) -> None:
-        """Until `data` has come. Raises as `read_until`."""
+        """Until `data` has come. Raises as `read_until`.
+
+        What was sent in one piece with it has reached sseproxy then, too, if only as the beginning of an event.
+        """
         self.read_until(lambda body: data in body)
 
     def read(self) -> bytes:
