@@ -21,6 +21,9 @@ class Downstream(Protocol):
     def unsent(self) -> int:
         """How many bytes are kept."""
 
+    def acknowledged(self) -> int | None:
+        """How many bytes have arrived, ever; ``None`` if all have, or nobody knows."""
+
     def finish(self) -> None:
         """The body is complete."""
 
@@ -38,19 +41,25 @@ class Relay:
     Push: `receive_data` runs from the upstream's read to the client's write in one call stack. The timer is
     lazy: it is armed for the earliest deadline, and when it fires asks what is left. It is armed anew
     only where a deadline can have come nearer.
+
+    A client that takes nothing is noticed by what waits for it. A machine that has vanished is not: what a slow stream
+    sends fits into the kernel's buffers for a long time, and TCP is patient. So whenever the timer fires, and once in
+    the write timeout, the relay looks whether what was sent is being acknowledged.
     """
 
     __slots__ = (
+        "_arrived",
         "_blocked",
         "_clock",
         "_downstream",
         "_due",
         "_idle_missed",
+        "_missing_since",
         "_source",
         "_time",
         "_timer",
         "_unsent",
-        "_write_look",
+        "_write_timeout",
         "ended",
         "error",
         "transfer",
@@ -67,7 +76,9 @@ class Relay:
         self._timer: Timer | None = None
         self._due = 0.0  # when the timer expires
         self._idle_missed = False  # the clock was read while the client was behind: without the idle timeout
-        self._write_look = None if write_timeout is None else write_timeout / _WRITE_LOOKS
+        self._write_timeout = write_timeout
+        self._arrived: int | None = None  # at the last look, if something was missing
+        self._missing_since = 0.0
         self._blocked = False
         self._unsent = 0
         self.transfer = transfer
@@ -120,8 +131,8 @@ class Relay:
         self.transfer.write_started(now=now)
         if self._source is not None:
             self._source.pause()
-        if self._write_look is not None:
-            self._arm_for(now + self._write_look)
+        if self._write_timeout is not None:
+            self._arm_for(now + self._write_timeout / _WRITE_LOOKS)
 
     def resume_writing(self) -> None:
         """The client has taken all there was."""
@@ -153,11 +164,16 @@ class Relay:
         deadline = self.transfer.next_deadline()
         if self._blocked:
             self._idle_missed = True
-            if self._write_look is not None:
-                look = self._time() + self._write_look
-                deadline = look if deadline is None else min(deadline, look)
+        if self._write_timeout is not None:
+            look = self._next_look(self._write_timeout)
+            deadline = look if deadline is None else min(deadline, look)
         if deadline is not None:
             self._arm_for(deadline)
+
+    def _next_look(self, limit: float) -> float:
+        if self._blocked:
+            return self._time() + limit / _WRITE_LOOKS
+        return limit + (self._time() if self._arrived is None else self._missing_since)
 
     def _arm_for(self, deadline: float) -> None:
         """Wake up then, or earlier: to look at the clock too often does no harm, and costs less than a new timer."""
@@ -175,6 +191,10 @@ class Relay:
         now = self._time()
         if self._blocked:
             self._look_for_progress(now)
+        elif self._write_timeout is not None:
+            self._look_for_life(now, self._write_timeout)
+        if self.ended.done():
+            return
         self.transfer.handle_timeout(now=now)
         self._transmit()
         self._arm()
@@ -184,6 +204,14 @@ class Relay:
         if unsent < self._unsent:
             self.transfer.write_progressed(now=now)
         self._unsent = unsent
+
+    def _look_for_life(self, now: float, limit: float) -> None:
+        """Before anything more is sent: what is missing now was sent before the last look, or nothing has arrived."""
+        arrived = self._downstream.acknowledged()
+        if arrived is None or arrived != self._arrived:
+            self._arrived, self._missing_since = arrived, now
+        elif now - self._missing_since >= limit:
+            self.stop(CloseReason.CLIENT_STALLED)
 
     # Private.
 

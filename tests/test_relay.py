@@ -51,6 +51,7 @@ class Client:
         self.relay: Relay | None = None
         self.holds = False
         self.waiting = 0
+        self.arrived: int | None = None
         self.leaves_when_aborted = False
 
     def write(self, data: bytes) -> None:
@@ -63,6 +64,9 @@ class Client:
 
     def unsent(self) -> int:
         return self.waiting
+
+    def acknowledged(self) -> int | None:
+        return self.arrived
 
     def finish(self) -> None:
         self.said.append("finish")
@@ -276,6 +280,49 @@ async def test_a_client_that_takes_nothing_is_cut_off_in_time(clock: Clock) -> N
     await clock.pass_time(1)
     assert (scene.reason(), scene.client.said[-1]) == (CloseReason.CLIENT_STALLED, "abort")
     assert scene.source.told == ["pause", "abort"]
+
+
+@on_a_clock
+async def test_a_client_that_acknowledges_nothing_is_cut_off(clock: Clock) -> None:
+    """It would still take what it is sent, as far as anybody here can see."""
+    scene = Scene(clock, write=8.0)
+    scene.client.arrived = 100
+    scene.relay.receive_data(EVENT)
+    for _ in range(15):
+        await clock.pass_time(1)
+    assert scene.reason() is None
+    await clock.pass_time(1)
+    assert (scene.reason(), scene.client.said) == (CloseReason.CLIENT_STALLED, [EVENT, BEAT, "abort"])
+    assert scene.source.told == ["abort"]
+
+
+@on_a_clock
+async def test_a_client_that_acknowledges_late_is_not_cut_off(clock: Clock) -> None:
+    """At every look there is something on its way, but not the same."""
+    scene = Scene(clock, write=8.0)
+    for second in range(50):
+        scene.client.arrived = second // 7
+        await clock.pass_time(1)
+    assert scene.reason() is None
+
+
+@on_a_clock
+async def test_what_is_acknowledged_between_two_looks_is_forgotten(clock: Clock) -> None:
+    scene = Scene(clock, write=8.0)
+    for _ in range(10):
+        scene.client.arrived = 100
+        await clock.pass_time(8)
+        scene.client.arrived = None
+        await clock.pass_time(8)
+    assert scene.reason() is None
+
+
+@on_a_clock
+async def test_nobody_looks_without_a_limit(clock: Clock) -> None:
+    scene = Scene(clock)
+    scene.client.arrived = 100
+    await clock.pass_time(1000)
+    assert scene.reason() is None
 
 
 @on_a_clock

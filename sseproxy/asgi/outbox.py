@@ -60,6 +60,9 @@ class Outbox:
     def unsent(self) -> int:
         return self._waiting + sum(map(len, self._queue))
 
+    def acknowledged(self) -> int | None:
+        return None  # only the server could know
+
     def finish(self) -> None:
         self._complete = True
         if not self.by_app:

@@ -141,7 +141,10 @@ class Timeouts(Section):
     )
     response: Duration = Field(default=_TIMEOUTS.response, description="From there until the upstream's response head.")
     idle: Duration = Field(default=_TIMEOUTS.idle, description="Silence of the upstream inside a response.")
-    write: Duration = Field(default=_TIMEOUTS.write, description="A client that takes nothing while bytes wait for it.")
+    write: Duration = Field(
+        default=_TIMEOUTS.write,
+        description="A client that takes nothing while bytes wait for it; on Linux also one that has vanished.",
+    )
     max_duration: Duration = Field(default=_TIMEOUTS.max_duration, description="The age of an event stream.")
 
 

@@ -25,6 +25,7 @@ _ORDINARY_WRITE_BUFFER = 64 * 1024  # asyncio's own default
 _WORTH_A_COPY = 16 * 1024  # bytes: below, one piece is cheaper to write than three
 _DELIVERY_POLL = 0.02  # seconds between looks at the kernel's send queue
 _DELIVERY_LIMIT = 2.0  # seconds after which an undeliverable rest is given up
+_BYTES_ACKED = struct.Struct("=120xQ")  # where struct tcp_info of Linux 4.1 and later has tcpi_bytes_acked
 _READ_GRACE = 0.1  # seconds that a client gets to read what its kernel has acknowledged
 
 
@@ -178,6 +179,11 @@ class HttpDownstream:
             return 0
         return self._transport.get_write_buffer_size() + _in_kernel(self._connection.socket)
 
+    def acknowledged(self) -> int | None:
+        """By the client's kernel, of all that was sent on the connection; ``None`` if all is, or nobody knows."""
+        sock = self._connection.socket
+        return _acknowledged(sock) if sock is not None and _in_kernel(sock) else None
+
     # Ending.
 
     def finish(self) -> None:
@@ -293,3 +299,12 @@ def _in_kernel(sock: socket.socket | None) -> int:
     except OSError:
         return 0
     return int(struct.unpack("i", answer)[0])
+
+
+def _acknowledged(sock: socket.socket) -> int | None:
+    """Bytes that the other side has acknowledged since the connection was made, where the kernel counts them."""
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
+    except (AttributeError, OSError):
+        return None
+    return int(_BYTES_ACKED.unpack(info)[0]) if len(info) == _BYTES_ACKED.size else None

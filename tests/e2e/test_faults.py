@@ -34,6 +34,7 @@ short   limits: {line: 1KiB} | heartbeat: {interval: 20ms}
 frozen  timeouts: {idle: 300ms, response: 300ms} | heartbeat: {interval: 20ms}
 write   timeouts: {write: 800ms}
 stall   timeouts: {write: 2s}
+vanish  timeouts: {write: 800ms} | heartbeat: {interval: 20ms}
 """
 
 Leave = Callable[[ClientWire], None]
@@ -419,6 +420,19 @@ def test_a_client_that_takes_nothing_of_an_ordinary_body_is_cut_off(stand: Stand
     upstream.read_to_end()
     assert stand.reason(path) == "client_stalled"
     client.close()
+
+
+@pytest.mark.parametrize("silence", ["an event", "heartbeats"])
+def test_a_client_that_has_vanished_is_given_up(stand: Stand, silence: str) -> None:
+    """Its kernel acknowledges nothing any more. What it is sent is little, so no buffer would ever be full."""
+    path = stand.path("write" if silence == "an event" else "vanish")
+    client, upstream = stand.stream(path, ONE)
+    client.read_until(ONE)
+    client.vanish()
+    if silence == "an event":
+        upstream.send_events(TWO)
+    assert upstream.read_to_end()[0] == b""
+    assert stand.reason(path) == "client_stalled"
 
 
 @pytest.mark.parametrize(("buffer", "size"), [(4096, 8192), (None, 1 << 16)])

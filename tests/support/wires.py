@@ -3,6 +3,7 @@
 Everything blocks, with one generous limit, so a test reads in the order in which things happen.
 """
 
+import ctypes
 import fcntl
 import re
 import select
@@ -24,6 +25,8 @@ LIMIT = 10.0
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n"
 CHUNKED_STREAM = STREAM_HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
+
+_SO_ATTACH_FILTER = 26  # of Linux; the socket module does not know it
 
 
 def chunk(data: bytes) -> bytes:
@@ -71,6 +74,11 @@ class Wire:
             return taken
         finally:
             self.socket.settimeout(LIMIT)
+
+    def vanish(self) -> None:
+        """Hear nothing any more, not even in the kernel, and so acknowledge nothing: as if the cable were cut."""
+        drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # classic BPF: return 0
+        self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(drop_all)))
 
     # Listening.
 
