@@ -106,6 +106,7 @@ class TicketDesk:
         self._shares = shares
         self._body_time = body_time
         self._incoming: Counter[str] = Counter()  # bytes, by client
+        self._bodies: Counter[str] = Counter()  # how many, by client: also those of which nothing has come yet
         self._open: dict[bytes, dict[Opening, bytes]] = {}
         self.draining = False
 
@@ -226,10 +227,8 @@ class TicketDesk:
     async def _collect(self, body: BodyReader, client: str, *, within: float) -> bytes:
         """The whole body. Of several that a client sends at a time, the first may be larger than its share."""
         pieces: list[bytes] = []
-        share = self._most_incoming
-        if client in self._incoming:
-            share //= self._shares
-        self._incoming[client] += 0
+        share = self._most_incoming // (self._shares if client in self._bodies else 1)
+        self._bodies[client] += 1
         try:
             async with asyncio.timeout(within), aclosing(body.pieces()) as coming:
                 async for piece in coming:
@@ -240,8 +239,9 @@ class TicketDesk:
             raise BadRequest("The request body did not come in time.") from None
         finally:
             self._incoming[client] -= sum(map(len, pieces))
-            if not self._incoming[client]:
-                del self._incoming[client]
+            self._bodies[client] -= 1
+            if not self._bodies[client]:
+                del self._incoming[client], self._bodies[client]
         return b"".join(pieces)
 
     def _refuse_too_much(self, client: str, share: int) -> None:

@@ -179,6 +179,31 @@ async def test_one_client_leaves_room_for_the_bodies_of_others() -> None:
             assert (await slow.response()).status == 201
 
 
+async def test_only_one_body_of_a_client_may_be_larger_than_its_share() -> None:
+    mine, yours = (b"X-Forwarded-For: 198.51.100.%d" % n for n in (1, 2))
+
+    def head(whose: bytes) -> bytes:
+        return ask(b"POST /_tickets/a", b"Content-Length: 30000", whose)
+
+    async with desk(trusted=True) as on:
+        on.proxy.app._desk._most_incoming = 80_000
+        async with on.proxy.connect() as first, on.proxy.connect() as second, on.proxy.connect() as other:
+            await first.send(head(mine))  # of which nothing comes for now
+            await eventually(lambda: on.proxy.app.requests == 1)
+            async with on.proxy.connect() as passing:
+                await passing.send(head(mine))
+                await eventually(lambda: on.proxy.app.requests == 2)
+                passing.reset()
+            await eventually(lambda: on.proxy.app.requests == 1)
+            response = await second.ask(head(mine) + bytes(30_000))
+            assert (response.status, response.one(b"Retry-After")) == (503, b"1")
+            await first.send(bytes(29_999))
+            assert (await other.ask(head(yours) + bytes(30_000))).status == 201
+            await first.send(b"!")
+            assert (await first.response()).status == 201
+        assert not (on.proxy.app._desk._incoming or on.proxy.app._desk._bodies)
+
+
 async def test_a_client_that_leaves_while_it_sends() -> None:
     async with desk() as on:
         async with on.proxy.connect() as client:
