@@ -201,7 +201,8 @@ async def test_only_one_body_of_a_client_may_be_larger_than_its_share() -> None:
             assert (await other.ask(head(yours) + bytes(30_000))).status == 201
             await first.send(b"!")
             assert (await first.response()).status == 201
-        assert not (on.proxy.app._desk._incoming or on.proxy.app._desk._bodies)
+        assert not on.proxy.app._desk._incoming
+        assert not on.proxy.app._desk._bodies
 
 
 async def test_a_client_that_leaves_while_it_sends() -> None:

@@ -241,6 +241,18 @@ def test_who_is_not_logged_in_comes_without_the_header(page: Page) -> None:
     assert "authorization" not in request.fields
 
 
+def test_the_browser_keeps_no_answer_from_before_the_login(page: Page) -> None:
+    """The service says that it depends on the header, which the browser never sees."""
+    fields = ("Content-Type: text/plain", "Cache-Control: max-age=600", "Vary: Authorization")
+    page.stage.play("/private", *[Answer((who,), fields=fields, heartbeats=0) for who in (b"nobody", b"somebody")])
+    who = "return await (await fetch('/private')).text()"
+    assert [page.run(who), page.run(who)] == ["nobody"] * 2
+    page.run("document.cookie = 'session=l0gin; path=/'")
+    assert [page.run(who), page.run(who)] == ["somebody"] * 2
+    assert len(page.stage.requests("/private")) == 2
+    page.driver.delete_cookie("session")
+
+
 def test_a_foreign_page_does_nothing_in_its_visitors_name(page: Page, proxy: SseproxyProcess, origins: Origins) -> None:
     """The browser sends such a request without asking, and with the cookie."""
     page.stage.play("/private", Answer((_EVENT,)))
