@@ -161,6 +161,18 @@ async def test_one_client_leaves_room_for_the_tickets_of_others() -> None:
         await kept(client, ask(b"POST /_tickets/a", yours))
 
 
+async def test_one_network_of_ipv6_is_one_client() -> None:
+    """Whoever has one address of it has 2 ** 64."""
+    async with desk(trusted=True, most_tickets=16, shares=4) as on, on.proxy.connect() as client:
+        for address in (b"2001:db8:0:1::1", b"2001:db8:0:1::2", b"2001:DB8::1:ffff:0:0:1", b"[2001:db8:0:1:8000::]:80"):
+            await kept(client, ask(b"POST /_tickets/a", b"X-Forwarded-For: " + address))
+        response = await client.ask(ask(b"POST /_tickets/a", b"X-Forwarded-For: 2001:db8:0:1::5"))
+        assert (response.status, response.one(b"Retry-After")) == (503, b"5")
+        others = (b"2001:db8:0:2::1", b"2001:db8::1", b"198.51.100.1", *(b"::ffff:198.51.100.%d" % n for n in range(5)))
+        for address in others:
+            await kept(client, ask(b"POST /_tickets/a", b"X-Forwarded-For: " + address))
+
+
 async def test_one_client_leaves_room_for_the_bodies_of_others() -> None:
     mine, yours = (b"X-Forwarded-For: 198.51.100.%d" % n for n in (1, 2))
 
