@@ -61,13 +61,16 @@ def authenticate(headers: Headers, policy: CookieAuth) -> Headers:
     return kept if made is None else [*kept, made]
 
 
-def personal(headers: Headers) -> Headers:
-    """The header fields of a response to a request that a cookie has logged in, as caches have to see them.
+def for_caches(headers: Headers, asked: Headers, policy: CookieAuth) -> Headers:
+    """The header fields of a response to a request with the fields `asked`, as caches have to see them.
 
-    They have seen no ``Authorization``, with which a response is nobody else's (RFC 9111 section 3.5).
+    They have seen no ``Authorization``, with which a response is nobody else's (RFC 9111 section 3.5), and take what
+    was for nobody in particular for the answer to whoever has logged in since. A request that has it tells them.
     """
+    if get(asked, policy.header.lower().encode()) is not None:
+        return headers
     said = get_all(headers, b"cache-control")
-    if _KEPT_FROM_OTHERS.isdisjoint(tokens(said)):
+    if login(asked, policy) is not None and _KEPT_FROM_OTHERS.isdisjoint(tokens(said)):
         headers = [*without(headers, {b"cache-control"}), (b"Cache-Control", merged(said, (b"private",)))]
     return with_vary(headers, (b"Cookie",))
 

@@ -57,13 +57,16 @@ class CrossOriginDoor:
         return False
 
     def _find(self, inbound: InboundRequest) -> tuple[Route, CrossOrigin] | None:
-        """The route whose word counts: of several that may be meant, one that lets this origin in."""
+        """The route whose word counts: of several that may be meant, one that lets this origin in, and its cookies too.
+
+        A browser that hears of no cookies in the answer to its preflight does not even send what it asked for.
+        """
         found = [
             (route, CrossOrigin.of(route.cors, inbound.headers))
             for route in self._candidates(inbound)
             if route.cors is not None
         ]
-        return next((each for each in found if each[1].is_allowed), found[0] if found else None)
+        return max(found, key=_generosity, default=None)
 
     def _candidates(self, inbound: InboundRequest) -> Sequence[Route]:
         """The route of the request. Of a ticket it is not known yet, and must not show: all that it may belong to."""
@@ -92,3 +95,8 @@ class CrossOriginDoor:
             raise ForeignOrigin("Pages of this origin may not do that.")
         record.status = record.intended = HTTPStatus.NO_CONTENT
         send_nothing(downstream, HTTPStatus.NO_CONTENT, cross_origin.preflight_fields(inbound.headers))
+
+
+def _generosity(found: tuple[Route, CrossOrigin]) -> tuple[bool, bool]:
+    _, cross_origin = found
+    return cross_origin.is_allowed, cross_origin.policy.credentials

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from sseproxy.core.cookies import personal
 from sseproxy.core.dialects import StreamError
 from sseproxy.core.errors import (
     ClientError,
@@ -219,7 +218,7 @@ class RequestCycle:
 
     def _as_the_route_wants(self, headers: Headers) -> Headers:
         fields = apply_rules(headers, self.route.response_headers)
-        return personal(fields) if self.inbound.is_logged_in(self.route) else fields
+        return self.inbound.for_caches(fields, self.route)
 
     # Bodies.
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sseproxy.core.cookies import authenticate, login
+from sseproxy.core.cookies import authenticate, for_caches, login
 from sseproxy.core.dialects import Dialect
 from sseproxy.core.ending import without_ends
 from sseproxy.core.errors import BadRequest, ExpectationFailed, MethodRefused
@@ -94,6 +94,10 @@ class InboundRequest:
     def is_logged_in(self, route: Route) -> bool:
         """Whether the upstream hears of a login that the client has in a cookie only."""
         return route.auth is not None and login(end_to_end(self.headers), route.auth) is not None
+
+    def for_caches(self, headers: Headers, route: Route) -> Headers:
+        """The fields of the response, as caches have to see them that know nothing of the route's login."""
+        return headers if route.auth is None else for_caches(headers, end_to_end(self.headers), route.auth)
 
     def upstream_headers(self, route: Route, peer: Peer) -> Headers:
         """The fields for the upstream, without the framing of the body."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from ipaddress import IPv6Address, IPv6Network
 from typing import Protocol
 
 from sseproxy.core.cookies import cookie_value
@@ -106,6 +107,7 @@ class TicketDesk:
         self._shares = shares
         self._body_time = body_time
         self._incoming: Counter[str] = Counter()  # bytes, by client
+        self._bodies: Counter[str] = Counter()  # how many, by client: also those of which nothing has come yet
         self._open: dict[bytes, dict[Opening, bytes]] = {}
         self.draining = False
 
@@ -158,13 +160,13 @@ class TicketDesk:
         limit = body_limit(route)
         if inbound.body_length is not None and inbound.body_length > limit:
             raise RequestTooLarge(f"The request body is larger than {limit} bytes.")
-        content = None
+        content, sharer = None, _sharer(client)
         if body is not None:
             within = min(route.timeouts.response or self._body_time, self._body_time)
-            content = await self._collect(body, client, within=within)
+            content = await self._collect(body, sharer, within=within)
         self._refuse_late()
         ticket = KeptTicket(ticket_id(secrets.token_bytes(ID_BYTES)), policy.ttl)
-        owner = self._digest(client.encode(), b"owner")
+        owner = self._digest(sharer.encode(), b"owner")
         terms = TicketTerms(route.name, owner, policy.ttl, policy.reopen is Reopen.ALWAYS)
         request = KeptRequest(inbound.method, call.target, inbound.host, inbound.headers, content, peer)
         await self.store.keep(self._key(call.path, ticket.id, binding), terms, request)
@@ -226,10 +228,8 @@ class TicketDesk:
     async def _collect(self, body: BodyReader, client: str, *, within: float) -> bytes:
         """The whole body. Of several that a client sends at a time, the first may be larger than its share."""
         pieces: list[bytes] = []
-        share = self._most_incoming
-        if client in self._incoming:
-            share //= self._shares
-        self._incoming[client] += 0
+        share = self._most_incoming // (self._shares if client in self._bodies else 1)
+        self._bodies[client] += 1
         try:
             async with asyncio.timeout(within), aclosing(body.pieces()) as coming:
                 async for piece in coming:
@@ -240,8 +240,9 @@ class TicketDesk:
             raise BadRequest("The request body did not come in time.") from None
         finally:
             self._incoming[client] -= sum(map(len, pieces))
-            if not self._incoming[client]:
-                del self._incoming[client]
+            self._bodies[client] -= 1
+            if not self._bodies[client]:
+                del self._incoming[client], self._bodies[client]
         return b"".join(pieces)
 
     def _refuse_too_much(self, client: str, share: int) -> None:
@@ -295,6 +296,15 @@ def sent_with(kept: KeptRequest, inbound: InboundRequest, *, again: bool) -> Inb
         opened_with=inbound.headers,
         opened_at=inbound.target,
     )
+
+
+def _sharer(client: str) -> str:
+    """Whose share a client takes from: of IPv6 the whole network's, from which one machine may have any address."""
+    try:
+        address = IPv6Address(client)
+    except ValueError:
+        return client
+    return client if address.ipv4_mapped else str(IPv6Network((int(address), 64), strict=False))
 
 
 def _bindings(routes: Sequence[Route]) -> dict[str, list[TicketPolicy]]:

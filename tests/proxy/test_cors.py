@@ -285,3 +285,40 @@ async def test_a_ticket_is_answered_for_by_its_own_route() -> None:
             assert upstream.requests == []
             opened = await client.ask(ask(b"GET " + url))
             assert (opened.status, said(opened)) == (200, {})
+
+
+@pytest.mark.parametrize("other", [ALL, CorsPolicy(CORS.origins), CorsPolicy(frozenset({"https://b.test"}), True)])
+@pytest.mark.parametrize("comes_first", [True, False])
+async def test_whichever_route_a_ticket_is_of_its_page_can_end_it(other: CorsPolicy, comes_first: bool) -> None:
+    """A preflight tells no more than the ticket's path, and the page asks with its cookies."""
+    async with RawUpstream.serve(replies(OK)) as upstream:
+        public = route_to(upstream, name="public", match=Match(prefix="/public"), tickets=TicketPolicy(), cors=other)
+        own = route_to(upstream, match=Match(prefix="/own"), tickets=TicketPolicy(), cors=CORS)
+        routes = (public, own) if comes_first else (own, public)
+        async with ProxyServer.serve(*routes) as proxy, proxy.connect() as client:
+            made = await client.ask(ask(b"POST /_tickets/own/x", APP))
+            url = made.one(b"Location") or b""
+            asked = await client.ask(ask(b"OPTIONS " + url, APP, b"Access-Control-Request-Method: DELETE"))
+            assert asked.status == 204
+            assert (
+                said(asked).items()
+                >= {
+                    b"Access-Control-Allow-Origin": b"https://app.test",
+                    b"Access-Control-Allow-Credentials": b"true",
+                    b"Access-Control-Allow-Methods": b"DELETE",
+                }.items()
+            )
+            for method, status in ((b"GET", 200), (b"GET", 204), (b"DELETE", 204), (b"GET", 404)):
+                answer = await client.ask(ask(method + b" " + url, APP))
+                assert (answer.status, said(answer)) == (status, ALLOWED)
+
+
+async def test_an_opened_ticket_says_what_its_own_route_says() -> None:
+    async with RawUpstream.serve(replies(OK)) as upstream:
+        public = route_to(upstream, name="public", match=Match(prefix="/public"), tickets=TicketPolicy(), cors=ALL)
+        own = route_to(upstream, match=Match(prefix="/own"), tickets=TicketPolicy(), cors=CORS)
+        async with ProxyServer.serve(own, public) as proxy, proxy.connect() as client:
+            made = await client.ask(ask(b"POST /_tickets/public/x", APP))
+            opened = await client.ask(ask(b"GET " + (made.one(b"Location") or b""), APP))
+            assert said(opened)[b"Access-Control-Allow-Origin"] == b"*"
+            assert b"Access-Control-Allow-Credentials" not in said(opened)

@@ -161,6 +161,18 @@ async def test_one_client_leaves_room_for_the_tickets_of_others() -> None:
         await kept(client, ask(b"POST /_tickets/a", yours))
 
 
+async def test_one_network_of_ipv6_is_one_client() -> None:
+    """Whoever has one address of it has 2 ** 64."""
+    async with desk(trusted=True, most_tickets=16, shares=4) as on, on.proxy.connect() as client:
+        for address in (b"2001:db8:0:1::1", b"2001:db8:0:1::2", b"2001:DB8::1:ffff:0:0:1", b"[2001:db8:0:1:8000::]:80"):
+            await kept(client, ask(b"POST /_tickets/a", b"X-Forwarded-For: " + address))
+        response = await client.ask(ask(b"POST /_tickets/a", b"X-Forwarded-For: 2001:db8:0:1::5"))
+        assert (response.status, response.one(b"Retry-After")) == (503, b"5")
+        others = (b"2001:db8:0:2::1", b"2001:db8::1", b"198.51.100.1", *(b"::ffff:198.51.100.%d" % n for n in range(5)))
+        for address in others:
+            await kept(client, ask(b"POST /_tickets/a", b"X-Forwarded-For: " + address))
+
+
 async def test_one_client_leaves_room_for_the_bodies_of_others() -> None:
     mine, yours = (b"X-Forwarded-For: 198.51.100.%d" % n for n in (1, 2))
 
@@ -177,6 +189,32 @@ async def test_one_client_leaves_room_for_the_bodies_of_others() -> None:
             assert (await other.ask(head(yours) + bytes(30_000))).status == 201
             await slow.send(b"!")
             assert (await slow.response()).status == 201
+
+
+async def test_only_one_body_of_a_client_may_be_larger_than_its_share() -> None:
+    mine, yours = (b"X-Forwarded-For: 198.51.100.%d" % n for n in (1, 2))
+
+    def head(whose: bytes) -> bytes:
+        return ask(b"POST /_tickets/a", b"Content-Length: 30000", whose)
+
+    async with desk(trusted=True) as on:
+        on.proxy.app._desk._most_incoming = 80_000
+        async with on.proxy.connect() as first, on.proxy.connect() as second, on.proxy.connect() as other:
+            await first.send(head(mine))  # of which nothing comes for now
+            await eventually(lambda: on.proxy.app.requests == 1)
+            async with on.proxy.connect() as passing:
+                await passing.send(head(mine))
+                await eventually(lambda: on.proxy.app.requests == 2)
+                passing.reset()
+            await eventually(lambda: on.proxy.app.requests == 1)
+            response = await second.ask(head(mine) + bytes(30_000))
+            assert (response.status, response.one(b"Retry-After")) == (503, b"1")
+            await first.send(bytes(29_999))
+            assert (await other.ask(head(yours) + bytes(30_000))).status == 201
+            await first.send(b"!")
+            assert (await first.response()).status == 201
+        assert not on.proxy.app._desk._incoming
+        assert not on.proxy.app._desk._bodies
 
 
 async def test_a_client_that_leaves_while_it_sends() -> None:

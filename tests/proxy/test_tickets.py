@@ -515,17 +515,22 @@ async def test_an_error_that_was_told_in_a_stream_was_told() -> None:
             await check_spent(other, url)
 
 
+class SlowStore(MemoryTicketStore):
+    """One that is somewhere else: it has opened a ticket before it says so. opened: it has. goes_on: it says so."""
+
+    def __init__(self) -> None:
+        super().__init__(asyncio.get_running_loop())
+        self.opened, self.goes_on = asyncio.Event(), asyncio.Event()
+
+    async def open(self, key: bytes, opening: bytes) -> KeptRequest | None:
+        request = await super().open(key, opening)
+        self.opened.set()
+        await self.goes_on.wait()
+        return request
+
+
 async def test_a_client_that_leaves_while_its_ticket_is_opened() -> None:
-    opened, goes_on = asyncio.Event(), asyncio.Event()
-
-    class Slow(MemoryTicketStore):
-        async def open(self, key: bytes, opening: bytes) -> KeptRequest | None:
-            request = await super().open(key, opening)
-            opened.set()
-            await goes_on.wait()
-            return request
-
-    store = Slow(asyncio.get_running_loop())
+    store = SlowStore()
     async with (
         RawUpstream.serve(replies()) as upstream,
         ProxyServer.serve(route_to(upstream, tickets=TICKETS), store=store) as proxy,
@@ -534,12 +539,30 @@ async def test_a_client_that_leaves_while_its_ticket_is_opened() -> None:
     ):
         url = await kept(keeper)
         await client.send(ask(b"GET " + url, ACCEPT))
-        await opened.wait()
+        await store.opened.wait()
         client.reset()
         await eventually(lambda: proxy.app.requests == 0)
         assert upstream.visits == []
-        goes_on.set()
+        store.goes_on.set()
         assert (await keeper.ask(ask(b"GET " + url, ACCEPT))).status == 200
+
+
+async def test_a_ticket_that_is_deleted_while_it_is_opened() -> None:
+    store = SlowStore()
+    async with (
+        RawUpstream.serve(replies()) as upstream,
+        ProxyServer.serve(route_to(upstream, tickets=TICKETS), store=store) as proxy,
+        proxy.connect() as keeper,
+        proxy.connect() as client,
+    ):
+        url = await kept(keeper)
+        await client.send(ask(b"GET " + url, ACCEPT))
+        await store.opened.wait()
+        assert (await keeper.ask(ask(b"DELETE " + url))).status == 204
+        store.goes_on.set()
+        assert (await client.response()).status == 204
+        assert (await client.ask(ask(b"GET " + url, ACCEPT))).status == 404
+        assert upstream.visits == []
 
 
 async def test_a_look_opens_nothing() -> None:

@@ -132,6 +132,16 @@ def test_the_example_is_one_command_as_it_stands() -> None:
     assert [set(route.cors.origins) for route in config.routes if route.cors is not None] == [{page}]
 
 
+def test_there_are_heartbeats_where_the_page_speaks_of_them() -> None:
+    """Before the response and within it, in each silence of the service."""
+    (silence,) = map(float, re.findall(r"sleep\((\d+) if number in", _APP.read_text()))
+    chat = load(_FILE, flags={}, environ={}).routes[0].heartbeat
+    assert chat.interval is not None
+    assert chat.before_response is not None
+    assert 2 * chat.interval < silence
+    assert chat.before_response < silence
+
+
 def test_who_is_not_logged_in_is_refused(browser: Chrome, url: str) -> None:
     browser.get(url)
     browser.delete_all_cookies()
