@@ -367,7 +367,8 @@ class DownstreamConnection(asyncio.Protocol):
         sock = self.socket
         if sock is not None and self._watched_fd < 0:
             self._watched_fd = sock.fileno()
-            self._service.hangups.add(self._watched_fd, self.abort)
+            is_raw = self._raw is not None  # all that was sent has to arrive: there is no other sign of its end
+            self._service.hangups.add(self._watched_fd, self.abort, is_heard_out=is_raw)
 
     def _stop_watching(self) -> None:
         if self._watched_fd >= 0:
