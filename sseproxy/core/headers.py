@@ -4,8 +4,9 @@ Fields are pairs of bytes as they came, in their order, so that nothing about th
 (several ``Set-Cookie``, obs-text, spelling). Follows RFC 9110 sections 5 and 7.6, RFC 9112, RFC 7239.
 """
 
+import itertools
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sseproxy.core.routes import HeaderRules
@@ -29,6 +30,16 @@ HOP_BY_HOP = frozenset(
 
 #: The fields in which proxies say where a request came from.
 FORWARDING = frozenset((b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"))
+
+
+def _spellings(name: bytes) -> Iterator[bytes]:
+    words = name.split(b"-")
+    for marks in itertools.product((b"-", b"_"), repeat=len(words) - 1):
+        yield b"".join(itertools.chain(*zip(words, (*marks, b""), strict=True)))
+
+
+#: These, and what an upstream may take for them: for CGI and WSGI ``X_Forwarded_For`` is the same variable.
+_LIKE_FORWARDING = frozenset(spelling for name in FORWARDING for spelling in _spellings(name))
 
 #: The name under which this proxy signs ``Via`` and ``Proxy-Status``.
 PSEUDONYM = b"sseproxy"
@@ -105,11 +116,19 @@ def has_forbidden_bytes(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def apply_rules(headers: Headers, rules: HeaderRules) -> Headers:
-    """`headers` as the route wants them: fields removed, then fields set in place of all of that name."""
+    """`headers` as the route wants them: fields removed, then fields set in place of all of that name.
+
+    Hazard: ``X_Team`` is another name, but not for CGI and WSGI, which would read it together with ours.
+    """
     if not rules.set and not rules.remove:
         return headers
-    names = {name.lower().encode() for name in rules.remove} | {name.lower().encode() for name, _ in rules.set}
-    return without(headers, names) + [(name.encode(), value.encode()) for name, value in rules.set]
+    names = {_as_in_cgi(name.encode()) for name in itertools.chain(rules.remove, (name for name, _ in rules.set))}
+    kept = [field for field in headers if _as_in_cgi(field[0]) not in names]
+    return kept + [(name.encode(), value.encode()) for name, value in rules.set]
+
+
+def _as_in_cgi(name: bytes) -> bytes:
+    return name.lower().replace(b"_", b"-")
 
 
 _UNSAID: Sequence[bytes] = ()
@@ -147,9 +166,9 @@ def forwarding(headers: Headers, peer: Peer, *, host: bytes) -> Headers:
     said: dict[bytes, list[bytes]] = {}
     for field in headers:
         name = field[0].lower()
-        if name not in FORWARDING:
+        if name not in _LIKE_FORWARDING:
             fields.append(field)
-        elif peer.trusted:
+        elif peer.trusted and name in FORWARDING:
             said.setdefault(name, []).append(field[1])
     scheme = peer.scheme.encode()
     chain = [*said.get(b"x-forwarded-for", _UNSAID), *([peer.address.encode()] if peer.address else _UNSAID)]

@@ -79,7 +79,7 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class HeaderRules:
-    """Header fields to set (replacing all of that name) and to remove; names in any case."""
+    """Header fields to set (replacing all of that name) and to remove; names in any case, ``-`` and ``_`` alike."""
 
     set: tuple[tuple[str, str], ...] = ()
     remove: tuple[str, ...] = ()

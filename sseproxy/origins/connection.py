@@ -17,6 +17,7 @@ from sseproxy.core.headers import Headers, has_forbidden_bytes
 from sseproxy.origins.base import ResponseHead
 from sseproxy.origins.faults import broken_off, not_http, too_large
 from sseproxy.origins.heads import read_head
+from sseproxy.origins.lastwords import last_words
 
 #: Bytes of a response head, as a whole; behind it, of trailers and whatever else comes without any body.
 MAX_HEAD = 64 * 1024
@@ -229,6 +230,9 @@ class UpstreamConnection(asyncio.Protocol):
         """Let the transport close: an upstream that half-closes has nothing more to say."""
 
     def connection_lost(self, exc: Exception | None) -> None:
+        waits = self._listener is not None and not self._responded
+        if exc is not None and waits and (words := last_words(self.transport)):
+            self.data_received(words)
         self.transport = None
         self._lost = True
         self._unusable = True
@@ -275,7 +279,9 @@ class UpstreamConnection(asyncio.Protocol):
             self._head_size = MAX_HEAD + 1
             raise ValueError("the head is too large")
         status = self._parser.get_status_code()
-        if 100 <= status < 200 and status != 101:
+        if status < 200 and status != 101:
+            if status < 100:  # llhttp counts the digits only
+                raise ValueError("no status")
             return
         self._head_done = True
         self._head = self._read_head(status)

@@ -19,6 +19,8 @@ from sseproxy.proxy.parser import MAX_TAIL, ParsedRequest, RequestParser
 #: Seconds that the rest of a request is read, and thrown away, behind an answer that came before its end.
 LINGER = 5.0
 
+#: Requests that may wait for their turn. What has come beyond them stays bytes, which take a fraction of the space.
+MOST_QUEUED = 16
 
 #: Seconds in which a client has to take the end of what was sent to it over TLS, which has no half to close; how much
 #: of it the network has taken, nobody can see.
@@ -206,6 +208,8 @@ class DownstreamConnection(asyncio.Protocol):
 
     def _take(self, request: ParsedRequest | ClientError) -> None:
         self._requests.append(request)
+        if len(self._requests) >= MOST_QUEUED:
+            self._parser.is_full = True
 
     def _serve_next(self) -> None:
         """One read may bring many requests; no more is read before they have been answered."""
@@ -218,6 +222,8 @@ class DownstreamConnection(asyncio.Protocol):
         try:
             while self._requests:
                 request = self._requests.popleft()
+                if self._parser.is_full and not (self._requests or self._parser.is_stopped):
+                    self._go_on()
                 if self._holds:
                     self._hold(_QUEUE, bool(self._requests))
                 if isinstance(request, ClientError):
@@ -247,9 +253,13 @@ class DownstreamConnection(asyncio.Protocol):
         is_whole = content is None or content.is_complete
         if answer.broken or not (answer.keep_alive and is_whole):
             self._close()
-        elif self._parser.is_stopped:
-            self._parser.go_on()  # perhaps only to the next wish for another protocol
-            self._hold(_TAIL, len(self._parser.tail) > MAX_TAIL)
+        elif request.upgrades and self._parser.is_stopped:  # by this request, and not by one that waits behind it
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Read what came behind the last request, perhaps only to the next wish for another protocol."""
+        self._parser.go_on()
+        self._hold(_TAIL, self._parser.is_stopped and len(self._parser.tail) > MAX_TAIL)
 
     # Ending.
 
@@ -357,7 +367,8 @@ class DownstreamConnection(asyncio.Protocol):
         sock = self.socket
         if sock is not None and self._watched_fd < 0:
             self._watched_fd = sock.fileno()
-            self._service.hangups.add(self._watched_fd, self.abort)
+            is_raw = self._raw is not None  # all that was sent has to arrive: there is no other sign of its end
+            self._service.hangups.add(self._watched_fd, self.abort, is_heard_out=is_raw)
 
     def _stop_watching(self) -> None:
         if self._watched_fd >= 0:

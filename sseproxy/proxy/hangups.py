@@ -27,10 +27,14 @@ class HangupWatch:
     def __len__(self) -> int:
         return len(self._told)
 
-    def add(self, fd: int, tell: Callable[[], None]) -> None:
-        """Call `tell` once when the other side of `fd` has closed, even in part, or was reset."""
+    def add(self, fd: int, tell: Callable[[], None], *, is_heard_out: bool = False) -> None:
+        """Call `tell` once when the other side of `fd` has closed, even in part, or was reset.
+
+        is_heard_out: only for a reset: what came before an end will be read, and then the end itself.
+        """
         if self._epoll is not None and fd >= 0 and fd not in self._told:
-            self._epoll.register(fd, select.EPOLLRDHUP)  # errors and hang-ups are reported unasked
+            # Errors and hang-ups are reported unasked.
+            self._epoll.register(fd, 0 if is_heard_out else select.EPOLLRDHUP)
             self._told[fd] = tell
 
     def remove(self, fd: int) -> None:

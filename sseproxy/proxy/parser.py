@@ -24,6 +24,9 @@ MAX_HEAD = 256 * 1024
 #: Bytes behind a request to switch protocols that are kept until it is answered.
 MAX_TAIL = 64 * 1024
 
+#: Bytes that are read at once. Between two such pieces whoever takes the requests may say that they are enough for now.
+PIECE = 32 * 1024
+
 _BLANKS = b" \t"
 
 #: What brings llhttp to where the body of a request in chunks begins.
@@ -56,7 +59,8 @@ class RequestParser:
 
     on_request: called with each as soon as its head is there. on_error: called at most once, when what comes makes no
     sense, or too much of it; nothing is read any more then. hold: see `RequestContent`.
-    tail: what came behind a request to switch protocols, after which nothing is read until `go_on`.
+    is_stopped: the last request asks for another protocol. is_full: set by whoever has enough requests for now; at most
+    those in `PIECE` bytes follow. In either case nothing is read until `go_on`. tail: what has come since.
     """
 
     __slots__ = (
@@ -75,6 +79,7 @@ class RequestParser:
         "_upgrading",
         "has_begun",
         "has_failed",
+        "is_full",
         "is_stopped",
         "tail",
     )
@@ -101,18 +106,29 @@ class RequestParser:
         self._is_too_large = False
         self.has_failed = False
         self.has_begun = False  # a head has, and is not complete
-        self.is_stopped = False
+        self.is_stopped = self.is_full = False
         self.tail = b""
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Read what came."""
-        left: bytes | None = data
-        while left is not None and not self.is_stopped:
+        if len(data) > PIECE:
+            self._feed_long(data)
+            return
+        left: bytes | memoryview | None = data
+        while left is not None and not (self.is_stopped or self.is_full):
             left = self._read(left)
         if left:
-            self._feed_stopped(left)
+            self._keep(bytes(left))
 
-    def _read(self, data: bytes) -> bytes | None:
+    def _feed_long(self, data: bytes | memoryview) -> None:
+        pieces = memoryview(data)
+        for at in range(0, len(pieces), PIECE):
+            if self.is_stopped or self.is_full:
+                self._keep(bytes(pieces[at:]))
+                return
+            self.feed(pieces[at : at + PIECE])
+
+    def _read(self, data: bytes | memoryview) -> bytes | memoryview | None:
         """Read `data`, up to a request for another protocol if there is one; what is behind that is returned."""
         if self.has_failed or self._llhttp is None:
             return None
@@ -134,10 +150,11 @@ class RequestParser:
         return None
 
     def go_on(self) -> None:
-        """The protocol was not switched: what came behind that request is read as another one."""
+        """There is room for more requests, and the protocol was not switched: what has come since is read."""
         tail, self.tail = self.tail, b""
-        self.is_stopped = False
-        self._llhttp = httptools.HttpRequestParser(self)
+        if self.is_stopped:
+            self._llhttp = httptools.HttpRequestParser(self)
+        self.is_stopped = self.is_full = False
         if tail:
             self.feed(tail)
 
@@ -163,8 +180,9 @@ class RequestParser:
             self._request = request
             request.content = RequestContent(self._hold)
 
-    def _feed_stopped(self, data: bytes) -> None:
-        if self._body_left:
+    def _keep(self, data: bytes) -> None:
+        """What is not read is kept, but for the body of a request for another protocol."""
+        if self.is_stopped and self._body_left:
             piece, data = data[: self._body_left], data[self._body_left :]
             self._body_left -= len(piece)
             self.on_body(piece)

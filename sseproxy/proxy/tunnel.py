@@ -6,6 +6,9 @@ from sseproxy.core.transfer import CloseReason, TransferStats
 from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.connection import DownstreamConnection
 
+#: Seconds in which an upstream has to take what is left when the client has said all that it had to say.
+LAST_BYTES = 30.0
+
 
 class Tunnel:
     """Two raw connections, each as fast as the other takes it. Either end closes both.
@@ -32,6 +35,8 @@ class Tunnel:
         self._to_client(self._upstream.switch_to_raw(self._to_client))
         self._to_upstream(self._downstream.switch_to_raw(self._to_upstream))
         self._watch()
+        if not self._upstream.is_connected():  # it said so when nobody listened yet
+            self._upstream_lost()
 
     def drain(self, *, at: float, deadline: float | None, retry: int | None = None) -> None:
         """Come to an end. What flows here is not known, so there is no better place for it than any other."""
@@ -40,12 +45,17 @@ class Tunnel:
         self._drain = self._loop.call_at(at, self._end, CloseReason.DRAIN)
 
     def close(self) -> None:
-        """Let go of the upstream; the client's connection is the caller's."""
+        """Let go of the upstream, once it has all that the client has sent; the client's connection is the caller's."""
         for timer in (self._timer, self._drain):
             if timer is not None:
                 timer.cancel()
         self._upstream.on_lost = self._upstream.on_writable = None
-        self._upstream.abort()
+        transport = self._upstream.transport
+        if transport is not None and self._is_left_by_client and transport.get_write_buffer_size():
+            transport.close()
+            self._loop.call_later(LAST_BYTES, transport.abort)
+        else:
+            self._upstream.abort()
         self._lease.close()
 
     # The client's side (a `FlowListener`).
@@ -94,6 +104,11 @@ class Tunnel:
             self._end(CloseReason.IDLE_TIMEOUT)
         else:
             self._timer = self._loop.call_later(left, self._watch)
+
+    @property
+    def _is_left_by_client(self) -> bool:
+        ended = self.ended
+        return ended.done() and not ended.cancelled() and ended.result() is CloseReason.CLIENT_GONE
 
     def _end(self, reason: CloseReason) -> None:
         if not self.ended.done():

@@ -65,6 +65,21 @@ def test_rules() -> None:
     ]
 
 
+def test_rules_hold_for_what_cgi_takes_for_the_same_name() -> None:
+    fields = [(b"X_Team", b"1"), (b"x-our_team", b"2"), (b"X_Own", b"3"), (b"XTeam", b"4")]
+    rules = HeaderRules(set=(("X-Team", "blue"),), remove=("X_Our-Team",))
+    assert headers.apply_rules(fields, rules) == [(b"X_Own", b"3"), (b"XTeam", b"4"), (b"X-Team", b"blue")]
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("name", [b"X_Forwarded_For", b"x-forwarded_proto", b"X_FORWARDED-HOST"])
+def test_nobody_says_where_a_request_came_from_by_another_name(name: bytes, trusted: bool) -> None:
+    """For CGI and WSGI it is the same one, and no proxy calls it so: it comes from the client."""
+    peer = Peer("192.0.2.1", "http", trusted)
+    out = headers.forwarding([(name, b"forged"), (b"X_Forwarded", b"1")], peer, host=b"h")
+    assert out == [(b"X_Forwarded", b"1"), *headers.forwarding([], peer, host=b"h")]
+
+
 @given(FIELDS, st.booleans())
 def test_an_untrusted_peer_leaves_no_trace_of_its_own(fields: Headers, trusted: bool) -> None:
     claimed = [*fields, (b"x-forwarded-for", b"1.2.3.4"), (b"VIA", b"1.0 a"), (b"forwarded", b"for=x")]

@@ -5,11 +5,12 @@ import logging
 
 import pytest
 
+from sseproxy.core.routes import Match
 from sseproxy.logs import LOGGER
 from sseproxy.proxy import connection as connections
-from sseproxy.proxy.connection import DownstreamConnection
+from sseproxy.proxy.connection import MOST_QUEUED, DownstreamConnection
 from sseproxy.proxy.connections import IDLE
-from sseproxy.proxy.parser import MAX_TAIL
+from sseproxy.proxy.parser import MAX_TAIL, PIECE
 from tests.support.proxy_server import ProxyServer, Stage, route_to, stage
 from tests.support.raw_upstream import OK, RawUpstream, Visit, replies
 from tests.support.settled import eventually, settled
@@ -76,8 +77,25 @@ async def test_what_comes_behind_a_request_under_way_is_not_collected() -> None:
         except TimeoutError:
             pass
         assert sent < 32 * 2**20, "all of it was read"
-        assert await settled(lambda: len(only(on)._requests)) < 2**18 / len(GET) + 1  # what one read holds
+        assert await settled(lambda: len(only(on)._requests)) < MOST_QUEUED + PIECE / len(GET) + 1
+        assert len(only(on)._parser.tail) <= 2 * 2**18  # what a read or two hold
         on.client.reset()
+
+
+async def test_of_many_requests_in_one_read_few_are_kept_as_such() -> None:
+    """They take many times the space of their bytes. All are answered in the end, each with its own body."""
+    many = 2000
+    post = b"POST /%04d HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nabc"
+    async with stage(replies(), match=Match(path="/a")) as on:
+        await eventually(lambda: len(on.proxy.app._servers[0]) == 1)
+        only(on).data_received(b"".join(post % number for number in range(many)) + GET)  # as if read at once
+        most = len(only(on)._requests)
+        for _ in range(many):
+            assert (await on.client.response()).status == 404
+            most = max(most, len(only(on)._requests))
+        assert MOST_QUEUED <= most <= MOST_QUEUED + PIECE // len(post)
+        assert (await on.client.response()).status == 200
+        await eventually(lambda: only(on)._holds == 0)
 
 
 async def test_a_client_that_leaves_while_reading_has_stopped_is_noticed() -> None:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sseproxy.core.errors import BadRequest, ClientError, HeadersTooLarge
+from sseproxy.proxy import parser
 from sseproxy.proxy.content import MOST_WAITING
-from sseproxy.proxy.parser import MAX_FIELD, MAX_FIELDS, MAX_HEAD, MAX_TARGET, ParsedRequest, RequestParser
+from sseproxy.proxy.parser import MAX_FIELD, MAX_FIELDS, MAX_HEAD, MAX_TARGET, PIECE, ParsedRequest, RequestParser
 
 TOKEN = st.text("abcXYZ019-_!~", min_size=1, max_size=12).map(str.encode)
 VALUE = st.binary(max_size=20).map(lambda raw: bytes(byte for byte in raw if byte >= 0x20 and byte != 0x7F).strip(b" "))
@@ -139,7 +140,7 @@ def test_limits(head: bytes, size: int) -> None:
 
 
 def test_what_is_allowed_is_read() -> None:
-    fields = b"".join(b"X-%d: %b\r\n" % (number, b"a" * 900) for number in range(MAX_FIELDS - 1))
+    fields = b"".join(b"X-%d: %b\r\n" % (number, b"a" * 600) for number in range(MAX_FIELDS - 1))
     found = Found().feed(
         b"GET /" + b"a" * (MAX_TARGET - 1) + b" HTTP/1.1\r\n", fields, b"Y: " + b"b" * 30_000 + b"\r\n\r\n"
     )
@@ -163,6 +164,52 @@ def test_the_end_of_a_long_body_is_not_counted_to_the_head_behind_it() -> None:
     found.feed(bytes(MAX_HEAD) + b"GET /next HTTP/1.1\r\nX: ", b"a" * 1000 + b"\r\n\r\n")
     assert found.heads == [("POST", "/a"), ("GET", "/next")]
     assert found.errors == []
+
+
+# Enough for now.
+
+
+def test_no_more_requests_are_made_than_those_of_one_piece() -> None:
+    data = b"GET /a HTTP/1.1\r\n\r\n" * 20_000
+    found = Found()
+    whole, found.parser._on_request = found.requests, lambda request: _take_one(found, request)
+    found.feed(data[:PIECE], data[PIECE:])
+    assert 0 < len(whole) <= PIECE
+    rounds = 0
+    while found.parser.is_full:
+        before = len(whole)
+        found.parser.go_on()
+        assert len(whole) - before <= PIECE // 19 + 1
+        rounds += 1
+    assert (len(whole), rounds > 1, found.parser.tail) == (20_000, True, b"")
+
+
+def _take_one(found: Found, request: ParsedRequest) -> None:
+    found.requests.append(request)
+    found.parser.is_full = True
+
+
+@given(st.lists(REQUESTS, min_size=1, max_size=4), st.lists(st.integers(0, 10_000), max_size=6), st.integers(1, 40))
+def test_whoever_has_enough_gets_the_rest_later(meant: list[Meant], at: list[int], piece: int) -> None:
+    found = Found()
+    found.parser._on_request = lambda request: _take_one(found, request)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parser, "PIECE", piece)
+        found.feed(*cut(b"".join(map(bytes, meant)), at))
+        while found.parser.is_full:
+            found.parser.go_on()
+    assert found.errors == []
+    assert found.heads == [(each.method, each.target) for each in meant]
+    for index, each in enumerate(meant):
+        assert found.body(index) == b"".join(each.pieces or [])
+
+
+def test_what_is_behind_a_wish_for_another_protocol_waits_for_its_answer_only() -> None:
+    found = Found()
+    found.parser._on_request = lambda request: _take_one(found, request)
+    found.feed(UPGRADE + b"\r\nGET /b HTTP/1.1\r\n\r\n" + b"x" * 2 * PIECE)
+    assert (found.heads, found.parser.is_full, found.parser.is_stopped) == ([("POST", "/a")], True, True)
+    assert len(found.parser.tail) == 19 + 2 * PIECE
 
 
 # Bodies that are not read.

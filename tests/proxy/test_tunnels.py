@@ -6,12 +6,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from sseproxy.core.routes import HeaderRules, Route, Upstream
+from sseproxy.core.heartbeat import HeartbeatPolicy
+from sseproxy.core.routes import HeaderRules, Route, StreamMode, Upstream
 from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.proxy import tunnel
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, stage
 from tests.support.raw_client import LIMIT
 from tests.support.raw_upstream import OK, Visit, replies
-from tests.support.settled import settled
+from tests.support.settled import eventually, settled
 
 UPGRADE = (
     b"GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: %b\r\n"
@@ -62,6 +64,44 @@ async def test_bytes_that_come_with_the_heads_are_kept() -> None:
         assert await on.client.exactly(9) == b"earlydone"
 
 
+@pytest.mark.parametrize("before", [1, 3])
+async def test_a_wish_that_has_to_wait_for_its_turn(before: int) -> None:
+    """What is behind it is still not HTTP, whichever responses come before its own."""
+
+    async def script(visit: Visit) -> None:
+        for _ in range(before):
+            await visit.request()
+            await visit.send(OK)
+        await echo(visit)
+
+    get = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
+    async with stage(script) as on:
+        await on.client.send(get * before + UPGRADE % b"x-own/2" + get)
+        for _ in range(before):
+            assert (await on.client.response()).status == 200
+        assert (await on.client.head()).status == 101
+        assert await on.client.exactly(2 * len(get)) == get + get
+        await on.client.send(b"more")
+        assert await on.client.exactly(8) == b"moremore"
+        assert len(on.upstream.requests) == before + 1
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+async def test_an_upstream_that_is_gone_before_anybody_listens(end: str) -> None:
+    """Its answer is awaited by a task of its own here, which takes a turn of the event loop more."""
+
+    async def script(visit: Visit) -> None:
+        await visit.head()
+        await visit.send(SWITCHED % b"x-own/2" + b"bye")
+        visit.close() if end == "close" else visit.reset()
+
+    heartbeat = HeartbeatPolicy(interval=None, before_response=5.0)
+    timeouts = TimeoutPolicy(idle=None)
+    async with stage(script, stream=StreamMode.ALWAYS, heartbeat=heartbeat, timeouts=timeouts) as on:
+        await open_tunnel(on, b"x-own/2")
+        assert await on.client.rest() == b"bye"
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 async def test_the_upstream_closes(protocol: bytes) -> None:
     async def script(visit: Visit) -> None:
@@ -83,6 +123,99 @@ async def test_the_client_closes(protocol: bytes, vanish: bool) -> None:
         else:
             await on.client.close()
         await (await on.upstream.visit()).wait_closed()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_all_that_a_client_has_sent_arrives_although_it_has_left(protocol: bytes) -> None:
+    """The end of the connection is the end of what was sent: nobody could tell that some is missing."""
+    read = asyncio.Event()
+    size = 8 * 1024 * 1024
+
+    async def script(visit: Visit) -> None:
+        await visit.head()
+        await visit.send(SWITCHED % protocol)
+        await read.wait()
+        while await visit.reader.read(65536):
+            pass
+
+    async with stage(script) as on:
+        await open_tunnel(on, protocol)
+        leaving = asyncio.ensure_future(_send_and_leave(on, bytes(size)))
+        visit = await on.upstream.visit()
+        await settled(lambda: len(visit.received))
+        read.set()
+        await leaving
+        await visit.wait_closed()
+        assert visit.received.endswith(bytes(size))
+
+
+async def test_nor_is_anything_lost_of_what_has_been_read_already() -> None:
+    read = asyncio.Event()
+
+    async def script(visit: Visit) -> None:
+        await visit.head()
+        await visit.send(SWITCHED % b"x-own/2")
+        await read.wait()
+        while await visit.reader.read(65536):
+            pass
+
+    async with stage(script) as on:
+        await open_tunnel(on, b"x-own/2")
+        [live] = on.proxy.app.streams._streams
+        assert isinstance(live.relay, tunnel.Tunnel)
+        transport = live.relay._upstream.transport
+        assert transport is not None
+        sent = 0
+        while transport.get_write_buffer_size() == 0:
+            await on.client.send(bytes(16384))
+            sent += 16384
+            await asyncio.sleep(0)
+        await on.client.close()
+        await eventually(lambda: on.proxy.app.requests == 0)
+        read.set()
+        visit = await on.upstream.visit()
+        await visit.wait_closed()
+        assert visit.received.endswith(bytes(sent))
+
+
+async def _send_and_leave(on: Stage, data: bytes) -> None:
+    await on.client.send(data)
+    await on.client.close()
+
+
+async def test_a_client_that_vanishes_while_the_upstream_takes_nothing_is_noticed() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.head()
+        await visit.send(SWITCHED % b"x-own/2")
+        await visit.lost.wait()
+
+    async with stage(script, timeouts=TimeoutPolicy(idle=None)) as on:
+        await open_tunnel(on, b"x-own/2")
+        pouring = asyncio.ensure_future(on.client.send(bytes(64 * 1024 * 1024)))
+        await eventually(lambda: len(on.proxy.app.hangups) == 1)
+        on.client.reset()
+        await pouring
+        await eventually(lambda: on.proxy.app.requests == 0)
+
+
+async def test_an_upstream_that_does_not_take_the_rest_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tunnel, "LAST_BYTES", 0.05)
+
+    async def script(visit: Visit) -> None:
+        await visit.head()
+        await visit.send(SWITCHED % b"x-own/2")
+        await visit.lost.wait()
+
+    async with stage(script, timeouts=TimeoutPolicy(idle=None)) as on:
+        await open_tunnel(on, b"x-own/2")
+        pouring = asyncio.ensure_future(on.client.send(bytes(64 * 1024 * 1024)))
+        await eventually(lambda: len(on.proxy.app.hangups) == 1)
+        [live] = on.proxy.app.streams._streams
+        assert isinstance(live.relay, tunnel.Tunnel)
+        upstream = live.relay._upstream
+        on.client.reset()
+        await pouring
+        await eventually(lambda: upstream._lost)
 
 
 async def test_a_silent_tunnel_is_closed() -> None:

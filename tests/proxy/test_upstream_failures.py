@@ -120,6 +120,8 @@ async def test_a_new_connection_that_is_closed_at_once_is_not_tried_again() -> N
         b"SSH-2.0-OpenSSH\r\n",
         b"HTTP/1.1 abc OK\r\n\r\n",
         b"HTTP/1.1 99 Low\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 099 Low\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 000 None\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/9.9 200 OK\r\nContent-Length: 0\r\n\r\n",
         ok(b"X-A: a\x00b"),
         ok(b"X-A: a\x01b"),
