@@ -82,12 +82,12 @@ class Gate:
         self._has_read = self._is_reading = True
         try:
             message = await self._server_receive()
+            if message["type"] == "http.disconnect":
+                self._call_inbox().note(message, app_knows=True)
         finally:
             self._is_reading = False
             if self._inbox is not None:  # meanwhile
                 self._inbox.go_on()
-        if message["type"] == "http.disconnect":
-            self._call_inbox().note(message, app_knows=True)
         return message
 
     def send(self, message: Message) -> Awaitable[None]:
