@@ -116,7 +116,7 @@ class Gate:
         return sent
 
     def _new_responder(self) -> Responder:
-        require_asyncio()
+        require_asyncio(in_another_thread=self._task is not None)
         common = self._common
         return Responder(
             common.options, common.streams, self.scope, self._call_inbox(), self._server_send, task=self._task

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from sseproxy.asgi.errors import StreamAborted, require_asyncio
 from sseproxy.asgi.gate import Common, Gate
@@ -84,7 +85,8 @@ class SSEKeepaliveMiddleware:
         """How many event streams are open."""
         return len(self._common.streams)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    # Any, as in `ASGIApp`: servers and frameworks, too, type what they call an app with each in their own way.
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         selects = self._selects
         if (
             scope["type"] != "http"

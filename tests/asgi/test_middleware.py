@@ -169,6 +169,16 @@ class TestOtherMessages:
         assert seen.body == EVENT
         assert not seen.is_whole
 
+    async def test_it_cannot_begin_in_another_thread(self) -> None:
+        """What `send` gives may be run in the loop, as by `run_coroutine_threadsafe`; but a stream is the loop's."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            sent = await asyncio.to_thread(send, head())
+            await sent
+
+        with pytest.raises(RuntimeError, match="not the event loop's"):
+            await Exchange(wrapped(app)).run()
+
     async def test_nor_after_its_end(self) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await script(EVENT)(scope, receive, send)
