@@ -304,34 +304,49 @@ async def test_a_server_that_waits_in_a_task_group_is_broken_off_too() -> None:
     """As Starlette's `BaseHTTPMiddleware` does around us. A task group takes our cancellation for its own."""
     line = Line()
     await line.inbox.receive()
+    ended: list[str] = []
+
+    async def besides() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append("besides")
 
     async def receive() -> object:
         async with anyio.create_task_group() as group:
-            group.start_soon(anyio.sleep_forever)
+            group.start_soon(besides)
             message = await Exchange.receive(line.server)
             group.cancel_scope.cancel()
         return message
 
+    async def asks() -> object:
+        message = await line.inbox.receive()
+        assert ended == ["besides"]
+        return message
+
     line.inbox._receive = receive  # type: ignore[assignment]
-    waiting = line.ask()
+    waiting = asyncio.get_running_loop().create_task(asks())
     await line.settle()
     line.inbox.listen()
     assert line.inbox.hang_up()
     assert await waiting == {"type": "http.disconnect"}
-    await line.settle()
-    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_nobody_listens_behind_an_app_that_has_heard_it() -> None:
     """Hazard: with `asyncio.eager_task_factory` who listens hears it at once, and believes that the app does not."""
     line = Line()
     await line.inbox.receive()
-    waiting = line.ask()
+
+    async def asks() -> object:
+        message = await line.inbox.receive()
+        assert line.inbox._listener is None
+        return message
+
+    waiting = asyncio.get_running_loop().create_task(asks())
     await line.settle()
     line.inbox.listen()
     line.server.leave()
     assert await waiting == {"type": "http.disconnect"}
-    assert asyncio.all_tasks() == {asyncio.current_task()}
     assert line.server.receives == 2
 
 
