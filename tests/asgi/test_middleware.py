@@ -68,6 +68,23 @@ class TestWhatIsNoStream:
         assert (await Exchange(app, path="/apix").run()).body == EVENT
         assert (await Exchange(app, path="/api/x").run()).body == BEAT * 4 + EVENT
 
+    @pytest.mark.parametrize("root", ["/mounted", "/mounted/"])
+    @pytest.mark.parametrize(
+        ("path", "seen_by_the_app"),
+        [("/mounted/api/x", "/api/x"), ("/mounted", "/"), ("/mountedx", "/mountedx"), ("/api", "/api")],
+    )
+    async def test_a_path_is_what_the_apps_routes_have(self, root: str, path: str, seen_by_the_app: str) -> None:
+        asked: list[str] = []
+
+        def selects(path: str) -> bool:
+            asked.append(path)
+            return True
+
+        exchange = Exchange(wrapped(script(EVENT), paths=selects), path=path)
+        exchange.scope["root_path"] = root
+        await exchange.run()
+        assert asked == [seen_by_the_app]
+
     async def test_exceptions_pass_unchanged(self) -> None:
         error = RuntimeError("mine")
         start = head(200, (b"content-type", b"text/plain"))
