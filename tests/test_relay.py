@@ -350,6 +350,18 @@ async def test_the_upstream_s_silence_does_not_count_while_nobody_listens_to_it(
     assert scene.reason() is CloseReason.IDLE_TIMEOUT
 
 
+@on_a_clock
+async def test_the_upstream_s_silence_counts_again_although_the_clock_was_read_meanwhile(clock: Clock) -> None:
+    """Read while the client is behind, the clock has no idle timeout in it, and here no other timer."""
+    scene = Scene(clock, is_stream=False, idle=10.0)
+    scene.client.holds = True
+    scene.relay.receive_data(b"x")
+    await clock.pass_time(30.0)
+    scene.client.take_all()
+    await clock.pass_time(10.0)
+    assert scene.reason() is CloseReason.IDLE_TIMEOUT
+
+
 # The end.
 
 

@@ -16,9 +16,14 @@ class StreamAborted(Exception):
         self.reason = reason
 
 
-def require_asyncio() -> None:
-    """Raises `RuntimeError` with a clear message where there is no asyncio."""
+def require_asyncio(*, in_another_thread: bool = False) -> None:
+    """Raises `RuntimeError` with a clear message where there is no asyncio, or where it runs `in_another_thread`."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
+        if in_another_thread:
+            raise RuntimeError(
+                "send was called in a thread that is not the event loop's: let the loop call it, as by "
+                "anyio.from_thread.run(send, message)"
+            ) from None
         raise RuntimeError("sseproxy keeps event streams alive on asyncio only, not on trio") from None

@@ -82,12 +82,12 @@ class Gate:
         self._has_read = self._is_reading = True
         try:
             message = await self._server_receive()
+            if message["type"] == "http.disconnect":
+                self._call_inbox().note(message, app_knows=True)
         finally:
             self._is_reading = False
             if self._inbox is not None:  # meanwhile
                 self._inbox.go_on()
-        if message["type"] == "http.disconnect":
-            self._call_inbox().note(message, app_knows=True)
         return message
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -116,7 +116,7 @@ class Gate:
         return sent
 
     def _new_responder(self) -> Responder:
-        require_asyncio()
+        require_asyncio(in_another_thread=self._task is not None)
         common = self._common
         return Responder(
             common.options, common.streams, self.scope, self._call_inbox(), self._server_send, task=self._task

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from sseproxy.asgi.tasks import begin_later
 from sseproxy.asgi.types import Message, Receive
 from sseproxy.asgi.waiting import watched
 from sseproxy.core.peek import BodyPeek
@@ -46,9 +47,8 @@ class Inbox:
     _listener: asyncio.Task[None] | None = None
     _kept_size = 0
     _disconnect: Message | None = None
-    _hung_up: Message | None = None  # that is what we have told the app, and not the server
-    _is_breakable = False
-    _waits_for: Any = None
+    _waits: "tuple[_Wait, ...]" = ()
+    _failure: Exception | None = None  # of the server's `receive` while we listened, and the app has not heard of it
     _kept: deque[Message] | None = None  # what we have heard and the app has not
     _changed: asyncio.Event | None = None
     peek: BodyPeek | None = None
@@ -65,28 +65,43 @@ class Inbox:
     async def receive(self) -> Message:
         """The app's `receive`. Raises `RuntimeError` if it comes too late for a request body that was too large."""
         if self._is_read or self._changed is not None:
-            if self._disconnect is not None or self._listener is not None or self._kept or self._is_lost:
+            if self._has_something_for_the_app:
                 return await self._next_kept()
-            # The client's leaving may be all that is still waited for. That can be broken off.
-            question: Awaitable[Message] = watched(self._receive(), self._note_wait)
+            question: Awaitable[Message] = self._ask()
         else:
             question = self._receive()
         self._is_read = True
         self._waiting += 1
         try:
             message = await question
-        except asyncio.CancelledError:
-            if self._hung_up is None or _is_cancelled():
-                raise
-            message = self._hung_up
+            if self.peek is not None or message["type"] == "http.disconnect":
+                self.note(message, app_knows=True)
         finally:
             self.go_on()
-        if self.peek is not None or message["type"] == "http.disconnect":
-            self.note(message, app_knows=True)
         return message
 
+    @property
+    def _has_something_for_the_app(self) -> bool:
+        """Or will have it: somebody listens."""
+        is_heard = self._disconnect is not None or self._is_lost or self._failure is not None
+        return is_heard or self._listener is not None or bool(self._kept)
+
+    async def _ask(self) -> Message:
+        """Ask the server. The client's leaving may be all that is still waited for: that can be broken off."""
+        wait = _Wait()
+        self._waits = (*self._waits, wait)
+        try:
+            return await watched(self._receive(), wait.note)
+        except (asyncio.CancelledError, Exception):
+            # Hazard: a middleware around us may wait in a task group of anyio, which keeps our cancellation to itself.
+            if self._disconnect is None or not wait.is_broken_off or _is_cancelled():
+                raise
+            return self._disconnect
+        finally:
+            self._waits = tuple(other for other in self._waits if other is not wait)
+
     def go_on(self) -> None:
-        """A call of the app waits for the server no longer."""
+        """A call of the app waits for the server no longer. If it has heard that the client left, that is noted."""
         self._waiting -= 1
         if self._listening:
             self._listen()
@@ -114,6 +129,9 @@ class Inbox:
             return self._disconnect
         if self._is_lost:
             raise RuntimeError(_NOT_READ)
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
         return await self.receive()  # we have stopped listening
 
     async def _until_heard(self) -> None:
@@ -137,17 +155,18 @@ class Inbox:
 
     def hang_up(self) -> bool:
         """The stream is over, and there is nobody left to hear from: tell the app, if it waits. Whether it does."""
-        is_waiting = self._asking > 0 or (self._waiting > 0 and self._is_breakable)
+        is_waiting = self._asking > 0 or bool(self._waits)
         if self._disconnect is None:
-            self._disconnect = self._hung_up = {"type": "http.disconnect"}
-        if self._waiting and self._waits_for is not None:
-            self._waits_for.cancel()
+            self._disconnect = {"type": "http.disconnect"}
+        for wait in self._waits:
+            wait.break_off()
         self._note_change()
         return is_waiting
 
     def close(self) -> None:
         """Stop listening, and let go of whoever listened with us. What the app still asks goes to the server."""
         self._listening = False
+        self._failure = None
         self.on_disconnect = _nobody
         if self._listener is not None:
             self._listener.cancel()
@@ -156,16 +175,26 @@ class Inbox:
 
     def _listen(self) -> None:
         if not self._waiting and self._listener is None and self._disconnect is None:
-            self._listener = asyncio.get_running_loop().create_task(self._keep_listening())
+            self._listener = begin_later(self._keep_listening())
 
     async def _keep_listening(self) -> None:
-        while self._disconnect is None:
-            await self._until_there_is_room()
-            message = await self._receive()
-            if message["type"] != "http.disconnect":
-                self._keep(message)
-            self.note(message, app_knows=self._asking > 0)
-            self._note_change()
+        try:
+            while self._disconnect is None:
+                await self._until_there_is_room()
+                message = await self._receive()
+                if message["type"] != "http.disconnect":
+                    self._keep(message)
+                self.note(message, app_knows=self._asking > 0)
+                self._note_change()
+        except Exception as error:  # noqa: BLE001 - whatever a server's `receive` raises, or a middleware's around us
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """The app's own call would have raised it: if it asks, it has to hear of it. From then on it asks by itself."""
+        self._failure = error
+        self._listening = False
+        self._listener = None
+        self._note_change()
 
     async def _until_there_is_room(self) -> None:
         while self._kept_size > _KEPT and self._is_read:
@@ -180,12 +209,6 @@ class Inbox:
         if self._changed is not None:
             self._changed.set()
 
-    def _note_wait(self, waited_for: Any) -> None:
-        if self._hung_up is not None:
-            raise asyncio.CancelledError
-        self._is_breakable = True
-        self._waits_for = waited_for if hasattr(waited_for, "cancel") else None
-
     def _keep(self, message: Message) -> None:
         assert self._kept is not None
         if not self._is_lost:
@@ -195,6 +218,29 @@ class Inbox:
             self._is_lost = True
             self._kept.clear()
             self._kept_size = 0
+
+
+class _Wait:
+    """One call of the app's that waits for the server. There may be several: some apps listen, and look besides."""
+
+    def __init__(self) -> None:
+        self._waits_for: Any = None
+        self._is_to_raise = False
+        self.is_broken_off = False
+
+    def note(self, waited_for: Any) -> None:
+        """Raises `CancelledError`, once: whoever cleans up after it may wait again."""
+        self._waits_for = waited_for
+        if self._is_to_raise:
+            self._is_to_raise = False
+            raise asyncio.CancelledError
+
+    def break_off(self) -> None:
+        self.is_broken_off = True
+        if hasattr(self._waits_for, "cancel"):
+            self._waits_for.cancel()
+        else:  # granian waits for nothing in particular, and will be here again
+            self._is_to_raise = True
 
 
 def _is_cancelled() -> bool:

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from sseproxy.asgi.errors import StreamAborted, require_asyncio
 from sseproxy.asgi.gate import Common, Gate
 from sseproxy.asgi.lifespan import Lifespan
 from sseproxy.asgi.options import Duration, read_drain, read_options
+from sseproxy.asgi.requests import route_path
 from sseproxy.asgi.types import ASGIApp, Receive, Scope, Send
 
 #: Who is in the scope of a request that an outer middleware of this kind sees to.
@@ -30,7 +32,7 @@ class SSEKeepaliveMiddleware:
     response_timeout: how long a request that was answered by `before_response` waits for the app's response.
     idle_timeout: silence of the app after which a stream ends. write_timeout: a client that takes nothing.
     max_duration: age at which a stream ends at the next event boundary.
-    paths: prefixes of the paths to look at, or a function of the path; default: all.
+    paths: prefixes of the paths to look at, or a function of the path, as the app's routes have it; default: all.
     drain: when the server is asked to end (SIGTERM or SIGINT), `begin_drain` with this timeout; needs a server that
     tells the app its lifespan. drain_spread: the time over which the streams end; at most `drain`.
 
@@ -84,13 +86,14 @@ class SSEKeepaliveMiddleware:
         """How many event streams are open."""
         return len(self._common.streams)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    # Any, as in `ASGIApp`: servers and frameworks, too, type what they call an app with each in their own way.
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         selects = self._selects
         if (
             scope["type"] != "http"
             or scope["method"] == "HEAD"
             or _MARK in scope
-            or (selects is not None and not selects(scope["path"]))
+            or (selects is not None and not selects(route_path(scope)))
         ):
             await self._pass_by(scope, receive, send)
             return

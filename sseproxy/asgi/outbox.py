@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any
 
+from sseproxy.asgi.tasks import begin_later
 from sseproxy.asgi.types import Message, Send
 from sseproxy.asgi.waiting import DONE, rest_of, watched
 
@@ -131,7 +132,7 @@ class Outbox:
 
     async def _send_large(self, data: bytes, *, is_last: bool) -> None:
         """In a task of its own: whoever waits may be cancelled, and half of an event would be worse than none."""
-        self._large = asyncio.get_running_loop().create_task(self._send_pieces(data, is_last=is_last))
+        self._large = begin_later(self._send_pieces(data, is_last=is_last))
         await asyncio.shield(self._large)
 
     async def _send_pieces(self, data: bytes, *, is_last: bool) -> None:
@@ -186,7 +187,7 @@ class Outbox:
 
     def _flush_soon(self) -> None:
         if self._task is None or self._task.done():
-            self._task = self._context.run(asyncio.get_running_loop().create_task, self._flush_quietly())
+            self._task = begin_later(self._flush_quietly(), self._context)
 
     async def _flush_quietly(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Does a request ask for a stream, and what is the app told of it then?"""
+"""Does a request ask for a stream, by which path, and what is the app told of it then?"""
 
 from sseproxy.asgi.types import Scope
 from sseproxy.core.headers import accepts_event_stream
@@ -23,6 +23,13 @@ def asks(scope: Scope) -> bool | None:
     if scope["method"] == "GET" and b"content-length" not in fields and b"transfer-encoding" not in fields:
         return False
     return None if fields.get(b"content-type") == _JSON or may_be_json(headers) else False
+
+
+def route_path(scope: Scope) -> str:
+    """The path as the app's own routes have it: without the ``root_path`` that it is served under, or mounted at."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "").rstrip("/")
+    return path[len(root) :] or "/" if root and f"{path}/".startswith(root + "/") else path
 
 
 def for_app(scope: Scope) -> Scope:

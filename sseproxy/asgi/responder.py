@@ -11,6 +11,7 @@ from sseproxy.asgi.farewell import Farewell
 from sseproxy.asgi.inbox import Inbox
 from sseproxy.asgi.options import StreamOptions
 from sseproxy.asgi.outbox import Outbox
+from sseproxy.asgi.tasks import begin_later
 from sseproxy.asgi.types import Message, Scope, Send
 from sseproxy.core.clients import form_for_fields
 from sseproxy.core.dialects import StreamError
@@ -306,7 +307,7 @@ class Responder:
 
     def _end_app(self) -> None:
         if self._ending is None:
-            self._ending = self._context.run(asyncio.get_running_loop().create_task, self._end_app_when_flushed())
+            self._ending = begin_later(self._end_app_when_flushed(), self._context)
 
     async def _end_app_when_flushed(self) -> None:
         """What was decided last still has to go out, before the app is stopped."""

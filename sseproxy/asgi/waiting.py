@@ -21,12 +21,12 @@ def rest_of(
     """Wait for what is left of an awaitable.
 
     on_wait: called with what is waited for, before each wait. Usually that is a future; granian waits for nothing in
-    particular, turn by turn.
+    particular, turn by turn. What it raises breaks the wait off, as a cancellation does: the server may clean up.
     """
     try:
         while True:
-            on_wait(waited_for)
             try:
+                on_wait(waited_for)
                 answer = yield waited_for
             except BaseException as error:  # cancellation has to reach the server
                 if not hasattr(steps, "throw"):

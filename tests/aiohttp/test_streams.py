@@ -154,9 +154,11 @@ async def test_a_handler_that_fails_in_the_middle_leaves_a_broken_stream() -> No
 async def test_a_client_that_takes_nothing_slows_the_handler_down_and_is_cut_off() -> None:
     written = 0
     ended = asyncio.Event()
+    transport: asyncio.Transport | None = None
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        nonlocal written
+        nonlocal written, transport
+        transport = request.transport
         response = await open_stream(request)
         try:
             while True:
@@ -171,6 +173,8 @@ async def test_a_client_that_takes_nothing_slows_the_handler_down_and_is_cut_off
         await ended.wait()
         await until(lambda: app.keepalive.open_streams == 0)
         assert written < 64 * 2**20
+        # Aborted, and not closed: that would wait for the client to take what is in it.
+        await until(lambda: transport is not None and transport.get_write_buffer_size() == 0)
 
 
 async def returned_later(request: web.Request) -> web.StreamResponse:

@@ -232,8 +232,10 @@ class TestALateStream:
         seen = await asked(wrapped(script(b"\xef\xbb\xbf" + EVENT, before=12.0))).run()
         assert seen.body == BEAT + EVENT
 
-    async def test_is_watched_for_silence_from_then_on(self) -> None:
-        seen = await asked(wrapped(script(NEVER, before=30.0), idle_timeout="20s", dialect="anthropic")).run()
+    @pytest.mark.parametrize("heartbeat", ["15s", "300s"])
+    async def test_is_watched_for_silence_from_then_on(self, heartbeat: str) -> None:
+        app = script(NEVER, before=30.0)
+        seen = await asked(wrapped(app, heartbeat=heartbeat, idle_timeout="20s", dialect="anthropic")).run()
         assert round(seen.sent[-1][0] - seen.sent[0][0], 3) == 40
 
     async def test_keeps_its_exception(self) -> None:

@@ -66,6 +66,8 @@ class TestACallOfReceiveThatWaitsMeanwhile:
 
         async def own(receive: Receive) -> None:
             heard.append(await receive())
+            # Nor would they where tasks begin at once (`asyncio.eager_task_factory`).
+            assert not any("listen" in repr(task.get_coro()) for task in asyncio.all_tasks())
 
         app = Noted(Beside(own))
         seen = asked(app)

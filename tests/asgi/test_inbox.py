@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import anyio
 import pytest
 
 from sseproxy.asgi.inbox import Inbox
@@ -174,6 +175,40 @@ async def test_an_app_that_comes_too_late_for_its_body_is_told_so() -> None:
     assert (await line.inbox.receive())["type"] == "http.disconnect"
 
 
+async def test_what_the_server_raises_while_we_listen_is_the_apps_to_hear() -> None:
+    """As a middleware around us does that limits the size of request bodies."""
+    line = Line()
+    answers = [{"type": "http.request", "body": b"a", "more_body": True}, ValueError("too large")]
+    said_more = line.server.receive
+
+    async def fails_once() -> object:
+        answer = answers.pop(0) if answers else await said_more()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    line.inbox._receive = fails_once  # type: ignore[assignment]
+    line.inbox.listen()
+    await line.settle()
+    assert (await line.inbox.receive())["body"] == b"a"
+    with pytest.raises(ValueError, match="too large"):
+        await line.inbox.receive()
+    assert (await line.inbox.receive())["body"] == b""  # the server's own answer
+
+
+async def test_also_if_the_app_waits_already() -> None:
+    line = Line()
+    failing = asyncio.get_running_loop().create_future()
+    line.inbox._receive = lambda: failing
+    line.inbox.listen()
+    await line.settle()
+    waiting = line.ask()
+    await line.settle()
+    failing.set_exception(ValueError("too large"))
+    with pytest.raises(ValueError, match="too large"):
+        await waiting
+
+
 async def test_an_app_that_waits_when_too_much_has_come_is_told_so() -> None:
     line = Line()
     line.inbox.listen()
@@ -227,6 +262,92 @@ async def test_a_wait_that_is_cancelled_as_well_is_cancelled() -> None:
     line.inbox.hang_up()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_of_several_that_wait_each_is_told() -> None:
+    """An app may listen for the client's leaving and look besides whether it has left: a call that is given up."""
+    line = Line()
+    await line.inbox.receive()
+    waiting, besides, given_up = line.ask(), line.ask(), line.ask()
+    await line.settle()
+    given_up.cancel()
+    await line.settle()
+    line.inbox.listen()
+    assert line.inbox.hang_up()
+    assert await waiting == await besides == {"type": "http.disconnect"}
+
+
+async def test_a_server_that_cleans_up_when_a_wait_is_broken_off_can_do_so() -> None:
+    """Its `receive` may be a middleware's around us, with more to do than to wait."""
+    line = Line()
+    await line.inbox.receive()
+    cleaned_up: list[str] = []
+
+    async def receive() -> object:
+        try:
+            return await Exchange.receive(line.server)
+        finally:
+            await asyncio.sleep(0)
+            await line.settle()
+            cleaned_up.append("yes")
+
+    line.inbox._receive = receive  # type: ignore[assignment]
+    waiting = line.ask()
+    await line.settle()
+    line.inbox.listen()
+    assert line.inbox.hang_up()
+    assert await waiting == {"type": "http.disconnect"}
+    assert cleaned_up == ["yes"]
+
+
+async def test_a_server_that_waits_in_a_task_group_is_broken_off_too() -> None:
+    """As Starlette's `BaseHTTPMiddleware` does around us. A task group takes our cancellation for its own."""
+    line = Line()
+    await line.inbox.receive()
+    ended: list[str] = []
+
+    async def besides() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append("besides")
+
+    async def receive() -> object:
+        async with anyio.create_task_group() as group:
+            group.start_soon(besides)
+            message = await Exchange.receive(line.server)
+            group.cancel_scope.cancel()
+        return message
+
+    async def asks() -> object:
+        message = await line.inbox.receive()
+        assert ended == ["besides"]
+        return message
+
+    line.inbox._receive = receive  # type: ignore[assignment]
+    waiting = asyncio.get_running_loop().create_task(asks())
+    await line.settle()
+    line.inbox.listen()
+    assert line.inbox.hang_up()
+    assert await waiting == {"type": "http.disconnect"}
+
+
+async def test_nobody_listens_behind_an_app_that_has_heard_it() -> None:
+    """Hazard: with `asyncio.eager_task_factory` who listens hears it at once, and believes that the app does not."""
+    line = Line()
+    await line.inbox.receive()
+
+    async def asks() -> object:
+        message = await line.inbox.receive()
+        assert line.inbox._listener is None
+        return message
+
+    waiting = asyncio.get_running_loop().create_task(asks())
+    await line.settle()
+    line.inbox.listen()
+    line.server.leave()
+    assert await waiting == {"type": "http.disconnect"}
+    assert line.server.receives == 2
 
 
 async def test_a_wait_of_granians_kind_is_broken_off_too() -> None:

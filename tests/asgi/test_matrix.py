@@ -34,6 +34,8 @@ EXPECTED = [Event(event.type, event.data, event.id) for event in EVENTS]
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerLine]:
+    tmp_path_factory.getbasetemp()  # now, by one: servers are started by several threads, and each would make it
+
     def start(cell: tuple[str, str]) -> AsgiServer:
         server, framework = cell
         record = tmp_path_factory.mktemp("record") / "record"

@@ -68,6 +68,23 @@ class TestWhatIsNoStream:
         assert (await Exchange(app, path="/apix").run()).body == EVENT
         assert (await Exchange(app, path="/api/x").run()).body == BEAT * 4 + EVENT
 
+    @pytest.mark.parametrize("root", ["/mounted", "/mounted/"])
+    @pytest.mark.parametrize(
+        ("path", "seen_by_the_app"),
+        [("/mounted/api/x", "/api/x"), ("/mounted", "/"), ("/mountedx", "/mountedx"), ("/api", "/api")],
+    )
+    async def test_a_path_is_what_the_apps_routes_have(self, root: str, path: str, seen_by_the_app: str) -> None:
+        asked: list[str] = []
+
+        def selects(path: str) -> bool:
+            asked.append(path)
+            return True
+
+        exchange = Exchange(wrapped(script(EVENT), paths=selects), path=path)
+        exchange.scope["root_path"] = root
+        await exchange.run()
+        assert asked == [seen_by_the_app]
+
     async def test_exceptions_pass_unchanged(self) -> None:
         error = RuntimeError("mine")
         start = head(200, (b"content-type", b"text/plain"))
@@ -168,6 +185,16 @@ class TestOtherMessages:
             await seen.finish()
         assert seen.body == EVENT
         assert not seen.is_whole
+
+    async def test_it_cannot_begin_in_another_thread(self) -> None:
+        """What `send` gives may be run in the loop, as by `run_coroutine_threadsafe`; but a stream is the loop's."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            sent = await asyncio.to_thread(send, head())
+            await sent
+
+        with pytest.raises(RuntimeError, match="not the event loop's"):
+            await Exchange(wrapped(app)).run()
 
     async def test_nor_after_its_end(self) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -286,6 +286,18 @@ async def test_a_cancelled_sender_takes_nobody_elses_bytes_along() -> None:
     assert line.server.body == b"23"
 
 
+async def test_what_a_cancelled_sender_brought_goes_out_although_nobody_else_comes() -> None:
+    line = Line()
+    line.server.freeze()
+    first, second = line.app_sends(b"1"), line.app_sends(b"2")
+    await line.settle()
+    second.cancel()
+    line.server.thaw()
+    await first
+    await line.settle()
+    assert line.server.body == b"12"
+
+
 async def test_another_message_goes_out_in_its_place() -> None:
     line = Line()
     line.outbox.by_app = True

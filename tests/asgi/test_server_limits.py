@@ -3,6 +3,7 @@
 The table is the documentation; a row that is no longer true fails.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from tests.asgi.apps.raw import PIECES
 from tests.asgi.apps.source import RECORD
 from tests.support.asgi_servers import SERVERS, AsgiServer
+from tests.support.http2_wire import Http2Wire
 from tests.support.processes import wait_until
 from tests.support.server_process import ServerProcess
 from tests.support.wires import ClientWire
@@ -122,6 +124,31 @@ def test_a_client_that_takes_nothing_stays_connected_until_the_servers_own_limit
         assert client.is_open()
         server.ask_to_end()
         server.wait()
+
+
+#: Servers that speak HTTP/2, and how a stream of it ends there whose app raises: hypercorn has nothing to say of it.
+HTTP_2: Mapping[str, tuple[list[str], str | None]] = {
+    "hypercorn": (["hypercorn", "--workers", "0", "--bind", "127.0.0.1:0"], None),
+    "granian": (["granian", "--interface", "asgi", "--http", "2", "--host", "127.0.0.1", "--port", "0"], "reset"),
+}
+
+
+@pytest.mark.parametrize("name", HTTP_2)
+def test_a_stream_that_is_broken_off_over_http_2(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command, end = HTTP_2[name]
+    record = tmp_path / "record"
+    monkeypatch.setenv(RECORD, str(record))
+    with (
+        ServerProcess(*command, "tests.asgi.apps.raw:impatient") as server,
+        Http2Wire(server.url) as client,
+    ):
+        silent = client.ask("/silence")
+        wait_until(lambda: record.exists() and "stopped" in record.read_text())
+        server.output.wait_for(lambda lines: any("StreamAborted" in line for line in lines))
+        other = client.ask("/events")
+        assert b"one" in client.read_to_end_of(other)
+        assert client.bodies[silent].endswith(b": idle_timeout\n")
+        assert client.ends == {other: "ended"} | ({} if end is None else {silent: end})
 
 
 @pytest.mark.parametrize("name", SERVERS)

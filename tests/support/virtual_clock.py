@@ -56,6 +56,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._selector_with_clock.now
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as it is called
+        """Threads end in real time: since Python 3.12 there is a limit to it, which would be over at once."""
+        await super().shutdown_default_executor()
+
     def armed(self) -> list[asyncio.TimerHandle]:
         """Timers that will still fire."""
         scheduled: list[asyncio.TimerHandle] = vars(self)["_scheduled"]

@@ -1,0 +1,56 @@
+"""Does a task of ours begin only when whoever starts it has gone on, whatever the event loop's factory does?"""
+
+import asyncio
+import gc
+from typing import Any
+
+import pytest
+
+from sseproxy.asgi import SSEKeepaliveMiddleware
+from sseproxy.asgi.tasks import begin_later
+from tests.support.asgi_exchange import Exchange, script
+from tests.support.virtual_clock import passing
+
+EVENT = b"data: 1\n\n"
+
+
+async def test_it_is_no_task_of_the_loops_factory() -> None:
+    """`asyncio.eager_task_factory` takes the first step within `create_task`."""
+    begun: list[str] = []
+
+    async def work() -> None:
+        begun.append("work")
+
+    def factory(*_: Any, **__: Any) -> Any:
+        raise AssertionError("the factory was asked")
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(factory)
+    try:
+        task = begin_later(work())
+        begun.append("who started it")
+        await task
+    finally:
+        loop.set_task_factory(None)
+    assert begun == ["who started it", "work"]
+
+
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="tasks that begin at once are of Python 3.12")
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("error", [None, RuntimeError("the server fails"), OSError("the client has left")])
+async def test_a_stream_ends_as_ever_where_tasks_begin_at_once(error: Exception | None) -> None:
+    asyncio.get_running_loop().set_task_factory(vars(asyncio)["eager_task_factory"])
+    app = SSEKeepaliveMiddleware(script(EVENT, 1000.0), heartbeat="off", max_duration="40s")
+    seen = Exchange(app, send_error=error).start()
+    await passing(20)
+    if error is None:
+        await seen.finish()
+        assert seen.body == EVENT + b": max_duration\n"
+        assert seen.is_whole
+    else:
+        seen._left = True  # the server says so to the last words only
+        assert seen.task is not None
+        await asyncio.wait([seen.task])
+        assert seen.body == EVENT
+    gc.collect()
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -1,0 +1,18 @@
+"""Does the middleware fit where servers and frameworks expect an app? Each types it in its own way."""
+
+from asgiref.typing import ASGI3Application
+from hypercorn.typing import ASGIFramework
+from litestar.types import ASGIApp as LitestarApp
+from quart import Quart
+from starlette.types import ASGIApp as StarletteApp
+
+from sseproxy.asgi import SSEKeepaliveMiddleware
+
+
+def test_it_is_an_app_of_each_kind() -> None:
+    """What would fail here is `make types`."""
+    app = Quart(__name__)
+    wrapped = SSEKeepaliveMiddleware(app.asgi_app)
+    app.asgi_app = wrapped  # type: ignore[method-assign]  # Quart's own way to add one
+    kinds: tuple[ASGI3Application, ASGIFramework, LitestarApp, StarletteApp] = (wrapped, wrapped, wrapped, wrapped)
+    assert all(map(callable, kinds))
