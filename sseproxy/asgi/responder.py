@@ -22,8 +22,12 @@ from sseproxy.core.transfer import CloseReason
 from sseproxy.relay import Relay
 from sseproxy.streams import LiveStream, LiveStreams
 
-#: Seconds that an app gets to end by itself once it has heard that the client is gone.
+#: Seconds that an app gets to end its stream by itself once it has heard that the client is gone: if it sends
+#: anything later, it is stopped.
 _GRACE = 0.5
+
+#: Seconds that it gets for what it does without sending anything: background tasks, dependencies that clean up.
+_CLEAN_UP = 30.0
 
 #: The name under which the streams of an app are counted.
 _ROUTE = "app"
@@ -48,6 +52,7 @@ class Responder:
     _refusal: Refusal | None = None
     _timers: tuple[asyncio.TimerHandle, ...] = ()
     _ending: asyncio.Task[None] | None = None
+    _is_overdue = False  # the app has heard that the client is gone, and had time to end its stream
 
     def __init__(
         self,
@@ -108,6 +113,8 @@ class Responder:
         """Nobody listens; but an app that never waits has to be stoppable."""
         if self._outbox.error is not None:
             raise self._outbox.error
+        if self._is_overdue:
+            self._app.cancel()
         if self._responded and self._session.close_reason is CloseReason.UPSTREAM_END:
             goes_on(message, has_begun=True)
         return _nothing()
@@ -251,7 +258,7 @@ class Responder:
             case CloseReason.CLIENT_STALLED:
                 self._stop_app()
             case CloseReason.CLIENT_GONE:
-                self._call_later(_GRACE, self._app.cancel)
+                self._let_app_end()
             case _:
                 self._end_app()
 
@@ -261,9 +268,17 @@ class Responder:
         Hazard: Django does its work in tasks that go on when it is cancelled, and end when it hears that.
         """
         if self._inbox.hang_up():
-            self._call_later(_GRACE, self._app.cancel)
+            self._let_app_end()
         else:
             self._app.cancel()
+
+    def _let_app_end(self) -> None:
+        """It has heard. What it still does may be what comes behind every stream of its own, and must not be lost."""
+        self._call_later(_GRACE, self._note_overdue)
+        self._call_later(_CLEAN_UP, self._app.cancel)
+
+    def _note_overdue(self) -> None:
+        self._is_overdue = True
 
     # Ends.
 

@@ -13,6 +13,9 @@ from tests.support.virtual_clock import passing
 
 EVENT = b"data: 1\n\n"
 
+#: The usual one, and that of Python 3.12 whose tasks begin at once.
+FACTORIES = [None, *(vars(asyncio)[name] for name in ("eager_task_factory",) if hasattr(asyncio, name))]
+
 
 async def test_it_is_no_task_of_the_loops_factory() -> None:
     """`asyncio.eager_task_factory` takes the first step within `create_task`."""
@@ -35,11 +38,11 @@ async def test_it_is_no_task_of_the_loops_factory() -> None:
     assert begun == ["who started it", "work"]
 
 
-@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="tasks that begin at once are of Python 3.12")
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("error", [None, RuntimeError("the server fails"), OSError("the client has left")])
-async def test_a_stream_ends_as_ever_where_tasks_begin_at_once(error: Exception | None) -> None:
-    asyncio.get_running_loop().set_task_factory(vars(asyncio)["eager_task_factory"])
+@pytest.mark.parametrize("factory", FACTORIES)
+async def test_a_stream_ends_as_ever_whatever_the_loops_factory(factory: Any, error: Exception | None) -> None:
+    asyncio.get_running_loop().set_task_factory(factory)
     app = SSEKeepaliveMiddleware(script(EVENT, 1000.0), heartbeat="off", max_duration="40s")
     seen = Exchange(app, send_error=error).start()
     await passing(20)
