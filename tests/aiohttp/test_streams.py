@@ -403,6 +403,7 @@ def test_the_options_are_those_of_the_asgi_middleware() -> None:
 
 async def test_nothing_is_left_of_streams_that_have_ended() -> None:
     handler = Silent(b"data: 1\n\n")
+    of_other_tests = _exchanges()
     async with AiohttpApp.serve(handler, heartbeat="10ms", before_response="5ms", max_duration="100ms") as app:
         for leaves in [True, False] * 20:
             async with app.ask("Accept: text/event-stream") as client:
@@ -411,7 +412,7 @@ async def test_nothing_is_left_of_streams_that_have_ended() -> None:
                     while await client.chunk():
                         pass
         await until(lambda: app.keepalive.open_streams == 0)
-        await until(lambda: _exchanges() == 0)
+        await until(lambda: _exchanges() <= of_other_tests)
 
 
 def _exchanges() -> int:

@@ -267,10 +267,15 @@ async def test_a_client_over_tls_that_says_no_more_is_gone(tls_files: tuple[Path
         await (await upstream.visit()).wait_closed()
 
 
+def _connections() -> list[DownstreamConnection]:
+    return [each for each in gc.get_objects() if type(each) is DownstreamConnection]
+
+
 @pytest.mark.parametrize("ends", ["closed", "reset", "refused"])
 async def test_a_closed_connection_leaves_no_circle_of_references(ends: str) -> None:
     async with RawUpstream.serve(replies()) as upstream, ProxyServer.serve(route_to(upstream)) as proxy:
         gc.collect()
+        of_other_tests = _connections()
         gc.disable()
         try:
             for _ in range(10):
@@ -281,7 +286,7 @@ async def test_a_closed_connection_leaves_no_circle_of_references(ends: str) -> 
             await eventually(lambda: not proxy.app._servers[0]._open)
             for _ in range(3):
                 await asyncio.sleep(0)
-            left = [each for each in gc.get_objects() if type(each) is DownstreamConnection]
+            left = [each for each in _connections() if each not in of_other_tests]
             assert left == []
         finally:
             gc.enable()
