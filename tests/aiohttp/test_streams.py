@@ -190,6 +190,27 @@ async def test_a_client_that_takes_nothing_slows_the_handler_down_and_is_cut_off
         await until(lambda: transport is not None and transport.get_write_buffer_size() == 0)
 
 
+async def test_a_client_that_is_behind_is_noticed_at_the_write_that_brings_it_there() -> None:
+    """aiohttp by itself looks once in 64 KiB, which a stream may not send for hours."""
+    ended = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = await open_stream(request)
+        assert request.transport is not None
+        try:
+            while request.transport.get_write_buffer_size() <= 64 * 1024:
+                await response.write(b"data: " + b"x" * 1000 + b"\n\n")
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return response
+
+    async with AiohttpApp.serve(handler, heartbeat="off", write_timeout="300ms") as app, app.ask() as client:
+        await client.head()
+        client.pause()
+        await until(lambda: ended.is_set() and app.keepalive.open_streams == 0)
+
+
 async def returned_later(request: web.Request) -> web.StreamResponse:
     return web.Response(text="something else", status=500)
 
