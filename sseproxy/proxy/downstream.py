@@ -25,7 +25,7 @@ _ORDINARY_WRITE_BUFFER = 64 * 1024  # asyncio's own default
 _WORTH_A_COPY = 16 * 1024  # bytes: below, one piece is cheaper to write than three
 _DELIVERY_POLL = 0.02  # seconds between looks at the kernel's send queue
 _DELIVERY_LIMIT = 2.0  # seconds after which an undeliverable rest is given up
-_BYTES_ACKED = struct.Struct("=120xQ")  # where struct tcp_info of Linux 4.1 and later has tcpi_bytes_acked
+_BYTES = struct.Struct("=120xQQ")  # where struct tcp_info of Linux 4.1 and later has tcpi_bytes_acked and _received
 _READ_GRACE = 0.1  # seconds that a client gets to read what its kernel has acknowledged
 
 
@@ -302,9 +302,13 @@ def _in_kernel(sock: socket.socket | None) -> int:
 
 
 def _acknowledged(sock: socket.socket) -> int | None:
-    """Bytes that the other side has acknowledged since the connection was made, where the kernel counts them."""
+    """Bytes that the other side has acknowledged since the connection was made, where the kernel counts them.
+
+    Hazard: gVisor knows few fields of the struct, and the others are zero for ever. But a request has been received.
+    """
     try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES.size)
     except (AttributeError, OSError):
         return None
-    return int(_BYTES_ACKED.unpack(info)[0]) if len(info) == _BYTES_ACKED.size else None
+    acknowledged, received = _BYTES.unpack(info) if len(info) == _BYTES.size else (0, 0)
+    return acknowledged if received else None

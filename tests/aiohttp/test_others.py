@@ -31,6 +31,17 @@ async def download(request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def too_long(request: web.Request) -> web.StreamResponse:
+    """Than it has said: what is over would be taken for the next response."""
+    response = web.StreamResponse()
+    response.content_length = 5
+    await response.prepare(request)
+    await response.write(b"abc")
+    await response.write(b"defgh")
+    await response.write_eof(b"ij")
+    return response
+
+
 async def compressed(request: web.Request) -> web.StreamResponse:
     response = web.Response(text="x" * 5000)
     response.enable_compression()
@@ -69,7 +80,20 @@ async def nobody(request: web.Request) -> web.StreamResponse:
     return None  # type: ignore[return-value]
 
 
-HANDLERS = [text, nothing, echo, download, compressed, compressed_stream, file, raised, failed, broken, nobody]
+HANDLERS = [
+    text,
+    nothing,
+    echo,
+    download,
+    too_long,
+    compressed,
+    compressed_stream,
+    file,
+    raised,
+    failed,
+    broken,
+    nobody,
+]
 
 
 async def answer(handler: Handler, *, plain: bool, method: str, version: str) -> bytes:

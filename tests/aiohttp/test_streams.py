@@ -90,6 +90,19 @@ async def test_a_length_that_the_app_declared_goes(version: str) -> None:
     assert answer.body.startswith(BEAT)
 
 
+async def test_the_handler_s_own_words_go_as_they_are() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        fields = {"Content-Type": "text/event-stream", "X-Team": "bl\u00e4u \u2713"}
+        response = web.StreamResponse(reason="Well and good", headers=fields)
+        await response.prepare(request)
+        return response
+
+    async with AiohttpApp.serve(handler) as app, app.ask("Connection: close") as client:
+        answer = await client.rest()
+    assert answer.startswith(b"HTTP/1.1 200 Well and good\r\n")
+    assert "\r\nX-Team: bl\u00e4u \u2713\r\n".encode() in answer
+
+
 async def test_a_body_that_aiohttp_sends_after_the_handler_is_kept_alive_too() -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield b"data: 1\n\n"
@@ -175,6 +188,27 @@ async def test_a_client_that_takes_nothing_slows_the_handler_down_and_is_cut_off
         assert written < 64 * 2**20
         # Aborted, and not closed: that would wait for the client to take what is in it.
         await until(lambda: transport is not None and transport.get_write_buffer_size() == 0)
+
+
+async def test_a_client_that_is_behind_is_noticed_at_the_write_that_brings_it_there() -> None:
+    """aiohttp by itself looks once in 64 KiB, which a stream may not send for hours."""
+    ended = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = await open_stream(request)
+        assert request.transport is not None
+        try:
+            while request.transport.get_write_buffer_size() <= 64 * 1024:
+                await response.write(b"data: " + b"x" * 1000 + b"\n\n")
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return response
+
+    async with AiohttpApp.serve(handler, heartbeat="off", write_timeout="300ms") as app, app.ask() as client:
+        await client.head()
+        client.pause()
+        await until(lambda: ended.is_set() and app.keepalive.open_streams == 0)
 
 
 async def returned_later(request: web.Request) -> web.StreamResponse:
@@ -312,8 +346,8 @@ async def test_a_late_refusal_becomes_an_error_event(answer: Handler) -> None:
     ):
         message = await client.response()
     assert message.status == 200
-    event = message.body.rpartition(b"event: error\ndata: ")[2]
-    assert json.loads(event)["status"] == 429
+    event = json.loads(message.body.rpartition(b"event: error\ndata: ")[2])
+    assert (event["status"], event["retry_after"]) == (429, "7")
 
 
 async def test_a_file_that_comes_late_becomes_an_error_event() -> None:

@@ -64,6 +64,7 @@ def test_several_fields_are_one_list() -> None:
         (b"token=x; a=1;  b=2", b"a=1;  b=2"),
         (b"a=1; token=x", b"a=1"),
         (b"a=1; token=x;", b"a=1;"),
+        (b" a=1; token=x", b" a=1"),
         (b'a="1; token=x; b=2"', b'a="1; b=2"'),  # a semicolon ends a cookie, whatever quotes there are
         (b"a=1 ;  b = 2;c", b"a=1 ;  b = 2;c"),
         (b" a=\xff\xfe", b" a=\xff\xfe"),
@@ -171,3 +172,18 @@ def test_no_cache_gives_a_personal_answer_to_others(
     fields = {name.lower(): value for name, value in answered}
     assert len(answered) == len(fields) == 3
     assert fields == {b"a": b"1", b"cache-control": wanted, b"vary": varies}
+
+
+@pytest.mark.parametrize(
+    ("asked", "added"),
+    [
+        ([], [(b"Vary", b"Cookie")]),
+        ([(b"Cookie", b"token=x")], [(b"Cache-Control", b"private"), (b"Vary", b"Cookie")]),
+        ([(b"x-token", b"y")], []),
+        ([(b"X-Token", b"y"), (b"Cookie", b"token=x")], []),
+        ([(b"Authorization", b"y"), (b"Cookie", b"token=x")], [(b"Cache-Control", b"private"), (b"Vary", b"Cookie")]),
+    ],
+)
+def test_an_answer_is_for_whoever_asked_like_that(asked: Headers, added: Headers) -> None:
+    """The header that counts is the one that the cookie would become."""
+    assert for_caches([], asked, CookieAuth("token", header="X-Token")) == added

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sseproxy.core.dialects import StreamError
 from sseproxy.core.ending import Farewell
 from sseproxy.core.session import StreamSession
 from sseproxy.core.timeouts import TimeoutPolicy
@@ -182,6 +183,15 @@ def test_after_a_late_failure_there_is_a_reconnect(play: Play) -> None:
         b'event: error\ndata: {"type": "connect_error", "status": 502, "detail": "the upstream could not be reached"}'
     )
     book >> error(CloseReason.CONNECT_ERROR) << sent(told, b"\n\n") << closed(CloseReason.CONNECT_ERROR)
+
+
+def test_after_a_late_refusal_of_ours_there_is_a_reconnect() -> None:
+    session = stream(responded=False, farewell=LAST_WORDS)
+    assert session.data_to_send() == b": heartbeat\n"
+    session.receive_refusal(StreamError("unavailable", 503, "not now"), CloseReason.CONNECT_ERROR, now=20.0)
+    told = b'event: error\ndata: {"type": "unavailable", "status": 503, "detail": "not now"}\n\n'
+    assert session.data_to_send() == told
+    assert (session.close_reason, session.clean) == (CloseReason.CONNECT_ERROR, True)
 
 
 # Whatever the stream.

@@ -66,6 +66,13 @@ def test_a_body_at_the_limit_is_looked_at(watched: Watched) -> None:
     assert watched.peek.declares_stream is True
 
 
+def test_a_body_that_is_nested_too_deeply_asks_for_nothing(watched: Watched) -> None:
+    """Python's own parser gives up on it, and not with a `ValueError`."""
+    watched.peek.feed(b'{"stream": true, "deep": ' + b"[" * 200_000)
+    watched.peek.end()
+    assert watched.peek.declares_stream is False
+
+
 def test_who_has_forgotten_keeps_nothing_and_calls_nobody(watched: Watched) -> None:
     watched.peek.feed(b'{"stream"')
     watched.peek.forget()

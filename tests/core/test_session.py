@@ -106,6 +106,14 @@ class TestS2TwoClocks:
         book = play(stream()) >> sleep(14.9) >> data(EVENT) >> sleep(14.9) << nothing
         book >> sleep(0.1) << sent(HB) >> sleep(14.9) << nothing >> sleep(0.1) << sent(HB)
 
+    def test_each_may_come_early(self) -> None:
+        """So that streams which began together do not all beat together."""
+        session = StreamSession(heartbeat=HeartbeatPolicy(interval=15.0), timeouts=NO_TIMEOUTS, early=1.5, now=0.0)
+        assert session.next_deadline() == 13.5
+        session.handle_timeout(now=13.5)
+        assert session.data_to_send() == HB + b"\n"
+        assert session.next_deadline() == 27.0
+
     def test_the_example_of_the_design(self, play: Play) -> None:
         play(stream()) >> data(b"data: x\n") >> sleep(15) << sent(b": heartbeat\n")
 
@@ -269,6 +277,16 @@ class TestS7Forms:
         session.handle_timeout(now=1000)
         assert json.loads(parse(session.data_to_send()).events[0].data)["id"] == "c"
 
+    @pytest.mark.parametrize("behind", [b"", b": a comment\n\n", b"data: text\n\n"])
+    def test_openai_chat_copies_the_last_chunk_there_was(self, behind: bytes) -> None:
+        session = stream(form=HeartbeatForm.OPENAI_CHAT)
+        for name in (b"a", b"b"):
+            session.receive_data(b'id: 1\ndata: {"id":"%b","choices":[{}]}\n\n' % name, now=1.0)
+        session.receive_data(behind, now=1.0)
+        session.data_to_send()
+        session.handle_timeout(now=100.0)
+        assert json.loads(parse(session.data_to_send()).events[0].data)["id"] == "b"
+
 
 class TestTheHotPath:
     """Whole events behind a whole event go on as they come; what is counted and noted must be the same."""
@@ -325,6 +343,18 @@ class TestTheHotPath:
         session.data_to_send()
         session.handle_timeout(now=100.0)
         assert json.loads(parse(session.data_to_send()).events[0].data)["id"] == "c"
+
+    def test_the_upstream_s_silence_begins_anew(self, play: Play) -> None:
+        book = play(stream(interval=None, timeouts=TimeoutPolicy(idle=20.0, write=None)))
+        book >> data(EVENT) >> sleep(15) >> data(EVENT) >> sleep(15) >> data(EVENT * 2) >> sleep(19)
+        book >> sleep(1) << sent(b": idle_timeout\n") << closed(CloseReason.IDLE_TIMEOUT, clean=False)
+
+    def test_what_was_decided_before_leaves_before(self) -> None:
+        session = stream()
+        session.receive_data(EVENT, now=1.0)
+        session.handle_timeout(now=16.0)
+        session.receive_data(EVENT, now=16.0)
+        assert session.forward(EVENT, 16.0) == EVENT + HB + EVENT + EVENT
 
 
 class TestS12Prelude:

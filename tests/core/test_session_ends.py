@@ -190,6 +190,16 @@ class TestS10Ends:
         assert book.session.close_reason is CloseReason.CLIENT_GONE
         assert book.session.next_deadline() is None
 
+    def test_nor_whole_events_that_come_behind_whole_events(self, play: Play) -> None:
+        book = play(stream()) >> data(EVENT) >> data(EVENT) >> drain() >> sleep(0) << closed(CloseReason.DRAIN)
+        book >> data(EVENT) << nothing
+        assert book.session.stats.events == 2
+
+    def test_of_all_ends_that_are_due_at_once_one_is_told(self, play: Play) -> None:
+        timeouts = TimeoutPolicy(idle=60, write=None, max_duration=60)
+        book = play(stream(interval=1000, timeouts=timeouts)) >> data(EVENT) >> late(100)
+        book << sent(b": max_duration\n") << closed(CloseReason.MAX_DURATION)
+
 
 class TestS10Drain:
     def test_between_events_it_ends_at_its_moment(self, play: Play) -> None:
@@ -221,6 +231,9 @@ class TestS10Drain:
         )
         book >> sleep(0.1) << closed(CloseReason.DRAIN, clean=False)
 
+    def test_a_driver_that_comes_after_the_deadline_ends_it_well_between_events(self, play: Play) -> None:
+        play(stream(interval=1000)) >> data(EVENT) >> drain(after=3, within=25) >> late(30) << closed(CloseReason.DRAIN)
+
     def test_the_upstream_may_end_first(self, play: Play) -> None:
         book = play(stream()) >> data(b"data: x\nda") << sent(b"data: x\n") >> drain(retry=500) >> sleep(1)
         book >> eof() << sent(b"da") << ENDED
@@ -235,6 +248,12 @@ class TestS10Drain:
     def test_a_maximum_duration_names_no_reconnection_time(self, play: Play) -> None:
         book = play(stream(interval=1000, timeouts=TOO_OLD)) >> data(b"data: x\n") >> sleep(60) >> drain(retry=500)
         book >> data(b"\n") << sent(b"\n: max_duration\n") << closed(CloseReason.MAX_DURATION)
+
+    def test_of_two_ends_that_are_waited_for_the_first_one_counts(self, play: Play) -> None:
+        aged = play(stream(interval=1000, timeouts=TOO_OLD)) >> data(b"data: x\n") >> sleep(60) >> drain() >> sleep(1)
+        aged >> data(b"\n") << sent(b"\n: max_duration\n") << closed(CloseReason.MAX_DURATION)
+        drained = play(stream(interval=1000, timeouts=TOO_OLD)) >> data(b"data: x\n") >> sleep(50) >> drain()
+        drained >> sleep(15) >> data(b"\n") << closed(CloseReason.DRAIN)
 
 
 class TestDeadlines:

@@ -66,6 +66,11 @@ def test_the_upstream_is_not_blamed_while_the_client_blocks(play: Play) -> None:
     book >> sleep(0.2) << closed(CloseReason.IDLE_TIMEOUT, clean=False)
 
 
+def test_to_hear_twice_that_a_client_takes_nothing_is_to_hear_it_once(play: Play) -> None:
+    book = play(body(write=None)) >> sleep(50) >> blocked() >> sleep(400) >> blocked() >> sleep(100) >> unblocked()
+    book >> sleep(9.9) << nothing >> sleep(0.2) << closed(CloseReason.IDLE_TIMEOUT, clean=False)
+
+
 def test_a_draining_body_may_go_on_until_the_deadline(play: Play) -> None:
     book = play(body()) >> drain(after=1, within=25) >> sleep(24) >> data(b"x") << sent(b"x")
     book >> sleep(1.1) << closed(CloseReason.DRAIN, clean=False)
