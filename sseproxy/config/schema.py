@@ -274,7 +274,7 @@ def section_at(path: Path) -> type[Section]:
 
 
 def places_below(section: type[Section], key: str) -> list[str]:
-    """Where `key` may stand in the sections that `section` holds: ``heartbeat.interval`` for ``interval`` in a route."""
+    """Where `key` may stand one level deeper than in `section`: ``heartbeat.interval`` for ``interval``."""
     return [
         f"{name}{'[]' * (get_origin(field.annotation) is tuple)}.{key}"
         for name, field in section.model_fields.items()
