@@ -11,7 +11,7 @@ export PYTHON
 .PHONY: help
 help: ## this list
 	@echo 'make TARGET [PYTHON=python3.12] [ARGS="what is passed on to the program"]'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-17s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
 
 # ---- run it
 

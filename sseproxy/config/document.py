@@ -305,6 +305,8 @@ def _key(place: Place) -> tuple[int, int]:
     return place.key or place.value
 
 
-def unknown_key_hint(key: str, known: list[str]) -> str:
-    """The nearest right key, or all of them where none is near."""
+def unknown_key_hint(key: str, known: list[str], below: list[str]) -> str:
+    """Where the key belongs, one level deeper; else the nearest right key, or all of them where none is near."""
+    if below:
+        return f"did you mean {' or '.join(below)}?"
     return nearest(key, known) or (f"one of {', '.join(known)}" if known else "")

@@ -18,7 +18,7 @@ from sseproxy.config.effective import effective_routes
 from sseproxy.config.overrides import CONFIG_VARIABLE, FlagValue, apply_overrides, unknown_variables
 from sseproxy.config.problems import ConfigErrors, Path
 from sseproxy.config.route_checks import check_routes
-from sseproxy.config.schema import FileSchema, section_at
+from sseproxy.config.schema import FileSchema, places_below, section_at
 from sseproxy.config.settings import Config
 from sseproxy.config.values import BadValue, describe
 
@@ -76,7 +76,8 @@ def _words(details: ErrorDetails, path: Path) -> tuple[str, str]:
     if isinstance(error, BadValue):
         return error.message, error.hint
     if _is_unknown(details):
-        return "unknown key", unknown_key_hint(str(path[-1]), list(section_at(path[:-1]).model_fields))
+        section, key = section_at(path[:-1]), str(path[-1])
+        return "unknown key", unknown_key_hint(key, list(section.model_fields), places_below(section, key))
     expected = "a list" if details["type"] in ("tuple_type", "list_type") else "a mapping"
     return f"expected {expected}, got {describe(details['input'])}", _shape_hint(expected, details["input"])
 

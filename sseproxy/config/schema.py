@@ -4,7 +4,7 @@ Defaults that belong to a policy are the policy's own. No key is required here: 
 so that one missing key does not hide what else is wrong. What a route does for `EventSource` is in `browsers`.
 """
 
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
@@ -271,6 +271,15 @@ def section_at(path: Path) -> type[Section]:
         if isinstance(part, str) and part in section.model_fields:
             section = section_in(section.model_fields[part].annotation) or section
     return section
+
+
+def places_below(section: type[Section], key: str) -> list[str]:
+    """Where `key` may stand one level deeper than in `section`: ``heartbeat.interval`` for ``interval``."""
+    return [
+        f"{name}{'[]' * (get_origin(field.annotation) is tuple)}.{key}"
+        for name, field in section.model_fields.items()
+        if (held := section_in(field.annotation)) is not None and key in held.model_fields
+    ]
 
 
 def section_in(annotation: Any) -> type[Section] | None:

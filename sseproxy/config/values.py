@@ -74,7 +74,7 @@ def quote(text: str) -> str:
 
 def nearest(word: str, right: Iterable[str]) -> str:
     """A hint that names the word that was probably meant, or nothing."""
-    found = difflib.get_close_matches(word, list(right), n=1, cutoff=0.6)
+    found = difflib.get_close_matches(word, list(right), n=1, cutoff=0.65)
     return f"did you mean {found[0]}?" if found else ""
 
 

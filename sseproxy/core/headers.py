@@ -153,8 +153,14 @@ def forwarded_addresses(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
 
 def _bare_address(text: str) -> str:
     if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.partition(":")[0] if text.count(":") == 1 else text
+        return as_ipv4(text[1:].partition("]")[0])
+    return text.partition(":")[0] if text.count(":") == 1 else as_ipv4(text)
+
+
+def as_ipv4(address: str) -> str:
+    """Without what a socket for both families puts before an IPv4 address: ``::ffff:192.0.2.1``."""
+    prefix, _, rest = address.rpartition(":")
+    return rest if prefix.lower() == "::ffff" and "." in rest else address
 
 
 def forwarding(headers: Headers, peer: Peer, *, host: bytes) -> Headers:

@@ -124,7 +124,7 @@ class StreamSession(Transfer):
         self._insert(error_event(self._dialect, error, eol=self._scanner.eol), now=now)
         if reason is CloseReason.UPSTREAM_END:
             self._bid_farewell(now=now)
-        self._close(reason, clean=True)
+        self._close(reason, clean=True, now=now)
 
     def receive_data(self, data: bytes, *, now: float) -> None:
         """Take bytes of the upstream's body, cut anywhere."""
@@ -193,9 +193,9 @@ class StreamSession(Transfer):
         """Something broke. An unfinished line is dropped; before the response (S8) the client is told."""
         if self.close_reason is None and not self._responded and reason in ENDS_OF_OURS:
             self._tell(reason, now=now)
-            self._close(reason, clean=True)
+            self._close(reason, clean=True, now=now)
         else:
-            self._close(reason, clean=False)
+            self._close(reason, clean=False, now=now)
 
     # Backpressure.
 
@@ -383,7 +383,7 @@ class StreamSession(Transfer):
             self._remark(reason, now=now)
         elif self._retry is not None:
             self._insert(reconnection_time(self._retry, eol=self._scanner.eol), now=now)
-        self._close(reason, clean=True)
+        self._close(reason, clean=True, now=now)
 
     def _give_up(self, *, now: float) -> None:
         """The upstream is silent: say so where the client can know it, break off where it cannot."""
@@ -392,8 +392,8 @@ class StreamSession(Transfer):
             self._tell(CloseReason.IDLE_TIMEOUT, now=now)
         else:
             self._remark(CloseReason.IDLE_TIMEOUT, now=now)
-        self._close(CloseReason.IDLE_TIMEOUT, clean=told)
+        self._close(CloseReason.IDLE_TIMEOUT, clean=told, now=now)
 
-    def _close(self, reason: CloseReason, *, clean: bool) -> None:
+    def _close(self, reason: CloseReason, *, clean: bool, now: float) -> None:
         self._settled = b""
-        super()._close(reason, clean=clean)
+        super()._close(reason, clean=clean, now=now)

@@ -50,8 +50,12 @@ class TransferStats:
 
     def heard(self, *, now: float) -> None:
         """The upstream has said something: a silence is over."""
-        self.longest_silence = max(self.longest_silence, now - self.last_upstream_at)
+        self.heard_last(now=now)
         self.last_upstream_at = now
+
+    def heard_last(self, *, now: float) -> None:
+        """Nobody listens any longer: the silence that has lasted until now counts, too."""
+        self.longest_silence = max(self.longest_silence, now - self.last_upstream_at)
 
     def skipped(self, why: str) -> None:
         self.heartbeats_skipped[why] = self.heartbeats_skipped.get(why, 0) + 1
@@ -106,11 +110,11 @@ class Transfer:
 
     def receive_eof(self, *, now: float) -> None:
         """The upstream's body is complete."""
-        self._close(CloseReason.UPSTREAM_END, clean=True)
+        self._close(CloseReason.UPSTREAM_END, clean=True, now=now)
 
     def receive_error(self, reason: CloseReason, *, now: float) -> None:
         """Something broke, on either side; what has not arrived will not."""
-        self._close(reason, clean=False)
+        self._close(reason, clean=False, now=now)
 
     # Backpressure.
 
@@ -182,14 +186,16 @@ class Transfer:
     def _expire(self, timer: Timer, *, now: float) -> None:
         match timer:
             case Timer.IDLE:
-                self._close(CloseReason.IDLE_TIMEOUT, clean=False)
+                self._close(CloseReason.IDLE_TIMEOUT, clean=False, now=now)
             case Timer.WRITE:
-                self._close(CloseReason.CLIENT_STALLED, clean=False)
+                self._close(CloseReason.CLIENT_STALLED, clean=False, now=now)
             case Timer.DRAIN_DEADLINE:
-                self._close(CloseReason.DRAIN, clean=False)
+                self._close(CloseReason.DRAIN, clean=False, now=now)
 
-    def _close(self, reason: CloseReason, *, clean: bool) -> None:
+    def _close(self, reason: CloseReason, *, clean: bool, now: float) -> None:
         if self.close_reason is None:
+            if not self._blocked:  # else it was not listened to
+                self.stats.heard_last(now=now)
             self.close_reason = reason
             self.clean = clean
             self._timers.stop_all()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from sseproxy.core.errors import ClientError
-from sseproxy.core.headers import Peer
+from sseproxy.core.headers import Peer, as_ipv4
 from sseproxy.proxy.hangups import HangupWatch
 from sseproxy.proxy.parser import MAX_TAIL, ParsedRequest, RequestParser
 
@@ -143,7 +143,7 @@ class DownstreamConnection(asyncio.Protocol):
             # whoever has none on a unix socket is trusted.
             peer = transport.get_extra_info("peername")
             if isinstance(peer, tuple):
-                self.client_address = peer[0]
+                self.client_address = as_ipv4(peer[0])
             else:
                 self._is_leaving = True
                 self.transport.abort()

@@ -132,12 +132,12 @@ def test_a_variable_names_the_file(folder: Path) -> None:
         ),
         (
             {"--upstream": ""},
-            {"SSEPROXY_ACCESS_LOG": "off", "SSEPROXY_HEARTBAET": "5s", "SSEPROXY_ZZZ": "1"},
+            {"SSEPROXY_ACCESS_LOG": "off", "SSEPROXY_HEARTBAET": "5s", "SSEPROXY_STORE": "1"},
             [
                 "--upstream: expected a URL, got '' (such as http://127.0.0.1:9000)",
                 "SSEPROXY_ACCESS_LOG: expected true or false, got 'off' (write false)",
                 "SSEPROXY_HEARTBAET: unknown variable (did you mean SSEPROXY_HEARTBEAT?)",
-                "SSEPROXY_ZZZ: unknown variable",
+                "SSEPROXY_STORE: unknown variable",
             ],
         ),
     ],

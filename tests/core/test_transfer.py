@@ -98,3 +98,14 @@ def test_the_books(play: Play) -> None:
     stats = book.session.stats
     assert (stats.opened_at, stats.first_byte_at, stats.last_upstream_at, stats.longest_silence) == (0, 2, 10, 7)
     assert (stats.bytes_in, stats.bytes_out) == (5, 5)
+
+
+def test_the_silence_that_ends_it_is_in_the_books(play: Play) -> None:
+    book = play(body()) >> sleep(2) >> data(b"abc") >> sleep(61) << closed(CloseReason.IDLE_TIMEOUT, clean=False)
+    assert (book.session.stats.longest_silence, book.session.stats.last_upstream_at) == (60, 2)
+
+
+def test_a_client_that_stalls_is_no_silence_of_the_upstream(play: Play) -> None:
+    book = play(body()) >> sleep(2) >> data(b"abc") >> blocked() >> sleep(31)
+    book << closed(CloseReason.CLIENT_STALLED, clean=False)
+    assert book.session.stats.longest_silence == 2

@@ -178,7 +178,9 @@ def test_ipv6_on_both_sides() -> None:
 def test_all_interfaces() -> None:
     with EchoUpstream() as upstream, SseproxyProcess("--upstream", upstream.url, "--listen", ":0") as proxy:
         assert proxy.url.startswith("http://*:")
-        assert fetch(proxy.url.replace("*", "127.0.0.1"), "/").status == 200
+        answer = fetch(proxy.url.replace("*", "127.0.0.1"), "/")
+        assert answer.status == 200
+        assert echo_of(answer)["fields"]["x-forwarded-for"] == "127.0.0.1"
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -157,6 +157,18 @@ async def test_a_peer_on_ipv6(trusted: tuple[str, ...]) -> None:
         assert request.one(b"Forwarded") == b'for="[::1]";host="a.test";proto=http'
 
 
+@pytest.mark.parametrize("trusted", [(), ("127.0.0.0/8",)])
+async def test_a_peer_on_ipv4_at_a_socket_for_both(trusted: tuple[str, ...]) -> None:
+    async with (
+        RawUpstream.serve(replies()) as upstream,
+        ProxyServer.serve(route_to(upstream), host="::ffff:127.0.0.1", trusted=trusted) as proxy,
+        proxy.connect() as client,
+    ):
+        await client.ask(ask(b"X-Forwarded-For: 192.0.2.1"))
+        [request] = upstream.requests
+        assert request.one(b"X-Forwarded-For") == (b"192.0.2.1, 127.0.0.1" if trusted else b"127.0.0.1")
+
+
 async def test_a_peer_on_a_unix_socket_is_trusted(tmp_path: Path) -> None:
     async with (
         RawUpstream.serve(replies()) as upstream,

@@ -60,7 +60,9 @@ class ProxyServer:
         if socket_path is not None:
             server = await loop.create_unix_server(factory, str(socket_path))
         else:
-            sock = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            both = family == socket.AF_INET6 and "." in host  # for IPv4 on a socket of IPv6
+            sock = socket.create_server((host, 0), family=family, dualstack_ipv6=both)
             if send_buffer is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
             server = await loop.create_server(factory, sock=sock, ssl=tls)
