@@ -31,7 +31,7 @@ from sseproxy.proxy.downstream import HttpDownstream
 from sseproxy.proxy.endings import Ends
 from sseproxy.proxy.inbound import FORGOTTEN, InboundRequest
 from sseproxy.proxy.refusal import first_of, read_refusal
-from sseproxy.proxy.responses import send_nothing, send_problem
+from sseproxy.proxy.responses import promised_stream, send_nothing, send_problem
 from sseproxy.proxy.sessions import new_session, read_coding
 from sseproxy.proxy.tunnel import Tunnel
 from sseproxy.relay import Relay
@@ -41,8 +41,6 @@ from sseproxy.timers import Clock
 _log = logging.getLogger(LOGGER)
 
 _DRAIN_RETRY_AFTER = 1  # seconds: somebody else is about to take over
-
-_EARLY_HEAD: Headers = [(b"Content-Type", b"text/event-stream")]
 
 
 @dataclass(slots=True, eq=False)
@@ -292,7 +290,7 @@ class RequestCycle:
     async def _answer_early(self, opening: asyncio.Task[HttpExchange]) -> Relay:
         """The client has waited long enough: promise it a stream, and keep it company until there is one."""
         self._admit()
-        headers = self._as_the_route_wants(event_stream(list(_EARLY_HEAD), decoded=False))
+        headers = self._as_the_route_wants(promised_stream())
         self.downstream.send_head(200, b"OK", headers, length=None, has_body=True)
         self.record.status = 200
         relay = self._new_relay(is_stream=True, responded=False)

@@ -1,4 +1,4 @@
-"""What does a client get when we cannot serve it? (RFC 9457 problem details, RFC 9209 Proxy-Status)"""
+"""What does a client get from us, and not from an upstream? (RFC 9457 problem details, RFC 9209 Proxy-Status)"""
 
 import json
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 from sseproxy.core.errors import ClientError, SSEProxyError
-from sseproxy.core.headers import PSEUDONYM, Headers
+from sseproxy.core.headers import PSEUDONYM, Headers, event_stream
 from sseproxy.proxy.downstream import HttpDownstream
 
 
@@ -37,8 +37,17 @@ def send_nothing(downstream: HttpDownstream, status: HTTPStatus, more: Sequence[
     downstream.send_head(status, status.phrase.encode(), [*_never_stored(), *more], length=None, has_body=False)
 
 
+def promised_stream() -> Headers:
+    """The head of an event stream that is promised before there is one (S8)."""
+    return event_stream([(b"Content-Type", b"text/event-stream"), _date()], decoded=False)
+
+
 def _never_stored() -> Headers:
-    return [(b"Cache-Control", b"no-store"), (b"Date", formatdate(usegmt=True).encode())]
+    return [(b"Cache-Control", b"no-store"), _date()]
+
+
+def _date() -> tuple[bytes, bytes]:
+    return b"Date", formatdate(usegmt=True).encode()
 
 
 def _fields(error: SSEProxyError, length: int) -> Headers:

@@ -43,6 +43,7 @@ def promised(client: ClientWire) -> None:
     """The client has been answered, and hears heartbeats."""
     answer = client.read_head()
     assert (answer.status, answer.headers["content-type"]) == (200, "text/event-stream")
+    assert answer.headers["date"].endswith(" GMT")
     assert client.read_chunk() == client.read_chunk() == b": heartbeat\n"
 
 
