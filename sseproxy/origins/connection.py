@@ -163,7 +163,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def forget_listener(self) -> None:
         """Nobody waits any more; the connection cannot be used again."""
-        self._listener = self._sink = None
+        self._listener = self._sink = self._parser = None  # of which each leads back here
         self._unusable = True
 
     def switch_to_raw(self, sink: Callable[[bytes], None]) -> bytes:

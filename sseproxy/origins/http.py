@@ -6,6 +6,7 @@ from typing import cast
 
 from sseproxy.core.errors import BadRequest, OriginError, RequestBroken, ResponseTimeout, UpstreamBroken
 from sseproxy.core.flow import BodySink
+from sseproxy.core.frames import forget_frames
 from sseproxy.core.headers import request_head
 from sseproxy.core.routes import Upstream
 from sseproxy.core.timeouts import TimeoutPolicy
@@ -194,17 +195,25 @@ class HttpExchange:
             # The answer that came before the end, if any, says more than this.
             if not self._answered:
                 raise
+        except asyncio.CancelledError as error:
+            forget_frames(error)
+            raise
 
     def _sent(self, sending: asyncio.Task[None]) -> None:
         """A body that breaks after the response has begun leaves the upstream with half a request."""
-        if not sending.cancelled() and sending.exception() is not None and self.heard and not self._ended:
-            self._connection_lost_by_client()
+        self._sending = None
+        error = None if sending.cancelled() else sending.exception()
+        if error is not None:
+            forget_frames(error)
+            if self.heard and not self._ended:
+                self._connection_lost_by_client()
 
     def _connection_lost_by_client(self) -> None:
+        sink = self._sink
         self.abort()
         self._end = RequestBroken("The request body broke off.", proxy_status="http_request_error")
-        if self._sink is not None:
-            self._sink.receive_error(self._end)
+        if sink is not None:
+            sink.receive_error(self._end)
 
     def _write(self, data: bytes) -> None:
         if self._protocol.transport is not None:
@@ -282,6 +291,7 @@ class HttpExchange:
     def abort(self) -> None:
         self._stop_waiting()
         self._stop_sending()
+        self._sink = None
         if not self._ended:
             self._ended = True
             self._protocol.forget_listener()
@@ -333,6 +343,7 @@ class HttpExchange:
             self._tell_end(self._sink)
 
     def _tell_end(self, sink: BodySink) -> None:
+        self._sink = None
         if self._end is None:
             sink.receive_eof()
         else:
