@@ -122,6 +122,11 @@ class Relay:
         self.transfer.receive_error(reason, now=self._time())
         self._transmit()
 
+    def stop_soon(self, reason: CloseReason) -> None:
+        """End where the body can end: an event stream at the next event boundary."""
+        self.transfer.stop(reason, now=self._time())
+        self.rearm()
+
     # The client's side.
 
     def pause_writing(self) -> None:
@@ -151,7 +156,7 @@ class Relay:
 
     # Time.
 
-    def drain(self, *, at: float, deadline: float | None, retry: int | None = None) -> None:
+    def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
         """Come to an end; see `Transfer.drain`. Times are the event loop's."""
         self.transfer.drain(at=at, deadline=deadline, retry=retry)
         self._arm()

@@ -229,7 +229,14 @@ class _Sent(web.StreamResponse):
 
 def _scope_of(request: web.Request) -> Scope:
     headers = [(name.lower(), value) for name, value in request.raw_headers]
-    return {"type": "http", "method": request.method, "headers": headers, "client": (request.remote or "", 0)}
+    return {
+        "type": "http",
+        "method": request.method,
+        "path": request.path,
+        "query_string": request.query_string.encode(),
+        "headers": headers,
+        "client": (request.remote or "", 0),
+    }
 
 
 def _encoded(text: str) -> bytes:

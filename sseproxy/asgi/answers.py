@@ -1,9 +1,9 @@
 """Is the app's response an event stream of ours, and what may it say in one, or instead of one?"""
 
 from sseproxy.asgi.types import Message
-from sseproxy.core.dialects import StreamError
-from sseproxy.core.headers import Headers, end_to_end, event_stream, get, get_all, is_event_stream, tokens
+from sseproxy.core.headers import Headers, end_to_end, event_stream, get, get_all, is_event_stream, is_json, tokens
 from sseproxy.core.limits import ERROR_BODY
+from sseproxy.core.stream_errors import StreamError
 
 _NAME_LENGTH = len(b"content-type")
 
@@ -57,6 +57,12 @@ def is_ours(start: Message) -> bool:
             # the bytes are a number, and makes an exception when they are not.
             return value not in _USUAL and value.lower().find(b"event-stream") >= 0 and _can_take_heartbeats(start)
     return False
+
+
+def is_late_json(start: Message) -> bool:
+    """True if a response that came after a stream was promised is JSON, which can become an event of it (S8)."""
+    fields: Headers = [(bytes(name), bytes(value)) for name, value in start.get("headers", ())]
+    return 200 <= start["status"] < 204 and is_json(fields) and not _is_coded(fields)
 
 
 def head_of(start: Message) -> Message:

@@ -21,10 +21,12 @@ from pydantic import (
 from sseproxy.config import addresses, values
 from sseproxy.config.addresses import Address, IPNetwork
 from sseproxy.core.dialects import Dialect as _Dialect
-from sseproxy.core.eventsource import MOST_BODY, Reopen, TicketBinding
+from sseproxy.core.dialects import Marker as _Marker
+from sseproxy.core.eventsource import MOST_BODY, EndsAt, Reopen, TicketBinding
 from sseproxy.core.heartbeat import HeartbeatForm
-from sseproxy.core.routes import StreamMode
+from sseproxy.core.plan import Declaration, StreamKind, StreamMode
 from sseproxy.core.routes import Upstream as _Upstream
+from sseproxy.core.timeouts import Auto
 
 #: Any scalar may come from the environment, and then its type shows only when the file is read.
 VARIABLE = {"type": "string", "pattern": r"\$\{"}
@@ -121,8 +123,34 @@ Form = Annotated[
 Dialect = Annotated[
     _Dialect, PlainValidator(partial(values.choice, kind=_Dialect)), PlainSerializer(str), _words(_Dialect)
 ]
-Mode = Annotated[
-    StreamMode, PlainValidator(partial(values.choice, kind=StreamMode)), PlainSerializer(str), _words(StreamMode)
+_NAME = {"type": "string", "minLength": 1}
+Declared = Annotated[
+    StreamMode | Declaration,
+    PlainValidator(values.declared),
+    PlainSerializer(str),
+    _scalar(
+        {"type": "string", "enum": [mode.value for mode in StreamMode]},
+        {
+            "type": "object",
+            "properties": {"json": _NAME, "equals": {"type": ["string", "number", "boolean", "null"]}},
+            "required": ["json"],
+            "additionalProperties": False,
+        },
+        {"type": "object", "properties": {"query": _NAME}, "required": ["query"], "additionalProperties": False},
+    ),
+]
+Kind = Annotated[
+    StreamKind, PlainValidator(partial(values.choice, kind=StreamKind)), PlainSerializer(str), _words(StreamKind)
+]
+IdleDuration = Annotated[
+    float | Auto | None,
+    PlainValidator(values.idle),
+    PlainSerializer(values.format_idle),
+    _scalar(
+        {"const": "auto"},
+        {"type": "number", "exclusiveMinimum": 0},
+        {"type": "string", "pattern": _DURATION_TEXT},
+    ),
 ]
 Level = Annotated[
     LogLevel, PlainValidator(partial(values.choice, kind=LogLevel)), PlainSerializer(str), _words(LogLevel)
@@ -169,7 +197,18 @@ ReopenWord = Annotated[
 ]
 CookieName = Annotated[str, PlainValidator(values.cookie_name), _text(minLength=1)]
 Template = Annotated[str, PlainValidator(values.template), _text(r"\{value\}")]
-Marker = Annotated[str, PlainValidator(values.marker), _text(minLength=1)]
+Marker = Annotated[
+    _Marker,
+    PlainValidator(values.marker),
+    _scalar(
+        _NAME,
+        {"type": "object", "properties": {"data": _NAME}, "required": ["data"], "additionalProperties": False},
+        {"type": "object", "properties": {"event": _NAME}, "required": ["event"], "additionalProperties": False},
+    ),
+]
+EndsAtWord = Annotated[
+    EndsAt, PlainValidator(partial(values.choice, kind=EndsAt)), PlainSerializer(str), _words(EndsAt)
+]
 Secret = Annotated[str, PlainValidator(values.secret), _text()]
 Store = Annotated[str, PlainValidator(values.store), _scalar({"const": "memory"})]
 

@@ -11,8 +11,10 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from sseproxy.config.addresses import Address
 from sseproxy.config.browsers import CORS, Auth, End, Tickets, or_off, switchable, without_nothing
 from sseproxy.config.fields import (
+    VARIABLE,
     Boolean,
     CountOrOff,
+    Declared,
     Dialect,
     Duration,
     DurationOrZero,
@@ -24,13 +26,14 @@ from sseproxy.config.fields import (
     Format,
     Host,
     HostName,
+    IdleDuration,
+    Kind,
     Level,
     Line,
     Listen,
     LogFormat,
     LogLevel,
     Method,
-    Mode,
     Network,
     RouteName,
     Section,
@@ -48,7 +51,8 @@ from sseproxy.config.problems import Path
 from sseproxy.core.dialects import Dialect as _Dialect
 from sseproxy.core.heartbeat import HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.routes import StreamMode, UpstreamTLS
+from sseproxy.core.plan import StreamKind, StreamMode
+from sseproxy.core.routes import UpstreamTLS
 from sseproxy.core.timeouts import TimeoutPolicy
 
 _SWITCHABLE = ("tickets", "auth", "end", "cors")
@@ -121,7 +125,7 @@ class Heartbeat(Section):
         description="Silence towards the client after which a heartbeat goes out; off: none.",
     )
     form: Form = Field(
-        default=_HEARTBEAT.form, description="What a heartbeat looks like; left out: what suits the dialect."
+        default=_HEARTBEAT.form, description="What a heartbeat looks like; auto: what suits client and service."
     )
     comment: Line = Field(default=_HEARTBEAT.comment, description="The text of a comment.")
     event: Event = Field(default=Event(), description="The event of the form `event`.")
@@ -140,7 +144,11 @@ class Timeouts(Section):
         default=_TIMEOUTS.connect, description="Until the upstream connection stands, TLS included."
     )
     response: Duration = Field(default=_TIMEOUTS.response, description="From there until the upstream's response head.")
-    idle: Duration = Field(default=_TIMEOUTS.idle, description="Silence of the upstream inside a response.")
+    idle: IdleDuration = Field(
+        default=_TIMEOUTS.idle,
+        description="Silence of the upstream inside a response; auto: 15m for an answer, off for a feed, a tunnel and "
+        "a body that is no stream.",
+    )
     write: Duration = Field(
         default=_TIMEOUTS.write,
         description="A client that takes nothing while bytes wait for it; on Linux also one that has vanished.",
@@ -163,6 +171,33 @@ class Limits(Section):
     )
 
 
+class Stream(Section):
+    """Which requests are for streams, and for which kind of them."""
+
+    declared: Declared = Field(
+        default=StreamMode.AUTO,
+        description="Is a request for a stream? auto: it says so; always; never: responses are not touched; "
+        "{json: NAME, equals: VALUE} or {query: NAME}: that says so, too.",
+    )
+    kind: Kind = Field(
+        default=StreamKind.AUTO,
+        description="answer: finite; feed: endless; auto: an answer unless it is a GET of an unknown service.",
+    )
+
+
+def _short_stream(value: object) -> object:
+    return {"declared": value} if isinstance(value, str) else value
+
+
+def _may_be_short(schema: dict[str, Any]) -> None:
+    words = {"type": "string", "enum": [mode.value for mode in StreamMode]}
+    schema["anyOf"] = [{"$ref": schema.pop("$ref")}, words, VARIABLE]
+    schema["default"] = StreamMode.AUTO.value
+
+
+short_stream = BeforeValidator(_short_stream)
+
+
 class Inherited(Section):
     """What every route inherits and may override."""
 
@@ -171,10 +206,14 @@ class Inherited(Section):
     def _nothing_is_left_out(cls, value: object) -> object:
         return without_nothing(value, _SWITCHABLE)
 
-    dialect: Dialect = Field(default=_Dialect.GENERIC, description="The kind of service: sets form and error shape.")
-    stream: Mode = Field(
-        default=StreamMode.AUTO,
-        description="Is a request a stream? auto: it says so; never: responses are not touched.",
+    dialect: Dialect = Field(
+        default=_Dialect.AUTO,
+        description="The kind of service: what an error looks like, which event is the last; auto: by the request.",
+    )
+    stream: Annotated[Stream, short_stream] = Field(
+        default=Stream(),
+        description="What streams there are; a word in place of a mapping is `declared`.",
+        json_schema_extra=_may_be_short,
     )
     heartbeat: Heartbeat = Field(default=Heartbeat(), description="What a silent stream is kept alive with.")
     timeouts: Timeouts = Field(default=Timeouts(), description="How long to wait.")

@@ -169,7 +169,7 @@ class UpstreamBroken(OriginError):
 class RequestBroken(UpstreamBroken):
     """The client's request body broke off after the response had begun."""
 
-    reason = CloseReason.CLIENT_GONE
+    reason = CloseReason.CLIENT_ERROR
 
 
 class ResponseTimeout(OriginError):

@@ -204,6 +204,12 @@ def is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return value.partition(b";")[0].strip().lower() == b"text/event-stream"
 
 
+def is_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """True if the media type is JSON, or a format that is written in it (RFC 6839 section 3.1)."""
+    media = (get(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
+    return media == b"application/json" or media.endswith(b"+json")
+
+
 def accepts_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether ``Accept`` names ``text/event-stream``; a wildcard is no declaration."""
     said = [value for value in get_all(headers, b"accept") if value.lower().find(b"text/event-stream") >= 0]

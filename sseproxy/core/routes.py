@@ -3,21 +3,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from sseproxy.core.dialects import Dialect
 from sseproxy.core.eventsource import CookieAuth, CorsPolicy, EndPolicy, TicketPolicy
 from sseproxy.core.heartbeat import HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
+from sseproxy.core.plan import Declaration, StreamKind, StreamMode
 from sseproxy.core.timeouts import TimeoutPolicy
-
-
-class StreamMode(StrEnum):
-    """Does a request of this route declare an event stream?"""
-
-    AUTO = "auto"  # the request's headers and body say so
-    ALWAYS = "always"
-    NEVER = "never"  # responses of this route are never touched
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +87,10 @@ class Route:
     name: str
     upstream: Upstream
     match: Match = Match()
-    dialect: Dialect = Dialect.GENERIC
+    dialect: Dialect = Dialect.AUTO
     stream: StreamMode = StreamMode.AUTO
+    declaration: Declaration = Declaration()
+    kind: StreamKind = StreamKind.AUTO
     heartbeat: HeartbeatPolicy = HeartbeatPolicy()
     timeouts: TimeoutPolicy = TimeoutPolicy()
     limits: LimitPolicy = LimitPolicy()

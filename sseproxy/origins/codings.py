@@ -150,6 +150,15 @@ def decoder_for(headers: Headers) -> Decoder | None:
     raise LookupError(codings)
 
 
+def can_decode(headers: Headers) -> bool:
+    """True if a body with these fields can be read."""
+    try:
+        decoder_for(headers)
+    except LookupError:
+        return False
+    return True
+
+
 class DecodingSource:
     """Sits between a coded body and its sink. While paused, it keeps coded bytes, not decoded ones."""
 

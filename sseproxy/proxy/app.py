@@ -12,10 +12,11 @@ from sseproxy.core.cors import CrossOrigin
 from sseproxy.core.errors import ClientError, InternalError, RouteNotFound, SSEProxyError
 from sseproxy.core.frames import forget_frames
 from sseproxy.core.headers import Peer, forwarded_addresses
+from sseproxy.core.peek import BodyPeek
 from sseproxy.core.routes import Route, find_route
 from sseproxy.logs import LOGGER, AccessLog, AccessRecord
 from sseproxy.origins.http import HttpOrigin
-from sseproxy.proxy.body import AwaitedPeek, Body, BodyReader, KeptBody
+from sseproxy.proxy.body import Body, BodyReader, KeptBody
 from sseproxy.proxy.connection import DownstreamConnection
 from sseproxy.proxy.connections import ClientConnections
 from sseproxy.proxy.content import RequestContent
@@ -221,14 +222,16 @@ class ProxyApp:
             # Only now it is known whose ticket it was.
             cors = route.cors
             downstream.cross_origin = None if cors is None else CrossOrigin.of(cors, inbound.opened_with)
-        peek = self._new_peek(inbound, route)
+        wanted = inbound.stream_request(route)
+        if members := wanted.wanted_members:
+            wanted.peek = BodyPeek(members)
         return RequestCycle(
             route=route,
             origin=self._origins[route.name],
             inbound=inbound,
-            upstream_headers=inbound.upstream_headers(route, peer),
-            body=self._new_body(content, inbound, route, downstream, peek),
-            peek=peek,
+            request=wanted,
+            upstream_headers=inbound.upstream_headers(route, peer, accepts_stream=wanted.accepts_stream),
+            body=self._new_body(content, inbound, route, downstream, wanted.peek),
             connection=connection,
             downstream=downstream,
             streams=self.streams,
@@ -251,18 +254,13 @@ class ProxyApp:
             raise RouteNotFound("No route matches this request.")
         return route
 
-    def _new_peek(self, inbound: InboundRequest, route: Route) -> AwaitedPeek | None:
-        if route.heartbeat.before_response is None or inbound.declares_stream(route):
-            return None
-        return AwaitedPeek() if inbound.may_declare_in_body(route) else None
-
     def _new_body(
         self,
         content: RequestContent | bytes | None,
         inbound: InboundRequest,
         route: Route,
         downstream: HttpDownstream,
-        peek: AwaitedPeek | None,
+        peek: BodyPeek | None,
     ) -> Body | None:
         if not inbound.has_body or content is None:
             return None

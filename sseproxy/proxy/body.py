@@ -10,16 +10,12 @@ from sseproxy.origins.base import RequestBody
 from sseproxy.proxy.content import RequestContent
 
 
-class AwaitedPeek(BodyPeek):
-    """A `BodyPeek` that can be waited for. known: set as soon as the body has shown what it asks for."""
-
-    def __init__(self) -> None:
-        self.known = asyncio.Event()
-        super().__init__(self.known.set)
-
-
 class Body(Protocol):
     """A request body on its way; see `BodyReader`."""
+
+    @property
+    def ended(self) -> asyncio.Future[None]:
+        """Done when the whole body has been taken."""
 
     def take_whole(self) -> bytes | None: ...
 
@@ -56,6 +52,10 @@ class KeptBody:
             peek.feed(data)
             peek.end()
 
+    @property
+    def ended(self) -> asyncio.Future[None]:
+        return _done()
+
     def take_whole(self) -> bytes | None:
         data, self._data = self._data, b""
         return data
@@ -90,14 +90,22 @@ class BodyReader:
         self._peek = peek
         self._size = 0
         self._first: bytes | None = None
+        self._has_ended = False
+        self._ended: asyncio.Future[None] | None = None
+
+    @property
+    def ended(self) -> asyncio.Future[None]:
+        """Done when the whole body has been taken."""
+        if self._ended is None:
+            self._ended = _done() if self._has_ended else asyncio.get_running_loop().create_future()
+        return self._ended
 
     def take_whole(self) -> bytes | None:
         """All of it, if all has come and nothing is wrong with it. Raises `RequestTooLarge`."""
         if not self._content.is_complete:
             return None
         data = self._note(self._content.take())
-        if self._peek is not None:
-            self._peek.end()
+        self._end()
         return data
 
     async def read_ahead(self) -> None:
@@ -111,8 +119,14 @@ class BodyReader:
         while piece:
             yield piece
             piece = await self._read()
+        self._end()
+
+    def _end(self) -> None:
+        self._has_ended = True
         if self._peek is not None:
             self._peek.end()
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
 
     async def _read(self) -> bytes:
         if self._ask is not None and not self._content.is_complete:
@@ -127,3 +141,9 @@ class BodyReader:
         if self._peek is not None:
             self._peek.feed(piece)
         return piece
+
+
+def _done() -> asyncio.Future[None]:
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done

@@ -5,14 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sseproxy.core.cookies import authenticate, for_caches, login
-from sseproxy.core.dialects import Dialect
 from sseproxy.core.ending import without_ends
 from sseproxy.core.errors import BadRequest, ExpectationFailed, MethodRefused
-from sseproxy.core.eventsource import Reopen
 from sseproxy.core.headers import (
     Headers,
     Peer,
-    accepts_event_stream,
     apply_rules,
     by_name,
     end_to_end,
@@ -21,7 +18,8 @@ from sseproxy.core.headers import (
     tokens,
 )
 from sseproxy.core.peek import may_be_json
-from sseproxy.core.routes import ABSOLUTE_FORM, Route, StreamMode, split_target
+from sseproxy.core.plan import StreamMode, StreamRequest
+from sseproxy.core.routes import ABSOLUTE_FORM, Route, split_target
 from sseproxy.proxy.parser import ParsedRequest
 
 _NONE: Sequence[bytes] = ()
@@ -40,10 +38,10 @@ _OURS_IF_STREAM = _OURS | {b"accept-encoding"}
 
 @dataclass(frozen=True, slots=True)
 class InboundRequest:
-    """A request that is fit to be passed on. headers: all fields as they came.
+    """A request that is fit to be passed on. headers: all fields as they came; fields: their values by lower-case name.
 
     opened_with: if it was kept until somebody opened its ticket, the fields of the request that did so.
-    opened_at: and its target. accepts_stream: the fields declare a stream.
+    opened_at: and its target.
     """
 
     method: str
@@ -57,39 +55,30 @@ class InboundRequest:
     upgrade: bytes | None
     opened_with: Headers | None = field(default=None, repr=False)
     opened_at: str = field(default="", repr=False)
-    accepts_stream: bool = field(init=False)
+    fields: Mapping[bytes, Sequence[bytes]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "accepts_stream", accepts_event_stream(self.headers))
+        if not self.fields:
+            object.__setattr__(self, "fields", by_name(self.headers))
 
     @property
     def client_headers(self) -> Headers:
         """The fields of the request that the response answers: they say who reads it."""
         return self.headers if self.opened_with is None else self.opened_with
 
-    @property
-    def is_event_source(self) -> bool:
-        """Whether the client is an ``EventSource``, or behaves like one: it reconnects by itself."""
-        if self.opened_with is None:
-            return self.accepts_stream and self.method == "GET"
-        return accepts_event_stream(self.opened_with)
-
-    def may_come_back(self, route: Route) -> bool:
-        """Whether the client reconnects by itself, and to something: not to a ticket that is sent only once."""
-        is_sent_once = route.tickets is None or route.tickets.reopen is Reopen.NEVER
-        return self.is_event_source and (self.opened_with is None or not is_sent_once)
-
-    def declares_stream(self, route: Route) -> bool:
-        """Whether head and route say that an event stream is wanted (S8); the body may say it too."""
-        if route.stream is StreamMode.NEVER or self.method == "HEAD":
-            return False
-        if route.dialect is Dialect.GEMINI and "alt=sse" in split_target(self.target)[1].lstrip("?").split("&"):
-            return True
-        return route.stream is StreamMode.ALWAYS or self._accepts_event_stream
-
-    def may_declare_in_body(self, route: Route) -> bool:
-        """Whether it is worth looking for ``"stream": true`` in the body."""
-        return route.stream is StreamMode.AUTO and self.has_body and may_be_json(self.headers)
+    def stream_request(self, route: Route) -> StreamRequest:
+        """Return what decides how the stream of this request is treated, if it gets one."""
+        path, query = split_target(self.target)
+        coding = b",".join(self.fields.get(b"content-encoding", _NONE))
+        return StreamRequest(
+            route,
+            method=self.method,
+            path=path,
+            query=query[1:],
+            fields=self.fields,
+            client_fields=None if self.opened_with is None else by_name(self.opened_with),
+            has_body=self.has_body and may_be_json(b",".join(self.fields.get(b"content-type", _NONE)), coding),
+        )
 
     def is_logged_in(self, route: Route) -> bool:
         """Whether the upstream hears of a login that the client has in a cookie only."""
@@ -99,13 +88,15 @@ class InboundRequest:
         """The fields of the response, as caches have to see them that know nothing of the route's login."""
         return headers if route.auth is None else for_caches(headers, end_to_end(self.headers), route.auth)
 
-    def upstream_headers(self, route: Route, peer: Peer) -> Headers:
-        """The fields for the upstream, without the framing of the body."""
-        may_stream = route.stream is StreamMode.ALWAYS or (route.stream is StreamMode.AUTO and self._may_stream)
+    def upstream_headers(self, route: Route, peer: Peer, *, accepts_stream: bool) -> Headers:
+        """The fields for the upstream, without the framing of the body. accepts_stream: ``Accept`` names streams."""
+        may_stream = route.stream is StreamMode.ALWAYS or (
+            route.stream is StreamMode.AUTO and (accepts_stream or self.method not in ("GET", "HEAD"))
+        )
         fields = end_to_end(self.headers, but=_OURS_IF_STREAM if may_stream else _OURS)
         if route.auth is not None:
             fields = authenticate(fields, route.auth)
-        if route.end is not None:
+        if b"last-event-id" in self.fields:
             fields = without_ends(fields)
         if may_stream:
             fields.append((b"Accept-Encoding", b"identity"))
@@ -116,16 +107,6 @@ class InboundRequest:
         if self.upgrade is not None:
             fields += [(b"Connection", b"upgrade"), (b"Upgrade", self.upgrade)]
         return apply_rules(fields, route.request_headers)
-
-    @property
-    def _may_stream(self) -> bool:
-        return self.method not in ("GET", "HEAD") or self._accepts_event_stream
-
-    @property
-    def _accepts_event_stream(self) -> bool:
-        if self.accepts_stream or self.opened_with is None:
-            return self.accepts_stream
-        return accepts_event_stream(self.opened_with)
 
 
 #: What is left of a request when it has been answered: a stream may go on for hours.
@@ -155,6 +136,7 @@ def read_request(request: ParsedRequest) -> InboundRequest:
         has_body=has_body,
         expects_continue=b"expect" in fields and _read_expectation(fields[b"expect"]),
         upgrade=_read_upgrade(fields) if request.upgrades and is_11 else None,  # RFC 9110 section 7.8
+        fields=fields,
     )
 
 

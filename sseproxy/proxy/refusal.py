@@ -3,11 +3,11 @@
 import asyncio
 from typing import Any
 
-from sseproxy.core.dialects import StreamError
 from sseproxy.core.errors import OriginError
 from sseproxy.core.flow import BodySource
 from sseproxy.core.headers import Headers, get
 from sseproxy.core.limits import ERROR_BODY
+from sseproxy.core.stream_errors import StreamError
 from sseproxy.origins.codings import decoder_for
 from sseproxy.origins.http import HttpExchange
 

@@ -38,11 +38,11 @@ class Tunnel:
         if not self._upstream.is_connected():  # it said so when nobody listened yet
             self._upstream_lost()
 
-    def drain(self, *, at: float, deadline: float | None, retry: int | None = None) -> None:
-        """Come to an end. What flows here is not known, so there is no better place for it than any other."""
+    def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
+        """Come to an end by `deadline`. What flows here is not known, so no place before it is better than another."""
         if self._drain is not None:
             self._drain.cancel()
-        self._drain = self._loop.call_at(at, self._end, CloseReason.DRAIN)
+        self._drain = None if deadline is None else self._loop.call_at(deadline, self._end, CloseReason.DRAIN)
 
     def close(self) -> None:
         """Let go of the upstream, once it has all that the client has sent; the client's connection is the caller's."""
