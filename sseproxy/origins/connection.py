@@ -23,8 +23,8 @@ from sseproxy.origins.lastwords import last_words
 MAX_HEAD = 64 * 1024
 MAX_FIELDS = 256
 
-#: Bytes that come at once only if more are waiting. uvloop would go on reading up to 8 MiB of them in one turn.
-_LONG_READ = 128 * 1024
+#: Bytes of a body that come in one read and are too many to go on in one turn of the event loop.
+_LONG_READ = 32 * 1024
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 
@@ -32,7 +32,10 @@ _KEEPALIVE_IDLE = 60  # seconds of silence before the kernel asks whether the up
 
 
 class ResponseListener(Protocol):
-    """Who waits for the response. Each call but `body` comes at most once, `ended` or `failed` is the last."""
+    """Who waits for the response. Each call but `body` comes at most once, `ended` or `failed` is the last.
+
+    body: gets what comes before the first `flow_into`, and after a long read until the next one.
+    """
 
     def responded(self, head: ResponseHead) -> None: ...
 
@@ -41,9 +44,6 @@ class ResponseListener(Protocol):
     def ended(self) -> None: ...
 
     def failed(self, error: OriginError) -> None: ...
-
-    def rest(self) -> None:
-        """So much has come at once that there is more. Let others have their turn before it is read."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -201,6 +201,8 @@ class UpstreamConnection(asyncio.Protocol):
         elif not self._responded:
             self._parse(data)
         else:  # the hot path
+            if len(data) > _LONG_READ:
+                self._sink = None  # the listener hands it on, in turns
             try:
                 self._parser.feed_data(data)
             except httptools.HttpParserError as error:
@@ -214,8 +216,6 @@ class UpstreamConnection(asyncio.Protocol):
                 self._deliver()
             else:
                 self._limit_fields(len(data))
-            if len(data) > _LONG_READ and self._listener is not None:
-                self._listener.rest()
 
     def _receive_unparsed(self, data: bytes) -> None:
         if self._raw is not None:
