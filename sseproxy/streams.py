@@ -84,9 +84,11 @@ class LiveStreams:
     """All responses of a process that are on their way.
 
     chance: gives numbers from 0 to 1, by which streams that began together are kept from acting together.
+    linger: seconds for which a stream that breaks stays open behind its last bytes, so that a busy client can read them.
     """
 
     chance: Callable[[], float] = random.random
+    linger: float = 1.0
     _streams: set[LiveStream] = field(default_factory=set)
     _draining: tuple[float | None, float] | None = None
     _timers: Timers | None = None

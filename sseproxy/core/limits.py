@@ -5,9 +5,6 @@ from dataclasses import dataclass
 KIB = 1024
 MIB = 1024 * KIB
 
-#: Bytes of a request body that are looked at for ``"stream": true`` (contract S8).
-BODY_PEEK = MIB
-
 #: Bytes of an upstream's error body that are passed on inside an error event (contract S8).
 ERROR_BODY = 64 * KIB
 

@@ -125,13 +125,14 @@ class ProxyApp:
             is_11=request.version == "1.1",
             is_head=request.method == "HEAD",
             keep_alive=request.keeps_alive and not self.draining,
+            linger=self.streams.linger,
         )
         try:
             await self._serve(request, connection, downstream, record)
             if downstream.has_unsent:
                 await downstream.wait_until_flushed(_ANSWER_TIME)
         finally:
-            record.ended_at = time()
+            record.ended_at = record.ended_at or time()
             self._access.ended(record)
         return downstream
 
