@@ -6,7 +6,7 @@ from functools import partial
 
 from sseproxy.core.clients import form_for_fields
 from sseproxy.core.ending import Farewell
-from sseproxy.core.headers import is_event_stream
+from sseproxy.core.headers import is_stream_response
 from sseproxy.core.heartbeat import HeartbeatForm
 from sseproxy.core.marker import MarkedSession
 from sseproxy.core.routes import Route, StreamMode
@@ -23,7 +23,7 @@ _EARLIEST_BEAT = 0.1  # of the interval: how far the beats of streams that began
 
 def read_coding(head: ResponseHead, route: Route) -> tuple[Decoder | None, bool]:
     """Whether the response is an event stream that we can read, and what decodes it (S11)."""
-    if route.stream is StreamMode.NEVER or not head.has_body or not is_event_stream(head.headers):
+    if route.stream is StreamMode.NEVER or not head.has_body or not is_stream_response(head.status, head.headers):
         return None, False
     try:
         return decoder_for(head.headers), True

@@ -118,11 +118,31 @@ async def test_other_content_types_are_none_of_ours(kind: bytes) -> None:
     assert (await got(response, heartbeat=OFTEN)).head + STREAM == response
 
 
-@pytest.mark.parametrize("status", [b"201 Created", b"206 Partial Content", b"429 Too Many", b"500 Oops"])
+@pytest.mark.parametrize("status", [b"201 Created", b"203 Other", b"429 Too Many", b"500 Oops"])
 async def test_an_event_stream_with_any_status(status: bytes) -> None:
     response = await got(with_length().replace(b"200 OK", status))
     assert response.first_line == b"HTTP/1.1 " + status
     assert response.one(b"X-Accel-Buffering") == b"no"
+
+
+async def test_a_part_of_a_stream_is_none_of_ours() -> None:
+    """Its bytes are those that ``Content-Range`` names, and their number is what it says."""
+    fields = [b"Content-Range: bytes 0-%d/99" % (len(STREAM) - 1), b'ETag: "a"', b"Accept-Ranges: bytes"]
+    response = with_length(*fields).replace(b"200 OK", b"206 Partial Content")
+    assert (await got(response, heartbeat=OFTEN)).head + STREAM == response
+
+
+async def test_of_several_content_types_the_last_counts() -> None:
+    response = with_length(b"Content-Type: text/html")
+    assert (await got(response, heartbeat=OFTEN)).head + STREAM == response
+    assert (await got(with_length(b"Content-Type: text/event-stream", kind=b"a/b"))).one(b"X-Accel-Buffering") == b"no"
+
+
+async def test_fields_that_no_longer_hold_go() -> None:
+    gone = [b"Accept-Ranges", b"Content-MD5", b"Digest", b"Content-Digest", b"Repr-Digest"]
+    response = await got(with_length(b'ETag: "a"', *[name + b": x" for name in gone]))
+    assert response.one(b"ETag") == b'W/"a"'
+    assert [response.one(name) for name in gone] == [None] * len(gone)
 
 
 async def test_header_rules_of_the_route_win() -> None:
