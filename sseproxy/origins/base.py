@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from sseproxy.core.headers import Headers
 
-
 _WITHOUT_BODY = frozenset(("GET", "HEAD", "OPTIONS", "DELETE"))
 
 

@@ -2,8 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
-from sseproxy.core.headers import HOP_BY_HOP, Headers, by_name, end_to_end, tokens, without
+from sseproxy.core.headers import HOP_BY_HOP, Headers, by_name, end_to_end, has_forbidden_bytes, tokens, without
 from sseproxy.origins.base import ResponseHead
+
+MAX_FIELDS = 256
+
+
+def check_fields(reason: bytes, headers: Headers) -> None:
+    """Raise `ValueError` for a head that must not be written to a client."""
+    if len(headers) > MAX_FIELDS:
+        raise ValueError(f"more than {MAX_FIELDS} header fields")
+    if has_forbidden_bytes([(b"", reason), *headers]):
+        raise ValueError("a control character in a header field or in the reason phrase")
 
 
 def read_head(status: int, reason: bytes, headers: Headers, *, to_head: bool) -> ResponseHead:

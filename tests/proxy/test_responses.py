@@ -130,6 +130,13 @@ async def test_a_reason_may_be_missing() -> None:
     assert (await got(b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok")).first_line == b"HTTP/1.1 200 "
 
 
+async def test_what_is_read_leniently_is_written_anew() -> None:
+    response = b"HTTP/1.1 200 OK\nX-A: b\nContent-Length: 2\nContent-Length: 2, 2\n\nok"
+    answer = await got(response)
+    assert answer.head.startswith(b"HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 2\r\n")
+    assert answer.all(b"Content-Length") == [b"2"]
+
+
 async def test_interim_responses_are_dropped() -> None:
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     response = await got(b"HTTP/1.1 100 Continue\r\n\r\n" + hints + hints + ok(b"X-A: b"))

@@ -15,7 +15,7 @@ import pytest
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Route, Upstream
 from sseproxy.core.timeouts import TimeoutPolicy
-from sseproxy.origins.connection import MAX_FIELDS
+from sseproxy.origins.heads import MAX_FIELDS
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, route_to, stage
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import OK, RawUpstream, Visit, replies, replies_once
@@ -188,7 +188,6 @@ async def test_a_new_connection_that_is_closed_at_once_is_not_tried_again() -> N
         ok(b"X-A: a\x0bb"),
         ok(b"X-A: a\x7fb"),
         ok(b"X-A: a\rSet-Cookie: evil=1"),
-        ok(b"X-A: a\nSet-Cookie: evil=1"),
         ok(b"X A: b"),
         ok(b"X-A : b"),
         ok(b"X-A: b\r\n c"),
@@ -198,10 +197,21 @@ async def test_a_new_connection_that_is_closed_at_once_is_not_tried_again() -> N
         ok(status=b"200 O\x01K"),
         ok(status=b"200 OK\rX-A: b"),
         ok(b"Content-Length: 3"),
-        ok(b"Content-Length: 2"),
         ok(b"Transfer-Encoding: chunked"),
         b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2,2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2,3\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2,02\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2,\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n ,2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2x\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: \r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length : 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\nContent-Length: 2\nTransfer-Encoding: chunked\n\nok",
+        b"HTTP/1.1 200 OK\rContent-Length: 2\r\rok",
+        b"HTTP/1.1 200 OK\nX-A: b\n c\nContent-Length: 2\n\nok",
         b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
