@@ -6,15 +6,18 @@ Head and body framing are written here: fields stay as the upstream sent them, a
 import asyncio
 import contextlib
 import fcntl
+import functools
 import logging
 import socket
 import struct
 import termios
+import time
+from email.utils import formatdate
 from enum import Enum
 from http import HTTPStatus
 
 from sseproxy.core.cors import CrossOrigin
-from sseproxy.core.headers import Headers, response_head, without
+from sseproxy.core.headers import Headers, get, response_head, without
 from sseproxy.core.tickets import opened_answer
 from sseproxy.logs import LOGGER
 from sseproxy.proxy.connection import DownstreamConnection
@@ -113,6 +116,8 @@ class HttpDownstream:
         if not has_body and not self._is_head and status not in (204, 304):
             # A kept HEAD, which a GET has brought about: its length would be one of nothing.
             fields = [*without(fields, {b"content-length"}), (b"Content-Length", b"0")]
+        if get(fields, b"date") is None:
+            fields = [*fields, (b"Date", _http_date(int(time.time())))]  # RFC 9110 section 6.6.1
         self._held = response_head(status, reason, fields + self._connection_fields())
         if not hold:
             self.release_head()
@@ -288,6 +293,12 @@ class HttpDownstream:
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._cut()
+
+
+@functools.lru_cache(maxsize=1)
+def _http_date(now: int) -> bytes:
+    """`now`, in seconds since 1970, as a field value. To write it costs more than the rest of a head: once a second."""
+    return formatdate(now, usegmt=True).encode()
 
 
 def _in_kernel(sock: socket.socket | None) -> int:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from email.utils import formatdate
 from http import HTTPStatus
 
 from sseproxy.core.errors import ClientError, SSEProxyError
@@ -39,15 +38,11 @@ def send_nothing(downstream: HttpDownstream, status: HTTPStatus, more: Sequence[
 
 def promised_stream() -> Headers:
     """The head of an event stream that is promised before there is one (S8)."""
-    return event_stream([(b"Content-Type", b"text/event-stream"), _date()], decoded=False)
+    return event_stream([(b"Content-Type", b"text/event-stream")], decoded=False)
 
 
 def _never_stored() -> Headers:
-    return [(b"Cache-Control", b"no-store"), _date()]
-
-
-def _date() -> tuple[bytes, bytes]:
-    return b"Date", formatdate(usegmt=True).encode()
+    return [(b"Cache-Control", b"no-store")]
 
 
 def _fields(error: SSEProxyError, length: int) -> Headers:
