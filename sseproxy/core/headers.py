@@ -41,7 +41,7 @@ def _spellings(name: bytes) -> Iterator[bytes]:
 #: These, and what an upstream may take for them: for CGI and WSGI ``X_Forwarded_For`` is the same variable.
 _LIKE_FORWARDING = frozenset(spelling for name in FORWARDING for spelling in _spellings(name))
 
-#: The name under which this proxy signs ``Via`` and ``Proxy-Status``.
+#: The name under which this proxy signs ``Proxy-Status``, and ``Via`` with what tells its instances apart.
 PSEUDONYM = b"sseproxy"
 
 #: Fields of a response that are made anew for an event stream, or that no longer hold when heartbeats go into it.
@@ -183,7 +183,12 @@ def as_ipv4(address: str) -> str:
     return rest if prefix.lower() == "::ffff" and "." in rest else address
 
 
-def forwarding(headers: Headers, peer: Peer, *, host: bytes) -> Headers:
+def has_passed(headers: Iterable[tuple[bytes, bytes]], pseudonym: bytes) -> bool:
+    """True if ``Via`` names a proxy of this name (RFC 9110 section 7.6.3)."""
+    return any(member.split()[1:2] == [pseudonym.lower()] for member in tokens(get_all(headers, b"via")))
+
+
+def forwarding(headers: Headers, peer: Peer, *, host: bytes, via: bytes = PSEUDONYM) -> Headers:
     """`headers` with ``X-Forwarded-*``, ``Forwarded`` and ``Via`` that say where the request came from.
 
     What an untrusted peer says about itself is dropped; what a trusted one says is appended to.
@@ -205,7 +210,7 @@ def forwarding(headers: Headers, peer: Peer, *, host: bytes) -> Headers:
     if named := b", ".join(said.get(b"x-forwarded-host", _UNSAID)) or host:
         fields.append((b"X-Forwarded-Host", named))
     fields.append((b"Forwarded", b", ".join([*said.get(b"forwarded", _UNSAID), _forwarded_element(peer, host)])))
-    fields.append((b"Via", b", ".join([*said.get(b"via", _UNSAID), b"1.1 " + PSEUDONYM])))
+    fields.append((b"Via", b", ".join([*said.get(b"via", _UNSAID), b"1.1 " + via])))
     return fields
 
 

@@ -118,7 +118,7 @@ class HttpDownstream:
             fields = [*without(fields, {b"content-length"}), (b"Content-Length", b"0")]
         if get(fields, b"date") is None:
             fields = [*fields, (b"Date", _http_date(int(time.time())))]  # RFC 9110 section 6.6.1
-        self._held = response_head(status, reason, fields + self._connection_fields())
+        self._held = response_head(status, reason, fields + self._connection_fields(fields))
         if not hold:
             self.release_head()
 
@@ -235,14 +235,15 @@ class HttpDownstream:
             return Framing.LENGTH
         return Framing.CHUNKED if self._is_11 else Framing.CLOSE
 
-    def _connection_fields(self) -> Headers:
+    def _connection_fields(self, others: Headers) -> Headers:
         fields: Headers = []
         if self._framing is Framing.CHUNKED:
             fields.append((b"Transfer-Encoding", b"chunked"))
-        if not self.keep_alive:
-            fields.append((b"Connection", b"close"))
-        elif not self._is_11:
-            fields.append((b"Connection", b"keep-alive"))
+        options = [] if self.keep_alive and self._is_11 else [b"keep-alive" if self.keep_alive else b"close"]
+        if self.status == HTTPStatus.UPGRADE_REQUIRED and get(others, b"upgrade") is not None:
+            options.append(b"upgrade")  # RFC 9110 section 7.8
+        if options:
+            fields.append((b"Connection", b", ".join(options)))
         return fields
 
     def _send(self, data: bytes) -> None:

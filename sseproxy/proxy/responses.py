@@ -8,6 +8,8 @@ from sseproxy.core.errors import ClientError, SSEProxyError
 from sseproxy.core.headers import PSEUDONYM, Headers, event_stream
 from sseproxy.proxy.downstream import HttpDownstream
 
+_ALLOW = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+
 
 def send_problem(downstream: HttpDownstream, error: SSEProxyError) -> None:
     """Answer with `error`. After a request that is at fault the connection closes: its end may be anywhere."""
@@ -36,6 +38,11 @@ def send_nothing(downstream: HttpDownstream, status: HTTPStatus, more: Sequence[
     downstream.send_head(status, status.phrase.encode(), [*_never_stored(), *more], length=None, has_body=False)
 
 
+def send_options(downstream: HttpDownstream) -> None:
+    """Answer an OPTIONS that goes no further than this proxy (RFC 9110 section 7.6.2)."""
+    send_nothing(downstream, HTTPStatus.NO_CONTENT, [_ALLOW])
+
+
 def promised_stream() -> Headers:
     """The head of an event stream that is promised before there is one (S8)."""
     return event_stream([(b"Content-Type", b"text/event-stream")], decoded=False)
@@ -58,5 +65,5 @@ def _fields(error: SSEProxyError, length: int) -> Headers:
     if error.retry_after is not None:
         fields.append((b"Retry-After", b"%d" % error.retry_after))
     if error.status == 405:
-        fields.append((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
+        fields.append(_ALLOW)
     return fields

@@ -58,6 +58,16 @@ async def test_nothing_but_a_date_is_added_to_an_empty_head() -> None:
     assert (await got(OK)).undated == b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 
 
+@pytest.mark.parametrize(("request_", "connection"), [(GET, b"upgrade"), (GET_10, b"close, upgrade")])
+async def test_an_upstream_that_wants_another_protocol_says_which(request_: bytes, connection: bytes) -> None:
+    """RFC 9110 section 15.5.22; an `Upgrade` elsewhere is for the next hop only."""
+    fields = [b"Connection: upgrade", b"Upgrade: TLS/1.0, HTTP/1.1"]
+    response = await got(ok(*fields, status=b"426 Upgrade Required"), request_)
+    assert response.one(b"Upgrade") == b"TLS/1.0, HTTP/1.1"
+    assert response.one(b"Connection") == connection
+    assert (await got(ok(*fields))).one(b"Upgrade") is None
+
+
 @pytest.mark.parametrize("request_", [GET, HEAD, GET_10])
 @pytest.mark.parametrize(
     "response",

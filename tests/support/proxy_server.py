@@ -54,7 +54,7 @@ class ProxyServer:
         origins = {route.name: HttpOrigin(route.upstream) for route in routes}
         networks = [ip_network(network) for network in trusted]
         tickets = MemoryTicketStore(loop) if store is None else store
-        app = ProxyApp(routes, origins, trusted_proxies=networks, tickets=tickets, end_key=end_key)
+        app = ProxyApp(routes, origins, trusted_proxies=networks, tickets=tickets, end_key=end_key, instance="test")
         factory = app.server(scheme="http" if tls is None else "https", is_unix=socket_path is not None)
         port = 0
         if socket_path is not None:
