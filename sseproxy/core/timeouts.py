@@ -13,6 +13,7 @@ class TimeoutPolicy:
     idle: silence of the upstream inside a response (heartbeats do not count).
     write: a client that takes nothing while bytes wait for it.
     max_duration: age of an event stream.
+    request_body: from a request's head until the end of its body. Only the proxy looks at it.
     """
 
     connect: float | None = 5.0
@@ -20,6 +21,7 @@ class TimeoutPolicy:
     idle: float | None = 300.0
     write: float | None = 30.0
     max_duration: float | None = None
+    request_body: float | None = None
 
 
 class Timer(IntEnum):

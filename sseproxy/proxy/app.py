@@ -279,7 +279,9 @@ class ProxyApp:
         if isinstance(content, bytes):
             return KeptBody(content, peek)
         ask = downstream.send_continue if inbound.expects_continue else None
-        return BodyReader(content, limit=route.limits.request_body, ask=ask, peek=peek)
+        return BodyReader(
+            content, limit=route.limits.request_body, ask=ask, peek=peek, within=route.timeouts.request_body
+        )
 
     def _answer_with(self, error: SSEProxyError, downstream: HttpDownstream, record: AccessRecord) -> None:
         record.error = str(error)
