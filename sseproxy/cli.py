@@ -126,13 +126,15 @@ def _run(config: Config, sockets: _Sockets) -> int:
         server.run(on_ready=on_ready, on_draining=sockets.public.close, signals=_STOP_SIGNALS)
         return _OK
 
-    end_key = secrets.token_bytes(32)  # made by the parent: a browser may come back to another worker
+    # Made by the parent: a browser may come back to another worker, and a request that goes in a circle, too.
+    end_key, instance = secrets.token_bytes(32), secrets.token_hex(6)
 
     def serve(index: int, on_worker_ready: Callable[[], None], parent: int) -> None:
         _end_with(parent)
         sockets.public.keep(index)
         sockets.admin.keep(index)
-        worker = Server(config, sockets.public.by_worker[index], sockets.admin.by_worker[index], end_key=end_key)
+        public, admin = sockets.public.by_worker[index], sockets.admin.by_worker[index]
+        worker = Server(config, public, admin, end_key=end_key, instance=instance)
         worker.run(on_ready=on_worker_ready, on_draining=sockets.public.close, signals=(signal.SIGTERM,))
         flush()
 

@@ -30,7 +30,8 @@ _LAST_MOMENT = 0.5
 class Server:
     """One process: its listeners, its upstreams and its end.
 
-    sockets, admin_sockets: listening already; they stay the caller's. end_key: shared by workers; see `ProxyApp`.
+    sockets, admin_sockets: listening already; they stay the caller's.
+    end_key, instance: shared by workers; see `ProxyApp`.
     """
 
     def __init__(
@@ -40,8 +41,10 @@ class Server:
         admin_sockets: Sequence[socket.socket] = (),
         *,
         end_key: bytes = b"",
+        instance: str = "",
     ) -> None:
         self._end_key = end_key
+        self._instance = instance
         self._config = config
         self._sockets = sockets
         self._admin_sockets = admin_sockets
@@ -121,6 +124,7 @@ class Server:
             trusted_proxies=self._config.server.trusted_proxies,
             tickets=store,
             end_key=self._end_key,
+            instance=self._instance,
             streams=streams,
         )
 

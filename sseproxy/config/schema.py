@@ -154,6 +154,10 @@ class Timeouts(Section):
         description="A client that takes nothing while bytes wait for it; on Linux also one that has vanished.",
     )
     max_duration: Duration = Field(default=_TIMEOUTS.max_duration, description="The age of an event stream.")
+    request_body: Duration = Field(
+        default=_TIMEOUTS.request_body,
+        description="From a request's head until the end of its body; a client that takes longer gets a 400.",
+    )
 
 
 class Limits(Section):

@@ -41,8 +41,28 @@ def _spellings(name: bytes) -> Iterator[bytes]:
 #: These, and what an upstream may take for them: for CGI and WSGI ``X_Forwarded_For`` is the same variable.
 _LIKE_FORWARDING = frozenset(spelling for name in FORWARDING for spelling in _spellings(name))
 
-#: The name under which this proxy signs ``Via`` and ``Proxy-Status``.
+#: The name under which this proxy signs ``Proxy-Status``, and ``Via`` with what tells its instances apart.
 PSEUDONYM = b"sseproxy"
+
+#: Fields of a response that are made anew for an event stream, or that no longer hold when heartbeats go into it.
+_OF_THE_BYTES = frozenset(
+    (
+        b"accept-ranges",
+        b"cache-control",
+        b"content-digest",
+        b"content-length",
+        b"content-md5",
+        b"digest",
+        b"repr-digest",
+        b"x-accel-buffering",
+    )
+)
+
+_BLANKS = b" \t\r\n"
+#: A member of a comma-separated list, in which a comma between quotes separates nothing.
+_MEMBER = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*(?:"|\\?\Z))+', re.DOTALL)
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_MEDIA_TYPE = re.compile(_TOKEN + rb"/" + _TOKEN)
 
 _FORBIDDEN_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -163,7 +183,12 @@ def as_ipv4(address: str) -> str:
     return rest if prefix.lower() == "::ffff" and "." in rest else address
 
 
-def forwarding(headers: Headers, peer: Peer, *, host: bytes) -> Headers:
+def has_passed(headers: Iterable[tuple[bytes, bytes]], pseudonym: bytes) -> bool:
+    """True if ``Via`` names a proxy of this name (RFC 9110 section 7.6.3)."""
+    return any(member.split()[1:2] == [pseudonym.lower()] for member in tokens(get_all(headers, b"via")))
+
+
+def forwarding(headers: Headers, peer: Peer, *, host: bytes, via: bytes = PSEUDONYM) -> Headers:
     """`headers` with ``X-Forwarded-*``, ``Forwarded`` and ``Via`` that say where the request came from.
 
     What an untrusted peer says about itself is dropped; what a trusted one says is appended to.
@@ -185,7 +210,7 @@ def forwarding(headers: Headers, peer: Peer, *, host: bytes) -> Headers:
     if named := b", ".join(said.get(b"x-forwarded-host", _UNSAID)) or host:
         fields.append((b"X-Forwarded-Host", named))
     fields.append((b"Forwarded", b", ".join([*said.get(b"forwarded", _UNSAID), _forwarded_element(peer, host)])))
-    fields.append((b"Via", b", ".join([*said.get(b"via", _UNSAID), b"1.1 " + PSEUDONYM])))
+    fields.append((b"Via", b", ".join([*said.get(b"via", _UNSAID), b"1.1 " + via])))
     return fields
 
 
@@ -199,9 +224,29 @@ def _forwarded_element(peer: Peer, host: bytes) -> bytes:
 
 
 def is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether the media type is ``text/event-stream``, with whatever parameters, in whatever case."""
-    value = get(headers, b"content-type") or b""
-    return value.partition(b";")[0].strip().lower() == b"text/event-stream"
+    """True if the media type is ``text/event-stream``, with whatever parameters, in whatever case.
+
+    Of several types the last that makes sense counts, as it does for browsers (Fetch standard, "extract a MIME type").
+    """
+    said = get_all(headers, b"content-type")
+    if len(said) == 1 and b"," not in said[0]:
+        return _essence(said[0]) == b"text/event-stream"
+    types = [essence for value in _MEMBER.findall(b",".join(said)) if (essence := _essence(value)) is not None]
+    return bool(types) and types[-1] == b"text/event-stream"
+
+
+def is_stream_response(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """True if a response with a body is an event stream that heartbeats may go into (contract S11).
+
+    A 206 never is: its bytes are those that ``Content-Range`` names, and no others (RFC 9110 section 14.4).
+    """
+    return status not in (204, 206, 304) and is_event_stream(headers)
+
+
+def _essence(value: bytes) -> bytes | None:
+    """Type and subtype in lower case; ``None`` if the value is no media type, or names none."""
+    essence = value.partition(b";")[0].strip(_BLANKS).lower()
+    return essence if essence != b"*/*" and _MEDIA_TYPE.fullmatch(essence) else None
 
 
 def is_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -217,17 +262,25 @@ def accepts_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def event_stream(headers: Headers, *, decoded: bool) -> Headers:
-    """The head of an event stream that is on its way to the client (contract S12), from end-to-end `headers`."""
-    dropped = {b"content-length", b"cache-control", b"x-accel-buffering"}
-    if decoded:
-        dropped |= {b"content-encoding"}
+    """Return the head of an event stream on its way to the client (contract S12), from end-to-end `headers`.
+
+    What speaks of the upstream's very bytes does not hold for the bytes that leave: lengths, ranges and digests go,
+    and a strong validator becomes a weak one (RFC 9110 section 8.8.1).
+    """
+    dropped = _OF_THE_BYTES | {b"content-encoding"} if decoded else _OF_THE_BYTES
     said = b", ".join(value for value in get_all(headers, b"cache-control") if value.strip())
     missing = [word for word in (b"no-cache", b"no-transform") if word not in tokens([said])]
     return [
-        *without(headers, dropped),
+        *[_weakened(field) for field in without(headers, dropped)],
         (b"Cache-Control", b", ".join([said, *missing] if said else missing)),
         (b"X-Accel-Buffering", b"no"),
     ]
+
+
+def _weakened(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    name, value = field
+    is_strong = len(name) == 4 and name.lower() == b"etag" and not value.lstrip(_BLANKS).startswith(b"W/")
+    return (name, b"W/" + value.lstrip(_BLANKS)) if is_strong else field
 
 
 def request_head(method: str, target: str, headers: Headers) -> bytes:

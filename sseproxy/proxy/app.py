@@ -6,11 +6,12 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from sseproxy.core.cors import CrossOrigin
-from sseproxy.core.errors import ClientError, InternalError, RouteNotFound, SSEProxyError
-from sseproxy.core.headers import Peer, forwarded_addresses
+from sseproxy.core.errors import ClientError, InternalError, LoopDetected, RouteNotFound, SSEProxyError
+from sseproxy.core.headers import PSEUDONYM, Peer, forwarded_addresses, has_passed
 from sseproxy.core.peek import BodyPeek
 from sseproxy.core.routes import Route, find_route
 from sseproxy.logs import LOGGER, AccessLog, AccessRecord
@@ -26,13 +27,16 @@ from sseproxy.proxy.handler import RequestCycle
 from sseproxy.proxy.hangups import HangupWatch
 from sseproxy.proxy.inbound import InboundRequest, read_request
 from sseproxy.proxy.parser import ParsedRequest
-from sseproxy.proxy.responses import send_problem
+from sseproxy.proxy.responses import send_options, send_problem
 from sseproxy.proxy.tickets import TicketDesk
 from sseproxy.proxy.visits import TicketVisit
 from sseproxy.stores.base import TicketStore
 from sseproxy.streams import Admissions, LiveStreams
 
 _log = logging.getLogger(LOGGER)
+
+#: Random bytes that tell one proxy from another in ``Via``.
+INSTANCE_BYTES = 6
 
 #: Addresses of which it is remembered whether they are trusted.
 _KNOWN_ADDRESSES = 4096
@@ -47,6 +51,7 @@ class ProxyApp:
 
     origins: the upstream of each route, by the route's name. tickets: where routes that have any keep them.
     end_key: what the ends of streams are signed with, for processes that answer each other's clients.
+    instance: what tells this proxy from others of its name, for processes that are one proxy.
     streams: where those under way are known, and whose clock they go by.
     """
 
@@ -58,6 +63,7 @@ class ProxyApp:
         trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
         tickets: TicketStore | None = None,
         end_key: bytes = b"",
+        instance: str = "",
         streams: LiveStreams | None = None,
     ) -> None:
         self.streams = LiveStreams() if streams is None else streams
@@ -71,6 +77,7 @@ class ProxyApp:
         self._access = AccessLog()
         self._desk = TicketDesk(routes, tickets)
         self._door = CrossOriginDoor(routes, self._desk)
+        self._via = PSEUDONYM + b"-" + (instance or secrets.token_hex(INSTANCE_BYTES)).encode()
         self._ends = Ends(end_key or secrets.token_bytes(32))
         self._cycles: set[RequestCycle | TicketVisit] = set()
         self._servers: list[ClientConnections] = []
@@ -173,9 +180,15 @@ class ProxyApp:
         """
         inbound = read_request(request)
         request.headers = []  # a stream may go on for hours
+        if has_passed(inbound.headers, self._via):
+            raise LoopDetected("The request has been here before: an upstream sends it back.")
         peer = self._peer(connection)
         record.client = self._client_behind(peer, inbound)
         if self._door.answers(inbound, downstream, record):
+            return None
+        if inbound.is_last_hop:
+            record.status = record.intended = HTTPStatus.NO_CONTENT
+            send_options(downstream)
             return None
         content = (request.content or RequestContent.empty()) if inbound.has_body else None
         downstream.awaits_continue = inbound.expects_continue and content is not None and not content.is_complete
@@ -228,7 +241,7 @@ class ProxyApp:
             origin=self._origins[route.name],
             inbound=inbound,
             request=wanted,
-            upstream_headers=inbound.upstream_headers(route, peer, accepts_stream=wanted.accepts_stream),
+            upstream_headers=inbound.upstream_headers(route, peer, accepts_stream=wanted.accepts_stream, via=self._via),
             body=self._new_body(content, inbound, route, downstream, wanted.peek),
             connection=connection,
             downstream=downstream,
@@ -265,7 +278,9 @@ class ProxyApp:
         if isinstance(content, bytes):
             return KeptBody(content, peek)
         ask = downstream.send_continue if inbound.expects_continue else None
-        return BodyReader(content, limit=route.limits.request_body, ask=ask, peek=peek)
+        return BodyReader(
+            content, limit=route.limits.request_body, ask=ask, peek=peek, within=route.timeouts.request_body
+        )
 
     def _answer_with(self, error: SSEProxyError, downstream: HttpDownstream, record: AccessRecord) -> None:
         record.error = str(error)

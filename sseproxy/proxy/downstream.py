@@ -6,15 +6,18 @@ Head and body framing are written here: fields stay as the upstream sent them, a
 import asyncio
 import contextlib
 import fcntl
+import functools
 import logging
 import socket
 import struct
 import termios
+import time
+from email.utils import formatdate
 from enum import Enum
 from http import HTTPStatus
 
 from sseproxy.core.cors import CrossOrigin
-from sseproxy.core.headers import Headers, response_head, without
+from sseproxy.core.headers import Headers, get, response_head, without
 from sseproxy.core.tickets import opened_answer
 from sseproxy.logs import LOGGER
 from sseproxy.proxy.connection import DownstreamConnection
@@ -127,7 +130,9 @@ class HttpDownstream:
         if not has_body and not self._is_head and status not in (204, 304):
             # A kept HEAD, which a GET has brought about: its length would be one of nothing.
             fields = [*without(fields, {b"content-length"}), (b"Content-Length", b"0")]
-        self._held = response_head(status, reason, fields + self._connection_fields())
+        if get(fields, b"date") is None:
+            fields = [*fields, (b"Date", _http_date(int(time.time())))]  # RFC 9110 section 6.6.1
+        self._held = response_head(status, reason, fields + self._connection_fields(fields))
         if not hold:
             self.release_head()
 
@@ -248,16 +253,19 @@ class HttpDownstream:
             return Framing.LENGTH
         return Framing.CHUNKED if self._is_11 else Framing.CLOSE
 
-    def _connection_fields(self) -> Headers:
+    def _connection_fields(self, others: Headers) -> Headers:
         fields: Headers = []
         if self._framing is Framing.CHUNKED:
             # Hazard: Node's fetch takes each end of a response that says ``Connection: close`` for a clean one. The
             # connection is closed behind it without a word (RFC 9112 section 9.6 does not demand one).
-            return [(b"Transfer-Encoding", b"chunked")]
-        if not self.keep_alive:
-            fields.append((b"Connection", b"close"))
-        elif not self._is_11:
-            fields.append((b"Connection", b"keep-alive"))
+            fields.append((b"Transfer-Encoding", b"chunked"))
+        options = [] if self.keep_alive and self._is_11 else [b"keep-alive" if self.keep_alive else b"close"]
+        if self._framing is Framing.CHUNKED:
+            options = []
+        if self.status == HTTPStatus.UPGRADE_REQUIRED and get(others, b"upgrade") is not None:
+            options.append(b"upgrade")  # RFC 9110 section 7.8
+        if options:
+            fields.append((b"Connection", b", ".join(options)))
         return fields
 
     def _send(self, data: bytes) -> None:
@@ -308,6 +316,12 @@ class HttpDownstream:
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._cut()
+
+
+@functools.lru_cache(maxsize=1)
+def _http_date(now: int) -> bytes:
+    """`now`, in seconds since 1970, as a field value. To write it costs more than the rest of a head: once a second."""
+    return formatdate(now, usegmt=True).encode()
 
 
 def _in_kernel(sock: socket.socket | None) -> int:

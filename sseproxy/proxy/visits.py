@@ -101,7 +101,8 @@ class TicketVisit:
         body = None
         if self.content is not None:
             ask = self.downstream.send_continue if self.inbound.expects_continue else None
-            body = BodyReader(self.content, limit=body_limit(route), ask=ask, peek=None)
+            within = route.timeouts.request_body
+            body = BodyReader(self.content, limit=body_limit(route), ask=ask, peek=None, within=within)
         ticket = await self.desk.keep(self.call, self.inbound, route, body, peer=self.peer, client=self._client)
         self._note_status(HTTPStatus.CREATED)
         url = f"{self.call.path}/{ticket.id}"

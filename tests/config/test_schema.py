@@ -100,7 +100,7 @@ def test_the_examples_of_the_manual_are_right(tmp_path: Path) -> None:
         "routes: [{upstream: 'http://u'}]",
         "server:\nadmin:\ndefaults:\n  heartbeat:\nroutes: [{upstream: 'http+unix:///run/x.sock', match: }]",
         "server: {listen: ['[::1]:80', ':80', 'unix:/x'], workers: '${N}', drain: {spread: 0, timeout: off}}",
-        "defaults: {timeouts: {idle: 15, connect: 1.5, write: 1.5s, response: 500ms, max_duration: off}}",
+        "defaults: {timeouts: {idle: 15, connect: 1.5, write: 1.5s, response: 500ms, request_body: 1m}}",
         "defaults: {timeouts: {idle: '15', write: '${N}'}, stream: '${N:-auto}', heartbeat: {prelude: '${N}'}}",
         "defaults: {limits: {streams: off, streams_per_client: 5, line: 65536, request_body: 1GiB}}",
         "routes: [{upstream: '${N}', headers: {request: {set: {X-A: b}, remove: [Cookie]}}}]",

@@ -138,12 +138,35 @@ def test_addresses_that_are_forwarded_lose_their_port(said: bytes, address: str)
         (b" TEXT/Event-Stream ; charset=utf-8", True),
         (b"text/event-stream;", True),
         (b"text/event-streams", False),
-        (b"text/plain, text/event-stream", False),
+        (b"text/plain, text/event-stream", True),
         (b"", False),
     ],
 )
 def test_media_type_of_an_event_stream(value: bytes, expected: bool) -> None:
     assert headers.is_event_stream([(b"Content-type", value)]) is expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([b"text/event-stream", b"text/html"], False),
+        ([b"text/html", b"text/event-stream; charset=utf-8"], True),
+        ([b"text/event-stream, text/html"], False),
+        ([b"text/event-stream, */*"], True),
+        ([b"text/event-stream", b""], True),
+        ([b"text/event-stream", b"no type"], True),
+        ([b'text/event-stream; a="x, text/html"'], True),
+        ([b'text/html; a="x', b' text/event-stream"'], False),
+        ([b'text/html; a="\\", text/event-stream", text/event-stream'], True),
+    ],
+)
+def test_of_several_media_types_the_last_counts(values: list[bytes], expected: bool) -> None:
+    assert headers.is_event_stream([(b"Content-Type", value) for value in values]) is expected
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, True), (500, True), (204, False), (206, False), (304, False)])
+def test_statuses_of_event_streams(status: int, expected: bool) -> None:
+    assert headers.is_stream_response(status, [(b"content-type", b"text/event-stream")]) is expected
 
 
 def test_no_media_type_is_no_event_stream() -> None:
@@ -174,6 +197,15 @@ def test_the_head_of_an_event_stream(fields: Headers, decoded: bool) -> None:
     [cache] = headers.get_all(out, b"cache-control")
     assert {b"no-cache", b"no-transform"} <= set(headers.tokens([cache]))
     assert headers.event_stream(out, decoded=decoded) == out
+
+
+def test_what_speaks_of_the_upstreams_bytes_does_not_go_on() -> None:
+    names = [b"accept-Ranges", b"Content-MD5", b"Digest", b"Content-Digest", b"Repr-Digest", b"Content-Length"]
+    tags = [(b"ETag", b'"a"'), (b"etag", b'W/"b"'), (b"ETAG", b' "c"')]
+    out = headers.event_stream([*[(name, b"x") for name in names], *tags], decoded=False)
+    weak = [(b"ETag", b'W/"a"'), (b"etag", b'W/"b"'), (b"ETAG", b'W/"c"')]
+    assert out[:-2] == weak
+    assert [name for name, _ in out[-2:]] == [b"Cache-Control", b"X-Accel-Buffering"]
 
 
 def test_heads_are_written_byte_for_byte() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sseproxy.core.errors import BadRequest, ClientError, HeadersTooLarge
+from sseproxy.core.errors import BadRequest, ClientError, HeadersTooLarge, MethodUnknown
 from sseproxy.proxy import parser
 from sseproxy.proxy.content import MOST_WAITING
 from sseproxy.proxy.parser import MAX_FIELD, MAX_FIELDS, MAX_HEAD, MAX_TARGET, PIECE, ParsedRequest, RequestParser
@@ -108,6 +108,100 @@ def test_whatever_comes_the_parser_ends_in_requests_or_in_one_error(data: bytes,
 
 
 HEAD = b"POST /a HTTP/1.1\r\nHost: a\r\n"
+
+
+# What llhttp would read in another way.
+
+
+def by_bytes(data: bytes) -> list[bytes]:
+    return [bytes([byte]) for byte in data]
+
+
+@pytest.mark.parametrize(
+    "before", [b"", b"\r\n", b"GET /a HTTP/1.1\r\nX: y\r\nZ: z\r\n\r\n", HEAD + b"Content-Length: 1\r\n\r\nx"]
+)
+@pytest.mark.parametrize("protocol", [b"RTSP/1.0", b"RTSP/1.1", b"ICE/1.0", b" RTSP/1.0", b"RTSP/2.0"])
+def test_other_protocols_are_not_http(protocol: bytes, before: bytes) -> None:
+    method = b"SOURCE" if protocol.startswith(b"ICE") else b"GET"
+    data = before + method + b" /b " + protocol + b"\r\nHost: a\r\nX-Y: z\r\nX-Z: z\r\n\r\n"
+    for pieces in ([data], by_bytes(data), *([data[:at], data[at:]] for at in range(len(data)))):
+        found = Found().feed(*pieces)
+        assert [target for _, target in found.heads] == ["/a"] * (len(before) > 2)
+        assert [type(error) for error in found.errors] == [BadRequest]
+
+
+@pytest.mark.parametrize(
+    "field", [b"X: RTSP/1.0", b"X: a RTSP/1.0 ICE/1.0", b"X: GET /b RTSP/1.0", b"Via: GET /a  HTTP/1.1"]
+)
+def test_what_only_speaks_of_other_protocols_is_http(field: bytes) -> None:
+    found = Found().feed(b"GET /a HTTP/1.1\r\n" + field + b"\r\n\r\n")
+    assert (found.heads, found.errors) == ([("GET", "/a")], [])
+
+
+@pytest.mark.parametrize("method", [b"BREW", b"get", b"GETX", b"Z", b"DESCRIBE"])
+def test_a_method_without_a_name_is_not_implemented(method: bytes) -> None:
+    data = method + b" /a HTTP/1.1\r\nHost: a\r\n\r\n"
+    for pieces in ([data], by_bytes(data), [b"GET /b HTTP/1.1\r\n\r\n" + data]):
+        assert [type(error) for error in Found().feed(*pieces).errors] == [MethodUnknown]
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x16\x03\x01\x00", b"SSH-2.0-OpenSSH\r\n", b"BAD\r\n\r\n", b"G(T / HTTP/1.1\r\n\r\n"]
+)
+def test_what_is_no_request_has_no_method(data: bytes) -> None:
+    for before in (b"", b"GET /b HTTP/1.1\r\n\r\n"):
+        assert [type(error) for error in Found().feed(before + data).errors] == [BadRequest]
+
+
+@pytest.mark.parametrize("by_byte", [False, True])
+def test_trailers_do_not_end_a_connection(by_byte: bool) -> None:
+    chunked = HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nConnection: close\r\n\r\n"
+    data = chunked * 2 + b"GET /b HTTP/1.1\r\n\r\n"
+    found = Found().feed(*(by_bytes(data) if by_byte else [data]))
+    assert (found.errors, found.heads) == ([], [("POST", "/a"), ("POST", "/a"), ("GET", "/b")])
+    assert [each.keeps_alive for each in found.requests] == [True] * 3
+
+
+@pytest.mark.parametrize("line", [b"GET /a HTTP/1.0", b"GET /a HTTP/1.1\r\nConnection: close"])
+def test_a_head_ends_a_connection(line: bytes) -> None:
+    found = Found().feed(line + b"\r\n\r\nGET /b HTTP/1.1\r\n\r\n")
+    assert (found.heads, found.parser.has_failed) == ([("GET", "/a")], True)
+
+
+@pytest.mark.parametrize(
+    ("said", "version"), [("1.0", "1.0"), ("1.1", "1.1"), ("1.2", "1.1"), ("1.9", "1.1"), ("2.0", "2.0")]
+)
+def test_versions(said: str, version: str) -> None:
+    found = Found().feed(f"GET /a HTTP/{said}\r\n\r\n".encode())
+    assert [each.version for each in found.requests] == [version]
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        (b"X: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "Transfer-Encoding"),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 5", "Content-Length"),
+        (b"Content-Length: 5\r\nContent-Length: 5", "Content-Length"),
+        (b"X: a\r\nX-Hunter2: hunter2\x00", "Invalid header value char, in field 2"),
+        (b"X: a\r\nX: b\r\nhunter2 hunter2", "Invalid header token, in field 2 of the head or next to it"),
+    ],
+)
+def test_the_log_says_in_which_field_what_is_wrong(fields: bytes, cause: str) -> None:
+    [error] = Found().feed(b"POST /a HTTP/1.1\r\n" + fields + b"\r\n\r\n").errors
+    assert cause in str(error)
+    for never in ("User callback", "unter2"):
+        assert never not in str(error)
+    assert error.detail == "The request is not valid HTTP."
+
+
+async def test_the_log_says_what_is_wrong_with_a_body() -> None:
+    found = Found().feed(HEAD + b"Transfer-Encoding: chunked\r\n\r\nhunter2")
+    content = found.requests[0].content
+    assert content is not None
+    with pytest.raises(BadRequest) as raised:
+        await content.read()
+    assert "Invalid character in chunk size" in str(raised.value)
+    assert raised.value.detail == "The request body is malformed."
 
 
 # Limits.

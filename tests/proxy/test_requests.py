@@ -15,7 +15,7 @@ from tests.support.wire import Message
 #: What the proxy says about a client on IPv4 that asked for a.test; the last fields of every request.
 SIGNED = (
     b"X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a.test\r\n"
-    b'Forwarded: for=127.0.0.1;host="a.test";proto=http\r\nVia: 1.1 sseproxy\r\n'
+    b'Forwarded: for=127.0.0.1;host="a.test";proto=http\r\nVia: 1.1 sseproxy-test\r\n'
 )
 
 
@@ -129,7 +129,7 @@ SAID = [
 KEPT = (
     b"X-Forwarded-For: 192.0.2.1, 192.0.2.2, 192.0.2.3, 127.0.0.1\r\nX-Forwarded-Proto: https\r\n"
     b'X-Forwarded-Host: outer.test\r\nForwarded: for=192.0.2.1;proto=https, for=127.0.0.1;host="a.test";proto=http\r\n'
-    b"Via: 1.1 outer, 2 inner, 1.1 sseproxy\r\n"
+    b"Via: 1.1 outer, 2 inner, 1.1 sseproxy-test\r\n"
 )
 
 
@@ -142,6 +142,34 @@ async def test_what_an_untrusted_peer_says_is_replaced(trusted: tuple[str, ...])
 async def test_what_a_trusted_peer_says_is_appended_to() -> None:
     request = await sent(*SAID, trusted=("127.0.0.0/8",))
     assert request.head == b"GET /a HTTP/1.1\r\nHost: a.test\r\n" + KEPT + b"\r\n"
+
+
+@pytest.mark.parametrize("trusted", [(), ("127.0.0.0/8",)])
+@pytest.mark.parametrize(
+    "via", [b"1.1 sseproxy-test", b"1.1 a, HTTP/1.1 SSEPROXY-TEST (x), 2 b", b"1.1 a\r\nVia: 1.1 sseproxy-test"]
+)
+async def test_a_request_that_comes_back_is_refused(via: bytes, trusted: tuple[str, ...]) -> None:
+    async with stage(replies(), trusted=trusted) as on:
+        response = await on.client.ask(ask(b"Via: " + via))
+        assert response.status == 508
+        assert response.one(b"Content-Type") == b"application/problem+json"
+        assert response.one(b"Proxy-Status") == b"sseproxy; error=proxy_loop_detected"
+        assert on.upstream.visits == []
+
+
+@pytest.mark.parametrize("via", [b"1.1 sseproxy", b"1.1 sseproxy-other", b"sseproxy-test", b"1.1 x-sseproxy-test", b""])
+async def test_others_of_the_same_name_are_no_loop(via: bytes) -> None:
+    assert (await sent(b"Via: " + via)).one(b"Via") == b"1.1 sseproxy-test"
+
+
+async def test_a_proxy_that_is_its_own_upstream(tmp_path: Path) -> None:
+    upstream = Upstream("http+unix", socket_path=str(tmp_path / "proxy"))
+    async with (
+        ProxyServer.serve(Route("default", upstream, heartbeat=SILENT), socket_path=tmp_path / "proxy"),
+        RawClient.connect_unix(tmp_path / "proxy") as client,
+    ):
+        for _ in range(2):
+            assert (await client.ask(ask())).status == 508
 
 
 @pytest.mark.parametrize("trusted", [(), ("::1/128",)])

@@ -217,6 +217,15 @@ async def test_only_one_body_of_a_client_may_be_larger_than_its_share() -> None:
         assert not on.proxy.app._desk._bodies
 
 
+async def trickle(client: RawClient, piece: bytes) -> int:
+    """Send `piece` again and again until there is an answer, and return its status."""
+    answer = asyncio.ensure_future(client.response())
+    while not answer.done():
+        await client.send(piece)
+        await asyncio.wait({answer}, timeout=0.01)
+    return answer.result().status
+
+
 async def test_a_client_that_leaves_while_it_sends() -> None:
     async with desk() as on:
         async with on.proxy.connect() as client:
@@ -232,6 +241,13 @@ async def test_a_client_that_stops_to_send() -> None:
         response = await client.ask(ask(b"POST /_tickets/a", b"Content-Length: 5") + b"hell")
         assert response.status == 400
         assert json.loads(response.body)["detail"] == "The request body did not come in time."
+        assert len(on.store) == 0
+
+
+async def test_a_client_that_sends_for_too_long() -> None:
+    async with desk(timeouts=TimeoutPolicy(request_body=0.2)) as on, on.proxy.connect() as client:
+        await client.send(ask(b"POST /_tickets/a", b"Content-Length: 100000"))
+        assert await trickle(client, b"x") == 400
         assert len(on.store) == 0
 
 

@@ -212,7 +212,7 @@ async def test_where_it_came_from_is_said_of_the_one_who_had_it_kept() -> None:
         assert request.one(b"X-Forwarded-For") == b"10.0.0.1, 127.0.0.1"
         assert request.one(b"X-Forwarded-Proto") == b"https"
         assert request.one(b"X-Forwarded-Host") == b"a.test"
-        assert request.one(b"Via") == b"1.1 one, 1.1 sseproxy"
+        assert request.one(b"Via") == b"1.1 one, 1.1 sseproxy-test"
 
 
 async def test_nobody_lends_an_address_to_the_request_of_another() -> None:

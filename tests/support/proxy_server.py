@@ -56,8 +56,15 @@ class ProxyServer:
         origins = {route.name: HttpOrigin(route.upstream) for route in routes}
         networks = [ip_network(network) for network in trusted]
         tickets = MemoryTicketStore(loop) if store is None else store
-        streams = LiveStreams(linger=0.0) if streams is None else streams
-        app = ProxyApp(routes, origins, trusted_proxies=networks, tickets=tickets, end_key=end_key, streams=streams)
+        app = ProxyApp(
+            routes,
+            origins,
+            trusted_proxies=networks,
+            tickets=tickets,
+            end_key=end_key,
+            streams=LiveStreams(linger=0.0) if streams is None else streams,
+            instance="test",
+        )
         factory = app.server(scheme="http" if tls is None else "https", is_unix=socket_path is not None)
         port = 0
         if socket_path is not None:
