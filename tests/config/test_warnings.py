@@ -50,6 +50,7 @@ routes:
 """
 
 STRANGERS = "trusts strangers: any of them may name another client, scheme and host (the addresses of your gateway)"
+UNVERIFIED = "anybody on the way to the upstream can read and change everything"
 UNBOUND = "with auth: who learns the URL of a ticket gets an answer in the name of the user who is logged in"
 
 
