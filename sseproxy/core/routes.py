@@ -90,6 +90,7 @@ class Route:
     """One route with everything that holds for its requests.
 
     strip_prefix: taken off the path, by whole segments, before the base path is put on.
+    named_fields: lower-case names of request fields that the route goes by; no connection option takes them away.
     """
 
     name: str
@@ -107,6 +108,14 @@ class Route:
     auth: CookieAuth | None = None
     end: EndPolicy | None = None
     cors: CorsPolicy | None = None
+    named_fields: frozenset[bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        rules = self.request_headers
+        names = {*rules.remove, *(name for name, _ in rules.set)}
+        if self.auth is not None:
+            names.add(self.auth.header)
+        object.__setattr__(self, "named_fields", frozenset(name.lower().encode() for name in names))
 
     def upstream_target(self, target: str) -> str:
         """The request target for the upstream: all of `target` verbatim, but for `strip_prefix` and the base path."""

@@ -24,6 +24,7 @@ from sseproxy.proxy.endings import Ends
 from sseproxy.proxy.handler import RequestCycle
 from sseproxy.proxy.hangups import HangupWatch
 from sseproxy.proxy.inbound import InboundRequest, read_request
+from sseproxy.proxy.notices import ForwardingNotice
 from sseproxy.proxy.parser import ParsedRequest
 from sseproxy.proxy.responses import send_problem
 from sseproxy.proxy.tickets import TicketDesk
@@ -68,6 +69,7 @@ class ProxyApp:
         self._trusted = tuple(trusted_proxies)
         self._is_trusted = functools.lru_cache(maxsize=_KNOWN_ADDRESSES)(self._find_trust)
         self._access = AccessLog()
+        self._forwarding = ForwardingNotice()
         self._desk = TicketDesk(routes, tickets)
         self._door = CrossOriginDoor(routes, self._desk)
         self._ends = Ends(end_key or secrets.token_bytes(32))
@@ -172,6 +174,7 @@ class ProxyApp:
         inbound = read_request(request)
         request.headers = []  # a stream may go on for hours
         peer = self._peer(connection)
+        self._forwarding.look_at(inbound.headers, peer)
         record.client = self._client_behind(peer, inbound)
         if self._door.answers(inbound, downstream, record):
             return None

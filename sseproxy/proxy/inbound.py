@@ -10,6 +10,7 @@ from sseproxy.core.ending import without_ends
 from sseproxy.core.errors import BadRequest, ExpectationFailed, MethodRefused
 from sseproxy.core.eventsource import Reopen
 from sseproxy.core.headers import (
+    MOST_MEMBERS,
     Headers,
     Peer,
     accepts_event_stream,
@@ -93,16 +94,16 @@ class InboundRequest:
 
     def is_logged_in(self, route: Route) -> bool:
         """Whether the upstream hears of a login that the client has in a cookie only."""
-        return route.auth is not None and login(end_to_end(self.headers), route.auth) is not None
+        return route.auth is not None and login(self._end_to_end(route), route.auth) is not None
 
     def for_caches(self, headers: Headers, route: Route) -> Headers:
         """The fields of the response, as caches have to see them that know nothing of the route's login."""
-        return headers if route.auth is None else for_caches(headers, end_to_end(self.headers), route.auth)
+        return headers if route.auth is None else for_caches(headers, self._end_to_end(route), route.auth)
 
     def upstream_headers(self, route: Route, peer: Peer) -> Headers:
         """The fields for the upstream, without the framing of the body."""
         may_stream = route.stream is StreamMode.ALWAYS or (route.stream is StreamMode.AUTO and self._may_stream)
-        fields = end_to_end(self.headers, but=_OURS_IF_STREAM if may_stream else _OURS)
+        fields = self._end_to_end(route, but=_OURS_IF_STREAM if may_stream else _OURS)
         if route.auth is not None:
             fields = authenticate(fields, route.auth)
         if route.end is not None:
@@ -116,6 +117,9 @@ class InboundRequest:
         if self.upgrade is not None:
             fields += [(b"Connection", b"upgrade"), (b"Upgrade", self.upgrade)]
         return apply_rules(fields, route.request_headers)
+
+    def _end_to_end(self, route: Route, *, but: frozenset[bytes] = frozenset()) -> Headers:
+        return end_to_end(self.headers, but=but, keep=route.named_fields)
 
     @property
     def _may_stream(self) -> bool:
@@ -143,6 +147,8 @@ def read_request(request: ParsedRequest) -> InboundRequest:
         raise BadRequest("A header field contains a control character.")
     is_11 = request.version == "1.1"
     fields = by_name(headers)
+    if sum(value.count(b",") for value in fields.get(b"connection", _NONE)) >= MOST_MEMBERS:
+        raise BadRequest("The request has too many connection options.")
     target, host = _read_target(request.method, request.target, fields.get(b"host", _NONE), is_11=is_11)
     length, has_body = _read_framing(fields, is_11=is_11)
     return InboundRequest(

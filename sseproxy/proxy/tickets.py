@@ -274,12 +274,12 @@ def body_limit(route: Route) -> int:
     return route.tickets.max_body if limit is None else min(route.tickets.max_body, limit)
 
 
-def sent_with(kept: KeptRequest, inbound: InboundRequest, *, again: bool) -> InboundRequest:
+def sent_with(kept: KeptRequest, inbound: InboundRequest, route: Route, *, again: bool) -> InboundRequest:
     """The kept request as it goes on now, at the request of whoever opened its ticket.
 
     again: it was sent before, and goes on where that ended.
     """
-    headers = end_to_end(kept.headers)
+    headers = end_to_end(kept.headers, keep=route.named_fields)
     position = get(inbound.headers, b"last-event-id")
     if again and position is not None:
         headers = [*without(headers, {b"last-event-id"}), (b"Last-Event-ID", position)]

@@ -143,7 +143,7 @@ class TicketVisit:
                 self._answer_with_nothing(HTTPStatus.NO_CONTENT)
                 return
             cycle = self._cycle = self.new_cycle(
-                sent_with(kept, self.inbound, again=not ticket.known.waits),
+                sent_with(kept, self.inbound, ticket.route, again=not ticket.known.waits),
                 ticket.route,
                 kept.body,
                 peer=kept.peer,

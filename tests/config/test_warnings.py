@@ -50,6 +50,7 @@ routes:
 """
 
 STRANGERS = "trusts strangers: any of them may name another client, scheme and host (the addresses of your gateway)"
+GRACE = "Kubernetes kills a pod 30s after SIGTERM by default (raise terminationGracePeriodSeconds"
 UNVERIFIED = "anybody on the way to the upstream can read and change everything"
 UNBOUND = "with auth: who learns the URL of a ticket gets an answer in the name of the user who is logged in"
 
@@ -60,19 +61,13 @@ def test_every_warning_has_its_place(folder: Path) -> None:
         f"c.yaml:2:43: server.trusted_proxies[2]: warning: ::/0 {STRANGERS}",
         f"c.yaml:2:51: server.trusted_proxies[3]: warning: 128.0.0.0/1 {STRANGERS}",
         f"c.yaml:2:64: server.trusted_proxies[4]: warning: 2000::/3 {STRANGERS}",
-        (
-            "c.yaml:3:20: server.drain.timeout: warning: 26s is a long time: Kubernetes kills a pod 30s after SIGTERM by "
-            "default (raise terminationGracePeriodSeconds to 31s)"
-        ),
+        f"c.yaml:3:20: server.drain.timeout: warning: 26s is a long time: {GRACE} to 31s)",
         (
             "c.yaml:4:17: admin.listen: warning: :9090 can be reached from other machines (127.0.0.1:9090, or let the "
             "network keep strangers out)"
         ),
         f"c.yaml:6:19: defaults.tickets.bind: warning: {UNBOUND} (bind: cookie:sid)",
-        (
-            "c.yaml:8:62: routes[0].tls.verify: warning: anybody on the way to the upstream can read and change everything "
-            "(name its authority: ca)"
-        ),
+        f"c.yaml:8:62: routes[0].tls.verify: warning: {UNVERIFIED} (name its authority: ca)",
     ]
 
 
@@ -83,10 +78,7 @@ def test_an_admin_listener_that_others_reach_is_warned_of(host: str, folder: Pat
 
 def test_a_drain_without_end_is_longer_than_any_grace_period(folder: Path) -> None:
     assert warned("server: {drain: {timeout: off}}\n" + ROUTE, folder) == [
-        (
-            "c.yaml:1:27: server.drain.timeout: warning: waits for the last stream: Kubernetes kills a pod 30s after "
-            "SIGTERM by default (raise terminationGracePeriodSeconds)"
-        )
+        f"c.yaml:1:27: server.drain.timeout: warning: waits for the last stream: {GRACE})"
     ]
 
 

@@ -202,6 +202,17 @@ async def test_hop_by_hop_fields_of_either_request_go_nowhere() -> None:
         }
 
 
+async def test_connection_takes_nothing_from_a_kept_request_that_is_for_everybody() -> None:
+    async with desk(replies(), trusted=("127.0.0.0/8",)) as on:
+        fields = (b"Connection: x-forwarded-for, authorization, x-a", b"X-Forwarded-For: 192.0.2.1", b"X-A: 1")
+        url = await kept(on.client, ask(b"POST /_tickets/a", *fields, b"Authorization: Bearer x", body=b""))
+        await on.client.ask(ask(b"GET " + url))
+        [request] = on.upstream.requests
+    assert request.one(b"X-Forwarded-For") == b"192.0.2.1, 127.0.0.1"
+    assert request.one(b"Authorization") == b"Bearer x"
+    assert request.one(b"X-A") is None
+
+
 async def test_where_it_came_from_is_said_of_the_one_who_had_it_kept() -> None:
     async with desk(replies(), trusted=["127.0.0.1"]) as on:
         said = (b"X-Forwarded-For: 10.0.0.1", b"X-Forwarded-Proto: https", b"Via: 1.1 one")
