@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from sseproxy.config.values import BadValue, describe, line, nearest, quote
+from sseproxy.core.paths import normalized
 from sseproxy.core.routes import Upstream
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -182,7 +183,7 @@ def _base_path(path: str) -> str:
 
 
 def url_path(value: object) -> str:
-    """A path as it stands in a request line: nothing is decoded when it is compared."""
+    """A path as it stands in a request line."""
     written = line(value)
     if not written.startswith("/"):
         raise BadValue(f"must begin with a slash, not {quote(written)}", f"/{written}" if written else "")
@@ -193,9 +194,22 @@ def url_path(value: object) -> str:
     return written
 
 
+def match_path(value: object) -> str:
+    """A normalised path (RFC 3986 section 6.2.2): requests are compared in that form, so no other would ever match."""
+    written = url_path(value)
+    if "*" in written:
+        before = written.partition("*")[0].rstrip("/") or "/"
+        raise BadValue(f"wildcards are not supported: {quote(written)}", f"did you mean prefix: {before}?")
+    right = normalized(written)
+    if written != right:
+        message = f"is never matched: requests are compared in another form, not {quote(written)}"
+        raise BadValue(message, f"did you mean {right}?")
+    return written
+
+
 def ticket_path(value: object) -> str:
     """A path with something to be put behind it; a slash at its end is left away."""
-    found = url_path(value).rstrip("/")
+    found = match_path(value).rstrip("/")
     if not found:
         raise BadValue("cannot be the root: every path begins with it")
     return found
@@ -253,7 +267,7 @@ def match_host(value: object) -> str:
     if written.startswith("[") and not written.endswith("]"):
         raise BadValue(f"must not carry a port: {quote(written)}", written.partition("]")[0] + "]")
     host = host_name(written)
-    return f"[{host}]" if ":" in host else host
+    return f"[{host}]" if ":" in host else host.rstrip(".")
 
 
 def network(value: object) -> IPNetwork:

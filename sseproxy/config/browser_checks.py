@@ -10,7 +10,8 @@ from sseproxy.config.problems import Path
 from sseproxy.config.route_checks import UNCHANGEABLE
 from sseproxy.config.schema import FileSchema
 from sseproxy.core.headers import FORWARDING
-from sseproxy.core.routes import StreamMode, has_prefix
+from sseproxy.core.paths import has_prefix
+from sseproxy.core.routes import StreamMode
 
 _WORKERS: Path = ("server", "workers")
 _READ_HERE = frozenset(("host", "cookie", "expect", "origin", "last-event-id"))

@@ -141,7 +141,7 @@ UpstreamURL = Annotated[
     _text(r"^([Hh][Tt][Tt][Pp][Ss]?|[Hh][Tt][Tt][Pp]\+[Uu][Nn][Ii][Xx])://.+$"),
 ]
 FilePath = Annotated[str, PlainValidator(values.file_path), _text()]
-URLPath = Annotated[str, PlainValidator(addresses.url_path), _text(r"^/[!-~]*$")]
+MatchPath = Annotated[str, PlainValidator(addresses.match_path), _text(r"^/[!-)+-~]*$")]
 Host = Annotated[str, PlainValidator(addresses.match_host), _text()]
 HostName = Annotated[str, PlainValidator(lambda value: addresses.host_name(values.line(value))), _text()]
 Method = Annotated[str, PlainValidator(values.method), _text()]

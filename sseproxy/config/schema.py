@@ -29,6 +29,7 @@ from sseproxy.config.fields import (
     Listen,
     LogFormat,
     LogLevel,
+    MatchPath,
     Method,
     Mode,
     Network,
@@ -39,7 +40,6 @@ from sseproxy.config.fields import (
     Store,
     Text,
     UpstreamURL,
-    URLPath,
     Workers,
     listed,
     one_or_several,
@@ -196,8 +196,8 @@ class Inherited(Section):
 class RouteMatch(Section):
     """What a request must look like; what is left out matches everything."""
 
-    path: URLPath | None = Field(default=None, description="The whole path, byte for byte, without the query.")
-    prefix: URLPath | None = Field(
+    path: MatchPath | None = Field(default=None, description="The whole path, normalised, without the query.")
+    prefix: MatchPath | None = Field(
         default=None, description="The first segments: /api matches /api and /api/x, not /apix."
     )
     methods: tuple[Method, ...] = Field(default=(), description="One of these methods.")
@@ -207,7 +207,7 @@ class RouteMatch(Section):
 class Rewrite(Section):
     """What changes about the request target."""
 
-    strip_prefix: URLPath | None = Field(default=None, description="Segments taken off the front of the path.")
+    strip_prefix: MatchPath | None = Field(default=None, description="Segments taken off the front of the path.")
 
 
 class RequestFields(Section):

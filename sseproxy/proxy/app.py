@@ -9,7 +9,7 @@ from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from sseproxy.core.cors import CrossOrigin
-from sseproxy.core.errors import ClientError, InternalError, RouteNotFound, SSEProxyError
+from sseproxy.core.errors import BadRequest, ClientError, InternalError, RouteNotFound, SSEProxyError
 from sseproxy.core.headers import Peer, forwarded_addresses
 from sseproxy.core.routes import Route, find_route
 from sseproxy.logs import LOGGER, AccessLog, AccessRecord
@@ -214,6 +214,8 @@ class ProxyApp:
     ) -> RequestCycle:
         record.route = route.name
         self._access.started(record)
+        if not route.admits(inbound.target):
+            raise BadRequest("The request target must not have dot segments on this route.")
         if inbound.opened_with is None and inbound.is_logged_in(route):
             refuse_foreign(inbound, route, peer)
         downstream.opens_ticket = inbound.opened_with is not None

@@ -21,6 +21,7 @@ from sseproxy.core.headers import (
     has_forbidden_bytes,
     tokens,
 )
+from sseproxy.core.paths import normalized
 from sseproxy.core.peek import may_be_json
 from sseproxy.core.routes import ABSOLUTE_FORM, Route, StreamMode, split_target
 from sseproxy.proxy.parser import ParsedRequest
@@ -41,7 +42,7 @@ _OURS_IF_STREAM = _OURS | {b"accept-encoding"}
 
 @dataclass(frozen=True, slots=True)
 class InboundRequest:
-    """A request that is fit to be passed on. headers: all fields as they came.
+    """A request that is fit to be passed on. path: normalised. headers: all fields as they came.
 
     opened_with: if it was kept until somebody opened its ticket, the fields of the request that did so.
     opened_at: and its target. accepts_stream: the fields declare a stream.
@@ -154,7 +155,7 @@ def read_request(request: ParsedRequest) -> InboundRequest:
     return InboundRequest(
         method=request.method,
         target=target,
-        path=split_target(target)[0],
+        path=normalized(split_target(target)[0]),
         host=host,
         headers=headers,
         body_length=length,

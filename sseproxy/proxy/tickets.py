@@ -15,7 +15,8 @@ from sseproxy.core.errors import BadRequest, Draining, RequestTooLarge, RouteNot
 from sseproxy.core.eventsource import Reopen, TicketBinding, TicketPolicy
 from sseproxy.core.headers import Peer, end_to_end, get, without
 from sseproxy.core.limits import MIB
-from sseproxy.core.routes import Route, find_route, has_prefix, split_target
+from sseproxy.core.paths import behind_prefix, has_dots, has_prefix, normalized
+from sseproxy.core.routes import Route, find_route, split_target
 from sseproxy.core.tickets import ID_BYTES, is_ticket_id, names_ticket, ticket_id
 from sseproxy.proxy.body import BodyReader
 from sseproxy.proxy.inbound import InboundRequest
@@ -119,18 +120,22 @@ class TicketDesk:
     # What a request is about.
 
     def find_call(self, inbound: InboundRequest) -> TicketCall | None:
-        """What a request wants of the desk, if it wants anything."""
+        """What a request wants of the desk, if it wants anything. Raises `BadRequest` where that cannot be known."""
         for path in self._paths:
             if has_prefix(inbound.path, path):
                 name = inbound.path[len(path) + 1 :]
+                raw, query = split_target(inbound.target)
+                target = None if has_dots(raw) else behind_prefix(raw, path)
+                if target is None:
+                    raise BadRequest("The path of a ticket must not have dot segments.")
                 if inbound.method in _OF_TICKETS and is_ticket_id(name):
                     return TicketCall(path, name, "")
-                return TicketCall(path, None, inbound.target[len(path) :])
+                return TicketCall(path, None, target + query)
         return None
 
     def find_route(self, call: TicketCall, *, method: str, host: bytes) -> Route:
         """The route of a request that shall be kept. Raises `RouteNotFound`, also if it only looks for a ticket."""
-        path = split_target(call.target)[0]
+        path = normalized(split_target(call.target)[0])
         if method in _OF_TICKETS and names_ticket(path):
             raise RouteNotFound("No route matches this request.")
         route = find_route(self._routes, method=method, path=path, host=host.decode("latin-1"))
@@ -286,7 +291,7 @@ def sent_with(kept: KeptRequest, inbound: InboundRequest, route: Route, *, again
     return InboundRequest(
         method=kept.method,
         target=kept.target,
-        path=split_target(kept.target)[0],
+        path=normalized(split_target(kept.target)[0]),
         host=kept.host,
         headers=headers,
         body_length=None if kept.body is None else len(kept.body),

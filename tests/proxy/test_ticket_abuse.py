@@ -450,8 +450,9 @@ async def test_no_id_is_ever_logged(lines: list[str]) -> None:
 
 @pytest.mark.parametrize("method", [b"GET", b"POST", b"DELETE", b"OPTIONS"])
 async def test_no_id_is_logged_wherever_it_stands(lines: list[str], method: bytes) -> None:
-    async with desk() as on, on.proxy.connect() as client:
-        ticket = (await kept(client)).rpartition(b"/")[2]
+    async with desk() as on:
+        async with on.proxy.connect() as client:
+            ticket = (await kept(client)).rpartition(b"/")[2]
         encoded = ticket.replace(b"_", b"%5F").replace(b"t", b"%74")
         for path in (
             b"/%b",
@@ -466,8 +467,9 @@ async def test_no_id_is_logged_wherever_it_stands(lines: list[str], method: byte
             b"/_tickets;%b",
         ):
             for written in (ticket, encoded, ticket.upper(), ticket[:-2]):
-                await client.send(ask(method + b" " + path % written))
-                assert (await client.response()).status >= 200
+                async with on.proxy.connect() as client:
+                    await client.send(ask(method + b" " + path % written))
+                    assert (await client.response()).status >= 200
     text = "\n".join(lines)
     assert len(lines) >= 40
     for written in (ticket, encoded, ticket.upper()):
