@@ -191,6 +191,9 @@ Origins = Annotated[
 ]
 
 
+Exposed = Annotated[tuple[FieldName, ...], BeforeValidator(listed), one_or_several]
+
+
 class Section(BaseModel):
     """A mapping of the file. A section with nothing in it is the same as one that is left out."""
 

@@ -18,7 +18,7 @@ from sseproxy.proxy.body import AwaitedPeek, Body, BodyReader, KeptBody
 from sseproxy.proxy.connection import DownstreamConnection
 from sseproxy.proxy.connections import ClientConnections
 from sseproxy.proxy.content import RequestContent
-from sseproxy.proxy.crossorigin import CrossOriginDoor, refuse_foreign
+from sseproxy.proxy.crossorigin import CrossOriginDoor, refuse_foreign_login
 from sseproxy.proxy.downstream import HttpDownstream
 from sseproxy.proxy.endings import Ends
 from sseproxy.proxy.handler import RequestCycle
@@ -217,7 +217,7 @@ class ProxyApp:
         if not route.admits(inbound.target):
             raise BadRequest("The request target must not have dot segments on this route.")
         if inbound.opened_with is None and inbound.is_logged_in(route):
-            refuse_foreign(inbound, route, peer)
+            refuse_foreign_login(inbound, route, peer)
         downstream.opens_ticket = inbound.opened_with is not None
         if downstream.cross_origin is not None and inbound.opened_with is not None:
             # Only now it is known whose ticket it was.
