@@ -95,16 +95,17 @@ class InboundRequest:
 
     def is_logged_in(self, route: Route) -> bool:
         """Whether the upstream hears of a login that the client has in a cookie only."""
-        return route.auth is not None and login(self._end_to_end(route), route.auth) is not None
+        return route.auth is not None and login(self.headers, route.auth) is not None
 
     def for_caches(self, headers: Headers, route: Route) -> Headers:
         """The fields of the response, as caches have to see them that know nothing of the route's login."""
-        return headers if route.auth is None else for_caches(headers, self._end_to_end(route), route.auth)
+        return headers if route.auth is None else for_caches(headers, self.headers, route.auth)
 
     def upstream_headers(self, route: Route, peer: Peer) -> Headers:
         """The fields for the upstream, without the framing of the body."""
         may_stream = route.stream is StreamMode.ALWAYS or (route.stream is StreamMode.AUTO and self._may_stream)
-        fields = self._end_to_end(route, but=_OURS_IF_STREAM if may_stream else _OURS)
+        ours = _OURS_IF_STREAM if may_stream else _OURS
+        fields = end_to_end(self.headers, but=ours, keep=route.named_fields)
         if route.auth is not None:
             fields = authenticate(fields, route.auth)
         if route.end is not None:
@@ -118,9 +119,6 @@ class InboundRequest:
         if self.upgrade is not None:
             fields += [(b"Connection", b"upgrade"), (b"Upgrade", self.upgrade)]
         return apply_rules(fields, route.request_headers)
-
-    def _end_to_end(self, route: Route, *, but: frozenset[bytes] = frozenset()) -> Headers:
-        return end_to_end(self.headers, but=but, keep=route.named_fields)
 
     @property
     def _may_stream(self) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from sseproxy.core.eventsource import CookieAuth
 from sseproxy.core.headers import MOST_MEMBERS
 from sseproxy.core.routes import HeaderRules, Route, StreamMode, Upstream, UpstreamTLS
-from sseproxy.proxy.parser import MAX_FIELDS
+from sseproxy.proxy.parser import HeadLimits
 from tests.support.proxy_server import SILENT, ProxyServer, route_to, stage
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import RawUpstream, replies
@@ -175,7 +175,7 @@ async def test_a_client_cannot_take_away_the_framing_of_chunks() -> None:
 
 
 async def test_as_many_and_as_long_fields_as_are_allowed() -> None:
-    fields = [b"X-%d: %b" % (number, b"v" * 100) for number in range(MAX_FIELDS - 2)]
+    fields = [b"X-%d: %b" % (number, b"v" * 100) for number in range(HeadLimits().fields - 2)]
     request = await sent(b"X-Long: " + b"x" * 9000, *fields)
     assert request.one(b"X-Long") == b"x" * 9000
     assert request.one(b"X-253") == b"v" * 100
