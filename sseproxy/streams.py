@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sseproxy.core.errors import TooManyStreams
+from sseproxy.core.networks import client_key
 from sseproxy.core.routes import Route
 from sseproxy.timers import Timers
 
@@ -45,7 +46,11 @@ class Admissions:
     _by_client: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def admit(self, route: Route, client: str) -> "Admission":
-        """Count one more. Raises `TooManyStreams` if the route, or this client of it, has as many as it may have."""
+        """Count one more. Raises `TooManyStreams` if the route, or this client of it, has as many as it may have.
+
+        client: its address; of IPv6 all addresses of one network are one client.
+        """
+        client = client_key(client)
         if route.limits.streams is not None and self._by_route[route.name] >= route.limits.streams:
             raise TooManyStreams("Too many streams are open.", retry_after=_RETRY_AFTER)
         limit = route.limits.streams_per_client

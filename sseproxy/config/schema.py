@@ -155,7 +155,8 @@ class Limits(Section):
         default=_LIMITS.streams, description="Open event streams of the route, for each worker."
     )
     streams_per_client: CountOrOff = Field(
-        default=_LIMITS.streams_per_client, description="Open event streams of one client address, for each worker."
+        default=_LIMITS.streams_per_client,
+        description="Open event streams of one client (an address, of IPv6 a /64), for each worker.",
     )
     line: Size = Field(default=_LIMITS.line, description="Bytes of an unfinished line that are held back.")
     request_body: SizeOrOff = Field(
