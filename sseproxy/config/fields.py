@@ -3,7 +3,7 @@
 Values that are not what they should be raise `BadValue`; sections with nothing in them are the same as none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any
@@ -131,8 +131,23 @@ Format = Annotated[
     LogFormat, PlainValidator(partial(values.choice, kind=LogFormat)), PlainSerializer(str), _words(LogFormat)
 ]
 
+_LISTEN_TEXT = {"anyOf": [{"type": "string", "pattern": r"^(.*:\d{1,5}|unix:/.+)$"}, VARIABLE]}
+_UNIX_LISTENER = {
+    "type": "object",
+    "properties": {
+        "unix": {"type": "string", "description": "The path of the socket."},
+        "mode": {"type": "string", "description": 'Who may connect, such as "0660"; left out: who reaches its folder.'},
+        "group": {"type": ["string", "integer"], "description": "The group of the socket's file."},
+        "trust": {"type": ["boolean", "string"], "description": "false: its peers are no trusted proxies."},
+    },
+    "required": ["unix"],
+    "additionalProperties": False,
+}
 Listen = Annotated[
-    Address, PlainValidator(addresses.listen_address), PlainSerializer(str), _text(r"^(.*:\d{1,5}|unix:/.+)$")
+    Address,
+    PlainValidator(addresses.listen_address),
+    PlainSerializer(addresses.format_listen),
+    WithJsonSchema({"anyOf": [_LISTEN_TEXT, _UNIX_LISTENER]}),
 ]
 Network = Annotated[IPNetwork, PlainValidator(addresses.network), PlainSerializer(str), _text()]
 UpstreamURL = Annotated[
@@ -178,10 +193,19 @@ def listed(value: object) -> object:
     return [value] if isinstance(value, str | int) else value
 
 
+def listed_listeners(value: object) -> object:
+    return [value] if isinstance(value, str | int | Mapping) else value
+
+
 one_or_several = WithJsonSchema(
     {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 )
 
+
+_LISTENER = {"anyOf": [{"type": "string"}, _UNIX_LISTENER]}
+one_or_several_listeners = WithJsonSchema(
+    {"anyOf": [*_LISTENER["anyOf"], {"type": "array", "items": _LISTENER, "minItems": 1}]}
+)
 
 _ORIGIN = {"anyOf": [{"type": "string", "pattern": r"^(\*|null|[a-z][a-z0-9+.-]*://[^/*]+)$"}, VARIABLE]}
 Origins = Annotated[

@@ -64,9 +64,15 @@ def _note(document: Document, details: ErrorDetails) -> None:
     path = tuple(part for part in details["loc"] if part != "[key]")
     if not any(path[: len(wrong)] == wrong for wrong in document.broken):
         message, hint = _words(details, path)
-        document.problem(document.shown(path), message, hint, at_key="[key]" in details["loc"] or _is_unknown(details))
+        at = document.shown((*path, *_below(details)))
+        document.problem(at, message, hint, at_key="[key]" in details["loc"] or _is_unknown(details))
         document.broken.add(path)
     _take_out(document.data, path)
+
+
+def _below(details: ErrorDetails) -> tuple[str, ...]:
+    error = details.get("ctx", {}).get("error")
+    return error.below if isinstance(error, BadValue) else ()
 
 
 def _is_unknown(details: ErrorDetails) -> bool:

@@ -41,8 +41,8 @@ from sseproxy.config.fields import (
     Text,
     UpstreamURL,
     Workers,
-    listed,
-    one_or_several,
+    listed_listeners,
+    one_or_several_listeners,
 )
 from sseproxy.config.problems import Path
 from sseproxy.core.dialects import Dialect as _Dialect
@@ -76,14 +76,17 @@ class Drain(Section):
 class Server(Section):
     """The public side."""
 
-    listen: Annotated[tuple[Listen, ...], BeforeValidator(listed), one_or_several] = Field(
+    listen: Annotated[tuple[Listen, ...], BeforeValidator(listed_listeners), one_or_several_listeners] = Field(
         default=(Address("127.0.0.1", 8080),),
-        description="HOST:PORT, [::1]:8080, :8080 (all interfaces) or unix:/run/sseproxy.sock; a list for several.",
+        description="HOST:PORT, [::1]:8080, :8080 (all interfaces) or unix:/run/sseproxy.sock; a list for several. "
+        'A socket with rights of its own: {unix: PATH, mode: "0660", group: GROUP, trust: false}.',
     )
     tls: ServerTLS | None = Field(default=None, description="Serve HTTPS on every TCP listener; left out: HTTP.")
     workers: Workers = Field(default=1, description="Processes that share the port.")
     trusted_proxies: tuple[Network, ...] = Field(
-        default=(), description="Peers whose X-Forwarded-*, Forwarded and Via are believed and appended to."
+        default=(),
+        description="Peers whose X-Forwarded-*, Forwarded and Via are believed and appended to. "
+        "Of all others X-Forwarded-* and X-Real-IP are removed.",
     )
     drain: Drain = Field(default=Drain(), description="How streams end when the process is told to stop.")
 

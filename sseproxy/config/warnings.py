@@ -3,10 +3,12 @@
 Like `checks`, but for a configuration without errors: each function adds to `Document.warnings`.
 """
 
+import stat
 from ipaddress import ip_address
 
+from sseproxy.config import files
 from sseproxy.config.addresses import Address, IPNetwork
-from sseproxy.config.checks import ADMIN_LISTEN
+from sseproxy.config.checks import ADMIN_LISTEN, LISTEN
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import Path
@@ -28,6 +30,7 @@ _BROAD_BELOW = {4: 8, 6: 7}
 
 def warn(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...]) -> None:
     """All warnings. `file` has passed all checks."""
+    _warn_of_sockets(document, file.server.listen)
     _warn_of_trust(document, file.server.trusted_proxies)
     _warn_of_drain(document, file.server.drain.timeout)
     if file.admin is not None and file.admin.listen is not None:
@@ -35,6 +38,15 @@ def warn(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...
     for route in routes:
         _warn_of_tls(document, route)
         _warn_of_unbound_tickets(document, route)
+
+
+def _warn_of_sockets(document: Document, listen: tuple[Address, ...]) -> None:
+    for index, address in enumerate(listen):
+        anybody = address.mode is None or address.mode & stat.S_IWOTH
+        if address.path is not None and address.trust and anybody and files.opens_to_all(address.path):
+            message = "everybody on this machine reaches this folder, and who connects is believed as a proxy"
+            hint = 'a folder of its own under /run, or mode: "0660", or trust: false'
+            document.warning(document.shown((*LISTEN, index)), message, hint)
 
 
 def _warn_of_trust(document: Document, networks: tuple[IPNetwork, ...]) -> None:

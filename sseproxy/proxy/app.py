@@ -78,9 +78,13 @@ class ProxyApp:
         self._when_idle: asyncio.Event | None = None
         self._time = asyncio.get_running_loop().time
 
-    def server(self, *, scheme: str, is_unix: bool = False) -> ClientConnections:
-        """A factory of client connections, for `loop.create_server`; see `ClientConnections`."""
-        server = ClientConnections(self, scheme=scheme, is_unix=is_unix)
+    def server(self, *, scheme: str, is_unix: bool = False, trusts: bool | None = None) -> ClientConnections:
+        """A factory of client connections, for `loop.create_server`; see `ClientConnections`.
+
+        trusts: all peers are trusted proxies; left out: those on a unix socket are.
+        """
+        trusts = is_unix if trusts is None else trusts
+        server = ClientConnections(self, scheme=scheme, is_unix=is_unix, trusts=trusts)
         self._servers.append(server)
         return server
 
@@ -192,11 +196,11 @@ class ProxyApp:
     def _peer(self, connection: DownstreamConnection) -> Peer:
         """Who is connected: always the same, so it is found out once.
 
-        A peer on a unix socket is trusted: whoever may open the file is one of ours.
+        A peer on a unix socket is trusted, unless its listener says otherwise: who may open the file is one of ours.
         """
         if connection.peer is None:
             address = connection.client_address
-            is_trusted = connection.is_unix or self._is_trusted(address)
+            is_trusted = connection.is_trusted or self._is_trusted(address)
             connection.peer = Peer(address, connection.scheme, is_trusted)
         return connection.peer
 

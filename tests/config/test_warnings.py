@@ -87,6 +87,23 @@ def test_a_value_from_the_environment_is_warned_of_by_its_name(folder: Path) -> 
     assert said.startswith("SSEPROXY_ADMIN: warning: 0.0.0.0:9090 can be reached from other machines")
 
 
+def test_a_socket_that_everybody_may_connect_to_is_warned_of(folder: Path) -> None:
+    open_to_all = folder / "open"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o1777)
+
+    def about(listen: str) -> list[str]:
+        return warned(f"server: {{listen: {listen}}}\n{ROUTE}", folder)
+
+    path = open_to_all / "x.sock"
+    (said,) = about(f"'unix:{path}'")
+    assert said.startswith("c.yaml:1:18: server.listen: warning: everybody on this machine reaches this folder")
+    assert len(about(f"['127.0.0.1:1', {{unix: {path}, mode: '0666'}}]")) == 1
+    assert about(f"{{unix: {path}, mode: '0660'}}") == []
+    assert about(f"{{unix: {path}, trust: false}}") == []
+    assert about(f"'unix:{folder}/x.sock'") == []
+
+
 def test_errors_come_without_warnings(folder: Path) -> None:
     with pytest.raises(ConfigErrors) as raised:
         read("server: {trusted_proxies: ['::/0'], wokers: 2}\n" + ROUTE, folder)
