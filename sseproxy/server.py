@@ -131,10 +131,13 @@ class Server:
     async def _listen(self, app: ProxyApp) -> tuple[list[ClientConnections], list[asyncio.Server]]:
         """Accept connections. What comes over a unix socket is from this machine and needs no TLS."""
         loop, context = asyncio.get_running_loop(), self._tls_context()
+        untrusted = {address.path for address in self._config.server.listen if not address.trust}
         factories, servers = [], []
         for sock in self._sockets:
-            tls = None if sock.family == socket.AF_UNIX else context
-            factory = app.server(scheme="http" if tls is None else "https", is_unix=sock.family == socket.AF_UNIX)
+            is_unix = sock.family == socket.AF_UNIX
+            tls = None if is_unix else context
+            trusts = is_unix and sock.getsockname() not in untrusted
+            factory = app.server(scheme="http" if tls is None else "https", is_unix=is_unix, trusts=trusts)
             factories.append(factory)
             servers.append(await loop.create_server(factory, sock=sock.dup(), ssl=tls, backlog=BACKLOG))
         return factories, servers

@@ -135,7 +135,7 @@ def _end(section: End) -> EndPolicy:
 
 
 def _cors(section: CORS) -> CorsPolicy:
-    return CorsPolicy(frozenset(section.origins), section.credentials)
+    return CorsPolicy(frozenset(section.origins), section.credentials, section.expose)
 
 
 def _rules(section: RequestFields) -> HeaderRules:

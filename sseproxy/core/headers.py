@@ -6,9 +6,10 @@ Fields are pairs of bytes as they came, in their order, so that nothing about th
 
 import itertools
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from sseproxy.core.known_fields import is_for_everybody
 from sseproxy.core.routes import HeaderRules
 
 Headers = list[tuple[bytes, bytes]]
@@ -31,15 +32,13 @@ HOP_BY_HOP = frozenset(
 #: The fields in which proxies say where a request came from.
 FORWARDING = frozenset((b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"))
 
+#: These and all others of proxies, in lower case; for CGI and WSGI ``X_Forwarded_For`` is the same variable.
+_SAID_BY_PROXIES = re.compile(rb"x[-_]forwarded[-_].*|x[-_]real[-_]ip|forwarded|via", re.DOTALL)
 
-def _spellings(name: bytes) -> Iterator[bytes]:
-    words = name.split(b"-")
-    for marks in itertools.product((b"-", b"_"), repeat=len(words) - 1):
-        yield b"".join(itertools.chain(*zip(words, (*marks, b""), strict=True)))
+_X_FORWARDED = re.compile(rb"x-forwarded-", re.IGNORECASE)
 
-
-#: These, and what an upstream may take for them: for CGI and WSGI ``X_Forwarded_For`` is the same variable.
-_LIKE_FORWARDING = frozenset(spelling for name in FORWARDING for spelling in _spellings(name))
+#: Members of a list that are looked at, where a client decides how many there are.
+MOST_MEMBERS = 200
 
 #: The name under which this proxy signs ``Proxy-Status``, and ``Via`` with what tells its instances apart.
 PSEUDONYM = b"sseproxy"
@@ -99,6 +98,11 @@ def tokens(values: Iterable[bytes]) -> list[bytes]:
     return [token for value in values for part in value.split(b",") if (token := part.strip().lower())]
 
 
+def last_tokens(values: Iterable[bytes]) -> list[bytes]:
+    """As `tokens`, but of no more than the last `MOST_MEMBERS` members: those that the nearest proxies have added."""
+    return tokens(b",".join(values).rsplit(b",", MOST_MEMBERS)[-MOST_MEMBERS:])
+
+
 def merged(said: Iterable[bytes], words: Iterable[bytes]) -> bytes:
     """What the fields of a comma-separated list say, and then those of `words` that they do not, as one value."""
     values = [value.strip() for value in said if value.strip()]
@@ -119,14 +123,19 @@ def without(headers: Iterable[tuple[bytes, bytes]], names: Collection[bytes]) ->
     return [(key, value) for key, value in headers if key.lower() not in names]
 
 
-def end_to_end(headers: Iterable[tuple[bytes, bytes]], *, but: frozenset[bytes] = frozenset()) -> Headers:
+def end_to_end(
+    headers: Iterable[tuple[bytes, bytes]],
+    *,
+    but: frozenset[bytes] = frozenset(),
+    keep: Collection[bytes] = (),
+) -> Headers:
     """What may go on: without hop-by-hop fields, those that ``Connection`` names, and those with the names in `but`.
 
-    The length of the body is no hop's own, whatever ``Connection`` says (RFC 9110 section 7.6.1).
+    A connection option that names a field for everybody, or one of `keep`, is ignored (RFC 9110 section 7.6.1).
     """
     fields = [(key.lower(), (key, value)) for key, value in headers]
     named = tokens([value for name, (_, value) in fields if name == b"connection"])
-    dropped = HOP_BY_HOP.union(named) - {b"content-length"} if named else HOP_BY_HOP
+    dropped = HOP_BY_HOP.union(name for name in named if name not in keep and not is_for_everybody(name))
     return [field for name, field in fields if name not in dropped and name not in but]
 
 
@@ -166,9 +175,11 @@ class Peer:
 def forwarded_addresses(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
     """What ``X-Forwarded-For`` says, from the client to the last proxy; only as true as the peer that sent it.
 
-    Some gateways add the port, and then brackets around an IPv6 address; both are taken off.
+    Some gateways add the port, and then brackets around an IPv6 address; both are taken off. Of more than
+    `MOST_MEMBERS` only the last are read.
     """
-    return [_bare_address(word.decode("latin-1")) for word in tokens(get_all(headers, b"x-forwarded-for"))]
+    said = last_tokens(get_all(headers, b"x-forwarded-for"))
+    return [_bare_address(word.decode("latin-1")) for word in said]
 
 
 def _bare_address(text: str) -> str:
@@ -191,16 +202,19 @@ def has_passed(headers: Iterable[tuple[bytes, bytes]], pseudonym: bytes) -> bool
 def forwarding(headers: Headers, peer: Peer, *, host: bytes, via: bytes = PSEUDONYM) -> Headers:
     """`headers` with ``X-Forwarded-*``, ``Forwarded`` and ``Via`` that say where the request came from.
 
-    What an untrusted peer says about itself is dropped; what a trusted one says is appended to.
+    What an untrusted peer says is dropped: also ``X-Forwarded-Prefix``, ``X-Real-IP`` and their like, which are not
+    written here. What a trusted one says is appended to, or goes on.
     """
     fields: Headers = []
     said: dict[bytes, list[bytes]] = {}
     for field in headers:
         name = field[0].lower()
-        if name not in _LIKE_FORWARDING:
+        if not _SAID_BY_PROXIES.fullmatch(name):
             fields.append(field)
         elif peer.trusted and name in FORWARDING:
             said.setdefault(name, []).append(field[1])
+        elif peer.trusted and name.replace(b"_", b"-") not in FORWARDING:
+            fields.append(field)
     scheme = peer.scheme.encode()
     chain = [*said.get(b"x-forwarded-for", _UNSAID), *([peer.address.encode()] if peer.address else _UNSAID)]
     if chain:
@@ -212,6 +226,11 @@ def forwarding(headers: Headers, peer: Peer, *, host: bytes, via: bytes = PSEUDO
     fields.append((b"Forwarded", b", ".join([*said.get(b"forwarded", _UNSAID), _forwarded_element(peer, host)])))
     fields.append((b"Via", b", ".join([*said.get(b"via", _UNSAID), b"1.1 " + via])))
     return fields
+
+
+def forwarding_names(headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
+    """The names of all ``X-Forwarded-*`` fields, as they were written."""
+    return [key for key, _ in headers if key[:1] in b"Xx" and _X_FORWARDED.match(key)]
 
 
 def _forwarded_element(peer: Peer, host: bytes) -> bytes:

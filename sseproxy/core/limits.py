@@ -17,7 +17,7 @@ class LimitPolicy:
     """Limits of one route; ``None`` means no limit.
 
     streams: open event streams of the route, per process.
-    streams_per_client: open event streams of one client address, per route and process.
+    streams_per_client: open event streams of one client (an address, of IPv6 a /64), per route and process.
     line: bytes of an unfinished line that are held back (contract S4).
     request_body: bytes of a request body; a larger one is refused with 413.
     """

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from sseproxy.core.cors import CrossOrigin
-from sseproxy.core.errors import ClientError, InternalError, LoopDetected, RouteNotFound, SSEProxyError
+from sseproxy.core.errors import BadRequest, ClientError, InternalError, LoopDetected, RouteNotFound, SSEProxyError
 from sseproxy.core.headers import PSEUDONYM, Peer, forwarded_addresses, has_passed
 from sseproxy.core.peek import BodyPeek
 from sseproxy.core.routes import Route, find_route
@@ -20,12 +20,13 @@ from sseproxy.proxy.body import Body, BodyReader, KeptBody
 from sseproxy.proxy.connection import DownstreamConnection
 from sseproxy.proxy.connections import ClientConnections
 from sseproxy.proxy.content import RequestContent
-from sseproxy.proxy.crossorigin import CrossOriginDoor, refuse_foreign
+from sseproxy.proxy.crossorigin import CrossOriginDoor, refuse_foreign_login
 from sseproxy.proxy.downstream import HttpDownstream
 from sseproxy.proxy.endings import Ends
 from sseproxy.proxy.handler import RequestCycle
 from sseproxy.proxy.hangups import HangupWatch
 from sseproxy.proxy.inbound import InboundRequest, read_request
+from sseproxy.proxy.notices import ForwardingNotice
 from sseproxy.proxy.parser import ParsedRequest
 from sseproxy.proxy.responses import send_options, send_problem
 from sseproxy.proxy.tickets import TicketDesk
@@ -75,6 +76,7 @@ class ProxyApp:
         self._trusted = tuple(trusted_proxies)
         self._is_trusted = functools.lru_cache(maxsize=_KNOWN_ADDRESSES)(self._find_trust)
         self._access = AccessLog()
+        self._forwarding = ForwardingNotice()
         self._desk = TicketDesk(routes, tickets)
         self._door = CrossOriginDoor(routes, self._desk)
         self._via = PSEUDONYM + b"-" + (instance or secrets.token_hex(INSTANCE_BYTES)).encode()
@@ -84,9 +86,13 @@ class ProxyApp:
         self._when_idle: asyncio.Event | None = None
         self._time = asyncio.get_running_loop().time
 
-    def server(self, *, scheme: str, is_unix: bool = False) -> ClientConnections:
-        """A factory of client connections, for `loop.create_server`; see `ClientConnections`."""
-        server = ClientConnections(self, scheme=scheme, is_unix=is_unix)
+    def server(self, *, scheme: str, is_unix: bool = False, trusts: bool | None = None) -> ClientConnections:
+        """A factory of client connections, for `loop.create_server`; see `ClientConnections`.
+
+        trusts: all peers are trusted proxies; left out: those on a unix socket are.
+        """
+        trusts = is_unix if trusts is None else trusts
+        server = ClientConnections(self, scheme=scheme, is_unix=is_unix, trusts=trusts)
         self._servers.append(server)
         return server
 
@@ -183,6 +189,7 @@ class ProxyApp:
         if has_passed(inbound.headers, self._via):
             raise LoopDetected("The request has been here before: an upstream sends it back.")
         peer = self._peer(connection)
+        self._forwarding.look_at(inbound.headers, peer)
         record.client = self._client_behind(peer, inbound)
         if self._door.answers(inbound, downstream, record):
             return None
@@ -204,11 +211,11 @@ class ProxyApp:
     def _peer(self, connection: DownstreamConnection) -> Peer:
         """Who is connected: always the same, so it is found out once.
 
-        A peer on a unix socket is trusted: whoever may open the file is one of ours.
+        A peer on a unix socket is trusted, unless its listener says otherwise: who may open the file is one of ours.
         """
         if connection.peer is None:
             address = connection.client_address
-            is_trusted = connection.is_unix or self._is_trusted(address)
+            is_trusted = connection.is_trusted or self._is_trusted(address)
             connection.peer = Peer(address, connection.scheme, is_trusted)
         return connection.peer
 
@@ -226,8 +233,10 @@ class ProxyApp:
     ) -> RequestCycle:
         record.route = route.name
         self._access.started(record)
+        if not route.admits(inbound.target):
+            raise BadRequest("The request target must not have dot segments on this route.")
         if inbound.opened_with is None and inbound.is_logged_in(route):
-            refuse_foreign(inbound, route, peer)
+            refuse_foreign_login(inbound, route, peer)
         downstream.opens_ticket = inbound.opened_with is not None
         if downstream.cross_origin is not None and inbound.opened_with is not None:
             # Only now it is known whose ticket it was.

@@ -44,9 +44,9 @@ class Framing(Enum):
 class HttpDownstream:
     """The response to one request. is_11: the client speaks HTTP/1.1; is_head: it asks with HEAD.
 
-    keep_alive: another request may follow it. broken: it must not look complete. linger: seconds for which a stream that
-    breaks stays open behind its last bytes. Node's fetch and aiohttp drop what their reader has not taken yet when the
-    connection ends, the error event included.
+    keep_alive: another request may follow it. broken: it must not look complete. linger: seconds for which a
+    stream that breaks stays open behind its last bytes. Node's fetch and aiohttp drop what their reader has not taken
+    yet when the connection ends, the error event included.
     """
 
     __slots__ = (

@@ -8,6 +8,7 @@ from sseproxy.core.cookies import authenticate, for_caches, login
 from sseproxy.core.ending import without_ends
 from sseproxy.core.errors import BadRequest, ExpectationFailed, MethodRefused
 from sseproxy.core.headers import (
+    MOST_MEMBERS,
     PSEUDONYM,
     Headers,
     Peer,
@@ -19,6 +20,7 @@ from sseproxy.core.headers import (
     tokens,
     without,
 )
+from sseproxy.core.paths import normalized
 from sseproxy.core.peek import may_be_json
 from sseproxy.core.plan import StreamMode, StreamRequest
 from sseproxy.core.routes import ABSOLUTE_FORM, Route, split_target
@@ -44,7 +46,7 @@ _OURS_IF_STREAM = _OURS | {b"accept-encoding"}
 
 @dataclass(frozen=True, slots=True)
 class InboundRequest:
-    """A request that is fit to be passed on. headers: all fields as they came; fields: their values by lower-case name.
+    """A request that is fit to be passed on. path: normalised. headers: all fields as they came; fields: by name.
 
     opened_with: if it was kept until somebody opened its ticket, the fields of the request that did so.
     opened_at: and its target.
@@ -76,13 +78,12 @@ class InboundRequest:
 
     def stream_request(self, route: Route) -> StreamRequest:
         """Return what decides how the stream of this request is treated, if it gets one."""
-        path, query = split_target(self.target)
         coding = b",".join(self.fields.get(b"content-encoding", _NONE))
         return StreamRequest(
             route,
             method=self.method,
-            path=path,
-            query=query[1:],
+            path=self.path,
+            query=split_target(self.target)[1][1:],
             fields=self.fields,
             client_fields=None if self.opened_with is None else by_name(self.opened_with),
             has_body=self.has_body and may_be_json(b",".join(self.fields.get(b"content-type", _NONE)), coding),
@@ -90,11 +91,11 @@ class InboundRequest:
 
     def is_logged_in(self, route: Route) -> bool:
         """Whether the upstream hears of a login that the client has in a cookie only."""
-        return route.auth is not None and login(end_to_end(self.headers), route.auth) is not None
+        return route.auth is not None and login(self.headers, route.auth) is not None
 
     def for_caches(self, headers: Headers, route: Route) -> Headers:
         """The fields of the response, as caches have to see them that know nothing of the route's login."""
-        return headers if route.auth is None else for_caches(headers, end_to_end(self.headers), route.auth)
+        return headers if route.auth is None else for_caches(headers, self.headers, route.auth)
 
     def upstream_headers(self, route: Route, peer: Peer, *, accepts_stream: bool, via: bytes = PSEUDONYM) -> Headers:
         """The fields for the upstream, without the framing of the body.
@@ -104,7 +105,8 @@ class InboundRequest:
         may_stream = route.stream is StreamMode.ALWAYS or (
             route.stream is StreamMode.AUTO and (accepts_stream or self.method not in ("GET", "HEAD"))
         )
-        fields = end_to_end(self.headers, but=_OURS_IF_STREAM if may_stream else _OURS)
+        ours = _OURS_IF_STREAM if may_stream else _OURS
+        fields = end_to_end(self.headers, but=ours, keep=route.named_fields)
         if route.auth is not None:
             fields = authenticate(fields, route.auth)
         if b"last-event-id" in self.fields:
@@ -136,6 +138,8 @@ def read_request(request: ParsedRequest) -> InboundRequest:
         raise BadRequest("A header field contains a control character.", cause=f"field {number} of the head")
     is_11 = request.version == "1.1"
     fields = by_name(headers)
+    if sum(value.count(b",") for value in fields.get(b"connection", _NONE)) >= MOST_MEMBERS:
+        raise BadRequest("The request has too many connection options.")
     target, host = _read_target(request.method, request.target, fields.get(b"host", _NONE), is_11=is_11)
     length, has_body = _read_framing(fields, is_11=is_11)
     hops = _read_max_forwards(fields) if request.method == "OPTIONS" and b"max-forwards" in fields else None
@@ -144,7 +148,7 @@ def read_request(request: ParsedRequest) -> InboundRequest:
     return InboundRequest(
         method=request.method,
         target=target,
-        path=split_target(target)[0],
+        path=normalized(split_target(target)[0]),
         host=host,
         headers=headers,
         body_length=length,

@@ -15,15 +15,8 @@ import httptools
 
 from sseproxy.core.errors import BadRequest, ClientError, HeadersTooLarge, MethodUnknown
 from sseproxy.core.headers import Headers, by_name
+from sseproxy.core.limits import KIB
 from sseproxy.proxy.content import RequestContent
-
-#: Bytes of a request target and of one header field, and how many fields there may be.
-MAX_TARGET = 64 * 1024
-MAX_FIELD = 64 * 1024
-MAX_FIELDS = 256
-
-#: Bytes of a request head, as a whole; behind it, of trailers and whatever else comes without any body.
-MAX_HEAD = 256 * 1024
 
 #: Bytes behind a request to switch protocols that are kept until it is answered.
 MAX_TAIL = 64 * 1024
@@ -32,6 +25,7 @@ MAX_TAIL = 64 * 1024
 PIECE = 32 * 1024
 
 _BLANKS = b" \t"
+_PUNCTUATION = len(b": \r\n")
 
 #: What brings llhttp to where the body of a request in chunks begins.
 _CHUNKED_HEAD = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -67,6 +61,17 @@ def _served_as(version: str) -> str:
     return "1.1" if version.startswith("1.") and version != "1.0" else version
 
 
+@dataclass(frozen=True, slots=True)
+class HeadLimits:
+    """How large a request head may be. Work on it, such as on lists and cookies, is in proportion to its size.
+
+    size: bytes of request line and fields together, and again of trailers. fields: how many.
+    """
+
+    size: int = 64 * KIB
+    fields: int = 256
+
+
 def _nobody(_: object) -> None:
     """Who is called when the client has gone."""
 
@@ -93,6 +98,7 @@ class RequestParser:
 
     on_request: called with each as soon as its head is there. on_error: called at most once, when what comes makes no
     sense, or too much of it; nothing is read any more then. hold: see `RequestContent`.
+    limits: of a head; more is refused with 431.
     is_stopped: the last request asks for another protocol. is_full: set by whoever has enough requests for now; at most
     those in `PIECE` bytes follow. In either case nothing is read until `go_on`. tail: what has come since.
     """
@@ -106,6 +112,7 @@ class RequestParser:
         "_is_line_due",
         "_is_resuming",
         "_is_too_large",
+        "_limits",
         "_line",
         "_llhttp",
         "_on_error",
@@ -128,7 +135,9 @@ class RequestParser:
         on_error: Callable[[ClientError], None],
         *,
         hold: Callable[[bool], None],
+        limits: HeadLimits = HeadLimits(),
     ) -> None:
+        self._limits = limits
         self._on_request = on_request
         self._on_error = on_error
         self._hold = hold
@@ -192,7 +201,7 @@ class RequestParser:
         request = self._request
         if request is not None and request.content is None:
             request.content = RequestContent(self._hold)  # its first piece will come later
-        if self._unframed > MAX_HEAD and (request is not None or (in_head and self.has_begun)):
+        if self._unframed > self._limits.size and (request is not None or (in_head and self.has_begun)):
             self._is_too_large = True
             self._fail(self._as_ours(""), "too much that is no body")
         return None
@@ -261,15 +270,15 @@ class RequestParser:
         if self._is_resuming:
             return
         self._target += target
-        self._limit(len(self._target) <= MAX_TARGET)
+        self._limit(len(self._target) <= self._limits.size)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.has_begun:
             return  # a trailer: those are dropped
-        size = len(name) + len(value)
-        self._fields_size += size
+        self._fields_size += len(name) + len(value) + _PUNCTUATION
         self._headers.append((name, value.rstrip(_BLANKS)))  # llhttp takes off only what is before it
-        self._limit(size <= MAX_FIELD and len(self._headers) <= MAX_FIELDS and self._fields_size <= MAX_HEAD)
+        limits = self._limits
+        self._limit(len(self._headers) <= limits.fields and len(self._target) + self._fields_size <= limits.size)
 
     def on_headers_complete(self) -> None:
         llhttp = self._llhttp

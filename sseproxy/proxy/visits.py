@@ -9,9 +9,10 @@ from typing import Protocol
 
 from sseproxy.core.cors import lets_in, preflight_method
 from sseproxy.core.errors import Draining, ForeignOrigin, TicketNotFound
+from sseproxy.core.fetch_metadata import is_cross_origin
 from sseproxy.core.headers import Peer
 from sseproxy.core.routes import Route
-from sseproxy.core.tickets import is_cross_origin, is_for_script
+from sseproxy.core.tickets import is_for_script
 from sseproxy.core.transfer import CloseReason
 from sseproxy.logs import AccessRecord
 from sseproxy.proxy.body import BodyReader
@@ -144,7 +145,7 @@ class TicketVisit:
                 self._answer_with_nothing(HTTPStatus.NO_CONTENT)
                 return
             cycle = self._cycle = self.new_cycle(
-                sent_with(kept, self.inbound, again=not ticket.known.waits),
+                sent_with(kept, self.inbound, ticket.route, again=not ticket.known.waits),
                 ticket.route,
                 kept.body,
                 peer=kept.peer,

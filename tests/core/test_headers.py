@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from sseproxy.core import headers
 from sseproxy.core.headers import Headers, Peer
+from sseproxy.core.known_fields import is_for_everybody
 from sseproxy.core.routes import HeaderRules
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyzABC-_1", min_size=1, max_size=12).map(str.encode)
@@ -32,7 +33,7 @@ def test_tokens(values: list[bytes], expected: list[bytes]) -> None:
 @given(FIELDS)
 def test_what_is_end_to_end_stays_as_it_is(fields: Headers) -> None:
     kept = headers.end_to_end(fields)
-    named = set(headers.tokens(headers.get_all(fields, b"connection"))) - {b"content-length"}
+    named = {name for name in headers.tokens(headers.get_all(fields, b"connection")) if not is_for_everybody(name)}
     assert kept == [field for field in fields if field[0].lower() not in headers.HOP_BY_HOP | named]
 
 
@@ -45,6 +46,25 @@ def test_connection_names_fields_in_any_case_and_never_the_length() -> None:
     fields = [(b"connection", b"X-One,, x-two "), (b"X-ONE", b"1"), (b"x-two", b"2"), (b"Content-Length", b"3")]
     fields.append((b"Connection", b"Content-Length"))
     assert headers.end_to_end(fields) == [(b"Content-Length", b"3")]
+
+
+@pytest.mark.parametrize(
+    "name", [b"Set-Cookie", b"X-Accel-Buffering", b"Access-Control-Allow-Origin", b"Location", b"ETag"]
+)
+def test_connection_takes_nothing_from_a_response_that_is_for_everybody(name: bytes) -> None:
+    assert headers.end_to_end([(b"Connection", name.lower()), (name, b"x")]) == [(name, b"x")]
+
+
+def test_connection_takes_nothing_that_the_caller_keeps() -> None:
+    fields = [(b"Connection", b"x-a, x-b"), (b"X-A", b"1"), (b"X-B", b"2")]
+    assert headers.end_to_end(fields, keep={b"x-a"}) == [(b"X-A", b"1")]
+
+
+def test_of_a_long_list_of_addresses_the_last_are_read() -> None:
+    said = [b"192.0.2.%d" % (number % 256) for number in range(60_000)]
+    fields = [(b"X-Forwarded-For", b",".join(said[:30_000])), (b"x-forwarded-for", b",".join(said[30_000:]))]
+    expected = [address.decode() for address in said[-headers.MOST_MEMBERS :]]
+    assert headers.forwarded_addresses(fields) == expected
 
 
 @pytest.mark.parametrize("byte", range(256))

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from sseproxy.core.errors import BadRequest, ClientError, HeadersTooLarge, MethodUnknown
 from sseproxy.proxy import parser
 from sseproxy.proxy.content import MOST_WAITING
-from sseproxy.proxy.parser import MAX_FIELD, MAX_FIELDS, MAX_HEAD, MAX_TARGET, PIECE, ParsedRequest, RequestParser
+from sseproxy.proxy.parser import PIECE, HeadLimits, ParsedRequest, RequestParser
+
+LIMITS = HeadLimits()
 
 TOKEN = st.text("abcXYZ019-_!~", min_size=1, max_size=12).map(str.encode)
 VALUE = st.binary(max_size=20).map(lambda raw: bytes(byte for byte in raw if byte >= 0x20 and byte != 0x7F).strip(b" "))
@@ -61,10 +63,13 @@ class Found:
     requests: list[ParsedRequest] = field(default_factory=list)
     errors: list[ClientError] = field(default_factory=list)
     holds: list[bool] = field(default_factory=list)
+    limits: HeadLimits = LIMITS
     parser: RequestParser = field(init=False)
 
     def __post_init__(self) -> None:
-        self.parser = RequestParser(self.requests.append, self.errors.append, hold=self.holds.append)
+        self.parser = RequestParser(
+            self.requests.append, self.errors.append, hold=self.holds.append, limits=self.limits
+        )
 
     def feed(self, *pieces: bytes) -> "Found":
         for piece in pieces:
@@ -211,14 +216,15 @@ async def test_the_log_says_what_is_wrong_with_a_body() -> None:
 @pytest.mark.parametrize(
     "head",
     [
-        b"GET /" + b"a" * MAX_TARGET + b" HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nX: " + b"a" * MAX_FIELD + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * (MAX_FIELDS + 1) + b"\r\n",
-        b"GET / HTTP/1.1\r\n" + (b"X: " + b"a" * 60_000 + b"\r\n") * 5 + b"\r\n",
-        b"GET / HTTP/1.1\r\nX: " + b"a" * 2 * MAX_HEAD,
-        HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"a" * 2 * MAX_HEAD,
+        b"GET /" + b"a" * LIMITS.size + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"a" * LIMITS.size + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * (LIMITS.fields + 1) + b"\r\n",
+        b"GET / HTTP/1.1\r\n" + (b"X: " + b"a" * (LIMITS.size // 5) + b"\r\n") * 5 + b"\r\n",
+        b"GET /" + b"a" * (LIMITS.size // 2) + b" HTTP/1.1\r\nX: " + b"a" * (LIMITS.size // 2) + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"a" * 2 * LIMITS.size,
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"a" * 2 * LIMITS.size,
     ],
-    ids=["target", "field", "number", "all together", "no end", "trailer"],
+    ids=["target", "field", "number", "all together", "target and field", "no end", "trailer"],
 )
 def test_limits(head: bytes, size: int) -> None:
     found = Found().feed(*(head[at : at + size] for at in range(0, len(head), size)))
@@ -234,19 +240,35 @@ def test_limits(head: bytes, size: int) -> None:
 
 
 def test_what_is_allowed_is_read() -> None:
-    fields = b"".join(b"X-%d: %b\r\n" % (number, b"a" * 600) for number in range(MAX_FIELDS - 1))
+    fields = b"".join(b"X-%d: %b\r\n" % (number, b"a" * 100) for number in range(LIMITS.fields - 1))
+    left = LIMITS.size - len(fields) - len(b"/Y: \r\n")
     found = Found().feed(
-        b"GET /" + b"a" * (MAX_TARGET - 1) + b" HTTP/1.1\r\n", fields, b"Y: " + b"b" * 30_000 + b"\r\n\r\n"
+        b"GET /" + b"a" * (left // 2) + b" HTTP/1.1\r\n", fields, b"Y: " + b"b" * (left // 2) + b"\r\n\r\n"
     )
     assert found.errors == []
-    assert len(found.requests[0].headers) == MAX_FIELDS
+    assert len(found.requests[0].headers) == LIMITS.fields
+
+
+@pytest.mark.parametrize(
+    ("head", "is_read"),
+    [
+        (b"GET /" + b"a" * 89 + b" HTTP/1.1\r\nX: abc\r\n\r\n", True),
+        (b"GET /" + b"a" * 95 + b" HTTP/1.1\r\nX: abc\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\n" + b"X:\r\n" * 3 + b"\r\n", True),
+        (b"GET / HTTP/1.1\r\n" + b"X:\r\n" * 4 + b"\r\n", False),
+    ],
+)
+def test_smaller_limits(head: bytes, is_read: bool) -> None:
+    found = Found(limits=HeadLimits(size=100, fields=3)).feed(head)
+    assert len(found.requests) == is_read
+    assert [type(error) for error in found.errors] == ([] if is_read else [HeadersTooLarge])
 
 
 def test_a_long_body_has_no_limit_here() -> None:
-    found = Found().feed(HEAD + b"Content-Length: %d\r\n\r\n" % (4 * MAX_HEAD))
+    found = Found().feed(HEAD + b"Content-Length: %d\r\n\r\n" % (4 * LIMITS.size))
     for _ in range(8):
-        found.feed(bytes(MAX_HEAD // 2))
-        assert len(found.body()) == MAX_HEAD // 2
+        found.feed(bytes(LIMITS.size // 2))
+        assert len(found.body()) == LIMITS.size // 2
     assert found.errors == []
     content = found.requests[0].content
     assert content is not None
@@ -254,8 +276,8 @@ def test_a_long_body_has_no_limit_here() -> None:
 
 
 def test_the_end_of_a_long_body_is_not_counted_to_the_head_behind_it() -> None:
-    found = Found().feed(HEAD + b"Content-Length: %d\r\n\r\n" % MAX_HEAD)
-    found.feed(bytes(MAX_HEAD) + b"GET /next HTTP/1.1\r\nX: ", b"a" * 1000 + b"\r\n\r\n")
+    found = Found().feed(HEAD + b"Content-Length: %d\r\n\r\n" % LIMITS.size)
+    found.feed(bytes(LIMITS.size) + b"GET /next HTTP/1.1\r\nX: ", b"a" * 1000 + b"\r\n\r\n")
     assert found.heads == [("POST", "/a"), ("GET", "/next")]
     assert found.errors == []
 
