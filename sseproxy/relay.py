@@ -96,6 +96,7 @@ class Relay:
         """The body comes from `source`, which is paused and aborted as need be."""
         self._source = source
         if self.ended.done():
+            self._source = None
             source.abort()
         elif self._blocked:
             source.pause()
@@ -235,8 +236,9 @@ class Relay:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._source is not None:
-            self._source.abort()
+        source, self._source = self._source, None  # which leads back here
+        if source is not None:
+            source.abort()
         if self.transfer.clean:
             self._downstream.finish()
         else:

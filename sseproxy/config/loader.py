@@ -62,6 +62,8 @@ def _validate(document: Document) -> FileSchema:
 
 def _note(document: Document, details: ErrorDetails) -> None:
     path = tuple(part for part in details["loc"] if part != "[key]")
+    if path[:-1] in document.places and document.places[path[:-1]].is_scalar and len(path) > 1:
+        path = path[:-1]  # a word in place of a mapping
     if not any(path[: len(wrong)] == wrong for wrong in document.broken):
         message, hint = _words(details, path)
         at = document.shown((*path, *_below(details)))

@@ -37,9 +37,9 @@ _BACKSLASH_BYTE, _QUOTE_BYTE = 0x5C, 0x22
 _BLANKS = re.compile(rb"[ \t\r\n]*+")
 _SCALAR = re.compile(rb'[^ \t\r\n,:"\[\]{}]*+')
 
-# Up to and including the next bracket, past plain strings; or the quote of a string that is long, has an escape or is
-# cut off. The number of repetitions bounds the memory that the match takes.
-_TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]{0,256}+"){0,64}["\[\]{}]')
+# Up to and including the next bracket, past strings that are not long; or the quote of a string that is, or is cut off.
+# The numbers of repetitions bound the memory that the match takes.
+_TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]{0,128}+(?:\\.[^"\\]{0,128}+){0,32}"){0,16}["\[\]{}]')
 
 _PLAIN_KEY = re.compile(rb'%b"([^"\\]{0,256}+)"%b:' % (_BLANKS.pattern, _BLANKS.pattern))
 _PLAIN_SCALAR = rb"(?:true|false|null|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?)"

@@ -22,12 +22,15 @@ from sseproxy.origins.sockets import probe_in_silence, reset_when_closed
 #: Bytes of a response head and of the interim ones before it; behind it, of trailers and what else is no body.
 MAX_HEAD = 64 * 1024
 
-#: Bytes that come at once only if more are waiting. uvloop would go on reading up to 8 MiB of them in one turn.
-_LONG_READ = 128 * 1024
+#: Bytes of a body that come in one read and are too many to go on in one turn of the event loop.
+_LONG_READ = 32 * 1024
 
 
 class ResponseListener(Protocol):
-    """Who waits for the response. Each call but `body` comes at most once, `ended` or `failed` is the last."""
+    """Who waits for the response. Each call but `body` comes at most once, `ended` or `failed` is the last.
+
+    body: gets what comes before the first `flow_into`, and after a long read until the next one.
+    """
 
     def responded(self, head: ResponseHead) -> None: ...
 
@@ -36,9 +39,6 @@ class ResponseListener(Protocol):
     def ended(self) -> None: ...
 
     def failed(self, error: OriginError) -> None: ...
-
-    def rest(self) -> None:
-        """So much has come at once that there is more. Let others have their turn before it is read."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -158,7 +158,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def forget_listener(self) -> None:
         """Nobody waits any more; the connection cannot be used again."""
-        self._listener = self._sink = None
+        self._listener = self._sink = self._parser = None  # of which each leads back here
         self._unusable = True
 
     def switch_to_raw(self, sink: Callable[[bytes], None]) -> bytes:
@@ -191,6 +191,8 @@ class UpstreamConnection(asyncio.Protocol):
         elif not self._responded:
             self._parse(data)
         else:  # the hot path
+            if len(data) > _LONG_READ:
+                self._sink = None  # the listener hands it on, in turns
             try:
                 self._parser.feed_data(data)
             except httptools.HttpParserError as error:
@@ -204,8 +206,6 @@ class UpstreamConnection(asyncio.Protocol):
                 self._deliver()
             else:
                 self._limit_fields(len(data))
-            if len(data) > _LONG_READ and self._listener is not None:
-                self._listener.rest()
 
     def _receive_unparsed(self, data: bytes) -> None:
         if self._raw is not None:

@@ -11,6 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from sseproxy.core.cors import CrossOrigin
 from sseproxy.core.errors import BadRequest, ClientError, InternalError, LoopDetected, RouteNotFound, SSEProxyError
+from sseproxy.core.frames import forget_frames
 from sseproxy.core.headers import PSEUDONYM, Peer, forwarded_addresses, has_passed
 from sseproxy.core.peek import BodyPeek
 from sseproxy.core.routes import Route, find_route
@@ -170,9 +171,11 @@ class ProxyApp:
                 await cycle.run()
         except SSEProxyError as error:
             self._answer_with(error, downstream, record)
+            forget_frames(error)
         except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
             _log.exception("unexpected error while serving %s", record.path)
             self._answer_with(InternalError("An internal error occurred.", cause=repr(error)), downstream, record)
+            forget_frames(error)
         finally:
             if cycle is not None:
                 self._forget(cycle)

@@ -17,6 +17,7 @@ from enum import Enum
 from http import HTTPStatus
 
 from sseproxy.core.cors import CrossOrigin
+from sseproxy.core.frames import forget_frames
 from sseproxy.core.headers import Headers, get, response_head, without
 from sseproxy.core.tickets import opened_answer
 from sseproxy.logs import LOGGER
@@ -223,8 +224,9 @@ class HttpDownstream:
 
         Then the connection is as it was before the response.
         """
-        if self._resetting is not None:
-            await self._resetting
+        resetting, self._resetting = self._resetting, None
+        if resetting is not None:
+            await resetting
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -287,8 +289,9 @@ class HttpDownstream:
                 if unsent >= before:
                     self._cut()
             await flushed
-        except ConnectionError:
+        except ConnectionError as error:
             self._cut()
+            forget_frames(error)  # the task keeps it
         finally:
             flushed.cancel()
 

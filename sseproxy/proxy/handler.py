@@ -17,6 +17,7 @@ from sseproxy.core.errors import (
     SSEProxyError,
     UpstreamBroken,
 )
+from sseproxy.core.frames import forget_frames
 from sseproxy.core.headers import Headers, apply_rules, event_stream, is_json
 from sseproxy.core.plan import StreamPlan, StreamRequest
 from sseproxy.core.routes import Route
@@ -96,15 +97,18 @@ class RequestCycle:
                 await self._finish(relay)
         except SSEProxyError as error:
             self._refuse(error)
-        except asyncio.CancelledError:
+            forget_frames(error)
+        except asyncio.CancelledError as error:
             if not self._is_cut:
                 self._note_end(CloseReason.CLIENT_GONE)
                 raise
             self._note_end(CloseReason.DRAIN)
             self._refuse(Draining("The proxy is shutting down.", retry_after=_DRAIN_RETRY_AFTER))
+            forget_frames(error)
         except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
             _log.exception("unexpected error while serving %s", self.record.path)
             await self._end_broken(InternalError("An internal error occurred.", cause=repr(error)))
+            forget_frames(error)
         finally:
             self._let_go()
 
@@ -162,6 +166,9 @@ class RequestCycle:
             return await self.origin.open(request, self.route.timeouts)
         except (ConnectError, OutOfDescriptors):
             self.is_spent = self.downstream.started
+            raise
+        except asyncio.CancelledError as error:
+            forget_frames(error)  # a task of its own may keep it
             raise
 
     async def _opened_within(self, seconds: float, opening: asyncio.Task[HttpExchange]) -> bool:
@@ -312,12 +319,14 @@ class RequestCycle:
         except OriginError as error:
             self.record.intended, self.record.error = error.status, str(error)
             relay.stop(error.reason)
+            forget_frames(error)
         except SSEProxyError as error:
             self.record.intended, self.record.error = error.status, str(error)
             kind, reason = "request_error", CloseReason.CLIENT_ERROR
             if not isinstance(error, ClientError):
                 kind, reason = "unavailable", CloseReason.CONNECT_ERROR
             self._tell(relay, StreamError(kind, error.status, error.detail), reason)
+            forget_frames(error)
         else:
             await self._join(relay, plan, self._exchange)
         return relay
@@ -413,10 +422,11 @@ class RequestCycle:
 
     def _let_go(self) -> None:
         self.connection.flow = None
-        if self._opening is not None and not self._opening.done():
-            self._opening.cancel()
-        if self._opening is not None and self._exchange is None:
-            self._opening.add_done_callback(_abort_late)
+        opening, self._opening, self._task = self._opening, None, None  # no way from a task to itself
+        if opening is not None and not opening.done():
+            opening.cancel()
+        if opening is not None and self._exchange is None:
+            opening.add_done_callback(_abort_late)
         if self._exchange is not None:
             self._exchange.abort()
         if self._body is not None:
@@ -429,5 +439,8 @@ class RequestCycle:
 
 def _abort_late(opening: asyncio.Task[HttpExchange]) -> None:
     """The upstream answered in the very moment in which nobody wanted it any more."""
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().abort()
+    if not opening.cancelled():
+        try:
+            opening.result().abort()
+        except Exception as error:  # noqa: BLE001 - nobody wants to know any more what went wrong
+            forget_frames(error)

@@ -50,6 +50,7 @@ class Tunnel:
             if timer is not None:
                 timer.cancel()
         self._upstream.on_lost = self._upstream.on_writable = None
+        self._upstream.switch_to_raw(_drop)
         transport = self._upstream.transport
         if transport is not None and self._is_left_by_client and transport.get_write_buffer_size():
             transport.close()
@@ -113,3 +114,7 @@ class Tunnel:
     def _end(self, reason: CloseReason) -> None:
         if not self.ended.done():
             self.ended.set_result(reason)
+
+
+def _drop(_: bytes) -> None:
+    """Take what an upstream still says when its tunnel has ended."""

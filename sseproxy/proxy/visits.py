@@ -72,6 +72,8 @@ class TicketVisit:
             if self.record.reason == "-":
                 self.record.reason = CloseReason.CLIENT_GONE
             raise
+        finally:
+            self._task = None  # no way from a task to itself
 
     def cut(self) -> None:
         """The process ends; see `RequestCycle.cut`."""
@@ -155,6 +157,7 @@ class TicketVisit:
             self.inbound, kept = replace(self.inbound, headers=[]), None
             await cycle.run()
         finally:
+            self._cycle = None  # which leads back here
             await self.desk.end(ticket, self, spent=cycle is not None and cycle.is_spent)
 
     def _answer_with_nothing(self, status: HTTPStatus) -> None:
