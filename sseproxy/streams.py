@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from sseproxy.core.ending import Farewell
 from sseproxy.core.errors import TooManyStreams
+from sseproxy.core.networks import client_key
 from sseproxy.core.plan import StreamPlan
 from sseproxy.core.routes import Route
 from sseproxy.core.session import StreamSession
@@ -52,7 +53,11 @@ class Admissions:
     _by_client: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def admit(self, route: Route, client: str) -> "Admission":
-        """Count one more. Raises `TooManyStreams` if the route, or this client of it, has as many as it may have."""
+        """Count one more. Raises `TooManyStreams` if the route, or this client of it, has as many as it may have.
+
+        client: its address; of IPv6 all addresses of one network are one client.
+        """
+        client = client_key(client)
         if route.limits.streams is not None and self._by_route[route.name] >= route.limits.streams:
             raise TooManyStreams("Too many streams are open.", retry_after=_RETRY_AFTER)
         limit = route.limits.streams_per_client
@@ -84,9 +89,11 @@ class LiveStreams:
     """All responses of a process that are on their way.
 
     chance: gives numbers from 0 to 1, by which streams that began together are kept from acting together.
+    linger: seconds for which a stream that breaks stays open behind its last bytes, for clients that are busy.
     """
 
     chance: Callable[[], float] = random.random
+    linger: float = 1.0
     _streams: set[LiveStream] = field(default_factory=set)
     _draining: tuple[float | None, float] | None = None
     _timers: Timers | None = None

@@ -1,6 +1,7 @@
 """What happens to one request of the app, from its call to its return?"""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 
@@ -54,6 +55,7 @@ class Responder:
     _refusal: Refusal | None = None
     _timers: tuple[asyncio.TimerHandle, ...] = ()
     _ending: asyncio.Task[None] | None = None
+    _left: asyncio.Event | None = None  # set when the client leaves; there while that is waited for
     _is_overdue = False  # the app has heard that the client is gone, and had time to end its stream
 
     def __init__(
@@ -225,6 +227,8 @@ class Responder:
             self._relay.resume_writing()
 
     def _client_left(self, app_knows: bool) -> None:
+        if self._left is not None:
+            self._left.set()
         # Hazard: a server says the same once the response is complete, and the app may have work to do after it.
         if not self._relay.ended.done():
             self._relay.stop(CloseReason.CLIENT_GONE)
@@ -286,6 +290,8 @@ class Responder:
         try:
             if error is None or isinstance(error, Exception):
                 await self._end_without_app(_NO_RESPONSE if error is None else _FAILED)
+            if not self._session.clean and (error is None or isinstance(error, Exception) or self._app.is_stopped):
+                await self._let_client_read()
         finally:
             self.let_go()
         was_stopped = self._app.was_stopped(error)
@@ -314,6 +320,16 @@ class Responder:
             else:
                 self._tell(StreamError("application_error", 500, detail))
         await self._flush_quietly()
+
+    async def _let_client_read(self) -> None:
+        """Keep a stream that breaks open for a moment; see `HttpDownstream`."""
+        reason = self._session.close_reason
+        if reason is None or row(reason).is_by_client or self._farewell.was_cut or self._outbox.error is not None:
+            return
+        self._left = asyncio.Event()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._streams.linger):
+                await self._left.wait()
 
     def _end_app(self) -> None:
         if self._ending is None:

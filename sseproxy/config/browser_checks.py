@@ -11,8 +11,8 @@ from sseproxy.config.route_checks import UNCHANGEABLE
 from sseproxy.config.schema import FileSchema
 from sseproxy.core.eventsource import EndsAt
 from sseproxy.core.headers import FORWARDING
+from sseproxy.core.paths import has_prefix
 from sseproxy.core.plan import StreamMode
-from sseproxy.core.routes import has_prefix
 
 _WORKERS: Path = ("server", "workers")
 _READ_HERE = frozenset(("host", "cookie", "expect", "origin", "last-event-id"))
@@ -95,6 +95,9 @@ def _check_cors(document: Document, route: EffectiveRoute, cors: CORS) -> None:
         document.problem(route.where("cors", "origins"), "* stands for all origins, and beside no other")
     elif cors.credentials:
         _check_credentials(document, route, cors)
+    if "*" in cors.expose and cors.credentials:
+        at = route.where("cors", "expose")
+        document.problem(at, "* means no field but that of this name with credentials", "name the fields")
     for name in route.section.headers.response.set:
         if name.lower().startswith(_CORS_ANSWERS):
             at = route.own("headers", "response", "set", name)

@@ -16,6 +16,7 @@ from sseproxy.config.fields import (
     CookieName,
     EndsAtWord,
     EventName,
+    Exposed,
     FieldName,
     LimitedDuration,
     Marker,
@@ -126,6 +127,9 @@ class CORS(Section):
 
     origins: Origins = Field(default=(), description="Origins such as https://app.example, or * for all of them.")
     credentials: Boolean = Field(default=False, description="With cookies.")
+    expose: Exposed = Field(
+        default=(), description="Response fields that pages may read, such as Mcp-Session-Id; * for all of them."
+    )
 
 
 def without_nothing(value: object, names: tuple[str, ...]) -> object:

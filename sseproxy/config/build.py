@@ -104,7 +104,14 @@ def _heartbeat(section: Heartbeat) -> HeartbeatPolicy:
 
 
 def _timeouts(section: Timeouts) -> TimeoutPolicy:
-    return TimeoutPolicy(section.connect, section.response, section.idle, section.write, section.max_duration)
+    return TimeoutPolicy(
+        connect=section.connect,
+        response=section.response,
+        idle=section.idle,
+        write=section.write,
+        max_duration=section.max_duration,
+        request_body=section.request_body,
+    )
 
 
 def _limits(section: Limits) -> LimitPolicy:
@@ -128,7 +135,7 @@ def _end(section: End) -> EndPolicy:
 
 
 def _cors(section: CORS) -> CorsPolicy:
-    return CorsPolicy(frozenset(section.origins), section.credentials)
+    return CorsPolicy(frozenset(section.origins), section.credentials, section.expose)
 
 
 def _rules(section: RequestFields) -> HeaderRules:

@@ -3,7 +3,7 @@
 Values that are not what they should be raise `BadValue`; sections with nothing in them are the same as none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any
@@ -159,8 +159,23 @@ Format = Annotated[
     LogFormat, PlainValidator(partial(values.choice, kind=LogFormat)), PlainSerializer(str), _words(LogFormat)
 ]
 
+_LISTEN_TEXT = {"anyOf": [{"type": "string", "pattern": r"^(.*:\d{1,5}|unix:/.+)$"}, VARIABLE]}
+_UNIX_LISTENER = {
+    "type": "object",
+    "properties": {
+        "unix": {"type": "string", "description": "The path of the socket."},
+        "mode": {"type": "string", "description": 'Who may connect, such as "0660"; left out: who reaches its folder.'},
+        "group": {"type": ["string", "integer"], "description": "The group of the socket's file."},
+        "trust": {"type": ["boolean", "string"], "description": "false: its peers are no trusted proxies."},
+    },
+    "required": ["unix"],
+    "additionalProperties": False,
+}
 Listen = Annotated[
-    Address, PlainValidator(addresses.listen_address), PlainSerializer(str), _text(r"^(.*:\d{1,5}|unix:/.+)$")
+    Address,
+    PlainValidator(addresses.listen_address),
+    PlainSerializer(addresses.format_listen),
+    WithJsonSchema({"anyOf": [_LISTEN_TEXT, _UNIX_LISTENER]}),
 ]
 Network = Annotated[IPNetwork, PlainValidator(addresses.network), PlainSerializer(str), _text()]
 UpstreamURL = Annotated[
@@ -169,7 +184,7 @@ UpstreamURL = Annotated[
     _text(r"^([Hh][Tt][Tt][Pp][Ss]?|[Hh][Tt][Tt][Pp]\+[Uu][Nn][Ii][Xx])://.+$"),
 ]
 FilePath = Annotated[str, PlainValidator(values.file_path), _text()]
-URLPath = Annotated[str, PlainValidator(addresses.url_path), _text(r"^/[!-~]*$")]
+MatchPath = Annotated[str, PlainValidator(addresses.match_path), _text(r"^/[!-)+-~]*$")]
 Host = Annotated[str, PlainValidator(addresses.match_host), _text()]
 HostName = Annotated[str, PlainValidator(lambda value: addresses.host_name(values.line(value))), _text()]
 Method = Annotated[str, PlainValidator(values.method), _text()]
@@ -217,10 +232,19 @@ def listed(value: object) -> object:
     return [value] if isinstance(value, str | int) else value
 
 
+def listed_listeners(value: object) -> object:
+    return [value] if isinstance(value, str | int | Mapping) else value
+
+
 one_or_several = WithJsonSchema(
     {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 )
 
+
+_LISTENER = {"anyOf": [{"type": "string"}, _UNIX_LISTENER]}
+one_or_several_listeners = WithJsonSchema(
+    {"anyOf": [*_LISTENER["anyOf"], {"type": "array", "items": _LISTENER, "minItems": 1}]}
+)
 
 _ORIGIN = {"anyOf": [{"type": "string", "pattern": r"^(\*|null|[a-z][a-z0-9+.-]*://[^/*]+)$"}, VARIABLE]}
 Origins = Annotated[
@@ -228,6 +252,9 @@ Origins = Annotated[
     BeforeValidator(listed),
     WithJsonSchema({"anyOf": [*_ORIGIN["anyOf"], {"type": "array", "items": _ORIGIN, "minItems": 1}]}),
 ]
+
+
+Exposed = Annotated[tuple[FieldName, ...], BeforeValidator(listed), one_or_several]
 
 
 class Section(BaseModel):

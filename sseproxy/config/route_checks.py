@@ -17,8 +17,9 @@ from sseproxy.config.schema import FileSchema, RequestFields
 from sseproxy.config.values import format_duration
 from sseproxy.core.headers import HOP_BY_HOP
 from sseproxy.core.limits import MINIMUM_LINE
+from sseproxy.core.paths import has_prefix
 from sseproxy.core.plan import StreamMode
-from sseproxy.core.routes import Match, has_prefix
+from sseproxy.core.routes import Match
 
 #: Header fields (lower case) that nobody but the connection itself may write.
 UNCHANGEABLE = frozenset(name.decode() for name in HOP_BY_HOP) | {"content-length"}

@@ -33,6 +33,7 @@ from sseproxy.config.fields import (
     Listen,
     LogFormat,
     LogLevel,
+    MatchPath,
     Method,
     Network,
     RouteName,
@@ -42,10 +43,9 @@ from sseproxy.config.fields import (
     Store,
     Text,
     UpstreamURL,
-    URLPath,
     Workers,
-    listed,
-    one_or_several,
+    listed_listeners,
+    one_or_several_listeners,
 )
 from sseproxy.config.problems import Path
 from sseproxy.core.dialects import Dialect as _Dialect
@@ -80,14 +80,17 @@ class Drain(Section):
 class Server(Section):
     """The public side."""
 
-    listen: Annotated[tuple[Listen, ...], BeforeValidator(listed), one_or_several] = Field(
+    listen: Annotated[tuple[Listen, ...], BeforeValidator(listed_listeners), one_or_several_listeners] = Field(
         default=(Address("127.0.0.1", 8080),),
-        description="HOST:PORT, [::1]:8080, :8080 (all interfaces) or unix:/run/sseproxy.sock; a list for several.",
+        description="HOST:PORT, [::1]:8080, :8080 (all interfaces) or unix:/run/sseproxy.sock; a list for several. "
+        'A socket with rights of its own: {unix: PATH, mode: "0660", group: GROUP, trust: false}.',
     )
     tls: ServerTLS | None = Field(default=None, description="Serve HTTPS on every TCP listener; left out: HTTP.")
     workers: Workers = Field(default=1, description="Processes that share the port.")
     trusted_proxies: tuple[Network, ...] = Field(
-        default=(), description="Peers whose X-Forwarded-*, Forwarded and Via are believed and appended to."
+        default=(),
+        description="Peers whose X-Forwarded-*, Forwarded and Via are believed and appended to. "
+        "Of all others X-Forwarded-* and X-Real-IP are removed.",
     )
     drain: Drain = Field(default=Drain(), description="How streams end when the process is told to stop.")
 
@@ -154,6 +157,10 @@ class Timeouts(Section):
         description="A client that takes nothing while bytes wait for it; on Linux also one that has vanished.",
     )
     max_duration: Duration = Field(default=_TIMEOUTS.max_duration, description="The age of an event stream.")
+    request_body: Duration = Field(
+        default=_TIMEOUTS.request_body,
+        description="From a request's head until the end of its body; a client that takes longer gets a 400.",
+    )
 
 
 class Limits(Section):
@@ -163,7 +170,8 @@ class Limits(Section):
         default=_LIMITS.streams, description="Open event streams of the route, for each worker."
     )
     streams_per_client: CountOrOff = Field(
-        default=_LIMITS.streams_per_client, description="Open event streams of one client address, for each worker."
+        default=_LIMITS.streams_per_client,
+        description="Open event streams of one client (an address, of IPv6 a /64), for each worker.",
     )
     line: Size = Field(default=_LIMITS.line, description="Bytes of an unfinished line that are held back.")
     request_body: SizeOrOff = Field(
@@ -235,8 +243,8 @@ class Inherited(Section):
 class RouteMatch(Section):
     """What a request must look like; what is left out matches everything."""
 
-    path: URLPath | None = Field(default=None, description="The whole path, byte for byte, without the query.")
-    prefix: URLPath | None = Field(
+    path: MatchPath | None = Field(default=None, description="The whole path, normalised, without the query.")
+    prefix: MatchPath | None = Field(
         default=None, description="The first segments: /api matches /api and /api/x, not /apix."
     )
     methods: tuple[Method, ...] = Field(default=(), description="One of these methods.")
@@ -246,7 +254,7 @@ class RouteMatch(Section):
 class Rewrite(Section):
     """What changes about the request target."""
 
-    strip_prefix: URLPath | None = Field(default=None, description="Segments taken off the front of the path.")
+    strip_prefix: MatchPath | None = Field(default=None, description="Segments taken off the front of the path.")
 
 
 class RequestFields(Section):

@@ -37,12 +37,16 @@ _DURATION_EXAMPLES = "such as 15s, 1.5s, 500ms, 2m, 1h or off"
 
 
 class BadValue(ValueError):
-    """A scalar that does not say what it should. hint: how to put it right, or empty."""
+    """A scalar that does not say what it should. hint: how to put it right, or empty.
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    below: the key inside the value that is at fault, if it has any.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, below: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.below = below
 
 
 class Text(str):

@@ -1,4 +1,4 @@
-"""Which heartbeat, and which end, has been measured safe for the client that sent this request? (contract S7, S10)
+"""Which heartbeat has been measured safe for the client that sent this request? (contract S7)
 
 The table is data: each row names a client by header fields of its request, the form, and what goes wrong
 with the others. Rows are tried in order; a client that no row knows gets the rule of the form ``auto``.
@@ -16,7 +16,7 @@ class KnownClient:
     """One row.
 
     fields: lower-case field name to a pattern that its value must match somewhere. event: name and data of the
-    heartbeat, for the form ``event``. loses_error: the SDK drops an error event that stands before a broken end.
+    heartbeat, for the form ``event``. takes_retry: a ``retry`` field does no harm.
     """
 
     name: str
@@ -24,7 +24,7 @@ class KnownClient:
     form: HeartbeatForm
     reason: str
     event: tuple[str, str] | None = None
-    loses_error: bool = False
+    takes_retry: bool = True
 
     def sent(self, fields: Mapping[bytes, Sequence[bytes]]) -> bool:
         """True if this client sent a request with these fields, given by lower-case name."""
@@ -41,13 +41,13 @@ def _row(
     reason: str,
     *,
     event: tuple[str, str] | None = None,
-    loses_error: bool = False,
+    takes_retry: bool = True,
     **fields: str,
 ) -> KnownClient:
     patterns = {
         field.replace("_", "-").encode(): re.compile(text.encode(), re.IGNORECASE) for field, text in fields.items()
     }
-    return KnownClient(name, patterns, form, reason, event, loses_error)
+    return KnownClient(name, patterns, form, reason, event, takes_retry)
 
 
 KNOWN_CLIENTS: tuple[KnownClient, ...] = (
@@ -80,7 +80,8 @@ KNOWN_CLIENTS: tuple[KnownClient, ...] = (
     _row(
         "MCP's Java SDK, and clients of Spring AI",
         HeartbeatForm.COMMENT_LINE,
-        "a comment block counts as an event, and the reader stops after 256 of them",
+        "a comment block counts as an event, and the reader stops after 256 of them; a retry field is an error",
+        takes_retry=False,
         user_agent=r"^(Java-http-client|ReactorNetty)/",
         accept=r"text/event-stream",
     ),

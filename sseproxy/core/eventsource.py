@@ -86,10 +86,12 @@ class CorsPolicy:
     """Which pages of other origins may read the responses (Fetch standard, CORS protocol).
 
     origins: serialized origins such as ``https://app.example``, or ``*`` alone. credentials: with cookies.
+    expose: names of response fields that pages may read; ``*`` for all, where there are no credentials.
     """
 
     origins: frozenset[str]
     credentials: bool = False
+    expose: tuple[str, ...] = ()
 
     @property
     def any_origin(self) -> bool:

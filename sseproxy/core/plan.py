@@ -77,8 +77,8 @@ class StreamPlan:
     """How one stream is treated.
 
     dialect: never `Dialect.AUTO`. form, event: of the heartbeats, and name and data where the form is ``event``.
-    is_answer: the stream is finite. comes_back: its client reconnects by itself. ends_cleanly: the client's SDK loses
-    an error event in front of a broken end. request_id: of the JSON-RPC request. marker: the route's terminal event.
+    is_answer: the stream is finite. comes_back: its client reconnects by itself. takes_retry: and may be told
+    when. request_id: of the JSON-RPC request. marker: the route's terminal event.
     only_marker: a farewell is said behind the terminal event only.
     """
 
@@ -90,7 +90,7 @@ class StreamPlan:
     event: tuple[str, str] | None = None
     is_answer: bool = False
     comes_back: bool = False
-    ends_cleanly: bool = False
+    takes_retry: bool = True
     request_id: RequestId | None = None
     marker: Marker | None = None
     only_marker: bool = False
@@ -255,7 +255,7 @@ class StreamRequest:
             event=event,
             is_answer=is_answer,
             comes_back=not is_answer and self._reconnects,
-            ends_cleanly=client is not None and client.loses_error,
+            takes_retry=client is None or client.takes_retry,
             request_id=self._request_id if dialect is Dialect.MCP else None,
             marker=None if policy.end is None else policy.end.marker,
             only_marker=policy.end is not None and policy.end.only is EndsAt.MARKER,

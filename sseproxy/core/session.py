@@ -136,10 +136,11 @@ class StreamSession(Transfer):
             return
         if farewell is None and reason is CloseReason.UPSTREAM_END and not self._plan.only_marker:
             farewell = self._farewell
-        is_raised = error is not None and self._tell(error, now=now) and self._plan.ends_cleanly
+        if error is not None:
+            self._tell(error, now=now)
         if farewell is not None:
             self._insert(farewell.write(eol=self._scanner.eol), now=now)
-        self._close(reason, clean=farewell is not None or is_raised, now=now)
+        self._close(reason, clean=farewell is not None, now=now)
 
     def receive_data(self, data: bytes, *, now: float) -> None:
         """Take bytes of the upstream's body, cut anywhere."""
@@ -311,15 +312,14 @@ class StreamSession(Transfer):
         self.stats.heartbeats_before_response += not self._responded
         self._insert(beat, now=now)
 
-    def _tell(self, error: StreamError, *, now: float) -> bool:
-        """Write the dialect's error event. Return True if the dialect has one for this request."""
+    def _tell(self, error: StreamError, *, now: float) -> None:
+        """Write the dialect's error event; a comment where the dialect has none for this request."""
         plan = self._plan
         told = error_event(plan.dialect, error, request_id=plan.request_id, eol=self._scanner.eol)
         if told:
             self._insert(told, now=now)
         else:
             self._remark(error.type, now=now)
-        return bool(told)
 
     @property
     def _is_between_events(self) -> bool:
@@ -392,17 +392,16 @@ class StreamSession(Transfer):
     def _end_now(self, reason: CloseReason, *, now: float) -> None:
         plan = self._plan
         end = decide(reason, self._look(), is_between_events=self._is_between_events, comes_back=plan.comes_back)
-        is_raised = False
         match end.last_word:
             case LastWord.FAREWELL:
                 self._bid_farewell(now=now)
             case LastWord.COMMENT:
                 self._remark(end.reason, now=now)
-            case LastWord.RETRY:
+            case LastWord.RETRY if plan.takes_retry:
                 self._insert(reconnection_time(self._retry, eol=self._scanner.eol), now=now)
             case LastWord.ERROR:
-                is_raised = self._tell(StreamError(end.reason, end.status, end.detail), now=now)
-        self._close(end.reason, clean=end.is_clean or (is_raised and plan.ends_cleanly), now=now)
+                self._tell(StreamError(end.reason, end.status, end.detail), now=now)
+        self._close(end.reason, clean=end.is_clean, now=now)
 
     def _close(self, reason: CloseReason, *, clean: bool, now: float) -> None:
         self._settled = b""

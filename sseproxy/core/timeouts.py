@@ -22,6 +22,7 @@ class TimeoutPolicy:
     idle: silence of the upstream inside a response (heartbeats do not count); see `idle_of`.
     write: a client that takes nothing while bytes wait for it.
     max_duration: age of an event stream.
+    request_body: from a request's head until the end of its body. Only the proxy looks at it.
     """
 
     connect: float | None = 5.0
@@ -29,6 +30,7 @@ class TimeoutPolicy:
     idle: float | Auto | None = Auto.AUTO
     write: float | None = 30.0
     max_duration: float | None = None
+    request_body: float | None = None
 
     def idle_of(self, *, is_answer: bool) -> float | None:
         """Return the idle timeout in seconds. ``auto`` is for answers: a feed, a tunnel or a download may be silent."""

@@ -17,9 +17,6 @@ from sseproxy.origins.faults import our_errors
 from sseproxy.origins.pools import Lease, pool_for
 from sseproxy.timers import Clock, Timer
 
-#: Connections that an idempotent request may find closed before it is given up.
-MAX_STALE = 3
-
 #: Bytes of a response body that may arrive before its sink is known.
 _EARLY = 64 * 1024
 
@@ -44,10 +41,12 @@ class HttpOrigin:
         Raises `OriginError`, or the `ClientError` that reading the request's body raises. A body that is
         still being sent goes on in the background, until the exchange ends.
         """
-        stale = 0
+        # Hazard: upstreams close pooled connections at any time, often all of them at once (a restart). So a second try
+        # never takes another pooled one; nor does a request that could not be sent twice because its body is passing.
+        anew = request.is_idempotent and not request.is_here
         while True:
-            lease = self.pool.take_idle() or await self._connect(timeouts)
-            exchange = HttpExchange(lease, is_head=request.method == "HEAD")
+            lease = await self._lease(timeouts, anew=anew)
+            exchange = HttpExchange(lease, request)
             try:
                 body = request.body
                 if body is None or isinstance(body.pieces, bytes):
@@ -57,9 +56,10 @@ class HttpOrigin:
                 return exchange
             except UpstreamBroken:
                 exchange.abort()
-                if not (exchange.was_reused and not exchange.heard and request.is_repeatable and stale < MAX_STALE):
+                was_stale = exchange.was_reused and not exchange.heard
+                if not (was_stale and request.is_idempotent and request.is_here):
                     raise
-                stale += 1
+                anew = True
             except BaseException:
                 exchange.abort()
                 raise
@@ -68,10 +68,12 @@ class HttpOrigin:
         """Close all connections."""
         await self.pool.close()
 
-    async def _connect(self, timeouts: TimeoutPolicy) -> Lease:
+    async def _lease(self, timeouts: TimeoutPolicy, *, anew: bool) -> Lease:
+        if not anew and (idle := self.pool.take_idle()) is not None:
+            return idle
         with our_errors():
             async with asyncio.timeout(timeouts.connect):
-                return await self.pool.connect()
+                return await self.pool.connect(anew=anew)
 
 
 class HttpExchange:
@@ -93,6 +95,7 @@ class HttpExchange:
         "_is_resting",
         "_lease",
         "_limit",
+        "_may_be_kept",
         "_protocol",
         "_response",
         "_sending",
@@ -102,8 +105,9 @@ class HttpExchange:
         "was_reused",
     )
 
-    def __init__(self, lease: Lease, *, is_head: bool) -> None:
+    def __init__(self, lease: Lease, request: OriginRequest) -> None:
         self._lease = lease
+        self._may_be_kept = request.body is None or not request.may_be_misread  # the connection, for other requests
         self._protocol = lease.protocol
         self._response: asyncio.Future[ResponseHead] | None = asyncio.get_running_loop().create_future()
         self._answered = False  # with a response, or with none
@@ -122,7 +126,7 @@ class HttpExchange:
         self._in_request = False  # a request body is not sent as a whole yet
         self._sending: asyncio.Task[None] | None = None
         self.was_reused = self._protocol.responses > 0
-        self._protocol.expect_response(self, to_head=is_head)
+        self._protocol.expect_response(self, to_head=request.method == "HEAD")
 
     # Sending.
 
@@ -336,8 +340,10 @@ class HttpExchange:
             # The rest of the request would be read as the next one, or never be taken.
             self._protocol.abort(in_request=True)
             self._lease.close()
-        else:
+        elif self._may_be_kept:
             self._lease.release()
+        else:
+            self._lease.close()
         if self._sink is not None and not self._early:
             self._tell_end(self._sink)
 

@@ -39,8 +39,12 @@ async def request_body(body: Body, length: int | None, *, limit: int | None, wit
             async with asyncio.timeout(within):
                 await body.read_ahead()
         except TimeoutError:
-            raise BadRequest("The request body did not come in time.") from None
+            raise _too_late() from None
     return RequestBody(body.pieces(), length)
+
+
+def _too_late() -> BadRequest:
+    return BadRequest("The request body did not come in time.")
 
 
 class KeptBody:
@@ -74,6 +78,7 @@ class BodyReader:
 
     ask: called once before the first wait, to send ``100 Continue`` if the client waits for it.
     limit: in bytes; more raises `RequestTooLarge`. Anything malformed raises `BadRequest`.
+    within: seconds from now on in which all of it has to come; if it does not, that is a `BadRequest`, too.
     """
 
     def __init__(
@@ -83,8 +88,10 @@ class BodyReader:
         limit: int | None,
         ask: Callable[[], None] | None,
         peek: BodyPeek | None,
+        within: float | None = None,
     ) -> None:
         self._content = content
+        self._deadline = None if within is None else asyncio.get_running_loop().time() + within
         self._limit = limit
         self._ask = ask
         self._peek = peek
@@ -132,7 +139,13 @@ class BodyReader:
         if self._ask is not None and not self._content.is_complete:
             self._ask()
             self._ask = None
-        return self._note(await self._content.read())
+        if self._deadline is None:
+            return self._note(await self._content.read())
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return self._note(await self._content.read())
+        except TimeoutError:
+            raise _too_late() from None
 
     def _note(self, piece: bytes) -> bytes:
         self._size += len(piece)

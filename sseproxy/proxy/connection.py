@@ -64,6 +64,7 @@ class Service(Protocol):
 
 class DownstreamConnection(asyncio.Protocol):
     """One client connection. scheme: what the client speaks, ``http`` or ``https``. is_unix: over a unix socket.
+    is_trusted: its listener trusts whoever connects.
 
     on_made: called when it can be used; on_lost: when it is closed, if it ever could.
     idle_since: when the last response ended, in seconds of the event loop.
@@ -90,6 +91,7 @@ class DownstreamConnection(asyncio.Protocol):
         "flow",
         "gathers",
         "idle_since",
+        "is_trusted",
         "is_unix",
         "peer",
         "scheme",
@@ -103,6 +105,7 @@ class DownstreamConnection(asyncio.Protocol):
         *,
         scheme: str,
         is_unix: bool,
+        is_trusted: bool,
         on_made: Callable[["DownstreamConnection"], object],
         on_lost: Callable[["DownstreamConnection"], object],
     ) -> None:
@@ -122,6 +125,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self.scheme = scheme
         self.is_unix = is_unix
+        self.is_trusted = is_trusted
         self.client_address = ""
         self.peer: Peer | None = None
         self.transport: asyncio.Transport | None = None

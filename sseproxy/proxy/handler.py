@@ -93,6 +93,7 @@ class RequestCycle:
                 if self.when_sent is not None:
                     await self.when_sent()
                 self._note_end(await relay.ended)
+                self.record.ended_at = asyncio.get_running_loop().time()
                 await self._finish(relay)
         except SSEProxyError as error:
             self._refuse(error)

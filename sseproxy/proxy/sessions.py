@@ -2,7 +2,7 @@
 
 import logging
 
-from sseproxy.core.headers import is_event_stream
+from sseproxy.core.headers import is_stream_response
 from sseproxy.core.plan import StreamMode
 from sseproxy.core.routes import Route
 from sseproxy.logs import LOGGER
@@ -14,7 +14,7 @@ _log = logging.getLogger(LOGGER)
 
 def read_coding(head: ResponseHead, route: Route) -> tuple[Decoder | None, bool]:
     """Whether the response is an event stream that we can read, and what decodes it (S11)."""
-    if route.stream is StreamMode.NEVER or not head.has_body or not is_event_stream(head.headers):
+    if route.stream is StreamMode.NEVER or not head.has_body or not is_stream_response(head.status, head.headers):
         return None, False
     try:
         return decoder_for(head.headers), True

@@ -213,4 +213,5 @@ def test_a_row_can_be_found_and_says_why(client: KnownClient) -> None:
     assert all(name == name.lower() for name in client.fields)
     assert client.reason
     assert client.form in {HeartbeatForm.COMMENT_LINE, HeartbeatForm.BLANK, HeartbeatForm.EVENT}
+    assert client.takes_retry is (client.name != JAVA)
     assert (client.event is not None) is (client.form is HeartbeatForm.EVENT)

@@ -65,7 +65,6 @@ def no_end_lies(
     received: bytes,
     *,
     comes_back: bool,
-    loses_error: bool,
     responded: bool,
     interval: float | None,
     finish: Finish,
@@ -78,7 +77,6 @@ def no_end_lies(
         timeouts=TimeoutPolicy(idle=None, write=None),
         dialect=dialect,
         comes_back=comes_back,
-        ends_cleanly=loses_error,
         request_id=7,
     )
     session = StreamSession(plan, responded=responded, now=0.0)
@@ -93,10 +91,10 @@ def no_end_lies(
     was_told = last is not None and last.type == ERRORS[dialect][0] and last.data.startswith(ERRORS[dialect][1])
     complete = dialect in DONE and received.endswith(DONE[dialect]) and responded
     if session.clean:
-        assert complete or reason in ASKED_FOR or comes_back or (was_told and loses_error)
+        assert complete or reason in ASKED_FOR or comes_back
         assert is_between_events(out)
     if was_told and not complete:
-        assert session.clean is loses_error
+        assert not session.clean
     if reason in BY_CLIENT:
         assert not session.clean
         assert not was_told
@@ -114,7 +112,6 @@ cases = {
     "pieces": st.lists(st.sampled_from(PIECES), max_size=4).map(b"".join),
     "ending": st.booleans(),
     "comes_back": st.booleans(),
-    "loses_error": st.booleans(),
     "responded": st.sampled_from([True, True, False]),
     "interval": st.sampled_from([15.0, None]),
     "finish": st.sampled_from([_at_once, _soon]),

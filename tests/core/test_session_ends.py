@@ -94,17 +94,6 @@ class TestS8BeforeTheResponse:
         }
         assert (event.type, session.close_reason, session.clean) == ("error", CloseReason.UPSTREAM_END, False)
 
-    def test_a_client_that_loses_the_error_by_a_broken_end_gets_a_clean_one(self) -> None:
-        for tell in (
-            lambda session: session.receive_error(CloseReason.CONNECT_ERROR, now=1.0),
-            lambda session: session.receive_refusal(StreamError("upstream_response", 429, "no"), now=1.0),
-        ):
-            session = stream(responded=False, ends_cleanly=True)
-            session.data_to_send()
-            tell(session)
-            assert session.clean
-            assert b"event: error" in session.data_to_send()
-
     def test_a_client_that_has_gone_is_told_nothing(self, play: Play) -> None:
         book = play(stream(responded=False)) << sent(HB)
         (
@@ -272,6 +261,10 @@ class TestS10Drain:
     def test_a_client_that_comes_back_ends_at_its_moment(self, play: Play) -> None:
         book = play(stream(comes_back=True)) >> data(EVENT) >> drain(after=3) >> sleep(2.9) << nothing
         book >> sleep(0.1) << sent(RETRY) << closed(CloseReason.DRAIN)
+
+    def test_a_client_that_takes_no_retry_gets_none(self, play: Play) -> None:
+        book = play(stream(comes_back=True, takes_retry=False)) >> data(EVENT) >> drain()
+        book >> sleep(0) << closed(CloseReason.DRAIN)
 
     def test_until_its_moment_it_goes_on(self, play: Play) -> None:
         book = play(stream(comes_back=True)) >> drain(after=3) >> data(EVENT * 2) >> sleep(3) << sent(RETRY)
