@@ -37,8 +37,9 @@ class Exchange(AbstractStreamWriter):
     def __init__(self, common: Common, request: web.Request) -> None:
         self._request = request
         self._writer = request._payload_writer
-        self._gate = Gate(common, _scope_of(request), self.receive, self.send)
-        if common.early is not None and self._gate.is_waiting:
+        gate = Gate(common, _scope_of(request), self.receive, self.send)
+        self._gate: Gate | _Through = gate
+        if common.early is not None and gate.is_waiting:
             self._timer = asyncio.get_running_loop().call_later(common.early, self._show_body, common.early)
 
     @classmethod
@@ -106,6 +107,8 @@ class Exchange(AbstractStreamWriter):
         vars(self._request).pop("_cancel", None)
         if self._timer is not None:
             self._timer.cancel()
+        self._gate.let_go()
+        self._gate = _Through(is_open=self._gate.is_open)
 
     # The handler's side: a writer.
 
@@ -211,6 +214,32 @@ class Exchange(AbstractStreamWriter):
             self._gate.receive_body(body)
         else:
             self._timer = asyncio.get_running_loop().call_later(again, self._show_body, again)
+
+
+class _Through:
+    """In place of the gate when the handler is through, because a gate leads back to its server.
+
+    is_open: the response is aiohttp's, and it may not be complete.
+    """
+
+    responder = None
+    is_waiting = False
+
+    def __init__(self, *, is_open: bool) -> None:
+        self.is_open = is_open
+
+    async def send(self, message: Message) -> None:
+        """Drop what a handler still says to a stream that has ended."""
+
+    async def end(self, error: BaseException | None = None) -> bool:
+        """Return False: nothing was stopped."""
+        return False
+
+    def receive_body(self, body: bytes) -> None:
+        """Drop it: nobody waits for a response."""
+
+    def let_go(self) -> None:
+        """Nothing is held."""
 
 
 class _Sent(web.StreamResponse):
