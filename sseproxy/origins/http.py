@@ -255,6 +255,8 @@ class HttpExchange:
         self._sink = sink
         self._response = None
         self._is_full = False
+        if self._early:  # also to a sink that is behind: it has to know that there is something
+            sink.receive_data(self._early.take(_IN_TURN))
         self._pass_on()
 
     def pause(self) -> None:
