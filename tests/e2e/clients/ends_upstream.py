@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from tests.e2e.clients.beats import Form, Phase, beaten
 from tests.e2e.clients.endings import REQUEST_ID, Cell, Position, Script, script
 
 #: Seconds between the pieces: a client gets them in several reads.
@@ -35,30 +38,36 @@ class Request:
 
 @dataclass(slots=True)
 class EndsUpstream:
-    """A server on a loopback port of the kernel's choice, in the running loop.
+    """A server on a loopback port of the kernel's choice, in a loop of its own.
 
-    The path of a request is its script: ``/RUN/SERVICE/POSITION/CELL/…``. requests: all that have come.
-    lingered: by target, the seconds after which the client left, if it did.
+    The path of a request is its script: ``/RUN/SERVICE/POSITION/CELL/…`` or ``/RUN/SERVICE/PHASE/FORM/…``.
+    requests: all that have come. lingered: by target, the seconds after which the client left, if it did.
     """
 
     url: str = ""
     requests: list[Request] = field(default_factory=list)
     lingered: dict[str, float | None] = field(default_factory=dict)
     _server: asyncio.Server | None = None
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def __aenter__(self) -> Self:
+    async def start(self) -> None:
+        """Listen; from now on there is a `url`."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=512)
         host, port = self._server.sockets[0].getsockname()
         self.url = f"http://{host}:{port}"
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def stop(self) -> None:
+        """Close all connections."""
         assert self._server is not None
         self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         try:
             kept = True
             while kept:
@@ -68,14 +77,15 @@ class EndsUpstream:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client left: its own business
         finally:
+            self._tasks.discard(task)
             writer.close()
 
     async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Whether the connection is kept for another request."""
-        _, _run, service, position, cell, *_ = request.target.split("/")
+        _, _run, service, position, cell, *_ = request.target.split("/")  # or phase and form
         message = json.loads(request.body) if service == "mcp" and request.method == "POST" else {}
         if service != "mcp" or message.get("method") == "tools/call":
-            to_send = script(service, Position(position), Cell(cell))
+            to_send = _script(service, position, cell)
             await send_script(writer, to_send, message.get("id"))
             if to_send.late:
                 self.lingered[request.target] = await _linger(reader, to_send.late)
@@ -85,6 +95,28 @@ class EndsUpstream:
         else:
             await _send(writer, "405 Method Not Allowed" if request.method == "GET" else "200 OK", b"")
         return True
+
+
+def _script(service: str, place: str, what: str) -> Script:
+    if what in set(Form):
+        return beaten(service, Phase(place), Form(what))
+    return script(service, Position(place), Cell(what))
+
+
+@contextmanager
+def serving(upstream: EndsUpstream) -> Iterator[EndsUpstream]:
+    """`upstream` at work, in a loop on a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="ends-upstream")
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(upstream.start(), loop).result(timeout=10)
+        yield upstream
+    finally:
+        asyncio.run_coroutine_threadsafe(upstream.stop(), loop).result(timeout=10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 async def _read(reader: asyncio.StreamReader) -> Request:
