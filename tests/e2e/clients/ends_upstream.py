@@ -3,16 +3,19 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.e2e.clients.beats import Form, Phase, beaten
 from tests.e2e.clients.endings import REQUEST_ID, Cell, Position, Script, script
+from tests.e2e.clients.scenes import ERRORS, LATE, Gate, Scene, error_body, json_body, some_events
 
 #: Seconds between the pieces: a client gets them in several reads.
 _PAUSE = 0.01
+#: Seconds that a scene waits for the proxy to leave.
+_STAYS = 30.0
 _SESSION = "session-1"
 _INITIALIZED = {
     "protocolVersion": "2025-06-18",
@@ -40,18 +43,22 @@ class Request:
 class EndsUpstream:
     """A server on a loopback port of the kernel's choice, in a loop of its own.
 
-    The path of a request is its script: ``/RUN/SERVICE/POSITION/CELL/…`` or ``/RUN/SERVICE/PHASE/FORM/…``.
+    The path of a request is its script: ``/RUN/SERVICE/POSITION/CELL/…`` or ``/RUN/SERVICE/PHASE/FORM/…``
+    or ``/RUN/SERVICE/scene/NAME/…``.
     requests: all that have come. lingered: by target, the seconds after which the client left, if it did.
     """
 
     url: str = ""
     requests: list[Request] = field(default_factory=list)
     lingered: dict[str, float | None] = field(default_factory=dict)
+    gate: Gate = field(default_factory=Gate)
+    loop: asyncio.AbstractEventLoop | None = None
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def start(self) -> None:
         """Listen; from now on there is a `url`."""
+        self.loop = asyncio.get_running_loop()
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=512)
         host, port = self._server.sockets[0].getsockname()
         self.url = f"http://{host}:{port}"
@@ -82,19 +89,62 @@ class EndsUpstream:
 
     async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Whether the connection is kept for another request."""
-        _, _run, service, position, cell, *_ = request.target.split("/")  # or phase and form
+        _, _run, service, place, what, *_ = request.target.split("/")
         message = json.loads(request.body) if service == "mcp" and request.method == "POST" else {}
-        if service != "mcp" or message.get("method") == "tools/call":
-            to_send = _script(service, position, cell)
-            await send_script(writer, to_send, message.get("id"))
-            if to_send.late:
-                self.lingered[request.target] = await _linger(reader, to_send.late)
-            return to_send.kept
-        if message:
-            await _answer_rpc(writer, message)
-        else:
-            await _send(writer, "405 Method Not Allowed" if request.method == "GET" else "200 OK", b"")
-        return True
+        if service == "mcp" and message.get("method") != "tools/call":
+            await _answer_rpc(writer, request, message, late=what == Scene.LATE_INITIALIZE)
+            return True
+        if place == "scene":
+            return await self._play(Scene(what), request, message.get("id"), reader, writer)
+        to_send = _script(service, place, what)
+        await _send_script(writer, to_send, message.get("id"))
+        if to_send.late:
+            self.lingered[request.target] = await _linger(reader, to_send.late)
+        return to_send.kept
+
+    async def _play(
+        self,
+        scene: Scene,
+        request: Request,
+        request_id: object,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> bool:
+        service = request.target.split("/")[2]
+        whole = script(service, Position.AFTER, Cell.WHOLE)
+        if scene.startswith("late"):
+            await asyncio.sleep(LATE)
+        match scene:
+            case Scene.GATED:
+                some = len(some_events(service))
+                await _send_head(writer, whole)
+                await _send_pieces(writer, whole.pieces[: some + 1], request_id)
+                await self.gate.passed()
+                await _send_pieces(writer, whole.pieces[some + 1 :], request_id, b"0\r\n\r\n")
+                return True
+            case Scene.LATE_WHOLE:
+                await _send_script(writer, whole, request_id)
+                return True
+            case Scene.LATE_INITIALIZE if request.field("Mcp-Session-Id") != _SESSION:
+                await _send(writer, "400 Bad Request", b"no session")
+                return True
+            case Scene.LATE_JSON | Scene.LATE_INITIALIZE:
+                await _send(writer, "200 OK", json_body(service, request_id), "Content-Type: application/json")
+                return True
+            case Scene.LATE_429 | Scene.LATE_400 | Scene.LATE_404:
+                status, body = ERRORS[scene][0], error_body(service, scene, request_id)
+                await _send(writer, status, body, "Content-Type: application/json", "Retry-After: 7")
+                return True
+            case Scene.BREAKS:
+                await _send_head(writer, whole)
+                await _send_pieces(writer, some_events(service), request_id)
+            case Scene.STAYS:
+                await _send_head(writer, whole)
+                await _send_pieces(writer, whole.pieces, request_id)
+                self.lingered[request.target] = await _linger(reader, _STAYS)
+            case Scene.SILENT:
+                await _linger(reader, _STAYS)
+        return False
 
 
 def _script(service: str, place: str, what: str) -> Script:
@@ -139,8 +189,13 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
     return body
 
 
-async def _answer_rpc(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
-    """Answer what comes before the call: notifications, ``initialize``, and what this server does not know."""
+async def _answer_rpc(
+    writer: asyncio.StreamWriter, request: Request, message: Mapping[str, Any], *, late: bool
+) -> None:
+    """Answer all but the call of a tool. late: ``initialize`` takes long, and a call without its session is refused."""
+    if request.method != "POST":
+        await _send(writer, "405 Method Not Allowed" if request.method == "GET" else "200 OK", b"")
+        return
     if "id" not in message:
         await _send(writer, "202 Accepted", b"")
         return
@@ -148,6 +203,7 @@ async def _answer_rpc(writer: asyncio.StreamWriter, message: dict[str, Any]) -> 
     said = {"result": result} if result is not None else {"error": {"code": -32601, "message": "Method not found"}}
     if message["method"] == "initialize":
         said["result"] = {**_INITIALIZED, "protocolVersion": message["params"]["protocolVersion"]}
+        await asyncio.sleep(LATE if late else 0)
     body = json.dumps({"jsonrpc": "2.0", "id": message["id"], **said}).encode()
     await _send(writer, "200 OK", body, "Content-Type: application/json", f"Mcp-Session-Id: {_SESSION}")
 
@@ -172,13 +228,23 @@ async def _linger(reader: asyncio.StreamReader, limit: float) -> float | None:
     return loop.time() - since
 
 
-async def send_script(writer: asyncio.StreamWriter, to_send: Script, request_id: object = None) -> None:
+async def _send_script(writer: asyncio.StreamWriter, to_send: Script, request_id: object) -> None:
     """Send head, pieces and end, chunked; the end in one piece with the last."""
+    await _send_head(writer, to_send)
+    await _send_pieces(writer, to_send.pieces, request_id, b"0\r\n\r\n" if to_send.clean else b"")
+
+
+async def _send_head(writer: asyncio.StreamWriter, to_send: Script) -> None:
     fields = [f"Content-Type: {to_send.media}", "Transfer-Encoding: chunked", *to_send.fields]
     writer.write("\r\n".join(("HTTP/1.1 200 OK", *fields, "", "")).encode())
-    end = b"0\r\n\r\n" if to_send.clean else b""
-    for number, piece in enumerate(to_send.pieces, start=1):
+    await writer.drain()
+
+
+async def _send_pieces(
+    writer: asyncio.StreamWriter, pieces: Sequence[bytes], request_id: object, end: bytes = b""
+) -> None:
+    for number, piece in enumerate(pieces, start=1):
         await asyncio.sleep(_PAUSE)
         data = piece.replace(REQUEST_ID, json.dumps(request_id).encode())
-        writer.write(b"%x\r\n%s\r\n" % (len(data), data) + (end if number == len(to_send.pieces) else b""))
+        writer.write(b"%x\r\n%s\r\n" % (len(data), data) + (end if number == len(pieces) else b""))
         await writer.drain()

@@ -5,6 +5,7 @@ writes a line of JSON for each: ``{"id": …, "result": [ITEM, …]}``, with an 
 """
 
 import asyncio
+import importlib
 import inspect
 import json
 import sys
@@ -23,9 +24,9 @@ from google import genai
 from google.genai import types as genai_types
 
 from tests.e2e.clients.python_mcp import MCP_CLIENTS
-from tests.e2e.clients.python_sdks import SDKS
+from tests.e2e.clients.python_sdks import MODULES, SDKS
 
-_CONCURRENCY = 24
+_CONCURRENCY = 64
 _OUTPUT = sys.stdout
 _QUESTION = "What is SSE?"
 _OPENAI = openai.OpenAI(api_key="test", max_retries=0, timeout=30)
@@ -187,8 +188,12 @@ def _collect(client: Callable[[str], Any], url: str, items: list[Any], pause: fl
 async def _main() -> None:
     sys.stdout = sys.stderr  # some SDKs print
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_CONCURRENCY))
+    jobs = json.load(sys.stdin)
+    for module in {MODULES.get(job["client"].partition(" ")[0]) for job in jobs}:
+        if module is not None:
+            importlib.import_module(module)  # now: it would keep all others waiting later
     slots = asyncio.Semaphore(_CONCURRENCY)
-    await asyncio.gather(*(_run(job, slots) for job in json.load(sys.stdin)))
+    await asyncio.gather(*(_run(job, slots) for job in jobs))
 
 
 if __name__ == "__main__":

@@ -107,6 +107,17 @@ def requests_lines(url: str) -> Iterator[Any]:
                 yield json.loads(line.removeprefix(b"data: "))
 
 
+#: What an import is worth to be done before the jobs, by the word that their clients' names begin with.
+MODULES = {
+    "cohere": "cohere",
+    "fastmcp": "fastmcp",
+    "groq": "groq",
+    "langchain-openai": "langchain_openai",
+    "litellm": "litellm",
+    "mcp": "mcp",
+    "mistralai": "mistralai.client",
+}
+
 SDKS = {
     "openai completions": openai_completions,
     "groq": groq_chat,

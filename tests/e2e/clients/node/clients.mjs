@@ -11,7 +11,7 @@ import OpenAI from "openai";
 
 import { SDKS } from "./sdks.mjs";
 
-const CONCURRENCY = 24;
+const CONCURRENCY = 64;
 const QUESTION = "What is SSE?";
 const MESSAGES = [{ role: "user", content: QUESTION }];
 const OPTIONS = { apiKey: "test", maxRetries: 0, timeout: 30_000 };
@@ -152,6 +152,8 @@ async function run({ id, client, url, limit, pause }) {
 async function worker(jobs) {
   for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) await run(job);
 }
+
+console.log = console.info = console.debug = console.error; // some SDKs print
 
 let input = "";
 for await (const text of process.stdin.setEncoding("utf-8")) input += text;
