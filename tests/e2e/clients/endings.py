@@ -59,11 +59,6 @@ class Script:
     media: str = "text/event-stream"
     fields: tuple[str, ...] = ()
 
-    @property
-    def kept(self) -> bool:
-        """Whether the connection takes another request."""
-        return self.clean
-
 
 @dataclass(frozen=True, slots=True)
 class Service:

@@ -17,7 +17,8 @@ from tests.e2e.clients.beats import Form, Phase
 from tests.e2e.clients.catalogue import SERVICE_OF
 from tests.e2e.clients.client_programs import Client, Job, Outcome, run_clients
 from tests.e2e.clients.endings import CODE, MESSAGE, SERVICES, Cell, Position
-from tests.e2e.clients.ends_upstream import EndsUpstream, Request, serving
+from tests.e2e.clients.ends_upstream import EndsUpstream, serving
+from tests.e2e.clients.exchange import Request
 
 _LIMIT = 20.0  # seconds, after which a client hangs
 _BUSY = 0.15  # seconds that a busy reader takes for each item
