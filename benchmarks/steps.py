@@ -17,7 +17,7 @@ from typing import Any, cast
 import httptools
 
 from sseproxy.core.errors import OriginError
-from sseproxy.core.heartbeat import HeartbeatPolicy
+from sseproxy.core.plan import StreamPlan
 from sseproxy.core.session import StreamSession
 from sseproxy.core.timeouts import TimeoutPolicy
 from sseproxy.core.transfer import Transfer
@@ -98,7 +98,7 @@ class _Relayed:
 
 def _transfer(is_stream: bool) -> Transfer:
     if is_stream:
-        return StreamSession(heartbeat=HeartbeatPolicy(), timeouts=TimeoutPolicy(), now=0.0)
+        return StreamSession(StreamPlan(), now=0.0)
     return Transfer(TimeoutPolicy(), now=0.0)
 
 

@@ -56,6 +56,8 @@ def _serve(parsed: argparse.Namespace) -> int:
         return _complain(str(errors))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that closes, or a reload, must not cost the streams
     configure(level=config.log.level, form=config.log.format, access=config.log.access)
+    for warning in config.warnings:
+        logging.getLogger(LOGGER).warning("%s", warning)
     raise_file_limit(max((route.limits.streams or 0 for route in config.routes), default=0))
     try:
         with _Sockets(config) as sockets:
@@ -72,7 +74,10 @@ def _check(parsed: argparse.Namespace) -> int:
     except ConfigErrors as errors:
         print(errors)
         return _FAILED
-    print(f"{parsed.config}: {len(config.routes)} route{'s'[: len(config.routes) != 1]}, no errors")
+    for warning in config.warnings:
+        print(warning)
+    warnings = f", {_count(len(config.warnings), 'warning')}" if config.warnings else ""
+    print(f"{parsed.config}: {_count(len(config.routes), 'route')}, no errors{warnings}")
     return _OK
 
 
@@ -126,13 +131,15 @@ def _run(config: Config, sockets: _Sockets) -> int:
         server.run(on_ready=on_ready, on_draining=sockets.public.close, signals=_STOP_SIGNALS)
         return _OK
 
-    end_key = secrets.token_bytes(32)  # made by the parent: a browser may come back to another worker
+    # Made by the parent: a browser may come back to another worker, and a request that goes in a circle, too.
+    end_key, instance = secrets.token_bytes(32), secrets.token_hex(6)
 
     def serve(index: int, on_worker_ready: Callable[[], None], parent: int) -> None:
         _end_with(parent)
         sockets.public.keep(index)
         sockets.admin.keep(index)
-        worker = Server(config, sockets.public.by_worker[index], sockets.admin.by_worker[index], end_key=end_key)
+        public, admin = sockets.public.by_worker[index], sockets.admin.by_worker[index]
+        worker = Server(config, public, admin, end_key=end_key, instance=instance)
         worker.run(on_ready=on_worker_ready, on_draining=sockets.public.close, signals=(signal.SIGTERM,))
         flush()
 
@@ -163,6 +170,10 @@ def _announce(config: Config, sockets: _Sockets) -> None:
         print(JSONFormatter().format(record), file=sys.stderr, flush=True)
     else:
         print(f"sseproxy {__version__} {text}", file=sys.stderr, flush=True)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s'[: number != 1]}"
 
 
 def _complain(text: str) -> int:

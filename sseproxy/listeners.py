@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import socket
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sseproxy.config.addresses import Address
+from sseproxy.config.files import group_id
 
 #: Connections that may wait to be accepted, per socket. The kernel caps it (net.core.somaxconn).
 BACKLOG = 4096
@@ -69,7 +71,7 @@ def listen(addresses: Iterable[Address], *, workers: int, scheme: str) -> Listen
     try:
         for address in addresses:
             if address.path is not None:
-                _listen_unix(listeners, address.path)
+                _listen_unix(listeners, address, address.path)
             else:
                 _listen_tcp(listeners, address, scheme)
     except BaseException:
@@ -124,18 +126,21 @@ def _bind(family: socket.AddressFamily, host: str, port: int, *, shared: bool, d
     return sock
 
 
-def _listen_unix(listeners: Listeners, path: str) -> None:
+def _listen_unix(listeners: Listeners, address: Address, path: str) -> None:
     with _explained(f"unix:{path}"):
         _remove_stale(path)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.bind(path)
-            Path(path).chmod(_SOCKET_MODE)
+            listeners.paths.append(path)
+            # Before anybody can connect.
+            if address.group is not None:
+                os.chown(path, -1, group_id(address.group))
+            Path(path).chmod(_SOCKET_MODE if address.mode is None else address.mode)
             sock.listen(BACKLOG)
         except BaseException:
             sock.close()
             raise
-        listeners.paths.append(path)
         for sockets in listeners.by_worker:
             sockets.append(sock)
         listeners.names.append(f"unix:{path}")
@@ -161,6 +166,8 @@ def _explained(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise ListenError(f"cannot listen on {name}: {_reason(error)}") from error
+    except LookupError as error:
+        raise ListenError(f"cannot listen on {name}: there is no such group") from error
 
 
 def _reason(error: OSError) -> str:

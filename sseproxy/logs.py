@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from sseproxy.core.limits import MIB
 from sseproxy.core.routes import logged_path
 from sseproxy.core.tickets import masked
 from sseproxy.core.transfer import TransferStats
@@ -19,8 +20,9 @@ from sseproxy.core.transfer import TransferStats
 LOGGER = "sseproxy"
 ACCESS_LOGGER = "sseproxy.access"
 
-#: Lines that may wait for whoever reads the log.
+#: Lines, and bytes of them, that may wait for whoever reads the log.
 _MOST_WAITING = 10_000
+_MOST_BYTES = 8 * MIB
 
 
 @dataclass(slots=True)
@@ -125,17 +127,51 @@ class JSONFormatter(logging.Formatter):
         return json.dumps(entry)
 
 
+class _Backlog(queue.Queue[str]):
+    """Lines that wait to be written: no more than `_MOST_WAITING`, and no more than `most_bytes` of them.
+
+    A line that is larger has to find it empty. waiting: bytes, as the interpreter keeps them.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__(_MOST_WAITING)
+        self._most_bytes = most_bytes
+        self.waiting = 0
+
+    def offer(self, line: str) -> bool:
+        """Take a line if there is room for it."""
+        if self.waiting and self.waiting + sys.getsizeof(line) > self._most_bytes:
+            return False
+        try:
+            self.put_nowait(line)
+        except queue.Full:
+            return False
+        return True
+
+    # `Queue` calls these with its lock held.
+
+    def _put(self, item: str) -> None:
+        super()._put(item)
+        self.waiting += sys.getsizeof(item)
+
+    def _get(self) -> str:
+        item = super()._get()
+        self.waiting -= sys.getsizeof(item)
+        return item
+
+
 class BackgroundHandler(logging.Handler):
     """Writes lines to a stream from a thread of its own: whoever reads them, or does not, never holds up a stream.
 
-    At most `_MOST_WAITING` lines wait; what comes then is dropped, and counted in a line of its own. Where nobody reads
-    any more, or the disk is full, the process goes on without.
+    At most `_MOST_WAITING` lines wait, of `most_bytes` in all; what comes then is dropped, and counted in a line of its
+    own. Where nobody reads any more, or the disk is full, the process goes on without.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, most_bytes: int = _MOST_BYTES) -> None:
         super().__init__()
         self._stream = stream
-        self._lines: queue.Queue[str] = queue.Queue(_MOST_WAITING)
+        self._most_bytes = most_bytes
+        self._lines = _Backlog(most_bytes)
         self._dropped = 0
         self._is_lost = False
         self._writer_of = 0  # the process whose thread it is: a fork has none
@@ -143,9 +179,7 @@ class BackgroundHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if self._writer_of != os.getpid():
             self._start()
-        try:
-            self._lines.put_nowait(masked(self.format(record)))
-        except queue.Full:
+        if not self._lines.offer(masked(self.format(record))):
             self._dropped += 1
 
     def wait_until_written(self, limit: float) -> None:
@@ -157,7 +191,7 @@ class BackgroundHandler(logging.Handler):
 
     def _start(self) -> None:
         self._writer_of = os.getpid()
-        self._lines = queue.Queue(_MOST_WAITING)
+        self._lines = _Backlog(self._most_bytes)
         # A thread that takes signals would take them from whoever waits for them, as the supervisor does.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:

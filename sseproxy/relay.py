@@ -96,6 +96,7 @@ class Relay:
         """The body comes from `source`, which is paused and aborted as need be."""
         self._source = source
         if self.ended.done():
+            self._source = None
             source.abort()
         elif self._blocked:
             source.pause()
@@ -120,6 +121,11 @@ class Relay:
         """End for a reason that neither bytes nor time brought about."""
         self.transfer.receive_error(reason, now=self._time())
         self._transmit()
+
+    def stop_soon(self, reason: CloseReason) -> None:
+        """End where the body can end: an event stream at the next event boundary."""
+        self.transfer.stop(reason, now=self._time())
+        self.rearm()
 
     # The client's side.
 
@@ -150,7 +156,7 @@ class Relay:
 
     # Time.
 
-    def drain(self, *, at: float, deadline: float | None, retry: int | None = None) -> None:
+    def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
         """Come to an end; see `Transfer.drain`. Times are the event loop's."""
         self.transfer.drain(at=at, deadline=deadline, retry=retry)
         self._arm()
@@ -230,8 +236,9 @@ class Relay:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._source is not None:
-            self._source.abort()
+        source, self._source = self._source, None  # which leads back here
+        if source is not None:
+            source.abort()
         if self.transfer.clean:
             self._downstream.finish()
         else:

@@ -30,7 +30,8 @@ _LAST_MOMENT = 0.5
 class Server:
     """One process: its listeners, its upstreams and its end.
 
-    sockets, admin_sockets: listening already; they stay the caller's. end_key: shared by workers; see `ProxyApp`.
+    sockets, admin_sockets: listening already; they stay the caller's.
+    end_key, instance: shared by workers; see `ProxyApp`.
     """
 
     def __init__(
@@ -40,8 +41,10 @@ class Server:
         admin_sockets: Sequence[socket.socket] = (),
         *,
         end_key: bytes = b"",
+        instance: str = "",
     ) -> None:
         self._end_key = end_key
+        self._instance = instance
         self._config = config
         self._sockets = sockets
         self._admin_sockets = admin_sockets
@@ -121,16 +124,20 @@ class Server:
             trusted_proxies=self._config.server.trusted_proxies,
             tickets=store,
             end_key=self._end_key,
+            instance=self._instance,
             streams=streams,
         )
 
     async def _listen(self, app: ProxyApp) -> tuple[list[ClientConnections], list[asyncio.Server]]:
         """Accept connections. What comes over a unix socket is from this machine and needs no TLS."""
         loop, context = asyncio.get_running_loop(), self._tls_context()
+        untrusted = {address.path for address in self._config.server.listen if not address.trust}
         factories, servers = [], []
         for sock in self._sockets:
-            tls = None if sock.family == socket.AF_UNIX else context
-            factory = app.server(scheme="http" if tls is None else "https", is_unix=sock.family == socket.AF_UNIX)
+            is_unix = sock.family == socket.AF_UNIX
+            tls = None if is_unix else context
+            trusts = is_unix and sock.getsockname() not in untrusted
+            factory = app.server(scheme="http" if tls is None else "https", is_unix=is_unix, trusts=trusts)
             factories.append(factory)
             servers.append(await loop.create_server(factory, sock=sock.dup(), ssl=tls, backlog=BACKLOG))
         return factories, servers

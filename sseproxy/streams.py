@@ -3,14 +3,22 @@
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from sseproxy.core.ending import Farewell
 from sseproxy.core.errors import TooManyStreams
+from sseproxy.core.networks import client_key
+from sseproxy.core.plan import StreamPlan
 from sseproxy.core.routes import Route
+from sseproxy.core.session import StreamSession
 from sseproxy.timers import Timers
 
 _RETRY_AFTER = 5  # seconds that a client should wait when a limit is reached
+
+#: By how much of their interval heartbeats come early, at most.
+_MOST_LEAD = 0.1
 
 #: Milliseconds: what an EventSource waits at least before it comes back after a drain.
 _RECONNECT_AT_LEAST = 1000
@@ -19,19 +27,19 @@ _RECONNECT_AT_LEAST = 1000
 class Drainable(Protocol):
     """Something under way that can be asked to end."""
 
-    def drain(self, *, at: float, deadline: float | None, retry: int | None = None) -> None:
+    def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
         """Come to an end from `at` on, and by `deadline`; times are the event loop's. See `Transfer.drain`."""
 
 
 @dataclass(eq=False, slots=True)
 class LiveStream:
-    """One response on its way. event_source: the client reconnects by itself."""
+    """One response on its way. comes_back: the client reconnects by itself, and its stream is no answer."""
 
     route: str
     client: str
     relay: Drainable
     is_event_stream: bool
-    event_source: bool
+    comes_back: bool
 
 
 @dataclass(eq=False, slots=True)
@@ -45,7 +53,11 @@ class Admissions:
     _by_client: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def admit(self, route: Route, client: str) -> "Admission":
-        """Count one more. Raises `TooManyStreams` if the route, or this client of it, has as many as it may have."""
+        """Count one more. Raises `TooManyStreams` if the route, or this client of it, has as many as it may have.
+
+        client: its address; of IPv6 all addresses of one network are one client.
+        """
+        client = client_key(client)
         if route.limits.streams is not None and self._by_route[route.name] >= route.limits.streams:
             raise TooManyStreams("Too many streams are open.", retry_after=_RETRY_AFTER)
         limit = route.limits.streams_per_client
@@ -74,8 +86,14 @@ class Admission:
 
 @dataclass(slots=True)
 class LiveStreams:
-    """All responses of a process that are on their way."""
+    """All responses of a process that are on their way.
 
+    chance: gives numbers from 0 to 1, by which streams that began together are kept from acting together.
+    linger: seconds for which a stream that breaks stays open behind its last bytes, for clients that are busy.
+    """
+
+    chance: Callable[[], float] = random.random
+    linger: float = 1.0
     _streams: set[LiveStream] = field(default_factory=set)
     _draining: tuple[float | None, float] | None = None
     _timers: Timers | None = None
@@ -86,6 +104,13 @@ class LiveStreams:
         if self._timers is None or self._timers.loop is not loop:
             self._timers = Timers(loop)
         return self._timers
+
+    def new_session(
+        self, plan: StreamPlan, *, farewell: Farewell | None = None, responded: bool, now: float
+    ) -> StreamSession:
+        """Make the session of an event stream, with a lead of its own. See `StreamSession`."""
+        lead = self.chance() * _MOST_LEAD * (plan.heartbeat.interval or 0.0)
+        return StreamSession(plan, farewell=farewell, responded=responded, lead=lead, now=now)
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -103,9 +128,9 @@ class LiveStreams:
         self._streams.discard(stream)
 
     def drain(self, *, now: float, timeout: float | None, spread: float) -> None:
-        """Let every stream end at its own moment within `spread` seconds, and cut what is left after `timeout`.
+        """End streams of clients that come back, each at its moment within `spread` seconds; all others by `timeout`.
 
-        The moments differ so that clients which reconnect do not all come back at once.
+        The moments differ so that the clients do not all come back at once. All others may finish until then.
         """
         deadline = None if timeout is None else now + timeout
         self._draining = (deadline, spread)
@@ -118,10 +143,11 @@ class LiveStreams:
             stream.relay.drain(at=0.0, deadline=0.0)
 
     def _drain_one(self, stream: LiveStream, begin: float, deadline: float | None, spread: float) -> None:
-        retry = None
-        if stream.event_source:
-            retry = _RECONNECT_AT_LEAST + int(random.uniform(0, max(spread, 1.0)) * 1000)
-        stream.relay.drain(at=begin + random.uniform(0, max(spread, 0.0)), deadline=deadline, retry=retry)
+        if not stream.comes_back:
+            stream.relay.drain(at=None, deadline=deadline)
+            return
+        retry = _RECONNECT_AT_LEAST + int(self.chance() * max(spread, 1.0) * 1000)
+        stream.relay.drain(at=begin + self.chance() * max(spread, 0.0), deadline=deadline, retry=retry)
 
 
 def _count_down(counter: Counter[Any], key: Any) -> None:

@@ -115,6 +115,15 @@ def test_check_of_a_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert written.err == ""
 
 
+def test_check_of_a_file_with_warnings_alone_is_a_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "sseproxy.yaml"
+    file.write_text("admin: {listen: ':9090'}\nroutes: [{upstream: 'http://a'}]\n")
+    assert main(["check", "-c", str(file)]) == 0
+    warning, summary = capsys.readouterr().out.splitlines()
+    assert warning.startswith(f"{file}:1:17: admin.listen: warning: ")
+    assert summary == f"{file}: 1 route, no errors, 1 warning"
+
+
 BROKEN = """\
 server:
   listen: 127.0.0.1:99999

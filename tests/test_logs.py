@@ -84,6 +84,31 @@ def test_nobody_waits_for_a_reader_and_what_is_dropped_is_counted(gate: Gate, fo
     assert [line for line in lines if not line.isdigit()] == ["7 lines were dropped: nobody read them in time"]
 
 
+def test_what_waits_is_bounded_in_bytes(gate: Gate) -> None:
+    handler = BackgroundHandler(gate, most_bytes=10_000)
+    handler.emit(a_line("0"))
+    assert gate.waiting.wait(20)
+    for number in range(1, 20):
+        handler.emit(a_line(f"{number:02d}" + "x" * 1900))
+    handler.emit(a_line("20"))  # a small one still fits
+    gate.opened.set()
+    handler.wait_until_written(20)
+    lines = gate.getvalue().splitlines()
+    assert [line[:2] for line in lines] == ["0", "14", "01", "02", "03", "04", "05", "20"]
+    assert lines[1] == "14 lines were dropped: nobody read them in time"
+
+
+def test_a_line_that_is_larger_than_all_that_may_wait_is_written_alone(gate: Gate) -> None:
+    handler = BackgroundHandler(gate, most_bytes=1000)
+    handler.emit(a_line("0"))
+    assert gate.waiting.wait(20)
+    for text in ("1" * 5000, "2"):
+        handler.emit(a_line(text))
+    gate.opened.set()
+    handler.wait_until_written(20)
+    assert [line[:1] for line in gate.getvalue().splitlines()] == ["0", "1", "1"]
+
+
 class Broken(io.StringIO):
     def write(self, text: str) -> int:
         if text == "bad\n":

@@ -9,10 +9,12 @@ import pytest
 
 from sseproxy.core.errors import UpstreamBroken
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.plan import StreamPlan
 from sseproxy.core.session import StreamSession
 from sseproxy.core.timeouts import TimeoutPolicy
 from sseproxy.core.transfer import CloseReason, Transfer
 from sseproxy.relay import Relay
+from tests.support.playbook import error_of
 
 Ts = TypeVarTuple("Ts")
 
@@ -101,13 +103,14 @@ class Source:
 class Scene:
     """A relay between a client and a source, on a clock."""
 
-    def __init__(self, clock: Clock, *, is_stream: bool = True, **timeouts: float | None) -> None:
+    def __init__(
+        self, clock: Clock, *, is_stream: bool = True, comes_back: bool = False, **timeouts: float | None
+    ) -> None:
         policy = TimeoutPolicy(**{"idle": None, "write": None, **timeouts})
         heartbeat = HeartbeatPolicy(interval=15.0, form=HeartbeatForm.COMMENT_LINE)
         now = clock.time()
-        transfer = (
-            StreamSession(heartbeat=heartbeat, timeouts=policy, now=now) if is_stream else Transfer(policy, now=now)
-        )
+        plan = StreamPlan(heartbeat=heartbeat, form=heartbeat.form, timeouts=policy, comes_back=comes_back)
+        transfer = StreamSession(plan, now=now) if is_stream else Transfer(policy, now=now)
         self.clock = clock
         self.client, self.source = Client(), Source()
         self.relay = Relay(transfer, self.client, write_timeout=policy.write)
@@ -192,7 +195,7 @@ async def test_the_earliest_deadline_counts(clock: Clock) -> None:
 
 @on_a_clock
 async def test_a_drain_brings_the_wake_up_forward(clock: Clock) -> None:
-    scene = Scene(clock)
+    scene = Scene(clock, comes_back=True)
     scene.relay.receive_data(EVENT)
     scene.relay.drain(at=clock.time() + 2, deadline=clock.time() + 5)
     assert clock.armed == [15.0, 2.0]
@@ -202,7 +205,7 @@ async def test_a_drain_brings_the_wake_up_forward(clock: Clock) -> None:
 
 @on_a_clock
 async def test_a_drain_inside_an_event_waits_for_its_end_or_the_deadline(clock: Clock) -> None:
-    scene = Scene(clock)
+    scene = Scene(clock, comes_back=True)
     scene.relay.receive_data(b"data: x\n")
     scene.relay.drain(at=clock.time() + 2, deadline=clock.time() + 5)
     await clock.pass_time(2)
@@ -369,17 +372,20 @@ def _error() -> UpstreamBroken:
     return UpstreamBroken("broken", proxy_status="connection_terminated")
 
 
-_ENDS: list[tuple[Callable[[Relay], None], CloseReason, str]] = [
-    (lambda relay: relay.receive_eof(), CloseReason.UPSTREAM_END, "finish"),
-    (lambda relay: relay.receive_error(_error()), CloseReason.UPSTREAM_ERROR, "abort"),
-    (lambda relay: relay.stop(CloseReason.CLIENT_GONE), CloseReason.CLIENT_GONE, "abort"),
+TOLD = error_of(CloseReason.UPSTREAM_ERROR)
+
+_ENDS: list[tuple[Callable[[Relay], None], CloseReason, list[bytes | str]]] = [
+    (lambda relay: relay.receive_eof(), CloseReason.UPSTREAM_END, ["finish"]),
+    (lambda relay: relay.receive_error(_error()), CloseReason.UPSTREAM_ERROR, [TOLD, "abort"]),
+    (lambda relay: relay.stop(CloseReason.CLIENT_GONE), CloseReason.CLIENT_GONE, ["abort"]),
 ]
 
 
 @pytest.mark.parametrize("second", _ENDS)
 @pytest.mark.parametrize("first", _ENDS)
 def test_the_first_end_counts_and_is_the_only_one(
-    first: tuple[Callable[[Relay], None], CloseReason, str], second: tuple[Callable[[Relay], None], CloseReason, str]
+    first: tuple[Callable[[Relay], None], CloseReason, list[bytes | str]],
+    second: tuple[Callable[[Relay], None], CloseReason, list[bytes | str]],
 ) -> None:
     @on_a_clock
     async def run(clock: Clock) -> None:
@@ -392,7 +398,7 @@ def test_the_first_end_counts_and_is_the_only_one(
         scene.relay.resume_writing()
         await clock.pass_time(100)
         assert scene.reason() is reason
-        assert scene.client.said == [said]
+        assert scene.client.said == said
         assert [told for told in scene.source.told if told != "pause"] == ["abort"]
 
     run()
@@ -403,7 +409,7 @@ async def test_a_client_that_leaves_from_within_its_own_end(clock: Clock) -> Non
     scene = Scene(clock)
     scene.client.leaves_when_aborted = True
     scene.relay.receive_error(_error())
-    assert scene.client.said == ["abort"]
+    assert scene.client.said == [TOLD, "abort"]
     assert scene.reason() is CloseReason.UPSTREAM_ERROR
 
 
@@ -436,4 +442,4 @@ async def test_what_is_held_back_is_sent_at_a_clean_end_and_dropped_at_any_other
     whole.relay.receive_eof()
     broken.relay.receive_error(_error())
     assert whole.client.said == [b"data: unfinished", "finish"]
-    assert broken.client.said == ["abort"]
+    assert broken.client.said == [TOLD, "abort"]

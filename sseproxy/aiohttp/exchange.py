@@ -195,16 +195,12 @@ class Exchange(AbstractStreamWriter):
         if version >= HttpVersion11:
             self._writer.enable_chunking()
             headers["Transfer-Encoding"] = "chunked"
-        if version < HttpVersion11 or self._is_to_close:
+        if version < HttpVersion11:
             headers["Connection"] = "close"
         headers.setdefault("Date", formatdate(usegmt=True))
         reason = "OK" if self._head is None else self._head[0].split(" ", 2)[2]
         await self._writer.write_headers(f"HTTP/{version.major}.{version.minor} {message['status']} {reason}", headers)
         self._writer.send_headers()
-
-    @property
-    def _is_to_close(self) -> bool:
-        return self._head is not None and self._head[1].get("Connection", "").lower() == "close"
 
     def _show_body(self, again: float) -> None:
         """Once the handler has read the request body, it can tell whether it asks for a stream (S8)."""
@@ -229,7 +225,14 @@ class _Sent(web.StreamResponse):
 
 def _scope_of(request: web.Request) -> Scope:
     headers = [(name.lower(), value) for name, value in request.raw_headers]
-    return {"type": "http", "method": request.method, "headers": headers, "client": (request.remote or "", 0)}
+    return {
+        "type": "http",
+        "method": request.method,
+        "path": request.path,
+        "query_string": request.query_string.encode(),
+        "headers": headers,
+        "client": (request.remote or "", 0),
+    }
 
 
 def _encoded(text: str) -> bytes:

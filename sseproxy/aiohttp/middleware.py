@@ -8,6 +8,7 @@ from aiohttp import web
 from sseproxy.aiohttp.exchange import Exchange, Handler
 from sseproxy.asgi.gate import Common
 from sseproxy.asgi.options import Duration, StreamOptions, read_drain, read_options
+from sseproxy.streams import LiveStreams
 
 
 def sse_keepalive(
@@ -18,14 +19,15 @@ def sse_keepalive(
     event: Mapping[str, str] = {"name": "heartbeat", "data": "{}"},
     before_response: Duration = "off",
     prelude: bool = False,
-    dialect: str = "generic",
-    response_timeout: Duration = "5m",
-    idle_timeout: Duration = "5m",
+    dialect: str = "auto",
+    response_timeout: Duration = "15m",
+    idle_timeout: Duration = "auto",
     write_timeout: Duration = "30s",
     max_duration: Duration = "off",
     paths: Collection[str] | Callable[[str], bool] | None = None,
     drain: Duration = "25s",
     drain_spread: Duration = "5s",
+    streams: LiveStreams | None = None,
 ) -> "SSEKeepalive":
     """A middleware for ``web.Application(middlewares=[sse_keepalive(), ...])``; put it first.
 
@@ -48,16 +50,17 @@ def sse_keepalive(
             paths=paths,
             drain=drain,
             drain_spread=drain_spread,
-        )
+        ),
+        LiveStreams() if streams is None else streams,
     )
 
 
 class SSEKeepalive:
     """What `sse_keepalive` makes: called by aiohttp for each request."""
 
-    def __init__(self, options: StreamOptions) -> None:
+    def __init__(self, options: StreamOptions, streams: LiveStreams) -> None:
         self._options = options
-        self._common = Common(options, options.heartbeat.before_response)
+        self._common = Common(options, options.heartbeat.before_response, streams)
         web.middleware(self)
 
     @property

@@ -1,9 +1,9 @@
 """Is the app's response an event stream of ours, and what may it say in one, or instead of one?"""
 
 from sseproxy.asgi.types import Message
-from sseproxy.core.dialects import StreamError
-from sseproxy.core.headers import Headers, end_to_end, event_stream, get, get_all, is_event_stream, tokens
+from sseproxy.core.headers import Headers, end_to_end, event_stream, get, get_all, is_json, is_stream_response, tokens
 from sseproxy.core.limits import ERROR_BODY
+from sseproxy.core.stream_errors import StreamError
 
 _NAME_LENGTH = len(b"content-type")
 
@@ -51,12 +51,19 @@ def is_ours(start: Message) -> bool:
     headers = start.get("headers", ())
     if type(headers) is not list and not isinstance(headers, tuple):
         headers = start["headers"] = list(headers)
+    seems_to = False
     for name, value in headers:
         if len(name) == _NAME_LENGTH and (name == b"content-type" or name.lower() == b"content-type"):
-            # Nearly every response ends here, before anything is copied. `find` and not `in`, which first tries whether
-            # the bytes are a number, and makes an exception when they are not.
-            return value not in _USUAL and value.lower().find(b"event-stream") >= 0 and _can_take_heartbeats(start)
-    return False
+            # Nearly every response has one type, and a usual one: nothing is copied. `find` and not `in`, which first
+            # tries whether the bytes are a number, and makes an exception when they are not.
+            seems_to = seems_to or (value not in _USUAL and value.lower().find(b"event-stream") >= 0)
+    return seems_to and _can_take_heartbeats(start)
+
+
+def is_late_json(start: Message) -> bool:
+    """True if a response that came after a stream was promised is JSON, which can become an event of it (S8)."""
+    fields: Headers = [(bytes(name), bytes(value)) for name, value in start.get("headers", ())]
+    return 200 <= start["status"] < 204 and is_json(fields) and not _is_coded(fields)
 
 
 def head_of(start: Message) -> Message:
@@ -95,7 +102,7 @@ def goes_on(message: Message, *, has_begun: bool) -> bool:
 
 def _can_take_heartbeats(start: Message) -> bool:
     fields: Headers = [(bytes(name), bytes(value)) for name, value in start["headers"]]
-    return is_event_stream(fields) and start["status"] not in (204, 304) and not _is_coded(fields)
+    return is_stream_response(start["status"], fields) and not _is_coded(fields)
 
 
 def _is_coded(headers: Headers) -> bool:

@@ -12,6 +12,11 @@ class AppTask:
         self._is_cancelled_by_others = False  # as well
         self.is_through = False
 
+    @property
+    def is_stopped(self) -> bool:
+        """True if the app was cancelled here."""
+        return self._is_cancelled
+
     def cancel(self) -> None:
         """Once, and only while the app runs."""
         if self._task is not None and not self.is_through and not self._is_cancelled:

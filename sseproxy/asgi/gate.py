@@ -10,21 +10,29 @@ from sseproxy.asgi.errors import require_asyncio
 from sseproxy.asgi.inbox import Inbox
 from sseproxy.asgi.options import StreamOptions
 from sseproxy.asgi.patience import Patience
-from sseproxy.asgi.requests import asks, for_app, without_codings
+from sseproxy.asgi.requests import has_json_body, may_declare, names_stream, stream_request, without_codings
 from sseproxy.asgi.responder import Responder
 from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.core.peek import BodyPeek
+from sseproxy.core.plan import members_of
 from sseproxy.streams import LiveStreams
 
 
 @dataclass(slots=True)
 class Common:
-    """What all requests of one middleware have in common. early: `before_response`, in seconds."""
+    """What all requests of one middleware have in common.
+
+    early: `before_response`, in seconds. members: of a JSON body, that may say what a request asks for.
+    """
 
     options: StreamOptions
     early: float | None
     streams: LiveStreams = field(default_factory=LiveStreams)
+    members: tuple[str, ...] = field(init=False)
     _patience: Patience | None = None
+
+    def __post_init__(self) -> None:
+        self.members = members_of(self.options)
 
     def patience(self, early: float) -> Patience:
         """What all requests of the running event loop share that may be answered early."""
@@ -47,6 +55,7 @@ class Gate:
         "_inbox",
         "_is_reading",
         "_patience",
+        "_peek",
         "_server_receive",
         "_server_send",
         "_task",
@@ -64,16 +73,20 @@ class Gate:
         self.is_open = False
         self._inbox: Inbox | None = None
         self._patience: Patience | None = None
+        self._peek: BodyPeek | None = None
         self.responder: Responder | None = None
         try:
             self._task = current_task()  # the stream may begin in another one
         except RuntimeError:
             self._task = None  # no asyncio: that matters only for a stream
-        if common.early is None:
-            self.scope = for_app(scope)
+        if common.early is not None and self._task is not None and may_declare(scope, common.options):
+            self._wait(scope, common.early)
+            self.scope = without_codings(scope)
+        elif names_stream(scope):
+            self._look_into_body(scope)
+            self.scope = without_codings(scope)
         else:
-            wanted = asks(scope)
-            self.scope = scope if wanted is False else self._wait(scope, common.early, in_body=wanted is None)
+            self.scope = scope
 
     async def receive(self) -> Message:
         """The app's `receive`. Most apps call once, and an inbox is for what comes after that."""
@@ -101,12 +114,15 @@ class Gate:
                 self._stop_waiting()
             if is_ours(message):
                 return self._begin(message)
+            if self._peek is not None:
+                self._forget_body()
             self.is_open = True
         return self._server_send(message)
 
     async def end(self, error: BaseException | None = None) -> bool:
         """The app has returned, or raised `error`. See `Responder.end`."""
         self._stop_waiting()
+        self._forget_body()
         return self.responder is not None and await self.responder.end(error)
 
     def _begin(self, start: Message) -> Awaitable[None]:
@@ -118,9 +134,9 @@ class Gate:
     def _new_responder(self) -> Responder:
         require_asyncio(in_another_thread=self._task is not None)
         common = self._common
-        return Responder(
-            common.options, common.streams, self.scope, self._call_inbox(), self._server_send, task=self._task
-        )
+        plan = stream_request(self.scope, common.options, self._peek).plan()
+        self._forget_body()
+        return Responder(plan, common.streams, self.scope, self._call_inbox(), self._server_send, task=self._task)
 
     def _call_inbox(self) -> Inbox:
         if self._inbox is None:
@@ -136,37 +152,44 @@ class Gate:
 
     def receive_body(self, body: bytes) -> None:
         """The request body, all of it; for servers that do not bring it by `receive`."""
-        if self._inbox is not None and self._inbox.peek is not None:
-            self._inbox.peek.feed(body)
-            self._inbox.peek.end()
+        if self._peek is not None:
+            self._peek.feed(body)
+            self._peek.end()
 
     def come_due(self) -> None:
-        """The client has waited long enough, or its request body is known: called for both, the later one counts."""
-        if self._patience is None or self in self._patience:
+        """The client has waited long enough. If its request body is not known yet, the wait begins again behind it."""
+        if self._patience is None:
             return
-        if self._inbox is not None and self._inbox.peek is not None and not self._inbox.peek.declares_stream:
+        declares = stream_request(self.scope, self._common.options, self._peek).declares
+        if declares is None:
             return
         self._stop_waiting()
-        responder = self._new_responder()
-        responder.answer_early()
-        self.responder = responder
+        if declares:
+            responder = self._new_responder()
+            responder.answer_early()
+            self.responder = responder
 
-    def _wait(self, scope: Scope, early: float, *, in_body: bool) -> Scope:
-        """Begin to. in_body: only the request body can tell whether there is something to wait for.
-
-        What the app is to see.
-        """
-        if self._task is None:
-            return for_app(scope)
+    def _wait(self, scope: Scope, early: float) -> None:
         self._patience = self._common.patience(early)
         self._patience.begin(self)
-        if in_body:
-            self._call_inbox().peek = BodyPeek(self.come_due)
-        return without_codings(scope)
+        self._look_into_body(scope)
+
+    def _wait_again(self) -> None:
+        """The request body has been read: the app has until now had no chance to answer."""
+        if self._patience is not None:
+            self._patience.end(self)
+            self._patience.begin(self)
+
+    def _look_into_body(self, scope: Scope) -> None:
+        if has_json_body(scope):
+            self._peek = self._call_inbox().peek = BodyPeek(self._common.members, self._wait_again)
 
     def _stop_waiting(self) -> None:
         if self._patience is not None:
             self._patience.end(self)
             self._patience = None
-            if self._inbox is not None:
-                self._inbox.peek = None
+
+    def _forget_body(self) -> None:
+        self._peek = None
+        if self._inbox is not None:
+            self._inbox.peek = None

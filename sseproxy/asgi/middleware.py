@@ -10,6 +10,7 @@ from sseproxy.asgi.lifespan import Lifespan
 from sseproxy.asgi.options import Duration, read_drain, read_options
 from sseproxy.asgi.requests import route_path
 from sseproxy.asgi.types import ASGIApp, Receive, Scope, Send
+from sseproxy.streams import LiveStreams
 
 #: Who is in the scope of a request that an outer middleware of this kind sees to.
 _MARK = "sseproxy"
@@ -35,6 +36,7 @@ class SSEKeepaliveMiddleware:
     paths: prefixes of the paths to look at, or a function of the path, as the app's routes have it; default: all.
     drain: when the server is asked to end (SIGTERM or SIGINT), `begin_drain` with this timeout; needs a server that
     tells the app its lifespan. drain_spread: the time over which the streams end; at most `drain`.
+    streams: where the open streams are kept; left out, the middleware has its own.
 
     A stream that must not end as if it were complete ends by `StreamAborted`, which makes the server break the
     connection. Raises `ValueError` or `TypeError` for options that make no sense.
@@ -50,14 +52,15 @@ class SSEKeepaliveMiddleware:
         event: Mapping[str, str] = {"name": "heartbeat", "data": "{}"},
         before_response: Duration = "off",
         prelude: bool = False,
-        dialect: str = "generic",
-        response_timeout: Duration = "5m",
-        idle_timeout: Duration = "5m",
+        dialect: str = "auto",
+        response_timeout: Duration = "15m",
+        idle_timeout: Duration = "auto",
         write_timeout: Duration = "30s",
         max_duration: Duration = "off",
         paths: Collection[str] | Callable[[str], bool] | None = None,
         drain: Duration = "off",
         drain_spread: Duration = "5s",
+        streams: LiveStreams | None = None,
     ) -> None:
         if not callable(app):
             raise TypeError(f"app: expected an ASGI app, got {type(app).__name__}")
@@ -79,7 +82,9 @@ class SSEKeepaliveMiddleware:
             drain_spread=drain_spread,
         )
         self._selects = self._options.selects
-        self._common = Common(self._options, self._options.heartbeat.before_response)
+        self._common = Common(
+            self._options, self._options.heartbeat.before_response, LiveStreams() if streams is None else streams
+        )
 
     @property
     def open_streams(self) -> int:

@@ -8,8 +8,11 @@ from typing import TypeVar
 
 from sseproxy.config.values import BadValue, duration, duration_or_zero, event_name, line, nearest, quote, text
 from sseproxy.core.dialects import Dialect
+from sseproxy.core.eventsource import EndPolicy
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
-from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.limits import LimitPolicy
+from sseproxy.core.plan import Declaration, StreamKind, StreamMode
+from sseproxy.core.timeouts import Auto, TimeoutPolicy
 
 #: A duration as the configuration file writes it: ``15``, ``"15s"``, ``"500ms"``, ``"2m"``, ``"off"``.
 Duration = str | float
@@ -38,6 +41,16 @@ class StreamOptions:
     dialect: Dialect
     selects: Callable[[str], bool] | None
     drain: DrainPolicy | None
+    stream: StreamMode = StreamMode.AUTO
+    declaration: Declaration = Declaration()
+    kind: StreamKind = StreamKind.AUTO
+    limits: LimitPolicy = LimitPolicy()
+    end: EndPolicy | None = None
+
+    @property
+    def declares_by_route(self) -> bool:
+        """True if requests may declare a stream that neither name one nor have a body."""
+        return self.stream is StreamMode.ALWAYS or self.declaration.query is not None
 
 
 def read_options(
@@ -61,7 +74,7 @@ def read_options(
     kind = _choice("dialect", dialect, Dialect)
     policy = HeartbeatPolicy(
         interval=_duration("heartbeat", heartbeat),
-        form=kind.form if form is None else _choice("form", form, HeartbeatForm),
+        form=HeartbeatForm.AUTO if form is None else _choice("form", form, HeartbeatForm),
         comment=_text("comment", comment, line),
         event_name=_text("event['name']", _event(event)["name"], event_name),
         event_data=_text("event['data']", _event(event)["data"], text),
@@ -70,7 +83,7 @@ def read_options(
     )
     timeouts = TimeoutPolicy(
         response=_duration("response_timeout", response_timeout),
-        idle=_duration("idle_timeout", idle_timeout),
+        idle=Auto.AUTO if idle_timeout == Auto.AUTO.value else _duration("idle_timeout", idle_timeout),
         write=_duration("write_timeout", write_timeout),
         max_duration=_duration("max_duration", max_duration),
     )

@@ -1,28 +1,55 @@
-"""Does a request ask for a stream, by which path, and what is the app told of it then?"""
+"""May a request ask for a stream, by which path, and what is the app told of it then?"""
 
+from sseproxy.asgi.options import StreamOptions
 from sseproxy.asgi.types import Scope
-from sseproxy.core.headers import accepts_event_stream
-from sseproxy.core.peek import may_be_json
+from sseproxy.core.headers import by_name
+from sseproxy.core.peek import BodyPeek, may_be_json
+from sseproxy.core.plan import StreamRequest
 
 _EVENT_STREAM = b"text/event-stream"
 _LENGTH = len(_EVENT_STREAM)
 _JSON = b"application/json"
 
 
-def asks(scope: Scope) -> bool | None:
-    """Whether a request asks for a stream, as far as its head can tell (S8); ``None``: its body may.
+def names_stream(scope: Scope) -> bool:
+    """True if an ``Accept`` field names event streams, at a glance. ASGI spells the names of fields in lower case."""
+    for name, value in scope["headers"]:
+        if name == b"accept" and len(value) >= _LENGTH and value.lower().find(_EVENT_STREAM) >= 0:
+            return True
+    return False
 
-    At a glance for nearly every request. ASGI spells the names of fields in lower case.
-    """
-    headers = scope["headers"]
-    fields = dict(headers)
-    accept = fields.get(b"accept", b"")
-    seems_to = len(accept) >= _LENGTH and accept.lower().find(_EVENT_STREAM) >= 0
-    if (seems_to or len(fields) != len(headers)) and accepts_event_stream(headers):  # there may be several
+
+def may_declare(scope: Scope, options: StreamOptions) -> bool:
+    """False if neither the head of a request nor its body can declare a stream (S8). A glance, for nearly every one."""
+    if options.declares_by_route:
         return True
+    fields = dict(scope["headers"])
+    if scope["method"] != "GET" or b"content-length" in fields or b"transfer-encoding" in fields:
+        return True
+    return names_stream(scope)
+
+
+def has_json_body(scope: Scope) -> bool:
+    """True if a body follows that may be JSON."""
+    fields = dict(scope["headers"])
     if scope["method"] == "GET" and b"content-length" not in fields and b"transfer-encoding" not in fields:
         return False
-    return None if fields.get(b"content-type") == _JSON or may_be_json(headers) else False
+    media = fields.get(b"content-type", b"")
+    return media == _JSON or may_be_json(media, fields.get(b"content-encoding", b""))
+
+
+def stream_request(scope: Scope, options: StreamOptions, peek: BodyPeek | None) -> StreamRequest:
+    """Return what decides how the stream of a request is treated. peek: what its body says."""
+    request = StreamRequest(
+        options,
+        method=scope["method"],
+        path=scope["path"],
+        query=scope.get("query_string", b"").decode("latin-1"),
+        fields=by_name(scope["headers"]),
+        has_body=peek is not None,
+    )
+    request.peek = peek
+    return request
 
 
 def route_path(scope: Scope) -> str:
@@ -30,14 +57,6 @@ def route_path(scope: Scope) -> str:
     path: str = scope["path"]
     root: str = scope.get("root_path", "").rstrip("/")
     return path[len(root) :] or "/" if root and f"{path}/".startswith(root + "/") else path
-
-
-def for_app(scope: Scope) -> Scope:
-    """What the app is to see: a request that seems to ask for a stream asks for no content coding."""
-    for name, value in scope["headers"]:
-        if name == b"accept" and len(value) >= _LENGTH and value.lower().find(_EVENT_STREAM) >= 0:
-            return without_codings(scope)
-    return scope
 
 
 def without_codings(scope: Scope) -> Scope:

@@ -1,23 +1,23 @@
 """What happens to one request of the app, from its call to its return?"""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 
-from sseproxy.asgi.answers import Refusal, body_of, goes_on, head_of, is_ours
+from sseproxy.asgi.answers import Refusal, body_of, goes_on, head_of, is_late_json, is_ours
 from sseproxy.asgi.app_task import AppTask
 from sseproxy.asgi.errors import StreamAborted
 from sseproxy.asgi.farewell import Farewell
 from sseproxy.asgi.inbox import Inbox
-from sseproxy.asgi.options import StreamOptions
 from sseproxy.asgi.outbox import Outbox
 from sseproxy.asgi.tasks import begin_later
 from sseproxy.asgi.types import Message, Scope, Send
-from sseproxy.core.clients import form_for_fields
-from sseproxy.core.dialects import StreamError
-from sseproxy.core.headers import Headers, accepts_event_stream, event_stream
-from sseproxy.core.heartbeat import HeartbeatForm
+from sseproxy.core.ends import AppNotice, row
+from sseproxy.core.headers import Headers, event_stream
+from sseproxy.core.plan import StreamPlan
 from sseproxy.core.session import StreamSession
+from sseproxy.core.stream_errors import StreamError
 from sseproxy.core.transfer import CloseReason
 from sseproxy.relay import Relay
 from sseproxy.streams import LiveStream, LiveStreams
@@ -32,8 +32,8 @@ _CLEAN_UP = 30.0
 #: The name under which the streams of an app are counted.
 _ROUTE = "app"
 
-#: Ends that the server knows of without us.
-_NOT_OUR_DOING = (CloseReason.CLIENT_GONE, CloseReason.UPSTREAM_ERROR)
+#: Seconds in which the body of a late error has to come.
+_REFUSAL_TIME = 30.0
 
 _NO_RESPONSE = "The application gave no response."
 _FAILED = "The application failed."
@@ -42,7 +42,10 @@ _EARLY_HEAD: Headers = [(b"content-type", b"text/event-stream")]
 
 
 class Responder:
-    """One request that is answered with an event stream, by the app or before it. task: the one the app runs in."""
+    """One request that is answered with an event stream, by the app or before it.
+
+    plan: how the stream is treated. task: the one the app runs in.
+    """
 
     _relay: Relay
     _session: StreamSession
@@ -52,11 +55,12 @@ class Responder:
     _refusal: Refusal | None = None
     _timers: tuple[asyncio.TimerHandle, ...] = ()
     _ending: asyncio.Task[None] | None = None
+    _left: asyncio.Event | None = None  # set when the client leaves; there while that is waited for
     _is_overdue = False  # the app has heard that the client is gone, and had time to end its stream
 
     def __init__(
         self,
-        options: StreamOptions,
+        plan: StreamPlan,
         streams: LiveStreams,
         scope: Scope,
         inbox: Inbox,
@@ -64,14 +68,14 @@ class Responder:
         *,
         task: asyncio.Task[None] | None,
     ) -> None:
-        self._options = options
         self._streams = streams
+        self._plan = plan
         self._scope = scope
         self._inbox = inbox
         self._server_send = send
         self._app = AppTask(task)
         self._context = copy_context()
-        self._farewell = Farewell(options.timeouts.write)
+        self._farewell = Farewell(plan.timeouts.write)
         self._time = asyncio.get_running_loop().time
 
     # The app's side.
@@ -125,7 +129,7 @@ class Responder:
         """The client has waited long enough: promise it a stream."""
         headers = event_stream(_EARLY_HEAD, decoded=False)
         self._open({"type": "http.response.start", "status": 200, "headers": headers}, responded=False)
-        response, early = self._options.timeouts.response, self._options.heartbeat.before_response
+        response, early = self._plan.timeouts.response, self._plan.heartbeat.before_response
         if response is not None and early is not None:
             self._call_later(response - early, self._give_up_waiting)
 
@@ -137,14 +141,20 @@ class Responder:
             if goes_on(message, has_begun=False):
                 await self._outbox.flush(message)
         elif is_ours(message) and 200 <= message["status"] < 300:
-            self._stop_timers()
-            self._responded = True
-            self._session.receive_response(now=self._time())
-            self._relay.rearm()
+            self._join(self._session.receive_response)
+        elif is_late_json(message):
+            self._join(self._session.receive_json)
         else:
             self._refusal = Refusal(message)
             self._last_heard = self._time()
             self._give_up_if_silent()
+
+    def _join(self, receive: Callable[..., None]) -> None:
+        """The app's response goes on behind the promised head."""
+        self._stop_timers()
+        self._responded = True
+        receive(now=self._time())
+        self._relay.rearm()
 
     async def _hear_refusal(self, message: Message, refusal: Refusal) -> None:
         if message["type"] == "http.response.start":
@@ -159,10 +169,7 @@ class Responder:
 
     def _give_up_if_silent(self) -> None:
         """A refusal that comes to no end is told as far as it has come."""
-        idle = self._options.timeouts.idle
-        if idle is None:
-            return
-        left = self._last_heard + idle - self._time()
+        left = self._last_heard + _REFUSAL_TIME - self._time()
         if left > 0:
             self._call_later(left, self._give_up_if_silent)
         else:
@@ -188,19 +195,10 @@ class Responder:
 
     def _open(self, head: Message, *, responded: bool) -> None:
         """From here on the response is an event stream of ours."""
-        options = self._options
-        headers: Headers = list(self._scope["headers"])
-        self._session = StreamSession(
-            heartbeat=options.heartbeat,
-            timeouts=options.timeouts,
-            dialect=options.dialect,
-            form=form_for_fields(headers) if options.heartbeat.form is HeartbeatForm.AUTO else None,
-            responded=responded,
-            now=self._time(),
-        )
+        self._session = self._streams.new_session(self._plan, responded=responded, now=self._time())
         self._outbox = Outbox(self._server_send, head, self._blocked, self._send_failed)
         self._relay = Relay(
-            self._session, self._outbox, write_timeout=options.timeouts.write, clock=self._streams.clock()
+            self._session, self._outbox, write_timeout=self._plan.timeouts.write, clock=self._streams.clock()
         )
         self._relay.connect(self)
         self._live = LiveStream(
@@ -208,7 +206,7 @@ class Responder:
             client=_client_of(self._scope),
             relay=self,
             is_event_stream=True,
-            event_source=self._scope["method"] == "GET" and accepts_event_stream(headers),
+            comes_back=self._plan.comes_back,
         )
         self._outbox.by_app = responded
         self._relay.start()
@@ -217,7 +215,7 @@ class Responder:
         self._inbox.on_disconnect = self._client_left
         self._inbox.listen()
 
-    def drain(self, *, at: float, deadline: float | None, retry: int | None = None) -> None:
+    def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
         """Come to an end; see `Relay.drain`. One that is under way already has no more time than that."""
         self._farewell.hurry(deadline)
         self._relay.drain(at=at, deadline=deadline, retry=retry)
@@ -229,6 +227,8 @@ class Responder:
             self._relay.resume_writing()
 
     def _client_left(self, app_knows: bool) -> None:
+        if self._left is not None:
+            self._left.set()
         # Hazard: a server says the same once the response is complete, and the app may have work to do after it.
         if not self._relay.ended.done():
             self._relay.stop(CloseReason.CLIENT_GONE)
@@ -252,14 +252,13 @@ class Responder:
         """The stream has ended; an app that is not through has to stop."""
         if self._app.is_through:
             return
-        match self._session.close_reason:
-            case CloseReason.UPSTREAM_END:
-                pass
-            case CloseReason.CLIENT_STALLED:
+        reason = self._session.close_reason
+        match None if reason is None else row(reason).app:
+            case AppNotice.STOP:
                 self._stop_app()
-            case CloseReason.CLIENT_GONE:
+            case AppNotice.DISCONNECT:
                 self._let_app_end()
-            case _:
+            case AppNotice.STOP_WHEN_SENT:
                 self._end_app()
 
     def _stop_app(self) -> None:
@@ -291,6 +290,8 @@ class Responder:
         try:
             if error is None or isinstance(error, Exception):
                 await self._end_without_app(_NO_RESPONSE if error is None else _FAILED)
+            if not self._session.clean and (error is None or isinstance(error, Exception) or self._app.is_stopped):
+                await self._let_client_read()
         finally:
             self.let_go()
         was_stopped = self._app.was_stopped(error)
@@ -319,6 +320,16 @@ class Responder:
             else:
                 self._tell(StreamError("application_error", 500, detail))
         await self._flush_quietly()
+
+    async def _let_client_read(self) -> None:
+        """Keep a stream that breaks open for a moment; see `HttpDownstream`."""
+        reason = self._session.close_reason
+        if reason is None or row(reason).is_by_client or self._farewell.was_cut or self._outbox.error is not None:
+            return
+        self._left = asyncio.Event()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._streams.linger):
+                await self._left.wait()
 
     def _end_app(self) -> None:
         if self._ending is None:
@@ -351,7 +362,7 @@ class Responder:
         if reason is CloseReason.UPSTREAM_END and self._farewell.was_cut:
             reason = CloseReason.CLIENT_STALLED
         is_whole = self._session.clean and not self._farewell.was_cut
-        if reason is not None and not is_whole and reason not in _NOT_OUR_DOING:
+        if reason is not None and not is_whole and not row(reason).server_ends:
             raise StreamAborted(reason) from None
 
     # Timers.

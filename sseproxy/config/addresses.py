@@ -5,10 +5,13 @@ Like `values`: every function takes a value as YAML gave it, and returns what it
 
 import ipaddress
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from sseproxy.config.values import BadValue, describe, line, nearest, quote
+from sseproxy.config.values import BadValue, boolean, describe, line, nearest, quote
+from sseproxy.core.paths import normalized
 from sseproxy.core.routes import Upstream
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -23,6 +26,7 @@ _LIKE_HOST = re.compile(r"(?!http)[\w.-]+(:\d+)?(/|\Z)")
 _PATH = re.compile(r"/[!-~]*")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
 _APP = re.compile(r"[a-z0-9._-]+(:[0-9]+)?", re.ASCII)
+_MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
 _SCHEMES = {"http": 80, "https": 443, "http+unix": 0}
 _WILDCARDS = {"": (4, 6), "0.0.0.0": (4,), "::": (6,)}
 _LOOPBACK = {"localhost": (4, 6), "127.0.0.1": (4,), "::1": (6,)}
@@ -33,11 +37,16 @@ class Address:
     """Something to listen on: a TCP host and port, or the path of a unix socket.
 
     host: without brackets; empty for all interfaces. port: 0 lets the kernel choose.
+    mode, group: the rights of a unix socket's file and the group that it belongs to, by name or number; ``None``: who
+    reaches its folder may connect, and the process's own group. trust: peers on it are trusted proxies.
     """
 
     host: str = ""
     port: int = 0
     path: str | None = None
+    mode: int | None = None
+    group: str | None = None
+    trust: bool = True
 
     def __str__(self) -> str:
         if self.path is not None:
@@ -73,7 +82,9 @@ def _families(host: str) -> tuple[int, ...]:
 
 
 def listen_address(value: object) -> Address:
-    """``HOST:PORT``, ``[::1]:8080``, ``:8080`` (all interfaces) or ``unix:/run/sseproxy.sock``."""
+    """``HOST:PORT``, ``[::1]:8080``, ``:8080`` (all interfaces), ``unix:/run/sseproxy.sock``, or `_unix_listener`."""
+    if isinstance(value, Mapping):
+        return _unix_listener({key: inner for key, inner in value.items() if inner is not None})
     if isinstance(value, int) and not isinstance(value, bool):
         raise BadValue(f"expected HOST:PORT, got {describe(value)}", f'"127.0.0.1:{value}" or ":{value}"')
     written = line(value)
@@ -86,6 +97,54 @@ def listen_address(value: object) -> Address:
             hint = f"127.0.0.1:{written} or :{written}"
         raise BadValue(f"expected HOST:PORT, got {describe(value)}", f"such as {hint}")
     return Address(host=host_name(host) if host else "", port=_port(port, least=0))
+
+
+def _unix_listener(value: Mapping[str, object]) -> Address:
+    """``{unix: /run/sseproxy.sock, mode: "0660", group: www-data, trust: false}``."""
+    for key in value:
+        if key not in _UNIX_KEYS:
+            raise BadValue(
+                "unknown key", nearest(str(key), _UNIX_KEYS) or f"one of {', '.join(_UNIX_KEYS)}", below=(key,)
+            )
+    if "unix" not in value:
+        raise BadValue("names no socket", "unix: /run/sseproxy.sock")
+    found = {}
+    for key, inner in value.items():
+        try:
+            found[key] = _UNIX_KEYS[key](inner)
+        except BadValue as error:
+            raise BadValue(error.message, error.hint, below=(key,)) from None
+    return Address(path=found.pop("unix"), **found)
+
+
+def file_mode(value: object) -> int:
+    """The rights of a file, in octal digits; as text, because ``0660`` is six hundred and sixty in YAML 1.2."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise BadValue(f"expected octal digits as text, got {describe(value)}", 'put them in quotes: "0660"')
+    written = line(value)
+    if not _MODE.fullmatch(written):
+        raise BadValue(f"{quote(written)} is no mode of a file", 'three octal digits, such as "0660"')
+    return int(written, 8)
+
+
+def group_name(value: object) -> str:
+    """The name or the number of a group."""
+    found = str(value) if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else line(value)
+    if not found:
+        raise BadValue("must not be empty")
+    return found
+
+
+def format_listen(address: Address) -> str | dict[str, object]:
+    """What `listen_address` reads as `address`."""
+    if address == Address(address.host, address.port, address.path):
+        return str(address)
+    found: dict[str, object] = {"unix": address.path}
+    if address.mode is not None:
+        found["mode"] = f"{address.mode:04o}"
+    if address.group is not None:
+        found["group"] = address.group
+    return found if address.trust else {**found, "trust": False}
 
 
 def socket_path(path: str) -> str:
@@ -182,7 +241,7 @@ def _base_path(path: str) -> str:
 
 
 def url_path(value: object) -> str:
-    """A path as it stands in a request line: nothing is decoded when it is compared."""
+    """A path as it stands in a request line."""
     written = line(value)
     if not written.startswith("/"):
         raise BadValue(f"must begin with a slash, not {quote(written)}", f"/{written}" if written else "")
@@ -193,9 +252,22 @@ def url_path(value: object) -> str:
     return written
 
 
+def match_path(value: object) -> str:
+    """A normalised path (RFC 3986 section 6.2.2): requests are compared in that form, so no other would ever match."""
+    written = url_path(value)
+    if "*" in written:
+        before = written.partition("*")[0].rstrip("/") or "/"
+        raise BadValue(f"wildcards are not supported: {quote(written)}", f"did you mean prefix: {before}?")
+    right = normalized(written)
+    if written != right:
+        message = f"is never matched: requests are compared in another form, not {quote(written)}"
+        raise BadValue(message, f"did you mean {right}?")
+    return written
+
+
 def ticket_path(value: object) -> str:
     """A path with something to be put behind it; a slash at its end is left away."""
-    found = url_path(value).rstrip("/")
+    found = match_path(value).rstrip("/")
     if not found:
         raise BadValue("cannot be the root: every path begins with it")
     return found
@@ -253,7 +325,15 @@ def match_host(value: object) -> str:
     if written.startswith("[") and not written.endswith("]"):
         raise BadValue(f"must not carry a port: {quote(written)}", written.partition("]")[0] + "]")
     host = host_name(written)
-    return f"[{host}]" if ":" in host else host
+    return f"[{host}]" if ":" in host else host.rstrip(".")
+
+
+_UNIX_KEYS: Mapping[str, Callable[[object], Any]] = {
+    "unix": lambda value: socket_path(line(value)),
+    "mode": file_mode,
+    "group": group_name,
+    "trust": boolean,
+}
 
 
 def network(value: object) -> IPNetwork:

@@ -9,8 +9,10 @@ from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import Path
 from sseproxy.config.route_checks import UNCHANGEABLE
 from sseproxy.config.schema import FileSchema
+from sseproxy.core.eventsource import EndsAt
 from sseproxy.core.headers import FORWARDING
-from sseproxy.core.routes import StreamMode, has_prefix
+from sseproxy.core.paths import has_prefix
+from sseproxy.core.plan import StreamMode
 
 _WORKERS: Path = ("server", "workers")
 _READ_HERE = frozenset(("host", "cookie", "expect", "origin", "last-event-id"))
@@ -71,9 +73,11 @@ def _check_end(document: Document, route: EffectiveRoute, end: End) -> None:
     if not _is_right(document, route, "end"):
         return
     says_both = route.says("end") or not route.says("stream")
-    if route.merged.stream is StreamMode.NEVER and says_both:
+    if route.merged.stream.declared is StreamMode.NEVER and says_both:
         at = route.own("end") if route.says("end") else ("defaults", "end")
         document.problem(at, "has no effect with stream: never", "leave one of them out")
+    if end.only is EndsAt.MARKER and end.marker is None and not route.merged.dialect.is_of_answers:
+        document.problem(route.where("end", "only"), "needs a marker", "the event that ends each stream of the service")
     if end.stop_reconnect:
         return
     if end.secret is not None:
@@ -91,6 +95,9 @@ def _check_cors(document: Document, route: EffectiveRoute, cors: CORS) -> None:
         document.problem(route.where("cors", "origins"), "* stands for all origins, and beside no other")
     elif cors.credentials:
         _check_credentials(document, route, cors)
+    if "*" in cors.expose and cors.credentials:
+        at = route.where("cors", "expose")
+        document.problem(at, "* means no field but that of this name with credentials", "name the fields")
     for name in route.section.headers.response.set:
         if name.lower().startswith(_CORS_ANSWERS):
             at = route.own("headers", "response", "set", name)

@@ -14,7 +14,9 @@ from sseproxy.config.fields import (
     BodySize,
     Boolean,
     CookieName,
+    EndsAtWord,
     EventName,
+    Exposed,
     FieldName,
     LimitedDuration,
     Marker,
@@ -27,7 +29,7 @@ from sseproxy.config.fields import (
     TicketPath,
 )
 from sseproxy.config.values import BadValue, describe
-from sseproxy.core.eventsource import CookieAuth, TicketPolicy
+from sseproxy.core.eventsource import CookieAuth, EndsAt, TicketPolicy
 
 _TICKETS, _AUTH = TicketPolicy(), CookieAuth("")
 
@@ -106,7 +108,14 @@ class End(Section):
         default=True, description="The automatic reconnect after a clean end is answered 204, and the browser stops."
     )
     marker: Marker | None = Field(
-        default=None, description="A data value after which the end counts as clean, even if the connection breaks."
+        default=None,
+        description="The event that ends each stream of the service: its data, {data: TEXT} or {event: NAME}. "
+        "Behind it every end is a clean one.",
+    )
+    only: EndsAtWord = Field(
+        default=EndsAt.END,
+        description="Which clean ends are meant: end (each), or marker (behind the marker; after any other the "
+        "browser comes back).",
     )
     secret: Secret | None = Field(
         default=None, description="For replicas that answer each other's reconnects; left out: made up at the start."
@@ -118,6 +127,9 @@ class CORS(Section):
 
     origins: Origins = Field(default=(), description="Origins such as https://app.example, or * for all of them.")
     credentials: Boolean = Field(default=False, description="With cookies.")
+    expose: Exposed = Field(
+        default=(), description="Response fields that pages may read, such as Mcp-Session-Id; * for all of them."
+    )
 
 
 def without_nothing(value: object, names: tuple[str, ...]) -> object:

@@ -8,8 +8,9 @@ from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.schema import FileSchema, Heartbeat, Limits, RequestFields, RouteSection, Server, Timeouts
 from sseproxy.config.settings import AdminSettings, CertificateFiles, Config, LogSettings, ServerSettings
 from sseproxy.core.eventsource import CookieAuth, CorsPolicy, EndPolicy, TicketPolicy
-from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.heartbeat import HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
+from sseproxy.core.plan import Declaration, StreamMode
 from sseproxy.core.routes import HeaderRules, Match, Route, Upstream, UpstreamTLS
 from sseproxy.core.timeouts import TimeoutPolicy
 
@@ -53,13 +54,16 @@ def _server(server: Server, folder: FilePath) -> ServerSettings:
 
 def _route(route: EffectiveRoute, folder: FilePath) -> Route:
     section, merged = route.section, route.merged
+    declared = merged.stream.declared
     return Route(
         name=route.name,
         upstream=_upstream(section, folder),
         match=match_of(section),
         dialect=merged.dialect,
-        stream=merged.stream,
-        heartbeat=_heartbeat(merged.heartbeat, route.form),
+        stream=declared if isinstance(declared, StreamMode) else StreamMode.AUTO,
+        declaration=declared if isinstance(declared, Declaration) else Declaration(),
+        kind=merged.stream.kind,
+        heartbeat=_heartbeat(merged.heartbeat),
         timeouts=_timeouts(merged.timeouts),
         limits=_limits(merged.limits),
         strip_prefix=section.rewrite.strip_prefix,
@@ -87,10 +91,10 @@ def _upstream(section: RouteSection, folder: FilePath) -> Upstream:
     return replace(section.upstream, tls=UpstreamTLS(section.tls.verify, ca, section.tls.server_name))
 
 
-def _heartbeat(section: Heartbeat, form: HeartbeatForm) -> HeartbeatPolicy:
+def _heartbeat(section: Heartbeat) -> HeartbeatPolicy:
     return HeartbeatPolicy(
         interval=section.interval,
-        form=form,
+        form=section.form,
         comment=section.comment,
         event_name=section.event.name,
         event_data=section.event.data,
@@ -100,7 +104,14 @@ def _heartbeat(section: Heartbeat, form: HeartbeatForm) -> HeartbeatPolicy:
 
 
 def _timeouts(section: Timeouts) -> TimeoutPolicy:
-    return TimeoutPolicy(section.connect, section.response, section.idle, section.write, section.max_duration)
+    return TimeoutPolicy(
+        connect=section.connect,
+        response=section.response,
+        idle=section.idle,
+        write=section.write,
+        max_duration=section.max_duration,
+        request_body=section.request_body,
+    )
 
 
 def _limits(section: Limits) -> LimitPolicy:
@@ -120,11 +131,11 @@ def _auth(section: Auth) -> CookieAuth:
 
 def _end(section: End) -> EndPolicy:
     event = None if section.event is None else (section.event.name, section.event.data)
-    return EndPolicy(event, section.stop_reconnect, section.marker, section.secret or "")
+    return EndPolicy(event, section.stop_reconnect, section.marker, section.only, section.secret or "")
 
 
 def _cors(section: CORS) -> CorsPolicy:
-    return CorsPolicy(frozenset(section.origins), section.credentials)
+    return CorsPolicy(frozenset(section.origins), section.credentials, section.expose)
 
 
 def _rules(section: RequestFields) -> HeaderRules:

@@ -50,6 +50,8 @@ def _check_admin(document: Document, file: FileSchema) -> None:
         document.problem(ADMIN_LISTEN, "is missing", "leave out admin for none")
         return
     _check_socket(document, ADMIN_LISTEN, listen)
+    if not listen.trust:
+        document.problem((*ADMIN_LISTEN, "trust"), "has no effect here", "leave it out")
     for address in () if document.is_broken(LISTEN) else file.server.listen:
         if listen.overlaps(address):
             document.problem(ADMIN_LISTEN, f"takes the same place as server.listen {address}")
@@ -59,6 +61,9 @@ def _check_socket(document: Document, at: Path, address: Address) -> None:
     wrong = files.unusable_socket(address.path) if address.path is not None else None
     if wrong:
         document.problem(at, wrong)
+    wrong = files.unknown_group(address.group) if address.group is not None else None
+    if wrong:
+        document.problem((*at, "group"), wrong)
 
 
 def _check_drain(document: Document, drain: Drain) -> None:

@@ -6,7 +6,7 @@ and ``1:30``. Values are plain data; `Document.places` knows where each of them 
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 
 import yaml
@@ -60,18 +60,25 @@ class Document:
     places: dict[Path, Place] = field(default_factory=dict)
     origins: dict[Path, str] = field(default_factory=dict)
     problems: list[ConfigProblem] = field(default_factory=list)
+    warnings: list[ConfigProblem] = field(default_factory=list)
     broken: set[Path] = field(default_factory=set)
     variables: set[str] = field(default_factory=set)
 
     def problem(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> None:
         """Note that something is wrong at `path`, or at the nearest thing above it that is there."""
+        self.problems.append(self._at(path, message, hint, at_key=at_key))
+
+    def warning(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> None:
+        """Note that what `path` says can be used, and is dangerous or will surprise."""
+        self.warnings.append(replace(self._at(path, message, hint, at_key=at_key), is_warning=True))
+
+    def _at(self, path: Path, message: str, hint: str, *, at_key: bool) -> ConfigProblem:
         origin = next((self.origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.origins), None)
         if origin is not None:
-            self.problems.append(ConfigProblem(origin, 0, 0, "", message, hint))
-            return
+            return ConfigProblem(origin, 0, 0, "", message, hint)
         known = next((path[:n] for n in range(len(path), -1, -1) if path[:n] in self.places), None)
         at = (0, 0) if known is None else self.position(known, at_key=at_key or known != path)
-        self.problems.append(ConfigProblem(self.file, *at, write_path(path), message, hint))
+        return ConfigProblem(self.file, *at, write_path(path), message, hint)
 
     def position(self, path: Path, *, at_key: bool = False) -> tuple[int, int]:
         """Line and column of a scalar, and of the key of anything larger."""

@@ -7,7 +7,6 @@ from typing import TypeVar
 from sseproxy.config.fields import Section
 from sseproxy.config.problems import Path
 from sseproxy.config.schema import FileSchema, Inherited, RouteSection
-from sseproxy.core.heartbeat import HeartbeatForm
 
 Kind = TypeVar("Kind", bound=Section)
 
@@ -32,11 +31,6 @@ class EffectiveRoute:
     def where(self, *keys: str) -> Path:
         """The path of an inherited key: in the route if it is there, else in ``defaults``."""
         return self.own(*keys) if self.says(*keys) else ("defaults", *keys)
-
-    @property
-    def form(self) -> HeartbeatForm:
-        """The form that is named, by the route or by ``defaults``, and else the dialect's."""
-        return self.merged.heartbeat.form if _says(self.merged, ("heartbeat", "form")) else self.merged.dialect.form
 
 
 def effective_routes(file: FileSchema) -> tuple[EffectiveRoute, ...]:

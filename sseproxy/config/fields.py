@@ -3,7 +3,7 @@
 Values that are not what they should be raise `BadValue`; sections with nothing in them are the same as none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any
@@ -21,10 +21,12 @@ from pydantic import (
 from sseproxy.config import addresses, values
 from sseproxy.config.addresses import Address, IPNetwork
 from sseproxy.core.dialects import Dialect as _Dialect
-from sseproxy.core.eventsource import MOST_BODY, Reopen, TicketBinding
+from sseproxy.core.dialects import Marker as _Marker
+from sseproxy.core.eventsource import MOST_BODY, EndsAt, Reopen, TicketBinding
 from sseproxy.core.heartbeat import HeartbeatForm
-from sseproxy.core.routes import StreamMode
+from sseproxy.core.plan import Declaration, StreamKind, StreamMode
 from sseproxy.core.routes import Upstream as _Upstream
+from sseproxy.core.timeouts import Auto
 
 #: Any scalar may come from the environment, and then its type shows only when the file is read.
 VARIABLE = {"type": "string", "pattern": r"\$\{"}
@@ -121,8 +123,34 @@ Form = Annotated[
 Dialect = Annotated[
     _Dialect, PlainValidator(partial(values.choice, kind=_Dialect)), PlainSerializer(str), _words(_Dialect)
 ]
-Mode = Annotated[
-    StreamMode, PlainValidator(partial(values.choice, kind=StreamMode)), PlainSerializer(str), _words(StreamMode)
+_NAME = {"type": "string", "minLength": 1}
+Declared = Annotated[
+    StreamMode | Declaration,
+    PlainValidator(values.declared),
+    PlainSerializer(str),
+    _scalar(
+        {"type": "string", "enum": [mode.value for mode in StreamMode]},
+        {
+            "type": "object",
+            "properties": {"json": _NAME, "equals": {"type": ["string", "number", "boolean", "null"]}},
+            "required": ["json"],
+            "additionalProperties": False,
+        },
+        {"type": "object", "properties": {"query": _NAME}, "required": ["query"], "additionalProperties": False},
+    ),
+]
+Kind = Annotated[
+    StreamKind, PlainValidator(partial(values.choice, kind=StreamKind)), PlainSerializer(str), _words(StreamKind)
+]
+IdleDuration = Annotated[
+    float | Auto | None,
+    PlainValidator(values.idle),
+    PlainSerializer(values.format_idle),
+    _scalar(
+        {"const": "auto"},
+        {"type": "number", "exclusiveMinimum": 0},
+        {"type": "string", "pattern": _DURATION_TEXT},
+    ),
 ]
 Level = Annotated[
     LogLevel, PlainValidator(partial(values.choice, kind=LogLevel)), PlainSerializer(str), _words(LogLevel)
@@ -131,8 +159,23 @@ Format = Annotated[
     LogFormat, PlainValidator(partial(values.choice, kind=LogFormat)), PlainSerializer(str), _words(LogFormat)
 ]
 
+_LISTEN_TEXT = {"anyOf": [{"type": "string", "pattern": r"^(.*:\d{1,5}|unix:/.+)$"}, VARIABLE]}
+_UNIX_LISTENER = {
+    "type": "object",
+    "properties": {
+        "unix": {"type": "string", "description": "The path of the socket."},
+        "mode": {"type": "string", "description": 'Who may connect, such as "0660"; left out: who reaches its folder.'},
+        "group": {"type": ["string", "integer"], "description": "The group of the socket's file."},
+        "trust": {"type": ["boolean", "string"], "description": "false: its peers are no trusted proxies."},
+    },
+    "required": ["unix"],
+    "additionalProperties": False,
+}
 Listen = Annotated[
-    Address, PlainValidator(addresses.listen_address), PlainSerializer(str), _text(r"^(.*:\d{1,5}|unix:/.+)$")
+    Address,
+    PlainValidator(addresses.listen_address),
+    PlainSerializer(addresses.format_listen),
+    WithJsonSchema({"anyOf": [_LISTEN_TEXT, _UNIX_LISTENER]}),
 ]
 Network = Annotated[IPNetwork, PlainValidator(addresses.network), PlainSerializer(str), _text()]
 UpstreamURL = Annotated[
@@ -141,7 +184,7 @@ UpstreamURL = Annotated[
     _text(r"^([Hh][Tt][Tt][Pp][Ss]?|[Hh][Tt][Tt][Pp]\+[Uu][Nn][Ii][Xx])://.+$"),
 ]
 FilePath = Annotated[str, PlainValidator(values.file_path), _text()]
-URLPath = Annotated[str, PlainValidator(addresses.url_path), _text(r"^/[!-~]*$")]
+MatchPath = Annotated[str, PlainValidator(addresses.match_path), _text(r"^/[!-)+-~]*$")]
 Host = Annotated[str, PlainValidator(addresses.match_host), _text()]
 HostName = Annotated[str, PlainValidator(lambda value: addresses.host_name(values.line(value))), _text()]
 Method = Annotated[str, PlainValidator(values.method), _text()]
@@ -169,7 +212,18 @@ ReopenWord = Annotated[
 ]
 CookieName = Annotated[str, PlainValidator(values.cookie_name), _text(minLength=1)]
 Template = Annotated[str, PlainValidator(values.template), _text(r"\{value\}")]
-Marker = Annotated[str, PlainValidator(values.marker), _text(minLength=1)]
+Marker = Annotated[
+    _Marker,
+    PlainValidator(values.marker),
+    _scalar(
+        _NAME,
+        {"type": "object", "properties": {"data": _NAME}, "required": ["data"], "additionalProperties": False},
+        {"type": "object", "properties": {"event": _NAME}, "required": ["event"], "additionalProperties": False},
+    ),
+]
+EndsAtWord = Annotated[
+    EndsAt, PlainValidator(partial(values.choice, kind=EndsAt)), PlainSerializer(str), _words(EndsAt)
+]
 Secret = Annotated[str, PlainValidator(values.secret), _text()]
 Store = Annotated[str, PlainValidator(values.store), _scalar({"const": "memory"})]
 
@@ -178,10 +232,19 @@ def listed(value: object) -> object:
     return [value] if isinstance(value, str | int) else value
 
 
+def listed_listeners(value: object) -> object:
+    return [value] if isinstance(value, str | int | Mapping) else value
+
+
 one_or_several = WithJsonSchema(
     {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 )
 
+
+_LISTENER = {"anyOf": [{"type": "string"}, _UNIX_LISTENER]}
+one_or_several_listeners = WithJsonSchema(
+    {"anyOf": [*_LISTENER["anyOf"], {"type": "array", "items": _LISTENER, "minItems": 1}]}
+)
 
 _ORIGIN = {"anyOf": [{"type": "string", "pattern": r"^(\*|null|[a-z][a-z0-9+.-]*://[^/*]+)$"}, VARIABLE]}
 Origins = Annotated[
@@ -189,6 +252,9 @@ Origins = Annotated[
     BeforeValidator(listed),
     WithJsonSchema({"anyOf": [*_ORIGIN["anyOf"], {"type": "array", "items": _ORIGIN, "minItems": 1}]}),
 ]
+
+
+Exposed = Annotated[tuple[FieldName, ...], BeforeValidator(listed), one_or_several]
 
 
 class Section(BaseModel):

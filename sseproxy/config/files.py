@@ -3,7 +3,9 @@
 Every function returns what is wrong, or ``None``.
 """
 
+import grp
 import ssl
+import stat
 from pathlib import Path
 
 
@@ -44,6 +46,28 @@ def unusable_socket(path: str) -> str | None:
     if not place.parent.is_dir():
         return f"folder {place.parent} does not exist"
     return "is there already and is not a socket" if place.exists() and not place.is_socket() else None
+
+
+def unknown_group(group: str) -> str | None:
+    """Why there is no such group, which is a name or a number."""
+    try:
+        group_id(group)
+    except LookupError:
+        return f"there is no group {group} on this machine"
+    return None
+
+
+def group_id(group: str) -> int:
+    """The number of a group. Raises `LookupError` for a name that the system does not know."""
+    return int(group) if group.isascii() and group.isdigit() else grp.getgrnam(group).gr_gid
+
+
+def opens_to_all(path: str) -> bool:
+    """Whether anybody on this machine may put files into the folder of `path`."""
+    try:
+        return bool(Path(path).parent.stat().st_mode & stat.S_IWOTH)
+    except OSError:
+        return False
 
 
 class _Encrypted(Exception):

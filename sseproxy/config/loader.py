@@ -4,6 +4,7 @@ Flags win over ``SSEPROXY_*`` variables, those over the file, that over the defa
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -16,11 +17,12 @@ from sseproxy.config.checks import check_server
 from sseproxy.config.document import Document, read_document, unknown_key_hint
 from sseproxy.config.effective import effective_routes
 from sseproxy.config.overrides import CONFIG_VARIABLE, FlagValue, apply_overrides, unknown_variables
-from sseproxy.config.problems import ConfigErrors, Path
+from sseproxy.config.problems import ConfigErrors, Path, in_reading_order
 from sseproxy.config.route_checks import check_routes
 from sseproxy.config.schema import FileSchema, places_below, section_at
 from sseproxy.config.settings import Config
 from sseproxy.config.values import BadValue, describe
+from sseproxy.config.warnings import warn
 
 
 def load(path: FilePath | None, *, flags: Mapping[str, FlagValue], environ: Mapping[str, str]) -> Config:
@@ -44,7 +46,8 @@ def load(path: FilePath | None, *, flags: Mapping[str, FlagValue], environ: Mapp
     problems = [*document.problems, *unknown_variables(document, environ)]
     if problems:
         raise ConfigErrors(problems)
-    return build_config(file, routes, folder)
+    warn(document, file, routes)
+    return replace(build_config(file, routes, folder), warnings=tuple(in_reading_order(document.warnings)))
 
 
 def _validate(document: Document) -> FileSchema:
@@ -59,11 +62,19 @@ def _validate(document: Document) -> FileSchema:
 
 def _note(document: Document, details: ErrorDetails) -> None:
     path = tuple(part for part in details["loc"] if part != "[key]")
+    if path[:-1] in document.places and document.places[path[:-1]].is_scalar and len(path) > 1:
+        path = path[:-1]  # a word in place of a mapping
     if not any(path[: len(wrong)] == wrong for wrong in document.broken):
         message, hint = _words(details, path)
-        document.problem(document.shown(path), message, hint, at_key="[key]" in details["loc"] or _is_unknown(details))
+        at = document.shown((*path, *_below(details)))
+        document.problem(at, message, hint, at_key="[key]" in details["loc"] or _is_unknown(details))
         document.broken.add(path)
     _take_out(document.data, path)
+
+
+def _below(details: ErrorDetails) -> tuple[str, ...]:
+    error = details.get("ctx", {}).get("error")
+    return error.below if isinstance(error, BadValue) else ()
 
 
 def _is_unknown(details: ErrorDetails) -> bool:

@@ -77,10 +77,12 @@ OVERRIDES = (
         "SSEPROXY_IDLE_TIMEOUT",
         ("timeouts", "idle"),
         "DURATION",
-        "silence of the upstream after which a response is given up, or off",
+        "silence of the upstream after which a response is given up, auto or off",
         inherited=True,
     ),
-    Override("--dialect", "SSEPROXY_DIALECT", ("dialect",), "NAME", "the kind of service behind", inherited=True),
+    Override(
+        "--dialect", "SSEPROXY_DIALECT", ("dialect",), "NAME", "the kind of service behind, or auto", inherited=True
+    ),
     Override("--workers", "SSEPROXY_WORKERS", ("server", "workers"), "N", "processes that share the port"),
     Override("--admin", "SSEPROXY_ADMIN", ("admin", "listen"), "ADDR", "where /healthz and /readyz are served"),
     Override("--log-level", "SSEPROXY_LOG_LEVEL", ("log", "level"), "LEVEL", "debug, info, warning, error or critical"),

@@ -1,4 +1,4 @@
-"""What is wrong with the configuration, and where?"""
+"""What is wrong with the configuration, or dangerous about it, and where?"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,10 +17,11 @@ def write_path(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ConfigProblem:
-    """One thing that is wrong.
+    """One thing that is wrong, or that works and should not stay.
 
     file: the file, or the flag or variable that a wrong value came from; ``None`` if it concerns all of them.
     line and column count from 1 and are 0 where there is none; column counts characters.
+    is_warning: the configuration can be used all the same.
     """
 
     file: str | None
@@ -29,19 +30,26 @@ class ConfigProblem:
     path: str
     message: str
     hint: str = ""
+    is_warning: bool = False
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         said = f"{self.message} ({self.hint})" if self.hint else self.message
-        return ": ".join(part for part in (place, self.path, said) if part)
+        kind = "warning" if self.is_warning else ""
+        return ": ".join(part for part in (place, self.path, kind, said) if part)
 
 
 class ConfigErrors(Exception):
     """All that is wrong with a configuration; one problem on each line of its text."""
 
     def __init__(self, problems: Iterable[ConfigProblem]) -> None:
-        self.problems = sorted(dict.fromkeys(problems), key=_reading_order)
+        self.problems = in_reading_order(problems)
         super().__init__("\n".join(map(str, self.problems)))
+
+
+def in_reading_order(problems: Iterable[ConfigProblem]) -> list[ConfigProblem]:
+    """Each problem once, from the top of the file to its end; then those that stand at no line."""
+    return sorted(dict.fromkeys(problems), key=_reading_order)
 
 
 def _reading_order(problem: ConfigProblem) -> tuple[bool, int, int]:

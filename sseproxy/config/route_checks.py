@@ -17,7 +17,9 @@ from sseproxy.config.schema import FileSchema, RequestFields
 from sseproxy.config.values import format_duration
 from sseproxy.core.headers import HOP_BY_HOP
 from sseproxy.core.limits import MINIMUM_LINE
-from sseproxy.core.routes import Match, StreamMode, has_prefix
+from sseproxy.core.paths import has_prefix
+from sseproxy.core.plan import StreamMode
+from sseproxy.core.routes import Match
 
 #: Header fields (lower case) that nobody but the connection itself may write.
 UNCHANGEABLE = frozenset(name.decode() for name in HOP_BY_HOP) | {"content-length"}
@@ -73,12 +75,12 @@ def _check_heartbeat(document: Document, route: EffectiveRoute) -> None:
     if response is not None and response_is_right and heartbeat.before_response >= response:
         document.problem(at, f"must be shorter than timeouts.response ({format_duration(response)})")
     # A route that is never touched may inherit before_response; it must not ask for it.
-    if route.merged.stream is StreamMode.NEVER and (route.says(*_BEFORE_RESPONSE) or not route.says("stream")):
+    if route.merged.stream.declared is StreamMode.NEVER and (route.says(*_BEFORE_RESPONSE) or not route.says("stream")):
         document.problem(at, "has no effect with stream: never", "leave one of them out")
 
 
 def _check_without_heartbeats(document: Document, route: EffectiveRoute) -> None:
-    if route.merged.stream is StreamMode.NEVER:
+    if route.merged.stream.declared is StreamMode.NEVER:
         return
     heartbeat = route.merged.heartbeat
     if heartbeat.before_response is not None:

@@ -11,8 +11,10 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from sseproxy.config.addresses import Address
 from sseproxy.config.browsers import CORS, Auth, End, Tickets, or_off, switchable, without_nothing
 from sseproxy.config.fields import (
+    VARIABLE,
     Boolean,
     CountOrOff,
+    Declared,
     Dialect,
     Duration,
     DurationOrZero,
@@ -24,13 +26,15 @@ from sseproxy.config.fields import (
     Format,
     Host,
     HostName,
+    IdleDuration,
+    Kind,
     Level,
     Line,
     Listen,
     LogFormat,
     LogLevel,
+    MatchPath,
     Method,
-    Mode,
     Network,
     RouteName,
     Section,
@@ -39,16 +43,16 @@ from sseproxy.config.fields import (
     Store,
     Text,
     UpstreamURL,
-    URLPath,
     Workers,
-    listed,
-    one_or_several,
+    listed_listeners,
+    one_or_several_listeners,
 )
 from sseproxy.config.problems import Path
 from sseproxy.core.dialects import Dialect as _Dialect
 from sseproxy.core.heartbeat import HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.routes import StreamMode, UpstreamTLS
+from sseproxy.core.plan import StreamKind, StreamMode
+from sseproxy.core.routes import UpstreamTLS
 from sseproxy.core.timeouts import TimeoutPolicy
 
 _SWITCHABLE = ("tickets", "auth", "end", "cors")
@@ -76,14 +80,17 @@ class Drain(Section):
 class Server(Section):
     """The public side."""
 
-    listen: Annotated[tuple[Listen, ...], BeforeValidator(listed), one_or_several] = Field(
+    listen: Annotated[tuple[Listen, ...], BeforeValidator(listed_listeners), one_or_several_listeners] = Field(
         default=(Address("127.0.0.1", 8080),),
-        description="HOST:PORT, [::1]:8080, :8080 (all interfaces) or unix:/run/sseproxy.sock; a list for several.",
+        description="HOST:PORT, [::1]:8080, :8080 (all interfaces) or unix:/run/sseproxy.sock; a list for several. "
+        'A socket with rights of its own: {unix: PATH, mode: "0660", group: GROUP, trust: false}.',
     )
     tls: ServerTLS | None = Field(default=None, description="Serve HTTPS on every TCP listener; left out: HTTP.")
     workers: Workers = Field(default=1, description="Processes that share the port.")
     trusted_proxies: tuple[Network, ...] = Field(
-        default=(), description="Peers whose X-Forwarded-*, Forwarded and Via are believed and appended to."
+        default=(),
+        description="Peers whose X-Forwarded-*, Forwarded and Via are believed and appended to. "
+        "Of all others X-Forwarded-* and X-Real-IP are removed.",
     )
     drain: Drain = Field(default=Drain(), description="How streams end when the process is told to stop.")
 
@@ -121,7 +128,7 @@ class Heartbeat(Section):
         description="Silence towards the client after which a heartbeat goes out; off: none.",
     )
     form: Form = Field(
-        default=_HEARTBEAT.form, description="What a heartbeat looks like; left out: what suits the dialect."
+        default=_HEARTBEAT.form, description="What a heartbeat looks like; auto: what suits client and service."
     )
     comment: Line = Field(default=_HEARTBEAT.comment, description="The text of a comment.")
     event: Event = Field(default=Event(), description="The event of the form `event`.")
@@ -140,12 +147,20 @@ class Timeouts(Section):
         default=_TIMEOUTS.connect, description="Until the upstream connection stands, TLS included."
     )
     response: Duration = Field(default=_TIMEOUTS.response, description="From there until the upstream's response head.")
-    idle: Duration = Field(default=_TIMEOUTS.idle, description="Silence of the upstream inside a response.")
+    idle: IdleDuration = Field(
+        default=_TIMEOUTS.idle,
+        description="Silence of the upstream inside a response; auto: 15m for an answer, off for a feed, a tunnel and "
+        "a body that is no stream.",
+    )
     write: Duration = Field(
         default=_TIMEOUTS.write,
         description="A client that takes nothing while bytes wait for it; on Linux also one that has vanished.",
     )
     max_duration: Duration = Field(default=_TIMEOUTS.max_duration, description="The age of an event stream.")
+    request_body: Duration = Field(
+        default=_TIMEOUTS.request_body,
+        description="From a request's head until the end of its body; a client that takes longer gets a 400.",
+    )
 
 
 class Limits(Section):
@@ -155,12 +170,40 @@ class Limits(Section):
         default=_LIMITS.streams, description="Open event streams of the route, for each worker."
     )
     streams_per_client: CountOrOff = Field(
-        default=_LIMITS.streams_per_client, description="Open event streams of one client address, for each worker."
+        default=_LIMITS.streams_per_client,
+        description="Open event streams of one client (an address, of IPv6 a /64), for each worker.",
     )
     line: Size = Field(default=_LIMITS.line, description="Bytes of an unfinished line that are held back.")
     request_body: SizeOrOff = Field(
         default=_LIMITS.request_body, description="Bytes of a request body; more is refused: 413."
     )
+
+
+class Stream(Section):
+    """Which requests are for streams, and for which kind of them."""
+
+    declared: Declared = Field(
+        default=StreamMode.AUTO,
+        description="Is a request for a stream? auto: it says so; always; never: responses are not touched; "
+        "{json: NAME, equals: VALUE} or {query: NAME}: that says so, too.",
+    )
+    kind: Kind = Field(
+        default=StreamKind.AUTO,
+        description="answer: finite; feed: endless; auto: an answer unless it is a GET of an unknown service.",
+    )
+
+
+def _short_stream(value: object) -> object:
+    return {"declared": value} if isinstance(value, str) else value
+
+
+def _may_be_short(schema: dict[str, Any]) -> None:
+    words = {"type": "string", "enum": [mode.value for mode in StreamMode]}
+    schema["anyOf"] = [{"$ref": schema.pop("$ref")}, words, VARIABLE]
+    schema["default"] = StreamMode.AUTO.value
+
+
+short_stream = BeforeValidator(_short_stream)
 
 
 class Inherited(Section):
@@ -171,10 +214,14 @@ class Inherited(Section):
     def _nothing_is_left_out(cls, value: object) -> object:
         return without_nothing(value, _SWITCHABLE)
 
-    dialect: Dialect = Field(default=_Dialect.GENERIC, description="The kind of service: sets form and error shape.")
-    stream: Mode = Field(
-        default=StreamMode.AUTO,
-        description="Is a request a stream? auto: it says so; never: responses are not touched.",
+    dialect: Dialect = Field(
+        default=_Dialect.AUTO,
+        description="The kind of service: what an error looks like, which event is the last; auto: by the request.",
+    )
+    stream: Annotated[Stream, short_stream] = Field(
+        default=Stream(),
+        description="What streams there are; a word in place of a mapping is `declared`.",
+        json_schema_extra=_may_be_short,
     )
     heartbeat: Heartbeat = Field(default=Heartbeat(), description="What a silent stream is kept alive with.")
     timeouts: Timeouts = Field(default=Timeouts(), description="How long to wait.")
@@ -196,8 +243,8 @@ class Inherited(Section):
 class RouteMatch(Section):
     """What a request must look like; what is left out matches everything."""
 
-    path: URLPath | None = Field(default=None, description="The whole path, byte for byte, without the query.")
-    prefix: URLPath | None = Field(
+    path: MatchPath | None = Field(default=None, description="The whole path, normalised, without the query.")
+    prefix: MatchPath | None = Field(
         default=None, description="The first segments: /api matches /api and /api/x, not /apix."
     )
     methods: tuple[Method, ...] = Field(default=(), description="One of these methods.")
@@ -207,7 +254,7 @@ class RouteMatch(Section):
 class Rewrite(Section):
     """What changes about the request target."""
 
-    strip_prefix: URLPath | None = Field(default=None, description="Segments taken off the front of the path.")
+    strip_prefix: MatchPath | None = Field(default=None, description="Segments taken off the front of the path.")
 
 
 class RequestFields(Section):

@@ -1,9 +1,10 @@
 """What did the operator ask for, once files, variables and flags have been read and found right?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sseproxy.config.addresses import Address, IPNetwork
 from sseproxy.config.fields import LogFormat, LogLevel
+from sseproxy.config.problems import ConfigProblem
 from sseproxy.core.routes import Route
 
 
@@ -49,9 +50,13 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything. Only the composition root sees it; everybody else gets the policy that concerns them."""
+    """Everything. Only the composition root sees it; everybody else gets the policy that concerns them.
+
+    warnings: what is dangerous about it, in the order of the file.
+    """
 
     server: ServerSettings
     admin: AdminSettings | None
     log: LogSettings
     routes: tuple[Route, ...]
+    warnings: tuple[ConfigProblem, ...] = field(default=(), compare=False)

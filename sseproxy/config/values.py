@@ -11,7 +11,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypeVar
 
+from sseproxy.core.dialects import Marker
 from sseproxy.core.eventsource import MOST_BODY, TicketBinding
+from sseproxy.core.plan import Declaration, StreamMode
+from sseproxy.core.timeouts import Auto
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -34,12 +37,16 @@ _DURATION_EXAMPLES = "such as 15s, 1.5s, 500ms, 2m, 1h or off"
 
 
 class BadValue(ValueError):
-    """A scalar that does not say what it should. hint: how to put it right, or empty."""
+    """A scalar that does not say what it should. hint: how to put it right, or empty.
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    below: the key inside the value that is at fault, if it has any.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, below: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.below = below
 
 
 class Text(str):
@@ -228,12 +235,48 @@ def event_name(value: object) -> str:
     return found
 
 
-def marker(value: object) -> str:
-    """The data of an event, on one line."""
+def marker(value: object) -> Marker:
+    """The event that ends each stream of a service, by its data or by its type."""
+    if not isinstance(value, Mapping):
+        return Marker(data=_some_line(value))
+    if len(value) != 1 or not set(value) <= {"data", "event"}:
+        raise BadValue("expected the data of an event, {data: TEXT} or {event: NAME}")
+    (key, said), *_ = value.items()
+    return Marker(data=_some_line(said)) if key == "data" else Marker(event=event_name(said))
+
+
+def declared(value: object) -> StreamMode | Declaration:
+    """Which requests declare a stream: a word, or what else in a request says so."""
+    if not isinstance(value, Mapping):
+        return choice(value, StreamMode)
+    if set(value) == {"query"}:
+        return Declaration(query=_some_line(value["query"]))
+    if "json" in value and set(value) <= {"json", "equals"}:
+        return Declaration(member=_some_line(value["json"]), equals=_json_scalar(value.get("equals", True)))
+    raise BadValue("expected a word, {json: NAME, equals: VALUE} or {query: NAME}", "see docs/configuration.md")
+
+
+def _json_scalar(value: object) -> str | int | float | bool | None:
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise BadValue(f"equals: expected a number, text, true, false or null, got {describe(value)}")
+
+
+def _some_line(value: object) -> str:
     found = line(value)
     if not found:
         raise BadValue("must not be empty")
     return found
+
+
+def idle(value: object) -> float | Auto | None:
+    """Seconds, ``None`` for ``off``, or what suits the request."""
+    return Auto.AUTO if value == Auto.AUTO.value else duration(value)
+
+
+def format_idle(value: float | Auto | None) -> str:
+    """The text that `idle` reads as `value`."""
+    return value.value if isinstance(value, Auto) else format_duration(value)
 
 
 def secret(value: object) -> str:

@@ -1,37 +1,53 @@
-"""Which heartbeat form has been measured safe for the client that sent this request? (contract S7, ``auto``)
+"""Which heartbeat has been measured safe for the client that sent this request? (contract S7)
 
 The table is data: each row names a client by header fields of its request, the form, and what goes wrong
 with the others. Rows are tried in order; a client that no row knows gets the rule of the form ``auto``.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sseproxy.core.headers import by_name
 from sseproxy.core.heartbeat import HeartbeatForm
 
 
 @dataclass(frozen=True, slots=True)
 class KnownClient:
-    """One row. headers: lower-case field name to a pattern that its value must match somewhere."""
+    """One row.
+
+    fields: lower-case field name to a pattern that its value must match somewhere. event: name and data of the
+    heartbeat, for the form ``event``. takes_retry: a ``retry`` field does no harm.
+    """
 
     name: str
-    headers: Mapping[str, re.Pattern[str]]
+    fields: Mapping[bytes, re.Pattern[bytes]]
     form: HeartbeatForm
     reason: str
+    event: tuple[str, str] | None = None
+    takes_retry: bool = True
 
-    def sent(self, headers: Mapping[str, str]) -> bool:
-        for name, pattern in self.headers.items():
-            value = headers.get(name)
-            if value is None or not pattern.search(value):
+    def sent(self, fields: Mapping[bytes, Sequence[bytes]]) -> bool:
+        """True if this client sent a request with these fields, given by lower-case name."""
+        for name, pattern in self.fields.items():
+            values = fields.get(name)
+            if values is None or not pattern.search(values[0] if len(values) == 1 else b", ".join(values)):
                 return False
         return True
 
 
-def _row(name: str, form: HeartbeatForm, reason: str, **headers: str) -> KnownClient:
-    patterns = {field.replace("_", "-"): re.compile(text, re.IGNORECASE) for field, text in headers.items()}
-    return KnownClient(name, patterns, form, reason)
+def _row(
+    name: str,
+    form: HeartbeatForm,
+    reason: str,
+    *,
+    event: tuple[str, str] | None = None,
+    takes_retry: bool = True,
+    **fields: str,
+) -> KnownClient:
+    patterns = {
+        field.replace("_", "-").encode(): re.compile(text.encode(), re.IGNORECASE) for field, text in fields.items()
+    }
+    return KnownClient(name, patterns, form, reason, event, takes_retry)
 
 
 KNOWN_CLIENTS: tuple[KnownClient, ...] = (
@@ -46,6 +62,28 @@ KNOWN_CLIENTS: tuple[KnownClient, ...] = (
         HeartbeatForm.BLANK,
         "as google-genai",
         x_goog_api_client=r".",
+    ),
+    _row(
+        "Codex CLI",
+        HeartbeatForm.EVENT,
+        "its watchdog counts events, comments do not stop it; events of types that it does not use are passed over",
+        event=("keepalive", '{"type":"keepalive"}'),
+        user_agent=r"^codex",
+    ),
+    _row(
+        "go-openai",
+        HeartbeatForm.BLANK,
+        "after a comment the error that follows reads 'unexpected end of JSON input'",
+        user_agent=r"^Go-http-client/",
+        accept=r"^text/event-stream$",
+    ),
+    _row(
+        "MCP's Java SDK, and clients of Spring AI",
+        HeartbeatForm.COMMENT_LINE,
+        "a comment block counts as an event, and the reader stops after 256 of them; a retry field is an error",
+        takes_retry=False,
+        user_agent=r"^(Java-http-client|ReactorNetty)/",
+        accept=r"text/event-stream",
     ),
     _row(
         "SDKs made with Stainless (openai, anthropic, groq, …)",
@@ -76,18 +114,9 @@ KNOWN_CLIENTS: tuple[KnownClient, ...] = (
 )
 
 
-_LOOKED_AT = {name.encode("ascii") for client in KNOWN_CLIENTS for name in client.headers}
-
-
-def form_for_fields(fields: Iterable[tuple[bytes, bytes]]) -> HeartbeatForm | None:
-    """`form_for_client` for the header fields of a request as they came; those of one name count as one."""
-    found = by_name(field for field in fields if field[0].lower() in _LOOKED_AT)
-    return form_for_client({name.decode("ascii"): b", ".join(said).decode("latin-1") for name, said in found.items()})
-
-
-def form_for_client(headers: Mapping[str, str]) -> HeartbeatForm | None:
-    """The form for the client that sent `headers` (lower-case names), or ``None`` if no row knows it."""
+def find_client(fields: Mapping[bytes, Sequence[bytes]]) -> KnownClient | None:
+    """Return the row of the client that sent a request with these fields, given by lower-case name."""
     for client in KNOWN_CLIENTS:
-        if client.sent(headers):
-            return client.form
+        if client.sent(fields):
+            return client
     return None

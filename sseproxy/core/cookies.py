@@ -11,6 +11,8 @@ from sseproxy.core.headers import Headers, get, get_all, merged, tokens, with_va
 
 _BLANKS = b" \t"
 _KEPT_FROM_OTHERS = frozenset((b"no-store", b"private"))
+#: With a name in it, a cookie of that name and the semicolon before it.
+_PAIR = rb"(?:(?P<first>^)|;)[ \t]*+%b[ \t]*+=(?P<value>[^;]*+)"
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
@@ -19,12 +21,11 @@ def cookie_value(headers: Iterable[tuple[bytes, bytes]], name: str) -> bytes | N
 
     Browsers put the one with the longest path first, so that it is the one that was meant.
     """
-    wanted = name.encode()
     for field in get_all(headers, b"cookie"):
-        for pair in field.split(b";"):
-            key, value = _read(pair)
-            if key == wanted:
-                return value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value
+        found = _find(field, name)
+        if found is not None:
+            value = found["value"].strip(_BLANKS)
+            return value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value
     return None
 
 
@@ -33,10 +34,9 @@ def without_cookie(headers: Headers, name: str) -> Headers:
 
     A field with nothing left in it is left out.
     """
-    wanted = name.encode()
     kept: Headers = []
     for key, field in headers:
-        left = _without(field, wanted) if key.lower() == b"cookie" else field
+        left = _without(field, name) if key.lower() == b"cookie" else field
         if left is not None:
             kept.append((key, left))
     return kept
@@ -75,18 +75,17 @@ def for_caches(headers: Headers, asked: Headers, policy: CookieAuth) -> Headers:
     return with_vary(headers, (b"Cookie",))
 
 
-def _read(pair: bytes) -> tuple[bytes | None, bytes]:
-    """Name and value; no name where there is no equals sign."""
-    name, mark, value = pair.partition(b"=")
-    return (name.strip(_BLANKS) if mark else None), value.strip(_BLANKS)
+def _find(field: bytes, name: str) -> re.Match[bytes] | None:
+    """The first cookie called `name`, in one pass: a field may hold thousands, or nothing but semicolons."""
+    written = name.encode()
+    return re.search(_PAIR % re.escape(written), field) if written in field else None
 
 
-def _without(field: bytes, name: bytes) -> bytes | None:
-    pairs = field.split(b";")
-    left = [pair for pair in pairs if _read(pair)[0] != name]
-    if len(left) == len(pairs):
+def _without(field: bytes, name: str) -> bytes | None:
+    found = _find(field, name)
+    if found is None:
         return field
-    if not any(pair.strip(_BLANKS) for pair in left):
+    left = found.re.sub(b"", field)
+    if not left.strip(b"; \t"):
         return None
-    opening = left[0] if left[0] is pairs[0] else left[0].lstrip(_BLANKS)
-    return b";".join([opening, *left[1:]])
+    return left[1:].lstrip(_BLANKS) if found["first"] is not None else left

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sseproxy.core.eventsource import CorsPolicy
+from sseproxy.core.fetch_metadata import is_cross_origin, tells_site
 from sseproxy.core.headers import Headers, get, get_all, merged, tokens, with_vary, without
 
 #: Seconds for which a browser may remember the answer to a preflight.
@@ -30,8 +31,6 @@ _ANSWERS = frozenset(
 _EXPOSED = (b"Location", b"Retry-After")
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-#: What ``Sec-Fetch-Site`` says of requests that no page of another origin has brought about.
-_OWN_SITE = frozenset((b"same-origin", b"none"))
 
 _DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
 
@@ -74,7 +73,8 @@ class CrossOrigin:
             kept = with_vary(kept, (b"Origin",))
         if not (self.is_allowed or self._answers_all):
             return kept
-        return [*kept, *self._allowed(), (b"Access-Control-Expose-Headers", merged(exposed, _EXPOSED))]
+        named = (*_EXPOSED, *(name.encode() for name in self.policy.expose))
+        return [*kept, *self._allowed(), (b"Access-Control-Expose-Headers", merged(exposed, named))]
 
     def preflight_fields(self, headers: Headers) -> Headers:
         """The answer to a preflight with `headers` from an allowed origin: what it asks for is allowed (section 3.2.3).
@@ -109,17 +109,16 @@ class CrossOrigin:
 def is_foreign(headers: Headers, policy: CorsPolicy | None, *, hosts: Iterable[bytes], logs_in: bool) -> bool:
     """Whether a page of another origin, one that `policy` does not let in, has brought about a request.
 
-    A browser sends some of these without asking first (Fetch section 4.8), and with the cookies of this site.
-    hosts: under what names the client may know us, with port. logs_in: a cookie logs the request in; then an origin
-    that any page can have is not enough.
+    A browser sends some of these without asking first (Fetch section 4.8), and with the cookies of this site: also
+    without ``Origin``, for images and scripts. hosts: under what names the client may know us, with port. logs_in: a
+    cookie logs the request in; then an origin that any page can have is not enough.
     """
-    origins = get_all(headers, b"origin")
-    if not origins or (policy is not None and lets_in(policy, headers, logs_in=logs_in)):
+    if policy is not None and lets_in(policy, headers, logs_in=logs_in):
         return False
-    sites = tokens(get_all(headers, b"sec-fetch-site"))
-    if sites:
-        return not _OWN_SITE.issuperset(sites)
-    return len(origins) > 1 or not _is_at(origins[0], hosts)
+    if tells_site(headers):
+        return is_cross_origin(headers)
+    origins = get_all(headers, b"origin")
+    return len(origins) > 1 or (len(origins) == 1 and not _is_at(origins[0], hosts))
 
 
 def lets_in(policy: CorsPolicy, headers: Headers, *, logs_in: bool) -> bool:

@@ -1,177 +1,150 @@
-"""How does a kind of service talk: which heartbeat, and what does an error look like in its stream?"""
+"""How does a kind of service talk: which heartbeat suits it, which event is its last one, which one is an error?
 
-import json
+What a dialect knows about requests (how a stream is asked for) is in `plan`, the shape of its errors in
+`stream_errors`.
+"""
+
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any
+from dataclasses import dataclass
+from enum import Enum, StrEnum
 
-from sseproxy.core.events import LF, event
 from sseproxy.core.heartbeat import HeartbeatForm
-from sseproxy.core.limits import ERROR_BODY
-from sseproxy.core.transfer import CloseReason
 
 
 class Dialect(StrEnum):
-    """A bundle of defaults for one kind of service."""
+    """A kind of service. `AUTO` stands in policies only: the request says which one it is."""
 
+    AUTO = "auto"
     GENERIC = "generic"
     OPENAI_CHAT = "openai-chat"
+    OPENAI_COMPLETIONS = "openai-completions"
     OPENAI_RESPONSES = "openai-responses"
     ANTHROPIC = "anthropic"
     GEMINI = "gemini"
+    OLLAMA = "ollama"
+    MCP = "mcp"
+
+    @property
+    def is_of_answers(self) -> bool:
+        """True if each stream of such a service answers one request, and ends with the answer."""
+        return self not in (Dialect.AUTO, Dialect.GENERIC, Dialect.MCP)
 
     @property
     def form(self) -> HeartbeatForm:
-        """The heartbeat form of a route that names none."""
+        """The heartbeat form of a route that names the dialect and no form."""
         return _FORMS.get(self, HeartbeatForm.AUTO)
 
     @property
-    def has_error_event(self) -> bool:
-        """Whether clients of this dialect are known to raise on its error event."""
-        return self is not Dialect.GENERIC
+    def has_last_event(self) -> bool:
+        """True if the last event of a stream may say more than that the stream has ended."""
+        return self in _LAST_EVENTS
 
 
-_FORMS = {Dialect.ANTHROPIC: HeartbeatForm.ANTHROPIC, Dialect.GEMINI: HeartbeatForm.BLANK}
+_FORMS = {
+    Dialect.ANTHROPIC: HeartbeatForm.ANTHROPIC,
+    Dialect.GEMINI: HeartbeatForm.BLANK,
+    Dialect.MCP: HeartbeatForm.COMMENT_LINE,
+}
 
 
-@dataclass(frozen=True, slots=True)
-class StreamError:
-    """Something that has to be told inside a stream whose head is already out.
+class Finality(Enum):
+    """What the last event says about the end of the stream."""
 
-    type: a close reason, or ``upstream_response`` for an answer that is no stream.
-    status: the status that the client would have had. retry_after: the field's value, verbatim.
-    body: the first bytes of the upstream's answer, at most `ERROR_BODY` of them are used.
-    """
-
-    type: str
-    status: int
-    detail: str
-    retry_after: str | None = None
-    body: bytes = b""
-    _parsed: Mapping[str, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "body", self.body[:ERROR_BODY])
-        object.__setattr__(self, "_parsed", _error_object(self.body))
-
-    @property
-    def text(self) -> str:
-        """What to tell a person: the upstream's own message where it has one, else its body, else the detail."""
-        message = self._parsed.get("message")
-        if isinstance(message, str) and message:
-            return message
-        return self.body.decode("utf-8", "replace").strip() or self.detail
-
-    @property
-    def upstream_kind(self) -> str | None:
-        """The upstream's own error type, where it has one."""
-        kind = self._parsed.get("type")
-        return kind if isinstance(kind, str) and kind else None
-
-    @property
-    def kind(self) -> str:
-        """The upstream's own error type where it has one, else ours."""
-        return self.upstream_kind or self.type
+    NONE = "none"
+    TERMINAL = "terminal"  # nothing follows it
+    FINISHED = "finished"  # it may be the last one; that is not known before the stream ends
+    ERROR = "error"  # the service has said that it failed
 
 
-def _error_object(body: bytes) -> Mapping[str, Any]:
-    """The ``error`` object that model services wrap their errors in, or nothing."""
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    error = parsed.get("error") if isinstance(parsed, dict) else None
-    return error if isinstance(error, dict) else {}
+def finality(dialect: Dialect, name: bytes, data: bytes) -> Finality:
+    """Classify the event with type `name` and `data`; of long data its two ends are enough."""
+    known = _LAST_EVENTS.get(dialect)
+    return Finality.NONE if known is None else known(name, data)
 
 
-def error_event(dialect: Dialect, error: StreamError, *, eol: bytes = LF) -> bytes:
-    """The one event that tells a client of `dialect` about `error`."""
-    return _SHAPES[dialect](error, eol)
+_DONE = b"[DONE]"
+_TYPE = re.compile(rb'\s*\{\s*"type"\s*:\s*"([^"\\]{1,64})"')
+#: An ``error`` member that comes first, and is not null; and the flat shape of vLLM.
+_ERROR_FIRST = re.compile(rb'\s*\{\s*(?:"error"\s*:\s*+(?!null\b)|"object"\s*:\s*"error")')
+_GEMINI_FINISH = re.compile(rb'"finish_?[rR]eason"\s*:\s*"')
+_OLLAMA_DONE = re.compile(rb'"done"\s*:\s*true\b')
+_RPC_RESPONSE = re.compile(
+    rb'\s*\{(?:\s*"(?:jsonrpc|id)"\s*:\s*(?:"[^"\\]{0,256}"|[\w.+-]{1,64})\s*,)*\s*"(?:result|error)"\s*:'
+)
+_RESPONSES_TERMINAL = frozenset((b"response.completed", b"response.failed", b"response.incomplete"))
 
 
-def _generic(error: StreamError, eol: bytes) -> bytes:
-    detail = error.body.decode("utf-8", "replace") or error.detail
-    return _event({"type": error.type, "status": error.status, "detail": detail, **_retry_after(error)}, eol, "error")
+def _type_of(name: bytes, data: bytes) -> bytes:
+    """The event's type: its ``event`` field, or the ``type`` member that its data begins with."""
+    if name:
+        return name
+    found = _TYPE.match(data)
+    return b"" if found is None else found.group(1)
 
 
-def _openai_chat(error: StreamError, eol: bytes) -> bytes:
-    return _event(
-        {"error": {"message": error.text, "type": error.kind, "code": error.status, **_retry_after(error)}}, eol
-    )
+def _openai_chat(_: bytes, data: bytes) -> Finality:
+    if data == _DONE:
+        return Finality.TERMINAL
+    return Finality.ERROR if _ERROR_FIRST.match(data) else Finality.NONE
 
 
-def _openai_responses(error: StreamError, eol: bytes) -> bytes:
-    # The SDKs raise on a truthy "error" member; the rest is the event's own documented shape.
-    # The message stands in both, so half the room is left for each.
-    said = {"code": str(error.status), "message": error.text[: ERROR_BODY // 2], "param": None}
-    inner = {"type": error.kind, **said, **_retry_after(error)}
-    return _event({"type": "error", **said, "sequence_number": 0, "error": inner}, eol, "error")
+def _openai_responses(name: bytes, data: bytes) -> Finality:
+    kind = _type_of(name, data)
+    if kind in _RESPONSES_TERMINAL or data == _DONE:
+        return Finality.TERMINAL
+    return Finality.ERROR if kind == b"error" or _ERROR_FIRST.match(data) else Finality.NONE
 
 
-def _anthropic(error: StreamError, eol: bytes) -> bytes:
-    kind = error.upstream_kind or _ANTHROPIC_TYPES.get(error.status, "api_error")
-    inner = {"type": kind, "message": error.text, **_retry_after(error)}
-    return _event({"type": "error", "error": inner}, eol, "error")
+def _anthropic(name: bytes, data: bytes) -> Finality:
+    kind = _type_of(name, data)
+    if kind == b"message_stop":
+        return Finality.TERMINAL
+    return Finality.ERROR if kind == b"error" else Finality.NONE
 
 
-def _gemini(error: StreamError, eol: bytes) -> bytes:
-    status = _GOOGLE_STATUSES.get(error.status, "UNKNOWN")
-    inner = {"code": error.status, "message": error.text, "status": status, **_retry_after(error)}
-    return _event({"error": inner}, eol)
+def _gemini(_: bytes, data: bytes) -> Finality:
+    if _ERROR_FIRST.match(data):
+        return Finality.ERROR
+    return Finality.FINISHED if _GEMINI_FINISH.search(data) else Finality.NONE
 
 
-def _event(value: Mapping[str, object], eol: bytes, name: str | None = None) -> bytes:
-    return event(json.dumps(value), name=name, eol=eol)
+def _ollama(_: bytes, data: bytes) -> Finality:
+    if _ERROR_FIRST.match(data):
+        return Finality.ERROR
+    return Finality.TERMINAL if _OLLAMA_DONE.search(data) else Finality.NONE
 
 
-def _retry_after(error: StreamError) -> dict[str, str]:
-    return {} if error.retry_after is None else {"retry_after": error.retry_after}
+def _mcp(_: bytes, data: bytes) -> Finality:
+    """A JSON-RPC response is the last thing that the request waits for; an error of ours would be a second one."""
+    return Finality.ERROR if _RPC_RESPONSE.match(data) else Finality.NONE
 
 
-_SHAPES: Mapping[Dialect, Callable[[StreamError, bytes], bytes]] = {
+def _generic(name: bytes, _: bytes) -> Finality:
+    return Finality.ERROR if name == b"error" else Finality.NONE
+
+
+_LAST_EVENTS: Mapping[Dialect, Callable[[bytes, bytes], Finality]] = {
     Dialect.GENERIC: _generic,
     Dialect.OPENAI_CHAT: _openai_chat,
+    Dialect.OPENAI_COMPLETIONS: _openai_chat,
     Dialect.OPENAI_RESPONSES: _openai_responses,
     Dialect.ANTHROPIC: _anthropic,
     Dialect.GEMINI: _gemini,
-}
-
-# The error types of the Anthropic API, by the status that they come with.
-_ANTHROPIC_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
-
-# google.rpc.Code names, by the status that they come with.
-_GOOGLE_STATUSES = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    429: "RESOURCE_EXHAUSTED",
-    500: "INTERNAL",
-    502: "UNAVAILABLE",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
+    Dialect.OLLAMA: _ollama,
+    Dialect.MCP: _mcp,
 }
 
 
-#: What a client is told of an end that is not the upstream's.
-ENDS_OF_OURS: Mapping[CloseReason, StreamError] = {
-    reason: StreamError(reason, status, detail)
-    for reason, status, detail in (
-        (CloseReason.IDLE_TIMEOUT, 504, "the stream has been silent for too long"),
-        (CloseReason.MAX_DURATION, 504, "the stream has reached its maximum duration"),
-        (CloseReason.DRAIN, 503, "the server is shutting down"),
-        (CloseReason.RESPONSE_TIMEOUT, 504, "no response came in time"),
-        (CloseReason.CONNECT_ERROR, 502, "the upstream could not be reached"),
-        (CloseReason.UPSTREAM_ERROR, 502, "the upstream broke off before it answered"),
-    )
-}
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """The terminal event of a service that no dialect is known for: its data, or its type, as it is on the wire."""
+
+    data: str | None = None
+    event: str | None = None
+
+    def is_event(self, name: bytes, data: bytes) -> bool:
+        """True if the event with this type and data is the marker."""
+        if self.event is not None:
+            return name == self.event.encode()
+        return self.data is not None and data == self.data.encode()

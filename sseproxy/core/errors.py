@@ -9,12 +9,14 @@
     │   ├── MethodRefused           405
     │   ├── RequestTooLarge         413
     │   ├── ExpectationFailed       417
-    │   └── HeadersTooLarge         431
+    │   ├── HeadersTooLarge         431
+    │   └── MethodUnknown           501
     ├── Unavailable                 503, we are at fault
     │   ├── TooManyStreams
     │   ├── OutOfDescriptors
     │   ├── StoreFull
     │   └── Draining
+    ├── LoopDetected                508, the request has been here before
     ├── InternalError               500, a defect of ours
     └── OriginError                 502, the upstream is at fault
         ├── ConnectError            502, no connection
@@ -107,6 +109,21 @@ class HeadersTooLarge(ClientError):
     title = "Request Header Fields Too Large"
 
 
+class MethodUnknown(ClientError):
+    """A method that the parser has no name for (RFC 9110 section 9.1)."""
+
+    status = 501
+    title = "Not Implemented"
+
+
+class LoopDetected(SSEProxyError):
+    """The request has passed this instance before (RFC 9110 section 7.6.3, RFC 5842 section 7.2)."""
+
+    status = 508
+    title = "Loop Detected"
+    proxy_status = "proxy_loop_detected"
+
+
 class Unavailable(SSEProxyError):
     """We cannot serve this now. `retry_after` is in seconds."""
 
@@ -169,7 +186,7 @@ class UpstreamBroken(OriginError):
 class RequestBroken(UpstreamBroken):
     """The client's request body broke off after the response had begun."""
 
-    reason = CloseReason.CLIENT_GONE
+    reason = CloseReason.CLIENT_ERROR
 
 
 class ResponseTimeout(OriginError):

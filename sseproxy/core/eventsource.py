@@ -6,6 +6,7 @@ Policies only (contract section 5); ``None`` in place of one means that the rout
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sseproxy.core.dialects import Marker
 from sseproxy.core.limits import MIB
 
 #: Bytes of a request body that can be kept at most: half of what the store in memory holds.
@@ -57,18 +58,26 @@ class CookieAuth:
     strip_cookie: bool = True
 
 
+class EndsAt(StrEnum):
+    """Which clean ends of the upstream are the end for good."""
+
+    END = "end"  # each
+    MARKER = "marker"  # those behind the terminal event; after any other the browser may come back
+
+
 @dataclass(frozen=True, slots=True)
 class EndPolicy:
     """What `EventSource` clients are told at a clean end of the upstream.
 
     event: name and data of an event that tells the page. stop_reconnect: the browser's automatic reconnect is answered
-    204. marker: a data value after which an end counts as clean, even if the connection breaks. secret: what the ids
-    of ends are signed with, for replicas that have to know each other's; empty: made up when the process starts.
+    204. marker: the service's terminal event. only: which clean ends are meant. secret: what the ids of
+    ends are signed with, for replicas that have to know each other's; empty: made up when the process starts.
     """
 
     event: tuple[str, str] | None = None
     stop_reconnect: bool = False
-    marker: str | None = None
+    marker: Marker | None = None
+    only: EndsAt = EndsAt.END
     secret: str = field(default="", repr=False)
 
 
@@ -77,10 +86,12 @@ class CorsPolicy:
     """Which pages of other origins may read the responses (Fetch standard, CORS protocol).
 
     origins: serialized origins such as ``https://app.example``, or ``*`` alone. credentials: with cookies.
+    expose: names of response fields that pages may read; ``*`` for all, where there are no credentials.
     """
 
     origins: frozenset[str]
     credentials: bool = False
+    expose: tuple[str, ...] = ()
 
     @property
     def any_origin(self) -> bool:

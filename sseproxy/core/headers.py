@@ -6,9 +6,10 @@ Fields are pairs of bytes as they came, in their order, so that nothing about th
 
 import itertools
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from sseproxy.core.known_fields import is_for_everybody
 from sseproxy.core.routes import HeaderRules
 
 Headers = list[tuple[bytes, bytes]]
@@ -31,18 +32,36 @@ HOP_BY_HOP = frozenset(
 #: The fields in which proxies say where a request came from.
 FORWARDING = frozenset((b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"))
 
+#: These and all others of proxies, in lower case; for CGI and WSGI ``X_Forwarded_For`` is the same variable.
+_SAID_BY_PROXIES = re.compile(rb"x[-_]forwarded[-_].*|x[-_]real[-_]ip|forwarded|via", re.DOTALL)
 
-def _spellings(name: bytes) -> Iterator[bytes]:
-    words = name.split(b"-")
-    for marks in itertools.product((b"-", b"_"), repeat=len(words) - 1):
-        yield b"".join(itertools.chain(*zip(words, (*marks, b""), strict=True)))
+_X_FORWARDED = re.compile(rb"x-forwarded-", re.IGNORECASE)
 
+#: Members of a list that are looked at, where a client decides how many there are.
+MOST_MEMBERS = 200
 
-#: These, and what an upstream may take for them: for CGI and WSGI ``X_Forwarded_For`` is the same variable.
-_LIKE_FORWARDING = frozenset(spelling for name in FORWARDING for spelling in _spellings(name))
-
-#: The name under which this proxy signs ``Via`` and ``Proxy-Status``.
+#: The name under which this proxy signs ``Proxy-Status``, and ``Via`` with what tells its instances apart.
 PSEUDONYM = b"sseproxy"
+
+#: Fields of a response that are made anew for an event stream, or that no longer hold when heartbeats go into it.
+_OF_THE_BYTES = frozenset(
+    (
+        b"accept-ranges",
+        b"cache-control",
+        b"content-digest",
+        b"content-length",
+        b"content-md5",
+        b"digest",
+        b"repr-digest",
+        b"x-accel-buffering",
+    )
+)
+
+_BLANKS = b" \t\r\n"
+#: A member of a comma-separated list, in which a comma between quotes separates nothing.
+_MEMBER = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*(?:"|\\?\Z))+', re.DOTALL)
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_MEDIA_TYPE = re.compile(_TOKEN + rb"/" + _TOKEN)
 
 _FORBIDDEN_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -79,6 +98,11 @@ def tokens(values: Iterable[bytes]) -> list[bytes]:
     return [token for value in values for part in value.split(b",") if (token := part.strip().lower())]
 
 
+def last_tokens(values: Iterable[bytes]) -> list[bytes]:
+    """As `tokens`, but of no more than the last `MOST_MEMBERS` members: those that the nearest proxies have added."""
+    return tokens(b",".join(values).rsplit(b",", MOST_MEMBERS)[-MOST_MEMBERS:])
+
+
 def merged(said: Iterable[bytes], words: Iterable[bytes]) -> bytes:
     """What the fields of a comma-separated list say, and then those of `words` that they do not, as one value."""
     values = [value.strip() for value in said if value.strip()]
@@ -99,14 +123,19 @@ def without(headers: Iterable[tuple[bytes, bytes]], names: Collection[bytes]) ->
     return [(key, value) for key, value in headers if key.lower() not in names]
 
 
-def end_to_end(headers: Iterable[tuple[bytes, bytes]], *, but: frozenset[bytes] = frozenset()) -> Headers:
+def end_to_end(
+    headers: Iterable[tuple[bytes, bytes]],
+    *,
+    but: frozenset[bytes] = frozenset(),
+    keep: Collection[bytes] = (),
+) -> Headers:
     """What may go on: without hop-by-hop fields, those that ``Connection`` names, and those with the names in `but`.
 
-    The length of the body is no hop's own, whatever ``Connection`` says (RFC 9110 section 7.6.1).
+    A connection option that names a field for everybody, or one of `keep`, is ignored (RFC 9110 section 7.6.1).
     """
     fields = [(key.lower(), (key, value)) for key, value in headers]
     named = tokens([value for name, (_, value) in fields if name == b"connection"])
-    dropped = HOP_BY_HOP.union(named) - {b"content-length"} if named else HOP_BY_HOP
+    dropped = HOP_BY_HOP.union(name for name in named if name not in keep and not is_for_everybody(name))
     return [field for name, field in fields if name not in dropped and name not in but]
 
 
@@ -146,9 +175,11 @@ class Peer:
 def forwarded_addresses(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
     """What ``X-Forwarded-For`` says, from the client to the last proxy; only as true as the peer that sent it.
 
-    Some gateways add the port, and then brackets around an IPv6 address; both are taken off.
+    Some gateways add the port, and then brackets around an IPv6 address; both are taken off. Of more than
+    `MOST_MEMBERS` only the last are read.
     """
-    return [_bare_address(word.decode("latin-1")) for word in tokens(get_all(headers, b"x-forwarded-for"))]
+    said = last_tokens(get_all(headers, b"x-forwarded-for"))
+    return [_bare_address(word.decode("latin-1")) for word in said]
 
 
 def _bare_address(text: str) -> str:
@@ -163,19 +194,27 @@ def as_ipv4(address: str) -> str:
     return rest if prefix.lower() == "::ffff" and "." in rest else address
 
 
-def forwarding(headers: Headers, peer: Peer, *, host: bytes) -> Headers:
+def has_passed(headers: Iterable[tuple[bytes, bytes]], pseudonym: bytes) -> bool:
+    """True if ``Via`` names a proxy of this name (RFC 9110 section 7.6.3)."""
+    return any(member.split()[1:2] == [pseudonym.lower()] for member in tokens(get_all(headers, b"via")))
+
+
+def forwarding(headers: Headers, peer: Peer, *, host: bytes, via: bytes = PSEUDONYM) -> Headers:
     """`headers` with ``X-Forwarded-*``, ``Forwarded`` and ``Via`` that say where the request came from.
 
-    What an untrusted peer says about itself is dropped; what a trusted one says is appended to.
+    What an untrusted peer says is dropped: also ``X-Forwarded-Prefix``, ``X-Real-IP`` and their like, which are not
+    written here. What a trusted one says is appended to, or goes on.
     """
     fields: Headers = []
     said: dict[bytes, list[bytes]] = {}
     for field in headers:
         name = field[0].lower()
-        if name not in _LIKE_FORWARDING:
+        if not _SAID_BY_PROXIES.fullmatch(name):
             fields.append(field)
         elif peer.trusted and name in FORWARDING:
             said.setdefault(name, []).append(field[1])
+        elif peer.trusted and name.replace(b"_", b"-") not in FORWARDING:
+            fields.append(field)
     scheme = peer.scheme.encode()
     chain = [*said.get(b"x-forwarded-for", _UNSAID), *([peer.address.encode()] if peer.address else _UNSAID)]
     if chain:
@@ -185,8 +224,13 @@ def forwarding(headers: Headers, peer: Peer, *, host: bytes) -> Headers:
     if named := b", ".join(said.get(b"x-forwarded-host", _UNSAID)) or host:
         fields.append((b"X-Forwarded-Host", named))
     fields.append((b"Forwarded", b", ".join([*said.get(b"forwarded", _UNSAID), _forwarded_element(peer, host)])))
-    fields.append((b"Via", b", ".join([*said.get(b"via", _UNSAID), b"1.1 " + PSEUDONYM])))
+    fields.append((b"Via", b", ".join([*said.get(b"via", _UNSAID), b"1.1 " + via])))
     return fields
+
+
+def forwarding_names(headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
+    """The names of all ``X-Forwarded-*`` fields, as they were written."""
+    return [key for key, _ in headers if key[:1] in b"Xx" and _X_FORWARDED.match(key)]
 
 
 def _forwarded_element(peer: Peer, host: bytes) -> bytes:
@@ -199,9 +243,35 @@ def _forwarded_element(peer: Peer, host: bytes) -> bytes:
 
 
 def is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether the media type is ``text/event-stream``, with whatever parameters, in whatever case."""
-    value = get(headers, b"content-type") or b""
-    return value.partition(b";")[0].strip().lower() == b"text/event-stream"
+    """True if the media type is ``text/event-stream``, with whatever parameters, in whatever case.
+
+    Of several types the last that makes sense counts, as it does for browsers (Fetch standard, "extract a MIME type").
+    """
+    said = get_all(headers, b"content-type")
+    if len(said) == 1 and b"," not in said[0]:
+        return _essence(said[0]) == b"text/event-stream"
+    types = [essence for value in _MEMBER.findall(b",".join(said)) if (essence := _essence(value)) is not None]
+    return bool(types) and types[-1] == b"text/event-stream"
+
+
+def is_stream_response(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """True if a response with a body is an event stream that heartbeats may go into (contract S11).
+
+    A 206 never is: its bytes are those that ``Content-Range`` names, and no others (RFC 9110 section 14.4).
+    """
+    return status not in (204, 206, 304) and is_event_stream(headers)
+
+
+def _essence(value: bytes) -> bytes | None:
+    """Type and subtype in lower case; ``None`` if the value is no media type, or names none."""
+    essence = value.partition(b";")[0].strip(_BLANKS).lower()
+    return essence if essence != b"*/*" and _MEDIA_TYPE.fullmatch(essence) else None
+
+
+def is_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """True if the media type is JSON, or a format that is written in it (RFC 6839 section 3.1)."""
+    media = (get(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
+    return media == b"application/json" or media.endswith(b"+json")
 
 
 def accepts_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -211,17 +281,25 @@ def accepts_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def event_stream(headers: Headers, *, decoded: bool) -> Headers:
-    """The head of an event stream that is on its way to the client (contract S12), from end-to-end `headers`."""
-    dropped = {b"content-length", b"cache-control", b"x-accel-buffering"}
-    if decoded:
-        dropped |= {b"content-encoding"}
+    """Return the head of an event stream on its way to the client (contract S12), from end-to-end `headers`.
+
+    What speaks of the upstream's very bytes does not hold for the bytes that leave: lengths, ranges and digests go,
+    and a strong validator becomes a weak one (RFC 9110 section 8.8.1).
+    """
+    dropped = _OF_THE_BYTES | {b"content-encoding"} if decoded else _OF_THE_BYTES
     said = b", ".join(value for value in get_all(headers, b"cache-control") if value.strip())
     missing = [word for word in (b"no-cache", b"no-transform") if word not in tokens([said])]
     return [
-        *without(headers, dropped),
+        *[_weakened(field) for field in without(headers, dropped)],
         (b"Cache-Control", b", ".join([said, *missing] if said else missing)),
         (b"X-Accel-Buffering", b"no"),
     ]
+
+
+def _weakened(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    name, value = field
+    is_strong = len(name) == 4 and name.lower() == b"etag" and not value.lstrip(_BLANKS).startswith(b"W/")
+    return (name, b"W/" + value.lstrip(_BLANKS)) if is_strong else field
 
 
 def request_head(method: str, target: str, headers: Headers) -> bytes:

@@ -1,6 +1,7 @@
 """What does a heartbeat look like, for this client and at this place of the stream? (contract S3, S7)"""
 
 import json
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -40,22 +41,37 @@ class HeartbeatPolicy:
     prelude: bool = False
 
 
+_CHAT_CHUNK = "chat.completion.chunk"
+_RESPONSE_ENDS = re.compile(rb'\s*\{\s*"type"\s*:\s*"response\.(?:completed|failed|incomplete)"')
+
 #: A chat chunk has to look like the last one, and helpers refuse whatever comes before the first event of a response.
 _NEED_THE_LAST_EVENT = (HeartbeatForm.OPENAI_CHAT, HeartbeatForm.OPENAI_RESPONSES)
+
+
+def why_skipped(position: Position, *, is_blocked: bool, is_over: bool) -> str:
+    """Return why a heartbeat that was due did not go out: the values of the label ``why``."""
+    if is_blocked:
+        return "backpressure"
+    if is_over:
+        return "at_end"
+    return "mid_line" if position is Position.MID_LINE else "inside_event"
 
 
 class HeartbeatWriter:
     """Writes the heartbeats of one stream, and remembers of the stream what the form needs to know.
 
-    form: the route's form, or, where that is ``auto`` and the client is known, the form measured for it.
+    form: of this stream. event: name and data for the form ``event``, in place of the policy's.
     observes: whether `observe` has anything left to take note of. keeps_data: also of lines that can be no ids.
     """
 
-    __slots__ = ("_form", "_ids_seen", "_last_data", "_policy", "keeps_data", "observes")
+    __slots__ = ("_event", "_form", "_ids_seen", "_last_data", "_policy", "keeps_data", "observes")
 
-    def __init__(self, policy: HeartbeatPolicy, form: HeartbeatForm | None = None) -> None:
+    def __init__(
+        self, policy: HeartbeatPolicy, form: HeartbeatForm | None = None, event: tuple[str, str] | None = None
+    ) -> None:
         self._policy = policy
         self._form = form or policy.form
+        self._event = event
         self.keeps_data = self._form in _NEED_THE_LAST_EVENT
         self._ids_seen = False
         self._last_data: bytes | None = None
@@ -94,10 +110,11 @@ class HeartbeatWriter:
             case HeartbeatForm.BLANK:
                 return eol
             case HeartbeatForm.EVENT:
-                return event(self._policy.event_data, name=self._policy.event_name, eol=eol)
+                name, data = self._event or (self._policy.event_name, self._policy.event_data)
+                return event(data, name=name, eol=eol)
             case HeartbeatForm.ANTHROPIC:
                 return event('{"type": "ping"}', name="ping", eol=eol)
-            case HeartbeatForm.OPENAI_RESPONSES if self._last_data is not None:
+            case HeartbeatForm.OPENAI_RESPONSES if _is_in_response(self._last_data):
                 return event('{"type":"keepalive"}', name="keepalive", eol=eol)
             case HeartbeatForm.OPENAI_CHAT:
                 chunk = _empty_chunk(self._last_data)
@@ -112,6 +129,11 @@ class HeartbeatWriter:
         return block if self._ids_seen else block + eol
 
 
+def _is_in_response(last_event: bytes | None) -> bool:
+    """True between the first event of a response and its terminal one."""
+    return last_event is not None and not _RESPONSE_ENDS.match(last_event)
+
+
 def _empty_chunk(last_chunk: bytes | None) -> str | None:
     """A chat completion chunk that says nothing, like `last_chunk` in all that names the completion.
 
@@ -122,11 +144,16 @@ def _empty_chunk(last_chunk: bytes | None) -> str | None:
         seen = json.loads(last_chunk or b"null")
     except (ValueError, RecursionError):
         return None
-    if not isinstance(seen, dict) or "id" not in seen or _finishes(seen):
+    if (
+        not isinstance(seen, dict)
+        or "id" not in seen
+        or seen.get("object", _CHAT_CHUNK) != _CHAT_CHUNK
+        or _finishes(seen)
+    ):
         return None
     chunk = {key: seen[key] for key in ("id", "object", "created", "model") if key in seen}
     choice = {"index": 0, "delta": {}, "finish_reason": None}
-    return json.dumps({**chunk, "object": "chat.completion.chunk", "choices": [choice]}, separators=(",", ":"))
+    return json.dumps({**chunk, "object": _CHAT_CHUNK, "choices": [choice]}, separators=(",", ":"))
 
 
 def _finishes(chunk: dict[str, Any]) -> bool:

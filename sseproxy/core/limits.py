@@ -5,9 +5,6 @@ from dataclasses import dataclass
 KIB = 1024
 MIB = 1024 * KIB
 
-#: Bytes of a request body that are looked at for ``"stream": true`` (contract S8).
-BODY_PEEK = MIB
-
 #: Bytes of an upstream's error body that are passed on inside an error event (contract S8).
 ERROR_BODY = 64 * KIB
 
@@ -20,7 +17,7 @@ class LimitPolicy:
     """Limits of one route; ``None`` means no limit.
 
     streams: open event streams of the route, per process.
-    streams_per_client: open event streams of one client address, per route and process.
+    streams_per_client: open event streams of one client (an address, of IPv6 a /64), per route and process.
     line: bytes of an unfinished line that are held back (contract S4).
     request_body: bytes of a request body; a larger one is refused with 413.
     """

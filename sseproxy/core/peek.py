@@ -1,79 +1,83 @@
-"""Does a request body ask for a stream? (contract S8)"""
+"""What does a request body say about the stream that it asks for? (contract S8)"""
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
-from sseproxy.core.headers import get
-from sseproxy.core.limits import BODY_PEEK
+from sseproxy.core.json_members import MemberScanner, NoValue, Value
 
-_WHITE = b" \t\r\n"
 _NEVER_JSON = (b"multipart/", b"image/", b"audio/", b"video/", b"application/octet-stream", b"application/grpc")
 
+#: Bytes of a body that are kept in place of being scanned: most bodies are short, and most are never asked about.
+_SHORT = 4096
 
-def may_be_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether it is worth looking for ``"stream": true`` in a request body: it may be JSON, whatever its type says.
+
+def may_be_json(media_type: bytes, coding: bytes = b"") -> bool:
+    """True if a body may be JSON, whatever its type says. A body with a content coding is not looked into.
 
     ``curl -d`` calls everything a form, and a browser's ``fetch`` calls a string plain text.
     """
-    media = (get(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
-    return not media.startswith(_NEVER_JSON)
+    return not media_type.strip().lower().startswith(_NEVER_JSON) and coding.strip().lower() in (b"", b"identity")
 
 
 class BodyPeek:
-    """Looks whether a JSON body that passes by says ``"stream": true``; keeps at most `BODY_PEEK` bytes of it.
+    """The values of a few top-level members of a JSON body, which passes by in pieces.
 
-    Whatever its media type says: a client that posts JSON by hand often says something else. on_known is called
-    when the body has passed, or cannot be what is looked for; parsed is it only when somebody asks.
+    names: of the members. on_known: called once, when the body has passed or cannot say more.
+    A short body is scanned only when somebody asks; of a long one nothing is kept.
     """
 
-    def __init__(self, on_known: Callable[[], None]) -> None:
-        self.is_known = False
+    def __init__(self, names: Collection[str], on_known: Callable[[], None] = lambda: None) -> None:
+        self._names = names
         self._on_known = on_known
-        self._seen = bytearray()
-        self._declares: bool | None = None
+        self._scanner: MemberScanner | None = None
+        self._short = b""
+        self.is_known = False
 
-    @property
-    def declares_stream(self) -> bool | None:
-        """Whether a stream is asked for; ``None`` until that is known."""
-        if self._declares is None and self.is_known:
-            self._declares = _says_stream(bytes(self._seen))
-            self._seen.clear()
-        return self._declares
+    def value(self, name: str) -> Value:
+        """Return the value of a member; `NoValue` where there is none, or none that is kept, or until it is known."""
+        return self._scan().value(name)
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece of the body."""
         if self.is_known:
             return
-        self._seen += piece
-        if not self._may_be_object() or len(self._seen) > BODY_PEEK:
-            self._seen.clear()
-            self._declares = False
+        if self._scanner is None and len(self._short) + len(piece) <= _SHORT:
+            self._short = self._short + piece if self._short else bytes(piece)
+            return
+        scanner = self._scan()
+        scanner.feed(piece)
+        if scanner.is_known:
             self._know()
 
     def end(self) -> None:
         """The body has passed."""
         if not self.is_known:
+            if self._scanner is not None:
+                self._scanner.end()
             self._know()
 
     def forget(self) -> None:
-        """Nobody wants to know any more."""
-        self._seen.clear()
-        self._declares = False
-        self.is_known = True
+        """Stop looking: the answer is no longer wanted."""
+        self._on_known = _ignore
+        self.end()
 
-    def _may_be_object(self) -> bool:
-        if self._seen.startswith(b"{"):
-            return True
-        return bytes(self._seen[:64].lstrip(_WHITE)[:1] or self._seen.lstrip(_WHITE)[:1]) in (b"{", b"")
+    def _scan(self) -> MemberScanner:
+        scanner = self._scanner
+        if scanner is None:
+            scanner = self._scanner = MemberScanner(self._names)
+            short, self._short = self._short, b""
+            scanner.feed(short)
+            if self.is_known:
+                scanner.end()
+        return scanner
 
     def _know(self) -> None:
         self.is_known = True
-        self._on_known()
+        on_known, self._on_known = self._on_known, _ignore
+        on_known()
 
 
-def _says_stream(body: bytes) -> bool:
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(parsed, dict) and parsed.get("stream") is True
+def _ignore() -> None:
+    pass
+
+
+__all__ = ["BodyPeek", "NoValue", "Value", "may_be_json"]

@@ -3,29 +3,23 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from ipaddress import IPv6Address
 
 from sseproxy.core.dialects import Dialect
 from sseproxy.core.eventsource import CookieAuth, CorsPolicy, EndPolicy, TicketPolicy
 from sseproxy.core.heartbeat import HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
+from sseproxy.core.paths import behind_prefix, decoded, has_dots, has_prefix
+from sseproxy.core.plan import Declaration, StreamKind, StreamMode
 from sseproxy.core.timeouts import TimeoutPolicy
-
-
-class StreamMode(StrEnum):
-    """Does a request of this route declare an event stream?"""
-
-    AUTO = "auto"  # the request's headers and body say so
-    ALWAYS = "always"
-    NEVER = "never"  # responses of this route are never touched
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
     """What a request must look like; ``None`` and an empty set match everything.
 
-    path: the whole path, without the query, compared byte for byte (nothing is decoded).
-    prefix: whole segments, so ``/api`` matches ``/api`` and ``/api/x`` but not ``/apix``.
+    path: the whole path, without the query. prefix: whole segments, so ``/api`` matches ``/api`` and ``/api/x`` but not
+    ``/apix``. Both are normalised, and compared with the normalised path of the request.
     methods: upper case. host: lower case, without the port.
     """
 
@@ -90,13 +84,16 @@ class Route:
     """One route with everything that holds for its requests.
 
     strip_prefix: taken off the path, by whole segments, before the base path is put on.
+    named_fields: lower-case names of request fields that the route goes by; no connection option takes them away.
     """
 
     name: str
     upstream: Upstream
     match: Match = Match()
-    dialect: Dialect = Dialect.GENERIC
+    dialect: Dialect = Dialect.AUTO
     stream: StreamMode = StreamMode.AUTO
+    declaration: Declaration = Declaration()
+    kind: StreamKind = StreamKind.AUTO
     heartbeat: HeartbeatPolicy = HeartbeatPolicy()
     timeouts: TimeoutPolicy = TimeoutPolicy()
     limits: LimitPolicy = LimitPolicy()
@@ -107,21 +104,32 @@ class Route:
     auth: CookieAuth | None = None
     end: EndPolicy | None = None
     cors: CorsPolicy | None = None
+    named_fields: frozenset[bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        rules = self.request_headers
+        names = {*rules.remove, *(name for name, _ in rules.set)}
+        if self.auth is not None:
+            names.add(self.auth.header)
+        object.__setattr__(self, "named_fields", frozenset(name.lower().encode() for name in names))
+
+    def admits(self, target: str) -> bool:
+        """False for a target that could leave the base path, or what `strip_prefix` stands for, by dot segments."""
+        is_rewritten = self.strip_prefix is not None or self.upstream.base_path != ""
+        return not (is_rewritten and has_dots(split_target(target)[0]))
 
     def upstream_target(self, target: str) -> str:
-        """The request target for the upstream: all of `target` verbatim, but for `strip_prefix` and the base path."""
+        """The request target for the upstream: all of `target` verbatim, but for `strip_prefix` and the base path.
+
+        `target` must be one that the route `admits`.
+        """
         if not target.startswith("/"):
             return target
         path, query = split_target(target)
-        if self.strip_prefix is not None and has_prefix(path, self.strip_prefix):
-            path = path[len(self.strip_prefix.rstrip("/")) :] or "/"
+        if self.strip_prefix is not None:
+            rest = behind_prefix(path, self.strip_prefix)
+            path = path if rest is None else rest or "/"
         return f"{self.upstream.base_path}{path}{query}"
-
-
-def has_prefix(path: str, prefix: str) -> bool:
-    """Whether `prefix` is made of the first whole segments of `path`."""
-    stem = prefix.rstrip("/")
-    return not stem or path == stem or path.startswith(stem + "/")
 
 
 #: RFC 9112 section 3.2.2: authority, and what is behind it.
@@ -142,7 +150,7 @@ def split_target(target: str) -> tuple[str, str]:
 
 
 def find_route(routes: Sequence[Route], *, method: str, path: str, host: str) -> Route | None:
-    """The first route that matches, or ``None``. `host` may carry a port."""
+    """The first route that matches, or ``None``. path: normalised. `host` may carry a port."""
     name = bare_host(host)
     for route in routes:
         if route.match.matches(method=method, path=path, host=name):
@@ -151,7 +159,15 @@ def find_route(routes: Sequence[Route], *, method: str, path: str, host: str) ->
 
 
 def bare_host(authority: str) -> str:
-    """The lower-case host of an authority, without its port."""
+    """The normalised host of an authority: in lower case, without port and closing dot (RFC 3986 section 6.2.2)."""
     if authority.startswith("["):
-        return authority.partition("]")[0].lower() + "]"
-    return authority.partition(":")[0].lower()
+        return _bare_ipv6(authority[1:].partition("]")[0])
+    host = authority.partition(":")[0].rstrip(".")
+    return (decoded(host) if "%" in host else host).lower()
+
+
+def _bare_ipv6(text: str) -> str:
+    try:
+        return f"[{IPv6Address(text)}]"
+    except ValueError:
+        return f"[{text.lower()}]"

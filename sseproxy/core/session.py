@@ -1,7 +1,8 @@
 """What becomes of one event stream: which bytes leave, when, and how it ends? (contract S1-S10)"""
 
-from sseproxy.core.dialects import ENDS_OF_OURS, Dialect, StreamError, error_event
+from sseproxy.core.dialects import Finality
 from sseproxy.core.ending import Farewell
+from sseproxy.core.ends import LastWord, decide, row
 from sseproxy.core.events import (
     BOM,
     CR,
@@ -14,16 +15,21 @@ from sseproxy.core.events import (
     reconnection_time,
     whole_events,
 )
-from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy, HeartbeatWriter
-from sseproxy.core.limits import LimitPolicy
+from sseproxy.core.heartbeat import HeartbeatWriter, why_skipped
+from sseproxy.core.last_event import LastEvent, last_event_in
+from sseproxy.core.late_json import JsonEvent
+from sseproxy.core.lines import HeldLines
+from sseproxy.core.plan import StreamPlan
 from sseproxy.core.scanner import Position, Scanner
-from sseproxy.core.timeouts import TimeoutPolicy, Timer
+from sseproxy.core.stream_errors import StreamError, error_event
+from sseproxy.core.timeouts import Timer
 from sseproxy.core.transfer import CloseReason, Transfer
 
-#: Why a heartbeat that was due did not go out; the values of the label ``why``.
-SKIPPED_BACKPRESSURE = "backpressure"
-SKIPPED_MID_LINE = "mid_line"
-SKIPPED_INSIDE_EVENT = "inside_event"
+#: Seconds that an upstream may stay open behind its terminal event.
+_LINGER = 5.0
+
+#: Milliseconds: what a client that comes back by itself waits at least.
+_RECONNECT_AT_LEAST = 1000
 
 _CR = CR[0]  # `in` is fast for a number only: for bytes it makes an exception first, and drops it
 
@@ -37,27 +43,27 @@ class StreamSession(Transfer):
     Rule 1: everything that leaves goes through one queue, `data_to_send`, in the order in which it was decided.
     Rule 2: what has left always ends where the scanner says, so a decision made by it is never out of date.
     Rule 3: while heartbeats are on, an unfinished line stays here (S4), so that Rule 2 ends at a line boundary.
+    Rule 4: every end is a row of `ends`, and happens in `_end_now`.
 
-    form: the measured form for this client, if the route's form is ``auto`` and the client is known.
-    farewell: what the client is told at a clean end of the upstream, if that is between events.
-    responded: the upstream's head has arrived; otherwise the stream was opened before it (S8), a heartbeat
-    goes out at once, and `receive_response` or an error must follow.
-    early: seconds by which heartbeats come before their time, so that streams which began, or heard something, together
+    plan: how the stream is treated. farewell: what the client is told at a clean end of the upstream, if that is
+    between events. responded: the upstream's head has arrived; otherwise the stream was opened before it (S8), a
+    heartbeat goes out at once, and `receive_response`, `receive_json` or an error must follow.
+    lead: seconds by which heartbeats come before their time, so that streams which began, or heard something, together
     do not all beat together.
     """
 
     __slots__ = (
-        "_dialect",
-        "_early",
         "_ending",
         "_events",
         "_farewell",
         "_held",
-        "_held_size",
         "_inserted",
+        "_json",
+        "_last",
         "_last_heard",
-        "_limits",
-        "_policy",
+        "_last_look",
+        "_lead",
+        "_plan",
         "_responded",
         "_retry",
         "_scanner",
@@ -69,39 +75,34 @@ class StreamSession(Transfer):
 
     def __init__(
         self,
+        plan: StreamPlan,
         *,
-        heartbeat: HeartbeatPolicy,
-        timeouts: TimeoutPolicy,
-        limits: LimitPolicy = LimitPolicy(),
-        dialect: Dialect = Dialect.GENERIC,
-        form: HeartbeatForm | None = None,
         farewell: Farewell | None = None,
         responded: bool = True,
-        early: float = 0.0,
+        lead: float = 0.0,
         now: float,
     ) -> None:
-        super().__init__(timeouts, now=now)
+        super().__init__(plan.timeouts, is_answer=plan.is_answer, now=now)
+        self._plan = plan
         self._farewell = farewell
-        self._policy = heartbeat
-        self._limits = limits
-        self._dialect = dialect
-        self._early = early
-        self._writer = HeartbeatWriter(heartbeat, form)
+        self._lead = lead
+        self._writer = HeartbeatWriter(plan.heartbeat, plan.form, plan.event)
         self._scanner = Scanner()
         self._events = EventCounter()
-        self._held: list[bytes] = []
-        self._held_size = 0
+        self._last = LastEvent(plan.marker_size)
+        self._json: JsonEvent | None = None  # writes a late JSON answer as an event
+        self._held = HeldLines(plan.limits.line)
         self._responded = responded
         self._started = False  # a byte of the upstream has left
         self._inserted = False  # a byte of ours has left
         self._settled = b""  # the boundary behind which whole events may leave as they come: nothing is held or owed
         self._swallow_lf = False
         self._ending: CloseReason | None = None
-        self._retry: int | None = None
-        self._last_heard = now
-        if timeouts.max_duration is not None:
-            self._timers.set(Timer.MAX_DURATION, now + timeouts.max_duration)
-        if not responded or heartbeat.prelude:
+        self._retry = _RECONNECT_AT_LEAST + int(lead * 1000)
+        self._last_heard = self._last_look = now
+        if plan.timeouts.max_duration is not None:
+            self._timers.set(Timer.MAX_DURATION, now + plan.timeouts.max_duration)
+        if not responded or plan.heartbeat.prelude:
             self._heartbeat(now=now)
 
     # Receiving from upstream.
@@ -112,19 +113,34 @@ class StreamSession(Transfer):
         self._last_received = now
         self.stats.heard(now=now)
 
+    def receive_json(self, *, now: float) -> None:
+        """The upstream has answered with JSON, whose body follows: it becomes one event (S8)."""
+        self._json = JsonEvent(self._plan.json_event)
+        self.receive_response(now=now)
+
     def receive_refusal(
-        self, error: StreamError, reason: CloseReason = CloseReason.UPSTREAM_END, *, now: float
+        self,
+        error: StreamError | None,
+        reason: CloseReason = CloseReason.UPSTREAM_END,
+        *,
+        farewell: Farewell | None = None,
+        now: float,
     ) -> None:
         """The client was promised an event stream that it will not get (S8): tell it what there is instead.
 
         reason: whose fault it is; by default the upstream has answered with something else.
+        farewell: for a client that would come back for the same answer; left out, the stream's own follows an answer.
+        A farewell is delivered by a clean end.
         """
         if self.close_reason is not None:
             return
-        self._insert(error_event(self._dialect, error, eol=self._scanner.eol), now=now)
-        if reason is CloseReason.UPSTREAM_END:
-            self._bid_farewell(now=now)
-        self._close(reason, clean=True, now=now)
+        if farewell is None and reason is CloseReason.UPSTREAM_END and not self._plan.only_marker:
+            farewell = self._farewell
+        if error is not None:
+            self._tell(error, now=now)
+        if farewell is not None:
+            self._insert(farewell.write(eol=self._scanner.eol), now=now)
+        self._close(reason, clean=farewell is not None, now=now)
 
     def receive_data(self, data: bytes, *, now: float) -> None:
         """Take bytes of the upstream's body, cut anywhere."""
@@ -157,6 +173,7 @@ class StreamSession(Transfer):
                 stats.bytes_in += size
                 stats.bytes_out += size
                 stats.events += events
+                self._last.newest = data if size <= _BULK else last_event_in(data, self._settled)
                 if now - stats.last_upstream_at > stats.longest_silence:  # noqa: PLR1730 - `max` is a call
                     stats.longest_silence = now - stats.last_upstream_at
                 stats.last_upstream_at = self._last_received = self._last_heard = now
@@ -174,9 +191,11 @@ class StreamSession(Transfer):
     def _receive_pieces(self, data: bytes, *, now: float) -> None:
         self.stats.received(len(data), now=now)
         self._last_received = now
+        if self._json is not None:
+            data = self._json.feed(data)
         if self._swallow_lf:
             data = self._without_second_half(data)
-        lines = self._with_whole_bom(data) if self._policy.interval is None else self._complete_lines(data)
+        lines = self._ready(data)
         if lines:
             self._release(lines, now=now)
         is_free = not (self._held or self._swallow_lf) and self._ending is None and self.close_reason is None
@@ -184,18 +203,23 @@ class StreamSession(Transfer):
 
     def receive_eof(self, *, now: float) -> None:
         """The upstream's body is complete: what was held back belongs to it."""
-        if self.close_reason is None and self._held:
-            self._release(self._take_held(), now=now)
-        self._bid_farewell(now=now)
-        super().receive_eof(now=now)
+        if self.close_reason is not None:
+            return
+        if self._json is not None:
+            self._held.hold(self._json.end())
+        if self._held:
+            self._release(self._held.take(), now=now)
+        self.receive_error(CloseReason.UPSTREAM_END, now=now)
 
     def receive_error(self, reason: CloseReason, *, now: float) -> None:
-        """Something broke. An unfinished line is dropped; before the response (S8) the client is told."""
-        if self.close_reason is None and not self._responded and reason in ENDS_OF_OURS:
-            self._tell(reason, now=now)
-            self._close(reason, clean=True, now=now)
-        else:
-            self._close(reason, clean=False, now=now)
+        """Something broke, or has to end now. An unfinished line is dropped."""
+        if self.close_reason is None:
+            self._end_now(reason, now=now)
+
+    def stop(self, reason: CloseReason, *, now: float) -> None:
+        """End at the next event boundary, or soon if none comes; reasons that do not wait end now."""
+        if self.close_reason is None:
+            self._end_soon(reason, now=now)
 
     # Backpressure.
 
@@ -205,14 +229,16 @@ class StreamSession(Transfer):
 
     # Time.
 
-    def drain(self, *, at: float, deadline: float | None, retry: int | None = None) -> None:
+    def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
         """End at the first event boundary after `at`, or break off at `deadline`.
 
-        retry: the reconnection time in milliseconds to tell the client; only for those that reconnect by themselves.
+        at: ``None`` for a client that would lose something by an early end. retry: the reconnection time in
+        milliseconds to tell a client that comes back by itself.
         """
         super().drain(at=at, deadline=deadline)
         self._timers.set(Timer.DRAIN, at)
-        self._retry = retry
+        if retry is not None:
+            self._retry = retry
 
     # Private: the upstream's bytes.
 
@@ -222,48 +248,23 @@ class StreamSession(Transfer):
         if not data.startswith(LF):
             return data
         self._scanner.feed(LF)
+        self._last.feed(LF)
         self.stats.events += self._events.feed(LF)
         return data[1:]
 
-    def _complete_lines(self, data: bytes) -> bytes:
-        """S4: all that is complete by now, or, when a line grows too long, all there is."""
-        if data.endswith(LF) and not self._held:
-            return data
-        end = max(data.rfind(LF), data.rfind(CR)) + 1
-        if not end and not self._held and self._scanner.position is Position.MID_LINE:
-            return data  # a line that is already known to be too long
-        lines = self._take_held() + data[:end] if end else b""
-        if end < len(data):
-            self._hold(data[end:])
-        return lines + self._take_held() if self._held_size > self._limits.line else lines
-
-    def _with_whole_bom(self, data: bytes) -> bytes:
-        """S6 without heartbeats: a BOM cut in two, behind a prelude, must still be known for one."""
-        if self._started:
-            return data
-        data = self._take_held() + data
-        if len(data) < len(BOM) and BOM.startswith(data):
-            self._hold(data)
-            return b""
-        return data
-
-    def _hold(self, data: bytes) -> None:
-        self._held.append(data)
-        self._held_size += len(data)
-
-    def _take_held(self) -> bytes:
-        held = b"".join(self._held)
-        self._held.clear()
-        self._held_size = 0
-        return held
+    def _ready(self, data: bytes) -> bytes:
+        """What may leave. Without heartbeats only a BOM is waited for: cut in two, behind a prelude (S6)."""
+        if self._plan.heartbeat.interval is not None:
+            return self._held.complete(data, is_inside_line=self._scanner.position is Position.MID_LINE)
+        return data if self._started else self._held.whole_mark(data)
 
     def _release(self, data: bytes, *, now: float) -> None:
         if not self._started:
             data = self._without_late_bom(data)
-        if self._ending is not None:
-            self._release_last_event(data, self._ending, now=now)
-        else:
-            self._pass_on(data, now=now)
+        end = None if self._ending is None else first_boundary(self._scanner.tail, data)
+        self._pass_on(data if end is None else data[:end], now=now)
+        if self._ending is not None and end is not None:
+            self._end_now(self._ending, now=now)
 
     def _without_late_bom(self, data: bytes) -> bytes:
         """S6: a client strips a BOM at the very start only; behind a heartbeat it would be part of a field name."""
@@ -274,26 +275,20 @@ class StreamSession(Transfer):
             self._send(BOM, now=self._last_heard)
         return data[len(BOM) :]
 
-    def _release_last_event(self, data: bytes, reason: CloseReason, *, now: float) -> None:
-        end = first_boundary(self._scanner.tail, data)
-        self._pass_on(data if end is None else data[:end], now=now)
-        if end is not None:
-            self._finish(reason, now=now)
-
     def _pass_on(self, data: bytes, *, now: float) -> None:
         if not data:
             return
         if self._writer.observes:
             self._observe(data)
         self._scanner.feed(data)
+        self._last.feed(data)
         self.stats.events += self._events.feed(data)
         self._last_heard = now
         self._send(data, now=now)
 
     def _observe(self, data: bytes) -> None:
         # Hazard: a line over the limit leaves in pieces, and one of them may begin with what looks like a field.
-        inside_a_line = self._scanner.position is Position.MID_LINE
-        self._writer.observe(b" " + data if inside_a_line else data)
+        self._writer.observe(b" " + data if self._scanner.position is Position.MID_LINE else data)
 
     # Private: our own bytes.
 
@@ -307,23 +302,24 @@ class StreamSession(Transfer):
         self._send(data, now=now)
 
     def _heartbeat(self, *, now: float) -> None:
-        beat = None if self._blocked else self._writer.write(self._scanner)
+        is_over = self._look() is Finality.TERMINAL
+        beat = None if self._blocked or is_over else self._writer.write(self._scanner)
         if beat is None:
             self._last_heard = now  # try again after another interval
-            self.stats.skipped(self._why_skipped())
+            self.stats.skipped(why_skipped(self._scanner.position, is_blocked=self._blocked, is_over=is_over))
             return
         self.stats.heartbeats += 1
         self.stats.heartbeats_before_response += not self._responded
         self._insert(beat, now=now)
 
-    def _why_skipped(self) -> str:
-        if self._blocked:
-            return SKIPPED_BACKPRESSURE
-        return SKIPPED_MID_LINE if self._scanner.position is Position.MID_LINE else SKIPPED_INSIDE_EVENT
-
-    def _tell(self, reason: CloseReason, *, now: float) -> None:
-        """The error event for an end of ours, in the route's dialect."""
-        self._insert(error_event(self._dialect, ENDS_OF_OURS[reason], eol=self._scanner.eol), now=now)
+    def _tell(self, error: StreamError, *, now: float) -> None:
+        """Write the dialect's error event; a comment where the dialect has none for this request."""
+        plan = self._plan
+        told = error_event(plan.dialect, error, request_id=plan.request_id, eol=self._scanner.eol)
+        if told:
+            self._insert(told, now=now)
+        else:
+            self._remark(error.type, now=now)
 
     @property
     def _is_between_events(self) -> bool:
@@ -332,10 +328,11 @@ class StreamSession(Transfer):
 
     def _bid_farewell(self, *, now: float) -> None:
         """Inside an event nothing can be said: it would end the event, which the client must not see (S1)."""
-        if self._farewell is not None and self.close_reason is None and self._is_between_events:
+        is_the_end = not self._plan.only_marker or self._look() is Finality.TERMINAL
+        if self._farewell is not None and self._is_between_events and is_the_end:
             self._insert(self._farewell.write(eol=self._scanner.eol), now=now)
 
-    def _remark(self, reason: CloseReason, *, now: float) -> None:
+    def _remark(self, reason: str, *, now: float) -> None:
         """A comment with the reason, where one is allowed: not inside a line, nor to clients that reject comments."""
         if self._scanner.position is not Position.MID_LINE and self._writer.comments_allowed:
             self._insert(comment(reason, eol=self._scanner.eol), now=now)
@@ -344,8 +341,10 @@ class StreamSession(Transfer):
 
     def _set_timers(self) -> None:
         super()._set_timers()
-        interval = self._policy.interval
-        self._timers.set(Timer.HEARTBEAT, None if interval is None else self._last_heard + interval - self._early)
+        interval = self._plan.heartbeat.interval
+        self._timers.set(Timer.HEARTBEAT, None if interval is None else self._last_heard + interval - self._lead)
+        if self._started and self._plan.has_terminal_event:
+            self._timers.set(Timer.LAST_EVENT, max(self._last_received, self._last_look) + _LINGER)
         if not self._responded:
             self._timers.stop(Timer.IDLE)
 
@@ -353,14 +352,20 @@ class StreamSession(Transfer):
         match timer:
             case Timer.MAX_DURATION:
                 self._timers.stop(timer)
-                self._end(CloseReason.MAX_DURATION, now=now)
+                self._end_soon(CloseReason.MAX_DURATION, now=now)
             case Timer.DRAIN:
                 self._timers.stop(timer)
-                self._end(CloseReason.DRAIN, now=now)
-            case Timer.DRAIN_DEADLINE if self._scanner.position is Position.EVENT_BOUNDARY:
-                self._finish(CloseReason.DRAIN, now=now)
+                self._end_soon(CloseReason.DRAIN, now=now)
+            case Timer.DRAIN_DEADLINE:
+                self._end_now(CloseReason.DRAIN, now=now)
+            case Timer.BOUNDARY if self._ending is not None:
+                self._end_now(self._ending, now=now)
+            case Timer.LAST_EVENT:
+                self._last_look = now
+                if self._look() is Finality.TERMINAL:
+                    self._end_now(CloseReason.UPSTREAM_END, now=now)
             case Timer.IDLE:
-                self._give_up(now=now)
+                self._end_now(CloseReason.IDLE_TIMEOUT, now=now)
             case Timer.HEARTBEAT:
                 self._heartbeat(now=now)
             case _:
@@ -368,31 +373,35 @@ class StreamSession(Transfer):
 
     # Private: ends.
 
-    def _end(self, reason: CloseReason, *, now: float) -> None:
-        """End cleanly, here or at the next event boundary."""
-        if self._scanner.position is Position.EVENT_BOUNDARY:
-            self._finish(reason, now=now)
+    def _look(self) -> Finality:
+        """What the last event says about the end, if nothing that would matter has come after it."""
+        if self._held or not self._is_between_events:
+            return Finality.NONE
+        return self._plan.finality(*self._last.read())
+
+    def _end_soon(self, reason: CloseReason, *, now: float) -> None:
+        """End here if this is an event boundary, else at the next one; one that does not come is not waited for."""
+        waits = row(reason, comes_back=self._plan.comes_back).waits
+        if self._is_between_events or not waits:
+            self._end_now(reason, now=now)
         elif self._ending is None:
             self._ending = reason
+            self._settled = b""
+            self._timers.set(Timer.BOUNDARY, now + waits)
 
-    def _finish(self, reason: CloseReason, *, now: float) -> None:
-        """End cleanly at this event boundary."""
-        if not self._responded or (reason is CloseReason.MAX_DURATION and self._dialect.has_error_event):
-            self._tell(reason, now=now)
-        elif reason is CloseReason.MAX_DURATION:
-            self._remark(reason, now=now)
-        elif self._retry is not None:
-            self._insert(reconnection_time(self._retry, eol=self._scanner.eol), now=now)
-        self._close(reason, clean=True, now=now)
-
-    def _give_up(self, *, now: float) -> None:
-        """The upstream is silent: say so where the client can know it, break off where it cannot."""
-        told = self._dialect.has_error_event and self._scanner.position is Position.EVENT_BOUNDARY
-        if told:
-            self._tell(CloseReason.IDLE_TIMEOUT, now=now)
-        else:
-            self._remark(CloseReason.IDLE_TIMEOUT, now=now)
-        self._close(CloseReason.IDLE_TIMEOUT, clean=told, now=now)
+    def _end_now(self, reason: CloseReason, *, now: float) -> None:
+        plan = self._plan
+        end = decide(reason, self._look(), is_between_events=self._is_between_events, comes_back=plan.comes_back)
+        match end.last_word:
+            case LastWord.FAREWELL:
+                self._bid_farewell(now=now)
+            case LastWord.COMMENT:
+                self._remark(end.reason, now=now)
+            case LastWord.RETRY if plan.takes_retry:
+                self._insert(reconnection_time(self._retry, eol=self._scanner.eol), now=now)
+            case LastWord.ERROR:
+                self._tell(StreamError(end.reason, end.status, end.detail), now=now)
+        self._close(end.reason, clean=end.is_clean, now=now)
 
     def _close(self, reason: CloseReason, *, clean: bool, now: float) -> None:
         self._settled = b""

@@ -7,7 +7,8 @@ scripts only: never a page, a frame, an image or a script of that origin.
 import base64
 import re
 
-from sseproxy.core.headers import Headers, get_all, is_event_stream, merged, tokens, without
+from sseproxy.core.fetch_metadata import words
+from sseproxy.core.headers import Headers, get_all, is_event_stream, merged, without
 
 #: Random bytes of an id.
 ID_BYTES = 16
@@ -19,9 +20,6 @@ _SECRET = re.compile(r"(?:t|%[57]4)(?:k|%[46]b)(?:t|%[57]4)(?:_|%5f)(?:[a-z0-9_-
 
 #: Segments of a path that lead nowhere.
 _NOWHERE = frozenset(("", ".", "%2e"))
-
-#: What ``Sec-Fetch-Site`` says of requests that no page of another origin has brought about.
-_OWN_SITE = frozenset((b"same-origin", b"none"))
 
 _NO_PAGE = frozenset((b"cache-control", b"set-cookie", b"x-content-type-options"))
 
@@ -52,15 +50,10 @@ def is_for_script(headers: Headers) -> bool:
     Not so: pages, frames, images and the like, and what is loaded in advance, which nobody may ever ask for.
     """
     return (
-        b"navigate" not in _words(headers, b"sec-fetch-mode")
-        and set(_words(headers, b"sec-fetch-dest")) <= {b"empty"}
-        and b"prefetch" not in _words(headers, b"sec-purpose")
+        b"navigate" not in words(headers, b"sec-fetch-mode")
+        and set(words(headers, b"sec-fetch-dest")) <= {b"empty"}
+        and b"prefetch" not in words(headers, b"sec-purpose")
     )
-
-
-def is_cross_origin(headers: Headers) -> bool:
-    """Whether a page of another origin asks, as far as the browser tells (Fetch Metadata, section 2.3)."""
-    return not _OWN_SITE.issuperset(_words(headers, b"sec-fetch-site"))
 
 
 def opened_answer(headers: Headers) -> Headers:
@@ -74,7 +67,3 @@ def opened_answer(headers: Headers) -> Headers:
         (b"X-Content-Type-Options", b"nosniff"),
         (b"Content-Security-Policy", b"sandbox"),
     ]
-
-
-def _words(headers: Headers, name: bytes) -> list[bytes]:
-    return [word.partition(b";")[0].strip() for word in tokens(get_all(headers, name))]

@@ -1,7 +1,16 @@
 """When does a stream have to do something, although nobody sent anything?"""
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum
+
+#: Seconds of silence after which an answer is given up unless the route says otherwise: SDKs wait for 600.
+ANSWER_IDLE = 900.0
+
+
+class Auto(Enum):
+    """A value that depends on the request."""
+
+    AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,27 +19,37 @@ class TimeoutPolicy:
 
     connect: until the upstream connection stands, TLS included.
     response: from there until the upstream's response head.
-    idle: silence of the upstream inside a response (heartbeats do not count).
+    idle: silence of the upstream inside a response (heartbeats do not count); see `idle_of`.
     write: a client that takes nothing while bytes wait for it.
     max_duration: age of an event stream.
+    request_body: from a request's head until the end of its body. Only the proxy looks at it.
     """
 
     connect: float | None = 5.0
-    response: float | None = 300.0
-    idle: float | None = 300.0
+    response: float | None = 900.0
+    idle: float | Auto | None = Auto.AUTO
     write: float | None = 30.0
     max_duration: float | None = None
+    request_body: float | None = None
+
+    def idle_of(self, *, is_answer: bool) -> float | None:
+        """Return the idle timeout in seconds. ``auto`` is for answers: a feed, a tunnel or a download may be silent."""
+        if isinstance(self.idle, Auto):
+            return ANSWER_IDLE if is_answer else None
+        return self.idle
 
 
 class Timer(IntEnum):
     """The named timers of a stream, the most final first: that is the order in which they are served."""
 
     DRAIN_DEADLINE = 0  # when a draining stream is cut, finished or not
-    MAX_DURATION = 1  # when the stream has lived long enough
-    IDLE = 2  # when the upstream has been silent for too long
-    WRITE = 3  # when the client has taken nothing for too long
-    DRAIN = 4  # when a draining stream should begin to look for its end
-    HEARTBEAT = 5  # when the client should hear something again
+    BOUNDARY = 1  # when a stream that looks for its end has looked long enough
+    MAX_DURATION = 2  # when the stream has lived long enough
+    LAST_EVENT = 3  # when an upstream that has sent its terminal event should have closed
+    IDLE = 4  # when the upstream has been silent for too long
+    WRITE = 5  # when the client has taken nothing for too long
+    DRAIN = 6  # when a draining stream should begin to look for its end
+    HEARTBEAT = 7  # when the client should hear something again
 
 
 _TIMERS = tuple(Timer)

@@ -11,13 +11,16 @@ class CloseReason(StrEnum):
 
     UPSTREAM_END = "upstream_end"
     UPSTREAM_ERROR = "upstream_error"
+    INTERNAL_ERROR = "internal_error"
     IDLE_TIMEOUT = "idle_timeout"
     MAX_DURATION = "max_duration"
     RESPONSE_TIMEOUT = "response_timeout"
     CONNECT_ERROR = "connect_error"
     CLIENT_GONE = "client_gone"
+    CLIENT_ERROR = "client_error"
     CLIENT_STALLED = "client_stalled"
     DRAIN = "drain"
+    STOPPED = "stopped"
 
 
 @dataclass(slots=True)
@@ -64,29 +67,32 @@ class TransferStats:
 class Transfer:
     """A response body on its way, changed in nothing. Bytes and time go in; bytes and a deadline come out.
 
-    Used as it is for all that is not an event stream (contract S11). After every call, send what
-    `data_to_send` gives, then look at `close_reason`: once it is set, end the body, cleanly if `clean`
-    is true and by breaking the connection otherwise. `now` is the driver's monotonic clock in seconds.
+    Used as it is for all that is not an event stream (contract S11). is_answer: see `TimeoutPolicy.idle_of`.
+    After every call, send what `data_to_send` gives, then look at `close_reason`: once it is set, end the body,
+    cleanly if `clean` is true and by breaking the connection otherwise. `now` is the driver's monotonic clock in
+    seconds.
     """
 
     __slots__ = (
         "_blocked",
         "_blocked_since",
+        "_idle",
         "_last_progress",
         "_last_received",
         "_out",
-        "_timeouts",
         "_timers",
+        "_write",
         "clean",
         "close_reason",
         "stats",
     )
 
-    def __init__(self, timeouts: TimeoutPolicy, *, now: float) -> None:
+    def __init__(self, timeouts: TimeoutPolicy, *, is_answer: bool = False, now: float) -> None:
         self.close_reason: CloseReason | None = None
         self.clean = False
         self.stats = TransferStats(opened_at=now, last_upstream_at=now)
-        self._timeouts = timeouts
+        self._idle = timeouts.idle_of(is_answer=is_answer)
+        self._write = timeouts.write
         self._timers = TimerTable()
         self._out: list[bytes] = []
         self._blocked = False
@@ -115,6 +121,10 @@ class Transfer:
     def receive_error(self, reason: CloseReason, *, now: float) -> None:
         """Something broke, on either side; what has not arrived will not."""
         self._close(reason, clean=False, now=now)
+
+    def stop(self, reason: CloseReason, *, now: float) -> None:
+        """End soon, where the body can end. An ordinary body cannot end early."""
+        self.receive_error(reason, now=now)
 
     # Backpressure.
 
@@ -155,7 +165,7 @@ class Transfer:
             if self.close_reason is not None:
                 return
 
-    def drain(self, *, at: float, deadline: float | None, retry: int | None = None) -> None:
+    def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
         """Come to an end by `deadline`. An ordinary body has no place to stop early, so it may go on until then."""
         self._timers.set(Timer.DRAIN_DEADLINE, deadline)
 
@@ -178,7 +188,7 @@ class Transfer:
 
     def _set_timers(self) -> None:
         """Timers are lazy: events only note their time, deadlines are computed when somebody asks."""
-        idle, write = self._timeouts.idle, self._timeouts.write
+        idle, write = self._idle, self._write
         runs_idle = idle is not None and not self._blocked
         self._timers.set(Timer.IDLE, self._last_received + idle if idle is not None and runs_idle else None)
         self._timers.set(Timer.WRITE, self._last_progress + write if write is not None and self._blocked else None)

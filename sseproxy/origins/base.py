@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from sseproxy.core.headers import Headers
 
+_WITHOUT_BODY = frozenset(("GET", "HEAD", "OPTIONS", "DELETE"))
+
 
 @dataclass(frozen=True, slots=True)
 class RequestBody:
@@ -28,10 +30,22 @@ class OriginRequest:
     body: RequestBody | None = None
 
     @property
-    def is_repeatable(self) -> bool:
-        """Whether sending it twice does what sending it once does (RFC 9110 section 9.2.2), and can be done."""
-        is_here = self.body is None or isinstance(self.body.pieces, bytes)
-        return is_here and self.method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+    def is_idempotent(self) -> bool:
+        """True if sending it twice does what sending it once does (RFC 9110 section 9.2.2)."""
+        return self.method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+
+    @property
+    def is_here(self) -> bool:
+        """True if nothing of it is still to come from the client, so that it can be sent once more."""
+        return self.body is None or isinstance(self.body.pieces, bytes)
+
+    @property
+    def may_be_misread(self) -> bool:
+        """True if its body means nothing (RFC 9110 section 9.3.1), so that an upstream may not expect it.
+
+        One that does not read it takes it for the next request on the connection.
+        """
+        return self.body is not None and self.body.length != 0 and self.method in _WITHOUT_BODY
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,10 @@
 Every decoder gives its output in pieces of bounded size: a few compressed bytes can stand for very many.
 """
 
+import asyncio
 import sys
 import zlib
+from collections.abc import Callable
 from typing import Protocol
 
 import brotli
@@ -12,6 +14,7 @@ import brotli
 from sseproxy.core.errors import OriginError, UpstreamBroken
 from sseproxy.core.flow import BodySink, BodySource
 from sseproxy.core.headers import Headers, get_all, tokens
+from sseproxy.origins.backlog import Backlog
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -19,16 +22,35 @@ else:
     from backports import zstd
 
 #: Bytes of output at a time.
-PIECE = 64 * 1024
+PIECE = 16 * 1024
+
+#: Bytes, coded and decoded together, after which others have their turn. A call counts for some, whatever it does.
+TURN = 32 * 1024
+_CALL = 1024
+
+#: Bytes of input at a time: a decoder copies what it leaves for its next call.
+_INPUT = 4 * 1024
+
+#: Calls of a decoder for the beginning of a body.
+_MOST_CALLS = 100
+
+#: The largest window of zstd that a decoder for the web has to have (RFC 9659 section 3): 2 ** 23 bytes. Larger ones
+#: are refused, or a few bytes would take 2 GiB. brotli has 16 MiB at most by its format (RFC 7932 section 9.1).
+_ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
 
 
 class Decoder(Protocol):
-    """Undoes one content coding."""
+    """Undoes one content coding.
+
+    has_more: what was taken is not used up; to be asked for with no further `data`.
+    """
+
+    has_more: bool
 
     def decode(self, data: bytes) -> bytes:
-        """Take `data` and give at most about `PIECE` bytes; with no `data`, go on with what was taken before.
+        """Take `data` and give at most about `PIECE` bytes, perhaps none. Each call does a bounded amount of work.
 
-        Gives nothing when more input is needed. Raises an exception of its library on bad data.
+        Raises an exception of its library on bad data.
         """
 
     @property
@@ -43,19 +65,19 @@ class ZlibDecoder:
         self._is_deflate = is_deflate
         self._zlib = self._new_member()
         self._begun = False
-        self._full = False
         self._rest = b""
+        self.has_more = False
 
     def decode(self, data: bytes) -> bytes:
         coded = self._rest + data
-        while coded or self._full:
-            self._prepare(coded)
-            decoded = self._zlib.decompress(coded, PIECE)
-            self._full = len(decoded) >= PIECE and not self._zlib.eof  # there may be more, although all input is taken
-            self._rest = coded = self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail
-            if decoded:
-                return decoded
-        return b""
+        if not (coded or self.has_more):
+            return b""
+        self._prepare(coded)
+        decoded = self._zlib.decompress(coded, PIECE)
+        self._rest = self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail
+        is_full = len(decoded) >= PIECE and not self._zlib.eof  # there may be more, although all input is taken
+        self.has_more = is_full or bool(self._rest)
+        return decoded
 
     def _prepare(self, coded: bytes) -> None:
         if not self._begun and self._is_deflate and coded[0] & 0x0F != zlib.DEFLATED:
@@ -79,17 +101,17 @@ class BrotliDecoder:
         self._brotli = brotli.Decompressor()
         self._begun = False
         self._pending = b""
-        self._more = False  # the library says that it wants input also while it has output left
+        self.has_more = False
 
     def decode(self, data: bytes) -> bytes:
         self._begun = self._begun or bool(data)
         self._pending += data
-        while self._pending or self._more or not self._brotli.can_accept_more_data():
-            decoded: bytes = self._brotli.process(self._next_input(), output_buffer_limit=PIECE)
-            self._more = bool(decoded)
-            if decoded:
-                return decoded
-        return b""
+        if not (self._pending or self.has_more):
+            return b""
+        decoded: bytes = self._brotli.process(self._next_input(), output_buffer_limit=PIECE)
+        # The library says that it wants input also while it has output left.
+        self.has_more = bool(decoded or self._pending) or not self._brotli.can_accept_more_data()
+        return decoded
 
     def _next_input(self) -> bytes:
         """New input only when the library asks for it; before, it wants to give more of its output."""
@@ -107,23 +129,22 @@ class ZstdDecoder:
     """zstd, of one frame or several."""
 
     def __init__(self) -> None:
-        self._zstd = zstd.ZstdDecompressor()
+        self._zstd = zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)
         self._begun = False
         self._rest = b""
+        self.has_more = False
 
     def decode(self, data: bytes) -> bytes:
         self._begun = self._begun or bool(data)
         coded = self._rest + data
-        self._rest = b""
-        while coded or not (self._zstd.eof or self._zstd.needs_input):
-            if self._zstd.eof:
-                self._zstd = zstd.ZstdDecompressor()  # the next frame
-            decoded = self._zstd.decompress(coded, PIECE)
-            coded = self._zstd.unused_data if self._zstd.eof else b""
-            if decoded:
-                self._rest = coded
-                return decoded
-        return b""
+        if not (coded or self.has_more):
+            return b""
+        if self._zstd.eof:
+            self._zstd = zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)  # the next frame
+        decoded = self._zstd.decompress(coded, PIECE)
+        self._rest = self._zstd.unused_data if self._zstd.eof else b""
+        self.has_more = bool(self._rest) or not (self._zstd.eof or self._zstd.needs_input)
+        return decoded
 
     @property
     def complete(self) -> bool:
@@ -150,17 +171,54 @@ def decoder_for(headers: Headers) -> Decoder | None:
     raise LookupError(codings)
 
 
-class DecodingSource:
-    """Sits between a coded body and its sink. While paused, it keeps coded bytes, not decoded ones."""
+def decode_beginning(decoder: Decoder, coded: bytes, size: int) -> bytes:
+    """Return the first `size` bytes that `coded` stands for, or fewer if they take too much work.
 
-    def __init__(self, decoder: Decoder, source: BodySource, sink: BodySink) -> None:
+    Raises an exception of the decoder's library on bad data.
+    """
+    decoded = decoder.decode(coded)
+    for _ in range(_MOST_CALLS):
+        if len(decoded) >= size or not decoder.has_more:
+            break
+        decoded += decoder.decode(b"")
+    return decoded[:size]
+
+
+def can_decode(headers: Headers) -> bool:
+    """True if a body with these fields can be read."""
+    try:
+        decoder_for(headers)
+    except LookupError:
+        return False
+    return True
+
+
+class DecodingSource:
+    """Sits between a coded body and its sink. While paused, it keeps coded bytes, not decoded ones.
+
+    A few coded bytes can stand for very many, so it works in turns: when it has done `TURN` bytes of work it lets the
+    event loop go on with others, and reads nothing meanwhile. What comes in the meantime, an end or an error included,
+    keeps its place behind what came before. later: calls back in the next turn; the event loop's `call_soon`.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        source: BodySource,
+        sink: BodySink,
+        *,
+        later: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:
         self._decoder = decoder
         self._source = source
         self._sink = sink
+        self._later = later or asyncio.get_running_loop().call_soon
         self._paused = False
+        self._is_resting = False  # for a turn of the event loop
         self._decoding = False
-        self._waiting: list[bytes] = []
+        self._waiting = Backlog()
         self._at_eof = False
+        self._error: OriginError | None = None  # in place of the end
         self._over = False
 
     # A `BodySink` for the coded body.
@@ -174,8 +232,8 @@ class DecodingSource:
         self._pump()
 
     def receive_error(self, error: OriginError) -> None:
-        self._over = True
-        self._sink.receive_error(error)
+        self._at_eof, self._error = True, error
+        self._pump()
 
     # A `BodySource` for the decoded body.
 
@@ -185,9 +243,7 @@ class DecodingSource:
 
     def resume(self) -> None:
         self._paused = False
-        self._pump()
-        if not self._paused:
-            self._source.resume()
+        self._go_on()
 
     def abort(self) -> None:
         self._over = True
@@ -198,7 +254,7 @@ class DecodingSource:
 
     def _pump(self) -> None:
         """Decode for as long as the sink takes it. The sink may pause, resume or abort from within."""
-        if self._decoding:
+        if self._decoding or self._is_resting:
             return
         self._decoding = True
         try:
@@ -209,20 +265,41 @@ class DecodingSource:
             self._decoding = False
 
     def _decode_while_wanted(self) -> None:
+        work = 0
         while not self._paused and not self._over:
-            coded = b"".join(self._waiting)
-            self._waiting.clear()
+            if work >= TURN:
+                self._rest()
+                return
+            coded = b"" if self._decoder.has_more else self._waiting.take(_INPUT)
             decoded = self._decoder.decode(coded)
+            work += len(coded) + len(decoded) + _CALL
             if decoded:
                 self._sink.receive_data(decoded)
-            elif not self._waiting:
+            elif not (self._decoder.has_more or self._waiting):
                 self._end_if_due()
                 return
+
+    def _rest(self) -> None:
+        self._is_resting = True
+        self._source.pause()
+        self._later(self._end_rest)
+
+    def _end_rest(self) -> None:
+        self._is_resting = False
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self._pump()
+        if not (self._paused or self._is_resting or self._over):
+            self._source.resume()
 
     def _end_if_due(self) -> None:
         if not self._at_eof:
             return
-        if self._decoder.complete:
+        if self._error is not None:
+            self._over = True
+            self._sink.receive_error(self._error)
+        elif self._decoder.complete:
             self._over = True
             self._sink.receive_eof()
         else:

@@ -5,34 +5,32 @@ Bytes of a body go to their sink in the call stack of `data_received`: no task s
 """
 
 import asyncio
-import socket
-import struct
 from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
 
 from sseproxy.core.errors import OriginError, UpstreamBroken
-from sseproxy.core.headers import Headers, has_forbidden_bytes
+from sseproxy.core.headers import Headers
 from sseproxy.origins.base import ResponseHead
 from sseproxy.origins.faults import broken_off, not_http, too_large
-from sseproxy.origins.heads import read_head
+from sseproxy.origins.heads import check_fields, read_head
 from sseproxy.origins.lastwords import last_words
+from sseproxy.origins.leniency import make_strict, response_parser, with_one_length
+from sseproxy.origins.sockets import probe_in_silence, reset_when_closed
 
-#: Bytes of a response head, as a whole; behind it, of trailers and whatever else comes without any body.
+#: Bytes of a response head and of the interim ones before it; behind it, of trailers and what else is no body.
 MAX_HEAD = 64 * 1024
-MAX_FIELDS = 256
 
-#: Bytes that come at once only if more are waiting. uvloop would go on reading up to 8 MiB of them in one turn.
-_LONG_READ = 128 * 1024
-
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
-
-_KEEPALIVE_IDLE = 60  # seconds of silence before the kernel asks whether the upstream is still there
+#: Bytes of a body that come in one read and are too many to go on in one turn of the event loop.
+_LONG_READ = 32 * 1024
 
 
 class ResponseListener(Protocol):
-    """Who waits for the response. Each call but `body` comes at most once, `ended` or `failed` is the last."""
+    """Who waits for the response. Each call but `body` comes at most once, `ended` or `failed` is the last.
+
+    body: gets what comes before the first `flow_into`, and after a long read until the next one.
+    """
 
     def responded(self, head: ResponseHead) -> None: ...
 
@@ -41,9 +39,6 @@ class ResponseListener(Protocol):
     def ended(self) -> None: ...
 
     def failed(self, error: OriginError) -> None: ...
-
-    def rest(self) -> None:
-        """So much has come at once that there is more. Let others have their turn before it is read."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -69,6 +64,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_pieces",
         "_raw",
         "_reason",
+        "_received",
         "_responded",
         "_sink",
         "_to_head",
@@ -98,6 +94,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.on_writable: Callable[[bool], None] | None = None
         self.on_lost: Callable[[], None] | None = None
         self._parser: httptools.HttpResponseParser | None = None
+        self._received = b""  # until the response has a head
         self._pieces: list[bytes] = []
         self.on_body = self._pieces.append  # for llhttp, straight into the list
         self._sink: Callable[[bytes], None] | None = None
@@ -142,9 +139,8 @@ class UpstreamConnection(asyncio.Protocol):
         end, which queues up behind what the kernel keeps for it. A reset does not queue.
         """
         if self.transport is not None:
-            sock = self.transport.get_extra_info("socket")
-            if in_request and sock is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            if in_request:
+                reset_when_closed(self.transport)
             self.transport.abort()
             self.transport = None
 
@@ -154,8 +150,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Read the next response for `listener`. to_head: the request was a HEAD, so there is no body."""
         self._listener = listener
         self._to_head = to_head
-        self._parser = httptools.HttpResponseParser(self)
-        self._begin_head()
+        self._begin_response()
 
     def flow_into(self, sink: Callable[[bytes], None]) -> None:
         """Call `sink` instead of the listener with the bytes of the body."""
@@ -163,7 +158,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def forget_listener(self) -> None:
         """Nobody waits any more; the connection cannot be used again."""
-        self._listener = self._sink = None
+        self._listener = self._sink = self._parser = None  # of which each leads back here
         self._unusable = True
 
     def switch_to_raw(self, sink: Callable[[bytes], None]) -> bytes:
@@ -187,13 +182,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        if self._is_local:
-            return  # nobody can vanish without a word, and to ask for the socket is dear
-        sock = transport.get_extra_info("socket")
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            if hasattr(socket, "TCP_KEEPIDLE"):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE)
+        if not self._is_local:  # there nothing vanishes without a word, and to ask for the socket is dear
+            probe_in_silence(transport)
 
     def data_received(self, data: bytes) -> None:
         if self._parser is None:
@@ -201,6 +191,8 @@ class UpstreamConnection(asyncio.Protocol):
         elif not self._responded:
             self._parse(data)
         else:  # the hot path
+            if len(data) > _LONG_READ:
+                self._sink = None  # the listener hands it on, in turns
             try:
                 self._parser.feed_data(data)
             except httptools.HttpParserError as error:
@@ -214,8 +206,6 @@ class UpstreamConnection(asyncio.Protocol):
                 self._deliver()
             else:
                 self._limit_fields(len(data))
-            if len(data) > _LONG_READ and self._listener is not None:
-                self._listener.rest()
 
     def _receive_unparsed(self, data: bytes) -> None:
         if self._raw is not None:
@@ -273,17 +263,19 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
-        if len(self._headers) > MAX_FIELDS or has_forbidden_bytes([(b"", self._reason), *self._headers]):
-            raise ValueError("bad header fields")
+        check_fields(self._reason, self._headers)
         if sum(len(name) + len(value) + 4 for name, value in self._headers) > MAX_HEAD:
             self._head_size = MAX_HEAD + 1
             raise ValueError("the head is too large")
         status = self._parser.get_status_code()
         if status < 200 and status != 101:
             if status < 100:  # llhttp counts the digits only
-                raise ValueError("no status")
+                raise ValueError("a status below 100")
+            self._unusable = self._unusable or not self._parser.should_keep_alive()
             return
         self._head_done = True
+        self._received = b""
+        make_strict(self._parser)
         self._head = self._read_head(status)
 
     def on_message_complete(self) -> None:
@@ -294,6 +286,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     # Private.
 
+    def _begin_response(self) -> None:
+        self._parser = response_parser(self)
+        self._received = b""
+        self._begin_head()
+
     def _begin_head(self) -> None:
         self._reason = b""
         self._headers = []
@@ -303,23 +300,34 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _parse(self, data: bytes) -> None:
         assert self._parser is not None
+        self._received += data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._parser = None
             self._early_raw = data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
-            self._reject(too_large() if self._head_size > MAX_HEAD else not_http(error))
+            self._repair(error)
             return
         if not self._head_done:
-            self._head_size += len(data)
-            if self._head_size > MAX_HEAD:
+            if len(self._received) > MAX_HEAD:
                 self._fail(too_large())
         elif self._pieces and self._head is not None and not self._head.has_body:
             self._pieces.clear()
             self._reject(not_http("a body where there can be none"))
         else:
             self._deliver()
+
+    def _repair(self, error: httptools.HttpParserError) -> None:
+        """The parser refuses what has come. Read it once more if there is one way to read it, or else reject it."""
+        repaired = with_one_length(self._received)
+        if self._head_size > MAX_HEAD or (repaired is None and len(self._received) > MAX_HEAD):
+            self._reject(too_large())
+        elif repaired == self._received:
+            self._reject(not_http(error))
+        elif repaired is not None:
+            self._begin_response()
+            self._parse(repaired)
 
     def _limit_fields(self, size: int) -> None:
         """Bytes without body: the framing of a chunk, or trailers, of which httptools keeps each until it is whole."""
@@ -377,6 +385,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _fail(self, error: OriginError) -> None:
         listener, self._listener = self._listener, None
         self._parser = self._sink = None
+        self._received = b""
         self._unusable = True
         self.abort()
         if listener is not None:

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator
 
 import aiohttp
+import httptools
 
 from sseproxy.core.errors import ConnectError, OriginError, OutOfDescriptors, UpstreamBroken
 
@@ -52,6 +53,9 @@ def too_large() -> OriginError:
 
 
 def not_http(cause: object, proxy_status: str = "http_protocol_error") -> OriginError:
+    """What came is no response. cause: what is wrong with it; of an error in one of our callbacks, that error."""
+    if isinstance(cause, httptools.HttpParserCallbackError):
+        cause = cause.__context__ or cause
     return UpstreamBroken("The upstream's answer is not valid HTTP.", proxy_status=proxy_status, cause=str(cause))
 
 

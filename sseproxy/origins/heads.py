@@ -1,9 +1,20 @@
 """What does the head of a response say about its body? (RFC 9112 section 6.3)"""
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 
-from sseproxy.core.headers import HOP_BY_HOP, Headers, by_name, end_to_end, tokens, without
+from sseproxy.core.headers import HOP_BY_HOP, Headers, by_name, end_to_end, has_forbidden_bytes, tokens, without
 from sseproxy.origins.base import ResponseHead
+
+MAX_FIELDS = 256
+
+
+def check_fields(reason: bytes, headers: Headers) -> None:
+    """Raise `ValueError` for a head that must not be written to a client."""
+    if len(headers) > MAX_FIELDS:
+        raise ValueError(f"more than {MAX_FIELDS} header fields")
+    if has_forbidden_bytes([(b"", reason), *headers]):
+        raise ValueError("a control character in a header field or in the reason phrase")
 
 
 def read_head(status: int, reason: bytes, headers: Headers, *, to_head: bool) -> ResponseHead:
@@ -15,6 +26,10 @@ def read_head(status: int, reason: bytes, headers: Headers, *, to_head: bool) ->
     length = None if coded or b"content-length" not in fields else fields[b"content-length"][0]
     has_body = not (to_head or status in (101, 204, 304))
     end_to_end_fields = headers if HOP_BY_HOP.isdisjoint(fields) else end_to_end(headers)
+    if (
+        status == HTTPStatus.UPGRADE_REQUIRED and b"upgrade" in fields
+    ):  # the protocol that it asks for (RFC 9110 15.5.22)
+        end_to_end_fields = [*end_to_end_fields, (b"Upgrade", b", ".join(fields[b"upgrade"]))]
     return ResponseHead(
         status=status,
         reason=reason,

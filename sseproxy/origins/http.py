@@ -6,20 +6,23 @@ from typing import cast
 
 from sseproxy.core.errors import BadRequest, OriginError, RequestBroken, ResponseTimeout, UpstreamBroken
 from sseproxy.core.flow import BodySink
+from sseproxy.core.frames import forget_frames
 from sseproxy.core.headers import request_head
 from sseproxy.core.routes import Upstream
 from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.origins.backlog import Backlog
 from sseproxy.origins.base import OriginRequest, RequestBody, ResponseHead
 from sseproxy.origins.connection import UpstreamConnection
 from sseproxy.origins.faults import our_errors
 from sseproxy.origins.pools import Lease, pool_for
 from sseproxy.timers import Clock, Timer
 
-#: Connections that an idempotent request may find closed before it is given up.
-MAX_STALE = 3
-
 #: Bytes of a response body that may arrive before its sink is known.
 _EARLY = 64 * 1024
+
+#: Bytes of a response body that go on in one turn of the event loop, if more have come. uvloop would read up to 8 MiB
+#: in one, and a sink may have to look at every line.
+_IN_TURN = 16 * 1024
 
 
 class HttpOrigin:
@@ -38,10 +41,12 @@ class HttpOrigin:
         Raises `OriginError`, or the `ClientError` that reading the request's body raises. A body that is
         still being sent goes on in the background, until the exchange ends.
         """
-        stale = 0
+        # Hazard: upstreams close pooled connections at any time, often all of them at once (a restart). So a second try
+        # never takes another pooled one; nor does a request that could not be sent twice because its body is passing.
+        anew = request.is_idempotent and not request.is_here
         while True:
-            lease = self.pool.take_idle() or await self._connect(timeouts)
-            exchange = HttpExchange(lease, is_head=request.method == "HEAD")
+            lease = await self._lease(timeouts, anew=anew)
+            exchange = HttpExchange(lease, request)
             try:
                 body = request.body
                 if body is None or isinstance(body.pieces, bytes):
@@ -51,9 +56,10 @@ class HttpOrigin:
                 return exchange
             except UpstreamBroken:
                 exchange.abort()
-                if not (exchange.was_reused and not exchange.heard and request.is_repeatable and stale < MAX_STALE):
+                was_stale = exchange.was_reused and not exchange.heard
+                if not (was_stale and request.is_idempotent and request.is_here):
                     raise
-                stale += 1
+                anew = True
             except BaseException:
                 exchange.abort()
                 raise
@@ -62,10 +68,12 @@ class HttpOrigin:
         """Close all connections."""
         await self.pool.close()
 
-    async def _connect(self, timeouts: TimeoutPolicy) -> Lease:
+    async def _lease(self, timeouts: TimeoutPolicy, *, anew: bool) -> Lease:
+        if not anew and (idle := self.pool.take_idle()) is not None:
+            return idle
         with our_errors():
             async with asyncio.timeout(timeouts.connect):
-                return await self.pool.connect()
+                return await self.pool.connect(anew=anew)
 
 
 class HttpExchange:
@@ -77,16 +85,17 @@ class HttpExchange:
     __slots__ = (
         "_answered",
         "_early",
-        "_early_size",
         "_end",
         "_ended",
         "_in_request",
         "_is_full",
+        "_is_passing",
         "_is_paused",
         "_is_reading",
         "_is_resting",
         "_lease",
         "_limit",
+        "_may_be_kept",
         "_protocol",
         "_response",
         "_sending",
@@ -96,15 +105,15 @@ class HttpExchange:
         "was_reused",
     )
 
-    def __init__(self, lease: Lease, *, is_head: bool) -> None:
+    def __init__(self, lease: Lease, request: OriginRequest) -> None:
         self._lease = lease
+        self._may_be_kept = request.body is None or not request.may_be_misread  # the connection, for other requests
         self._protocol = lease.protocol
         self._response: asyncio.Future[ResponseHead] | None = asyncio.get_running_loop().create_future()
         self._answered = False  # with a response, or with none
         self.heard = False
         self._sink: BodySink | None = None
-        self._early: list[bytes] = []
-        self._early_size = 0
+        self._early = Backlog()  # what has come before its sink, or faster than in turns
         self._end: OriginError | None = None
         self._ended = False
         self._limit: Timer | None = None  # of the wait for the response
@@ -112,11 +121,12 @@ class HttpExchange:
         self._is_full = False  # more has arrived early than is kept
         self._is_paused = False  # by the sink
         self._is_resting = False  # for a turn of the event loop
+        self._is_passing = False  # something on to the sink, in this very moment
         self._waits_for_client = False  # for the next piece of the request body
         self._in_request = False  # a request body is not sent as a whole yet
         self._sending: asyncio.Task[None] | None = None
         self.was_reused = self._protocol.responses > 0
-        self._protocol.expect_response(self, to_head=is_head)
+        self._protocol.expect_response(self, to_head=request.method == "HEAD")
 
     # Sending.
 
@@ -194,17 +204,25 @@ class HttpExchange:
             # The answer that came before the end, if any, says more than this.
             if not self._answered:
                 raise
+        except asyncio.CancelledError as error:
+            forget_frames(error)
+            raise
 
     def _sent(self, sending: asyncio.Task[None]) -> None:
         """A body that breaks after the response has begun leaves the upstream with half a request."""
-        if not sending.cancelled() and sending.exception() is not None and self.heard and not self._ended:
-            self._connection_lost_by_client()
+        self._sending = None
+        error = None if sending.cancelled() else sending.exception()
+        if error is not None:
+            forget_frames(error)
+            if self.heard and not self._ended:
+                self._connection_lost_by_client()
 
     def _connection_lost_by_client(self) -> None:
+        sink = self._sink
         self.abort()
         self._end = RequestBroken("The request body broke off.", proxy_status="http_request_error")
-        if self._sink is not None:
-            self._sink.receive_error(self._end)
+        if sink is not None:
+            sink.receive_error(self._end)
 
     def _write(self, data: bytes) -> None:
         if self._protocol.transport is not None:
@@ -230,21 +248,14 @@ class HttpExchange:
         """The body, if all of it has come already; then there is nothing to attach to, or to abort."""
         if not self._ended or self._end is not None:
             return None
-        return self._early[0] if len(self._early) == 1 else b"".join(self._early)
+        return self._early.whole()
 
     def attach(self, sink: BodySink) -> None:
         """Let the body flow into `sink`, what has already arrived first."""
         self._sink = sink
         self._response = None
-        for data in self._early:
-            sink.receive_data(data)
-        self._early.clear()
-        if self._ended:
-            self._tell_end(sink)
-        else:
-            self._protocol.flow_into(sink.receive_data)
-            self._is_full = False
-            self._set_reading()
+        self._is_full = False
+        self._pass_on()
 
     def pause(self) -> None:
         self._is_paused = True
@@ -252,17 +263,29 @@ class HttpExchange:
 
     def resume(self) -> None:
         self._is_paused = False
-        self._set_reading()
+        self._pass_on()
 
-    def rest(self) -> None:
-        if not self._is_resting:
-            self._is_resting = True
-            self._set_reading()
+    def _pass_on(self) -> None:
+        """Hand on some of what has come. Others have their turn before the rest of it, and before the next read."""
+        if self._is_resting or self._is_passing:
+            return
+        self._is_passing = True
+        while self._early and self._sink is not None and not (self._is_paused or self._is_resting):
+            self._sink.receive_data(self._early.take(_IN_TURN))
+            self._is_resting = bool(self._early)
+        self._is_passing = False
+        if self._is_resting:
             asyncio.get_running_loop().call_soon(self._go_on)
+        elif self._sink is not None and not self._early:
+            if self._ended:
+                self._tell_end(self._sink)
+            else:
+                self._protocol.flow_into(self._sink.receive_data)
+        self._set_reading()
 
     def _go_on(self) -> None:
         self._is_resting = False
-        self._set_reading()
+        self._pass_on()
 
     def _set_reading(self) -> None:
         """Several want silence: we, until there is a sink, the sink, all others. Each allows only what it forbade."""
@@ -282,6 +305,8 @@ class HttpExchange:
     def abort(self) -> None:
         self._stop_waiting()
         self._stop_sending()
+        self._sink = None
+        self._early.clear()
         if not self._ended:
             self._ended = True
             self._protocol.forget_listener()
@@ -298,10 +323,10 @@ class HttpExchange:
                 self._response.set_result(head)
 
     def body(self, data: bytes) -> None:
-        """What comes before there is a sink."""
         self._early.append(data)
-        self._early_size += len(data)
-        if self._early_size > _EARLY:
+        if self._sink is not None:
+            self._pass_on()
+        elif self._early.size > _EARLY:
             self._is_full = True
             self._set_reading()
 
@@ -313,9 +338,11 @@ class HttpExchange:
             # The rest of the request would be read as the next one, or never be taken.
             self._protocol.abort(in_request=True)
             self._lease.close()
-        else:
+        elif self._may_be_kept:
             self._lease.release()
-        if self._sink is not None:
+        else:
+            self._lease.close()
+        if self._sink is not None and not self._early:
             self._tell_end(self._sink)
 
     def failed(self, error: OriginError) -> None:
@@ -329,10 +356,11 @@ class HttpExchange:
             if not self._response.done():
                 self._response.set_exception(error)
                 self._response.exception()  # it may be that nobody waits any more
-        elif self._sink is not None:
+        elif self._sink is not None and not self._early:
             self._tell_end(self._sink)
 
     def _tell_end(self, sink: BodySink) -> None:
+        self._sink = None
         if self._end is None:
             sink.receive_eof()
         else:

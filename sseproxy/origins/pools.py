@@ -54,8 +54,8 @@ class Pool(Protocol):
     def take_idle(self) -> Lease | None:
         """One that is free, if that can be said at once."""
 
-    async def connect(self) -> Lease:
-        """One that is free, or a new one. Raises whatever goes wrong; `faults.our_errors` knows it all."""
+    async def connect(self, *, anew: bool = False) -> Lease:
+        """Return one that is free, or a new one; always a new one if `anew`. Raises what `faults.our_errors` reads."""
 
     async def close(self) -> None:
         """Close all connections."""
@@ -78,10 +78,9 @@ class AiohttpPool:
     def __init__(self, upstream: Upstream) -> None:
         loop = asyncio.get_running_loop()
         is_tls = upstream.scheme == "https"
-        self._connector = _connector(upstream)
-        if not hasattr(self._connector, "_factory"):
-            raise AttributeError("its connector has no _factory")
-        self._connector._factory = cast(Any, functools.partial(UpstreamConnection, loop))
+        self._connector = _connector(upstream, keeps=True)
+        self._upstream = upstream
+        self._without_pool: BaseConnector | None = None
         self._key = ClientRequest(
             "GET",
             URL.build(scheme="https" if is_tls else "http", authority=upstream.authority),
@@ -92,16 +91,23 @@ class AiohttpPool:
 
     @property
     def leased(self) -> int:
-        return len(self._connector._acquired)
+        once = 0 if self._without_pool is None else len(self._without_pool._acquired)
+        return len(self._connector._acquired) + once
 
     def take_idle(self) -> Lease | None:
         return None  # only `connect` can tell
 
-    async def connect(self) -> Lease:
-        return cast(Lease, await self._connector.connect(self._key, [], _NO_TIMEOUT))
+    async def connect(self, *, anew: bool = False) -> Lease:
+        connector = self._connector
+        if anew:
+            # A connector prefers what it has in its pool, so what must be new comes from one that keeps nothing.
+            connector = self._without_pool = self._without_pool or _connector(self._upstream, keeps=False)
+        return cast(Lease, await connector.connect(self._key, [], _NO_TIMEOUT))
 
     async def close(self) -> None:
         await self._connector.close()
+        if self._without_pool is not None:
+            await self._without_pool.close()
 
 
 class PlainPool:
@@ -129,8 +135,9 @@ class PlainPool:
             connection.close()
         return None
 
-    async def connect(self) -> Lease:
-        return self.take_idle() or self._lease(await self._open())
+    async def connect(self, *, anew: bool = False) -> Lease:
+        idle = None if anew else self.take_idle()
+        return idle or self._lease(await self._open())
 
     async def close(self) -> None:
         if self._pruning is not None:
@@ -216,10 +223,18 @@ def _is_loopback(host: str) -> bool:
     return _is_address(host) and ip_address(host).is_loopback
 
 
-def _connector(upstream: Upstream) -> BaseConnector:
+def _connector(upstream: Upstream, *, keeps: bool) -> BaseConnector:
+    """aiohttp's connector that makes our connections. keeps: and keeps them for further requests."""
+    options: dict[str, Any] = {"keepalive_timeout": POOL_KEEPALIVE} if keeps else {"force_close": True}
+    connector: BaseConnector
     if upstream.socket_path is not None:
-        return aiohttp.UnixConnector(upstream.socket_path, limit=0, keepalive_timeout=POOL_KEEPALIVE)
-    return aiohttp.TCPConnector(limit=0, limit_per_host=0, keepalive_timeout=POOL_KEEPALIVE)
+        connector = aiohttp.UnixConnector(upstream.socket_path, limit=0, **options)
+    else:
+        connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, **options)
+    if not hasattr(connector, "_factory"):
+        raise AttributeError("its connector has no _factory")
+    connector._factory = cast(Any, functools.partial(UpstreamConnection, asyncio.get_running_loop()))
+    return connector
 
 
 def _tls_context(tls: UpstreamTLS) -> ssl.SSLContext:

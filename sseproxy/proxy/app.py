@@ -6,32 +6,39 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from sseproxy.core.cors import CrossOrigin
-from sseproxy.core.errors import ClientError, InternalError, RouteNotFound, SSEProxyError
-from sseproxy.core.headers import Peer, forwarded_addresses
+from sseproxy.core.errors import BadRequest, ClientError, InternalError, LoopDetected, RouteNotFound, SSEProxyError
+from sseproxy.core.frames import forget_frames
+from sseproxy.core.headers import PSEUDONYM, Peer, forwarded_addresses, has_passed
+from sseproxy.core.peek import BodyPeek
 from sseproxy.core.routes import Route, find_route
 from sseproxy.logs import LOGGER, AccessLog, AccessRecord
 from sseproxy.origins.http import HttpOrigin
-from sseproxy.proxy.body import AwaitedPeek, Body, BodyReader, KeptBody
+from sseproxy.proxy.body import Body, BodyReader, KeptBody
 from sseproxy.proxy.connection import DownstreamConnection
 from sseproxy.proxy.connections import ClientConnections
 from sseproxy.proxy.content import RequestContent
-from sseproxy.proxy.crossorigin import CrossOriginDoor, refuse_foreign
+from sseproxy.proxy.crossorigin import CrossOriginDoor, refuse_foreign_login
 from sseproxy.proxy.downstream import HttpDownstream
 from sseproxy.proxy.endings import Ends
 from sseproxy.proxy.handler import RequestCycle
 from sseproxy.proxy.hangups import HangupWatch
 from sseproxy.proxy.inbound import InboundRequest, read_request
+from sseproxy.proxy.notices import ForwardingNotice
 from sseproxy.proxy.parser import ParsedRequest
-from sseproxy.proxy.responses import send_problem
+from sseproxy.proxy.responses import send_options, send_problem
 from sseproxy.proxy.tickets import TicketDesk
 from sseproxy.proxy.visits import TicketVisit
 from sseproxy.stores.base import TicketStore
 from sseproxy.streams import Admissions, LiveStreams
 
 _log = logging.getLogger(LOGGER)
+
+#: Random bytes that tell one proxy from another in ``Via``.
+INSTANCE_BYTES = 6
 
 #: Addresses of which it is remembered whether they are trusted.
 _KNOWN_ADDRESSES = 4096
@@ -46,6 +53,7 @@ class ProxyApp:
 
     origins: the upstream of each route, by the route's name. tickets: where routes that have any keep them.
     end_key: what the ends of streams are signed with, for processes that answer each other's clients.
+    instance: what tells this proxy from others of its name, for processes that are one proxy.
     streams: where those under way are known, and whose clock they go by.
     """
 
@@ -57,6 +65,7 @@ class ProxyApp:
         trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
         tickets: TicketStore | None = None,
         end_key: bytes = b"",
+        instance: str = "",
         streams: LiveStreams | None = None,
     ) -> None:
         self.streams = LiveStreams() if streams is None else streams
@@ -68,17 +77,23 @@ class ProxyApp:
         self._trusted = tuple(trusted_proxies)
         self._is_trusted = functools.lru_cache(maxsize=_KNOWN_ADDRESSES)(self._find_trust)
         self._access = AccessLog()
+        self._forwarding = ForwardingNotice()
         self._desk = TicketDesk(routes, tickets)
         self._door = CrossOriginDoor(routes, self._desk)
+        self._via = PSEUDONYM + b"-" + (instance or secrets.token_hex(INSTANCE_BYTES)).encode()
         self._ends = Ends(end_key or secrets.token_bytes(32))
         self._cycles: set[RequestCycle | TicketVisit] = set()
         self._servers: list[ClientConnections] = []
         self._when_idle: asyncio.Event | None = None
         self._time = asyncio.get_running_loop().time
 
-    def server(self, *, scheme: str, is_unix: bool = False) -> ClientConnections:
-        """A factory of client connections, for `loop.create_server`; see `ClientConnections`."""
-        server = ClientConnections(self, scheme=scheme, is_unix=is_unix)
+    def server(self, *, scheme: str, is_unix: bool = False, trusts: bool | None = None) -> ClientConnections:
+        """A factory of client connections, for `loop.create_server`; see `ClientConnections`.
+
+        trusts: all peers are trusted proxies; left out: those on a unix socket are.
+        """
+        trusts = is_unix if trusts is None else trusts
+        server = ClientConnections(self, scheme=scheme, is_unix=is_unix, trusts=trusts)
         self._servers.append(server)
         return server
 
@@ -124,13 +139,14 @@ class ProxyApp:
             is_11=request.version == "1.1",
             is_head=request.method == "HEAD",
             keep_alive=request.keeps_alive and not self.draining,
+            linger=self.streams.linger,
         )
         try:
             await self._serve(request, connection, downstream, record)
             if downstream.has_unsent:
                 await downstream.wait_until_flushed(_ANSWER_TIME)
         finally:
-            record.ended_at = time()
+            record.ended_at = record.ended_at or time()
             self._access.ended(record)
         return downstream
 
@@ -155,9 +171,11 @@ class ProxyApp:
                 await cycle.run()
         except SSEProxyError as error:
             self._answer_with(error, downstream, record)
+            forget_frames(error)
         except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
             _log.exception("unexpected error while serving %s", record.path)
             self._answer_with(InternalError("An internal error occurred.", cause=repr(error)), downstream, record)
+            forget_frames(error)
         finally:
             if cycle is not None:
                 self._forget(cycle)
@@ -171,9 +189,16 @@ class ProxyApp:
         """
         inbound = read_request(request)
         request.headers = []  # a stream may go on for hours
+        if has_passed(inbound.headers, self._via):
+            raise LoopDetected("The request has been here before: an upstream sends it back.")
         peer = self._peer(connection)
+        self._forwarding.look_at(inbound.headers, peer)
         record.client = self._client_behind(peer, inbound)
         if self._door.answers(inbound, downstream, record):
+            return None
+        if inbound.is_last_hop:
+            record.status = record.intended = HTTPStatus.NO_CONTENT
+            send_options(downstream)
             return None
         content = (request.content or RequestContent.empty()) if inbound.has_body else None
         downstream.awaits_continue = inbound.expects_continue and content is not None and not content.is_complete
@@ -189,11 +214,11 @@ class ProxyApp:
     def _peer(self, connection: DownstreamConnection) -> Peer:
         """Who is connected: always the same, so it is found out once.
 
-        A peer on a unix socket is trusted: whoever may open the file is one of ours.
+        A peer on a unix socket is trusted, unless its listener says otherwise: who may open the file is one of ours.
         """
         if connection.peer is None:
             address = connection.client_address
-            is_trusted = connection.is_unix or self._is_trusted(address)
+            is_trusted = connection.is_trusted or self._is_trusted(address)
             connection.peer = Peer(address, connection.scheme, is_trusted)
         return connection.peer
 
@@ -211,21 +236,25 @@ class ProxyApp:
     ) -> RequestCycle:
         record.route = route.name
         self._access.started(record)
+        if not route.admits(inbound.target):
+            raise BadRequest("The request target must not have dot segments on this route.")
         if inbound.opened_with is None and inbound.is_logged_in(route):
-            refuse_foreign(inbound, route, peer)
+            refuse_foreign_login(inbound, route, peer)
         downstream.opens_ticket = inbound.opened_with is not None
         if downstream.cross_origin is not None and inbound.opened_with is not None:
             # Only now it is known whose ticket it was.
             cors = route.cors
             downstream.cross_origin = None if cors is None else CrossOrigin.of(cors, inbound.opened_with)
-        peek = self._new_peek(inbound, route)
+        wanted = inbound.stream_request(route)
+        if members := wanted.wanted_members:
+            wanted.peek = BodyPeek(members)
         return RequestCycle(
             route=route,
             origin=self._origins[route.name],
             inbound=inbound,
-            upstream_headers=inbound.upstream_headers(route, peer),
-            body=self._new_body(content, inbound, route, downstream, peek),
-            peek=peek,
+            request=wanted,
+            upstream_headers=inbound.upstream_headers(route, peer, accepts_stream=wanted.accepts_stream, via=self._via),
+            body=self._new_body(content, inbound, route, downstream, wanted.peek),
             connection=connection,
             downstream=downstream,
             streams=self.streams,
@@ -248,25 +277,22 @@ class ProxyApp:
             raise RouteNotFound("No route matches this request.")
         return route
 
-    def _new_peek(self, inbound: InboundRequest, route: Route) -> AwaitedPeek | None:
-        if route.heartbeat.before_response is None or inbound.declares_stream(route):
-            return None
-        return AwaitedPeek() if inbound.may_declare_in_body(route) else None
-
     def _new_body(
         self,
         content: RequestContent | bytes | None,
         inbound: InboundRequest,
         route: Route,
         downstream: HttpDownstream,
-        peek: AwaitedPeek | None,
+        peek: BodyPeek | None,
     ) -> Body | None:
         if not inbound.has_body or content is None:
             return None
         if isinstance(content, bytes):
             return KeptBody(content, peek)
         ask = downstream.send_continue if inbound.expects_continue else None
-        return BodyReader(content, limit=route.limits.request_body, ask=ask, peek=peek)
+        return BodyReader(
+            content, limit=route.limits.request_body, ask=ask, peek=peek, within=route.timeouts.request_body
+        )
 
     def _answer_with(self, error: SSEProxyError, downstream: HttpDownstream, record: AccessRecord) -> None:
         record.error = str(error)

@@ -10,16 +10,12 @@ from sseproxy.origins.base import RequestBody
 from sseproxy.proxy.content import RequestContent
 
 
-class AwaitedPeek(BodyPeek):
-    """A `BodyPeek` that can be waited for. known: set as soon as the body has shown what it asks for."""
-
-    def __init__(self) -> None:
-        self.known = asyncio.Event()
-        super().__init__(self.known.set)
-
-
 class Body(Protocol):
     """A request body on its way; see `BodyReader`."""
+
+    @property
+    def ended(self) -> asyncio.Future[None]:
+        """Done when the whole body has been taken."""
 
     def take_whole(self) -> bytes | None: ...
 
@@ -43,8 +39,12 @@ async def request_body(body: Body, length: int | None, *, limit: int | None, wit
             async with asyncio.timeout(within):
                 await body.read_ahead()
         except TimeoutError:
-            raise BadRequest("The request body did not come in time.") from None
+            raise _too_late() from None
     return RequestBody(body.pieces(), length)
+
+
+def _too_late() -> BadRequest:
+    return BadRequest("The request body did not come in time.")
 
 
 class KeptBody:
@@ -55,6 +55,10 @@ class KeptBody:
         if peek is not None:
             peek.feed(data)
             peek.end()
+
+    @property
+    def ended(self) -> asyncio.Future[None]:
+        return _done()
 
     def take_whole(self) -> bytes | None:
         data, self._data = self._data, b""
@@ -74,6 +78,7 @@ class BodyReader:
 
     ask: called once before the first wait, to send ``100 Continue`` if the client waits for it.
     limit: in bytes; more raises `RequestTooLarge`. Anything malformed raises `BadRequest`.
+    within: seconds from now on in which all of it has to come; if it does not, that is a `BadRequest`, too.
     """
 
     def __init__(
@@ -83,21 +88,31 @@ class BodyReader:
         limit: int | None,
         ask: Callable[[], None] | None,
         peek: BodyPeek | None,
+        within: float | None = None,
     ) -> None:
         self._content = content
+        self._deadline = None if within is None else asyncio.get_running_loop().time() + within
         self._limit = limit
         self._ask = ask
         self._peek = peek
         self._size = 0
         self._first: bytes | None = None
+        self._has_ended = False
+        self._ended: asyncio.Future[None] | None = None
+
+    @property
+    def ended(self) -> asyncio.Future[None]:
+        """Done when the whole body has been taken."""
+        if self._ended is None:
+            self._ended = _done() if self._has_ended else asyncio.get_running_loop().create_future()
+        return self._ended
 
     def take_whole(self) -> bytes | None:
         """All of it, if all has come and nothing is wrong with it. Raises `RequestTooLarge`."""
         if not self._content.is_complete:
             return None
         data = self._note(self._content.take())
-        if self._peek is not None:
-            self._peek.end()
+        self._end()
         return data
 
     async def read_ahead(self) -> None:
@@ -111,14 +126,26 @@ class BodyReader:
         while piece:
             yield piece
             piece = await self._read()
+        self._end()
+
+    def _end(self) -> None:
+        self._has_ended = True
         if self._peek is not None:
             self._peek.end()
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
 
     async def _read(self) -> bytes:
         if self._ask is not None and not self._content.is_complete:
             self._ask()
             self._ask = None
-        return self._note(await self._content.read())
+        if self._deadline is None:
+            return self._note(await self._content.read())
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return self._note(await self._content.read())
+        except TimeoutError:
+            raise _too_late() from None
 
     def _note(self, piece: bytes) -> bytes:
         self._size += len(piece)
@@ -127,3 +154,9 @@ class BodyReader:
         if self._peek is not None:
             self._peek.feed(piece)
         return piece
+
+
+def _done() -> asyncio.Future[None]:
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done

@@ -5,13 +5,13 @@ at once; where that would mean to keep too much, reading stops, and only the ker
 """
 
 import asyncio
-import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol, cast
 
 from sseproxy.core.errors import ClientError
+from sseproxy.core.frames import forget_frames
 from sseproxy.core.headers import Peer, as_ipv4
 from sseproxy.proxy.hangups import HangupWatch
 from sseproxy.proxy.parser import MAX_TAIL, ParsedRequest, RequestParser
@@ -64,6 +64,7 @@ class Service(Protocol):
 
 class DownstreamConnection(asyncio.Protocol):
     """One client connection. scheme: what the client speaks, ``http`` or ``https``. is_unix: over a unix socket.
+    is_trusted: its listener trusts whoever connects.
 
     on_made: called when it can be used; on_lost: when it is closed, if it ever could.
     idle_since: when the last response ended, in seconds of the event loop.
@@ -90,6 +91,7 @@ class DownstreamConnection(asyncio.Protocol):
         "flow",
         "gathers",
         "idle_since",
+        "is_trusted",
         "is_unix",
         "peer",
         "scheme",
@@ -103,6 +105,7 @@ class DownstreamConnection(asyncio.Protocol):
         *,
         scheme: str,
         is_unix: bool,
+        is_trusted: bool,
         on_made: Callable[["DownstreamConnection"], object],
         on_lost: Callable[["DownstreamConnection"], object],
     ) -> None:
@@ -122,6 +125,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self.scheme = scheme
         self.is_unix = is_unix
+        self.is_trusted = is_trusted
         self.client_address = ""
         self.peer: Peer | None = None
         self.transport: asyncio.Transport | None = None
@@ -234,8 +238,10 @@ class DownstreamConnection(asyncio.Protocol):
                     await self._settle(request, answer)
                 if self._requests:
                     await asyncio.sleep(0)  # answers of ours may need no wait, and others want their turn
-        except BaseException:
+        except BaseException as error:
             self.abort()  # what has been written may be half a response
+            if isinstance(error, asyncio.CancelledError):
+                forget_frames(error)  # the task keeps it
             raise
         finally:
             self._serving = None
@@ -247,9 +253,11 @@ class DownstreamConnection(asyncio.Protocol):
         if content is not None:
             content.drop()
         if content is not None and not content.is_complete and answer.keep_alive and not answer.broken:
-            with contextlib.suppress(TimeoutError, ClientError):
+            try:
                 async with asyncio.timeout(LINGER):
                     await content.read()
+            except (TimeoutError, ClientError) as error:
+                forget_frames(error)  # the content keeps it
         is_whole = content is None or content.is_complete
         if answer.broken or not (answer.keep_alive and is_whole):
             self._close()

@@ -15,12 +15,14 @@ class ClientConnections:
     """The connections of one listener, and what makes them: a protocol factory for `loop.create_server`.
 
     scheme: what its clients speak, ``http`` or ``https``. is_unix: it is a unix socket.
+    trusts: its peers are trusted proxies, whatever their addresses.
     """
 
-    def __init__(self, service: Service, *, scheme: str, is_unix: bool) -> None:
+    def __init__(self, service: Service, *, scheme: str, is_unix: bool, trusts: bool) -> None:
         self._service = service
         self._scheme = scheme
         self._is_unix = is_unix
+        self._trusts = trusts
         self._loop = asyncio.get_running_loop()
         self._open: set[DownstreamConnection] = set()
         self._next_look: asyncio.TimerHandle | None = None
@@ -28,7 +30,12 @@ class ClientConnections:
     def __call__(self) -> DownstreamConnection:
         """Another client has connected; over TLS nobody knows yet whether anything will come of it."""
         return DownstreamConnection(
-            self._service, scheme=self._scheme, is_unix=self._is_unix, on_made=self._add, on_lost=self._open.discard
+            self._service,
+            scheme=self._scheme,
+            is_unix=self._is_unix,
+            is_trusted=self._trusts,
+            on_made=self._add,
+            on_lost=self._open.discard,
         )
 
     def __len__(self) -> int:

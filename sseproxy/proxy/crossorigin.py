@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from sseproxy.core.cors import CrossOrigin, is_foreign, preflight_method
 from sseproxy.core.errors import ForeignOrigin, RouteNotFound
+from sseproxy.core.fetch_metadata import is_navigation
 from sseproxy.core.headers import Peer, get_all, tokens
 from sseproxy.core.routes import Route, find_route
 from sseproxy.logs import AccessRecord
@@ -15,11 +16,20 @@ from sseproxy.proxy.responses import send_nothing
 from sseproxy.proxy.tickets import TicketDesk
 
 
-def refuse_foreign(inbound: InboundRequest, route: Route, peer: Peer) -> None:
-    """Refuse what a page of another origin has brought about, and what would not be its own doing.
+def refuse_foreign_login(inbound: InboundRequest, route: Route, peer: Peer) -> None:
+    """Reject a request of another origin's page that a login cookie would be sent with. CORS alone hides the response.
 
-    Whoever calls this is about to do something that outlives the answer, or in the name of a login cookie; that the
-    page may not read the answer is of no help then. Raises `ForeignOrigin`.
+    A navigation is let through: a link from another site has to work, and it shows its page to the user, not to the
+    site. Raises `ForeignOrigin`.
+    """
+    if not is_navigation(inbound.method, inbound.headers):
+        refuse_foreign(inbound, route, peer)
+
+
+def refuse_foreign(inbound: InboundRequest, route: Route, peer: Peer) -> None:
+    """Reject a request of another origin's page whose effect outlives the answer, as a ticket does.
+
+    Navigations too: tickets are made by scripts, and a page could navigate hundreds of frames. Raises `ForeignOrigin`.
     """
     if is_from_foreign_page(inbound, route, peer):
         raise ForeignOrigin("A page of another origin sends this, and cors.origins does not name it.")

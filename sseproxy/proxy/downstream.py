@@ -6,15 +6,19 @@ Head and body framing are written here: fields stay as the upstream sent them, a
 import asyncio
 import contextlib
 import fcntl
+import functools
 import logging
 import socket
 import struct
 import termios
+import time
+from email.utils import formatdate
 from enum import Enum
 from http import HTTPStatus
 
 from sseproxy.core.cors import CrossOrigin
-from sseproxy.core.headers import Headers, response_head, without
+from sseproxy.core.frames import forget_frames
+from sseproxy.core.headers import Headers, get, response_head, without
 from sseproxy.core.tickets import opened_answer
 from sseproxy.logs import LOGGER
 from sseproxy.proxy.connection import DownstreamConnection
@@ -41,7 +45,9 @@ class Framing(Enum):
 class HttpDownstream:
     """The response to one request. is_11: the client speaks HTTP/1.1; is_head: it asks with HEAD.
 
-    keep_alive: another request may follow it. broken: it must not look complete.
+    keep_alive: another request may follow it. broken: it must not look complete. linger: seconds for which a
+    stream that breaks stays open behind its last bytes. Node's fetch and aiohttp drop what their reader has not taken
+    yet when the connection ends, the error event included.
     """
 
     __slots__ = (
@@ -54,6 +60,8 @@ class HttpDownstream:
         "_is_chunked",
         "_is_head",
         "_is_live",
+        "_linger",
+        "_lingers",
         "_resetting",
         "_transport",
         "awaits_continue",
@@ -64,7 +72,15 @@ class HttpDownstream:
         "status",
     )
 
-    def __init__(self, connection: DownstreamConnection, *, is_11: bool, is_head: bool, keep_alive: bool) -> None:
+    def __init__(
+        self,
+        connection: DownstreamConnection,
+        *,
+        is_11: bool,
+        is_head: bool,
+        keep_alive: bool,
+        linger: float = 0.0,
+    ) -> None:
         self._connection = connection
         self._transport = connection.transport
         self._gathers = connection.gathers
@@ -74,6 +90,8 @@ class HttpDownstream:
         self._has_body = self._is_chunked = self._is_live = False
         self._held = b""  # a head that waits for the first bytes of its body
         self._resetting: asyncio.Task[None] | None = None
+        self._lingers = False  # behind a stream that breaks
+        self._linger = linger
         self.keep_alive = keep_alive
         self.status: int | None = None
         self.cross_origin: CrossOrigin | None = None  # what the head says about pages of other origins
@@ -113,7 +131,9 @@ class HttpDownstream:
         if not has_body and not self._is_head and status not in (204, 304):
             # A kept HEAD, which a GET has brought about: its length would be one of nothing.
             fields = [*without(fields, {b"content-length"}), (b"Content-Length", b"0")]
-        self._held = response_head(status, reason, fields + self._connection_fields())
+        if get(fields, b"date") is None:
+            fields = [*fields, (b"Date", _http_date(int(time.time())))]  # RFC 9110 section 6.6.1
+        self._held = response_head(status, reason, fields + self._connection_fields(fields))
         if not hold:
             self.release_head()
 
@@ -194,6 +214,7 @@ class HttpDownstream:
         """Close without the end of the body. Where closing *is* the end (HTTP/1.0), reset the connection."""
         self.broken = True
         self.keep_alive = False
+        self._lingers = self._is_live
         if self._framing is Framing.CLOSE:
             self._warn_if_untellable()
             self._resetting = asyncio.get_running_loop().create_task(self._reset_when_delivered())
@@ -203,8 +224,9 @@ class HttpDownstream:
 
         Then the connection is as it was before the response.
         """
-        if self._resetting is not None:
-            await self._resetting
+        resetting, self._resetting = self._resetting, None
+        if resetting is not None:
+            await resetting
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -212,6 +234,9 @@ class HttpDownstream:
             self.make_live()
             if self._connection.writing_paused:
                 await self._flush(limit)
+        if self._lingers and not transport.is_closing():
+            self._lingers = False
+            await asyncio.sleep(self._linger)  # a client that leaves ends it: its connection cancels the request
         if self._is_live and not transport.is_closing():
             transport.set_write_buffer_limits(high=_ORDINARY_WRITE_BUFFER)
 
@@ -230,14 +255,19 @@ class HttpDownstream:
             return Framing.LENGTH
         return Framing.CHUNKED if self._is_11 else Framing.CLOSE
 
-    def _connection_fields(self) -> Headers:
+    def _connection_fields(self, others: Headers) -> Headers:
         fields: Headers = []
         if self._framing is Framing.CHUNKED:
+            # Hazard: Node's fetch takes each end of a response that says ``Connection: close`` for a clean one. The
+            # connection is closed behind it without a word (RFC 9112 section 9.6 does not demand one).
             fields.append((b"Transfer-Encoding", b"chunked"))
-        if not self.keep_alive:
-            fields.append((b"Connection", b"close"))
-        elif not self._is_11:
-            fields.append((b"Connection", b"keep-alive"))
+        options = [] if self.keep_alive and self._is_11 else [b"keep-alive" if self.keep_alive else b"close"]
+        if self._framing is Framing.CHUNKED:
+            options = []
+        if self.status == HTTPStatus.UPGRADE_REQUIRED and get(others, b"upgrade") is not None:
+            options.append(b"upgrade")  # RFC 9110 section 7.8
+        if options:
+            fields.append((b"Connection", b", ".join(options)))
         return fields
 
     def _send(self, data: bytes) -> None:
@@ -259,8 +289,9 @@ class HttpDownstream:
                 if unsent >= before:
                     self._cut()
             await flushed
-        except ConnectionError:
+        except ConnectionError as error:
             self._cut()
+            forget_frames(error)  # the task keeps it
         finally:
             flushed.cancel()
 
@@ -284,10 +315,16 @@ class HttpDownstream:
             while self.unsent() and waited < _DELIVERY_LIMIT:
                 await asyncio.sleep(_DELIVERY_POLL)
                 waited += _DELIVERY_POLL
-            await asyncio.sleep(_READ_GRACE)
+            await asyncio.sleep(max(_READ_GRACE, self._linger))
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._cut()
+
+
+@functools.lru_cache(maxsize=1)
+def _http_date(now: int) -> bytes:
+    """`now`, in seconds since 1970, as a field value. To write it costs more than the rest of a head: once a second."""
+    return formatdate(now, usegmt=True).encode()
 
 
 def _in_kernel(sock: socket.socket | None) -> int:

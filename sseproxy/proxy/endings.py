@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from sseproxy.core.cookies import cookie_value
 from sseproxy.core.ending import NONCE, Farewell, Request, sign, verify
-from sseproxy.core.eventsource import EndPolicy
 from sseproxy.core.headers import Headers, get, get_all
 from sseproxy.core.routes import Route
 from sseproxy.proxy.inbound import InboundRequest
@@ -24,29 +23,32 @@ class Ends:
         self._clock = clock
 
     def farewell(self, route: Route, inbound: InboundRequest, upstream_headers: Headers) -> Farewell | None:
-        """What this client is told at a clean end; nothing, if it does not reconnect by itself."""
+        """What an `EventSource` is told at a clean end."""
         end = route.end
-        if end is None or not inbound.is_event_source:
+        if end is None:
             return None
         if not end.stop_reconnect:
             return None if end.event is None else Farewell(end.event)
-        nonce = secrets.token_bytes(NONCE)
-        request = _request(route, inbound, upstream_headers)
-        return Farewell(end.event, sign(self._key_of(end), request, nonce=nonce, now=self._clock()))
+        return Farewell(end.event, self._sign(route, inbound, upstream_headers))
+
+    def farewell_for_good(self, route: Route, inbound: InboundRequest, upstream_headers: Headers) -> Farewell:
+        """What ends the reconnecting of a client, whatever the route says about ends."""
+        return Farewell(None, self._sign(route, inbound, upstream_headers))
 
     def has_seen(self, route: Route, inbound: InboundRequest, upstream_headers: Headers) -> bool:
         """Whether this client has seen the end of just what it asks for, and has come back by itself."""
-        end = route.end
-        if end is None or not end.stop_reconnect or not inbound.is_event_source:
-            return False
         last = get(inbound.client_headers, b"last-event-id")
         if last is None:
             return False
         request = _request(route, inbound, upstream_headers)
-        return verify(self._key_of(end), last.strip(b" \t"), request, now=self._clock())
+        return verify(self._key_of(route), last.strip(b" \t"), request, now=self._clock())
 
-    def _key_of(self, end: EndPolicy) -> bytes:
-        return end.secret.encode() or self._key
+    def _sign(self, route: Route, inbound: InboundRequest, upstream_headers: Headers) -> str:
+        request = _request(route, inbound, upstream_headers)
+        return sign(self._key_of(route), request, nonce=secrets.token_bytes(NONCE), now=self._clock())
+
+    def _key_of(self, route: Route) -> bytes:
+        return (route.end.secret.encode() if route.end is not None else b"") or self._key
 
 
 def _request(route: Route, inbound: InboundRequest, upstream_headers: Headers) -> Request:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from sseproxy.core.dialects import StreamError
+from sseproxy.core.ending import Farewell
 from sseproxy.core.errors import (
     ClientError,
     ConnectError,
@@ -17,28 +17,37 @@ from sseproxy.core.errors import (
     SSEProxyError,
     UpstreamBroken,
 )
-from sseproxy.core.headers import Headers, apply_rules, event_stream
+from sseproxy.core.frames import forget_frames
+from sseproxy.core.headers import Headers, apply_rules, event_stream, is_json
+from sseproxy.core.plan import StreamPlan, StreamRequest
 from sseproxy.core.routes import Route
 from sseproxy.core.session import StreamSession
+from sseproxy.core.stream_errors import StreamError
 from sseproxy.core.transfer import CloseReason, Transfer, TransferStats
 from sseproxy.logs import LOGGER, AccessRecord
 from sseproxy.origins.base import OriginRequest, ResponseHead
-from sseproxy.origins.codings import Decoder, DecodingSource
+from sseproxy.origins.codings import Decoder, DecodingSource, can_decode, decoder_for
 from sseproxy.origins.http import HttpExchange, HttpOrigin
-from sseproxy.proxy.body import AwaitedPeek, Body, request_body
+from sseproxy.proxy.body import Body, request_body
 from sseproxy.proxy.connection import DownstreamConnection
 from sseproxy.proxy.downstream import HttpDownstream
 from sseproxy.proxy.endings import Ends
 from sseproxy.proxy.inbound import FORGOTTEN, InboundRequest
 from sseproxy.proxy.refusal import first_of, read_refusal
 from sseproxy.proxy.responses import promised_stream, send_nothing, send_problem
-from sseproxy.proxy.sessions import new_session, read_coding
+from sseproxy.proxy.sessions import read_coding
 from sseproxy.proxy.tunnel import Tunnel
 from sseproxy.relay import Relay
 from sseproxy.streams import Admission, Admissions, Drainable, LiveStream, LiveStreams
 from sseproxy.timers import Clock
 
 _log = logging.getLogger(LOGGER)
+
+#: Seconds in which the body of a late error has to come.
+_REFUSAL_TIME = 30.0
+
+#: Statuses that a client gets again if it comes back.
+_FINAL = frozenset((204, 401, 403, 404, 410))
 
 _DRAIN_RETRY_AFTER = 1  # seconds: somebody else is about to take over
 
@@ -53,9 +62,9 @@ class RequestCycle:
     route: Route
     origin: HttpOrigin
     inbound: InboundRequest
+    request: StreamRequest
     upstream_headers: Headers
     body: Body | None
-    peek: AwaitedPeek | None
     connection: DownstreamConnection
     downstream: HttpDownstream
     streams: LiveStreams
@@ -84,18 +93,22 @@ class RequestCycle:
                 if self.when_sent is not None:
                     await self.when_sent()
                 self._note_end(await relay.ended)
+                self.record.ended_at = asyncio.get_running_loop().time()
                 await self._finish(relay)
         except SSEProxyError as error:
             self._refuse(error)
-        except asyncio.CancelledError:
+            forget_frames(error)
+        except asyncio.CancelledError as error:
             if not self._is_cut:
                 self._note_end(CloseReason.CLIENT_GONE)
                 raise
             self._note_end(CloseReason.DRAIN)
             self._refuse(Draining("The proxy is shutting down.", retry_after=_DRAIN_RETRY_AFTER))
+            forget_frames(error)
         except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
             _log.exception("unexpected error while serving %s", self.record.path)
-            self._refuse(InternalError("An internal error occurred.", cause=repr(error)))
+            await self._end_broken(InternalError("An internal error occurred.", cause=repr(error)))
+            forget_frames(error)
         finally:
             self._let_go()
 
@@ -111,7 +124,7 @@ class RequestCycle:
         If there is no response yet, `run` raises `asyncio.CancelledError`, and the client still has to be answered.
         """
         if self._body is not None:
-            self._body.stop(CloseReason.CLIENT_GONE)
+            self._body.stop_soon(CloseReason.STOPPED)
         elif self._task is not None and not self.downstream.started:
             self._task.cancel()
 
@@ -126,10 +139,11 @@ class RequestCycle:
             self.record.status = self.record.intended = HTTPStatus.NO_CONTENT
             send_nothing(self.downstream, HTTPStatus.NO_CONTENT)
             return None
-        if self.inbound.declares_stream(self.route):
+        declares = self.request.declares
+        if declares:
             self._admit()
         wait = self.route.heartbeat.before_response
-        if wait is None or not (self.inbound.declares_stream(self.route) or self.peek is not None):
+        if wait is None or declares is False:
             self._exchange = await self._open()
         else:
             self._opening = asyncio.create_task(self._open())
@@ -153,19 +167,16 @@ class RequestCycle:
         except (ConnectError, OutOfDescriptors):
             self.is_spent = self.downstream.started
             raise
+        except asyncio.CancelledError as error:
+            forget_frames(error)  # a task of its own may keep it
+            raise
 
     async def _opened_within(self, seconds: float, opening: asyncio.Task[HttpExchange]) -> bool:
-        """Whether the upstream answers before the client must be (S8). A body that declares a stream may come late."""
+        """Whether the upstream answers before the client must be, which is so long after the request's end (S8)."""
+        if self.body is not None:
+            await first_of(opening, self.body.ended)
         await asyncio.wait({opening}, timeout=seconds)
-        if self.inbound.declares_stream(self.route) or self.peek is None:
-            return opening.done()
-        if not opening.done() and self.peek.declares_stream is None:
-            known = asyncio.ensure_future(self.peek.known.wait())
-            try:
-                await first_of(opening, known)
-            finally:
-                known.cancel()
-        if not opening.done() and not self.peek.declares_stream:
+        if not opening.done() and not self.request.declares:
             await asyncio.wait({opening})
         return opening.done()
 
@@ -173,8 +184,6 @@ class RequestCycle:
         """Answer with what the upstream has answered."""
         head = exchange.head
         self.record.intended = head.status
-        if self.peek is not None:
-            self.peek.forget()
         if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
             await self._tunnel(exchange, head)
             return None
@@ -187,7 +196,7 @@ class RequestCycle:
             await self._answer_at_once(head, body)
             return None
         self._send_head(head, headers, is_stream=is_stream)
-        relay = self._relay(self._new_relay(is_stream=is_stream), exchange, decoder)
+        relay = self._relay(self._new_relay(self.request.plan() if is_stream else None), exchange, decoder)
         self.downstream.release_head()
         return relay
 
@@ -229,34 +238,39 @@ class RequestCycle:
         if self._admission is None:
             self._admission = self.admissions.admit(self.route, self._client)
 
-    def _new_relay(self, *, is_stream: bool, responded: bool = True) -> Relay:
-        """The relay for the response body, known to the process and to the client's connection."""
+    def _new_relay(self, plan: StreamPlan | None, *, responded: bool = True) -> Relay:
+        """The relay for the response body, known to the process and to the client's connection.
+
+        plan: of an event stream; ``None`` for any other body.
+        """
         now = asyncio.get_running_loop().time()
         timeouts = self.route.timeouts
-        transfer = self._new_session(now, responded) if is_stream else Transfer(timeouts, now=now)
+        transfer = Transfer(timeouts, now=now) if plan is None else self._new_session(plan, now, responded)
         relay = Relay(transfer, self.downstream, write_timeout=timeouts.write, clock=self.clock)
         self.record.stats = transfer.stats
         self._body = relay
         self.connection.flow = relay
-        if is_stream:
+        if plan is not None:
             self.downstream.make_live()
         relay.start()
-        self._go_live(relay, is_stream=is_stream)
+        self._go_live(relay, plan)
         return relay
 
-    def _go_live(self, relay: Drainable, *, is_stream: bool) -> None:
+    def _go_live(self, relay: Drainable, plan: StreamPlan | None) -> None:
         self._live = LiveStream(
             route=self.route.name,
             client=self._client,
             relay=relay,
-            is_event_stream=is_stream,
-            event_source=is_stream and self.inbound.may_come_back(self.route),
+            is_event_stream=plan is not None,
+            comes_back=plan is not None and plan.comes_back,
         )
         self.streams.add(self._live)
 
-    def _new_session(self, now: float, responded: bool) -> StreamSession:
-        farewell = self.ends.farewell(self.route, self.inbound, self.upstream_headers)
-        return new_session(self.route, self.inbound, farewell=farewell, responded=responded, now=now)
+    def _new_session(self, plan: StreamPlan, now: float, responded: bool) -> StreamSession:
+        farewell = None
+        if self.request.is_event_source:
+            farewell = self.ends.farewell(self.route, self.inbound, self.upstream_headers)
+        return self.streams.new_session(plan, farewell=farewell, responded=responded, now=now)
 
     def _relay(self, relay: Relay, exchange: HttpExchange, decoder: Decoder | None) -> Relay:
         """Let the body flow."""
@@ -280,8 +294,9 @@ class RequestCycle:
     def _forget_request(self) -> None:
         """What was asked has been asked."""
         self.inbound = FORGOTTEN
+        self.request.forget()
         self.upstream_headers = []
-        self.body = self.peek = None
+        self.body = None
         if self._exchange is not None:
             self._opening = None
 
@@ -293,7 +308,8 @@ class RequestCycle:
         headers = self._as_the_route_wants(promised_stream())
         self.downstream.send_head(200, b"OK", headers, length=None, has_body=True)
         self.record.status = 200
-        relay = self._new_relay(is_stream=True, responded=False)
+        plan = self.request.plan()
+        relay = self._new_relay(plan, responded=False)
         relay.transfer.stats.last_upstream_at = self.record.started_at  # the silence has begun with the request
         await first_of(opening, relay.ended)
         if relay.ended.done():
@@ -303,36 +319,57 @@ class RequestCycle:
         except OriginError as error:
             self.record.intended, self.record.error = error.status, str(error)
             relay.stop(error.reason)
+            forget_frames(error)
         except SSEProxyError as error:
             self.record.intended, self.record.error = error.status, str(error)
-            kind, reason = "request_error", CloseReason.CLIENT_GONE
+            kind, reason = "request_error", CloseReason.CLIENT_ERROR
             if not isinstance(error, ClientError):
                 kind, reason = "unavailable", CloseReason.CONNECT_ERROR
             self._tell(relay, StreamError(kind, error.status, error.detail), reason)
+            forget_frames(error)
         else:
-            await self._join(relay, self._exchange)
+            await self._join(relay, plan, self._exchange)
         return relay
 
-    async def _join(self, relay: Relay, exchange: HttpExchange) -> None:
+    async def _join(self, relay: Relay, plan: StreamPlan, exchange: HttpExchange) -> None:
         """The upstream has answered at last: go on with its stream, or tell the client what it is instead."""
         head = exchange.head
         self.record.intended = head.status
         decoder, is_stream = read_coding(head, self.route)
         session = relay.transfer
         assert isinstance(session, StreamSession)
+        now = asyncio.get_running_loop().time()
         if is_stream and 200 <= head.status < 300:
-            session.receive_response(now=asyncio.get_running_loop().time())
-            relay.rearm()
-            self._relay(relay, exchange, decoder)
+            session.receive_response(now=now)
+        elif head.has_body and 200 <= head.status < 300 and is_json(head.headers) and can_decode(head.headers):
+            session.receive_json(now=now)
+            decoder = decoder_for(head.headers)
         else:
-            error = await read_refusal(exchange, relay.ended, within=self.route.timeouts.idle)
-            self._tell(relay, error)
+            error = await read_refusal(exchange, relay.ended, within=_REFUSAL_TIME)
+            self._tell(relay, error, farewell=self._farewell_for_good(plan, head.status))
+            return
+        relay.rearm()
+        self._relay(relay, exchange, decoder)
 
-    def _tell(self, relay: Relay, error: StreamError, reason: CloseReason = CloseReason.UPSTREAM_END) -> None:
+    def _farewell_for_good(self, plan: StreamPlan, status: int) -> Farewell | None:
+        """What ends the reconnecting of a client that would get the same answer again and again."""
+        if not plan.comes_back or status not in _FINAL:
+            return None
+        return self.ends.farewell_for_good(self.route, self.inbound, self.upstream_headers)
+
+    def _tell(
+        self,
+        relay: Relay,
+        error: StreamError,
+        reason: CloseReason = CloseReason.UPSTREAM_END,
+        *,
+        farewell: Farewell | None = None,
+    ) -> None:
         session = relay.transfer
         assert isinstance(session, StreamSession)
         if not relay.ended.done():
-            session.receive_refusal(error, reason, now=asyncio.get_running_loop().time())
+            told = None if farewell is not None and error.status == HTTPStatus.NO_CONTENT else error
+            session.receive_refusal(told, reason, farewell=farewell, now=asyncio.get_running_loop().time())
             relay.rearm()
 
     # Other ends.
@@ -341,7 +378,7 @@ class RequestCycle:
         if self.inbound.upgrade is None or exchange.is_sending:
             when = "unasked" if self.inbound.upgrade is None else "before it had the request"
             raise UpstreamBroken(f"The upstream switched protocols {when}.", proxy_status="http_upgrade_failed")
-        tunnel = Tunnel(self.connection, exchange, idle=self.route.timeouts.idle)
+        tunnel = Tunnel(self.connection, exchange, idle=self.route.timeouts.idle_of(is_answer=False))
         try:
             upgrade = [(b"Connection", b"upgrade"), (b"Upgrade", head.upgraded_to or self.inbound.upgrade)]
             headers = apply_rules(head.headers, self.route.response_headers)
@@ -349,7 +386,7 @@ class RequestCycle:
             self.record.status = head.status
             self.record.stats = tunnel.stats
             tunnel.start()
-            self._go_live(tunnel, is_stream=False)
+            self._go_live(tunnel, None)
             self._note_end(await tunnel.ended)
             await self.downstream.wait_until_flushed(self.route.timeouts.write)
         finally:
@@ -367,6 +404,16 @@ class RequestCycle:
             self.record.status = self.record.intended = error.status
             send_problem(self.downstream, error)
 
+    async def _end_broken(self, error: InternalError) -> None:
+        """A defect of ours: tell a stream that is under way, too."""
+        if self._body is None:
+            self._refuse(error)
+            return
+        self.record.error = str(error)
+        self._body.stop(CloseReason.INTERNAL_ERROR)
+        self._note_end(CloseReason.INTERNAL_ERROR)
+        await self._finish(self._body)
+
     def _note_end(self, reason: CloseReason) -> None:
         """The first reason is the one that counts."""
         if self.record.reason == "-":
@@ -375,10 +422,11 @@ class RequestCycle:
 
     def _let_go(self) -> None:
         self.connection.flow = None
-        if self._opening is not None and not self._opening.done():
-            self._opening.cancel()
-        if self._opening is not None and self._exchange is None:
-            self._opening.add_done_callback(_abort_late)
+        opening, self._opening, self._task = self._opening, None, None  # no way from a task to itself
+        if opening is not None and not opening.done():
+            opening.cancel()
+        if opening is not None and self._exchange is None:
+            opening.add_done_callback(_abort_late)
         if self._exchange is not None:
             self._exchange.abort()
         if self._body is not None:
@@ -391,5 +439,8 @@ class RequestCycle:
 
 def _abort_late(opening: asyncio.Task[HttpExchange]) -> None:
     """The upstream answered in the very moment in which nobody wanted it any more."""
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().abort()
+    if not opening.cancelled():
+        try:
+            opening.result().abort()
+        except Exception as error:  # noqa: BLE001 - nobody wants to know any more what went wrong
+            forget_frames(error)

@@ -5,27 +5,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sseproxy.core.cookies import authenticate, for_caches, login
-from sseproxy.core.dialects import Dialect
 from sseproxy.core.ending import without_ends
 from sseproxy.core.errors import BadRequest, ExpectationFailed, MethodRefused
-from sseproxy.core.eventsource import Reopen
 from sseproxy.core.headers import (
+    MOST_MEMBERS,
+    PSEUDONYM,
     Headers,
     Peer,
-    accepts_event_stream,
     apply_rules,
     by_name,
     end_to_end,
     forwarding,
     has_forbidden_bytes,
     tokens,
+    without,
 )
+from sseproxy.core.paths import normalized
 from sseproxy.core.peek import may_be_json
-from sseproxy.core.routes import ABSOLUTE_FORM, Route, StreamMode, split_target
+from sseproxy.core.plan import StreamMode, StreamRequest
+from sseproxy.core.routes import ABSOLUTE_FORM, Route, split_target
 from sseproxy.proxy.parser import ParsedRequest
 
 _NONE: Sequence[bytes] = ()
-_NOT_IN_TARGET = re.compile(r"[\x00-\x20\x7f#]")
+_NOT_IN_TARGET = re.compile(r"[\x00-\x20\x7f#\"<>]")
+#: RFC 3986 allows none of ``"<>\^`{|}``. Refused is what no browser sends (URL standard, the percent-encode sets): in a
+#: path all but ``^``, which older ones leave alone, and ``|``; in a query, where JSON and templates are written raw,
+#: only ``"<>``. nginx passes all of them on; pages and logs of upstreams have been attacked with the latter.
+_NOT_IN_PATH = re.compile(r"[\\`{}]")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 #: RFC 3986 section 3.2.2. Without the comma, which would make one field look like two.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]*)(:[0-9]*)?")
@@ -40,10 +46,11 @@ _OURS_IF_STREAM = _OURS | {b"accept-encoding"}
 
 @dataclass(frozen=True, slots=True)
 class InboundRequest:
-    """A request that is fit to be passed on. headers: all fields as they came.
+    """A request that is fit to be passed on. path: normalised. headers: all fields as they came; fields: by name.
 
     opened_with: if it was kept until somebody opened its ticket, the fields of the request that did so.
-    opened_at: and its target. accepts_stream: the fields declare a stream.
+    opened_at: and its target.
+    is_last_hop: it must not be passed on, but be answered here (``Max-Forwards: 0``).
     """
 
     method: str
@@ -57,75 +64,62 @@ class InboundRequest:
     upgrade: bytes | None
     opened_with: Headers | None = field(default=None, repr=False)
     opened_at: str = field(default="", repr=False)
-    accepts_stream: bool = field(init=False)
+    is_last_hop: bool = False
+    fields: Mapping[bytes, Sequence[bytes]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "accepts_stream", accepts_event_stream(self.headers))
+        if not self.fields:
+            object.__setattr__(self, "fields", by_name(self.headers))
 
     @property
     def client_headers(self) -> Headers:
         """The fields of the request that the response answers: they say who reads it."""
         return self.headers if self.opened_with is None else self.opened_with
 
-    @property
-    def is_event_source(self) -> bool:
-        """Whether the client is an ``EventSource``, or behaves like one: it reconnects by itself."""
-        if self.opened_with is None:
-            return self.accepts_stream and self.method == "GET"
-        return accepts_event_stream(self.opened_with)
-
-    def may_come_back(self, route: Route) -> bool:
-        """Whether the client reconnects by itself, and to something: not to a ticket that is sent only once."""
-        is_sent_once = route.tickets is None or route.tickets.reopen is Reopen.NEVER
-        return self.is_event_source and (self.opened_with is None or not is_sent_once)
-
-    def declares_stream(self, route: Route) -> bool:
-        """Whether head and route say that an event stream is wanted (S8); the body may say it too."""
-        if route.stream is StreamMode.NEVER or self.method == "HEAD":
-            return False
-        if route.dialect is Dialect.GEMINI and "alt=sse" in split_target(self.target)[1].lstrip("?").split("&"):
-            return True
-        return route.stream is StreamMode.ALWAYS or self._accepts_event_stream
-
-    def may_declare_in_body(self, route: Route) -> bool:
-        """Whether it is worth looking for ``"stream": true`` in the body."""
-        return route.stream is StreamMode.AUTO and self.has_body and may_be_json(self.headers)
+    def stream_request(self, route: Route) -> StreamRequest:
+        """Return what decides how the stream of this request is treated, if it gets one."""
+        coding = b",".join(self.fields.get(b"content-encoding", _NONE))
+        return StreamRequest(
+            route,
+            method=self.method,
+            path=self.path,
+            query=split_target(self.target)[1][1:],
+            fields=self.fields,
+            client_fields=None if self.opened_with is None else by_name(self.opened_with),
+            has_body=self.has_body and may_be_json(b",".join(self.fields.get(b"content-type", _NONE)), coding),
+        )
 
     def is_logged_in(self, route: Route) -> bool:
         """Whether the upstream hears of a login that the client has in a cookie only."""
-        return route.auth is not None and login(end_to_end(self.headers), route.auth) is not None
+        return route.auth is not None and login(self.headers, route.auth) is not None
 
     def for_caches(self, headers: Headers, route: Route) -> Headers:
         """The fields of the response, as caches have to see them that know nothing of the route's login."""
-        return headers if route.auth is None else for_caches(headers, end_to_end(self.headers), route.auth)
+        return headers if route.auth is None else for_caches(headers, self.headers, route.auth)
 
-    def upstream_headers(self, route: Route, peer: Peer) -> Headers:
-        """The fields for the upstream, without the framing of the body."""
-        may_stream = route.stream is StreamMode.ALWAYS or (route.stream is StreamMode.AUTO and self._may_stream)
-        fields = end_to_end(self.headers, but=_OURS_IF_STREAM if may_stream else _OURS)
+    def upstream_headers(self, route: Route, peer: Peer, *, accepts_stream: bool, via: bytes = PSEUDONYM) -> Headers:
+        """The fields for the upstream, without the framing of the body.
+
+        accepts_stream: ``Accept`` names event streams. via: the name of this proxy.
+        """
+        may_stream = route.stream is StreamMode.ALWAYS or (
+            route.stream is StreamMode.AUTO and (accepts_stream or self.method not in ("GET", "HEAD"))
+        )
+        ours = _OURS_IF_STREAM if may_stream else _OURS
+        fields = end_to_end(self.headers, but=ours, keep=route.named_fields)
         if route.auth is not None:
             fields = authenticate(fields, route.auth)
-        if route.end is not None:
+        if b"last-event-id" in self.fields:
             fields = without_ends(fields)
         if may_stream:
             fields.append((b"Accept-Encoding", b"identity"))
         # A name-based virtual host behind TLS answers to its own name only; behind plain HTTP sits our own service.
         use_own = route.upstream.scheme == "https" or not self.host
         host = route.upstream.authority.encode() if use_own else self.host
-        fields = [(b"Host", host), *forwarding(fields, peer, host=self.host)]
+        fields = [(b"Host", host), *forwarding(fields, peer, host=self.host, via=via)]
         if self.upgrade is not None:
             fields += [(b"Connection", b"upgrade"), (b"Upgrade", self.upgrade)]
         return apply_rules(fields, route.request_headers)
-
-    @property
-    def _may_stream(self) -> bool:
-        return self.method not in ("GET", "HEAD") or self._accepts_event_stream
-
-    @property
-    def _accepts_event_stream(self) -> bool:
-        if self.accepts_stream or self.opened_with is None:
-            return self.accepts_stream
-        return accepts_event_stream(self.opened_with)
 
 
 #: What is left of a request when it has been answered: a stream may go on for hours.
@@ -140,21 +134,29 @@ def read_request(request: ParsedRequest) -> InboundRequest:
     if request.method in ("CONNECT", "TRACE"):
         raise MethodRefused(f"{request.method} is refused.")
     if has_forbidden_bytes(headers):
-        raise BadRequest("A header field contains a control character.")
+        number = next(number for number, each in enumerate(headers, 1) if has_forbidden_bytes([each]))
+        raise BadRequest("A header field contains a control character.", cause=f"field {number} of the head")
     is_11 = request.version == "1.1"
     fields = by_name(headers)
+    if sum(value.count(b",") for value in fields.get(b"connection", _NONE)) >= MOST_MEMBERS:
+        raise BadRequest("The request has too many connection options.")
     target, host = _read_target(request.method, request.target, fields.get(b"host", _NONE), is_11=is_11)
     length, has_body = _read_framing(fields, is_11=is_11)
+    hops = _read_max_forwards(fields) if request.method == "OPTIONS" and b"max-forwards" in fields else None
+    if hops:
+        headers = [*without(headers, {b"max-forwards"}), (b"Max-Forwards", b"%d" % (hops - 1))]
     return InboundRequest(
         method=request.method,
         target=target,
-        path=split_target(target)[0],
+        path=normalized(split_target(target)[0]),
         host=host,
         headers=headers,
         body_length=length,
         has_body=has_body,
         expects_continue=b"expect" in fields and _read_expectation(fields[b"expect"]),
         upgrade=_read_upgrade(fields) if request.upgrades and is_11 else None,  # RFC 9110 section 7.8
+        is_last_hop=hops == 0,
+        fields=fields,
     )
 
 
@@ -167,17 +169,15 @@ def _read_target(method: str, raw: str, hosts: Sequence[bytes], *, is_11: bool) 
         raise BadRequest("The Host field is malformed.")
     absolute = None if raw.startswith("/") else ABSOLUTE_FORM.fullmatch(raw)
     if absolute is not None:
-        authority = absolute.group(1).encode()
-        if not authority or not _HOST.fullmatch(authority):
+        # A Host field that says otherwise is ignored (RFC 9112 section 3.2.2): the upstream gets the target's.
+        host, raw = absolute.group(1).encode(), absolute.group(2)
+        if not host or not _HOST.fullmatch(host):
             raise BadRequest("The host in the request target is malformed.")
-        if hosts and authority.lower() != host.lower():
-            raise BadRequest("Host and request target name different hosts.")
-        host, raw = authority, absolute.group(2)
         if not raw.startswith("/"):
             raw = "*" if method == "OPTIONS" and not raw else "/" + raw
     if not (raw.startswith("/") or (raw == "*" and method == "OPTIONS")):
         raise BadRequest("The request target has to be a path.")
-    if _NOT_IN_TARGET.search(raw):
+    if _NOT_IN_TARGET.search(raw) or _NOT_IN_PATH.search(split_target(raw)[0]):
         raise BadRequest("The request target contains a character that has to be encoded.")
     if is_11 and not hosts:
         raise BadRequest("The request has no Host field.")
@@ -201,6 +201,12 @@ def _read_framing(fields: Mapping[bytes, Sequence[bytes]], *, is_11: bool) -> tu
     if not _DIGITS.fullmatch(lengths[0]):
         raise BadRequest("The request's Content-Length is not a number.")
     return int(lengths[0]), True
+
+
+def _read_max_forwards(fields: Mapping[bytes, Sequence[bytes]]) -> int | None:
+    """How many more proxies may pass the request on (RFC 9110 section 7.6.2); ``None`` if that cannot be read."""
+    values = fields[b"max-forwards"]
+    return int(values[0]) if len(values) == 1 and _DIGITS.fullmatch(values[0]) else None
 
 
 def _read_expectation(values: Sequence[bytes]) -> bool:

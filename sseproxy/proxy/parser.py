@@ -1,25 +1,22 @@
 """Which requests are in the bytes that a client sends? (RFC 9112)
 
-llhttp (by httptools) reads them, as strictly as it can. What it leaves open, a head that never ends, fields without
-number and length, is closed here.
+llhttp (by httptools) reads them, as strictly as it can, with two exceptions. It reads any version, so that HTTP/1.2 can
+be served as 1.1 (RFC 9110 section 2.5); `inbound` refuses the others. And it reads what follows a request although the
+trailers say ``Connection: close``, which belongs into the head (RFC 9110 section 6.5.1).
+
+What llhttp leaves open is closed here: a head that never ends, fields without number and length, other protocols.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import httptools
 
-from sseproxy.core.errors import BadRequest, ClientError, HeadersTooLarge
+from sseproxy.core.errors import BadRequest, ClientError, HeadersTooLarge, MethodUnknown
 from sseproxy.core.headers import Headers, by_name
+from sseproxy.core.limits import KIB
 from sseproxy.proxy.content import RequestContent
-
-#: Bytes of a request target and of one header field, and how many fields there may be.
-MAX_TARGET = 64 * 1024
-MAX_FIELD = 64 * 1024
-MAX_FIELDS = 256
-
-#: Bytes of a request head, as a whole; behind it, of trailers and whatever else comes without any body.
-MAX_HEAD = 256 * 1024
 
 #: Bytes behind a request to switch protocols that are kept until it is answered.
 MAX_TAIL = 64 * 1024
@@ -28,9 +25,51 @@ MAX_TAIL = 64 * 1024
 PIECE = 32 * 1024
 
 _BLANKS = b" \t"
+_PUNCTUATION = len(b": \r\n")
 
 #: What brings llhttp to where the body of a request in chunks begins.
 _CHUNKED_HEAD = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+#: Where a head may begin.
+_BEGINNING = re.compile(rb"(?:\A|\r\n\r\n)[\r\n]*(?=[^\r\n])")
+
+#: A method, whatever it is, in front of a target or of what has not come yet.
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: |\Z)")
+
+#: How llhttp begins to say so.
+_UNKNOWN_METHOD = ("Invalid method encountered", "Invalid method for HTTP", "Expected space after method")
+
+#: Protocols that llhttp reads besides HTTP, without telling.
+_OTHER_PROTOCOLS = (b" RTSP/", b" ICE/")
+
+
+def _new_llhttp(owner: "RequestParser") -> httptools.HttpRequestParser:
+    llhttp = httptools.HttpRequestParser(owner)
+    llhttp.set_dangerous_leniencies(lenient_version=True, lenient_keep_alive=True)
+    return llhttp
+
+
+def _reason_of(error: httptools.HttpParserError) -> str:
+    """What llhttp says, which quotes nothing of what has come; of an error in one of our callbacks, what that says."""
+    is_callback = isinstance(error, httptools.HttpParserCallbackError)
+    return str(error.__context__ if is_callback and error.__context__ is not None else error)
+
+
+def _served_as(version: str) -> str:
+    """Return the version of HTTP in which a request is answered (RFC 9110 section 2.5)."""
+    return "1.1" if version.startswith("1.") and version != "1.0" else version
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLimits:
+    """How large a request head may be. Work on it, such as on lists and cookies, is in proportion to its size.
+
+    size: bytes of request line and fields together, and again of trailers. fields: how many.
+    """
+
+    size: int = 64 * KIB
+    fields: int = 256
 
 
 def _nobody(_: object) -> None:
@@ -59,6 +98,7 @@ class RequestParser:
 
     on_request: called with each as soon as its head is there. on_error: called at most once, when what comes makes no
     sense, or too much of it; nothing is read any more then. hold: see `RequestContent`.
+    limits: of a head; more is refused with 431.
     is_stopped: the last request asks for another protocol. is_full: set by whoever has enough requests for now; at most
     those in `PIECE` bytes follow. In either case nothing is read until `go_on`. tail: what has come since.
     """
@@ -68,11 +108,16 @@ class RequestParser:
         "_fields_size",
         "_headers",
         "_hold",
+        "_is_last",
+        "_is_line_due",
         "_is_resuming",
         "_is_too_large",
+        "_limits",
+        "_line",
         "_llhttp",
         "_on_error",
         "_on_request",
+        "_piece",
         "_request",
         "_target",
         "_unframed",
@@ -90,11 +135,13 @@ class RequestParser:
         on_error: Callable[[ClientError], None],
         *,
         hold: Callable[[bool], None],
+        limits: HeadLimits = HeadLimits(),
     ) -> None:
+        self._limits = limits
         self._on_request = on_request
         self._on_error = on_error
         self._hold = hold
-        self._llhttp: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._llhttp: httptools.HttpRequestParser | None = _new_llhttp(self)
         self._headers: Headers = []
         self._target = b""
         self._fields_size = 0
@@ -104,6 +151,10 @@ class RequestParser:
         self._body_left = 0  # bytes of its body
         self._is_resuming = False  # its head is read once more, in another form
         self._is_too_large = False
+        self._is_last = False  # the last head says that no other follows
+        self._line = bytearray()  # the earlier pieces that hold the request line, if the head has begun in one
+        self._is_line_due = False  # it may be in the piece that is read
+        self._piece: bytes | memoryview = b""  # what is read just now
         self.has_failed = False
         self.has_begun = False  # a head has, and is not complete
         self.is_stopped = self.is_full = False
@@ -117,6 +168,7 @@ class RequestParser:
         left: bytes | memoryview | None = data
         while left is not None and not (self.is_stopped or self.is_full):
             left = self._read(left)
+        self._piece = b""
         if left:
             self._keep(bytes(left))
 
@@ -133,27 +185,32 @@ class RequestParser:
         if self.has_failed or self._llhttp is None:
             return None
         in_head, self._unframed = self.has_begun, self._unframed + len(data)
+        self._piece = data
         try:
             self._llhttp.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._stop()
             return data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
-            self._fail(self._as_ours(error))
+            reason = _reason_of(error)
+            self._fail(self._as_ours(reason), reason)
             return None
+        if self.has_begun and self._is_line_due:
+            self._line += data
+            self._is_line_due = not self._headers
         request = self._request
         if request is not None and request.content is None:
             request.content = RequestContent(self._hold)  # its first piece will come later
-        if self._unframed > MAX_HEAD and (request is not None or (in_head and self.has_begun)):
+        if self._unframed > self._limits.size and (request is not None or (in_head and self.has_begun)):
             self._is_too_large = True
-            self._fail(self._as_ours(None))
+            self._fail(self._as_ours(""), "too much that is no body")
         return None
 
     def go_on(self) -> None:
         """There is room for more requests, and the protocol was not switched: what has come since is read."""
         tail, self.tail = self.tail, b""
         if self.is_stopped:
-            self._llhttp = httptools.HttpRequestParser(self)
+            self._llhttp = _new_llhttp(self)
         self.is_stopped = self.is_full = False
         if tail:
             self.feed(tail)
@@ -168,7 +225,7 @@ class RequestParser:
         fields = by_name(request.headers)
         if b"transfer-encoding" in fields:
             request.upgrades = False
-            self._llhttp = httptools.HttpRequestParser(self)
+            self._llhttp = _new_llhttp(self)
             self._is_resuming = True
             self._llhttp.feed_data(_CHUNKED_HEAD)
             self._is_resuming = False
@@ -202,7 +259,9 @@ class RequestParser:
     def on_message_begin(self) -> None:
         if self._is_resuming:
             return
-        self.has_begun = True
+        if self._is_last:
+            raise ValueError("a request behind the last one")
+        self.has_begun = self._is_line_due = True
         self._headers = []
         self._target = b""
         self._fields_size = self._unframed = 0
@@ -211,33 +270,38 @@ class RequestParser:
         if self._is_resuming:
             return
         self._target += target
-        self._limit(len(self._target) <= MAX_TARGET)
+        self._limit(len(self._target) <= self._limits.size)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.has_begun:
             return  # a trailer: those are dropped
-        size = len(name) + len(value)
-        self._fields_size += size
+        self._fields_size += len(name) + len(value) + _PUNCTUATION
         self._headers.append((name, value.rstrip(_BLANKS)))  # llhttp takes off only what is before it
-        self._limit(size <= MAX_FIELD and len(self._headers) <= MAX_FIELDS and self._fields_size <= MAX_HEAD)
+        limits = self._limits
+        self._limit(len(self._headers) <= limits.fields and len(self._target) + self._fields_size <= limits.size)
 
     def on_headers_complete(self) -> None:
         llhttp = self._llhttp
         if llhttp is None or self._is_resuming:
             return
         self.has_begun = False
-        self._request = ParsedRequest(
+        request = ParsedRequest(
             llhttp.get_method().decode("ascii"),
             self._target.decode("ascii"),
-            llhttp.get_http_version(),
+            _served_as(llhttp.get_http_version()),
             self._headers,
             llhttp.should_keep_alive(),
             llhttp.should_upgrade(),
         )
+        if self._is_of_other_protocol(request):
+            raise ValueError("the protocol is not HTTP")
+        self._request = request
+        self._is_last = not request.keeps_alive
         self._headers, self._target = [], b""
-        if self._request.upgrades:
-            self._upgrading = self._request
-        self._on_request(self._request)
+        self._line.clear()
+        if request.upgrades:
+            self._upgrading = request
+        self._on_request(request)
 
     def on_body(self, piece: bytes) -> None:
         request = self._request
@@ -259,17 +323,40 @@ class RequestParser:
             self._is_too_large = True
             raise ValueError("too large")
 
-    def _as_ours(self, error: httptools.HttpParserError | None) -> ClientError:
-        """llhttp's words quote nothing of what the client has sent, which may be a secret in the wrong place."""
+    def _is_of_other_protocol(self, request: ParsedRequest) -> bool:
+        """True if the request line is one of RTSP or ICE, which llhttp takes for one of HTTP.
+
+        llhttp does not say where a request begins, so the line is looked for in all that may hold it. True as well for
+        a request that has its own line once more in a field or in its body, but with such a protocol.
+        """
+        seen = self._seen()
+        named = [protocol for protocol in _OTHER_PROTOCOLS if protocol in seen]
+        line = rb"%b +%b *(?:%b)"
+        parts = request.method.encode(), re.escape(request.target.encode()), b"|".join(named)
+        return bool(named) and re.search(line % parts, seen) is not None
+
+    def _seen(self) -> bytes:
+        """All that may hold the request line of the head that is read just now."""
+        return bytes(self._line + self._piece) if self._line else bytes(self._piece)
+
+    def _as_ours(self, reason: str) -> ClientError:
+        """What is wrong, and in which field, counted from 1. Nothing is quoted that came: it may be a secret."""
         if self._is_too_large:
             return HeadersTooLarge("The request line or a header field is too large.")
-        is_callback = isinstance(error, httptools.HttpParserCallbackError)
-        return BadRequest("The request is not valid HTTP.", cause=None if is_callback else str(error))
+        if self.has_begun and reason.startswith(_UNKNOWN_METHOD) and self._begins_with_method():
+            return MethodUnknown("The method is not known.")
+        where = f", in field {len(self._headers) + 1} of the head or next to it" if self.has_begun else ""
+        return BadRequest("The request is not valid HTTP.", cause=reason + where)
 
-    def _fail(self, error: ClientError) -> None:
+    def _begins_with_method(self) -> bool:
+        """True if a request of HTTP has come, whose method llhttp does not know, and not just anything."""
+        seen = self._seen()
+        return all(_METHOD.match(seen, begin.end()) for begin in _BEGINNING.finditer(seen))
+
+    def _fail(self, error: ClientError, reason: str) -> None:
         """If it is the body of a request, whoever reads that has to know; else an answer has to be given."""
         self.has_failed = True
-        if not self._break_body(BadRequest("The request body is malformed.")):
+        if not self._break_body(BadRequest("The request body is malformed.", cause=reason)):
             self._on_error(error)
 
     def _break_body(self, error: ClientError) -> bool:

@@ -3,12 +3,12 @@
 import asyncio
 from typing import Any
 
-from sseproxy.core.dialects import StreamError
 from sseproxy.core.errors import OriginError
 from sseproxy.core.flow import BodySource
 from sseproxy.core.headers import Headers, get
 from sseproxy.core.limits import ERROR_BODY
-from sseproxy.origins.codings import decoder_for
+from sseproxy.core.stream_errors import StreamError
+from sseproxy.origins.codings import decode_beginning, decoder_for
 from sseproxy.origins.http import HttpExchange
 
 
@@ -61,7 +61,7 @@ class _Beginning:
         """What came, decoded; nothing if that cannot be done."""
         try:
             decoder = decoder_for(headers)
-            return bytes(self._data) if decoder is None else decoder.decode(bytes(self._data))
+            return bytes(self._data) if decoder is None else decode_beginning(decoder, bytes(self._data), ERROR_BODY)
         except Exception:  # noqa: BLE001 - whatever a decoder's library raises: there is no text to pass on
             return b""
 

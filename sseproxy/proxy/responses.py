@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from email.utils import formatdate
 from http import HTTPStatus
 
 from sseproxy.core.errors import ClientError, SSEProxyError
 from sseproxy.core.headers import PSEUDONYM, Headers, event_stream
 from sseproxy.proxy.downstream import HttpDownstream
+
+_ALLOW = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 
 
 def send_problem(downstream: HttpDownstream, error: SSEProxyError) -> None:
@@ -37,17 +38,18 @@ def send_nothing(downstream: HttpDownstream, status: HTTPStatus, more: Sequence[
     downstream.send_head(status, status.phrase.encode(), [*_never_stored(), *more], length=None, has_body=False)
 
 
+def send_options(downstream: HttpDownstream) -> None:
+    """Answer an OPTIONS that goes no further than this proxy (RFC 9110 section 7.6.2)."""
+    send_nothing(downstream, HTTPStatus.NO_CONTENT, [_ALLOW])
+
+
 def promised_stream() -> Headers:
     """The head of an event stream that is promised before there is one (S8)."""
-    return event_stream([(b"Content-Type", b"text/event-stream"), _date()], decoded=False)
+    return event_stream([(b"Content-Type", b"text/event-stream")], decoded=False)
 
 
 def _never_stored() -> Headers:
-    return [(b"Cache-Control", b"no-store"), _date()]
-
-
-def _date() -> tuple[bytes, bytes]:
-    return b"Date", formatdate(usegmt=True).encode()
+    return [(b"Cache-Control", b"no-store")]
 
 
 def _fields(error: SSEProxyError, length: int) -> Headers:
@@ -63,5 +65,5 @@ def _fields(error: SSEProxyError, length: int) -> Headers:
     if error.retry_after is not None:
         fields.append((b"Retry-After", b"%d" % error.retry_after))
     if error.status == 405:
-        fields.append((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
+        fields.append(_ALLOW)
     return fields

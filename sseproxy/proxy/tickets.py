@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from ipaddress import IPv6Address, IPv6Network
 from typing import Protocol
 
 from sseproxy.core.cookies import cookie_value
@@ -15,7 +14,9 @@ from sseproxy.core.errors import BadRequest, Draining, RequestTooLarge, RouteNot
 from sseproxy.core.eventsource import Reopen, TicketBinding, TicketPolicy
 from sseproxy.core.headers import Peer, end_to_end, get, without
 from sseproxy.core.limits import MIB
-from sseproxy.core.routes import Route, find_route, has_prefix, split_target
+from sseproxy.core.networks import networks
+from sseproxy.core.paths import behind_prefix, has_dots, has_prefix, normalized
+from sseproxy.core.routes import Route, find_route, split_target
 from sseproxy.core.tickets import ID_BYTES, is_ticket_id, names_ticket, ticket_id
 from sseproxy.proxy.body import BodyReader
 from sseproxy.proxy.inbound import InboundRequest
@@ -24,7 +25,7 @@ from sseproxy.stores.base import KeptRequest, KnownTicket, TicketStore, TicketTe
 #: Bytes of request bodies that may be on their way to the desk, all together.
 MOST_INCOMING = 64 * MIB
 
-#: One client has one of so many parts of that at most; a single body may be larger.
+#: One client has one of so many parts of that at most, and the network around it two; a single body may be larger.
 SHARES = 8
 
 #: Seconds for which a client may send a body, if the route leaves it no less.
@@ -107,6 +108,7 @@ class TicketDesk:
         self._shares = shares
         self._body_time = body_time
         self._incoming: Counter[str] = Counter()  # bytes, by client
+        self._from_networks: Counter[str] = Counter()  # the same bytes, by the wider networks of clients
         self._bodies: Counter[str] = Counter()  # how many, by client: also those of which nothing has come yet
         self._open: dict[bytes, dict[Opening, bytes]] = {}
         self.draining = False
@@ -119,18 +121,22 @@ class TicketDesk:
     # What a request is about.
 
     def find_call(self, inbound: InboundRequest) -> TicketCall | None:
-        """What a request wants of the desk, if it wants anything."""
+        """What a request wants of the desk, if it wants anything. Raises `BadRequest` where that cannot be known."""
         for path in self._paths:
             if has_prefix(inbound.path, path):
                 name = inbound.path[len(path) + 1 :]
+                raw, query = split_target(inbound.target)
+                target = None if has_dots(raw) else behind_prefix(raw, path)
+                if target is None:
+                    raise BadRequest("The path of a ticket must not have dot segments.")
                 if inbound.method in _OF_TICKETS and is_ticket_id(name):
                     return TicketCall(path, name, "")
-                return TicketCall(path, None, inbound.target[len(path) :])
+                return TicketCall(path, None, target + query)
         return None
 
     def find_route(self, call: TicketCall, *, method: str, host: bytes) -> Route:
         """The route of a request that shall be kept. Raises `RouteNotFound`, also if it only looks for a ticket."""
-        path = split_target(call.target)[0]
+        path = normalized(split_target(call.target)[0])
         if method in _OF_TICKETS and names_ticket(path):
             raise RouteNotFound("No route matches this request.")
         route = find_route(self._routes, method=method, path=path, host=host.decode("latin-1"))
@@ -160,14 +166,14 @@ class TicketDesk:
         limit = body_limit(route)
         if inbound.body_length is not None and inbound.body_length > limit:
             raise RequestTooLarge(f"The request body is larger than {limit} bytes.")
-        content, sharer = None, _sharer(client)
+        content, owners = None, networks(client)
         if body is not None:
             within = min(route.timeouts.response or self._body_time, self._body_time)
-            content = await self._collect(body, sharer, within=within)
+            content = await self._collect(body, owners, within=within)
         self._refuse_late()
         ticket = KeptTicket(ticket_id(secrets.token_bytes(ID_BYTES)), policy.ttl)
-        owner = self._digest(sharer.encode(), b"owner")
-        terms = TicketTerms(route.name, owner, policy.ttl, policy.reopen is Reopen.ALWAYS)
+        digests = tuple(self._digest(owner.encode(), b"owner") for owner in owners)
+        terms = TicketTerms(route.name, digests, policy.ttl, policy.reopen is Reopen.ALWAYS)
         request = KeptRequest(inbound.method, call.target, inbound.host, inbound.headers, content, peer)
         await self.store.keep(self._key(call.path, ticket.id, binding), terms, request)
         return ticket
@@ -225,31 +231,46 @@ class TicketDesk:
         if self.draining:
             raise Draining("The proxy is shutting down.", retry_after=_RETRY_AFTER)
 
-    async def _collect(self, body: BodyReader, client: str, *, within: float) -> bytes:
-        """The whole body. Of several that a client sends at a time, the first may be larger than its share."""
+    async def _collect(self, body: BodyReader, owners: Sequence[str], *, within: float) -> bytes:
+        """The whole body. Of several that a client sends at a time, the first may be larger than its share.
+
+        owners: the client, and the wider networks that it is in.
+        """
         pieces: list[bytes] = []
+        client, *wider = owners
         share = self._most_incoming // (self._shares if client in self._bodies else 1)
         self._bodies[client] += 1
         try:
             async with asyncio.timeout(within), aclosing(body.pieces()) as coming:
                 async for piece in coming:
                     pieces.append(piece)
-                    self._incoming[client] += len(piece)
-                    self._refuse_too_much(client, share)
+                    self._count(client, wider, len(piece))
+                    self._refuse_too_much(client, wider, share)
         except TimeoutError:
             raise BadRequest("The request body did not come in time.") from None
         finally:
-            self._incoming[client] -= sum(map(len, pieces))
+            self._count(client, wider, -sum(map(len, pieces)))
             self._bodies[client] -= 1
             if not self._bodies[client]:
                 del self._incoming[client], self._bodies[client]
         return b"".join(pieces)
 
-    def _refuse_too_much(self, client: str, share: int) -> None:
+    def _count(self, client: str, wider: Sequence[str], size: int) -> None:
+        self._incoming[client] += size
+        for network in wider:
+            self._from_networks[network] += size
+            if not self._from_networks[network]:
+                del self._from_networks[network]
+
+    def _refuse_too_much(self, client: str, wider: Sequence[str], share: int) -> None:
         if self._incoming.total() > self._most_incoming:
             raise StoreFull("Too many requests are being kept.", retry_after=_RETRY_AFTER)
         if self._incoming[client] > share:
             raise StoreFull("Too many requests of this client are being kept.", retry_after=_RETRY_AFTER)
+        for level, network in enumerate(wider, 1):
+            beside = self._from_networks[network] - self._incoming[client]
+            if beside and self._from_networks[network] * self._shares > self._most_incoming << level:
+                raise StoreFull("Too many requests of this network are being kept.", retry_after=_RETRY_AFTER)
 
     def _binding(self, policy: TicketPolicy, inbound: InboundRequest, client: str) -> bytes | None:
         """What a client has to show, in a form that tells nothing; ``None`` if it lacks the cookie."""
@@ -274,19 +295,19 @@ def body_limit(route: Route) -> int:
     return route.tickets.max_body if limit is None else min(route.tickets.max_body, limit)
 
 
-def sent_with(kept: KeptRequest, inbound: InboundRequest, *, again: bool) -> InboundRequest:
+def sent_with(kept: KeptRequest, inbound: InboundRequest, route: Route, *, again: bool) -> InboundRequest:
     """The kept request as it goes on now, at the request of whoever opened its ticket.
 
     again: it was sent before, and goes on where that ended.
     """
-    headers = end_to_end(kept.headers)
+    headers = end_to_end(kept.headers, keep=route.named_fields)
     position = get(inbound.headers, b"last-event-id")
     if again and position is not None:
         headers = [*without(headers, {b"last-event-id"}), (b"Last-Event-ID", position)]
     return InboundRequest(
         method=kept.method,
         target=kept.target,
-        path=split_target(kept.target)[0],
+        path=normalized(split_target(kept.target)[0]),
         host=kept.host,
         headers=headers,
         body_length=None if kept.body is None else len(kept.body),
@@ -296,15 +317,6 @@ def sent_with(kept: KeptRequest, inbound: InboundRequest, *, again: bool) -> Inb
         opened_with=inbound.headers,
         opened_at=inbound.target,
     )
-
-
-def _sharer(client: str) -> str:
-    """Whose share a client takes from: of IPv6 the whole network's, from which one machine may have any address."""
-    try:
-        address = IPv6Address(client)
-    except ValueError:
-        return client
-    return client if address.ipv4_mapped else str(IPv6Network((int(address), 64), strict=False))
 
 
 def _bindings(routes: Sequence[Route]) -> dict[str, list[TicketPolicy]]:

@@ -38,11 +38,11 @@ class Tunnel:
         if not self._upstream.is_connected():  # it said so when nobody listened yet
             self._upstream_lost()
 
-    def drain(self, *, at: float, deadline: float | None, retry: int | None = None) -> None:
-        """Come to an end. What flows here is not known, so there is no better place for it than any other."""
+    def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
+        """Come to an end by `deadline`. What flows here is not known, so no place before it is better than another."""
         if self._drain is not None:
             self._drain.cancel()
-        self._drain = self._loop.call_at(at, self._end, CloseReason.DRAIN)
+        self._drain = None if deadline is None else self._loop.call_at(deadline, self._end, CloseReason.DRAIN)
 
     def close(self) -> None:
         """Let go of the upstream, once it has all that the client has sent; the client's connection is the caller's."""
@@ -50,6 +50,7 @@ class Tunnel:
             if timer is not None:
                 timer.cancel()
         self._upstream.on_lost = self._upstream.on_writable = None
+        self._upstream.switch_to_raw(_drop)
         transport = self._upstream.transport
         if transport is not None and self._is_left_by_client and transport.get_write_buffer_size():
             transport.close()
@@ -113,3 +114,7 @@ class Tunnel:
     def _end(self, reason: CloseReason) -> None:
         if not self.ended.done():
             self.ended.set_result(reason)
+
+
+def _drop(_: bytes) -> None:
+    """Take what an upstream still says when its tunnel has ended."""

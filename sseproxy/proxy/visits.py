@@ -9,9 +9,10 @@ from typing import Protocol
 
 from sseproxy.core.cors import lets_in, preflight_method
 from sseproxy.core.errors import Draining, ForeignOrigin, TicketNotFound
+from sseproxy.core.fetch_metadata import is_cross_origin
 from sseproxy.core.headers import Peer
 from sseproxy.core.routes import Route
-from sseproxy.core.tickets import is_cross_origin, is_for_script
+from sseproxy.core.tickets import is_for_script
 from sseproxy.core.transfer import CloseReason
 from sseproxy.logs import AccessRecord
 from sseproxy.proxy.body import BodyReader
@@ -71,6 +72,8 @@ class TicketVisit:
             if self.record.reason == "-":
                 self.record.reason = CloseReason.CLIENT_GONE
             raise
+        finally:
+            self._task = None  # no way from a task to itself
 
     def cut(self) -> None:
         """The process ends; see `RequestCycle.cut`."""
@@ -101,7 +104,8 @@ class TicketVisit:
         body = None
         if self.content is not None:
             ask = self.downstream.send_continue if self.inbound.expects_continue else None
-            body = BodyReader(self.content, limit=body_limit(route), ask=ask, peek=None)
+            within = route.timeouts.request_body
+            body = BodyReader(self.content, limit=body_limit(route), ask=ask, peek=None, within=within)
         ticket = await self.desk.keep(self.call, self.inbound, route, body, peer=self.peer, client=self._client)
         self._note_status(HTTPStatus.CREATED)
         url = f"{self.call.path}/{ticket.id}"
@@ -143,7 +147,7 @@ class TicketVisit:
                 self._answer_with_nothing(HTTPStatus.NO_CONTENT)
                 return
             cycle = self._cycle = self.new_cycle(
-                sent_with(kept, self.inbound, again=not ticket.known.waits),
+                sent_with(kept, self.inbound, ticket.route, again=not ticket.known.waits),
                 ticket.route,
                 kept.body,
                 peer=kept.peer,
@@ -153,6 +157,7 @@ class TicketVisit:
             self.inbound, kept = replace(self.inbound, headers=[]), None
             await cycle.run()
         finally:
+            self._cycle = None  # which leads back here
             await self.desk.end(ticket, self, spent=cycle is not None and cycle.is_spent)
 
     def _answer_with_nothing(self, status: HTTPStatus) -> None:

@@ -39,12 +39,13 @@ class KeptRequest:
 class TicketTerms:
     """What holds for a ticket until it is forgotten.
 
-    route: the name of its route. owner: who had it kept, in a form that says nothing to anybody else. ttl: seconds.
+    route: the name of its route. owners: who had it kept, in a form that says nothing to anybody else: the client, and
+    then the wider networks that it is in. ttl: seconds.
     reopens: it may be opened again and again, until `ttl` after its last end.
     """
 
     route: str
-    owner: bytes
+    owners: tuple[bytes, ...]
     ttl: float
     reopens: bool
 
@@ -66,7 +67,8 @@ class TicketStore(Protocol):
     """Tickets by key. A ticket waits, is open or has ended, and at some time is forgotten, whatever it was.
 
     Whoever has asked for a ticket to be opened must end that, also if `open` was cancelled and nobody knows what became
-    of it. opening: what it is known by, a few random bytes. Of what is kept no owner can take all the room.
+    of it. opening: what it is known by, a few random bytes. Of what is kept no owner can take all the room: a client
+    has a share, and each wider network twice that of the one before.
     """
 
     async def keep(self, key: bytes, terms: TicketTerms, request: KeptRequest) -> None:

@@ -51,8 +51,8 @@ class MemoryTicketStore:
     """A `TicketStore` in this process.
 
     Requests count until they are sent for the last time; what is left of a ticket then is small, and of ended ones
-    there are at most `most_tickets` too: the oldest are forgotten early. shares: an owner has one of so many at most,
-    of tickets and of bytes; a single request may be larger.
+    there are at most `most_tickets` too: the oldest are forgotten early. shares: a client has one of so many at most,
+    of tickets and of bytes, and the networks around it two, four and so on; a single request may be larger.
     """
 
     def __init__(
@@ -91,8 +91,10 @@ class MemoryTicketStore:
         size = request.size
         if self._requests >= self._most_tickets or self._size + size > self._most_bytes:
             raise StoreFull("Too many requests are kept.", retry_after=_RETRY_AFTER)
-        if self._has_had_a_share(terms.owner, size):
-            raise StoreFull("Too many requests of this client are kept.", retry_after=_RETRY_AFTER)
+        for level, owner in enumerate(terms.owners):
+            if self._has_had_a_share(owner, size, parts=1 << level):
+                whose = "network" if level else "client"
+                raise StoreFull(f"Too many requests of this {whose} are kept.", retry_after=_RETRY_AFTER)
         self._forget(key)
         entry = self._entries[key] = _Entry(terms, request, size, self._clock.time() + terms.ttl)
         self._count(entry, 1)
@@ -163,21 +165,22 @@ class MemoryTicketStore:
             entry.request = None
             self._count(entry, -1)
 
-    def _has_had_a_share(self, owner: bytes, size: int) -> bool:
+    def _has_had_a_share(self, owner: bytes, size: int, *, parts: int) -> bool:
         has = self._owners.get(owner)
         return has is not None and (
-            (has.requests + 1) * self._shares > self._most_tickets
-            or (has.size + size) * self._shares > self._most_bytes
+            (has.requests + 1) * self._shares > parts * self._most_tickets
+            or (has.size + size) * self._shares > parts * self._most_bytes
         )
 
     def _count(self, entry: _Entry, sign: int) -> None:
         self._requests += sign
         self._size += sign * entry.size
-        share = self._owners.setdefault(entry.terms.owner, _Share())
-        share.requests += sign
-        share.size += sign * entry.size
-        if not share.requests:
-            del self._owners[entry.terms.owner]
+        for owner in entry.terms.owners:
+            share = self._owners.setdefault(owner, _Share())
+            share.requests += sign
+            share.size += sign * entry.size
+            if not share.requests:
+                del self._owners[owner]
 
     # Time.
 

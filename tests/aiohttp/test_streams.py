@@ -75,6 +75,23 @@ async def test_an_app_that_splits_events_anywhere_is_not_misread() -> None:
     assert without.replace(b"\r\n", b"\r") == EVENTS.replace(b"\r\n", b"\r")
 
 
+async def test_a_part_of_a_stream_is_none_of_ours() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        fields = {"Content-Range": "bytes 0-4/9", "Content-Length": "5", "ETag": '"a"', "Accept-Ranges": "bytes"}
+        response = web.StreamResponse(status=206, headers={"Content-Type": "text/event-stream", **fields})
+        await response.prepare(request)
+        await asyncio.sleep(0.05)
+        await response.write(b"data:")
+        return response
+
+    async with AiohttpApp.serve(handler, heartbeat="5ms") as app, app.ask() as client:
+        response = await client.response()
+    assert response.body == b"data:"
+    assert response.one(b"Content-Length") == b"5"
+    assert response.one(b"ETag") == b'"a"'
+    assert response.one(b"Accept-Ranges") == b"bytes"
+
+
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
 async def test_a_length_that_the_app_declared_goes(version: str) -> None:
     async def handler(request: web.Request) -> web.StreamResponse:

@@ -33,6 +33,8 @@ class TestWhatIsNoStream:
         ("another stream", "GET", head(200, (b"content-type", b"text/event-streams"))),
         ("204", "GET", head(204, EVENT_STREAM)),
         ("304", "GET", head(304, EVENT_STREAM)),
+        ("206", "GET", head(206, EVENT_STREAM, (b"content-range", b"bytes 0-3/9"), (b"etag", b'"a"'))),
+        ("the last of two types", "GET", head(200, EVENT_STREAM, (b"content-type", b"text/html"))),
         ("compressed", "GET", head(200, EVENT_STREAM, (b"content-encoding", b"gzip"), (b"content-length", b"9"))),
         ("twice coded", "GET", head(200, EVENT_STREAM, (b"Content-Encoding", b"identity, br"))),
         ("HEAD", "HEAD", head(200, EVENT_STREAM, (b"content-length", b"9"))),
@@ -105,6 +107,17 @@ class TestTheHead:
         lowered = {name.lower(): value for name, value in fields.items()}
         assert {b"no-store", b"no-transform"} <= set(lowered[b"cache-control"].split(b", "))
         assert lowered[b"x-accel-buffering"] == b"no"
+
+    async def test_what_speaks_of_the_apps_bytes_does_not_go_on(self) -> None:
+        gone = [b"Accept-Ranges", b"content-md5", b"digest", b"content-digest", b"repr-digest"]
+        start = head(200, EVENT_STREAM, (b"etag", b'"a"'), *[(name, b"x") for name in gone])
+        fields = (await Exchange(wrapped(script(EVENT, start=start))).run()).headers
+        assert fields[b"etag"] == b'W/"a"'
+        assert not {name.lower() for name in fields}.intersection(name.lower() for name in gone)
+
+    async def test_a_stream_may_be_the_second_type(self) -> None:
+        start = head(200, (b"content-type", b"text/html"), EVENT_STREAM)
+        assert (await Exchange(wrapped(script(16.0, EVENT, start=start))).run()).body == BEAT + EVENT
 
     @pytest.mark.parametrize("name", [b"content-type", b"Content-Type"])
     @pytest.mark.parametrize(

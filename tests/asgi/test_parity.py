@@ -13,7 +13,7 @@ from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
 from sseproxy.core.dialects import Dialect
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.timeouts import TimeoutPolicy
-from sseproxy.proxy import sessions
+from sseproxy.streams import LiveStreams
 from tests.support.asgi_exchange import HB, Exchange, Step, head, script
 from tests.support.proxy_server import stage
 from tests.support.raw_client import RawClient
@@ -38,10 +38,9 @@ PARTS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def on_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxy spreads the beats of its streams by chance."""
-    monkeypatch.setattr(sessions, "_EARLIEST_BEAT", 0.0)
+def on_time() -> LiveStreams:
+    """Streams whose heartbeats have no lead."""
+    return LiveStreams(chance=lambda: 0.0, linger=0.0)
 
 
 def made_up(seed: int) -> list[Step]:
@@ -65,6 +64,7 @@ async def through_the_middleware(steps: list[Step], form: HeartbeatForm, dialect
         idle_timeout=TIMEOUTS.idle or "off",
         write_timeout="off",
         max_duration=TIMEOUTS.max_duration or "off",
+        streams=on_time(),
     )
     seen = Exchange(app).start()
     try:
@@ -76,7 +76,9 @@ async def through_the_middleware(steps: list[Step], form: HeartbeatForm, dialect
 
 async def through_the_proxy(steps: list[Step], form: HeartbeatForm, dialect: Dialect) -> tuple[bytes, bool]:
     policy = HeartbeatPolicy(interval=INTERVAL, form=form)
-    async with stage(upstream_of(steps), heartbeat=policy, timeouts=TIMEOUTS, dialect=dialect) as stand:
+    async with stage(
+        upstream_of(steps), heartbeat=policy, timeouts=TIMEOUTS, dialect=dialect, streams=on_time()
+    ) as stand:
         await stand.client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert (await stand.client.head()).status == 200
         return await _body(stand.client)

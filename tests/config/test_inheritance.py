@@ -30,13 +30,13 @@ def test_keys_are_inherited_one_by_one_at_any_depth(folder: Path) -> None:
 defaults:
   stream: always
   heartbeat: {{interval: 7s, comment: here, event: {{name: beat, data: x}}}}
-  timeouts: {{idle: 1h, connect: 1s}}
+  timeouts: {{idle: 1h, connect: 1s, request_body: 1m}}
   limits: {{streams: 5}}
 routes:
   - {UP}
     match: {{path: /a}}
     heartbeat: {{interval: 9s, event: {{data: ""}}}}
-    timeouts: {{idle: off}}
+    timeouts: {{idle: off, request_body: off}}
     limits: {{line: 1MiB}}
   - {UP}
 """,
@@ -46,7 +46,7 @@ routes:
     assert first.heartbeat == HeartbeatPolicy(interval=9.0, comment="here", event_name="beat", event_data="")
     assert second.heartbeat == HeartbeatPolicy(interval=7.0, comment="here", event_name="beat", event_data="x")
     assert first.timeouts == TimeoutPolicy(idle=None, connect=1.0)
-    assert second.timeouts == TimeoutPolicy(idle=3600.0, connect=1.0)
+    assert second.timeouts == TimeoutPolicy(idle=3600.0, connect=1.0, request_body=60.0)
     assert first.limits == LimitPolicy(streams=5, line=1 << 20)
     assert first.stream is second.stream is StreamMode.ALWAYS
 

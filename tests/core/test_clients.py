@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from sseproxy.core.clients import KNOWN_CLIENTS, KnownClient, form_for_client
+from sseproxy.core.clients import KNOWN_CLIENTS, KnownClient, find_client
 from sseproxy.core.heartbeat import HeartbeatForm
 
 _CHROME = (
@@ -35,7 +35,7 @@ _STAINLESS_NODE = {
 }
 _NODE_FETCH = {"accept-language": "*", "sec-fetch-mode": "cors", "user-agent": "node"}
 
-GOOGLE, GOOGLE_API, STAINLESS, HTTPX, REQUESTS, FETCH = (client.name for client in KNOWN_CLIENTS)
+GOOGLE, GOOGLE_API, CODEX, GO, JAVA, STAINLESS, HTTPX, REQUESTS, FETCH = (client.name for client in KNOWN_CLIENTS)
 
 #: What each client sent, by the row that must know it.
 RECORDED: list[tuple[str, str, Mapping[str, str]]] = [
@@ -72,6 +72,22 @@ RECORDED: list[tuple[str, str, Mapping[str, str]]] = [
             "sec-fetch-mode": "cors",
         },
     ),
+    (
+        CODEX,
+        "Codex CLI: the User-Agent that codex-rs sends",
+        {"accept": "text/event-stream", "user-agent": "codex_cli_rs/0.157.0 (Debian 12; x86_64) unknown"},
+    ),
+    (
+        GO,
+        "go-openai 1.41 on net/http",
+        {"accept": "text/event-stream", "cache-control": "no-cache", "user-agent": "Go-http-client/1.1"},
+    ),
+    (
+        JAVA,
+        "MCP's Java SDK 0.17, its old SSE transport",
+        {"accept": "text/event-stream", "cache-control": "no-cache", "user-agent": "Java-http-client/17.0.15"},
+    ),
+    (JAVA, "Spring AI on WebClient", {"accept": "text/event-stream", "user-agent": "ReactorNetty/1.2.8"}),
     (
         STAINLESS,
         "openai 3.54.0 for Python",
@@ -165,12 +181,13 @@ UNKNOWN: list[tuple[str, Mapping[str, str]]] = [
         },
     ),
     ("a program that names httpx in passing", {"accept": "*/*", "user-agent": "my-tool/1.0 (python-httpx/0.28.1)"}),
+    ("a Go program that asks for anything", {"accept": "*/*", "user-agent": "Go-http-client/1.1"}),
     ("a program whose name begins like Node's", {"accept": "text/event-stream", "user-agent": "node-tool/1.0"}),
 ]
 
 
 def row_for(headers: Mapping[str, str]) -> KnownClient | None:
-    return next((client for client in KNOWN_CLIENTS if client.sent(headers)), None)
+    return find_client({name.encode(): [value.encode()] for name, value in headers.items()})
 
 
 @pytest.mark.parametrize(("row", "headers"), [pytest.param(row, sent, id=name) for row, name, sent in RECORDED])
@@ -178,13 +195,11 @@ def test_a_recorded_client_is_known_by_its_row(row: str, headers: Mapping[str, s
     found = row_for(headers)
     assert found is not None
     assert found.name == row
-    assert form_for_client(headers) is found.form
 
 
 @pytest.mark.parametrize("headers", [pytest.param(sent, id=name) for name, sent in UNKNOWN])
 def test_other_clients_are_not_known(headers: Mapping[str, str]) -> None:
     assert row_for(headers) is None
-    assert form_for_client(headers) is None
 
 
 @pytest.mark.parametrize("client", KNOWN_CLIENTS, ids=lambda client: client.name)
@@ -194,7 +209,9 @@ def test_every_row_has_a_recorded_client(client: KnownClient) -> None:
 
 @pytest.mark.parametrize("client", KNOWN_CLIENTS, ids=lambda client: client.name)
 def test_a_row_can_be_found_and_says_why(client: KnownClient) -> None:
-    assert client.headers
-    assert all(name == name.lower() for name in client.headers)
+    assert client.fields
+    assert all(name == name.lower() for name in client.fields)
     assert client.reason
-    assert client.form in {HeartbeatForm.COMMENT_LINE, HeartbeatForm.BLANK}
+    assert client.form in {HeartbeatForm.COMMENT_LINE, HeartbeatForm.BLANK, HeartbeatForm.EVENT}
+    assert client.takes_retry is (client.name != JAVA)
+    assert (client.event is not None) is (client.form is HeartbeatForm.EVENT)

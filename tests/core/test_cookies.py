@@ -1,5 +1,7 @@
 """Which cookies are found, which go on, and which becomes a header? (RFC 6265 section 4.2)"""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,6 +77,36 @@ def test_several_fields_are_one_list() -> None:
 )
 def test_one_cookie_is_taken_out(field: bytes, left: bytes | None) -> None:
     assert without_cookie(cookies(field), "token") == cookies(*([] if left is None else [left]))
+
+
+#: What cookies are made of, so that many of them nearly have the name.
+FIELDS = st.lists(
+    st.sampled_from([b";", b" ", b"\t", b"token", b"=", b'"', b"a", b"tok", b"\xff", b","]), max_size=16
+).map(b"".join)
+
+
+def pairs(field: bytes) -> list[tuple[bytes, bool]]:
+    """RFC 6265 section 5.2: each pair of the field, and whether it is the cookie."""
+    return [(pair, b"=" in pair and pair.partition(b"=")[0].strip(b" \t") == b"token") for pair in field.split(b";")]
+
+
+@given(FIELDS)
+def test_it_is_what_the_standard_says(field: bytes) -> None:
+    found = [pair.partition(b"=")[2].strip(b" \t") for pair, is_token in pairs(field) if is_token]
+    value = cookie_value(cookies(field), "token")
+    assert value in ((None,) if not found else (found[0], found[0][1:-1]))
+    left = [pair.strip(b" \t") for pair, is_token in pairs(field) if not is_token]
+    out = [kept.strip(b" \t") for _, rest in without_cookie(cookies(field), "token") for kept in rest.split(b";")]
+    assert out == left or (out == [] and not any(left))
+
+
+@pytest.mark.parametrize("piece", [b";", b"; ", b";a=b", b";token", b"xtoken=", b";token=x", b" ", b'="'])
+def test_it_takes_time_in_proportion_to_length(piece: bytes) -> None:
+    field = piece * (1_000_000 // len(piece))
+    begun = time.process_time()
+    cookie_value(cookies(field), "token")
+    without_cookie(cookies(field), "token")
+    assert time.process_time() - begun < 5.0
 
 
 def test_other_fields_stay_where_they_are() -> None:

@@ -158,6 +158,13 @@ def test_only_names_of_headers_are_echoed() -> None:
     assert b"Access-Control-Allow-Headers" not in preflight(ONE, [*asked[:2]])
 
 
+def test_what_the_route_exposes_joins_what_the_upstream_does() -> None:
+    policy = CorsPolicy(frozenset({"https://app.test"}), expose=("Mcp-Session-Id", "x-a"))
+    fields = response(policy, APP, [(b"Access-Control-Expose-Headers", b"X-A, X-B")])
+    assert dict(fields)[b"Access-Control-Expose-Headers"] == b"X-A, X-B, Location, Retry-After, Mcp-Session-Id"
+    assert b"Access-Control-Expose-Headers" not in dict(response(policy, FOREIGN, []))
+
+
 # What another origin's page has brought about.
 
 HOSTS = [b"api.test", b"own.test:8443", b"[::1]:80", b""]
@@ -175,7 +182,11 @@ def origin(*values: bytes) -> Headers:
     ("headers", "foreign"),
     [
         ([], False),
-        (site(b"cross-site"), False),  # no browser leaves the origin out of a request that changes something
+        (site(b"cross-site"), True),  # an image, a script, a fetch in mode no-cors: without Origin
+        (site(b"same-site"), True),
+        (site(b"same-origin"), False),
+        (site(b"none"), False),
+        (site(b""), False),
         (origin(b"https://evil.test"), True),
         (origin(b"https://evil.test", b"https://api.test"), True),
         (origin(b"https://api.test", b"https://api.test"), True),

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from sseproxy.core.dialects import Dialect, StreamError, error_event
+from sseproxy.core.dialects import Dialect, Finality, finality
 from sseproxy.core.heartbeat import HeartbeatForm
 from sseproxy.core.limits import ERROR_BODY
+from sseproxy.core.stream_errors import StreamError, error_event
 from tests.support.whatwg import parse
 
 TIMEOUT = StreamError("idle_timeout", 504, "silent for too long")
@@ -16,9 +17,12 @@ LIMITED = StreamError(
 )
 
 
+DIALECTS = [dialect for dialect in Dialect if dialect is not Dialect.AUTO]
+
+
 def told(dialect: Dialect, error: StreamError) -> tuple[str, Any]:
     """The type and the decoded data of the one event."""
-    seen = parse(error_event(dialect, error))
+    seen = parse(error_event(dialect, error, request_id=7))
     [event] = seen.events
     assert (seen.last_event_id, seen.retries) == ("", [])
     return event.type, json.loads(event.data)
@@ -27,11 +31,31 @@ def told(dialect: Dialect, error: StreamError) -> tuple[str, Any]:
 @pytest.mark.parametrize(
     ("dialect", "type_", "body"),
     [
-        (Dialect.GENERIC, "error", {"type": "idle_timeout", "status": 504, "detail": "silent for too long"}),
         (
-            Dialect.OPENAI_CHAT,
-            "message",
-            {"error": {"message": "silent for too long", "type": "idle_timeout", "code": 504}},
+            Dialect.GENERIC,
+            "error",
+            {
+                "type": "idle_timeout",
+                "status": 504,
+                "detail": "silent for too long",
+                "error": {"message": "silent for too long", "type": "idle_timeout", "code": 504},
+            },
+        ),
+        *(
+            (
+                dialect,
+                "message",
+                {
+                    "error": {
+                        "message": "silent for too long",
+                        "type": "idle_timeout",
+                        "param": None,
+                        "code": 504,
+                        "status": 504,
+                    }
+                },
+            )
+            for dialect in (Dialect.OPENAI_CHAT, Dialect.OPENAI_COMPLETIONS)
         ),
         (
             Dialect.OPENAI_RESPONSES,
@@ -47,18 +71,29 @@ def told(dialect: Dialect, error: StreamError) -> tuple[str, Any]:
                     "code": "504",
                     "message": "silent for too long",
                     "param": None,
+                    "status": 504,
                 },
             },
         ),
         (
             Dialect.ANTHROPIC,
             "error",
-            {"type": "error", "error": {"type": "timeout_error", "message": "silent for too long"}},
+            {"type": "error", "error": {"type": "timeout_error", "message": "silent for too long", "status": 504}},
         ),
         (
             Dialect.GEMINI,
             "message",
             {"error": {"code": 504, "message": "silent for too long", "status": "DEADLINE_EXCEEDED"}},
+        ),
+        (Dialect.OLLAMA, "message", {"error": "silent for too long", "status": 504}),
+        (
+            Dialect.MCP,
+            "message",
+            {
+                "jsonrpc": "2.0",
+                "id": 7,
+                "error": {"code": -32000, "message": "silent for too long", "data": {"status": 504}},
+            },
         ),
     ],
 )
@@ -71,7 +106,16 @@ def test_an_end_of_ours(dialect: Dialect, type_: str, body: object) -> None:
     [
         (
             Dialect.OPENAI_CHAT,
-            {"error": {"message": "slow down", "type": "rate_limit_error", "code": 429, "retry_after": "30"}},
+            {
+                "error": {
+                    "message": "slow down",
+                    "type": "rate_limit_error",
+                    "param": None,
+                    "code": 429,
+                    "status": 429,
+                    "retry_after": "30",
+                }
+            },
         ),
         (
             Dialect.OPENAI_RESPONSES,
@@ -86,13 +130,17 @@ def test_an_end_of_ours(dialect: Dialect, type_: str, body: object) -> None:
                     "code": "429",
                     "message": "slow down",
                     "param": None,
+                    "status": 429,
                     "retry_after": "30",
                 },
             },
         ),
         (
             Dialect.ANTHROPIC,
-            {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down", "retry_after": "30"}},
+            {
+                "type": "error",
+                "error": {"type": "rate_limit_error", "message": "slow down", "status": 429, "retry_after": "30"},
+            },
         ),
         (
             Dialect.GEMINI,
@@ -109,11 +157,12 @@ def test_generic_passes_the_body_on_as_it_is() -> None:
         "type": "upstream_response",
         "status": 429,
         "detail": LIMITED.body.decode(),
+        "error": {"message": "slow down", "type": "rate_limit_error", "code": 429},
         "retry_after": "30",
     }
 
 
-@pytest.mark.parametrize("dialect", Dialect)
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize(
     "body",
     [
@@ -131,7 +180,7 @@ def test_generic_passes_the_body_on_as_it_is() -> None:
 )
 @pytest.mark.parametrize("eol", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
 def test_whatever_the_body_it_is_one_event(dialect: Dialect, body: bytes, eol: bytes) -> None:
-    written = error_event(dialect, StreamError("upstream_response", 500, "refused", body=body), eol=eol)
+    written = error_event(dialect, StreamError("upstream_response", 500, "refused", body=body), request_id=7, eol=eol)
     seen = parse(written)
     assert len(seen.events) == 1
     assert seen.last_event_id == ""
@@ -139,10 +188,10 @@ def test_whatever_the_body_it_is_one_event(dialect: Dialect, body: bytes, eol: b
     assert "[DONE]" not in seen.events[0].data
 
 
-@pytest.mark.parametrize("dialect", Dialect)
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_no_more_than_the_limit_of_a_body_is_passed_on(dialect: Dialect) -> None:
     long = StreamError("upstream_response", 500, "refused", body=b"x" * (ERROR_BODY + 1000))
-    assert error_event(dialect, long).count(b"x") <= ERROR_BODY + 1  # one stands in the name of a field
+    assert error_event(dialect, long, request_id=7).count(b"x") <= ERROR_BODY + 1  # one stands in the name of a field
 
 
 @pytest.mark.parametrize("reason", ["upstream_error", "connect_error", "drain", "upstream_response"])
@@ -152,11 +201,107 @@ def test_an_anthropic_client_never_sees_a_type_of_ours(reason: str) -> None:
 
 
 def test_a_dialect_names_the_form() -> None:
-    assert {dialect: dialect.form for dialect in Dialect} == {
-        Dialect.GENERIC: HeartbeatForm.AUTO,
-        Dialect.OPENAI_CHAT: HeartbeatForm.AUTO,
-        Dialect.OPENAI_RESPONSES: HeartbeatForm.AUTO,
+    named = {dialect: dialect.form for dialect in Dialect if dialect.form is not HeartbeatForm.AUTO}
+    assert named == {
         Dialect.ANTHROPIC: HeartbeatForm.ANTHROPIC,
         Dialect.GEMINI: HeartbeatForm.BLANK,
+        Dialect.MCP: HeartbeatForm.COMMENT_LINE,
     }
-    assert [dialect for dialect in Dialect if not dialect.has_error_event] == [Dialect.GENERIC]
+
+
+OPENAI_BODY = (
+    b'{"error": {"message": "too long", "type": "invalid_request_error", "param": "messages", '
+    b'"code": "context_length_exceeded"}}'
+)
+VLLM_BODY = b'{"object": "error", ' + OPENAI_BODY.removeprefix(b'{"error": {').removesuffix(b"}")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        OPENAI_BODY,
+        VLLM_BODY,
+        b"data: " + OPENAI_BODY + b"\n\ndata: [DONE]\n\n",
+        b": hello\r\n\r\nevent: error\r\ndata: " + OPENAI_BODY + b"\r\n\r\n",
+        b"[" + OPENAI_BODY + b"]",
+    ],
+    ids=["OpenAI", "vLLM", "as an event", "behind a comment", "in a list"],
+)
+@pytest.mark.parametrize("dialect", [Dialect.OPENAI_CHAT, Dialect.OPENAI_RESPONSES, Dialect.GENERIC])
+def test_the_upstreams_own_words_come_first_in_whatever_shape(dialect: Dialect, body: bytes) -> None:
+    error = told(dialect, StreamError("upstream_response", 400, "refused", body=body))[1]["error"]
+    assert (error["message"], error["code"], error["param"], error["type"]) == (
+        "too long",
+        "context_length_exceeded",
+        "messages",
+        "invalid_request_error",
+    )
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"error": "model not found"}', b'{"detail": "model not found"}', b"model not found"]
+)
+def test_a_text_is_the_message(body: bytes) -> None:
+    error = StreamError("upstream_response", 404, "refused", body=body)
+    assert told(Dialect.OPENAI_CHAT, error)[1]["error"]["message"] == "model not found"
+    assert told(Dialect.OLLAMA, error)[1]["error"] == "model not found"
+
+
+def test_the_upstreams_own_json_rpc_error_keeps_its_code() -> None:
+    body = b'{"jsonrpc": "2.0", "id": null, "error": {"code": -32001, "message": "Session not found"}}'
+    told_ = told(Dialect.MCP, StreamError("upstream_response", 404, "refused", body=body))[1]
+    error = {"code": -32001, "message": "Session not found", "data": {"status": 404}}
+    assert told_ == {"jsonrpc": "2.0", "id": 7, "error": error}
+
+
+def test_mcp_without_a_request_has_no_error_event() -> None:
+    assert error_event(Dialect.MCP, TIMEOUT) == b""
+
+
+RESPONSE = b'{"jsonrpc":"2.0","id":1,"result":{}}'
+
+
+@pytest.mark.parametrize(
+    ("dialect", "name", "data", "wanted"),
+    [
+        (Dialect.OPENAI_CHAT, b"", b"[DONE]", Finality.TERMINAL),
+        (Dialect.OPENAI_COMPLETIONS, b"", b"[DONE]", Finality.TERMINAL),
+        (Dialect.OPENAI_CHAT, b"", b"[DONE] ", Finality.NONE),
+        (Dialect.OPENAI_CHAT, b"", b'{"choices": [{"delta": {"content": "[DONE]"}}]}', Finality.NONE),
+        (Dialect.OPENAI_CHAT, b"", b'{"error": {"message": "x"}}', Finality.ERROR),
+        (Dialect.OPENAI_CHAT, b"", b'{"error": null, "choices": []}', Finality.NONE),
+        (Dialect.OPENAI_CHAT, b"", b'{"object":"error","message":"x"}', Finality.ERROR),
+        (Dialect.OPENAI_RESPONSES, b"response.completed", b"{}", Finality.TERMINAL),
+        (Dialect.OPENAI_RESPONSES, b"", b'{"type":"response.failed","response":{}}', Finality.TERMINAL),
+        (Dialect.OPENAI_RESPONSES, b"response.incomplete", b"{}", Finality.TERMINAL),
+        (Dialect.OPENAI_RESPONSES, b"", b"[DONE]", Finality.TERMINAL),
+        (Dialect.OPENAI_RESPONSES, b"response.output_text.done", b"{}", Finality.NONE),
+        (Dialect.OPENAI_RESPONSES, b"error", b"{}", Finality.ERROR),
+        (Dialect.ANTHROPIC, b"message_stop", b'{"type":"message_stop"           }', Finality.TERMINAL),
+        (Dialect.ANTHROPIC, b"", b'{"type": "message_stop"}', Finality.TERMINAL),
+        (Dialect.ANTHROPIC, b"message_delta", b"{}", Finality.NONE),
+        (Dialect.ANTHROPIC, b"error", b"{}", Finality.ERROR),
+        (Dialect.GEMINI, b"", b'{"candidates": [{"finishReason": "STOP"}]}', Finality.FINISHED),
+        (Dialect.GEMINI, b"", b'{"candidates": [{"content": {}}]}', Finality.NONE),
+        (Dialect.GEMINI, b"", b'{"error": {"code": 503}}', Finality.ERROR),
+        (Dialect.OLLAMA, b"", b'{"done": true}', Finality.TERMINAL),
+        (Dialect.OLLAMA, b"", b'{"done":false}', Finality.NONE),
+        (Dialect.OLLAMA, b"", b'{"error":"x"}', Finality.ERROR),
+        (Dialect.MCP, b"message", RESPONSE, Finality.ERROR),
+        (Dialect.MCP, b"", b'{"result":{},"jsonrpc":"2.0","id":"a"}', Finality.ERROR),
+        (Dialect.MCP, b"", b'{"jsonrpc":"2.0","method":"n","params":{"result":1}}', Finality.NONE),
+        (Dialect.GENERIC, b"error", b"{}", Finality.ERROR),
+        (Dialect.GENERIC, b"", b"[DONE]", Finality.NONE),
+        (Dialect.GENERIC, b"message_stop", b"", Finality.NONE),
+    ],
+)
+def test_what_the_last_event_says(dialect: Dialect, name: bytes, data: bytes, wanted: Finality) -> None:
+    assert finality(dialect, name, data) is wanted
+
+
+@pytest.mark.parametrize("dialect", [dialect for dialect in DIALECTS if dialect is not Dialect.MCP])
+def test_an_error_of_ours_is_known_as_one(dialect: Dialect) -> None:
+    """Behind another sseproxy, none follows it."""
+    [event] = parse(error_event(dialect, TIMEOUT)).events
+    name = b"" if event.type == "message" else event.type.encode()
+    assert finality(dialect, name, event.data.encode()) is Finality.ERROR

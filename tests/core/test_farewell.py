@@ -1,15 +1,15 @@
 """What does an `EventSource` hear at the end of a stream, and does it change what it has heard before? (section 5)"""
 
-import re
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sseproxy.core.dialects import StreamError
+from sseproxy.core.dialects import Dialect
 from sseproxy.core.ending import Farewell
 from sseproxy.core.session import StreamSession
+from sseproxy.core.stream_errors import StreamError, error_event
 from sseproxy.core.timeouts import TimeoutPolicy
 from sseproxy.core.transfer import CloseReason
 from tests.core.test_properties import is_heartbeat
@@ -21,13 +21,14 @@ from tests.support.playbook import (
     drain,
     eof,
     error,
+    error_of,
     refusal,
     response,
     sent,
     sleep,
     stream,
 )
-from tests.support.trips import BOM, Case, Place, TripWithoutRules, cases, place_of
+from tests.support.trips import BOM, Case, TripWithoutRules, cases, is_between_events
 from tests.support.whatwg import parse
 
 END = CloseReason.UPSTREAM_END
@@ -142,27 +143,28 @@ def test_a_client_that_takes_nothing_hears_it_later(play: Play) -> None:
 def test_an_end_that_is_not_clean(play: Play) -> None:
     reason = CloseReason.UPSTREAM_ERROR
     session = stream(farewell=LAST_WORDS)
-    play(session) >> data(b"data: x\n\n") >> error(reason) << closed(reason, clean=False)
+    play(session) >> data(b"data: x\n\n") >> error(reason) << sent(error_of(reason)) << closed(reason, clean=False)
 
 
 def test_ends_of_ours_are_followed_by_a_reconnect(play: Play) -> None:
     (
-        play(stream(farewell=LAST_WORDS))
+        play(stream(farewell=LAST_WORDS, comes_back=True))
         >> drain(retry=5)
         >> sleep(0)
         << sent(b"retry: 5\n\n")
         << closed(CloseReason.DRAIN)
     )
     timeouts = TimeoutPolicy(idle=None, write=None, max_duration=5.0)
-    old = play(stream(timeouts=timeouts, farewell=LAST_WORDS)) >> sleep(5)
-    old << sent(b": max_duration\n") << closed(CloseReason.MAX_DURATION)
+    old = play(stream(timeouts=timeouts, farewell=LAST_WORDS, comes_back=True)) >> sleep(5)
+    old << sent(b"retry: 1000\n\n") << closed(CloseReason.MAX_DURATION)
     silent = play(stream(interval=None, timeouts=TimeoutPolicy(idle=5.0), farewell=LAST_WORDS)) >> sleep(5)
-    silent << sent(b": idle_timeout\n") << closed(CloseReason.IDLE_TIMEOUT, clean=False)
+    silent << sent(error_of(CloseReason.IDLE_TIMEOUT)) << closed(CloseReason.IDLE_TIMEOUT, clean=False)
 
 
 def test_an_upstream_that_ends_while_we_drain(play: Play) -> None:
-    book = play(stream(interval=None, farewell=LAST_WORDS)) >> data(b"data: x\n") >> drain() >> sleep(1)
-    book >> data(b"\n") << closed(CloseReason.DRAIN) >> eof()
+    session = stream(interval=None, farewell=LAST_WORDS, comes_back=True)
+    book = play(session) >> data(b"data: x\n") >> drain() >> sleep(1)
+    book >> data(b"\n") << sent(b"\nretry: 1000\n\n") << closed(CloseReason.DRAIN) >> eof()
 
 
 def test_after_a_late_stream(play: Play) -> None:
@@ -173,39 +175,43 @@ def test_after_a_late_stream(play: Play) -> None:
 def test_after_a_late_refusal(play: Play) -> None:
     """Without us an answer that is no stream would end the `EventSource` for good: so does this one."""
     book = play(stream(responded=False, farewell=LAST_WORDS)) << sent(b": heartbeat\n")
-    told = b'event: error\ndata: {"type": "upstream_response", "status": 404, "detail": "the upstream refused"}\n\n'
+    told = error_event(Dialect.GENERIC, StreamError("upstream_response", 404, "the upstream refused"))
     book >> refusal(404) << sent(told, TOLD) << closed(END)
 
 
 def test_after_a_late_failure_there_is_a_reconnect(play: Play) -> None:
     book = play(stream(responded=False, farewell=LAST_WORDS)) << sent(b": heartbeat\n")
-    told = (
-        b'event: error\ndata: {"type": "connect_error", "status": 502, "detail": "the upstream could not be reached"}'
-    )
-    book >> error(CloseReason.CONNECT_ERROR) << sent(told, b"\n\n") << closed(CloseReason.CONNECT_ERROR)
+    reason = CloseReason.CONNECT_ERROR
+    book >> error(reason) << sent(error_of(reason)) << closed(reason, clean=False)
 
 
 def test_after_a_late_refusal_of_ours_there_is_a_reconnect() -> None:
     session = stream(responded=False, farewell=LAST_WORDS)
     assert session.data_to_send() == b": heartbeat\n"
     session.receive_refusal(StreamError("unavailable", 503, "not now"), CloseReason.CONNECT_ERROR, now=20.0)
-    told = b'event: error\ndata: {"type": "unavailable", "status": 503, "detail": "not now"}\n\n'
-    assert session.data_to_send() == told
-    assert (session.close_reason, session.clean) == (CloseReason.CONNECT_ERROR, True)
+    assert session.data_to_send() == error_event(Dialect.GENERIC, StreamError("unavailable", 503, "not now"))
+    assert (session.close_reason, session.clean) == (CloseReason.CONNECT_ERROR, False)
+
+
+def test_a_client_that_would_come_back_for_the_same_answer(play: Play) -> None:
+    """It gets the block whose reconnect is answered 204, also on a route without `end`."""
+    for error_, told in ((StreamError("upstream_response", 401, "no"), True), (None, False)):
+        session = stream(responded=False, comes_back=True)
+        session.data_to_send()
+        session.receive_refusal(error_, farewell=Farewell(None, "over"), now=20.0)
+        out = session.data_to_send()
+        assert out.endswith(b"id: over\n\n")
+        assert (b"event: error" in out) is told
+        assert session.clean
+
+
+def test_an_end_without_the_marker_lets_the_browser_come_back(play: Play) -> None:
+    for last, told in ((b"data: [DONE]\n\n", TOLD), (b"data: x\n\n", b"")):
+        session = stream(marker="[DONE]", only_marker=True, farewell=LAST_WORDS)
+        play(session) >> data(last) >> eof() << sent(told) << closed(END)
 
 
 # Whatever the stream.
-
-
-_OF_NO_EVENT = re.compile(rb"(?:(?!(?:data|event|id)(?:[:\r\n]))[^\r\n]+(?:\r\n|\r|\n))*")
-
-
-def is_between_events(received: bytes) -> bool:
-    """Whether nothing of an event is under way at its end: what is behind the last blank line says nothing of one."""
-    if place_of(received) is Place.EVENT_BOUNDARY:
-        return True
-    last = re.split(rb"(?>\r\n|\r|\n)(?>\r\n|\r|\n)+", received.removeprefix(BOM))[-1]
-    return _OF_NO_EVENT.fullmatch(re.sub(rb"\A[\r\n]+", b"", last)) is not None
 
 
 def the_client_has_seen_all_of_it_before(case: Case) -> None:

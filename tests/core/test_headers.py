@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from sseproxy.core import headers
 from sseproxy.core.headers import Headers, Peer
+from sseproxy.core.known_fields import is_for_everybody
 from sseproxy.core.routes import HeaderRules
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyzABC-_1", min_size=1, max_size=12).map(str.encode)
@@ -32,7 +33,7 @@ def test_tokens(values: list[bytes], expected: list[bytes]) -> None:
 @given(FIELDS)
 def test_what_is_end_to_end_stays_as_it_is(fields: Headers) -> None:
     kept = headers.end_to_end(fields)
-    named = set(headers.tokens(headers.get_all(fields, b"connection"))) - {b"content-length"}
+    named = {name for name in headers.tokens(headers.get_all(fields, b"connection")) if not is_for_everybody(name)}
     assert kept == [field for field in fields if field[0].lower() not in headers.HOP_BY_HOP | named]
 
 
@@ -45,6 +46,25 @@ def test_connection_names_fields_in_any_case_and_never_the_length() -> None:
     fields = [(b"connection", b"X-One,, x-two "), (b"X-ONE", b"1"), (b"x-two", b"2"), (b"Content-Length", b"3")]
     fields.append((b"Connection", b"Content-Length"))
     assert headers.end_to_end(fields) == [(b"Content-Length", b"3")]
+
+
+@pytest.mark.parametrize(
+    "name", [b"Set-Cookie", b"X-Accel-Buffering", b"Access-Control-Allow-Origin", b"Location", b"ETag"]
+)
+def test_connection_takes_nothing_from_a_response_that_is_for_everybody(name: bytes) -> None:
+    assert headers.end_to_end([(b"Connection", name.lower()), (name, b"x")]) == [(name, b"x")]
+
+
+def test_connection_takes_nothing_that_the_caller_keeps() -> None:
+    fields = [(b"Connection", b"x-a, x-b"), (b"X-A", b"1"), (b"X-B", b"2")]
+    assert headers.end_to_end(fields, keep={b"x-a"}) == [(b"X-A", b"1")]
+
+
+def test_of_a_long_list_of_addresses_the_last_are_read() -> None:
+    said = [b"192.0.2.%d" % (number % 256) for number in range(60_000)]
+    fields = [(b"X-Forwarded-For", b",".join(said[:30_000])), (b"x-forwarded-for", b",".join(said[30_000:]))]
+    expected = [address.decode() for address in said[-headers.MOST_MEMBERS :]]
+    assert headers.forwarded_addresses(fields) == expected
 
 
 @pytest.mark.parametrize("byte", range(256))
@@ -138,12 +158,35 @@ def test_addresses_that_are_forwarded_lose_their_port(said: bytes, address: str)
         (b" TEXT/Event-Stream ; charset=utf-8", True),
         (b"text/event-stream;", True),
         (b"text/event-streams", False),
-        (b"text/plain, text/event-stream", False),
+        (b"text/plain, text/event-stream", True),
         (b"", False),
     ],
 )
 def test_media_type_of_an_event_stream(value: bytes, expected: bool) -> None:
     assert headers.is_event_stream([(b"Content-type", value)]) is expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([b"text/event-stream", b"text/html"], False),
+        ([b"text/html", b"text/event-stream; charset=utf-8"], True),
+        ([b"text/event-stream, text/html"], False),
+        ([b"text/event-stream, */*"], True),
+        ([b"text/event-stream", b""], True),
+        ([b"text/event-stream", b"no type"], True),
+        ([b'text/event-stream; a="x, text/html"'], True),
+        ([b'text/html; a="x', b' text/event-stream"'], False),
+        ([b'text/html; a="\\", text/event-stream", text/event-stream'], True),
+    ],
+)
+def test_of_several_media_types_the_last_counts(values: list[bytes], expected: bool) -> None:
+    assert headers.is_event_stream([(b"Content-Type", value) for value in values]) is expected
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, True), (500, True), (204, False), (206, False), (304, False)])
+def test_statuses_of_event_streams(status: int, expected: bool) -> None:
+    assert headers.is_stream_response(status, [(b"content-type", b"text/event-stream")]) is expected
 
 
 def test_no_media_type_is_no_event_stream() -> None:
@@ -174,6 +217,15 @@ def test_the_head_of_an_event_stream(fields: Headers, decoded: bool) -> None:
     [cache] = headers.get_all(out, b"cache-control")
     assert {b"no-cache", b"no-transform"} <= set(headers.tokens([cache]))
     assert headers.event_stream(out, decoded=decoded) == out
+
+
+def test_what_speaks_of_the_upstreams_bytes_does_not_go_on() -> None:
+    names = [b"accept-Ranges", b"Content-MD5", b"Digest", b"Content-Digest", b"Repr-Digest", b"Content-Length"]
+    tags = [(b"ETag", b'"a"'), (b"etag", b'W/"b"'), (b"ETAG", b' "c"')]
+    out = headers.event_stream([*[(name, b"x") for name in names], *tags], decoded=False)
+    weak = [(b"ETag", b'W/"a"'), (b"etag", b'W/"b"'), (b"ETAG", b'W/"c"')]
+    assert out[:-2] == weak
+    assert [name for name, _ in out[-2:]] == [b"Cache-Control", b"X-Accel-Buffering"]
 
 
 def test_heads_are_written_byte_for_byte() -> None:

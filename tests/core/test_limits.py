@@ -1,13 +1,13 @@
 """Are the limits those of the contract?"""
 
 from sseproxy.core.events import BOM
-from sseproxy.core.limits import BODY_PEEK, ERROR_BODY, MINIMUM_LINE, LimitPolicy
+from sseproxy.core.limits import ERROR_BODY, MINIMUM_LINE, LimitPolicy
 
 
 def test_the_defaults_of_the_contract() -> None:
     policy = LimitPolicy()
     assert (policy.streams, policy.streams_per_client, policy.line, policy.request_body) == (10_000, None, 65_536, None)
-    assert (BODY_PEEK, ERROR_BODY) == (1024 * 1024, 64 * 1024)
+    assert ERROR_BODY == 64 * 1024
 
 
 def test_the_smallest_line_holds_what_must_be_recognised_whole() -> None:

@@ -1,11 +1,11 @@
-"""When is it known whether a body asks for a stream, and what is kept until then?"""
-
-import json
+"""When is it known what a body says, and what is kept until then?"""
 
 import pytest
 
-from sseproxy.core.limits import BODY_PEEK
-from sseproxy.core.peek import BodyPeek
+from sseproxy.core.json_members import NoValue
+from sseproxy.core.peek import BodyPeek, may_be_json
+
+LONG = b'{"padding": "' + b"x" * 10_000 + b'", '
 
 
 class Watched:
@@ -13,7 +13,7 @@ class Watched:
 
     def __init__(self) -> None:
         self.calls = 0
-        self.peek = BodyPeek(self._known)
+        self.peek = BodyPeek(("stream",), self._known)
 
     def _known(self) -> None:
         self.calls += 1
@@ -24,81 +24,77 @@ def watched() -> Watched:
     return Watched()
 
 
-@pytest.mark.parametrize("white", [b"", b" \r\n\t", b"\n" * 100])
-@pytest.mark.parametrize("size", [1, 7, 1000])
-def test_an_object_is_known_at_its_end(watched: Watched, white: bytes, size: int) -> None:
+@pytest.mark.parametrize("white", [b"", b" \r\n\t", b"\n" * 10_000])
+@pytest.mark.parametrize("size", [1, 7, 1000, 100_000])
+def test_a_short_object_is_known_at_the_end_of_the_body(watched: Watched, white: bytes, size: int) -> None:
     body = white + b'{"model": "m", "stream": true}'
     for index in range(0, len(body), size):
         watched.peek.feed(body[index : index + size])
-        assert (watched.peek.declares_stream, watched.calls) == (None, 0)
     watched.peek.end()
-    assert (watched.peek.declares_stream, watched.calls) == (True, 1)
+    assert (watched.peek.value("stream"), watched.calls) == (True, 1)
     watched.peek.end()
     assert watched.calls == 1
 
 
-@pytest.mark.parametrize("white", [b"", b" \r\n\t", b"\n" * 100])
-@pytest.mark.parametrize("first", [b"[", b"a=1", b'"', b"--boundary", b"\x89PNG", b"\x00", b"\xef\xbb\xbf{"])
-def test_what_does_not_begin_like_an_object_is_known_at_once(watched: Watched, white: bytes, first: bytes) -> None:
-    for byte in white:
-        watched.peek.feed(bytes([byte]))
-    assert not watched.peek.is_known
-    watched.peek.feed(first)
-    assert (watched.peek.declares_stream, watched.calls) == (False, 1)
+def test_until_it_is_known_there_is_no_value(watched: Watched) -> None:
+    watched.peek.feed(b'{"stream": true')
+    assert watched.peek.value("stream") is NoValue.ABSENT
+    watched.peek.feed(b"}")
+    assert watched.peek.value("stream") is True
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000, 100_000])
+def test_a_long_object_is_known_at_its_own_end(watched: Watched, size: int) -> None:
+    body = LONG + b'"stream": true}'
+    for index in range(0, len(body), size):
+        assert not watched.peek.is_known
+        watched.peek.feed(body[index : index + size])
+    assert (watched.peek.is_known, watched.peek.value("stream"), watched.calls) == (True, True, 1)
+    watched.peek.feed(b"more")
+    watched.peek.end()
+    assert (watched.peek.value("stream"), watched.calls) == (True, 1)
+
+
+@pytest.mark.parametrize("first", [b"[", b"a=1", b'"', b"--boundary", b"\x89PNG", b"\x00"])
+def test_what_is_no_object_says_nothing(watched: Watched, first: bytes) -> None:
+    watched.peek.feed(first + LONG)
+    assert (watched.peek.is_known, watched.calls) == (True, 1)
     watched.peek.feed(b'{"stream": true}')
     watched.peek.end()
-    assert (watched.peek.declares_stream, watched.calls) == (False, 1)
+    assert (watched.peek.value("stream"), watched.calls) == (NoValue.ABSENT, 1)
 
 
-def test_more_than_the_limit_is_known_at_once(watched: Watched) -> None:
-    start = b'{"stream": true, "padding": "'
-    watched.peek.feed(start + b"x" * (BODY_PEEK - len(start)))
-    assert not watched.peek.is_known
-    watched.peek.feed(b"x")
-    assert (watched.peek.declares_stream, watched.calls) == (False, 1)
-    assert not watched.peek._seen
-
-
-def test_a_body_at_the_limit_is_looked_at(watched: Watched) -> None:
-    start, end = b'{"padding": "', b'", "stream": true}'
-    watched.peek.feed(start + b"x" * (BODY_PEEK - len(start) - len(end)) + end)
-    watched.peek.end()
-    assert watched.peek.declares_stream is True
-
-
-def test_a_body_that_is_nested_too_deeply_asks_for_nothing(watched: Watched) -> None:
-    """Python's own parser gives up on it, and not with a `ValueError`."""
-    watched.peek.feed(b'{"stream": true, "deep": ' + b"[" * 200_000)
-    watched.peek.end()
-    assert watched.peek.declares_stream is False
-
-
-def test_who_has_forgotten_keeps_nothing_and_calls_nobody(watched: Watched) -> None:
+def test_a_forgotten_peek_calls_nobody(watched: Watched) -> None:
     watched.peek.feed(b'{"stream"')
     watched.peek.forget()
-    assert not watched.peek._seen
     watched.peek.feed(b": true}")
     watched.peek.end()
-    assert not watched.peek._seen
-    assert (watched.peek.declares_stream, watched.calls) == (False, 0)
+    assert (watched.peek.value("stream"), watched.calls) == (NoValue.ABSENT, 0)
 
 
-def test_it_is_parsed_only_when_somebody_asks_and_then_once(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    parsed, loads = [], json.loads
-
-    def counting(body: bytes) -> object:
-        parsed.append(body)
-        return loads(body)
-
-    monkeypatch.setattr(json, "loads", counting)
-    watched.peek.feed(b'{"stream": true}')
+def test_a_buffer_that_is_used_again_does_no_harm(watched: Watched) -> None:
+    buffer = bytearray(b'{"stream": true}')
+    watched.peek.feed(buffer)
+    buffer[:] = bytes(len(buffer))
     watched.peek.end()
-    assert (watched.calls, parsed) == (1, [])
-    assert [watched.peek.declares_stream for _ in range(3)] == [True] * 3
-    assert parsed == [b'{"stream": true}']
-    assert not watched.peek._seen
+    assert watched.peek.value("stream") is True
 
 
-def test_an_empty_body_declares_nothing(watched: Watched) -> None:
+def test_an_empty_body_says_nothing(watched: Watched) -> None:
     watched.peek.end()
-    assert (watched.peek.declares_stream, watched.calls) == (False, 1)
+    assert (watched.peek.value("stream"), watched.calls) == (NoValue.ABSENT, 1)
+
+
+@pytest.mark.parametrize(
+    ("media", "coding", "is_possible"),
+    [
+        (b"application/json", b"", True),
+        (b"application/x-www-form-urlencoded", b"", True),
+        (b"", b"identity", True),
+        (b"multipart/form-data; boundary=x", b"", False),
+        (b"image/png", b"", False),
+        (b"application/json", b"gzip", False),
+    ],
+)
+def test_which_bodies_may_be_json(media: bytes, coding: bytes, is_possible: bool) -> None:
+    assert may_be_json(media, coding) is is_possible

@@ -2,13 +2,13 @@
 
 import pytest
 
+from sseproxy.core.paths import has_prefix
 from sseproxy.core.routes import (
     Match,
     Route,
     Upstream,
     bare_host,
     find_route,
-    has_prefix,
     split_target,
 )
 
@@ -86,6 +86,11 @@ def test_a_host_matches_in_any_case_and_with_any_port(host: str) -> None:
         ("[::1]:80", "[::1]"),
         ("[FE80::1]", "[fe80::1]"),
         ("127.0.0.1:1", "127.0.0.1"),
+        ("A.test.:80", "a.test"),
+        ("a.test.", "a.test"),
+        ("%61.t%45st", "a.test"),
+        ("[0:0::1]", "[::1]"),
+        ("[::z]", "[::z]"),
     ],
 )
 def test_the_host_without_its_port(authority: str, host: str) -> None:

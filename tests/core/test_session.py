@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.plan import StreamPlan
 from sseproxy.core.session import StreamSession
 from sseproxy.core.timeouts import TimeoutPolicy
 from sseproxy.core.transfer import CloseReason
@@ -17,6 +18,7 @@ from tests.support.playbook import (
     data,
     eof,
     error,
+    error_of,
     late,
     nothing,
     sent,
@@ -108,7 +110,7 @@ class TestS2TwoClocks:
 
     def test_each_may_come_early(self) -> None:
         """So that streams which began together do not all beat together."""
-        session = StreamSession(heartbeat=HeartbeatPolicy(interval=15.0), timeouts=NO_TIMEOUTS, early=1.5, now=0.0)
+        session = stream(form=HeartbeatForm.AUTO, lead=1.5)
         assert session.next_deadline() == 13.5
         session.handle_timeout(now=13.5)
         assert session.data_to_send() == HB + b"\n"
@@ -122,7 +124,7 @@ class TestS2TwoClocks:
 
     def test_heartbeats_never_reset_the_idle_timeout(self, play: Play) -> None:
         book = play(stream(timeouts=TimeoutPolicy(idle=40))) >> data(EVENT) >> sleep(39) << sent(HB * 2)
-        book >> sleep(1) << sent(b": idle_timeout\n") << closed(CloseReason.IDLE_TIMEOUT, clean=False)
+        book >> sleep(1) << sent(error_of(CloseReason.IDLE_TIMEOUT)) << closed(CloseReason.IDLE_TIMEOUT, clean=False)
 
     def test_bytes_of_the_upstream_reset_it_also_while_they_are_held(self, play: Play) -> None:
         book = play(stream(interval=100, timeouts=TimeoutPolicy(idle=40))) >> sleep(39) >> data(b"d") << nothing
@@ -181,7 +183,8 @@ class TestS4AlwaysInjectable:
 
     def test_what_is_held_when_it_breaks_is_dropped(self, play: Play) -> None:
         book = play(stream()) >> data(EVENT + b"data: y") << sent(EVENT)
-        book >> error(CloseReason.UPSTREAM_ERROR) << closed(CloseReason.UPSTREAM_ERROR, clean=False)
+        book >> error(CloseReason.UPSTREAM_ERROR) << sent(error_of(CloseReason.UPSTREAM_ERROR))
+        book << closed(CloseReason.UPSTREAM_ERROR, clean=False)
 
     def test_nothing_is_held_without_heartbeats(self, play: Play) -> None:
         play(stream(interval=None)) >> data(b"data: x") >> data(b"\n")
@@ -347,7 +350,7 @@ class TestTheHotPath:
     def test_the_upstream_s_silence_begins_anew(self, play: Play) -> None:
         book = play(stream(interval=None, timeouts=TimeoutPolicy(idle=20.0, write=None)))
         book >> data(EVENT) >> sleep(15) >> data(EVENT) >> sleep(15) >> data(EVENT * 2) >> sleep(19)
-        book >> sleep(1) << sent(b": idle_timeout\n") << closed(CloseReason.IDLE_TIMEOUT, clean=False)
+        book >> sleep(1) << sent(error_of(CloseReason.IDLE_TIMEOUT)) << closed(CloseReason.IDLE_TIMEOUT, clean=False)
 
     def test_what_was_decided_before_leaves_before(self) -> None:
         session = stream()
@@ -370,8 +373,7 @@ class TestS12Prelude:
 
 
 def test_a_known_client_has_a_form_of_its_own() -> None:
-    session = StreamSession(
-        heartbeat=HeartbeatPolicy(interval=15.0), timeouts=NO_TIMEOUTS, form=HeartbeatForm.BLANK, now=0.0
-    )
+    plan = StreamPlan(heartbeat=HeartbeatPolicy(interval=15.0), timeouts=NO_TIMEOUTS, form=HeartbeatForm.BLANK)
+    session = StreamSession(plan, now=0.0)
     session.handle_timeout(now=15.0)
     assert session.data_to_send() == b"\n"

@@ -3,7 +3,6 @@
 import pytest
 
 from sseproxy.core.tickets import (
-    is_cross_origin,
     is_for_script,
     is_ticket_id,
     masked,
@@ -65,15 +64,6 @@ def test_ids_are_masked_in_whatever_spelling(text: str, logged: str) -> None:
 
 def test_a_client_that_says_nothing_is_a_script() -> None:
     assert is_for_script([(b"Accept", b"text/html")])
-    assert not is_cross_origin([])
-
-
-@pytest.mark.parametrize(
-    ("site", "other"),
-    [(b"same-origin", False), (b"none", False), (b"", False), (b"same-site", True), (b"cross-site", True)],
-)
-def test_a_site_has_many_origins(site: bytes, other: bool) -> None:
-    assert is_cross_origin([(b"Sec-Fetch-Site", site)]) is other
 
 
 def test_a_stream_is_a_stream_and_never_stored() -> None:

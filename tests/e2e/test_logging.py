@@ -244,3 +244,15 @@ def test_it_serves_on_when_nobody_reads_its_log() -> None:
     assert said.count("a log cannot be written: Broken pipe") == 1
     assert "Traceback" not in said
     assert process.returncode in (0, 1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_warnings_of_the_configuration_are_logged_once_at_the_start(workers: int, tmp_path: Path) -> None:
+    config = tmp_path / "sseproxy.yaml"
+    server = {"listen": "127.0.0.1:0", "workers": workers, "trusted_proxies": ["::/0"]}
+    config.write_text(json.dumps({"server": server, "routes": [{"upstream": "http://127.0.0.1:9"}]}))
+    with SseproxyProcess("-c", str(config)) as proxy:
+        assert proxy.stop() == 0
+        warnings = [line for line in proxy.stderr.lines if "warning: ::/0 trusts strangers" in line]
+    assert len(warnings) == 1
+    assert "WARNING" in warnings[0]

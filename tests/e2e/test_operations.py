@@ -75,6 +75,21 @@ def test_unix_sockets_on_both_sides(tmp_path: Path) -> None:
         assert not ours.exists(), "the file is removed at exit"
 
 
+@pytest.mark.parametrize(("more", "is_believed"), [({}, True), ({"trust": False}, False)])
+def test_a_unix_socket_with_rights_of_its_own(tmp_path: Path, more: dict[str, object], is_believed: bool) -> None:
+    path = tmp_path / "proxy.sock"
+    listen = {"unix": str(path), "mode": "0600", "group": os.getgid(), **more}
+    with EchoUpstream() as upstream:
+        config = written(tmp_path, {"server": {"listen": listen}, "routes": [{"upstream": upstream.url}]})
+        with SseproxyProcess("-c", config) as proxy:
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            fields = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Prefix": "/app"}
+            echoed = echo_of(fetch(proxy.url, "/", headers=fields))["fields"]
+            assert echoed.get("x-forwarded-for") == ("192.0.2.1" if is_believed else None)
+            assert echoed.get("x-forwarded-prefix") == ("/app" if is_believed else None)
+        assert ("is not trusted" in proxy.stderr.text) is not is_believed
+
+
 def test_a_stream_over_unix_sockets(tmp_path: Path) -> None:
     ours, theirs = tmp_path / "proxy.sock", tmp_path / "app.sock"
     listening = socket.socket(socket.AF_UNIX)

@@ -62,6 +62,18 @@ def test_the_admin_listener_answers_with_workers_too(tmp_path: Path) -> None:
     assert not (tmp_path / "admin.sock").exists()
 
 
+def test_every_worker_knows_a_request_that_comes_back(tmp_path: Path) -> None:
+    """An untrusted peer's ``Via`` is replaced, so two that did not know each other would pass it on for ever."""
+    with HandUpstream() as upstream, two_workers(tmp_path, upstream.url) as proxy:
+        with Request(proxy.url, "/") as request, upstream.accept() as call:
+            call.answer(b"served")
+            assert request.read() == b"served"
+        upstream.close()
+        back = {"Via": call.fields[b"via"].decode()}
+        assert {fetch(proxy.url, "/", headers=back).status for _ in range(MANY)} == {508}
+        assert fetch(proxy.url, "/").status == 502
+
+
 def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     with HandUpstream() as upstream, two_workers(tmp_path, upstream.url) as proxy:
         victim, survivor = children(proxy.pid)

@@ -114,7 +114,7 @@ def _hosts() -> Iterator[Hostile]:
         b"a.test#", b"a.test?", b"a\\b", b"a.test:+80", b"[a.test]", b"a.test\x00", b"<a>", b'a"b',
     ):  # fmt: skip
         yield Hostile(f"Host {value!r}", request(host=b"Host: " + value))
-    for target in (b"http://b.test/", b"http://a.test:81/", b"http://user@a.test/", b"http:///a", b"https://b.test"):
+    for target in (b"http://user@a.test/", b"http:///a", b"https://", b"http://a.test:x/"):
         yield Hostile(f"target {target!r} for Host a.test", request(line=b"GET " + target + b" HTTP/1.1"))
     for target in (b"http://a b/", b'http://a"b/', b"http://[/", b"http:///a", b"http://a,b/"):
         yield Hostile(f"target {target!r} and no Host", request(line=b"GET " + target + b" HTTP/1.0", host=b""))
@@ -123,15 +123,23 @@ def _hosts() -> Iterator[Hostile]:
 def _request_lines() -> Iterator[Hostile]:
     yield Hostile("CONNECT", b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n", 405)
     yield Hostile("TRACE", request(line=b"TRACE /a HTTP/1.1"), 405)
-    for version in (b"HTTP/0.9", b"HTTP/1.2", b"HTTP/1.9", b"HTTP/2.0", b"HTTP/3.0", b"HTTP/1", b"HTTP/1.10",
-                    b"HTTP/01.1", b"http/1.1", b"HTTPS/1.1", b"ICY/1.1", b"HTTP /1.1", b"HTTP/ 1.1", b"HTTP/1,1",
+    for version in (b"HTTP/0.9", b"HTTP/2.0", b"HTTP/2.1", b"HTTP/3.0", b"HTTP/9.9", b"HTTP/1", b"HTTP/1.10",
+                    b"HTTP/01.1", b"http/1.1", b"HTTPS/1.1", b"ICY/1.1", b"RTSP/1.0", b"RTSP/1.1",
+                    b" RTSP/1.0", b"RTSP/2.0", b"ICE/1.0", b"HTTP /1.1", b"HTTP/ 1.1", b"HTTP/1,1",
                     b""):  # fmt: skip
         yield Hostile(f"version {version!r}", request(line=b"GET /a " + version))
     yield Hostile("HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-    for target in (b"/a#b", b"#", b"/a b", b"/a\tb", b"/a\x01", b"/a\x7f", b"/a\x00", b"/caf\xc3\xa9", b"/?\xe9", b"a",
-                   b"*", b"", b"?x", b"ftp://a.test/", b"mailto:x", b"a.test:80", b"\\a"):  # fmt: skip
+    for target in (b"/a#b", b"#", b"/a b", b"/a\tb", b"/a\x01", b"/a\x7f", b"/a\x00", b"/caf\xc3\xa9", b"/?\xe9",
+                   b"a",
+                   b'/"', b"/<", b"/>", b"/\\", b"/`", b"/{", b"/}", b'/?"', b"/?<", b"/?>",
+                   b"http://a.test/<", b"*", b"", b"?x", b"ftp://a.test/", b"mailto:x", b"a.test:80",
+                   b"\\a"):  # fmt: skip
         yield Hostile(f"target {target!r}", request(line=b"GET " + target + b" HTTP/1.1"))
-    for line in (b"G\x01T /a HTTP/1.1", b"get /a HTTP/1.1", b" GET /a HTTP/1.1", b"GET\t/a\tHTTP/1.1",
+    yield Hostile("SOURCE of ICE", request(line=b"SOURCE /a ICE/1.0"))
+    yield Hostile("SETUP of RTSP", request(line=b"SETUP /a RTSP/1.0"))
+    for method in (b"get", b"BREW", b"GETX", b"G", b"SETUP", b"X-A_B!~"):
+        yield Hostile(f"method {method!r}", request(line=method + b" /a HTTP/1.1"), 501)
+    for line in (b"G\x01T /a HTTP/1.1", b" GET /a HTTP/1.1", b"GET\t/a\tHTTP/1.1",
                  b"GET:/a HTTP/1.1", b"GET /a HTTP/1.1 x", b"\x16\x03\x01\x02\x00\x01\x00",
                  b"GET /a HTTP/1.1\rX"):  # fmt: skip
         yield Hostile(f"request line {line!r}", request(line=line))

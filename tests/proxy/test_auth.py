@@ -107,6 +107,11 @@ def head(*fields: bytes, line: bytes = b"GET / HTTP/1.1") -> bytes:
         [EVIL],
         [EVIL, b"Sec-Fetch-Site: cross-site"],
         [b"Origin: https://other.a.test", b"Sec-Fetch-Site: same-site"],
+        [b"Sec-Fetch-Site: cross-site"],
+        [b"Sec-Fetch-Site: cross-site", b"Sec-Fetch-Mode: no-cors", b"Sec-Fetch-Dest: image"],
+        [b"Sec-Fetch-Site: same-site", b"Sec-Fetch-Mode: no-cors", b"Sec-Fetch-Dest: script"],
+        [b"Sec-Fetch-Site: cross-site", b"Sec-Fetch-Mode: no-cors", b"Sec-Fetch-Dest: empty"],
+        [b"Sec-Fetch-Site: cross-site", b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: object"],
         [b"Origin: null"],
         [EVIL, b"X-Forwarded-Host: evil.test"],
         [EVIL, *UPGRADE],
@@ -132,7 +137,10 @@ async def test_a_foreign_page_has_nothing_done_in_its_visitors_name(
     "fields",
     [
         [COOKIE],
-        [COOKIE, b"Sec-Fetch-Site: cross-site"],
+        [COOKIE, b"Sec-Fetch-Site: cross-site", b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document"],
+        [COOKIE, b"Sec-Fetch-Site: same-site", b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: iframe"],
+        [COOKIE, b"Sec-Fetch-Site: none", b"Sec-Fetch-Mode: navigate"],
+        [COOKIE, b"Sec-Fetch-Site: same-origin", b"Sec-Fetch-Mode: no-cors", b"Sec-Fetch-Dest: image"],
         [COOKIE, b"Origin: https://a.test"],
         [COOKIE, b"Origin: https://a.test", *UPGRADE],
         [COOKIE, b"Origin: https://outside.test", b"Sec-Fetch-Site: same-origin"],
@@ -143,6 +151,14 @@ async def test_others_are_logged_in(fields: list[bytes]) -> None:
     cors = CorsPolicy(frozenset({"https://app.test"}), credentials=True)
     request = await sent(*fields, auth=AUTH, cors=cors)
     assert request.one(b"Authorization") == b"Bearer x"
+
+
+@pytest.mark.parametrize("origin", [b"Origin: null", b"Origin: https://evil.test"])
+async def test_a_form_of_another_site_is_a_navigation_that_does_something(origin: bytes) -> None:
+    async with stage(replies(), auth=AUTH) as on:
+        fields = [b"Sec-Fetch-Site: cross-site", b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document", *WRITES[1:]]
+        assert (await on.client.ask(head(COOKIE, origin, *fields, line=WRITES[0]) + b"hi")).status == 403
+        assert on.upstream.received == b""
 
 
 @pytest.mark.parametrize("fields", [[], [b"Cookie: a=1"], [COOKIE, b"Authorization: Basic eDp5"]])

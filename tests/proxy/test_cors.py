@@ -248,6 +248,21 @@ async def test_whose_requests_are_kept(cors: CorsPolicy | None, status: int) -> 
         assert own.status == 201
 
 
+IMAGE = (b"Sec-Fetch-Site: cross-site", b"Sec-Fetch-Mode: no-cors", b"Sec-Fetch-Dest: image")
+FRAME = (b"Sec-Fetch-Site: same-site", b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: iframe")
+
+
+@pytest.mark.parametrize("fields", [IMAGE, FRAME])
+@pytest.mark.parametrize("cors", [None, CORS, ALL])
+async def test_nothing_is_kept_for_what_a_foreign_page_shows(
+    fields: tuple[bytes, ...], cors: CorsPolicy | None
+) -> None:
+    """A page with some hundred images would fill the place in which its visitor's own requests are kept."""
+    async with stage(replies(), cors=cors, tickets=TicketPolicy()) as on:
+        assert (await on.client.ask(ask(b"GET /_tickets/v1", *fields))).status == 403
+        assert (await on.client.ask(ask(b"GET /v1", *fields))).status == 200
+
+
 async def test_no_foreign_request_is_kept_in_the_name_of_a_login() -> None:
     async with stage(replies(), cors=ALL, tickets=TicketPolicy(), auth=CookieAuth("token")) as on:
         assert (await on.client.ask(ask(b"POST /_tickets/v1", EVIL))).status == 201

@@ -47,7 +47,7 @@ async def got(response: bytes, request: bytes = GET, **options: object) -> Messa
 
 async def test_what_is_added_and_removed() -> None:
     response = await got(with_length(b"X-A: b"))
-    assert response.head == b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-A: b\r\n" + MERGED
+    assert response.undated == b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-A: b\r\n" + MERGED
     assert response.body == STREAM
 
 
@@ -115,14 +115,34 @@ async def test_content_types_of_event_streams(kind: bytes) -> None:
 )
 async def test_other_content_types_are_none_of_ours(kind: bytes) -> None:
     response = with_length(kind=kind)
-    assert (await got(response, heartbeat=OFTEN)).head + STREAM == response
+    assert (await got(response, heartbeat=OFTEN)).undated + STREAM == response
 
 
-@pytest.mark.parametrize("status", [b"201 Created", b"206 Partial Content", b"429 Too Many", b"500 Oops"])
+@pytest.mark.parametrize("status", [b"201 Created", b"203 Other", b"429 Too Many", b"500 Oops"])
 async def test_an_event_stream_with_any_status(status: bytes) -> None:
     response = await got(with_length().replace(b"200 OK", status))
     assert response.first_line == b"HTTP/1.1 " + status
     assert response.one(b"X-Accel-Buffering") == b"no"
+
+
+async def test_a_part_of_a_stream_is_none_of_ours() -> None:
+    """Its bytes are those that ``Content-Range`` names, and their number is what it says."""
+    fields = [b"Content-Range: bytes 0-%d/99" % (len(STREAM) - 1), b'ETag: "a"', b"Accept-Ranges: bytes"]
+    response = with_length(*fields).replace(b"200 OK", b"206 Partial Content")
+    assert (await got(response, heartbeat=OFTEN)).undated + STREAM == response
+
+
+async def test_of_several_content_types_the_last_counts() -> None:
+    response = with_length(b"Content-Type: text/html")
+    assert (await got(response, heartbeat=OFTEN)).undated + STREAM == response
+    assert (await got(with_length(b"Content-Type: text/event-stream", kind=b"a/b"))).one(b"X-Accel-Buffering") == b"no"
+
+
+async def test_fields_that_no_longer_hold_go() -> None:
+    gone = [b"Accept-Ranges", b"Content-MD5", b"Digest", b"Content-Digest", b"Repr-Digest"]
+    response = await got(with_length(b'ETag: "a"', *[name + b": x" for name in gone]))
+    assert response.one(b"ETag") == b'W/"a"'
+    assert [response.one(name) for name in gone] == [None] * len(gone)
 
 
 async def test_header_rules_of_the_route_win() -> None:
@@ -179,7 +199,7 @@ async def test_heartbeats_fill_the_silence(version: bytes) -> None:
 @pytest.mark.parametrize("body", [STREAM, b"", bytes(1000)])
 async def test_a_route_that_never_streams(body: bytes) -> None:
     response = with_length(b"Cache-Control: private", body=body)
-    assert (await got(response, stream=StreamMode.NEVER, heartbeat=OFTEN)).head + body == response
+    assert (await got(response, stream=StreamMode.NEVER, heartbeat=OFTEN)).undated + body == response
 
 
 async def test_old_names_of_codings() -> None:
@@ -193,13 +213,13 @@ async def test_old_names_of_codings() -> None:
 )
 async def test_codings_that_cannot_be_undone(fields: list[bytes]) -> None:
     response = with_length(*fields, body=b"\x00\x01\x02")
-    assert (await got(response, heartbeat=OFTEN)).head + b"\x00\x01\x02" == response
+    assert (await got(response, heartbeat=OFTEN)).undated + b"\x00\x01\x02" == response
 
 
 async def test_other_coded_bodies_stay_coded() -> None:
     body = gzip.compress(STREAM)
     response = with_length(b"Content-Encoding: gzip", body=body, kind=b"text/plain")
-    assert (await got(response)).head + body == response
+    assert (await got(response)).undated + body == response
 
 
 async def test_identity_is_no_coding() -> None:

@@ -1,5 +1,6 @@
 """What does the proxy take from a request that has been parsed, without any connection?"""
 
+import string
 from typing import Any
 
 import pytest
@@ -87,7 +88,7 @@ def test_a_coding_needs_http_11() -> None:
         read(HOST, (b"Transfer-Encoding", b"chunked"), version="1.0")
 
 
-@pytest.mark.parametrize("version", ["0.9", "1.2", "2.0", ""])
+@pytest.mark.parametrize("version", ["0.9", "2.0", "3.0", ""])
 def test_versions(version: str) -> None:
     with pytest.raises(BadRequest):
         read(HOST, version=version)
@@ -110,11 +111,66 @@ def test_hosts_that_are_none(host: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["a", "", "?", "/a b", "/a\x7f", "/a#", "ftp://a.test/", "http://b.test/", "//\t", "http:///"]
+    "target", ["a", "", "?", "/a b", "/a\x7f", "/a#", "ftp://a.test/", "//\t", "http:///", "http://a@b.test/"]
 )
 def test_targets_that_are_none(target: str) -> None:
     with pytest.raises(BadRequest):
         read(HOST, target=target)
+
+
+@pytest.mark.parametrize("target", ["http://b.test/x", "HTTPS://b.test/x"])
+@pytest.mark.parametrize("host", [b"a.test", b"b.test:81", b""])
+def test_the_target_says_more_than_host(target: str, host: bytes) -> None:
+    """RFC 9112 section 3.2.2: what Host says is ignored, and the upstream gets what the target says."""
+    request = read((b"Host", host), target=target)
+    assert (request.host, request.target) == (b"b.test", "/x")
+    fields = upstream_fields(request)
+    assert [value for name, value in fields if name == b"Host"] == [b"b.test"]
+    assert (b"X-Forwarded-Host", b"b.test") in fields
+
+
+#: Every printable character, and how Chromium and Node send it in a path and in a query.
+SENT_RAW_IN_PATHS = "!$%&'()*+,-./:;=@[]^_|~" + string.ascii_letters + string.digits
+SENT_RAW_IN_QUERIES = SENT_RAW_IN_PATHS + "?\\`{}"
+
+
+@pytest.mark.parametrize("before", ["/", "/?", "http://a.test/", "http://a.test?"])
+def test_what_browsers_send_is_not_refused(before: str) -> None:
+    allowed = SENT_RAW_IN_QUERIES if "?" in before else SENT_RAW_IN_PATHS + "?"
+    for character in map(chr, range(0x100)):
+        if character in allowed:
+            assert read(HOST, target=before + character).target.endswith(character)
+        elif character < "\x7f":
+            with pytest.raises(BadRequest):
+                read(HOST, target=before + character)
+
+
+@pytest.mark.parametrize(
+    ("values", "passed_on", "is_last"),
+    [([b"3"], [b"2"], False), ([b"1"], [b"0"], False), ([b"0"], [b"0"], True), ([b"010"], [b"9"], False)],
+)
+def test_options_are_counted_down(values: list[bytes], passed_on: list[bytes], is_last: bool) -> None:
+    request = read(HOST, *[(b"max-forwards", value) for value in values], method="OPTIONS")
+    assert [value for name, value in request.headers if name.lower() == b"max-forwards"] == passed_on
+    assert request.is_last_hop is is_last
+
+
+@pytest.mark.parametrize("values", [[b"x"], [b"-1"], [b""], [b"1", b"2"], [b"1" * 30]])
+def test_what_is_no_number_is_not_counted(values: list[bytes]) -> None:
+    fields = [(b"Max-Forwards", value) for value in values]
+    request = read(HOST, *fields, method="OPTIONS")
+    assert (request.headers, request.is_last_hop) == ([HOST, *fields], False)
+
+
+def test_other_methods_are_not_counted() -> None:
+    request = read(HOST, (b"Max-Forwards", b"0"))
+    assert (request.headers, request.is_last_hop) == ([HOST, (b"Max-Forwards", b"0")], False)
+
+
+def test_a_control_character_is_placed_but_not_quoted() -> None:
+    with pytest.raises(BadRequest) as raised:
+        read(HOST, (b"X-Secret", b"hunter2\x01"))
+    assert str(raised.value) == "A header field contains a control character: field 2 of the head"
 
 
 def test_a_missing_host() -> None:

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sseproxy.core.errors import BadRequest, ClientError, HeadersTooLarge
+from sseproxy.core.errors import BadRequest, ClientError, HeadersTooLarge, MethodUnknown
 from sseproxy.proxy import parser
 from sseproxy.proxy.content import MOST_WAITING
-from sseproxy.proxy.parser import MAX_FIELD, MAX_FIELDS, MAX_HEAD, MAX_TARGET, PIECE, ParsedRequest, RequestParser
+from sseproxy.proxy.parser import PIECE, HeadLimits, ParsedRequest, RequestParser
+
+LIMITS = HeadLimits()
 
 TOKEN = st.text("abcXYZ019-_!~", min_size=1, max_size=12).map(str.encode)
 VALUE = st.binary(max_size=20).map(lambda raw: bytes(byte for byte in raw if byte >= 0x20 and byte != 0x7F).strip(b" "))
@@ -61,10 +63,13 @@ class Found:
     requests: list[ParsedRequest] = field(default_factory=list)
     errors: list[ClientError] = field(default_factory=list)
     holds: list[bool] = field(default_factory=list)
+    limits: HeadLimits = LIMITS
     parser: RequestParser = field(init=False)
 
     def __post_init__(self) -> None:
-        self.parser = RequestParser(self.requests.append, self.errors.append, hold=self.holds.append)
+        self.parser = RequestParser(
+            self.requests.append, self.errors.append, hold=self.holds.append, limits=self.limits
+        )
 
     def feed(self, *pieces: bytes) -> "Found":
         for piece in pieces:
@@ -110,6 +115,100 @@ def test_whatever_comes_the_parser_ends_in_requests_or_in_one_error(data: bytes,
 HEAD = b"POST /a HTTP/1.1\r\nHost: a\r\n"
 
 
+# What llhttp would read in another way.
+
+
+def by_bytes(data: bytes) -> list[bytes]:
+    return [bytes([byte]) for byte in data]
+
+
+@pytest.mark.parametrize(
+    "before", [b"", b"\r\n", b"GET /a HTTP/1.1\r\nX: y\r\nZ: z\r\n\r\n", HEAD + b"Content-Length: 1\r\n\r\nx"]
+)
+@pytest.mark.parametrize("protocol", [b"RTSP/1.0", b"RTSP/1.1", b"ICE/1.0", b" RTSP/1.0", b"RTSP/2.0"])
+def test_other_protocols_are_not_http(protocol: bytes, before: bytes) -> None:
+    method = b"SOURCE" if protocol.startswith(b"ICE") else b"GET"
+    data = before + method + b" /b " + protocol + b"\r\nHost: a\r\nX-Y: z\r\nX-Z: z\r\n\r\n"
+    for pieces in ([data], by_bytes(data), *([data[:at], data[at:]] for at in range(len(data)))):
+        found = Found().feed(*pieces)
+        assert [target for _, target in found.heads] == ["/a"] * (len(before) > 2)
+        assert [type(error) for error in found.errors] == [BadRequest]
+
+
+@pytest.mark.parametrize(
+    "field", [b"X: RTSP/1.0", b"X: a RTSP/1.0 ICE/1.0", b"X: GET /b RTSP/1.0", b"Via: GET /a  HTTP/1.1"]
+)
+def test_what_only_speaks_of_other_protocols_is_http(field: bytes) -> None:
+    found = Found().feed(b"GET /a HTTP/1.1\r\n" + field + b"\r\n\r\n")
+    assert (found.heads, found.errors) == ([("GET", "/a")], [])
+
+
+@pytest.mark.parametrize("method", [b"BREW", b"get", b"GETX", b"Z", b"DESCRIBE"])
+def test_a_method_without_a_name_is_not_implemented(method: bytes) -> None:
+    data = method + b" /a HTTP/1.1\r\nHost: a\r\n\r\n"
+    for pieces in ([data], by_bytes(data), [b"GET /b HTTP/1.1\r\n\r\n" + data]):
+        assert [type(error) for error in Found().feed(*pieces).errors] == [MethodUnknown]
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x16\x03\x01\x00", b"SSH-2.0-OpenSSH\r\n", b"BAD\r\n\r\n", b"G(T / HTTP/1.1\r\n\r\n"]
+)
+def test_what_is_no_request_has_no_method(data: bytes) -> None:
+    for before in (b"", b"GET /b HTTP/1.1\r\n\r\n"):
+        assert [type(error) for error in Found().feed(before + data).errors] == [BadRequest]
+
+
+@pytest.mark.parametrize("by_byte", [False, True])
+def test_trailers_do_not_end_a_connection(by_byte: bool) -> None:
+    chunked = HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nConnection: close\r\n\r\n"
+    data = chunked * 2 + b"GET /b HTTP/1.1\r\n\r\n"
+    found = Found().feed(*(by_bytes(data) if by_byte else [data]))
+    assert (found.errors, found.heads) == ([], [("POST", "/a"), ("POST", "/a"), ("GET", "/b")])
+    assert [each.keeps_alive for each in found.requests] == [True] * 3
+
+
+@pytest.mark.parametrize("line", [b"GET /a HTTP/1.0", b"GET /a HTTP/1.1\r\nConnection: close"])
+def test_a_head_ends_a_connection(line: bytes) -> None:
+    found = Found().feed(line + b"\r\n\r\nGET /b HTTP/1.1\r\n\r\n")
+    assert (found.heads, found.parser.has_failed) == ([("GET", "/a")], True)
+
+
+@pytest.mark.parametrize(
+    ("said", "version"), [("1.0", "1.0"), ("1.1", "1.1"), ("1.2", "1.1"), ("1.9", "1.1"), ("2.0", "2.0")]
+)
+def test_versions(said: str, version: str) -> None:
+    found = Found().feed(f"GET /a HTTP/{said}\r\n\r\n".encode())
+    assert [each.version for each in found.requests] == [version]
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        (b"X: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "Transfer-Encoding"),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 5", "Content-Length"),
+        (b"Content-Length: 5\r\nContent-Length: 5", "Content-Length"),
+        (b"X: a\r\nX-Hunter2: hunter2\x00", "Invalid header value char, in field 2"),
+        (b"X: a\r\nX: b\r\nhunter2 hunter2", "Invalid header token, in field 2 of the head or next to it"),
+    ],
+)
+def test_the_log_says_in_which_field_what_is_wrong(fields: bytes, cause: str) -> None:
+    [error] = Found().feed(b"POST /a HTTP/1.1\r\n" + fields + b"\r\n\r\n").errors
+    assert cause in str(error)
+    for never in ("User callback", "unter2"):
+        assert never not in str(error)
+    assert error.detail == "The request is not valid HTTP."
+
+
+async def test_the_log_says_what_is_wrong_with_a_body() -> None:
+    found = Found().feed(HEAD + b"Transfer-Encoding: chunked\r\n\r\nhunter2")
+    content = found.requests[0].content
+    assert content is not None
+    with pytest.raises(BadRequest) as raised:
+        await content.read()
+    assert "Invalid character in chunk size" in str(raised.value)
+    assert raised.value.detail == "The request body is malformed."
+
+
 # Limits.
 
 
@@ -117,14 +216,15 @@ HEAD = b"POST /a HTTP/1.1\r\nHost: a\r\n"
 @pytest.mark.parametrize(
     "head",
     [
-        b"GET /" + b"a" * MAX_TARGET + b" HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nX: " + b"a" * MAX_FIELD + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * (MAX_FIELDS + 1) + b"\r\n",
-        b"GET / HTTP/1.1\r\n" + (b"X: " + b"a" * 60_000 + b"\r\n") * 5 + b"\r\n",
-        b"GET / HTTP/1.1\r\nX: " + b"a" * 2 * MAX_HEAD,
-        HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"a" * 2 * MAX_HEAD,
+        b"GET /" + b"a" * LIMITS.size + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"a" * LIMITS.size + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * (LIMITS.fields + 1) + b"\r\n",
+        b"GET / HTTP/1.1\r\n" + (b"X: " + b"a" * (LIMITS.size // 5) + b"\r\n") * 5 + b"\r\n",
+        b"GET /" + b"a" * (LIMITS.size // 2) + b" HTTP/1.1\r\nX: " + b"a" * (LIMITS.size // 2) + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"a" * 2 * LIMITS.size,
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"a" * 2 * LIMITS.size,
     ],
-    ids=["target", "field", "number", "all together", "no end", "trailer"],
+    ids=["target", "field", "number", "all together", "target and field", "no end", "trailer"],
 )
 def test_limits(head: bytes, size: int) -> None:
     found = Found().feed(*(head[at : at + size] for at in range(0, len(head), size)))
@@ -140,19 +240,35 @@ def test_limits(head: bytes, size: int) -> None:
 
 
 def test_what_is_allowed_is_read() -> None:
-    fields = b"".join(b"X-%d: %b\r\n" % (number, b"a" * 600) for number in range(MAX_FIELDS - 1))
+    fields = b"".join(b"X-%d: %b\r\n" % (number, b"a" * 100) for number in range(LIMITS.fields - 1))
+    left = LIMITS.size - len(fields) - len(b"/Y: \r\n")
     found = Found().feed(
-        b"GET /" + b"a" * (MAX_TARGET - 1) + b" HTTP/1.1\r\n", fields, b"Y: " + b"b" * 30_000 + b"\r\n\r\n"
+        b"GET /" + b"a" * (left // 2) + b" HTTP/1.1\r\n", fields, b"Y: " + b"b" * (left // 2) + b"\r\n\r\n"
     )
     assert found.errors == []
-    assert len(found.requests[0].headers) == MAX_FIELDS
+    assert len(found.requests[0].headers) == LIMITS.fields
+
+
+@pytest.mark.parametrize(
+    ("head", "is_read"),
+    [
+        (b"GET /" + b"a" * 89 + b" HTTP/1.1\r\nX: abc\r\n\r\n", True),
+        (b"GET /" + b"a" * 95 + b" HTTP/1.1\r\nX: abc\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\n" + b"X:\r\n" * 3 + b"\r\n", True),
+        (b"GET / HTTP/1.1\r\n" + b"X:\r\n" * 4 + b"\r\n", False),
+    ],
+)
+def test_smaller_limits(head: bytes, is_read: bool) -> None:
+    found = Found(limits=HeadLimits(size=100, fields=3)).feed(head)
+    assert len(found.requests) == is_read
+    assert [type(error) for error in found.errors] == ([] if is_read else [HeadersTooLarge])
 
 
 def test_a_long_body_has_no_limit_here() -> None:
-    found = Found().feed(HEAD + b"Content-Length: %d\r\n\r\n" % (4 * MAX_HEAD))
+    found = Found().feed(HEAD + b"Content-Length: %d\r\n\r\n" % (4 * LIMITS.size))
     for _ in range(8):
-        found.feed(bytes(MAX_HEAD // 2))
-        assert len(found.body()) == MAX_HEAD // 2
+        found.feed(bytes(LIMITS.size // 2))
+        assert len(found.body()) == LIMITS.size // 2
     assert found.errors == []
     content = found.requests[0].content
     assert content is not None
@@ -160,8 +276,8 @@ def test_a_long_body_has_no_limit_here() -> None:
 
 
 def test_the_end_of_a_long_body_is_not_counted_to_the_head_behind_it() -> None:
-    found = Found().feed(HEAD + b"Content-Length: %d\r\n\r\n" % MAX_HEAD)
-    found.feed(bytes(MAX_HEAD) + b"GET /next HTTP/1.1\r\nX: ", b"a" * 1000 + b"\r\n\r\n")
+    found = Found().feed(HEAD + b"Content-Length: %d\r\n\r\n" % LIMITS.size)
+    found.feed(bytes(LIMITS.size) + b"GET /next HTTP/1.1\r\nX: ", b"a" * 1000 + b"\r\n\r\n")
     assert found.heads == [("POST", "/a"), ("GET", "/next")]
     assert found.errors == []
 

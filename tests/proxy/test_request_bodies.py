@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from sseproxy.core.errors import BadRequest
 from sseproxy.core.routes import Route, Upstream
 from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.proxy.body import BodyReader
+from sseproxy.proxy.content import RequestContent
 from tests.support.programs import require
 from tests.support.proxy_server import SILENT, ProxyServer, stage
 from tests.support.raw_client import LIMIT
@@ -127,6 +130,36 @@ async def test_a_client_that_stops_to_send_is_told_so(beginning: bytes) -> None:
         assert on.upstream.requests == []
         for visit in on.upstream.visits:
             await visit.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("framing", "piece"), [(b"Content-Length: 100000", b"x"), (b"Transfer-Encoding: chunked", b"1\r\nx\r\n")]
+)
+async def test_a_body_that_trickles_has_a_limit_as_a_whole(framing: bytes, piece: bytes) -> None:
+    """Each piece that comes shows that the client lives, but it would hold an upstream's connection for ever."""
+    async with stage(replies(), timeouts=TimeoutPolicy(request_body=0.2)) as on:
+        await on.client.send(ask(framing, line=b"POST /a HTTP/1.1"))
+        answer = asyncio.ensure_future(on.client.response())
+        while not answer.done():
+            await on.client.send(piece)
+            await asyncio.wait({answer}, timeout=0.01)
+        response = answer.result()
+        assert response.status == 400
+        assert json.loads(response.body)["detail"] == "The request body did not come in time."
+        await (await on.upstream.visit()).wait_closed()
+        assert on.upstream.requests == []
+
+
+async def test_a_body_that_is_here_is_not_late_because_the_upstream_is() -> None:
+    """What has come in time is sent, however long the upstream takes for it."""
+    reader = BodyReader(content := RequestContent(lambda _: None), limit=None, ask=None, peek=None, within=0.0)
+    content.feed(b"hello")
+    content.end()
+    await asyncio.sleep(0)
+    assert [piece async for piece in reader.pieces()] == [b"hello"]
+    late = BodyReader(RequestContent(lambda _: None), limit=None, ask=None, peek=None, within=0.0)
+    with pytest.raises(BadRequest):
+        await late.read_ahead()
 
 
 # Expect: 100-continue.

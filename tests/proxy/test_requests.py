@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from sseproxy.core.eventsource import CookieAuth
+from sseproxy.core.headers import MOST_MEMBERS
 from sseproxy.core.routes import HeaderRules, Route, StreamMode, Upstream, UpstreamTLS
-from sseproxy.proxy.parser import MAX_FIELDS
+from sseproxy.proxy.parser import HeadLimits
 from tests.support.proxy_server import SILENT, ProxyServer, route_to, stage
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import RawUpstream, replies
@@ -15,7 +17,7 @@ from tests.support.wire import Message
 #: What the proxy says about a client on IPv4 that asked for a.test; the last fields of every request.
 SIGNED = (
     b"X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a.test\r\n"
-    b'Forwarded: for=127.0.0.1;host="a.test";proto=http\r\nVia: 1.1 sseproxy\r\n'
+    b'Forwarded: for=127.0.0.1;host="a.test";proto=http\r\nVia: 1.1 sseproxy-test\r\n'
 )
 
 
@@ -97,6 +99,70 @@ async def test_a_client_cannot_take_away_what_the_proxy_says(name: bytes) -> Non
     assert request.head == b"GET /a HTTP/1.1\r\nHost: a.test\r\n" + SIGNED + b"Content-Length: 2\r\n\r\n"
 
 
+#: Fields that mean something to whoever reads the request in the end.
+FOR_EVERYBODY = [
+    "Authorization",
+    "Cookie",
+    "Content-Type",
+    "Content-MD5",
+    "Cache-Control",
+    "Accept",
+    "Accept-Language",
+    "User-Agent",
+    "Referer",
+    "Range",
+    "If-None-Match",
+    "Last-Event-ID",
+    "Origin",
+    "Mcp-Session-Id",
+    "X-Request-Id",
+    "Traceparent",
+    "Sec-Fetch-Site",
+    "X-Stainless-Lang",
+    "Anthropic-Version",
+    "X-Api-Key",
+]
+
+
+@pytest.mark.parametrize("name", FOR_EVERYBODY)
+async def test_connection_takes_away_nothing_that_is_for_everybody(name: str) -> None:
+    request = await sent(b"Connection: " + name.lower().encode(), name.encode() + b": x")
+    assert request.one(name.encode()) == b"x"
+
+
+@pytest.mark.parametrize("name", [b"X-Forwarded-For", b"X-Forwarded-Prefix", b"Forwarded", b"Via", b"X-Real-IP"])
+async def test_connection_does_not_take_away_what_a_trusted_proxy_says(name: bytes) -> None:
+    """CVE-2022-31813: a gateway that passes on its client's `Connection` would lose what it says itself."""
+    said = await sent(name + b": 192.0.2.1", trusted=("127.0.0.0/8",))
+    request = await sent(b"Connection: close, " + name, name + b": 192.0.2.1", trusted=("127.0.0.0/8",))
+    assert request.one(name) == said.one(name)
+    assert (request.one(name) or b"").startswith(b"192.0.2.1")
+
+
+async def test_connection_does_not_take_away_what_the_route_goes_by() -> None:
+    """With its own X-Login gone, the request would go on in the name of the cookie."""
+    request = await sent(
+        b"Connection: x-login",
+        b"X-Login: own",
+        b"Cookie: sid=other",
+        auth=CookieAuth("sid", header="X-Login", format="{value}"),
+    )
+    assert request.one(b"X-Login") == b"own"
+
+
+async def test_as_many_connection_options_as_are_allowed() -> None:
+    options = b", ".join(b"x-%d" % number for number in range(MOST_MEMBERS - 1))
+    request = await sent(b"Connection: x-a", b"Connection: " + options, b"X-0: 1", b"X-A: 2")
+    assert (request.one(b"X-0"), request.one(b"X-A")) == (None, None)
+
+
+async def test_more_connection_options_are_refused() -> None:
+    async with stage(replies()) as on:
+        response = await on.client.ask(ask(b"Connection: close" + b"," * MOST_MEMBERS))
+        assert response.status == 400
+        assert not on.upstream.requests
+
+
 async def test_a_client_cannot_take_away_the_framing_of_chunks() -> None:
     request = await sent(
         b"Connection: Transfer-Encoding",
@@ -109,7 +175,7 @@ async def test_a_client_cannot_take_away_the_framing_of_chunks() -> None:
 
 
 async def test_as_many_and_as_long_fields_as_are_allowed() -> None:
-    fields = [b"X-%d: %b" % (number, b"v" * 100) for number in range(MAX_FIELDS - 2)]
+    fields = [b"X-%d: %b" % (number, b"v" * 100) for number in range(HeadLimits().fields - 2)]
     request = await sent(b"X-Long: " + b"x" * 9000, *fields)
     assert request.one(b"X-Long") == b"x" * 9000
     assert request.one(b"X-253") == b"v" * 100
@@ -129,7 +195,7 @@ SAID = [
 KEPT = (
     b"X-Forwarded-For: 192.0.2.1, 192.0.2.2, 192.0.2.3, 127.0.0.1\r\nX-Forwarded-Proto: https\r\n"
     b'X-Forwarded-Host: outer.test\r\nForwarded: for=192.0.2.1;proto=https, for=127.0.0.1;host="a.test";proto=http\r\n'
-    b"Via: 1.1 outer, 2 inner, 1.1 sseproxy\r\n"
+    b"Via: 1.1 outer, 2 inner, 1.1 sseproxy-test\r\n"
 )
 
 
@@ -142,6 +208,78 @@ async def test_what_an_untrusted_peer_says_is_replaced(trusted: tuple[str, ...])
 async def test_what_a_trusted_peer_says_is_appended_to() -> None:
     request = await sent(*SAID, trusted=("127.0.0.0/8",))
     assert request.head == b"GET /a HTTP/1.1\r\nHost: a.test\r\n" + KEPT + b"\r\n"
+
+
+@pytest.mark.parametrize("trusted", [(), ("127.0.0.0/8",)])
+@pytest.mark.parametrize(
+    "via", [b"1.1 sseproxy-test", b"1.1 a, HTTP/1.1 SSEPROXY-TEST (x), 2 b", b"1.1 a\r\nVia: 1.1 sseproxy-test"]
+)
+async def test_a_request_that_comes_back_is_refused(via: bytes, trusted: tuple[str, ...]) -> None:
+    async with stage(replies(), trusted=trusted) as on:
+        response = await on.client.ask(ask(b"Via: " + via))
+        assert response.status == 508
+        assert response.one(b"Content-Type") == b"application/problem+json"
+        assert response.one(b"Proxy-Status") == b"sseproxy; error=proxy_loop_detected"
+        assert on.upstream.visits == []
+
+
+@pytest.mark.parametrize("via", [b"1.1 sseproxy", b"1.1 sseproxy-other", b"sseproxy-test", b"1.1 x-sseproxy-test", b""])
+async def test_others_of_the_same_name_are_no_loop(via: bytes) -> None:
+    assert (await sent(b"Via: " + via)).one(b"Via") == b"1.1 sseproxy-test"
+
+
+async def test_a_proxy_that_is_its_own_upstream(tmp_path: Path) -> None:
+    upstream = Upstream("http+unix", socket_path=str(tmp_path / "proxy"))
+    async with (
+        ProxyServer.serve(Route("default", upstream, heartbeat=SILENT), socket_path=tmp_path / "proxy"),
+        RawClient.connect_unix(tmp_path / "proxy") as client,
+    ):
+        for _ in range(2):
+            assert (await client.ask(ask())).status == 508
+
+
+OTHERS = [
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Port",
+    "X-Forwarded-Ssl",
+    "X-Forwarded-Server",
+    "X-Forwarded-Scheme",
+    "X-Forwarded-User",
+    "X-Forwarded-Uri",
+    "X-Forwarded-By-Something-New",
+    "X-Real-IP",
+]
+
+
+@pytest.mark.parametrize("name", [*OTHERS, *(name.replace("-", "_") for name in OTHERS), "x_forwarded-PORT"])
+async def test_whatever_else_an_untrusted_peer_says_in_the_name_of_a_proxy_is_removed(name: str) -> None:
+    request = await sent(name.encode() + b": /evil", b"X-ForwardedFor: 1", b"X-Really: 1")
+    assert request.head == b"GET /a HTTP/1.1\r\nHost: a.test\r\nX-ForwardedFor: 1\r\nX-Really: 1\r\n" + SIGNED + b"\r\n"
+
+
+@pytest.mark.parametrize("name", OTHERS)
+async def test_whatever_else_a_trusted_peer_says_goes_on(name: str) -> None:
+    request = await sent(name.encode() + b": /app", trusted=("127.0.0.0/8",))
+    assert request.one(name.encode()) == b"/app"
+
+
+async def test_a_peer_that_should_be_trusted_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with stage(replies()) as on:
+        await on.client.ask(ask())
+        assert not caplog.messages
+        for _ in range(3):
+            await on.client.ask(ask(b"X-Forwarded-Proto: https", b"x-forwarded-for: 192.0.2.1"))
+    [record] = [record for record in caplog.records if record.name == "sseproxy"]
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == (
+        "127.0.0.1 sends X-Forwarded-Proto, x-forwarded-for and is not trusted, so these fields are replaced or "
+        "removed; if it is your gateway, add it to server.trusted_proxies: [127.0.0.1]"
+    )
+
+
+async def test_a_peer_that_is_trusted_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    await sent(b"X-Forwarded-Proto: https", trusted=("127.0.0.0/8",))
+    assert not [record for record in caplog.records if record.name == "sseproxy"]
 
 
 @pytest.mark.parametrize("trusted", [(), ("::1/128",)])

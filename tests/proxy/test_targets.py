@@ -13,15 +13,15 @@ VERBATIM = [
     b"/%zz?x=%",
     b"//evil",
     b"//evil.test/x",
-    b"/[b]|{c}",
+    b"/[b]|c",
+    b"/?a={b}`c`\\d^e|f",
+    b"/^",
     b"/x?",
     b"/?",
     b"/x?a?b",
     b"/x??",
     b"/./../..",
     b"/%2e%2e/%2E",
-    b"/a\\b",
-    b'/"<>^`',
     b"/x?q=http://other.test/",
     b"/http://other.test/",
     b"/a:b@c",
@@ -42,11 +42,73 @@ async def test_verbatim(target: bytes) -> None:
         assert on.upstream.requests[0].target == target
 
 
-@pytest.mark.parametrize("target", VERBATIM, ids=lambda target: repr(target[:40]))
+#: Those with dot segments would leave the base path.
+LEAVING = [b"/a%2Fb/../c//d;x=1?q=a+b%20c", b"/./../..", b"/%2e%2e/%2E"]
+STAYING = [target for target in VERBATIM if target not in LEAVING]
+
+
+@pytest.mark.parametrize("target", STAYING, ids=lambda target: repr(target[:40]))
 async def test_verbatim_behind_a_base_path(target: bytes) -> None:
     async with stage(replies(), base_path="/base/v1") as on:
         assert (await on.client.ask(get(target))).status == 200
         assert on.upstream.requests[0].target == b"/base/v1" + target
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *LEAVING,
+        b"/api/../secret",
+        b"/api/%2e%2E/secret",
+        b"/api/..",
+        b"/..",
+        b"/api/.%2e/secret?x",
+        b"/api/./x",
+        b"/api/..%2Fsecret",
+        b"/api/..%5csecret",
+        b"/api/..\\secret",
+        b"/api/x%2f../y",
+        b"/api/..;/secret",
+    ],
+)
+@pytest.mark.parametrize("options", [{"base_path": "/base"}, {"strip_prefix": "/api"}])
+async def test_dot_segments_do_not_leave_a_base_path_or_a_prefix(target: bytes, options: dict[str, str]) -> None:
+    async with stage(replies(), **options) as on:  # type: ignore[arg-type]
+        assert (await on.client.ask(get(target))).status == 400
+        assert not on.upstream.requests
+
+
+@pytest.mark.parametrize("target", [b"/api/...", b"/api/.x/..y", b"/api/x..", b"/api/x?../..", b"/api/x;.."])
+async def test_other_dots_go_on_behind_a_base_path(target: bytes) -> None:
+    async with stage(replies(), base_path="/base") as on:
+        assert (await on.client.ask(get(target))).status == 200
+        assert on.upstream.requests[0].target == b"/base" + target
+
+
+#: Spellings of /admin/x that servers read as that.
+SPELLINGS = [
+    b"/admin/x",
+    b"//admin/x",
+    b"/admin//x",
+    b"/./admin/x",
+    b"/x/../admin/x",
+    b"/x/%2e%2E/admin/x",
+    b"/%61dmin/x",
+    b"/%61%64%6D%69%6e/x?y",
+    b"/../admin/./x",
+]
+
+
+@pytest.mark.parametrize("target", SPELLINGS)
+@pytest.mark.parametrize("host", [b"admin.test", b"ADMIN.test", b"admin.test.", b"Admin.test.:80", b"%61dmin.test"])
+async def test_no_spelling_gets_around_a_route(target: bytes, host: bytes) -> None:
+    async with RawUpstream.serve(replies()) as admin, RawUpstream.serve(replies()) as other:
+        routes = [route_to(admin, name="admin", match=Match(path="/admin/x", host="admin.test")), route_to(other)]
+        async with ProxyServer.serve(*routes) as proxy, proxy.connect() as client:
+            request = b"GET " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"
+            assert (await client.ask(request)).status == 200
+        assert [request.target for request in admin.requests] == [target]
+        assert other.requests == []
 
 
 @pytest.mark.parametrize(
@@ -66,6 +128,37 @@ async def test_absolute_form_is_reduced(target: bytes, reduced: bytes) -> None:
         assert (await on.client.ask(get(target))).status == 200
         assert on.upstream.requests[0].target == reduced
         assert (on.upstream.requests[0].one(b"Host") or b"").lower() == b"a.test"
+
+
+async def test_absolute_form_names_the_host_whatever_host_says() -> None:
+    async with RawUpstream.serve(replies()) as upstream:
+        route = route_to(upstream, match=Match(host="b.test"))
+        async with ProxyServer.serve(route) as proxy, proxy.connect() as client:
+            assert (await client.ask(get(b"http://b.test:81/x"))).status == 200
+            assert (await client.ask(get(b"/x").replace(b"a.test", b"b.test"))).status == 200
+            assert (await client.ask(b"GET http://a.test/x HTTP/1.1\r\nHost: b.test\r\n\r\n")).status == 404
+        assert [request.one(b"Host") for request in upstream.requests] == [b"b.test:81", b"b.test"]
+
+
+async def test_a_later_version_is_answered_as_this_one() -> None:
+    """RFC 9110 section 2.5."""
+    async with stage(replies()) as on:
+        for version in (b"HTTP/1.2", b"HTTP/1.9"):
+            response = await on.client.ask(get(b"/a").replace(b"HTTP/1.1", version))
+            assert response.first_line == b"HTTP/1.1 200 OK"
+            assert response.one(b"Connection") is None
+        assert [request.first_line for request in on.upstream.requests] == [b"GET /a HTTP/1.1"] * 2
+
+
+async def test_options_that_go_no_further_are_answered_here() -> None:
+    request = get(b"/a", b"OPTIONS")[:-2]
+    async with stage(replies()) as on:
+        response = await on.client.ask(request + b"Max-Forwards: 0\r\n\r\n")
+        assert (response.status, response.one(b"Content-Length")) == (204, None)
+        assert b"OPTIONS" in (response.one(b"Allow") or b"")
+        assert on.upstream.visits == []
+        assert (await on.client.ask(request + b"Max-Forwards: 2\r\n\r\n")).status == 200
+        assert on.upstream.requests[0].one(b"Max-Forwards") == b"1"
 
 
 async def test_absolute_form_names_the_host_for_http_10() -> None:
@@ -92,7 +185,11 @@ async def test_options_for_the_server_as_a_whole(target: bytes) -> None:
         (b"/api//x", b"/base//x"),
         (b"/apix", b"/base/apix"),
         (b"/API/x", b"/base/API/x"),
-        (b"/%61pi/x", b"/base/%61pi/x"),
+        (b"/%61pi/x", b"/base/x"),
+        (b"//api/x", b"/base/x"),
+        (b"///%61%70i//x%61", b"/base//x%61"),
+        (b"//api", b"/base/"),
+        (b"/api%2Fx", b"/base/api%2Fx"),
         (b"/x/api", b"/base/x/api"),
     ],
 )

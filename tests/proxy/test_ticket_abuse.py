@@ -168,9 +168,37 @@ async def test_one_network_of_ipv6_is_one_client() -> None:
             await kept(client, ask(b"POST /_tickets/a", b"X-Forwarded-For: " + address))
         response = await client.ask(ask(b"POST /_tickets/a", b"X-Forwarded-For: 2001:db8:0:1::5"))
         assert (response.status, response.one(b"Retry-After")) == (503, b"5")
-        others = (b"2001:db8:0:2::1", b"2001:db8::1", b"198.51.100.1", *(b"::ffff:198.51.100.%d" % n for n in range(5)))
+        others = (b"2001:db8:1::1", b"2001:db8::1", b"198.51.100.1", *(b"::ffff:198.51.100.%d" % n for n in range(5)))
         for address in others:
             await kept(client, ask(b"POST /_tickets/a", b"X-Forwarded-For: " + address))
+
+
+async def test_one_household_of_ipv6_leaves_room_for_the_tickets_of_others() -> None:
+    """Whoever has a /56 has 256 networks of 64 bits."""
+    async with desk(trusted=True, most_tickets=16, shares=4) as on, on.proxy.connect() as client:
+        for number in range(8):
+            await kept(client, ask(b"POST /_tickets/a", b"X-Forwarded-For: 2001:db8:0:ff%02x::1" % number))
+        response = await client.ask(ask(b"POST /_tickets/a", b"X-Forwarded-For: 2001:db8:0:ff08::1"))
+        assert (response.status, response.one(b"Retry-After")) == (503, b"5")
+        for number in range(4):
+            await kept(client, ask(b"POST /_tickets/a", b"X-Forwarded-For: 2001:db8:%d::1" % (number + 1)))
+
+
+async def test_one_household_of_ipv6_leaves_room_for_the_bodies_of_others() -> None:
+    def head(whose: bytes) -> bytes:
+        return ask(b"POST /_tickets/a", b"Content-Length: 30000", b"X-Forwarded-For: " + whose)
+
+    async with desk(trusted=True) as on:
+        on.proxy.app._desk._most_incoming = 80_000
+        async with on.proxy.connect() as slow, on.proxy.connect() as second, on.proxy.connect() as other:
+            await slow.send(head(b"2001:db8:0:ff00::1") + bytes(29_999))  # more than its share, but alone
+            await eventually(lambda: on.proxy.app._desk._incoming.total() == 29_999)
+            response = await second.ask(head(b"2001:db8:0:ff01::1") + bytes(30_000))
+            assert (response.status, response.one(b"Retry-After")) == (503, b"1")
+            assert (await other.ask(head(b"2001:db8:1::1") + bytes(30_000))).status == 201
+            await slow.send(b"!")
+            assert (await slow.response()).status == 201
+        assert not on.proxy.app._desk._from_networks
 
 
 async def test_one_client_leaves_room_for_the_bodies_of_others() -> None:
@@ -217,6 +245,15 @@ async def test_only_one_body_of_a_client_may_be_larger_than_its_share() -> None:
         assert not on.proxy.app._desk._bodies
 
 
+async def trickle(client: RawClient, piece: bytes) -> int:
+    """Send `piece` again and again until there is an answer, and return its status."""
+    answer = asyncio.ensure_future(client.response())
+    while not answer.done():
+        await client.send(piece)
+        await asyncio.wait({answer}, timeout=0.01)
+    return answer.result().status
+
+
 async def test_a_client_that_leaves_while_it_sends() -> None:
     async with desk() as on:
         async with on.proxy.connect() as client:
@@ -232,6 +269,13 @@ async def test_a_client_that_stops_to_send() -> None:
         response = await client.ask(ask(b"POST /_tickets/a", b"Content-Length: 5") + b"hell")
         assert response.status == 400
         assert json.loads(response.body)["detail"] == "The request body did not come in time."
+        assert len(on.store) == 0
+
+
+async def test_a_client_that_sends_for_too_long() -> None:
+    async with desk(timeouts=TimeoutPolicy(request_body=0.2)) as on, on.proxy.connect() as client:
+        await client.send(ask(b"POST /_tickets/a", b"Content-Length: 100000"))
+        assert await trickle(client, b"x") == 400
         assert len(on.store) == 0
 
 
@@ -450,8 +494,9 @@ async def test_no_id_is_ever_logged(lines: list[str]) -> None:
 
 @pytest.mark.parametrize("method", [b"GET", b"POST", b"DELETE", b"OPTIONS"])
 async def test_no_id_is_logged_wherever_it_stands(lines: list[str], method: bytes) -> None:
-    async with desk() as on, on.proxy.connect() as client:
-        ticket = (await kept(client)).rpartition(b"/")[2]
+    async with desk() as on:
+        async with on.proxy.connect() as client:
+            ticket = (await kept(client)).rpartition(b"/")[2]
         encoded = ticket.replace(b"_", b"%5F").replace(b"t", b"%74")
         for path in (
             b"/%b",
@@ -466,8 +511,9 @@ async def test_no_id_is_logged_wherever_it_stands(lines: list[str], method: byte
             b"/_tickets;%b",
         ):
             for written in (ticket, encoded, ticket.upper(), ticket[:-2]):
-                await client.send(ask(method + b" " + path % written))
-                assert (await client.response()).status >= 200
+                async with on.proxy.connect() as client:
+                    await client.send(ask(method + b" " + path % written))
+                    assert (await client.response()).status >= 200
     text = "\n".join(lines)
     assert len(lines) >= 40
     for written in (ticket, encoded, ticket.upper()):

@@ -123,7 +123,7 @@ async def test_any_method_without_a_body(method: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", [b"/", b"/a%2Fb;c+d", b"//a", b"/a?", b"/a/../b", b"/_tickets/a", b"/%5Ftickets", b"/a?b=/c%20d"]
+    "target", [b"/", b"/a%2Fb;c+d", b"//a", b"/a?", b"/_tickets/a", b"/%5Ftickets", b"/a?b=/c%20d"]
 )
 async def test_the_target_goes_on_as_it_is(target: bytes) -> None:
     async with desk(replies()) as on:
@@ -202,6 +202,17 @@ async def test_hop_by_hop_fields_of_either_request_go_nowhere() -> None:
         }
 
 
+async def test_connection_takes_nothing_from_a_kept_request_that_is_for_everybody() -> None:
+    async with desk(replies(), trusted=("127.0.0.0/8",)) as on:
+        fields = (b"Connection: x-forwarded-for, authorization, x-a", b"X-Forwarded-For: 192.0.2.1", b"X-A: 1")
+        url = await kept(on.client, ask(b"POST /_tickets/a", *fields, b"Authorization: Bearer x", body=b""))
+        await on.client.ask(ask(b"GET " + url))
+        [request] = on.upstream.requests
+    assert request.one(b"X-Forwarded-For") == b"192.0.2.1, 127.0.0.1"
+    assert request.one(b"Authorization") == b"Bearer x"
+    assert request.one(b"X-A") is None
+
+
 async def test_where_it_came_from_is_said_of_the_one_who_had_it_kept() -> None:
     async with desk(replies(), trusted=["127.0.0.1"]) as on:
         said = (b"X-Forwarded-For: 10.0.0.1", b"X-Forwarded-Proto: https", b"Via: 1.1 one")
@@ -212,7 +223,7 @@ async def test_where_it_came_from_is_said_of_the_one_who_had_it_kept() -> None:
         assert request.one(b"X-Forwarded-For") == b"10.0.0.1, 127.0.0.1"
         assert request.one(b"X-Forwarded-Proto") == b"https"
         assert request.one(b"X-Forwarded-Host") == b"a.test"
-        assert request.one(b"Via") == b"1.1 one, 1.1 sseproxy"
+        assert request.one(b"Via") == b"1.1 one, 1.1 sseproxy-test"
 
 
 async def test_nobody_lends_an_address_to_the_request_of_another() -> None:
@@ -306,15 +317,53 @@ async def test_a_target_of_twenty_two_characters(method: bytes) -> None:
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"DELETE"])
-@pytest.mark.parametrize("between", [b"//", b"/./", b"/%2E/", b"/.//"])
-async def test_a_ticket_that_is_written_carelessly_is_not_kept(method: bytes, between: bytes) -> None:
+@pytest.mark.parametrize(
+    ("shape", "status"),
+    [
+        (b"/_tickets/./%b", 400),
+        (b"/_tickets/%%2E/%b", 400),
+        (b"/_tickets/.//%b", 400),
+        (b"/_tickets/x/%%2e%%2E/%b", 400),
+        (b"/x/../_tickets/%b", 400),
+        (b"/_tickets/%b/.", 400),
+        (b"/_tickets/%b/", 404),
+    ],
+)
+async def test_a_ticket_that_is_written_carelessly_is_not_kept(method: bytes, shape: bytes, status: int) -> None:
     async with desk(replies()) as on:
         url = await kept(on.client)
-        for path in (url.replace(b"/tkt", between + b"tkt"), url + b"/", url + b"/."):
-            response = await on.client.ask(ask(method + b" " + path), to_head=method == b"HEAD")
-            assert response.status == 404, path
+        async with on.proxy.connect() as client:
+            request = ask(method + b" " + shape % url.rpartition(b"/")[2])
+            assert (await client.ask(request, to_head=method == b"HEAD")).status == status
         assert on.upstream.visits == []
         assert (await on.client.ask(ask(b"GET " + url))).status == 200
+
+
+@pytest.mark.parametrize(("old", "new"), [(b"/tkt", b"//tkt"), (b"tkt", b"%74kt"), (b"/_tickets", b"//%5Ftickets")])
+async def test_a_ticket_in_another_spelling_is_the_same(old: bytes, new: bytes) -> None:
+    async with desk(replies()) as on:
+        url = await kept(on.client)
+        assert (await on.client.ask(ask(b"GET " + url.replace(old, new)))).status == 200
+        assert (await on.client.ask(ask(b"GET " + url))).status == 204
+
+
+@pytest.mark.parametrize("path", [b"//_tickets", b"/%5ftickets", b"//%5Ftickets"])
+async def test_the_desk_in_another_spelling_keeps_the_rest_as_it_is(path: bytes) -> None:
+    async with desk(replies()) as on:
+        await on.client.ask(ask(b"GET " + await kept(on.client, ask(b"POST " + path + b"//%61?%61", body=b""))))
+        assert on.upstream.requests[0].target == b"//%61?%61"
+
+
+async def test_a_kept_target_is_routed_by_what_it_means() -> None:
+    async with RawUpstream.serve(replies()) as left, RawUpstream.serve(replies()) as right:
+        routes = [
+            route_to(left, name="left", match=Match(prefix="/admin"), tickets=TICKETS),
+            route_to(right, name="right", tickets=TICKETS),
+        ]
+        async with ProxyServer.serve(*routes) as proxy, proxy.connect() as client:
+            await client.ask(ask(b"GET " + await kept(client, ask(b"POST /_tickets//%61dmin", body=b""))))
+        assert [request.target for request in left.requests] == [b"//%61dmin"]
+        assert right.requests == []
 
 
 @pytest.mark.parametrize("target", [b"/_ticketsx", b"/x/_tickets/a", b"/_ticket"])

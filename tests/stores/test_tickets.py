@@ -18,9 +18,9 @@ PEER = Peer("192.0.2.1", "https", trusted=False)
 REQUEST = KeptRequest(
     "POST", "/v1/x?y", b"a.test", [(b"Content-Type", b"text/plain"), (b"X-A", b"\xff")], b"hello", PEER
 )
-ONCE = TicketTerms("route", b"owner", 60.0, reopens=False)
-SHORT = TicketTerms("route", b"owner", 10.0, reopens=False)
-AGAIN = TicketTerms("route", b"owner", 10.0, reopens=True)
+ONCE = TicketTerms("route", (b"owner",), 60.0, reopens=False)
+SHORT = TicketTerms("route", (b"owner",), 10.0, reopens=False)
+AGAIN = TicketTerms("route", (b"owner",), 10.0, reopens=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ async def test_an_open_ticket_does_not_expire(stand: Stand) -> None:
     ("ttl", "remembered"), [(10.0, 60.0), (600.0, 600.0)], ids=["a minute at least", "as long as it could wait"]
 )
 async def test_an_ended_ticket_is_remembered(stand: Stand, ttl: float, remembered: float) -> None:
-    terms = TicketTerms("route", b"owner", ttl, reopens=False)
+    terms = TicketTerms("route", (b"owner",), ttl, reopens=False)
     await stand.store.keep(b"1", terms, REQUEST)
     await stand.store.open(b"1", b"a")
     stand.advance(1000)
@@ -303,8 +303,8 @@ async def test_more_bytes_than_may_wait() -> None:
     await store.keep(b"3", ONCE, REQUEST)
 
 
-def owned(owner: bytes) -> TicketTerms:
-    return TicketTerms("route", owner, 60.0, reopens=False)
+def owned(*owners: bytes) -> TicketTerms:
+    return TicketTerms("route", owners, 60.0, reopens=False)
 
 
 async def test_one_owner_leaves_room_for_others() -> None:
@@ -331,6 +331,28 @@ async def test_one_owner_leaves_bytes_for_others() -> None:
     await store.keep(b"yours", owned(b"you"), large)
     await store.delete(b"mine 0")
     await store.keep(b"mine 2", owned(b"me"), large)
+
+
+async def test_many_clients_of_one_network_leave_room_for_others() -> None:
+    """Whoever has a /56 of IPv6 is 256 clients."""
+    store = small(HandClock(), shares=4, most_tickets=16)
+    for n in range(8):
+        await store.keep(b"%d" % n, owned(b"client %d" % n, b"network"), REQUEST)
+    with pytest.raises(StoreFull, match="of this network"):
+        await store.keep(b"8", owned(b"client 8", b"network"), REQUEST)
+    await store.keep(b"8", owned(b"client 8", b"other"), REQUEST)
+    await store.delete(b"0")
+    await store.keep(b"9", owned(b"client 9", b"network"), REQUEST)
+
+
+async def test_many_clients_of_one_network_leave_bytes_for_others() -> None:
+    large = KeptRequest("POST", "/", b"", [], bytes(10_000), PEER)
+    store = small(HandClock(), shares=4, most_bytes=9 * large.size)
+    for n in range(4):
+        await store.keep(b"%d" % n, owned(b"client %d" % n, b"network"), large)
+    with pytest.raises(StoreFull, match="of this network"):
+        await store.keep(b"4", owned(b"client 4", b"network"), large)
+    await store.keep(b"4", owned(b"client 4", b"other"), large)
 
 
 async def test_one_request_may_be_larger_than_a_share() -> None:
@@ -367,7 +389,7 @@ async def test_a_request_takes_no_more_memory_than_it_counts() -> None:
             request = KeptRequest(
                 "POST", f"/{n}", b"%d.test" % n, fields, bytes(10 * n), Peer(f"192.0.2.{n}", "http", trusted=False)
             )
-            await store.keep(b"%032d" % n, TicketTerms(f"{n}", b"%d" % n, 60.0, reopens=False), request)
+            await store.keep(b"%032d" % n, TicketTerms(f"{n}", (b"%d" % n,), 60.0, reopens=False), request)
         assert tracemalloc.get_traced_memory()[0] - before <= store.size
     finally:
         tracemalloc.stop()
@@ -387,7 +409,7 @@ async def test_of_ended_tickets_the_oldest_are_forgotten_first() -> None:
 async def test_what_nobody_asks_for_goes_by_itself() -> None:
     store = small(clock := HandClock())
     for n in range(1000):
-        await store.keep(b"%d" % n, TicketTerms("route", b"owner", 10.0 + n % 7, reopens=False), REQUEST)
+        await store.keep(b"%d" % n, TicketTerms("route", (b"owner",), 10.0 + n % 7, reopens=False), REQUEST)
     assert store.size == 1000 * REQUEST.size
     assert clock.armed == [1010.0]
     clock.advance(10)

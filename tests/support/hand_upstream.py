@@ -32,6 +32,10 @@ class HandUpstream:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Listen no more."""
         self._socket.close()
 
     def accept(self) -> "Call":

@@ -9,15 +9,16 @@ provided that the script is finished: `playbooks` in tests/core/conftest.py does
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Self
+from typing import Any, Self
 
-from sseproxy.core.dialects import Dialect, StreamError
+from sseproxy.core.dialects import Dialect, Marker
 from sseproxy.core.ending import Farewell
+from sseproxy.core.ends import row
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.marker import MarkedSession
+from sseproxy.core.plan import StreamPlan
 from sseproxy.core.session import StreamSession
+from sseproxy.core.stream_errors import StreamError, error_event
 from sseproxy.core.timeouts import TimeoutPolicy
 from sseproxy.core.transfer import CloseReason, Transfer
 
@@ -72,6 +73,11 @@ def error(reason: CloseReason) -> Step:
     return Step(f"error({reason})", lambda book: book.session.receive_error(reason, now=book.now))
 
 
+def stop(reason: CloseReason) -> Step:
+    """The stream has to end soon."""
+    return Step(f"stop({reason})", lambda book: book.session.stop(reason, now=book.now))
+
+
 def response() -> Step:
     """The upstream's head arrives, of an event stream."""
     return Step("response()", lambda book: _stream(book).receive_response(now=book.now))
@@ -98,11 +104,13 @@ def unblocked() -> Step:
     return Step("unblocked()", lambda book: book.session.write_finished(now=book.now))
 
 
-def drain(*, after: float = 0.0, within: float = 25.0, retry: int | None = None) -> Step:
+def drain(*, after: float | None = 0.0, within: float = 25.0, retry: int | None = None) -> Step:
     """The proxy shuts down: the stream should look for its end in `after` seconds, and has `within` seconds."""
     return Step(
         f"drain(after={after}, within={within}, retry={retry})",
-        lambda book: book.session.drain(at=book.now + after, deadline=book.now + within, retry=retry),
+        lambda book: book.session.drain(
+            at=None if after is None else book.now + after, deadline=book.now + within, retry=retry
+        ),
     )
 
 
@@ -121,6 +129,12 @@ def sent(*parts: bytes) -> Sent:
 
 
 nothing = Sent(b"")
+
+
+def error_of(reason: CloseReason, dialect: Dialect = Dialect.GENERIC, eol: bytes = b"\n") -> bytes:
+    """The error event of an end of ours."""
+    end = row(reason)
+    return error_event(dialect, StreamError(reason, end.status, end.detail), eol=eol)
 
 
 def closed(reason: CloseReason, *, clean: bool = True) -> Closed:
@@ -146,18 +160,26 @@ def stream(
     dialect: Dialect = Dialect.GENERIC,
     line: int = 64 * 1024,
     farewell: Farewell | None = None,
-    marker: str | None = None,
+    marker: str | Marker | None = None,
     responded: bool = True,
+    lead: float = 0.0,
+    **plan: Any,
 ) -> StreamSession:
-    """A session that begins at time 0 and, unless told otherwise, does nothing but heartbeats."""
-    kind = StreamSession if marker is None else partial(MarkedSession, marker=marker)
-    return kind(
-        heartbeat=heartbeat or HeartbeatPolicy(interval=interval, form=form, prelude=prelude),
-        timeouts=timeouts,
-        limits=LimitPolicy(line=line),
-        dialect=dialect,
+    """A session that begins at time 0 and, unless told otherwise, does nothing but heartbeats. plan: more of it."""
+    policy = heartbeat or HeartbeatPolicy(interval=interval, form=form, prelude=prelude)
+    return StreamSession(
+        StreamPlan(
+            heartbeat=policy,
+            form=policy.form,
+            timeouts=timeouts,
+            limits=LimitPolicy(line=line),
+            dialect=dialect,
+            marker=Marker(data=marker) if isinstance(marker, str) else marker,
+            **plan,
+        ),
         farewell=farewell,
         responded=responded,
+        lead=lead,
         now=0.0,
     )
 

@@ -18,6 +18,7 @@ from sseproxy.proxy.app import ProxyApp
 from sseproxy.relay import Relay
 from sseproxy.stores.base import TicketStore
 from sseproxy.stores.memory import MemoryTicketStore
+from sseproxy.streams import LiveStreams
 from tests.support.raw_client import LIMIT, RawClient
 from tests.support.raw_upstream import RawUpstream, Script
 
@@ -44,17 +45,26 @@ class ProxyServer:
         tls: ssl.SSLContext | None = None,
         store: TicketStore | None = None,
         end_key: bytes = b"",
+        streams: LiveStreams | None = None,
     ) -> "AsyncIterator[ProxyServer]":
         """On a port that the kernel chooses, or on a unix socket.
 
         trusted: networks of proxies. send_buffer: bytes of SO_SNDBUF of its connections. store: of tickets.
-        end_key: of the ends of streams.
+        end_key: of the ends of streams. streams: left out, those that break do so at once.
         """
         loop = asyncio.get_running_loop()
         origins = {route.name: HttpOrigin(route.upstream) for route in routes}
         networks = [ip_network(network) for network in trusted]
         tickets = MemoryTicketStore(loop) if store is None else store
-        app = ProxyApp(routes, origins, trusted_proxies=networks, tickets=tickets, end_key=end_key)
+        app = ProxyApp(
+            routes,
+            origins,
+            trusted_proxies=networks,
+            tickets=tickets,
+            end_key=end_key,
+            streams=LiveStreams(linger=0.0) if streams is None else streams,
+            instance="test",
+        )
         factory = app.server(scheme="http" if tls is None else "https", is_unix=socket_path is not None)
         port = 0
         if socket_path is not None:
@@ -114,13 +124,17 @@ async def stage(
     trusted: Sequence[str] = (),
     base_path: str = "",
     send_buffer: int | None = None,
+    streams: LiveStreams | None = None,
     **options: Any,
 ) -> AsyncIterator[Stage]:
     """Everything for a test with one route and one connection. options: of the `Route`."""
     async with (
         RawUpstream.serve(script) as upstream,
         ProxyServer.serve(
-            route_to(upstream, base_path=base_path, **options), trusted=trusted, send_buffer=send_buffer
+            route_to(upstream, base_path=base_path, **options),
+            trusted=trusted,
+            send_buffer=send_buffer,
+            streams=streams,
         ) as proxy,
         proxy.connect() as client,
     ):

@@ -8,15 +8,14 @@ S3 to S7 in words of its own.
 import re
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 
 from hypothesis import strategies as st
 
-from sseproxy.core.dialects import Dialect
+from sseproxy.core.dialects import Dialect, Marker
 from sseproxy.core.ending import Farewell
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.limits import MINIMUM_LINE, LimitPolicy
-from sseproxy.core.marker import MarkedSession
+from sseproxy.core.plan import StreamPlan
 from sseproxy.core.session import StreamSession
 from sseproxy.core.timeouts import TimeoutPolicy
 
@@ -103,18 +102,19 @@ class Case:
     dialect: Dialect = Dialect.GENERIC
     farewell: Farewell | None = None
     marker: str | None = None
+    comes_back: bool = False
 
     def session(self) -> StreamSession:
-        kind = StreamSession if self.marker is None else partial(MarkedSession, marker=self.marker)
-        return kind(
+        plan = StreamPlan(
             heartbeat=HeartbeatPolicy(interval=self.interval, form=self.form, prelude=self.prelude),
             timeouts=self.timeouts,
             limits=LimitPolicy(line=self.line),
             dialect=self.dialect,
-            farewell=self.farewell,
-            responded=self.early is None,
-            now=0.0,
+            form=self.form,
+            marker=None if self.marker is None else Marker(data=self.marker),
+            comes_back=self.comes_back,
         )
+        return StreamSession(plan, farewell=self.farewell, responded=self.early is None, now=0.0)
 
 
 # A program of one byte for each line or move: hypothesis draws and shrinks bytes faster than anything else.
@@ -164,6 +164,17 @@ def place_of(stream: bytes) -> Place:
     if unfinished:
         return Place.MID_LINE
     return Place.LINE_BOUNDARY if finished and finished[-1] else Place.EVENT_BOUNDARY
+
+
+_OF_NO_EVENT = re.compile(rb"(?:(?!(?:data|event|id)(?:[:\r\n]))[^\r\n]+(?:\r\n|\r|\n))*")
+
+
+def is_between_events(received: bytes) -> bool:
+    """Whether nothing of an event is under way at its end: what is behind the last blank line says nothing of one."""
+    if place_of(received) is Place.EVENT_BOUNDARY:
+        return True
+    last = re.split(rb"(?>\r\n|\r|\n)(?>\r\n|\r|\n)+", received.removeprefix(BOM))[-1]
+    return _OF_NO_EVENT.fullmatch(re.sub(rb"\A[\r\n]+", b"", last)) is not None
 
 
 def next_boundary(stream: bytes, start: int) -> int:

@@ -4,6 +4,7 @@ Only what tests and scripted servers need: heads byte for byte, bodies by length
 """
 
 import asyncio
+import re
 from dataclasses import dataclass
 
 CRLF = b"\r\n"
@@ -19,6 +20,11 @@ class Message:
     @property
     def first_line(self) -> bytes:
         return self.head.split(CRLF, 1)[0]
+
+    @property
+    def undated(self) -> bytes:
+        """The head without ``Date``, which the proxy adds where there is none."""
+        return re.sub(rb"\r\nDate: [^\r]*", b"", self.head)
 
     @property
     def fields(self) -> list[tuple[bytes, bytes]]:

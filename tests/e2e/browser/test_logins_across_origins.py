@@ -96,13 +96,17 @@ def origins(stage: Stage) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def page(
-    stage: Stage, browser: Chrome, origins: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Page]:
+def proxy(origins: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[SseproxyProcess]:
     config = tmp_path_factory.mktemp("logins") / "sseproxy.yaml"
     friend, _ = origins  # the service's first one, too
     config.write_text(_FILE.replace("SERVICE", friend).replace("FRIEND", friend))
-    with SseproxyProcess("-c", str(config)) as proxy, stage.tapped(int(proxy.url.rpartition(":")[2])) as way:
+    with SseproxyProcess("-c", str(config)) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def page(stage: Stage, browser: Chrome, proxy: SseproxyProcess) -> Iterator[Page]:
+    with stage.tapped(int(proxy.url.rpartition(":")[2])) as way:
         yield Page(browser, stage, way)
         browser.get("about:blank")
 
@@ -162,3 +166,52 @@ def test_a_foreign_page_gets_nothing_though_it_has_login_and_ticket(site: Site) 
     assert site.read(url, mode="no-cors", credentials="include") == 0
     site.page.load(site.friend)
     site.check_open(url)
+
+
+_SHOWN = """
+    const element = document.createElement('TAG');
+    const ended = new Promise(resolve => { element.onload = element.onerror = () => resolve('ended'); });
+    element.src = 'URL';
+    document.body.append(element);
+    return await ended;
+"""
+_NO_CORS = "return (await fetch('URL', {mode: 'no-cors', credentials: 'include'})).type"
+
+
+#: How a page of another origin has something asked for without asking first, and what it is told.
+SHOWN = [(_SHOWN.replace("TAG", "img"), "ended"), (_SHOWN.replace("TAG", "script"), "ended"), (_NO_CORS, "opaque")]
+
+
+@pytest.mark.parametrize(("script", "told"), SHOWN, ids=["img", "script", "no-cors"])
+@pytest.mark.parametrize("path", ["/chat/completions", "/_tickets/chat/completions"])
+def test_what_a_foreign_page_shows_is_neither_logged_in_nor_kept(
+    site: Site, proxy: SseproxyProcess, script: str, told: str, path: str
+) -> None:
+    """None of these has an `Origin`, and all have the cookie."""
+    site.page.load(site.stranger)
+    refused = len(_refused(proxy.stdout.lines, path))
+    assert site.page.run(script.replace("URL", site.page.way.here + path)) == told
+    proxy.stdout.wait_for(lambda lines: len(_refused(lines, path)) == refused + 1)
+    assert site.page.stage.requests("/chat") == []
+
+
+@pytest.mark.parametrize(("script", "told"), SHOWN, ids=["img", "script", "no-cors"])
+def test_another_site_has_nothing_kept(site: Site, proxy: SseproxyProcess, script: str, told: str) -> None:
+    """To the browser, 127.0.0.1 and localhost are two sites, and no cookie goes along."""
+    path = "/_tickets/chat/completions"
+    site.page.load(site.stranger.replace("127.0.0.1", "localhost"))
+    assert site.page.run("return location.hostname") == "localhost"
+    refused = len(_refused(proxy.stdout.lines, path))
+    assert site.page.run(script.replace("URL", site.page.way.here + path)) == told
+    proxy.stdout.wait_for(lambda lines: len(_refused(lines, path)) == refused + 1)
+
+
+def test_a_link_of_another_site_is_logged_in(site: Site) -> None:
+    site.page.load(site.stranger.replace("127.0.0.1", "localhost"))
+    site.page.driver.execute_script("location.href = arguments[0]", site.page.way.here + "/chat/completions")
+    (request,) = site.page.stage.wait_for_requests("/chat", 1)
+    assert request.fields["authorization"] == "Bearer owners"
+
+
+def _refused(lines: list[str], path: str) -> list[str]:
+    return [line for line in lines if f"path={path} status=403" in line]

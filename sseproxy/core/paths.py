@@ -1,0 +1,72 @@
+"""Which path does a request target name, in whatever spelling? (RFC 3986 sections 5.2.4 and 6.2.2)
+
+A *normalised* path is compared and nothing else: the target itself goes on as it came.
+"""
+
+import re
+
+_UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_PLAIN = {f"%{ord(character):02X}": character for character in _UNRESERVED}
+_SLASHES = re.compile("/{2,}")
+
+#: A dot segment in any spelling that a service may read as one: encoded, with a slash that is encoded or a backslash,
+#: or with parameters, which Tomcat takes off first.
+_DOTS = re.compile(r"(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\;]|%2f|%5c)", re.IGNORECASE)
+
+
+def normalized(path: str) -> str:
+    """`path` with unreserved characters decoded, dot segments removed, and empty segments merged; ``%2F`` stays."""
+    if "%" in path:
+        path = decoded(path)
+    if "/." in path:
+        path = _without_dots(path)
+    return _SLASHES.sub("/", path) if "//" in path else path
+
+
+def decoded(text: str) -> str:
+    """`text` with unreserved characters decoded, and the digits of all other escapes in upper case."""
+    return _ESCAPE.sub(_decode, text)
+
+
+def has_dots(path: str) -> bool:
+    """True if a service may read a segment of the raw `path` as ``.`` or ``..``, and so leave what is before it."""
+    return _DOTS.search(path) is not None
+
+
+def has_prefix(path: str, prefix: str) -> bool:
+    """Whether `prefix` is made of the first whole segments of `path`; both are normalised."""
+    stem = prefix.rstrip("/")
+    return not stem or path == stem or path.startswith(stem + "/")
+
+
+def behind_prefix(path: str, prefix: str) -> str | None:
+    """What follows the segments of the normalised `prefix` in the raw `path`, byte for byte; ``None``: it has others.
+
+    `path` must not have dot segments. What is returned is empty, or begins with a slash.
+    """
+    rest = path
+    for wanted in prefix.strip("/").split("/") if prefix.strip("/") else ():
+        segment, slash, behind = rest.lstrip("/").partition("/")
+        if not rest.startswith("/") or decoded(segment) != wanted:
+            return None
+        rest = slash + behind
+    return rest
+
+
+def _decode(escape: re.Match[str]) -> str:
+    written = escape[0].upper()
+    return _PLAIN.get(written, written)
+
+
+def _without_dots(path: str) -> str:
+    root, *segments = path.split("/")
+    kept: list[str] = []
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        kept.append("")
+    return "/".join([root, *kept]) or "/"

@@ -1,0 +1,38 @@
+"""What is an operator told once, because nothing else would show that it is wrong?"""
+
+import logging
+
+from sseproxy.core.headers import Headers, Peer, forwarding_names
+from sseproxy.logs import LOGGER
+
+_log = logging.getLogger(LOGGER)
+
+
+class ForwardingNotice:
+    """Warns once of a peer that says where requests come from and is not trusted.
+
+    It may be a gateway that `server.trusted_proxies` lacks. Then redirects name the wrong scheme, and all clients have
+    one address.
+    """
+
+    __slots__ = ("_is_given",)
+
+    def __init__(self) -> None:
+        self._is_given = False
+
+    def look_at(self, headers: Headers, peer: Peer) -> None:
+        """Give the warning if this request is the first that calls for it."""
+        if self._is_given or peer.trusted:
+            return
+        names = forwarding_names(headers)
+        if not names:
+            return
+        self._is_given = True
+        shown = ", ".join(sorted({name.decode("latin-1") for name in names})[:4])
+        how = f"add it to server.trusted_proxies: [{peer.address}]" if peer.address else "let its listener trust it"
+        _log.warning(
+            "%s sends %s and is not trusted, so these fields are replaced or removed; if it is your gateway, %s",
+            peer.address or "a peer on a unix socket",
+            shown,
+            how,
+        )
