@@ -29,11 +29,11 @@ from tests.e2e.clients.python_sdks import MODULES, SDKS
 _CONCURRENCY = 64
 _OUTPUT = sys.stdout
 _QUESTION = "What is SSE?"
-_OPENAI = openai.OpenAI(api_key="test", max_retries=0, timeout=30)
-_ASYNC_OPENAI = openai.AsyncOpenAI(api_key="test", max_retries=0, timeout=30)
-_ANTHROPIC = anthropic.Anthropic(api_key="test", max_retries=0, timeout=30)
+_OPENAI = openai.OpenAI(api_key="test", max_retries=0, timeout=120)
+_ASYNC_OPENAI = openai.AsyncOpenAI(api_key="test", max_retries=0, timeout=120)
+_ANTHROPIC = anthropic.Anthropic(api_key="test", max_retries=0, timeout=120)
 _GENAI = genai.Client(api_key="test")
-_HTTPX = httpx.Client(timeout=30)
+_HTTPX = httpx.Client(timeout=120)
 
 
 def openai_chat(url: str) -> Iterator[Any]:
@@ -108,7 +108,7 @@ async def google_genai_async(url: str) -> AsyncIterator[Any]:
 
 
 def _genai_config(url: str) -> genai_types.GenerateContentConfig:
-    return genai_types.GenerateContentConfig(http_options=genai_types.HttpOptions(base_url=url, timeout=30_000))
+    return genai_types.GenerateContentConfig(http_options=genai_types.HttpOptions(base_url=url, timeout=120_000))
 
 
 def _genai_chunk(chunk: genai_types.GenerateContentResponse) -> Any:
@@ -122,7 +122,7 @@ def httpx_sse_events(url: str) -> Iterator[Any]:
 
 
 def sseclient_py_events(url: str) -> Iterator[Any]:
-    with requests.get(f"{url}/events", stream=True, timeout=30) as response:
+    with requests.get(f"{url}/events", stream=True, timeout=120) as response:
         for event in sseclient.SSEClient(cast("Iterator[bytes]", response)).events():
             yield [event.event, event.data, event.id, event.retry]
 

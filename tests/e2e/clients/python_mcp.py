@@ -1,5 +1,6 @@
 """How does each Python MCP client call a tool over streamable HTTP?
 
+They ask for the list of tools first: else they do when the result has come, to check it.
 mcp 1 lies in a folder of its own (``.venv/mcp-1``): a process that has it in PYTHONPATH knows no mcp 2.
 """
 
@@ -7,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 _TOOL = "slow"
-_TIMEOUT = 30.0
+_TIMEOUT = 120.0
 
 
 async def mcp_1(url: str) -> AsyncIterator[Any]:
@@ -16,6 +17,7 @@ async def mcp_1(url: str) -> AsyncIterator[Any]:
 
     async with streamablehttp_client(f"{url}/mcp") as (read, write, _), ClientSession(read, write) as session:
         await session.initialize()
+        await session.list_tools()
         yield (await session.call_tool(_TOOL, {})).model_dump(mode="json", exclude_none=True)
 
 
@@ -23,6 +25,7 @@ async def mcp_2(url: str) -> AsyncIterator[Any]:
     from mcp import Client
 
     async with Client(f"{url}/mcp", read_timeout_seconds=_TIMEOUT) as client:
+        await client.list_tools()
         yield (await client.call_tool(_TOOL, {})).model_dump(mode="json", exclude_none=True)
 
 
@@ -30,6 +33,7 @@ async def fastmcp_tool(url: str) -> AsyncIterator[Any]:
     from fastmcp import Client
 
     async with Client(f"{url}/mcp", timeout=_TIMEOUT) as client:
+        await client.list_tools()
         result = await client.call_tool(_TOOL, {})
         yield [block.model_dump(mode="json", exclude_none=True) for block in result.content]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 _QUESTION = "What is SSE?"
 _MESSAGES: Any = [{"role": "user", "content": _QUESTION}]
-_TIMEOUT = 30.0
+_TIMEOUT = 120.0
 
 
 def openai_completions(url: str) -> Iterator[Any]:

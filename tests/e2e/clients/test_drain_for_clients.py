@@ -28,7 +28,7 @@ _LIMIT = 100.0  # seconds for all clients to have come to the gate, and after wh
 #: own SDK. EventSource comes back by itself.
 _LEFT_OUT = ("litellm", "eventsource", "sseclient-py")
 CLIENTS = [client for client in SERVICE_OF if not client.name.startswith(_LEFT_OUT) and "helper" not in client.name]
-SDKS = [client for client in CLIENTS if SERVICE_OF[client] not in {"generic", "graphql", "cohere"}]
+SDKS = [client for client in CLIENTS if SERVICE_OF[client] not in {"generic", "graphql", "cohere", "ollama"}]
 
 Outcomes = Mapping[Client, Outcome]
 

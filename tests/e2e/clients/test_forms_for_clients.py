@@ -35,6 +35,7 @@ MCP_JAVA = {**MCP, "User-Agent": "Java-http-client/17.0.15", "Mcp-Session-Id": "
 MCP_JAVA_OLDER = {**MCP, "User-Agent": "ReactorNetty/1.2.4"}
 CURL = {**JSON, "Accept": "*/*", "User-Agent": "curl/8.5.0"}
 
+LEAST = 3  # heartbeats in a silence
 LINE, BLANK = b": heartbeat\n", b"\n"
 KEEPALIVE = b'event: keepalive\ndata: {"type":"keepalive"}\n\n'
 _ASK = b'{"model": "m", "stream": true}'
@@ -49,7 +50,7 @@ _PATHS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """heartbeat: the bytes of each, in all silences but the one behind the terminal event, where there is none."""
+    """heartbeat: the bytes of each. MCP has no terminal event: there they go on behind the answer."""
 
     name: str
     service: str
@@ -100,21 +101,20 @@ def _events(case: Case) -> list[bytes]:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_client_gets_the_form_that_it_understands(case: Case, bodies: Mapping[Case, bytes]) -> None:
-    events, body, some = _events(case), bodies[case], SERVICES[case.service].some
-    before, between, after = b"".join(events[:some]), b"".join(events[some:]), b""
-    first, rest = body.split(before)
-    second, last = rest.split(between)
-    assert [silence.replace(case.heartbeat, b"") for silence in (first, second)] == [b"", b""]
-    assert min(silence.count(case.heartbeat) for silence in (first, second)) >= 3
-    assert last == after
+    events, some = _events(case), SERVICES[case.service].some
+    first, rest = bodies[case].split(b"".join(events[:some]))
+    second, last = rest.split(b"".join(events[some:]))
+    assert {silence.replace(case.heartbeat, b"") for silence in (first, second, last)} == {b""}
+    assert min(silence.count(case.heartbeat) for silence in (first, second)) >= LEAST
+    assert case.service == "mcp" or last == b""
 
 
 def test_a_chat_chunk_is_no_heartbeat_for_another_object(bodies: Mapping[Case, bytes]) -> None:
     assert b"chat.completion.chunk" not in bodies[CHAT_OF_ANOTHER_OBJECT]
-    assert bodies[CHAT_OF_ANOTHER_OBJECT].count(LINE) >= 3
+    assert bodies[CHAT_OF_ANOTHER_OBJECT].count(LINE) >= LEAST
 
 
 def test_nothing_follows_the_end_of_a_response(bodies: Mapping[Case, bytes]) -> None:
     events = _events(RESPONSES)
     assert bodies[RESPONSES].endswith(events[-1])
-    assert bodies[RESPONSES].count(KEEPALIVE) >= 3
+    assert bodies[RESPONSES].count(KEEPALIVE) >= LEAST

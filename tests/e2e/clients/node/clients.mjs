@@ -14,7 +14,7 @@ import { SDKS } from "./sdks.mjs";
 const CONCURRENCY = 64;
 const QUESTION = "What is SSE?";
 const MESSAGES = [{ role: "user", content: QUESTION }];
-const OPTIONS = { apiKey: "test", maxRetries: 0, timeout: 30_000 };
+const OPTIONS = { apiKey: "test", maxRetries: 0, timeout: 120_000 };
 
 async function* openaiChat(url) {
   const client = new OpenAI({ ...OPTIONS, baseURL: `${url}/v1` });
@@ -55,7 +55,7 @@ async function* anthropicHelper(url) {
 }
 
 async function* googleGenai(url) {
-  const client = new GoogleGenAI({ apiKey: "test", httpOptions: { baseUrl: url, timeout: 30_000 } });
+  const client = new GoogleGenAI({ apiKey: "test", httpOptions: { baseUrl: url, timeout: 120_000 } });
   const stream = await client.models.generateContentStream({ model: "gemini-2.5-flash", contents: QUESTION });
   for await (const { sdkHttpResponse, ...chunk } of stream) yield chunk;
 }

@@ -24,7 +24,7 @@ const QUESTION = "What is SSE?";
 const MESSAGES = [{ role: "user", content: QUESTION }];
 
 async function* openaiCompletions(url) {
-  const client = new OpenAI({ apiKey: "test", maxRetries: 0, timeout: 30_000, baseURL: `${url}/v1` });
+  const client = new OpenAI({ apiKey: "test", maxRetries: 0, timeout: 120_000, baseURL: `${url}/v1` });
   yield* await client.completions.create({ model: "gpt-3.5-turbo-instruct", prompt: QUESTION, stream: true });
 }
 
