@@ -261,7 +261,7 @@ class HttpExchange:
         self._response = None
         self._is_full = False
         if self._early:  # also to a sink that is behind: it has to know that there is something
-            sink.receive_data(self._early.take(_IN_TURN))
+            sink.receive_data(self._early.take(self._size_of_turn()))
         self._pass_on()
 
     def pause(self) -> None:
