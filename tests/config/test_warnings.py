@@ -128,24 +128,20 @@ routes:
 """
 
 
+DIALECT = "errors in a stream now have the shape of the service that the request is for"
+IDLE = "silence may last 15m in an answer and for ever in a feed or a tunnel; it was 5m in all of them"
+RESPONSE = "the upstream has 15m for its response head; it was 5m"
+FORM = "the form that is safe for the client now comes before the dialect's"
+
+
 def test_each_default_that_has_changed_is_warned_of_once_with_both_ways_out(folder: Path) -> None:
+    first, second = "c.yaml:3:5: routes[0]", "c.yaml:4:5: routes[1]"
+    left_out = "warning: left out:"
     assert warned(OLD, folder) == [
-        (
-            "c.yaml:3:5: routes[0].dialect: warning: left out: errors in a stream now have the shape of the service that "
-            "the request is for (dialect: auto confirms that, dialect: generic is as before)"
-        ),
-        (
-            "c.yaml:3:5: routes[0].timeouts.idle: warning: left out: silence may last 15m in an answer and for ever in a "
-            "feed or a tunnel; it was 5m in all of them (idle: auto confirms that, idle: 5m is as before)"
-        ),
-        (
-            "c.yaml:3:5: routes[0].timeouts.response: warning: left out: the upstream has 15m for its response head; it "
-            "was 5m (response: 15m confirms that, response: 5m is as before)"
-        ),
-        (
-            "c.yaml:4:5: routes[1].heartbeat.form: warning: left out: the form that is safe for the client now comes "
-            "before the dialect's (form: auto confirms that, form: anthropic is as before)"
-        ),
+        f"{first}.dialect: {left_out} {DIALECT} (dialect: auto confirms that, dialect: generic is as before)",
+        f"{first}.timeouts.idle: {left_out} {IDLE} (idle: auto confirms that, idle: 5m is as before)",
+        f"{first}.timeouts.response: {left_out} {RESPONSE} (response: 15m confirms that, response: 5m is as before)",
+        f"{second}.heartbeat.form: {left_out} {FORM} (form: auto confirms that, form: anthropic is as before)",
     ]
 
 

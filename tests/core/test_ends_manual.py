@@ -10,7 +10,8 @@ from sseproxy.core.ends import AppNotice, End, LastWord, decide, row
 from sseproxy.core.stream_errors import StreamError, error_event
 from sseproxy.core.transfer import CloseReason
 
-MANUAL = (Path(__file__).parents[2] / "docs/ends.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+MANUAL = (ROOT / "docs/ends.md").read_text(encoding="utf-8")
 DIALECTS = [dialect for dialect in Dialect if dialect is not Dialect.AUTO]
 
 #: An end of sseproxy, and a late answer of a service that has words of its own.
@@ -102,3 +103,8 @@ def test_the_last_event_decides_as_the_document_says() -> None:
         assert here[Finality.NONE] == end
         inside = decide(reason, Finality.NONE, is_between_events=False, comes_back=False)
         assert (inside.last_word, inside.is_clean) == (LastWord.COMMENT, False)
+
+
+def test_the_readme_names_each_reason() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [reason for reason in CloseReason if f"`{reason}`" not in text] == []

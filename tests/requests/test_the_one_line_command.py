@@ -3,7 +3,6 @@
 The configuration is that of the command, and so are the times: the clock jumps.
 """
 
-import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -17,7 +16,8 @@ from sseproxy.config.settings import Config
 from sseproxy.streams import LiveStreams
 from tests.support.proxy_server import ProxyServer
 from tests.support.raw_upstream import RawUpstream, Script, Visit
-from tests.support.virtual_clock import now, passing
+from tests.support.timed_client import Client, request, sent
+from tests.support.virtual_clock import passing
 
 MANUAL = (Path(__file__).parents[2] / "docs/requests.md").read_text(encoding="utf-8")
 
@@ -46,11 +46,6 @@ class Kind:
     head: bytes
     first: bytes
     last_word: bytes = rb'data: \{[^\n]*"error"[^\n]*\}\n\n\Z'
-
-
-def request(line: bytes, *fields: bytes, body: bytes = b"") -> bytes:
-    sized = [b"Content-Type: application/json", b"Content-Length: %d" % len(body)] if body else []
-    return b"\r\n".join([line + b" HTTP/1.1", b"Host: a.test", *fields, *sized]) + b"\r\n\r\n" + body
 
 
 def part_of(media: bytes) -> tuple[bytes, bytes]:
@@ -94,46 +89,6 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-class Client:
-    """Sends one request and notes what comes, and when."""
-
-    def __init__(self, reader: asyncio.StreamReader, sent_at: float) -> None:
-        self._reader = reader
-        self._sent_at = sent_at
-        self.data = b""
-        self.first_at: float | None = None
-        self.last_at = 0.0
-        self.ended_at: float | None = None
-
-    async def read(self) -> None:
-        with contextlib.suppress(ConnectionError):
-            while piece := await self._reader.read(1 << 16):
-                self.last_at = now() - self._sent_at
-                self.first_at = self.last_at if self.first_at is None else self.first_at
-                self.data += piece
-        self.ended_at = now() - self._sent_at
-
-    @property
-    def status(self) -> int:
-        return int(self.data[9:12])
-
-    @property
-    def body(self) -> bytes:
-        """What came behind the head, without the framing of chunks."""
-        head, _, body = self.data.partition(b"\r\n\r\n")
-        if b"chunked" not in head.lower():
-            return body
-        return b"".join(re.findall(rb"(?s)[0-9a-f]+\r\n(.*?)\r\n(?=[0-9a-f]+\r\n|\Z)", body))
-
-    @property
-    def is_whole(self) -> bool:
-        return self.data.endswith(b"\r\n0\r\n\r\n")
-
-    @property
-    def heartbeats(self) -> int:
-        return self.body.count(b": heartbeat\n")
-
-
 @dataclass(frozen=True, slots=True)
 class Scene:
     """A request that has been sent, through the proxy that the command starts."""
@@ -146,19 +101,6 @@ class Scene:
     def drain(self) -> None:
         server = self.config.server
         self.proxy.app.drain(timeout=server.drain_timeout, spread=server.drain_spread)
-
-
-@contextlib.asynccontextmanager
-async def sent(request: bytes, port: int) -> AsyncIterator[Client]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    client = Client(reader, now())
-    reading = asyncio.ensure_future(client.read())
-    try:
-        writer.write(request)
-        yield client
-    finally:
-        writer.close()
-        await reading
 
 
 @contextlib.asynccontextmanager
