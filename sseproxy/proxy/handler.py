@@ -175,6 +175,8 @@ class RequestCycle:
         """Whether the upstream answers before the client must be, which is so long after the request's end (S8)."""
         if self.body is not None:
             await first_of(opening, self.body.ended)
+            if not opening.done() and self.request.declares:
+                self._admit()
         await asyncio.wait({opening}, timeout=seconds)
         if not opening.done() and not self.request.declares:
             await asyncio.wait({opening})
