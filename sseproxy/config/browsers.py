@@ -65,7 +65,7 @@ class Tickets(Section):
     )
     bind: Binding = Field(
         default=(_TICKETS.bind, _TICKETS.bind_cookie),
-        description="Who may open a ticket: none (anyone with its URL), cookie:NAME (who has the same cookie), address.",
+        description="Who may open a ticket: none (anyone with its URL), cookie:NAME (who has that cookie), address.",
     )
     reopen: ReopenWord = Field(
         default=_TICKETS.reopen,
