@@ -135,7 +135,7 @@ class RequestCycle:
 
         Returns the relay that has to be waited for, if there is one.
         """
-        if self.ends.has_seen(self.route, self.inbound, self.upstream_headers):
+        if self.request.may_come_back and self.ends.has_seen(self.route, self.inbound, self.upstream_headers):
             self.record.status = self.record.intended = HTTPStatus.NO_CONTENT
             send_nothing(self.downstream, HTTPStatus.NO_CONTENT)
             return None
