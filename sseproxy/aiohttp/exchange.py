@@ -21,6 +21,9 @@ from sseproxy.asgi.errors import StreamAborted
 from sseproxy.asgi.gate import Common, Gate
 from sseproxy.asgi.types import Message, Scope
 
+#: Seconds between looks whether a handler has read the request body.
+_LOOK = 0.5
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -38,8 +41,11 @@ class Exchange(AbstractStreamWriter):
         self._request = request
         self._writer = request._payload_writer
         self._gate = Gate(common, _scope_of(request), self.receive, self.send)
-        if common.early is not None and self._gate.is_waiting:
-            self._timer = asyncio.get_running_loop().call_later(common.early, self._show_body, common.early)
+        if self._gate.is_waiting and not request.content.is_eof():
+            self._gate.hold()
+            request.content.on_eof(self._gate.wait_again)
+        if common.early is not None and self._gate.wants_body:
+            self._show_body_later(common.early)
 
     @classmethod
     def sees_to(cls, request: web.Request) -> bool:
@@ -202,15 +208,18 @@ class Exchange(AbstractStreamWriter):
         await self._writer.write_headers(f"HTTP/{version.major}.{version.minor} {message['status']} {reason}", headers)
         self._writer.send_headers()
 
-    def _show_body(self, again: float) -> None:
+    def _show_body_later(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._show_body)
+
+    def _show_body(self) -> None:
         """Once the handler has read the request body, it can tell whether it asks for a stream (S8)."""
         body = self._request._read_bytes
-        if not self._gate.is_waiting:
+        if not self._gate.wants_body:
             return
         if body is not None:
             self._gate.receive_body(body)
         else:
-            self._timer = asyncio.get_running_loop().call_later(again, self._show_body, again)
+            self._show_body_later(_LOOK)
 
 
 class _Sent(web.StreamResponse):
@@ -229,7 +238,7 @@ def _scope_of(request: web.Request) -> Scope:
         "type": "http",
         "method": request.method,
         "path": request.path,
-        "query_string": request.query_string.encode(),
+        "query_string": _encoded(request.rel_url.raw_query_string),
         "headers": headers,
         "client": (request.remote or "", 0),
     }
