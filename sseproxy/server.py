@@ -1,7 +1,6 @@
 """What runs in one process, from its start to its end? (the composition root)"""
 
 import asyncio
-import gc
 import logging
 import signal
 import socket
@@ -10,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from sseproxy.admin import AdminServer
 from sseproxy.config.settings import Config
+from sseproxy.garbage import GarbageNet, spare_the_collector
 from sseproxy.listeners import BACKLOG
 from sseproxy.logs import LOGGER
 from sseproxy.origins.http import HttpOrigin
@@ -19,9 +19,6 @@ from sseproxy.stores.memory import MemoryTicketStore
 from sseproxy.streams import LiveStreams
 
 _log = logging.getLogger(LOGGER)
-
-#: Objects that are made before the garbage collector looks at the youngest, and how often it looks further.
-_COLLECTED_AFTER = (10_000, 10, 10)
 
 #: Seconds that the last connections get to close once nothing is under way.
 _LAST_MOMENT = 0.5
@@ -55,7 +52,7 @@ class Server:
         self, *, on_ready: Callable[[], None], on_draining: Callable[[], None], signals: Sequence[signal.Signals]
     ) -> None:
         """Serve until one of `signals` comes: then drain; a second one stops at once."""
-        _spare_the_collector()
+        spare_the_collector()
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(self._serve_until_signal(on_ready, on_draining, signals))
 
@@ -83,6 +80,7 @@ class Server:
         admin = AdminServer(is_ready=lambda: not app.draining)
         await admin.start(self._admin_sockets)
         factories, servers = await self._listen(app)
+        net = GarbageNet(asyncio.get_running_loop())
         on_ready()
         try:
             await self._stopping.wait()
@@ -94,6 +92,7 @@ class Server:
             await asyncio.gather(*(factory.shutdown(_LAST_MOMENT) for factory in factories))
             await app.close()
             await admin.stop()
+            net.close()
 
     def stop(self) -> None:
         """Drain and end; called again, end at once."""
@@ -164,13 +163,6 @@ class Server:
         app.cut()
         await asyncio.wait({idle}, timeout=_LAST_MOMENT)
         idle.cancel()
-
-
-def _spare_the_collector() -> None:
-    """What is loaded stays, and only what goes wrong leaves cycles: there is little to find, so look less often."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_COLLECTED_AFTER)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -328,8 +328,9 @@ class StreamSession(Transfer):
 
     def _bid_farewell(self, *, now: float) -> None:
         """Inside an event nothing can be said: it would end the event, which the client must not see (S1)."""
-        is_the_end = not self._plan.only_marker or self._look() is Finality.TERMINAL
-        if self._farewell is not None and self._is_between_events and is_the_end:
+        if self._farewell is None or not self._is_between_events:
+            return
+        if not self._plan.only_marker or self._look() is Finality.TERMINAL:
             self._insert(self._farewell.write(eol=self._scanner.eol), now=now)
 
     def _remark(self, reason: str, *, now: float) -> None:

@@ -25,6 +25,13 @@ class Backlog:
         self._pieces.append(data)
         self.size += len(data)
 
+    def line_ends(self) -> int:
+        """Return how many line ends there are in the next piece, at most; CRLF counts twice."""
+        if not self._pieces:
+            return 0
+        first = self._pieces[0]
+        return first.count(b"\n", self._taken) + first.count(b"\r", self._taken)
+
     def take(self, most: int) -> bytes:
         """Return the next `most` bytes, or fewer; nothing if there are none."""
         if not self._pieces:

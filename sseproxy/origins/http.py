@@ -20,9 +20,11 @@ from sseproxy.timers import Clock, Timer
 #: Bytes of a response body that may arrive before its sink is known.
 _EARLY = 64 * 1024
 
-#: Bytes of a response body that go on in one turn of the event loop, if more have come. uvloop would read up to 8 MiB
-#: in one, and a sink may have to look at every line.
-_IN_TURN = 16 * 1024
+#: Bytes of a response body that go on in one turn of the event loop, if more have come: uvloop would read up to 8 MiB
+#: in one. A sink that looks at every line gets fewer of them where lines are shorter than `_SHORT_LINE`.
+_IN_TURN = 128 * 1024
+_IN_TURN_BY_LINE = 16 * 1024
+_SHORT_LINE = 32
 
 
 class HttpOrigin:
@@ -88,6 +90,7 @@ class HttpExchange:
         "_end",
         "_ended",
         "_in_request",
+        "_is_by_line",
         "_is_full",
         "_is_passing",
         "_is_paused",
@@ -121,6 +124,7 @@ class HttpExchange:
         self._is_full = False  # more has arrived early than is kept
         self._is_paused = False  # by the sink
         self._is_resting = False  # for a turn of the event loop
+        self._is_by_line = False
         self._is_passing = False  # something on to the sink, in this very moment
         self._waits_for_client = False  # for the next piece of the request body
         self._in_request = False  # a request body is not sent as a whole yet
@@ -250,11 +254,14 @@ class HttpExchange:
             return None
         return self._early.whole()
 
-    def attach(self, sink: BodySink) -> None:
-        """Let the body flow into `sink`, what has already arrived first."""
+    def attach(self, sink: BodySink, *, by_line: bool = False) -> None:
+        """Let the body flow into `sink`, what has already arrived first. by_line: the sink looks at every line."""
         self._sink = sink
+        self._is_by_line = by_line
         self._response = None
         self._is_full = False
+        if self._early:  # also to a sink that is behind: it has to know that there is something
+            sink.receive_data(self._early.take(self._size_of_turn()))
         self._pass_on()
 
     def pause(self) -> None:
@@ -271,8 +278,9 @@ class HttpExchange:
             return
         self._is_passing = True
         while self._early and self._sink is not None and not (self._is_paused or self._is_resting):
-            self._sink.receive_data(self._early.take(_IN_TURN))
-            self._is_resting = bool(self._early)
+            piece = self._early.take(self._size_of_turn())
+            self._sink.receive_data(piece)
+            self._is_resting = bool(self._early) or len(piece) >= _IN_TURN
         self._is_passing = False
         if self._is_resting:
             asyncio.get_running_loop().call_soon(self._go_on)
@@ -282,6 +290,11 @@ class HttpExchange:
             else:
                 self._protocol.flow_into(self._sink.receive_data)
         self._set_reading()
+
+    def _size_of_turn(self) -> int:
+        if not self._is_by_line or self._early.line_ends() * _SHORT_LINE <= _IN_TURN:
+            return _IN_TURN
+        return _IN_TURN_BY_LINE
 
     def _go_on(self) -> None:
         self._is_resting = False

@@ -15,7 +15,7 @@ class Body(Protocol):
 
     @property
     def ended(self) -> asyncio.Future[None]:
-        """Done when the whole body has been taken."""
+        """Done when the last piece has come from the client."""
 
     def take_whole(self) -> bytes | None: ...
 
@@ -94,26 +94,21 @@ class BodyReader:
         self._deadline = None if within is None else asyncio.get_running_loop().time() + within
         self._limit = limit
         self._ask = ask
-        self._peek = peek
         self._size = 0
         self._first: bytes | None = None
-        self._has_ended = False
-        self._ended: asyncio.Future[None] | None = None
+        if peek is not None:
+            content.show(peek)
 
     @property
     def ended(self) -> asyncio.Future[None]:
-        """Done when the whole body has been taken."""
-        if self._ended is None:
-            self._ended = _done() if self._has_ended else asyncio.get_running_loop().create_future()
-        return self._ended
+        """Done when the last piece has come from the client."""
+        return self._content.ended
 
     def take_whole(self) -> bytes | None:
         """All of it, if all has come and nothing is wrong with it. Raises `RequestTooLarge`."""
         if not self._content.is_complete:
             return None
-        data = self._note(self._content.take())
-        self._end()
-        return data
+        return self._note(self._content.take())
 
     async def read_ahead(self) -> None:
         """Read the first piece, so that a body which is malformed from the start is known before anything is sent."""
@@ -126,14 +121,6 @@ class BodyReader:
         while piece:
             yield piece
             piece = await self._read()
-        self._end()
-
-    def _end(self) -> None:
-        self._has_ended = True
-        if self._peek is not None:
-            self._peek.end()
-        if self._ended is not None and not self._ended.done():
-            self._ended.set_result(None)
 
     async def _read(self) -> bytes:
         if self._ask is not None and not self._content.is_complete:
@@ -151,8 +138,6 @@ class BodyReader:
         self._size += len(piece)
         if self._limit is not None and self._size > self._limit:
             raise RequestTooLarge(f"The request body is larger than {self._limit} bytes.")
-        if self._peek is not None:
-            self._peek.feed(piece)
         return piece
 
 

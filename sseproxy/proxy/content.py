@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from sseproxy.core.errors import ClientError
+from sseproxy.core.peek import BodyPeek
 
 #: Bytes that may wait to be read. Beyond, the client is not listened to until all have been.
 MOST_WAITING = 64 * 1024
@@ -20,13 +21,26 @@ class RequestContent:
     is_complete: its end has come, whether or not anybody has read that far.
     """
 
-    __slots__ = ("_error", "_hold", "_is_dropped", "_is_held", "_pieces", "_size", "_waiting", "is_complete")
+    __slots__ = (
+        "_ended",
+        "_error",
+        "_hold",
+        "_is_dropped",
+        "_is_held",
+        "_peek",
+        "_pieces",
+        "_size",
+        "_waiting",
+        "is_complete",
+    )
 
     def __init__(self, hold: Callable[[bool], None]) -> None:
         self._hold = hold
         self._pieces: list[bytes] = []
         self._size = 0
         self._waiting: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[None] | None = None
+        self._peek: BodyPeek | None = None
         self._error: ClientError | None = None
         self._is_held = self._is_dropped = False
         self.is_complete = False
@@ -44,6 +58,8 @@ class RequestContent:
         """Another piece has come."""
         if self._is_dropped:
             return
+        if self._peek is not None:
+            self._peek.feed(piece)
         self._pieces.append(piece)
         self._size += len(piece)
         if self._size > MOST_WAITING and not self._is_held:
@@ -54,15 +70,37 @@ class RequestContent:
     def end(self) -> None:
         """It was the last."""
         self.is_complete = True
+        if self._peek is not None:
+            self._peek.end()
+        self._note_end()
         self._wake()
 
     def fail(self, error: ClientError) -> None:
         """No more will come, and what has come is not to be used. Nothing happens to a body that is complete."""
         if not self.is_complete and self._error is None:
             self._error = error
+            self._note_end()
             self._wake()
 
     # The reader's side.
+
+    @property
+    def ended(self) -> asyncio.Future[None]:
+        """Done when the last piece has come, or none will; whether or not it has been read."""
+        if self._ended is None:
+            self._ended = asyncio.get_running_loop().create_future()
+            if self.is_complete or self._error is not None:
+                self._ended.set_result(None)
+        return self._ended
+
+    def show(self, peek: BodyPeek) -> None:
+        """Let `peek` see each piece when it comes, those first that have come; nothing may have been read yet."""
+        for piece in self._pieces:
+            peek.feed(piece)
+        if self.is_complete:
+            peek.end()
+        else:
+            self._peek = peek
 
     async def read(self) -> bytes:
         """What has come since; waits for something to come. Nothing at the end. Raises what `fail` was given."""
@@ -95,6 +133,10 @@ class RequestContent:
         if self._is_held:
             self._is_held = False
             self._hold(False)
+
+    def _note_end(self) -> None:
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
 
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():

@@ -276,7 +276,7 @@ class RequestCycle:
         """Let the body flow."""
         if decoder is None:
             relay.connect(exchange)
-            exchange.attach(relay)
+            exchange.attach(relay, by_line=isinstance(relay.transfer, StreamSession))
         else:
             decoding = DecodingSource(decoder, exchange, relay)
             relay.connect(decoding)

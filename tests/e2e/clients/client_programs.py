@@ -1,6 +1,7 @@
 """How are the published clients run?"""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,7 @@ class Runtime(StrEnum):
     """What a client is written for."""
 
     PYTHON = "python"
+    PYTHON_MCP_1 = "python, mcp 1"
     NODE = "node"
 
 
@@ -36,15 +38,20 @@ class Client:
     @property
     def segment(self) -> str:
         """As a segment of a path."""
-        return str(self).translate(str.maketrans(" /", "__", "@"))
+        return str(self).translate(str.maketrans(" /", "__", "@,"))
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One stream to read. url: the base that the client is given."""
+    """One stream to read. url: the base that the client is given.
+
+    limit: seconds after which the client counts as hanging. pause: seconds that its reader takes for each item.
+    """
 
     client: Client
     url: str
+    limit: float | None = None
+    pause: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +63,50 @@ class Outcome:
 
 
 def run_clients(jobs: Iterable[Job]) -> dict[Job, Outcome]:
-    """What came of each of `jobs`; both programs run at the same time."""
+    """What came of each of `jobs`; all programs run at the same time."""
     todo = dict(enumerate(jobs))
-    running = [_start(command, _jobs_for(runtime, todo)) for runtime, command in _commands().items()]
+    runtimes = {job.client.runtime for job in todo.values()}
+    running = [_start(runtime, _jobs_for(runtime, todo)) for runtime in sorted(runtimes)]
     lines = [line for process in running for line in _output(process).splitlines()]
     return {todo[done["id"]]: Outcome(done["result"], done.get("error")) for done in map(json.loads, lines)}
 
 
-def _commands() -> Mapping[Runtime, list[str]]:
+def _command(runtime: Runtime) -> list[str]:
+    if runtime is not Runtime.NODE:
+        return [sys.executable, "-m", "tests.e2e.clients.python_clients"]
     node = require("node")
     require("npm")
     subprocess.run(["sh", ".ci/node"], cwd=_ROOT, check=True, timeout=_LIMIT)
-    return {
-        Runtime.PYTHON: [sys.executable, "-m", "tests.e2e.clients.python_clients"],
-        Runtime.NODE: [node, str(_NODE_PROGRAM)],
-    }
+    return [node, str(_NODE_PROGRAM)]
+
+
+def _environment(runtime: Runtime) -> Mapping[str, str]:
+    """No SDK asks the network for anything, and mcp 1 is found before mcp 2 where it is asked for."""
+    quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LANGSMITH_TRACING": "false"}
+    old = {"PYTHONPATH": str(_ROOT / ".venv" / "mcp-1")} if runtime is Runtime.PYTHON_MCP_1 else {}
+    return {**os.environ, **quiet, **old}
 
 
 def _jobs_for(runtime: Runtime, todo: Mapping[int, Job]) -> str:
     mine = [(number, job) for number, job in todo.items() if job.client.runtime is runtime]
-    return json.dumps([{"id": number, "client": job.client.name, "url": job.url} for number, job in mine])
+    return json.dumps(
+        [
+            {"id": number, "client": job.client.name, "url": job.url, "limit": job.limit, "pause": job.pause}
+            for number, job in mine
+        ]
+    )
 
 
-def _start(command: list[str], jobs: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def _start(runtime: Runtime, jobs: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        _command(runtime),
+        cwd=_ROOT,
+        env=_environment(runtime),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # SDKs that give up say so at length
+        text=True,
+    )
     assert process.stdin is not None
     process.stdin.write(jobs)
     process.stdin.close()

@@ -5,8 +5,11 @@ writes a line of JSON for each: ``{"id": …, "result": [ITEM, …]}``, with an 
 """
 
 import asyncio
+import importlib
+import inspect
 import json
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -20,13 +23,17 @@ import sseclient
 from google import genai
 from google.genai import types as genai_types
 
-_CONCURRENCY = 24
+from tests.e2e.clients.python_mcp import MCP_CLIENTS
+from tests.e2e.clients.python_sdks import MODULES, SDKS
+
+_CONCURRENCY = 64
+_OUTPUT = sys.stdout
 _QUESTION = "What is SSE?"
-_OPENAI = openai.OpenAI(api_key="test", max_retries=0, timeout=30)
-_ASYNC_OPENAI = openai.AsyncOpenAI(api_key="test", max_retries=0, timeout=30)
-_ANTHROPIC = anthropic.Anthropic(api_key="test", max_retries=0, timeout=30)
+_OPENAI = openai.OpenAI(api_key="test", max_retries=0, timeout=120)
+_ASYNC_OPENAI = openai.AsyncOpenAI(api_key="test", max_retries=0, timeout=120)
+_ANTHROPIC = anthropic.Anthropic(api_key="test", max_retries=0, timeout=120)
 _GENAI = genai.Client(api_key="test")
-_HTTPX = httpx.Client(timeout=30)
+_HTTPX = httpx.Client(timeout=120)
 
 
 def openai_chat(url: str) -> Iterator[Any]:
@@ -101,7 +108,7 @@ async def google_genai_async(url: str) -> AsyncIterator[Any]:
 
 
 def _genai_config(url: str) -> genai_types.GenerateContentConfig:
-    return genai_types.GenerateContentConfig(http_options=genai_types.HttpOptions(base_url=url, timeout=30_000))
+    return genai_types.GenerateContentConfig(http_options=genai_types.HttpOptions(base_url=url, timeout=120_000))
 
 
 def _genai_chunk(chunk: genai_types.GenerateContentResponse) -> Any:
@@ -115,7 +122,7 @@ def httpx_sse_events(url: str) -> Iterator[Any]:
 
 
 def sseclient_py_events(url: str) -> Iterator[Any]:
-    with requests.get(f"{url}/events", stream=True, timeout=30) as response:
+    with requests.get(f"{url}/events", stream=True, timeout=120) as response:
         for event in sseclient.SSEClient(cast("Iterator[bytes]", response)).events():
             yield [event.event, event.data, event.id, event.retry]
 
@@ -132,10 +139,14 @@ CLIENTS: dict[str, Callable[[str], Iterator[Any] | AsyncIterator[Any]]] = {
     "google-genai async": google_genai_async,
     "httpx-sse": httpx_sse_events,
     "sseclient-py": sseclient_py_events,
+    **SDKS,
+    **MCP_CLIENTS,
 }
 
 
 def _described(error: Exception) -> dict[str, Any]:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]  # task groups wrap what was raised
     classes = [f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__]
     shown = {name: getattr(error, name, None) for name in ("status_code", "code", "type", "body", "details", "status")}
     return {"classes": classes, "message": str(error), **{key: _plain(value) for key, value in shown.items()}}
@@ -145,29 +156,44 @@ def _plain(value: object) -> object:
     return json.loads(json.dumps(value, default=str))
 
 
-async def _run(job: dict[str, str], slots: asyncio.Semaphore) -> None:
+async def _run(job: dict[str, Any], slots: asyncio.Semaphore) -> None:
     async with slots:
         items: list[Any] = []
         outcome: dict[str, Any] = {"id": job["id"], "result": items}
         try:
-            await _read(CLIENTS[job["client"]], job["url"], items)
+            async with asyncio.timeout(job.get("limit")):
+                await _read(CLIENTS[job["client"]], job["url"], items, job.get("pause", 0))
         except Exception as error:  # noqa: BLE001, what the client raises is what is asked
             outcome["error"] = _described(error)
-    print(json.dumps(outcome), flush=True)
+    _OUTPUT.write(json.dumps(outcome) + "\n")
+    _OUTPUT.flush()
 
 
-async def _read(client: Callable[[str], Any], url: str, items: list[Any]) -> None:
-    if client in (openai_chat_async, google_genai_async):
+async def _read(client: Callable[[str], Any], url: str, items: list[Any], pause: float) -> None:
+    """pause: seconds that the reader takes for each item."""
+    if inspect.isasyncgenfunction(client):
         async for item in client(url):
-            items.append(item)  # noqa: PERF401, what came before an error counts
+            items.append(item)
+            await asyncio.sleep(pause)
     else:
-        await asyncio.to_thread(lambda: items.extend(client(url)))
+        await asyncio.to_thread(_collect, client, url, items, pause)
+
+
+def _collect(client: Callable[[str], Any], url: str, items: list[Any], pause: float) -> None:
+    for item in client(url):
+        items.append(item)
+        time.sleep(pause)  # noqa: TID251, a reader that is busy is what is asked for
 
 
 async def _main() -> None:
+    sys.stdout = sys.stderr  # some SDKs print
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_CONCURRENCY))
+    jobs = json.load(sys.stdin)
+    for module in {MODULES.get(job["client"].partition(" ")[0]) for job in jobs}:
+        if module is not None:
+            importlib.import_module(module)  # now: it would keep all others waiting later
     slots = asyncio.Semaphore(_CONCURRENCY)
-    await asyncio.gather(*(_run(job, slots) for job in json.load(sys.stdin)))
+    await asyncio.gather(*(_run(job, slots) for job in jobs))
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ import { EventSource } from "eventsource";
 import { createParser } from "eventsource-parser";
 import OpenAI from "openai";
 
-const CONCURRENCY = 24;
+import { SDKS } from "./sdks.mjs";
+
+const CONCURRENCY = 64;
 const QUESTION = "What is SSE?";
 const MESSAGES = [{ role: "user", content: QUESTION }];
-const OPTIONS = { apiKey: "test", maxRetries: 0, timeout: 30_000 };
+const OPTIONS = { apiKey: "test", maxRetries: 0, timeout: 120_000 };
 
 async function* openaiChat(url) {
   const client = new OpenAI({ ...OPTIONS, baseURL: `${url}/v1` });
@@ -53,7 +55,7 @@ async function* anthropicHelper(url) {
 }
 
 async function* googleGenai(url) {
-  const client = new GoogleGenAI({ apiKey: "test", httpOptions: { baseUrl: url, timeout: 30_000 } });
+  const client = new GoogleGenAI({ apiKey: "test", httpOptions: { baseUrl: url, timeout: 120_000 } });
   const stream = await client.models.generateContentStream({ model: "gemini-2.5-flash", contents: QUESTION });
   for await (const { sdkHttpResponse, ...chunk } of stream) yield chunk;
 }
@@ -101,8 +103,12 @@ globalThis.window = { fetch, setTimeout, clearTimeout };
 globalThis.document = { hidden: false, addEventListener() {}, removeEventListener() {} };
 const msFetchEventSource = import("@microsoft/fetch-event-source");
 
-const collecting = (generator) => async (url, items) => {
-  for await (const item of generator(url)) items.push(item);
+// pause: seconds that the reader takes for each item.
+const collecting = (generator) => async (url, items, pause) => {
+  for await (const item of generator(url)) {
+    items.push(item);
+    if (pause) await new Promise((over) => setTimeout(over, pause * 1000));
+  }
 };
 
 const CLIENTS = {
@@ -116,6 +122,7 @@ const CLIENTS = {
   eventsource,
   "eventsource-parser": eventsourceParser,
   "@microsoft/fetch-event-source": fetchEventSource,
+  ...Object.fromEntries(Object.entries(SDKS).map(([name, generator]) => [name, collecting(generator)])),
 };
 
 const CLASSES = { "OpenAI.APIError": OpenAI.APIError, "Anthropic.APIError": Anthropic.APIError };
@@ -126,11 +133,16 @@ function described(error) {
   return { classes: [...classes, error.constructor.name], message: error.message, status, code, type, body };
 }
 
-async function run({ id, client, url }) {
+// limit: seconds, after which the client counts as hanging.
+const hanging = (limit) => new Promise((_, reject) => {
+  setTimeout(() => reject(new DOMException("not done in time", "TimeoutError")), limit * 1000);
+});
+
+async function run({ id, client, url, limit, pause }) {
   const result = [];
   const outcome = { id, result };
   try {
-    await CLIENTS[client](url, result);
+    await Promise.race([CLIENTS[client](url, result, pause), ...(limit ? [hanging(limit)] : [])]);
   } catch (error) {
     outcome.error = described(error);
   }
@@ -140,6 +152,8 @@ async function run({ id, client, url }) {
 async function worker(jobs) {
   for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) await run(job);
 }
+
+console.log = console.info = console.debug = console.error; // some SDKs print
 
 let input = "";
 for await (const text of process.stdin.setEncoding("utf-8")) input += text;
