@@ -8,7 +8,7 @@ import pytest
 
 from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
 from sseproxy.asgi.types import ASGIApp, Message, Receive, Scope, Send
-from tests.support.asgi_exchange import EVENT_STREAM, HB, Exchange, Step, body, for_ever, head, script
+from tests.support.asgi_exchange import EVENT_STREAM, HB, Exchange, Step, body, for_ever, head, on_time, script
 from tests.support.virtual_clock import passing
 
 BEAT = HB + b"\n"
@@ -18,7 +18,7 @@ CHANGEABLE: Any = bytearray(b"image/png")
 
 
 def wrapped(app: ASGIApp, **options: Any) -> SSEKeepaliveMiddleware:
-    return SSEKeepaliveMiddleware(app, **options)
+    return SSEKeepaliveMiddleware(app, **{"streams": on_time(), **options})
 
 
 class TestWhatIsNoStream:

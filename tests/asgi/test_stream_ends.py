@@ -8,7 +8,7 @@ import pytest
 from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
 from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.core.transfer import CloseReason
-from tests.support.asgi_exchange import HB, Exchange, Noted, body, for_ever, head, script
+from tests.support.asgi_exchange import HB, Exchange, Noted, body, for_ever, head, on_time, script
 from tests.support.virtual_clock import now, passing
 from tests.support.whatwg import parse
 
@@ -19,7 +19,7 @@ EVENT_SOURCE = (b"accept", b"text/event-stream")
 
 
 def wrapped(app: Any, **options: Any) -> SSEKeepaliveMiddleware:
-    return SSEKeepaliveMiddleware(app, **options)
+    return SSEKeepaliveMiddleware(app, **{"streams": on_time(), **options})
 
 
 def remark(reason: str) -> bytes:
