@@ -377,7 +377,8 @@ class StreamRequest:
         named = self._policy.heartbeat.form
         if named is not HeartbeatForm.AUTO:
             return named, None
-        if self._mcp is not _Mcp.NO:
+        is_unknown = self.peek is None or not self.peek.is_known
+        if self._mcp is _Mcp.YES or (self._mcp is _Mcp.BODY and (is_unknown or self._is_rpc)):
             return HeartbeatForm.COMMENT_LINE, None
         if client is not None:
             return client.form, client.event
