@@ -21,7 +21,7 @@ from sseproxy.asgi.errors import StreamAborted
 from sseproxy.asgi.gate import Common, Gate
 from sseproxy.asgi.types import Message, Scope
 
-#: Seconds between looks whether a handler has read the request body.
+#: Seconds between looks whether a handler has read the request body, at most.
 _LOOK = 0.5
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -62,12 +62,15 @@ class Exchange(AbstractStreamWriter):
                 raise
             return _Sent()
         else:
-            await self._gate.end()
+            await self._is_over(None)
             return response
         finally:
             self._let_go()
 
-    async def _is_over(self, error: BaseException) -> bool:
+    async def _is_over(self, error: BaseException | None) -> bool:
+        """True if `error` is to go no further. Raises `StreamAborted`."""
+        if self._has_stream and isinstance(error, web.HTTPException):
+            error = None  # a response, which was written: aiohttp takes the exception for its good end
         try:
             return await self._gate.end(error)
         except StreamAborted:
@@ -209,9 +212,9 @@ class Exchange(AbstractStreamWriter):
         self._writer.send_headers()
 
     def _show_body_later(self, seconds: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._show_body)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._show_body, seconds)
 
-    def _show_body(self) -> None:
+    def _show_body(self, again: float) -> None:
         """Once the handler has read the request body, it can tell whether it asks for a stream (S8)."""
         body = self._request._read_bytes
         if not self._gate.wants_body:
@@ -219,7 +222,7 @@ class Exchange(AbstractStreamWriter):
         if body is not None:
             self._gate.receive_body(body)
         else:
-            self._show_body_later(_LOOK)
+            self._show_body_later(min(again, _LOOK))
 
 
 class _Sent(web.StreamResponse):
