@@ -9,8 +9,10 @@ the rules of the proxy, written once. Of aiohttp this leans on three things that
 """
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
+from functools import partial
 from typing import Any
 
 from aiohttp import HttpVersion11, web
@@ -40,11 +42,12 @@ class Exchange(AbstractStreamWriter):
     def __init__(self, common: Common, request: web.Request) -> None:
         self._request = request
         self._writer = request._payload_writer
-        self._gate = Gate(common, _scope_of(request), self.receive, self.send)
-        if self._gate.is_waiting and not request.content.is_eof():
-            self._gate.hold()
-            request.content.on_eof(self._gate.wait_again)
-        if common.early is not None and self._gate.wants_body:
+        gate = Gate(common, _scope_of(request), self.receive, self.send)
+        self._gate: Gate | _Through = gate
+        if gate.is_waiting and not request.content.is_eof():
+            gate.hold()
+            request.content.on_eof(partial(_note_body_end, weakref.ref(self)))  # it may never come, and keeps this
+        if common.early is not None and gate.wants_body:
             self._show_body_later(common.early)
 
     @classmethod
@@ -115,6 +118,8 @@ class Exchange(AbstractStreamWriter):
         vars(self._request).pop("_cancel", None)
         if self._timer is not None:
             self._timer.cancel()
+        self._gate.let_go()
+        self._gate = _Through(is_open=self._gate.is_open)
 
     # The handler's side: a writer.
 
@@ -211,6 +216,10 @@ class Exchange(AbstractStreamWriter):
         await self._writer.write_headers(f"HTTP/{version.major}.{version.minor} {message['status']} {reason}", headers)
         self._writer.send_headers()
 
+    def note_body_end(self) -> None:
+        """The request body has arrived."""
+        self._gate.wait_again()
+
     def _show_body_later(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._show_body, seconds)
 
@@ -223,6 +232,40 @@ class Exchange(AbstractStreamWriter):
             self._gate.receive_body(body)
         else:
             self._show_body_later(min(again, _LOOK))
+
+
+class _Through:
+    """In place of the gate when the handler is through, because a gate leads back to its server.
+
+    is_open: the response is aiohttp's, and it may not be complete.
+    """
+
+    responder = None
+    wants_body = False
+
+    def __init__(self, *, is_open: bool) -> None:
+        self.is_open = is_open
+
+    async def send(self, message: Message) -> None:
+        """Drop what a handler still says to a stream that has ended."""
+
+    async def end(self, error: BaseException | None = None) -> bool:
+        """Return False: nothing was stopped."""
+        return False
+
+    def receive_body(self, body: bytes) -> None:
+        """Drop it: nobody waits for a response."""
+
+    def wait_again(self) -> None:
+        """Wait for nothing any more."""
+
+    def let_go(self) -> None:
+        """Nothing is held."""
+
+
+def _note_body_end(exchange: "weakref.ref[Exchange]") -> None:
+    if (waiting := exchange()) is not None:
+        waiting.note_body_end()
 
 
 class _Sent(web.StreamResponse):

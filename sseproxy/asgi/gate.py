@@ -128,7 +128,12 @@ class Gate:
         """The app has returned, or raised `error`. See `Responder.end`."""
         self._stop_waiting()
         self._forget_body()
+        self._task = None  # which keeps what is raised, and with it the frames that lead here
         return self.responder is not None and await self.responder.end(error)
+
+    def let_go(self) -> None:
+        """The app is through. Keep nothing that leads back here."""
+        self._task = None
 
     def _begin(self, start: Message) -> Awaitable[None]:
         responder = self._new_responder()

@@ -77,7 +77,8 @@ class Inbox:
         self._waiting += 1
         try:
             message = await question
-            self.note(message, app_knows=True)
+            if message is not self._disconnect:  # else it is what the app was told when its stream had ended
+                self.note(message, app_knows=True)
         finally:
             self.go_on()
         return message
@@ -145,7 +146,8 @@ class Inbox:
             self._note_change()
             return message
         if self._disconnect is not None:
-            self.on_disconnect(True)
+            if self._has_left:
+                self.on_disconnect(True)
             return self._disconnect
         if self._is_lost:
             raise RuntimeError(_NOT_READ)

@@ -113,6 +113,7 @@ class SSEKeepaliveMiddleware:
             if not gate.is_open:
                 await gate.end()
         finally:
+            gate.let_go()
             del scope[_MARK]
 
     async def _pass_by(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -185,6 +185,12 @@ class Outbox:
             if task is not None:
                 task.cancel()
 
+    def let_go(self) -> None:
+        """Send nothing more, and call nobody: whoever would be called leads back here, and so do the tasks."""
+        self.close()
+        self._on_blocked = self._on_failed = _nobody
+        self._task = None
+
     def _flush_soon(self) -> None:
         if self._task is None or self._task.done():
             self._task = begin_later(self._flush_quietly(), self._context)
@@ -202,6 +208,10 @@ class Outbox:
         self._queue.clear()
         self.error = error
         self._on_failed(error)
+
+
+def _nobody(_: object) -> None:
+    """Who is called after the end."""
 
 
 def _body(data: bytes, *, is_last: bool) -> Message:

@@ -301,11 +301,13 @@ class Responder:
         self._app.let_go()
         self._stop_timers()
         self._inbox.close()
-        if self._ending is not None:
-            self._ending.cancel()
+        ending, self._ending = self._ending, None
+        if ending is not None:
+            ending.cancel()
         self._relay.stop(CloseReason.CLIENT_GONE)
-        self._outbox.close()
+        self._outbox.let_go()
         self._streams.remove(self._live)
+        del self._live  # which leads back here
 
     async def _end_without_app(self, detail: str) -> None:
         """The app is through. If its stream is not, it never will be."""
@@ -356,7 +358,11 @@ class Responder:
         """An end that must not look like one. What the app did is between it and the server."""
         reason, failure = self._session.close_reason, self._outbox.error
         if failure is not None and not isinstance(failure, OSError):
-            raise failure
+            self._outbox.error = None
+            try:
+                raise failure
+            finally:
+                del failure  # or this frame, which it holds, would hold it
         if reason is CloseReason.UPSTREAM_END and self._farewell.was_cut:
             reason = CloseReason.CLIENT_STALLED
         is_whole = self._session.clean and not self._farewell.was_cut

@@ -59,13 +59,13 @@ class Tickets(Section):
     path: TicketPath = Field(
         default=_TICKETS.path, description="A request to this path and the real target behind it is kept."
     )
-    ttl: LimitedDuration = Field(default=_TICKETS.ttl, description="A ticket that nobody opens is gone after this.")
+    ttl: LimitedDuration = Field(default=_TICKETS.ttl, description="A ticket that is not opened is gone after this.")
     max_body: BodySize = Field(
         default=_TICKETS.max_body, description="Bytes of a request body, at most 32MiB; more is refused: 413."
     )
     bind: Binding = Field(
         default=(_TICKETS.bind, _TICKETS.bind_cookie),
-        description="Who may open a ticket: none (whoever knows it), cookie:NAME (who has the same cookie), address.",
+        description="Who may open a ticket: none (anyone with its URL), cookie:NAME (who has that cookie), address.",
     )
     reopen: ReopenWord = Field(
         default=_TICKETS.reopen,

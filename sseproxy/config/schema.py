@@ -72,9 +72,12 @@ class Drain(Section):
     """How streams end when the process is told to stop."""
 
     timeout: DurationOrZero = Field(
-        default=25.0, description="All streams have ended after this; off: wait for the last one."
+        default=25.0, description="Streams may finish for this long, then they break off; off: wait for the last one."
     )
-    spread: DurationOrZero = Field(default=5.0, description="Streams are ended one after the other over this time.")
+    spread: DurationOrZero = Field(
+        default=5.0,
+        description="Clients that come back by themselves are sent away one after the other over this time.",
+    )
 
 
 class Server(Section):
@@ -134,8 +137,8 @@ class Heartbeat(Section):
     event: Event = Field(default=Event(), description="The event of the form `event`.")
     before_response: Duration = Field(
         default=_HEARTBEAT.before_response,
-        description="A declared stream without a response head after this long is answered 200 and kept alive. "
-        "It trades the status line for the connection.",
+        description="A declared stream without a response head so long after the request's end is answered 200 and "
+        "kept alive. It trades status line and header fields for the connection.",
     )
     prelude: Boolean = Field(default=_HEARTBEAT.prelude, description="Send one heartbeat with the response head.")
 

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 
 from sseproxy.config import files
 from sseproxy.config.addresses import Address, IPNetwork
+from sseproxy.config.changed_defaults import warn_of_changed_defaults
 from sseproxy.config.checks import ADMIN_LISTEN, LISTEN
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
@@ -38,6 +39,7 @@ def warn(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...
     for route in routes:
         _warn_of_tls(document, route)
         _warn_of_unbound_tickets(document, route)
+    warn_of_changed_defaults(document, file, routes)
 
 
 def _warn_of_sockets(document: Document, listen: tuple[Address, ...]) -> None:

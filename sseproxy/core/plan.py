@@ -220,6 +220,11 @@ class StreamRequest:
         return (self._method == "GET" or self._is_ticket) and self._client_accepted.alone
 
     @property
+    def may_come_back(self) -> bool:
+        """True if the client may be one that reconnects by itself, and learns of the end by an id of its own."""
+        return self.is_event_source or self._reconnects
+
+    @property
     def wanted_members(self) -> tuple[str, ...]:
         """The members of the body that have to be known: for its declaration, or for an error with the request's id."""
         if not self._has_body or self._policy.stream is StreamMode.NEVER:

@@ -109,7 +109,7 @@ class InboundRequest:
         fields = end_to_end(self.headers, but=ours, keep=route.named_fields)
         if route.auth is not None:
             fields = authenticate(fields, route.auth)
-        if b"last-event-id" in self.fields:
+        if route.end is not None:
             fields = without_ends(fields)
         if may_stream:
             fields.append((b"Accept-Encoding", b"identity"))

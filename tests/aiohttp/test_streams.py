@@ -4,6 +4,7 @@ import asyncio
 import gc
 import inspect
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,8 +14,11 @@ from aiohttp_sse import sse_response
 from sseproxy.aiohttp import sse_keepalive
 from sseproxy.aiohttp.exchange import Exchange
 from sseproxy.asgi import SSEKeepaliveMiddleware
+from sseproxy.asgi.gate import Gate
 from sseproxy.asgi.responder import Responder
+from sseproxy.core.session import StreamSession
 from sseproxy.core.transfer import CloseReason
+from sseproxy.relay import Relay
 from sseproxy.streams import LiveStreams
 from tests.support.aiohttp_app import AiohttpApp, Handler, open_stream, until
 from tests.support.raw_client import RawClient
@@ -542,3 +546,43 @@ async def test_nothing_is_left_of_streams_that_have_ended() -> None:
 def _exchanges() -> int:
     gc.collect()
     return sum(isinstance(thing, Exchange) for thing in gc.get_objects())
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+@pytest.mark.parametrize("early", ["5ms", "off"])
+async def test_nothing_is_left_for_the_collector(leaves: bool, early: str) -> None:
+    """What ends in a circle of references stays until it comes, and it comes seldom."""
+
+    async def short(request: web.Request) -> web.StreamResponse:
+        response = await open_stream(request)
+        await response.write(b"data: 1\n\n")
+        return response
+
+    handler: Handler = Silent(b"data: 1\n\n") if leaves else short
+    async with AiohttpApp.serve(handler, heartbeat="10ms", before_response=early) as app:
+
+        async def visit() -> None:
+            async with app.ask("Accept: text/event-stream", "Connection: close") as client:
+                await client.head()
+                await client.chunk()
+                if not leaves:
+                    await client.rest()
+
+        await visit()
+        await until(lambda: app.keepalive.open_streams == 0)
+        before = _of_requests()
+        gc.disable()
+        try:
+            for _ in range(20):
+                await visit()
+            await until(lambda: app.keepalive.open_streams == 0)
+            await until(lambda: not _of_requests(collect=False) - before)
+        finally:
+            gc.enable()
+
+
+def _of_requests(*, collect: bool = True) -> Counter[str]:
+    if collect:
+        gc.collect()
+    kinds = (Exchange, Gate, Responder, Relay, StreamSession)
+    return Counter(type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, kinds))

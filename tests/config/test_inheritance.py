@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from sseproxy.core.dialects import Dialect
-from sseproxy.core.eventsource import CookieAuth, CorsPolicy, EndPolicy, Reopen, TicketBinding, TicketPolicy
+from sseproxy.core.dialects import Dialect, Marker
+from sseproxy.core.eventsource import CookieAuth, CorsPolicy, EndPolicy, EndsAt, Reopen, TicketBinding, TicketPolicy
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.routes import HeaderRules, Match, StreamMode, UpstreamTLS
+from sseproxy.core.plan import StreamMode, StreamRequest
+from sseproxy.core.routes import HeaderRules, Match, UpstreamTLS
 from sseproxy.core.timeouts import TimeoutPolicy
 from tests.config.reading import read
 
@@ -21,7 +22,7 @@ def test_a_route_with_nothing_but_an_upstream_has_the_policies_own_defaults(fold
     assert route.heartbeat == HeartbeatPolicy()
     assert route.timeouts == TimeoutPolicy()
     assert route.limits == LimitPolicy()
-    assert (route.dialect, route.stream, route.match) == (Dialect.GENERIC, StreamMode.AUTO, Match())
+    assert (route.dialect, route.stream, route.match) == (Dialect.AUTO, StreamMode.AUTO, Match())
 
 
 def test_keys_are_inherited_one_by_one_at_any_depth(folder: Path) -> None:
@@ -54,23 +55,24 @@ routes:
 @pytest.mark.parametrize(
     ("defaults", "route", "dialect", "form"),
     [
-        ("{}", "{}", "generic", "auto"),
+        ("{}", "{}", "auto", "auto"),
         ("{dialect: gemini}", "{}", "gemini", "blank"),
         ("{}", "{dialect: anthropic}", "anthropic", "anthropic"),
         ("{}", "{dialect: openai-chat}", "openai-chat", "auto"),
         ("{}", "{dialect: openai-responses}", "openai-responses", "auto"),
         ("{dialect: gemini}", "{dialect: anthropic}", "anthropic", "anthropic"),
         ("{heartbeat: {form: event}}", "{dialect: gemini}", "gemini", "event"),
-        ("{heartbeat: {form: auto}}", "{dialect: gemini}", "gemini", "auto"),
+        ("{heartbeat: {form: auto}}", "{dialect: gemini}", "gemini", "blank"),
         ("{heartbeat: {form: event}}", "{dialect: gemini, heartbeat: {form: comment-line}}", "gemini", "comment-line"),
         ("{heartbeat: {interval: 5s}}", "{dialect: gemini, heartbeat: {comment: x}}", "gemini", "blank"),
-        ("{dialect: gemini}", "{heartbeat: {form: auto}}", "gemini", "auto"),
+        ("{dialect: gemini}", "{heartbeat: {form: auto}}", "gemini", "blank"),
     ],
 )
 def test_a_named_form_wins_over_the_dialect(defaults: str, route: str, dialect: str, form: str, folder: Path) -> None:
     text = f"defaults: {defaults}\nroutes: [{{{UP}, {route[1:]}]".replace(", }", "}")
     (found,) = read(text, folder).routes
-    assert (found.dialect, found.heartbeat.form) == (Dialect(dialect), HeartbeatForm(form))
+    plan = StreamRequest(found, method="GET", path="/", query="", fields={}).plan()
+    assert (found.dialect, plan.form) == (Dialect(dialect), HeartbeatForm(form))
 
 
 def test_all_that_only_a_route_has(pem_folder: Path) -> None:
@@ -127,7 +129,7 @@ routes:
   - match: {{path: /b}}
     {UP}
     tickets: {{bind: address}}
-    end: {{event: off}}
+    end: {{event: off, marker: {{event: done}}, only: marker}}
   - {UP}
     tickets: off
     auth: off
@@ -140,11 +142,11 @@ routes:
     tickets = TicketPolicy("/t", 300.0, 1024, TicketBinding.COOKIE, "sid", Reopen.ALWAYS)
     assert first.tickets == tickets
     assert first.auth == CookieAuth("sid", "Authorization", "{value}", strip_cookie=False)
-    assert first.end == EndPolicy(("finished", "bye"), True, "[DONE]", "0123456789abcdef")
+    assert first.end == EndPolicy(("finished", "bye"), True, Marker("[DONE]"), EndsAt.END, "0123456789abcdef")
     assert first.cors == CorsPolicy(frozenset({"https://b.test"}), credentials=True)
     assert second.tickets == replace(tickets, bind=TicketBinding.ADDRESS, bind_cookie="")
     assert second.auth == CookieAuth("sid", "X-Token", "{value}", strip_cookie=False)
-    assert second.end == EndPolicy(None, False, "[DONE]")
+    assert second.end == EndPolicy(None, False, Marker(event="done"), EndsAt.MARKER)
     origins = frozenset({"https://a.test", "http://[::1]:8080", "capacitor://localhost"})
     assert second.cors == CorsPolicy(origins, credentials=True)
     assert (third.tickets, third.auth, third.end, third.cors) == (None, None, None, None)

@@ -8,6 +8,7 @@ import pytest
 from sseproxy.config.loader import load
 from sseproxy.config.overrides import OVERRIDES, FlagValue
 from sseproxy.config.settings import Config
+from sseproxy.core.timeouts import Auto
 from tests.config.reading import complaints, read
 
 FILE = """
@@ -41,8 +42,8 @@ TABLE: list[tuple[str, Look, FlagValue, object, str, object, object, object]] = 
     ("--heartbeat", lambda c: c.routes[0].heartbeat.interval, "2s", 2.0, "3s", 3.0, 4.0, 15.0),
     ("--heartbeat-form", lambda c: c.routes[0].heartbeat.form, "auto", "auto", "event", "event", "blank", "auto"),
     ("--before-response", lambda c: c.routes[0].heartbeat.before_response, "2s", 2.0, "off", None, 4.0, None),
-    ("--idle-timeout", lambda c: c.routes[0].timeouts.idle, "off", None, "3s", 3.0, 4.0, 300.0),
-    ("--dialect", lambda c: c.routes[0].dialect, "gemini", "gemini", "generic", "generic", "anthropic", "generic"),
+    ("--idle-timeout", lambda c: c.routes[0].timeouts.idle, "auto", Auto.AUTO, "3s", 3.0, 4.0, Auto.AUTO),
+    ("--dialect", lambda c: c.routes[0].dialect, "gemini", "gemini", "generic", "generic", "anthropic", "auto"),
     ("--workers", lambda c: c.server.workers, "3", 3, "4", 4, 2, 1),
     ("--admin", lambda c: str(c.admin.listen) if c.admin else None, ":7", ":7", ":8", ":8", "127.0.0.1:11", None),
     ("--log-level", lambda c: c.log.level, "debug", "debug", "critical", "critical", "error", "info"),
@@ -113,9 +114,9 @@ def test_a_variable_names_the_file(folder: Path) -> None:
             ],
         ),
         (
-            {"--upstream": "http://u", "--before-response": "5m"},
+            {"--upstream": "http://u", "--before-response": "15m"},
             {},
-            ["--before-response: must be shorter than timeouts.response (5m)"],
+            ["--before-response: must be shorter than timeouts.response (15m)"],
         ),
         (
             {"--upstream": "http://u", "--heartbeat": "off", "--before-response": "5s"},

@@ -17,6 +17,8 @@ from sseproxy.config.schema import FileSchema, Inherited, Log, Server, json_sche
 HERE = Path(__file__).parents[2]
 SMALL, FULL = HERE / "config/sseproxy.yaml", HERE / "config/sseproxy.full.yaml"
 MANUAL = HERE / "docs/configuration.md"
+DOCUMENTS = [HERE / "README.md", HERE / "docs/recipes.md", HERE / "docs/eventsource.md", MANUAL]
+FILES = [SMALL, FULL, HERE / "nginx/sseproxy.yaml"]
 SCHEMA = json_schema()
 
 
@@ -58,9 +60,11 @@ def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
-@pytest.mark.parametrize("file", [SMALL, FULL], ids=lambda file: file.name)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(HERE)))
 def test_the_files_that_people_copy_are_right(file: Path) -> None:
-    assert load(file, flags={}, environ={}).routes
+    config = load(file, flags={}, environ={})
+    assert config.routes
+    assert config.warnings == ()
     jsonschema.validate(read_document(file, {}).data, SCHEMA)
 
 
@@ -86,12 +90,28 @@ def test_the_manual_has_every_key_flag_and_variable() -> None:
     assert [word for word in wanted if f"`{word}" not in text] == []
 
 
-def test_the_examples_of_the_manual_are_right(tmp_path: Path) -> None:
-    examples = re.findall(r"(?ms)^```yaml\n(.*?)^```", MANUAL.read_text(encoding="utf-8"))
+def test_the_manual_says_of_each_key_what_the_schema_says() -> None:
+    described = dict(keys())
+    table = MANUAL.read_text(encoding="utf-8").partition("\n## Every key\n")[2]
+    rows = re.findall(r"(?m)^\| `([a-z_]+\.[a-z_.]+)` \| .*? \| (.*) \|$", table)
+    assert {path: said for path, said in rows if described[path] != said} == {}
+    assert {path for path in described if is_of_its_own(path) and "." in path} <= {path for path, _ in rows}
+
+
+def configurations(text: str) -> list[str]:
+    """The YAML of a document that is a whole configuration, and not a part of one or another program's."""
+    return [block for block in re.findall(r"(?ms)^```yaml\n(.*?)^```", text) if re.search(r"(?m)^routes:", block)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_the_examples_of_the_documents_are_right_and_warn_of_nothing(document: Path, tmp_path: Path) -> None:
+    examples = configurations(document.read_text(encoding="utf-8"))
     assert examples
     for example in examples:
         (tmp_path / "c.yaml").write_text(example, encoding="utf-8")
-        assert load(tmp_path / "c.yaml", flags={}, environ={"API_TOKEN": "t"}).routes
+        config = load(tmp_path / "c.yaml", flags={}, environ={"API_TOKEN": "t"})
+        assert config.routes
+        assert [str(warning) for warning in config.warnings] == []
 
 
 @pytest.mark.parametrize(

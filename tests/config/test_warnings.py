@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sseproxy.config.loader import load
 from sseproxy.config.problems import ConfigErrors
 from tests.config.reading import read
 
@@ -108,3 +109,77 @@ def test_errors_come_without_warnings(folder: Path) -> None:
     with pytest.raises(ConfigErrors) as raised:
         read("server: {trusted_proxies: ['::/0'], wokers: 2}\n" + ROUTE, folder)
     assert str(raised.value) == "c.yaml:1:37: server.wokers: unknown key (did you mean workers?)"
+
+
+# Defaults that have changed.
+
+
+def relying(text: str, folder: Path) -> list[str]:
+    """The keys that are warned of because their default has changed, in the order of their places."""
+    return [line.split(": ")[1] for line in warned(text, folder)]
+
+
+OLD = """\
+defaults: {heartbeat: {before_response: 10s}}
+routes:
+  - {match: {path: /a}, upstream: 'http://u:1'}
+  - {match: {path: /b}, upstream: 'http://u:1', dialect: anthropic}
+  - {upstream: 'http://u:1', dialect: gemini}
+"""
+
+
+DIALECT = "errors in a stream now have the shape of the service that the request is for"
+IDLE = "silence may last 15m in an answer and for ever in a feed or a tunnel; it was 5m in all of them"
+RESPONSE = "the upstream has 15m for its response head; it was 5m"
+FORM = "the form that is safe for the client now comes before the dialect's"
+
+
+def test_each_default_that_has_changed_is_warned_of_once_with_both_ways_out(folder: Path) -> None:
+    first, second = "c.yaml:3:5: routes[0]", "c.yaml:4:5: routes[1]"
+    left_out = "warning: left out:"
+    assert warned(OLD, folder) == [
+        f"{first}.dialect: {left_out} {DIALECT} (dialect: auto confirms that, dialect: generic is as before)",
+        f"{first}.timeouts.idle: {left_out} {IDLE} (idle: auto confirms that, idle: 5m is as before)",
+        f"{first}.timeouts.response: {left_out} {RESPONSE} (response: 15m confirms that, response: 5m is as before)",
+        f"{second}.heartbeat.form: {left_out} {FORM} (form: auto confirms that, form: anthropic is as before)",
+    ]
+
+
+def test_what_keeps_the_old_silences_its_warning(folder: Path) -> None:
+    old = "defaults: {heartbeat: {before_response: 10s%s}%s}\n" + ROUTE
+    assert relying(old % ("", ", timeouts: {idle: 5m}"), folder) == ["routes[0].dialect", "routes[0].timeouts.response"]
+    assert relying(old % ("", ", dialect: generic, timeouts: {idle: 5m}"), folder) == ["routes[0].timeouts.response"]
+    assert relying(old % ("", ", dialect: generic, timeouts: {idle: 5m, response: 5m}"), folder) == []
+    named = "defaults: {dialect: gemini%s, timeouts: {idle: 5m, response: 5m}}\n" + ROUTE
+    assert relying(named % "", folder) == ["routes[0].heartbeat.form"]
+    assert relying(named % ", heartbeat: {form: blank}", folder) == []
+    assert relying(named % ", heartbeat: {form: auto}", folder) == []
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        "dialect: auto",
+        "dialect: mcp",
+        "timeouts: {idle: auto}",
+        "stream: {kind: feed}",
+        "stream: {declared: {query: stream}}",
+        "end: {marker: done, only: marker}",
+        "end: {marker: {event: done}}",
+    ],
+)
+def test_a_file_with_a_word_of_this_version_was_written_for_it(new: str, folder: Path) -> None:
+    text = f"routes: [{{upstream: 'http://u:1', heartbeat: {{before_response: 10s}}, {new}}}]"
+    assert warned(text, folder) == []
+
+
+@pytest.mark.parametrize("flags", [{}, {"--before-response": "10s"}, {"--dialect": "anthropic"}])
+def test_without_a_file_nothing_relies_on_what_was(flags: dict[str, str]) -> None:
+    assert load(None, flags={"--upstream": "http://127.0.0.1:1", **flags}, environ={}).warnings == ()
+
+
+@pytest.mark.parametrize(("timeout", "count"), [("0", 0), ("5s", 1), ("9.9s", 1), ("10s", 0), ("25s", 0)])
+def test_a_drain_that_is_too_short_for_an_answer_is_warned_of(timeout: str, count: int, folder: Path) -> None:
+    said = warned(f"server: {{drain: {{timeout: {timeout}}}}}\n{ROUTE}", folder)
+    assert len(said) == count
+    assert all("breaks off with an error event" in line for line in said)

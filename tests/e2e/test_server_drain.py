@@ -14,7 +14,7 @@ from tests.support.stream_client import Request
 
 APPS = Path(__file__).parent / "drains"
 MANUAL = Path(__file__).parents[2] / "docs" / "middleware.md"
-EVENT_SOURCE = {"Accept": "text/event-stream"}
+EVENT_SOURCE = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
 
 SERVERS = {
     "uvicorn": "uvicorn APP --port 0",

@@ -21,7 +21,7 @@ import sseproxy
 from sseproxy.core.eventsource import TicketPolicy
 from sseproxy.core.heartbeat import HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.routes import StreamMode
+from sseproxy.core.plan import StreamMode
 from sseproxy.core.timeouts import TimeoutPolicy
 from tests.support.proxy_server import SILENT, ProxyServer, route_to
 from tests.support.raw_client import RawClient

@@ -7,11 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from sseproxy.core.dialects import Marker
 from sseproxy.core.eventsource import CookieAuth, EndPolicy, Reopen, TicketPolicy
 from sseproxy.core.heartbeat import HeartbeatPolicy
 from sseproxy.core.routes import Match, Route, Upstream
+from sseproxy.core.transfer import CloseReason
 from sseproxy.proxy.endings import Ends
 from sseproxy.proxy.inbound import InboundRequest
+from tests.support.playbook import error_of
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, route_to, stage
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import RawUpstream, Script, Visit, replies
@@ -21,6 +24,8 @@ STOP = EndPolicy(stop_reconnect=True)
 ACCEPT = b"Accept: text/event-stream"
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 CLEAN = STREAM + b"Content-Length: 9\r\n\r\ndata: x\n\n"
+TOLD = error_of(CloseReason.UPSTREAM_ERROR)
+BROKEN = b"9\r\ndata: x\n\n\r\n%x\r\n%b\r\n" % (len(TOLD), TOLD)
 NAME = rb"sseproxy-end-[A-Za-z0-9_-]{40}"
 
 
@@ -114,7 +119,7 @@ async def test_after_a_broken_stream_there_is_a_reconnect(response: bytes) -> No
     async with stage(script, end=EndPolicy(("end", ""), True)) as on:
         await on.client.send(ask(ACCEPT))
         assert (await on.client.head()).status == 200
-        assert await on.client.rest() == b"9\r\ndata: x\n\n\r\n"
+        assert await on.client.rest() == BROKEN
 
 
 async def test_inside_an_event_nothing_is_said() -> None:
@@ -283,6 +288,34 @@ async def test_a_late_refusal_is_an_end() -> None:
         assert (await back(on.client, name[1])).status == 204
 
 
+@pytest.mark.parametrize("status", [204, 401, 403, 404, 410, 500])
+async def test_a_feed_that_is_refused_late_is_asked_for_no_more(status: int) -> None:
+    """Also without `end`: a browser would come back for the same answer, for ever."""
+    promised = asyncio.Event()
+
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await promised.wait()
+        length = b"" if status == 204 else b"Content-Length: 0\r\n"
+        await visit.send(b"HTTP/1.1 %d No\r\n%b\r\n" % (status, length))
+        await visit.wait_closed()
+
+    async with stage(script, heartbeat=EARLY) as on:
+        await on.client.send(ask(ACCEPT, b"Cache-Control: no-cache"))
+        assert (await on.client.head()).status == 200
+        promised.set()
+        if status == 500:
+            assert b"event: error" in await on.client.rest()
+            return
+        body = b""
+        while piece := await on.client.chunk():
+            body += piece
+        name = re.search(b"id: (" + NAME + rb")\n\n\Z", body)
+        assert name
+        assert (b'"status": %d' % status in body) is (status != 204)
+        assert (await back(on.client, name[1])).status == 204
+
+
 def breaks_after(events: bytes) -> Script:
     async def script(visit: Visit) -> None:
         await visit.request()
@@ -292,7 +325,7 @@ def breaks_after(events: bytes) -> Script:
 
 
 async def test_behind_the_marker_a_break_is_an_end() -> None:
-    end = EndPolicy(stop_reconnect=True, marker="[DONE]")
+    end = EndPolicy(stop_reconnect=True, marker=Marker(data="[DONE]"))
     async with stage(breaks_after(b"data: x\n\ndata: [DONE]\n\n"), end=end, heartbeat=SILENT) as on:
         body = (await on.client.ask(ask(ACCEPT))).body
         assert re.fullmatch(rb"data: x\n\ndata: \[DONE\]\n\nid: " + NAME + rb"\n\n", body)
@@ -301,8 +334,8 @@ async def test_behind_the_marker_a_break_is_an_end() -> None:
 
 
 async def test_before_the_marker_a_break_is_a_break() -> None:
-    end = EndPolicy(stop_reconnect=True, marker="[DONE]")
+    end = EndPolicy(stop_reconnect=True, marker=Marker(data="[DONE]"))
     async with stage(breaks_after(b"data: x\n\n"), end=end) as on:
         await on.client.send(ask(ACCEPT))
         assert (await on.client.head()).status == 200
-        assert await on.client.rest() == b"9\r\ndata: x\n\n\r\n"
+        assert await on.client.rest() == BROKEN

@@ -11,7 +11,8 @@ import brotli
 import pytest
 
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
-from sseproxy.core.routes import HeaderRules, StreamMode
+from sseproxy.core.plan import StreamMode
+from sseproxy.core.routes import HeaderRules
 from tests.support.proxy_server import stage
 from tests.support.raw_client import LIMIT
 from tests.support.raw_upstream import Script, Visit, replies, replies_once

@@ -1,6 +1,7 @@
 """What does the proxy take from a request that has been parsed, without any connection?"""
 
 import string
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from sseproxy.core.dialects import Dialect
 from sseproxy.core.errors import BadRequest, ClientError, ExpectationFailed, MethodRefused
 from sseproxy.core.headers import Headers, Peer
-from sseproxy.core.routes import Route, StreamMode, Upstream
+from sseproxy.core.heartbeat import HeartbeatPolicy
+from sseproxy.core.plan import StreamMode
+from sseproxy.core.routes import Route, Upstream
 from sseproxy.proxy.inbound import InboundRequest, read_request
 from sseproxy.proxy.parser import ParsedRequest
 
@@ -24,7 +27,9 @@ def read(
 
 def upstream_fields(request: InboundRequest, **route: Any) -> Headers:
     upstream = route.pop("upstream", PLAIN)
-    return request.upstream_headers(Route("default", upstream, **route), Peer("192.0.2.1", "http", False))
+    policy = Route("default", upstream, **route)
+    accepts = request.stream_request(policy).accepts_stream
+    return request.upstream_headers(policy, Peer("192.0.2.1", "http", False), accepts_stream=accepts)
 
 
 def test_a_plain_request() -> None:
@@ -214,6 +219,9 @@ def test_upgrades(connection: bytes, upgrade: bytes, expected: bytes | None) -> 
     )
 
 
+EARLY = Route("default", PLAIN, heartbeat=HeartbeatPolicy(before_response=10.0))
+
+
 @pytest.mark.parametrize(
     ("mode", "method", "accept", "expected"),
     [
@@ -227,7 +235,7 @@ def test_upgrades(connection: bytes, upgrade: bytes, expected: bytes | None) -> 
 )
 def test_which_requests_declare_a_stream(mode: StreamMode, method: str, accept: bytes, expected: bool) -> None:
     request = read(HOST, (b"Accept", accept), method=method)
-    assert request.declares_stream(Route("default", PLAIN, stream=mode)) is expected
+    assert request.stream_request(Route("default", PLAIN, stream=mode)).declares is expected
 
 
 @pytest.mark.parametrize(
@@ -243,12 +251,12 @@ def test_which_requests_declare_a_stream(mode: StreamMode, method: str, accept: 
 )
 def test_gemini_declares_a_stream_in_the_query(dialect: Dialect, target: str, expected: bool) -> None:
     request = read(HOST, method="POST", target=target)
-    assert request.declares_stream(Route("default", PLAIN, dialect=dialect)) is expected
-    assert not request.declares_stream(Route("default", PLAIN, dialect=dialect, stream=StreamMode.NEVER))
+    assert request.stream_request(Route("default", PLAIN, dialect=dialect)).declares is expected
+    assert not request.stream_request(Route("default", PLAIN, dialect=dialect, stream=StreamMode.NEVER)).declares
 
 
 def test_a_body_without_a_type_is_looked_at() -> None:
-    assert read(HOST, (b"Content-Length", b"2"), method="POST").may_declare_in_body(Route("default", PLAIN))
+    assert read(HOST, (b"Content-Length", b"2"), method="POST").stream_request(EARLY).wanted_members
 
 
 @pytest.mark.parametrize(
@@ -269,7 +277,7 @@ def test_a_body_without_a_type_is_looked_at() -> None:
 )
 def test_which_bodies_are_looked_at(media: bytes, mode: StreamMode, expected: bool) -> None:
     request = read(HOST, (b"Content-Type", media), (b"Content-Length", b"2"), method="POST")
-    assert request.may_declare_in_body(Route("default", PLAIN, stream=mode)) is expected
+    assert bool(request.stream_request(replace(EARLY, stream=mode)).wanted_members) is expected
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 
 from sseproxy.core.eventsource import CookieAuth
 from sseproxy.core.headers import MOST_MEMBERS
-from sseproxy.core.routes import HeaderRules, Route, StreamMode, Upstream, UpstreamTLS
+from sseproxy.core.plan import StreamMode
+from sseproxy.core.routes import HeaderRules, Route, Upstream, UpstreamTLS
 from sseproxy.proxy.parser import HeadLimits
 from tests.support.proxy_server import SILENT, ProxyServer, route_to, stage
 from tests.support.raw_client import RawClient

@@ -7,7 +7,8 @@ import pytest
 from aiohttp import web
 
 from sseproxy.core.heartbeat import HeartbeatPolicy
-from sseproxy.core.routes import HeaderRules, Route, StreamMode, Upstream
+from sseproxy.core.plan import StreamMode
+from sseproxy.core.routes import HeaderRules, Route, Upstream
 from sseproxy.core.timeouts import TimeoutPolicy
 from sseproxy.proxy import tunnel
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, stage
@@ -225,18 +226,20 @@ async def test_a_silent_tunnel_is_closed() -> None:
         await (await on.upstream.visit()).wait_closed()
 
 
-async def test_a_tunnel_ends_within_the_spread_of_a_drain(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_tunnel_goes_on_until_the_end_of_a_drain(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="sseproxy.access")
     async with stage(echo, timeouts=TimeoutPolicy(idle=None)) as on:
         await open_tunnel(on, b"websocket")
         await on.client.send(b"12345")
         assert await on.client.exactly(10) == b"1234512345"
-        on.proxy.app.drain(timeout=None, spread=0.05)
+        on.proxy.app.drain(timeout=0.2, spread=0.0)
+        await on.client.send(b"678")
+        assert await on.client.exactly(6) == b"678678"
         assert await on.client.rest() == b""
         await (await on.upstream.visit()).wait_closed()
     [line] = caplog.messages
     assert " reason=drain " in line
-    assert " bytes=10" in line
+    assert " bytes=16" in line
 
 
 async def test_a_tunnel_that_opens_during_a_drain_ends_with_it() -> None:
