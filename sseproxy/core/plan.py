@@ -358,11 +358,10 @@ class StreamRequest:
         return Dialect.GENERIC
 
     def _is_answer(self, dialect: Dialect) -> bool:
-        policy = self._policy
-        if policy.kind is not StreamKind.AUTO:
-            return policy.kind is StreamKind.ANSWER
+        if self._policy.kind is not StreamKind.AUTO:
+            return self._policy.kind is StreamKind.ANSWER
         is_get = self._method in ("GET", "HEAD") and not self._is_ticket
-        return not is_get or dialect.is_of_answers or policy.end is not None
+        return not is_get or dialect.is_of_answers or self._policy.end is not None
 
     @property
     def _reconnects(self) -> bool:

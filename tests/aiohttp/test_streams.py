@@ -181,7 +181,7 @@ async def test_at_its_maximum_age_the_stream_of_a_client_that_comes_back_ends_we
     handler = Silent(b"data: 1\n\n")
     async with AiohttpApp.serve(handler, max_duration="50ms") as app, app.ask(*EVENT_SOURCE) as client:
         body = (await client.response()).body
-    assert body == b"data: 1\n\nretry: 1000\n"
+    assert body == b"data: 1\n\nretry: 1000\n\n"
     assert handler.stopped.is_set()
 
 

@@ -237,7 +237,7 @@ async def test_an_app_that_waits_is_told_that_it_is_over(listening: bool) -> Non
     assert line.inbox.hang_up()
     assert await waiting == {"type": "http.disconnect"}
     assert await line.inbox.receive() == {"type": "http.disconnect"}
-    assert line.left == [True, True]
+    assert line.left == []  # it is the stream that is over: the client may still be there
     assert line.server.receives == 2
     line.inbox.close()
     await line.settle()
