@@ -21,7 +21,7 @@ from sseproxy.asgi.requests import (
 from sseproxy.asgi.responder import Responder
 from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.core.peek import BodyPeek
-from sseproxy.core.plan import members_of
+from sseproxy.core.stream_request import members_of
 from sseproxy.streams import LiveStreams
 
 

@@ -1,4 +1,4 @@
-"""May a request ask for a stream, by which path, and what is the app told of it then?"""
+"""May a request ask for a stream, on which path, and which header fields does the app get then?"""
 
 from enum import Enum
 
@@ -6,7 +6,7 @@ from sseproxy.asgi.options import StreamOptions
 from sseproxy.asgi.types import Scope
 from sseproxy.core.headers import by_name
 from sseproxy.core.peek import BodyPeek, may_be_json
-from sseproxy.core.plan import StreamRequest
+from sseproxy.core.stream_request import StreamRequest
 
 _EVENT_STREAM = b"text/event-stream"
 _LENGTH = len(_EVENT_STREAM)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
+from http import HTTPStatus
 
 from sseproxy.asgi.answers import Refusal, body_of, goes_on, head_of, is_late_json, is_ours
 from sseproxy.asgi.app_task import AppTask
@@ -182,7 +183,8 @@ class Responder:
             self._end_app()
 
     def _tell(self, error: StreamError) -> None:
-        self._session.receive_refusal(error, now=self._time())
+        is_nothing = self._plan.comes_back and error.status == HTTPStatus.NO_CONTENT
+        self._session.receive_refusal(None if is_nothing else error, now=self._time())
         self._relay.rearm()
 
     # The stream.

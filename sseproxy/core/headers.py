@@ -247,11 +247,15 @@ def is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
     Of several types the last that makes sense counts, as it does for browsers (Fetch standard, "extract a MIME type").
     """
+    return _media_type(headers) == b"text/event-stream"
+
+
+def _media_type(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     said = get_all(headers, b"content-type")
     if len(said) == 1 and b"," not in said[0]:
-        return _essence(said[0]) == b"text/event-stream"
+        return _essence(said[0])
     types = [essence for value in _MEMBER.findall(b",".join(said)) if (essence := _essence(value)) is not None]
-    return bool(types) and types[-1] == b"text/event-stream"
+    return types[-1] if types else None
 
 
 def is_stream_response(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -270,14 +274,8 @@ def _essence(value: bytes) -> bytes | None:
 
 def is_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """True if the media type is JSON, or a format that is written in it (RFC 6839 section 3.1)."""
-    media = (get(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
-    return media == b"application/json" or media.endswith(b"+json")
-
-
-def accepts_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether ``Accept`` names ``text/event-stream``; a wildcard is no declaration."""
-    said = [value for value in get_all(headers, b"accept") if value.lower().find(b"text/event-stream") >= 0]
-    return bool(said) and any(media.partition(b";")[0].strip() == b"text/event-stream" for media in tokens(said))
+    media = _media_type(headers)
+    return media is not None and (media == b"application/json" or media.endswith(b"+json"))
 
 
 def event_stream(headers: Headers, *, decoded: bool) -> Headers:

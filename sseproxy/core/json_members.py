@@ -27,6 +27,11 @@ from typing import Final, TypeAlias
 #: Bytes of a wanted value, as it is written in the body, that are kept; a longer one is `NoValue.OTHER`.
 LONGEST_VALUE: Final = 256
 
+#: Steps that are not among the fast ones: so many for each body, and one more for each piece and for so many bytes. A
+#: body that takes more, which only one that is made for it does, counts as no object.
+_STEPS: Final = 20_000
+_BYTES_A_STEP: Final = 8
+
 #: The limit of a string that is skipped whatever its length.
 _NONE_OF_IT = -1
 
@@ -85,6 +90,7 @@ class MemberScanner:
         "_on_known",
         "_plain_members",
         "_step",
+        "_steps_left",
         "_then",
         "_values",
         "is_array",
@@ -103,6 +109,7 @@ class MemberScanner:
         self._values: dict[str, Value] = {}
         # What reads the next byte, as a plain function: a bound method would refer to this object from within.
         self._step: Callable[[MemberScanner, bytes, int], int] = MemberScanner._read_mark
+        self._steps_left: float = _STEPS
         self._mark = 0  # bytes of the byte order mark that were seen
         self._name: str | None = None  # of the member that is being read, if it is wanted
         self._depth = 0  # brackets that are open inside the top level
@@ -116,8 +123,10 @@ class MemberScanner:
     def feed(self, piece: bytes) -> None:
         """Take the next piece of the body."""
         at, size = 0, len(piece)
+        self._steps_left += size / _BYTES_A_STEP + 1
         while at < size and not self.is_known:
             at = self._step(self, piece, at)
+            self._count_step()
 
     def end(self) -> None:
         """The body has ended; an object that is not complete is none."""
@@ -254,6 +263,9 @@ class MemberScanner:
                     continue
                 self._begin_string(_NONE_OF_IT, MemberScanner._end_nested_string)
                 break
+            self._count_step()
+            if self.is_known:
+                return at
             depth += 1 if token in b"[{" else -1
             if not depth:
                 self._end_value(NoValue.OTHER)
@@ -321,6 +333,11 @@ class MemberScanner:
         return text
 
     # Private.
+
+    def _count_step(self) -> None:
+        self._steps_left -= 1
+        if self._steps_left < 0 and not self.is_known:
+            self._know()
 
     def _complete(self) -> None:
         self.is_object = True

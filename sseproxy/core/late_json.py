@@ -32,15 +32,13 @@ class JsonEvent:
         return self._as_fields(data)
 
     def end(self) -> bytes:
-        """Return what ends the event; the body is complete."""
+        """Return what ends the event; the body is complete. Nothing for an empty body, which is no JSON."""
         out: list[bytes] = []
         if self._before_text:
             self._add(self._before_text, out)
         if not self._has_text:
-            out += [self._head, _DATA, LF]  # an empty body is no JSON, and its reader finds that out
-        elif self._is_in_line:
-            out.append(LF)
-        return b"".join([*out, LF])
+            return b""
+        return b"".join([*out, LF + LF if self._is_in_line else LF])
 
     def _as_fields(self, data: bytes) -> bytes:
         """Return `data` with each line begun as a field. Its last line stays open."""

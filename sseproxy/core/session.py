@@ -88,7 +88,7 @@ class StreamSession(Transfer):
         self._writer = HeartbeatWriter(plan.heartbeat, plan.form, plan.event)
         self._scanner = Scanner()
         self._events = EventCounter()
-        self._last = LastEvent(plan.marker_size)
+        self._last = LastEvent(plan.kept_of_events)
         self._json: JsonEvent | None = None  # writes a late JSON answer as an event
         self._held = HeldLines(plan.limits.line)
         self._responded = responded
@@ -128,12 +128,10 @@ class StreamSession(Transfer):
         """The client was promised an event stream that it will not get (S8): tell it what there is instead.
 
         reason: by default the upstream has answered with something else. farewell: for a client that would come back
-        for the same answer; left out, the stream's own follows an answer. Behind a farewell the end is clean.
+        for the same answer; behind it the end is clean.
         """
         if self.close_reason is not None:
             return
-        if farewell is None and reason is CloseReason.UPSTREAM_END and not self._plan.only_marker:
-            farewell = self._farewell
         if error is not None:
             self._tell(error, now=now)
         if farewell is not None:
@@ -183,6 +181,7 @@ class StreamSession(Transfer):
         return self.data_to_send()
 
     def _receive_pieces(self, data: bytes, *, now: float) -> None:
+        self._last.settle(self._last_received)
         self.stats.received(len(data), now=now)
         self._last_received = now
         if self._json is not None:
@@ -197,8 +196,10 @@ class StreamSession(Transfer):
 
     def receive_eof(self, *, now: float) -> None:
         """The upstream's body is complete: what was held back belongs to it."""
-        if self._json is not None:
-            self._held.hold(self._json.end())
+        if self._json is not None and (end := self._json.end()):
+            self._held.hold(end)
+        elif self._json is not None:
+            self.receive_error(CloseReason.UPSTREAM_ERROR, now=now)
         if self._held and self.close_reason is None:
             self._release(self._held.take(), now=now)
         self.receive_error(CloseReason.UPSTREAM_END, now=now)
@@ -240,7 +241,7 @@ class StreamSession(Transfer):
         if not data.startswith(LF):
             return data
         self._scanner.feed(LF)
-        self._last.feed(LF)
+        self._last.feed(LF, self._last_received)
         self.stats.events += self._events.feed(LF)
         return data[1:]
 
@@ -273,7 +274,7 @@ class StreamSession(Transfer):
         if self._writer.observes:
             self._observe(data)
         self._scanner.feed(data)
-        self._last.feed(data)
+        self._last.feed(data, now)
         self.stats.events += self._events.feed(data)
         self._last_heard = now
         self._send(data, now=now)
@@ -282,7 +283,7 @@ class StreamSession(Transfer):
         # Hazard: a line over the limit leaves in pieces, and one of them may begin with what looks like a field.
         self._writer.observe(b" " + data if self._scanner.position is Position.MID_LINE else data)
 
-    # Private: our own bytes.
+    # Private: own bytes.
 
     def _insert(self, data: bytes, *, now: float) -> None:
         self._inserted = True
@@ -335,7 +336,8 @@ class StreamSession(Transfer):
         interval = self._plan.heartbeat.interval
         self._timers.set(Timer.HEARTBEAT, None if interval is None else self._last_heard + interval - self._lead)
         if self._plan.has_terminal_event:
-            self._timers.set(Timer.LAST_EVENT, max(self._last_received, self._last_look) + _LINGER)
+            self._last.settle(self._last_received)
+            self._timers.set(Timer.LAST_EVENT, max(self._last.at, self._last_look) + _LINGER)
         if not self._responded:
             self._timers.stop(Timer.IDLE)
 
@@ -365,10 +367,11 @@ class StreamSession(Transfer):
     # Private: ends.
 
     def _look(self) -> Finality:
-        """What the last event says about the end, if nothing that would matter has come after it."""
-        if self._held or not self._is_between_events:
+        """What the last event that has left says about the end, if nothing of another one has left after it."""
+        if not self._is_between_events:
             return Finality.NONE
-        return self._plan.finality(*self._last.read())
+        self._last.settle(self._last_received)
+        return self._plan.finality(self._last.name, self._last.data)
 
     def _end_soon(self, reason: CloseReason, *, now: float) -> None:
         """End here if this is an event boundary, else at the next one; one that does not come is not waited for."""

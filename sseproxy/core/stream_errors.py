@@ -89,7 +89,7 @@ def _error_object(body: bytes) -> Mapping[str, Any]:
     Understood: ``{"error": {…}}`` (OpenAI, Anthropic, JSON-RPC; a list of it: Google), ``{"error": "text"}`` (Ollama),
     ``{"object": "error", "message": …}`` (vLLM), ``{"detail": "text"}`` (FastAPI), and each of them as an event.
     """
-    parsed = _parsed_json(body)
+    parsed = _parsed_json(body) if len(body) < ERROR_BODY else _cut_members(body)
     if isinstance(parsed, list) and parsed:
         parsed = parsed[0]
     if not isinstance(parsed, dict):
@@ -105,6 +105,20 @@ def _error_object(body: bytes) -> Mapping[str, Any]:
     if isinstance(detail, dict):
         return detail
     return {"message": detail} if isinstance(detail, str) else {}
+
+
+_MEMBER = re.compile(rb'"(message|type|param|code|status)"\s*:\s*("(?:[^"\\]|\\.){0,4096}"|-?\d{1,9}\b)')
+
+
+def _cut_members(body: bytes) -> dict[str, Any]:
+    """Return the members of an error in a body that was cut, and can be parsed no more: the first of each name."""
+    found: dict[str, Any] = {}
+    for name, value in _MEMBER.findall(body):
+        try:
+            found.setdefault(name.decode(), json.loads(value))
+        except ValueError:
+            continue
+    return {"error": found} if "message" in found else {}
 
 
 def _parsed_json(body: bytes) -> Any:

@@ -27,7 +27,7 @@ from sseproxy.proxy.endings import Ends
 from sseproxy.proxy.handler import RequestCycle
 from sseproxy.proxy.hangups import HangupWatch
 from sseproxy.proxy.inbound import InboundRequest, read_request
-from sseproxy.proxy.notices import ForwardingNotice
+from sseproxy.proxy.notices import ForwardingNotice, UntellableNotice
 from sseproxy.proxy.parser import ParsedRequest
 from sseproxy.proxy.responses import send_options, send_problem
 from sseproxy.proxy.tickets import TicketDesk
@@ -78,6 +78,7 @@ class ProxyApp:
         self._is_trusted = functools.lru_cache(maxsize=_KNOWN_ADDRESSES)(self._find_trust)
         self._access = AccessLog()
         self._forwarding = ForwardingNotice()
+        self._untellable = UntellableNotice()
         self._desk = TicketDesk(routes, tickets)
         self._door = CrossOriginDoor(routes, self._desk)
         self._via = PSEUDONYM + b"-" + (instance or secrets.token_hex(INSTANCE_BYTES)).encode()
@@ -113,6 +114,8 @@ class ProxyApp:
 
     def cut(self) -> None:
         """End all that is still under way, now: requests without a response get a 503, streams are broken off."""
+        for cycle in self._cycles:
+            cycle.downstream.linger = 0.0
         self.streams.cut_all()
         for cycle in list(self._cycles):
             cycle.cut()
@@ -140,6 +143,7 @@ class ProxyApp:
             is_head=request.method == "HEAD",
             keep_alive=request.keeps_alive and not self.draining,
             linger=self.streams.linger,
+            on_untellable=self._untellable.give,
         )
         try:
             await self._serve(request, connection, downstream, record)

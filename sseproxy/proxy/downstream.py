@@ -12,13 +12,14 @@ import socket
 import struct
 import termios
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from enum import Enum
 from http import HTTPStatus
 
 from sseproxy.core.cors import CrossOrigin
 from sseproxy.core.frames import forget_frames
-from sseproxy.core.headers import Headers, get, response_head, without
+from sseproxy.core.headers import Headers, get, is_event_stream, response_head, without
 from sseproxy.core.tickets import opened_answer
 from sseproxy.logs import LOGGER
 from sseproxy.proxy.connection import DownstreamConnection
@@ -47,7 +48,8 @@ class HttpDownstream:
 
     keep_alive: another request may follow it. broken: it must not look complete. linger: seconds for which a
     stream that breaks stays open behind its last bytes. Node's fetch and aiohttp drop what their reader has not taken
-    yet when the connection ends, the error event included.
+    yet when the connection ends, the error event included. on_untellable: called for a broken end that the client
+    cannot tell from a clean one.
     """
 
     __slots__ = (
@@ -60,14 +62,15 @@ class HttpDownstream:
         "_is_chunked",
         "_is_head",
         "_is_live",
-        "_linger",
         "_lingers",
+        "_on_untellable",
         "_resetting",
         "_transport",
         "awaits_continue",
         "broken",
         "cross_origin",
         "keep_alive",
+        "linger",
         "opens_ticket",
         "status",
     )
@@ -80,6 +83,7 @@ class HttpDownstream:
         is_head: bool,
         keep_alive: bool,
         linger: float = 0.0,
+        on_untellable: Callable[[], object] = lambda: None,
     ) -> None:
         self._connection = connection
         self._transport = connection.transport
@@ -91,7 +95,8 @@ class HttpDownstream:
         self._held = b""  # a head that waits for the first bytes of its body
         self._resetting: asyncio.Task[None] | None = None
         self._lingers = False  # behind a stream that breaks
-        self._linger = linger
+        self.linger = linger
+        self._on_untellable = on_untellable
         self.keep_alive = keep_alive
         self.status: int | None = None
         self.cross_origin: CrossOrigin | None = None  # what the head says about pages of other origins
@@ -236,7 +241,7 @@ class HttpDownstream:
                 await self._flush(limit)
         if self._lingers and not transport.is_closing():
             self._lingers = False
-            await asyncio.sleep(self._linger)  # a client that leaves ends it: its connection cancels the request
+            await asyncio.sleep(self.linger)  # a client that leaves ends it: its connection cancels the request
         if self._is_live and not transport.is_closing():
             transport.set_write_buffer_limits(high=_ORDINARY_WRITE_BUFFER)
 
@@ -258,11 +263,11 @@ class HttpDownstream:
     def _connection_fields(self, others: Headers) -> Headers:
         fields: Headers = []
         if self._framing is Framing.CHUNKED:
-            # Hazard: Node's fetch takes each end of a response that says ``Connection: close`` for a clean one. The
-            # connection is closed behind it without a word (RFC 9112 section 9.6 does not demand one).
+            # Hazard: Node's fetch takes each end of a response that says ``Connection: close`` for a clean one. Behind
+            # a stream the connection is closed without a word (RFC 9112 section 9.6 does not demand one).
             fields.append((b"Transfer-Encoding", b"chunked"))
         options = [] if self.keep_alive and self._is_11 else [b"keep-alive" if self.keep_alive else b"close"]
-        if self._framing is Framing.CHUNKED:
+        if self._is_chunked and is_event_stream(others):
             options = []
         if self.status == HTTPStatus.UPGRADE_REQUIRED and get(others, b"upgrade") is not None:
             options.append(b"upgrade")  # RFC 9110 section 7.8
@@ -299,7 +304,7 @@ class HttpDownstream:
         """A unix socket knows no reset: to a client that speaks HTTP/1.0 over one, every end is a clean one."""
         sock = self._connection.socket
         if sock is not None and sock.family == socket.AF_UNIX:
-            _log.warning("HTTP/1.0 over a unix socket: a broken response looks whole (nginx: proxy_http_version 1.1)")
+            self._on_untellable()
 
     async def _reset_when_delivered(self) -> None:
         """Let the last whole event arrive, then send a TCP reset, so that nobody takes the rest for the whole.
@@ -315,7 +320,7 @@ class HttpDownstream:
             while self.unsent() and waited < _DELIVERY_LIMIT:
                 await asyncio.sleep(_DELIVERY_POLL)
                 waited += _DELIVERY_POLL
-            await asyncio.sleep(max(_READ_GRACE, self._linger))
+            await asyncio.sleep(max(_READ_GRACE, self.linger))
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._cut()

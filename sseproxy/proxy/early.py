@@ -8,7 +8,6 @@ from http import HTTPStatus
 from sseproxy.core.ending import Farewell
 from sseproxy.core.errors import ClientError, OriginError, SSEProxyError
 from sseproxy.core.headers import is_json
-from sseproxy.core.plan import StreamPlan
 from sseproxy.core.routes import Route
 from sseproxy.core.session import StreamSession
 from sseproxy.core.stream_errors import StreamError
@@ -31,14 +30,13 @@ _FINAL = frozenset((204, 401, 403, 404, 410))
 class EarlyAnswer:
     """A promised stream, which `relay` keeps alive.
 
-    farewell: makes what ends the reconnecting of a client that would get the same answer again and again.
+    farewell: makes the block that stops a client which reconnects by itself; ``None`` for any other client.
     """
 
     route: Route
-    plan: StreamPlan
     relay: Relay
     record: AccessRecord
-    farewell: Callable[[], Farewell]
+    farewell: Callable[[], Farewell] | None
 
     def fail(self, error: SSEProxyError) -> None:
         """There is no response, because of `error`."""
@@ -63,8 +61,7 @@ class EarlyAnswer:
             decoder = decoder_for(head.headers)
         else:
             error = await read_refusal(exchange, self.relay.ended, within=_REFUSAL_TIME)
-            is_final = self.plan.comes_back and head.status in _FINAL
-            self._tell(error, farewell=self.farewell() if is_final else None)
+            self._tell(error, farewell=self.farewell() if self.farewell and head.status in _FINAL else None)
             return
         self.relay.rearm()
         let_flow(self.relay, exchange, decoder)

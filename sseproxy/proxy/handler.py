@@ -18,9 +18,10 @@ from sseproxy.core.errors import (
 )
 from sseproxy.core.frames import forget_frames
 from sseproxy.core.headers import Headers, apply_rules, event_stream
-from sseproxy.core.plan import StreamPlan, StreamRequest
+from sseproxy.core.plan import StreamPlan
 from sseproxy.core.routes import Route
 from sseproxy.core.session import StreamSession
+from sseproxy.core.stream_request import StreamRequest
 from sseproxy.core.transfer import CloseReason, Transfer, TransferStats
 from sseproxy.logs import LOGGER, AccessRecord
 from sseproxy.origins.base import OriginRequest, ResponseHead
@@ -86,6 +87,7 @@ class RequestCycle:
                     await self.when_sent()
                 self._note_end(await relay.ended)
                 self.record.ended_at = asyncio.get_running_loop().time()
+                self._release_place()
                 await self._finish(relay)
         except SSEProxyError as error:
             self._refuse(error)
@@ -295,7 +297,9 @@ class RequestCycle:
         plan = self.request.plan()
         relay = self._new_relay(plan, responded=False)
         relay.transfer.stats.last_upstream_at = self.record.started_at  # the silence has begun with the request
-        early = EarlyAnswer(self.route, plan, relay, self.record, self._farewell_for_good)
+        # A route with `end` gives answers, but a browser comes back for them all the same.
+        returns = plan.comes_back or (self.route.end is not None and self.request.reconnects)
+        early = EarlyAnswer(self.route, relay, self.record, self._farewell_for_good if returns else None)
         await first_of(opening, relay.ended)
         if relay.ended.done():
             return relay
@@ -372,8 +376,12 @@ class RequestCycle:
             self._body.stop(CloseReason.CLIENT_GONE)
         if self._live is not None:
             self.streams.remove(self._live)
+        self._release_place()
+
+    def _release_place(self) -> None:
         if self._admission is not None:
             self._admission.release()
+            self._admission = None
 
 
 def _abort_late(opening: asyncio.Task[HttpExchange]) -> None:

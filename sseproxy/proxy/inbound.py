@@ -22,8 +22,9 @@ from sseproxy.core.headers import (
 )
 from sseproxy.core.paths import normalized
 from sseproxy.core.peek import may_be_json
-from sseproxy.core.plan import StreamMode, StreamRequest
+from sseproxy.core.plan import StreamMode
 from sseproxy.core.routes import ABSOLUTE_FORM, Route, split_target
+from sseproxy.core.stream_request import StreamRequest
 from sseproxy.proxy.parser import ParsedRequest
 
 _NONE: Sequence[bytes] = ()

@@ -1,4 +1,4 @@
-"""What is an operator told once, because nothing else would show that it is wrong?"""
+"""Which faults of a set-up are logged once, because nothing else shows them?"""
 
 import logging
 
@@ -6,6 +6,21 @@ from sseproxy.core.headers import Headers, Peer, forwarding_names
 from sseproxy.logs import LOGGER
 
 _log = logging.getLogger(LOGGER)
+
+
+class UntellableNotice:
+    """Warns once of clients that cannot tell a broken end from a clean one."""
+
+    __slots__ = ("_is_given",)
+
+    def __init__(self) -> None:
+        self._is_given = False
+
+    def give(self) -> None:
+        """Give the warning, the first time."""
+        if not self._is_given:
+            self._is_given = True
+            _log.warning("HTTP/1.0 over a unix socket: a broken response looks whole (nginx: proxy_http_version 1.1)")
 
 
 class ForwardingNotice:

@@ -9,8 +9,9 @@ from sseproxy.core.dialects import Dialect, Marker
 from sseproxy.core.eventsource import CookieAuth, CorsPolicy, EndPolicy, EndsAt, Reopen, TicketBinding, TicketPolicy
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.plan import StreamMode, StreamRequest
+from sseproxy.core.plan import StreamMode
 from sseproxy.core.routes import HeaderRules, Match, UpstreamTLS
+from sseproxy.core.stream_request import StreamRequest
 from sseproxy.core.timeouts import TimeoutPolicy
 from tests.config.reading import read
 

@@ -193,21 +193,6 @@ def test_no_media_type_is_no_event_stream() -> None:
     assert not headers.is_event_stream([])
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([b"text/event-stream"], True),
-        ([b"application/json, Text/Event-Stream;q=0.5"], True),
-        ([b"application/json", b"text/event-stream"], True),
-        ([b"*/*"], False),
-        ([b"text/*"], False),
-        ([], False),
-    ],
-)
-def test_accepting_an_event_stream(values: list[bytes], expected: bool) -> None:
-    assert headers.accepts_event_stream([(b"ACCEPT", value) for value in values]) is expected
-
-
 @given(FIELDS, st.booleans())
 def test_the_head_of_an_event_stream(fields: Headers, decoded: bool) -> None:
     out = headers.event_stream([*fields, (b"Content-Length", b"5"), (b"content-encoding", b"x")], decoded=decoded)

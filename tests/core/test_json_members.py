@@ -383,3 +383,28 @@ def test_a_picture_of_6_mib_takes_milliseconds(start: bytes) -> None:
     piece = b"QUJD" * (16 * 1024)
     pieces = [start, *[piece] * (6 * MIB // len(piece))]
     assert seconds(lambda: scan(pieces), 5) < 0.1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"stream":true,' + b'"stream":1,' * 400_000 + b'"x":1}', b'{"stream":true,"a":' + b"[" * 4_000_000],
+    ids=["wanted members", "brackets"],
+)
+def test_a_body_that_is_made_to_cost_is_given_up(body: bytes) -> None:
+    """Steps are counted, not seconds: the fast ways take none."""
+    scanner = MemberScanner(["stream"])
+    for at in range(0, len(body), 65536):
+        scanner.feed(body[at : at + 65536])
+        if scanner.is_known:
+            break
+    assert (scanner.is_known, scanner.is_object) == (True, False)
+    assert at < 1_000_000
+
+
+def test_a_long_conversation_is_read_to_its_end() -> None:
+    messages = [{"role": "user", "content": [{"type": "text", "text": f"line {n}"}]} for n in range(50_000)]
+    body = json.dumps({"messages": messages, "stream": True}).encode()
+    scanner = MemberScanner(["stream"])
+    for at in range(0, len(body), 16384):
+        scanner.feed(body[at : at + 16384])
+    assert scanner.value("stream") is True

@@ -13,7 +13,8 @@ from sseproxy.core.headers import by_name
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.peek import BodyPeek
-from sseproxy.core.plan import Declaration, StreamKind, StreamMode, StreamPlan, StreamRequest
+from sseproxy.core.plan import Declaration, StreamKind, StreamMode, StreamPlan
+from sseproxy.core.stream_request import StreamRequest
 from sseproxy.core.timeouts import ANSWER_IDLE, TimeoutPolicy
 
 STREAM = b"text/event-stream"

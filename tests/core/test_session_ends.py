@@ -128,6 +128,17 @@ class TestS8BeforeTheResponse:
             assert (session.close_reason, session.clean) == (CloseReason.UPSTREAM_END, True)
             assert (session.stats.events, session.stats.bytes_in) == (1, len(body))
 
+    @pytest.mark.parametrize("body", [b"", b"\n", b"\xef\xbb\xbf"])
+    def test_late_json_that_is_empty_is_an_error(self, body: bytes) -> None:
+        session = stream(responded=False)
+        session.data_to_send()
+        session.receive_json(now=1.0)
+        out = session.forward(body, 2.0)
+        session.receive_eof(now=3.0)
+        out += session.data_to_send()
+        assert [event.type for event in parse(out).events] == ["error"]
+        assert (session.close_reason, session.clean) == (CloseReason.UPSTREAM_ERROR, False)
+
     def test_late_json_that_breaks_off_is_no_event(self, play: Play) -> None:
         for body in (b"{", b"{\n", b'{\n"a'):
             session = stream(responded=False)
@@ -349,6 +360,27 @@ class TestS10TheLastEvent:
     def test_every_end_is_a_clean_one(self, dialect: Dialect, reason: CloseReason, play: Play) -> None:
         book = play(stream(dialect=dialect)) >> data(EVENT) >> data(EVENT + TERMINAL[dialect]) >> error(reason)
         book << ENDED
+
+    def test_comments_of_the_upstream_do_not_put_it_off(self, play: Play) -> None:
+        book = play(stream(dialect=Dialect.OPENAI_CHAT)) >> data(EVENT) >> data(TERMINAL[Dialect.OPENAI_CHAT])
+        book >> sleep(2) >> data(b": ping\n\n") >> sleep(2) >> data(b": ping\n\n") >> sleep(0.9) << nothing
+        book >> sleep(0.1) << ENDED
+
+    @pytest.mark.parametrize("rest", [b": x", b"data: x", b"id: 3"])
+    def test_an_unfinished_line_behind_it_counts_for_nothing(self, rest: bytes, play: Play) -> None:
+        last = TERMINAL[Dialect.OPENAI_CHAT]
+        book = play(stream(interval=1.0, dialect=Dialect.OPENAI_CHAT)) >> data(last + rest) << sent(last)
+        book >> sleep(3) << nothing >> error(CloseReason.UPSTREAM_ERROR) << ENDED
+
+    def test_of_gemini_it_may_be_inside_a_long_event(self, play: Play) -> None:
+        middle = b'"finishReason": "STOP"'
+        long = b'data: {"a": "' + b"x" * 9000 + b'", ' + middle + b', "b": "' + b"y" * 9000 + b'"}\n\n'
+        for pieces in ([long], [long[:5000], long[5000:]]):
+            session = stream(dialect=Dialect.GEMINI, form=HeartbeatForm.BLANK)
+            for piece in pieces:
+                session.forward(piece, 1.0)
+            session.receive_error(CloseReason.DRAIN, now=2.0)
+            assert (session.clean, session.data_to_send()) == (True, b"")
 
     def test_one_that_is_not_complete_is_none(self, play: Play) -> None:
         book = play(stream(dialect=Dialect.OPENAI_CHAT)) >> data(b"data: [DONE]\n") >> error(CloseReason.UPSTREAM_ERROR)

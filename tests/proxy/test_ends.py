@@ -266,6 +266,28 @@ async def test_a_ticket_that_may_be_opened_again_has_ends_too() -> None:
 EARLY = HeartbeatPolicy(interval=60.0, before_response=0.0001)
 
 
+@pytest.mark.parametrize(
+    ("status", "fields"), [(503, (b"Cache-Control: no-cache",)), (404, ())], ids=["not final", "no EventSource"]
+)
+async def test_other_late_refusals_are_broken_ends(status: int, fields: tuple[bytes, ...]) -> None:
+    promised = asyncio.Event()
+
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await promised.wait()
+        await visit.send(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
+        await visit.wait_closed()
+
+    async with stage(script, end=EndPolicy(("end", ""), True), heartbeat=EARLY) as on:
+        await on.client.send(ask(ACCEPT, *fields))
+        assert (await on.client.head()).status == 200
+        promised.set()
+        told = await on.client.rest()
+        assert b"event: error" in told
+        assert b"event: end" not in told
+        assert not told.endswith(b"0\r\n\r\n")
+
+
 async def test_a_late_refusal_is_an_end() -> None:
     promised = asyncio.Event()
 
@@ -276,7 +298,7 @@ async def test_a_late_refusal_is_an_end() -> None:
         await visit.wait_closed()
 
     async with stage(script, end=STOP, heartbeat=EARLY) as on:
-        await on.client.send(ask(ACCEPT))
+        await on.client.send(ask(ACCEPT, b"Cache-Control: no-cache"))
         assert (await on.client.head()).status == 200
         promised.set()
         body = b""
