@@ -45,11 +45,10 @@ class StreamSession(Transfer):
     Rule 3: while heartbeats are on, an unfinished line stays here (S4), so that Rule 2 ends at a line boundary.
     Rule 4: every end is a row of `ends`, and happens in `_end_now`.
 
-    plan: how the stream is treated. farewell: what the client is told at a clean end of the upstream, if that is
-    between events. responded: the upstream's head has arrived; otherwise the stream was opened before it (S8), a
-    heartbeat goes out at once, and `receive_response`, `receive_json` or an error must follow.
-    lead: seconds by which heartbeats come before their time, so that streams which began, or heard something, together
-    do not all beat together.
+    plan: how the stream is treated. farewell: what the client is told at a clean end of the upstream between events.
+    responded: the upstream's head has arrived; otherwise the stream was opened before it (S8), a heartbeat goes out at
+    once, and `receive_response`, `receive_json` or an error must follow. lead: seconds by which heartbeats come early, so
+    that streams which began, or heard something, together do not all beat together.
     """
 
     __slots__ = (
@@ -128,9 +127,8 @@ class StreamSession(Transfer):
     ) -> None:
         """The client was promised an event stream that it will not get (S8): tell it what there is instead.
 
-        reason: whose fault it is; by default the upstream has answered with something else.
-        farewell: for a client that would come back for the same answer; left out, the stream's own follows an answer.
-        A farewell is delivered by a clean end.
+        reason: by default the upstream has answered with something else. farewell: for a client that would come back
+        for the same answer; left out, the stream's own follows an answer. Behind a farewell the end is clean.
         """
         if self.close_reason is not None:
             return
@@ -177,15 +175,11 @@ class StreamSession(Transfer):
                 if now - stats.last_upstream_at > stats.longest_silence:  # noqa: PLR1730 - `max` is a call
                     stats.longest_silence = now - stats.last_upstream_at
                 stats.last_upstream_at = self._last_received = self._last_heard = now
-                return self._with_what_waits(data) if self._out else data
+                return self.data_to_send() + data if self._out else data
         if cut and len(data) > _BULK:
             return b"".join([self.forward(part, now, cut=False) for part in around_whole_events(data)])
         if data and self.close_reason is None:
             self._receive_pieces(data, now=now)
-        return self.data_to_send()
-
-    def _with_what_waits(self, data: bytes) -> bytes:
-        self._out.append(data)
         return self.data_to_send()
 
     def _receive_pieces(self, data: bytes, *, now: float) -> None:
@@ -203,11 +197,9 @@ class StreamSession(Transfer):
 
     def receive_eof(self, *, now: float) -> None:
         """The upstream's body is complete: what was held back belongs to it."""
-        if self.close_reason is not None:
-            return
         if self._json is not None:
             self._held.hold(self._json.end())
-        if self._held:
+        if self._held and self.close_reason is None:
             self._release(self._held.take(), now=now)
         self.receive_error(CloseReason.UPSTREAM_END, now=now)
 
@@ -315,8 +307,7 @@ class StreamSession(Transfer):
     def _tell(self, error: StreamError, *, now: float) -> None:
         """Write the dialect's error event; a comment where the dialect has none for this request."""
         plan = self._plan
-        told = error_event(plan.dialect, error, request_id=plan.request_id, eol=self._scanner.eol)
-        if told:
+        if told := error_event(plan.dialect, error, request_id=plan.request_id, eol=self._scanner.eol):
             self._insert(told, now=now)
         else:
             self._remark(error.type, now=now)
@@ -328,9 +319,8 @@ class StreamSession(Transfer):
 
     def _bid_farewell(self, *, now: float) -> None:
         """Inside an event nothing can be said: it would end the event, which the client must not see (S1)."""
-        if self._farewell is None or not self._is_between_events:
-            return
-        if not self._plan.only_marker or self._look() is Finality.TERMINAL:
+        is_meant = not self._plan.only_marker or self._look() is Finality.TERMINAL
+        if self._farewell is not None and self._is_between_events and is_meant:
             self._insert(self._farewell.write(eol=self._scanner.eol), now=now)
 
     def _remark(self, reason: str, *, now: float) -> None:

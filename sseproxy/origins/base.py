@@ -19,6 +19,22 @@ class RequestBody:
     pieces: AsyncIterator[bytes] | bytes
     length: int | None
 
+    @property
+    def framing(self) -> tuple[bytes, bytes]:
+        """The header field that says where the body ends (RFC 9112 section 6)."""
+        if self.length is None:
+            return b"Transfer-Encoding", b"chunked"
+        return b"Content-Length", b"%d" % self.length
+
+    @property
+    def framed(self) -> bytes:
+        """The bytes of a body that is all here."""
+        data = self.pieces
+        assert isinstance(data, bytes)
+        if self.length is not None:
+            return data
+        return b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
+
 
 @dataclass(frozen=True, slots=True)
 class OriginRequest:

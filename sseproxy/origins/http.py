@@ -138,9 +138,9 @@ class HttpExchange:
         """Send a request whose body, if any, is here; what is returned waits for the response head."""
         body, headers = request.body, request.headers
         if body is not None:
-            headers = [*headers, _framing(body)]
+            headers = [*headers, body.framing]
         head = request_head(request.method, request.target, headers)
-        self._write(head if body is None else head + _framed(body))
+        self._write(head if body is None else head + body.framed)
         assert self._response is not None
         if within is not None:
             self._limit = clock.call_at(clock.time() + within, self._give_up)
@@ -151,7 +151,7 @@ class HttpExchange:
     ) -> None:
         """Send a request and wait for the response head; the body goes on being sent meanwhile and after."""
         self._in_request = True
-        self._write(request_head(request.method, request.target, [*request.headers, _framing(body)]))
+        self._write(request_head(request.method, request.target, [*request.headers, body.framing]))
         try:
             async with asyncio.timeout(within) as limit:
                 self._sending = asyncio.create_task(self._send_body(pieces, body.length, limit, within))
@@ -391,17 +391,3 @@ class HttpExchange:
 
 def _too_late() -> ResponseTimeout:
     return ResponseTimeout("The upstream did not answer in time.", proxy_status="http_response_timeout")
-
-
-def _framing(body: RequestBody) -> tuple[bytes, bytes]:
-    if body.length is None:
-        return b"Transfer-Encoding", b"chunked"
-    return b"Content-Length", b"%d" % body.length
-
-
-def _framed(body: RequestBody) -> bytes:
-    data = body.pieces
-    assert isinstance(data, bytes)
-    if body.length is not None:
-        return data
-    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"

@@ -8,7 +8,6 @@ from http import HTTPStatus
 
 from sseproxy.core.ending import Farewell
 from sseproxy.core.errors import (
-    ClientError,
     ConnectError,
     Draining,
     InternalError,
@@ -18,36 +17,29 @@ from sseproxy.core.errors import (
     UpstreamBroken,
 )
 from sseproxy.core.frames import forget_frames
-from sseproxy.core.headers import Headers, apply_rules, event_stream, is_json
+from sseproxy.core.headers import Headers, apply_rules, event_stream
 from sseproxy.core.plan import StreamPlan, StreamRequest
 from sseproxy.core.routes import Route
 from sseproxy.core.session import StreamSession
-from sseproxy.core.stream_errors import StreamError
 from sseproxy.core.transfer import CloseReason, Transfer, TransferStats
 from sseproxy.logs import LOGGER, AccessRecord
 from sseproxy.origins.base import OriginRequest, ResponseHead
-from sseproxy.origins.codings import Decoder, DecodingSource, can_decode, decoder_for
 from sseproxy.origins.http import HttpExchange, HttpOrigin
 from sseproxy.proxy.body import Body, request_body
 from sseproxy.proxy.connection import DownstreamConnection
 from sseproxy.proxy.downstream import HttpDownstream
+from sseproxy.proxy.early import EarlyAnswer
 from sseproxy.proxy.endings import Ends
 from sseproxy.proxy.inbound import FORGOTTEN, InboundRequest
-from sseproxy.proxy.refusal import first_of, read_refusal
+from sseproxy.proxy.refusal import first_of
 from sseproxy.proxy.responses import promised_stream, send_nothing, send_problem
-from sseproxy.proxy.sessions import read_coding
+from sseproxy.proxy.sessions import let_flow, read_coding
 from sseproxy.proxy.tunnel import Tunnel
 from sseproxy.relay import Relay
 from sseproxy.streams import Admission, Admissions, Drainable, LiveStream, LiveStreams
 from sseproxy.timers import Clock
 
 _log = logging.getLogger(LOGGER)
-
-#: Seconds in which the body of a late error has to come.
-_REFUSAL_TIME = 30.0
-
-#: Statuses that a client gets again if it comes back.
-_FINAL = frozenset((204, 401, 403, 404, 410))
 
 _DRAIN_RETRY_AFTER = 1  # seconds: somebody else is about to take over
 
@@ -198,7 +190,8 @@ class RequestCycle:
             await self._answer_at_once(head, body)
             return None
         self._send_head(head, headers, is_stream=is_stream)
-        relay = self._relay(self._new_relay(self.request.plan() if is_stream else None), exchange, decoder)
+        relay = self._new_relay(self.request.plan() if is_stream else None)
+        let_flow(relay, exchange, decoder)
         self.downstream.release_head()
         return relay
 
@@ -274,17 +267,6 @@ class RequestCycle:
             farewell = self.ends.farewell(self.route, self.inbound, self.upstream_headers)
         return self.streams.new_session(plan, farewell=farewell, responded=responded, now=now)
 
-    def _relay(self, relay: Relay, exchange: HttpExchange, decoder: Decoder | None) -> Relay:
-        """Let the body flow."""
-        if decoder is None:
-            relay.connect(exchange)
-            exchange.attach(relay, by_line=isinstance(relay.transfer, StreamSession))
-        else:
-            decoding = DecodingSource(decoder, exchange, relay)
-            relay.connect(decoding)
-            exchange.attach(decoding)
-        return relay
-
     async def _finish(self, relay: Relay) -> None:
         """The relay has ended: so does the response."""
         if relay.error is not None and self.record.error is None:
@@ -313,66 +295,21 @@ class RequestCycle:
         plan = self.request.plan()
         relay = self._new_relay(plan, responded=False)
         relay.transfer.stats.last_upstream_at = self.record.started_at  # the silence has begun with the request
+        early = EarlyAnswer(self.route, plan, relay, self.record, self._farewell_for_good)
         await first_of(opening, relay.ended)
         if relay.ended.done():
             return relay
         try:
             self._exchange = await opening
-        except OriginError as error:
-            self.record.intended, self.record.error = error.status, str(error)
-            relay.stop(error.reason)
-            forget_frames(error)
         except SSEProxyError as error:
-            self.record.intended, self.record.error = error.status, str(error)
-            kind, reason = "request_error", CloseReason.CLIENT_ERROR
-            if not isinstance(error, ClientError):
-                kind, reason = "unavailable", CloseReason.CONNECT_ERROR
-            self._tell(relay, StreamError(kind, error.status, error.detail), reason)
+            early.fail(error)
             forget_frames(error)
         else:
-            await self._join(relay, plan, self._exchange)
+            await early.join(self._exchange)
         return relay
 
-    async def _join(self, relay: Relay, plan: StreamPlan, exchange: HttpExchange) -> None:
-        """The upstream has answered at last: go on with its stream, or tell the client what it is instead."""
-        head = exchange.head
-        self.record.intended = head.status
-        decoder, is_stream = read_coding(head, self.route)
-        session = relay.transfer
-        assert isinstance(session, StreamSession)
-        now = asyncio.get_running_loop().time()
-        if is_stream and 200 <= head.status < 300:
-            session.receive_response(now=now)
-        elif head.has_body and 200 <= head.status < 300 and is_json(head.headers) and can_decode(head.headers):
-            session.receive_json(now=now)
-            decoder = decoder_for(head.headers)
-        else:
-            error = await read_refusal(exchange, relay.ended, within=_REFUSAL_TIME)
-            self._tell(relay, error, farewell=self._farewell_for_good(plan, head.status))
-            return
-        relay.rearm()
-        self._relay(relay, exchange, decoder)
-
-    def _farewell_for_good(self, plan: StreamPlan, status: int) -> Farewell | None:
-        """What ends the reconnecting of a client that would get the same answer again and again."""
-        if not plan.comes_back or status not in _FINAL:
-            return None
+    def _farewell_for_good(self) -> Farewell:
         return self.ends.farewell_for_good(self.route, self.inbound, self.upstream_headers)
-
-    def _tell(
-        self,
-        relay: Relay,
-        error: StreamError,
-        reason: CloseReason = CloseReason.UPSTREAM_END,
-        *,
-        farewell: Farewell | None = None,
-    ) -> None:
-        session = relay.transfer
-        assert isinstance(session, StreamSession)
-        if not relay.ended.done():
-            told = None if farewell is not None and error.status == HTTPStatus.NO_CONTENT else error
-            session.receive_refusal(told, reason, farewell=farewell, now=asyncio.get_running_loop().time())
-            relay.rearm()
 
     # Other ends.
 

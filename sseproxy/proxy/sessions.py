@@ -1,13 +1,16 @@
-"""Is a response an event stream that sseproxy can read? (contract S11)"""
+"""Is a response an event stream that sseproxy can read, and how does its body flow? (contract S11)"""
 
 import logging
 
 from sseproxy.core.headers import is_stream_response
 from sseproxy.core.plan import StreamMode
 from sseproxy.core.routes import Route
+from sseproxy.core.session import StreamSession
 from sseproxy.logs import LOGGER
 from sseproxy.origins.base import ResponseHead
-from sseproxy.origins.codings import Decoder, decoder_for
+from sseproxy.origins.codings import Decoder, DecodingSource, decoder_for
+from sseproxy.origins.http import HttpExchange
+from sseproxy.relay import Relay
 
 _log = logging.getLogger(LOGGER)
 
@@ -21,3 +24,14 @@ def read_coding(head: ResponseHead, route: Route) -> tuple[Decoder | None, bool]
     except LookupError as error:
         _log.warning("route %s: an event stream with an unknown content coding %s", route.name, error)
         return None, False
+
+
+def let_flow(relay: Relay, exchange: HttpExchange, decoder: Decoder | None) -> None:
+    """Let the body of a response flow into `relay`, decoded on the way if need be."""
+    if decoder is None:
+        relay.connect(exchange)
+        exchange.attach(relay, by_line=isinstance(relay.transfer, StreamSession))
+    else:
+        decoding = DecodingSource(decoder, exchange, relay)
+        relay.connect(decoding)
+        exchange.attach(decoding)

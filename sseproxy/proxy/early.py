@@ -1,0 +1,89 @@
+"""What becomes of a response that was promised as an event stream before the upstream answered? (contract S8)"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from sseproxy.core.ending import Farewell
+from sseproxy.core.errors import ClientError, OriginError, SSEProxyError
+from sseproxy.core.headers import is_json
+from sseproxy.core.plan import StreamPlan
+from sseproxy.core.routes import Route
+from sseproxy.core.session import StreamSession
+from sseproxy.core.stream_errors import StreamError
+from sseproxy.core.transfer import CloseReason
+from sseproxy.logs import AccessRecord
+from sseproxy.origins.codings import can_decode, decoder_for
+from sseproxy.origins.http import HttpExchange
+from sseproxy.proxy.refusal import read_refusal
+from sseproxy.proxy.sessions import let_flow, read_coding
+from sseproxy.relay import Relay
+
+#: Seconds in which the body of a late error has to come.
+_REFUSAL_TIME = 30.0
+
+#: Statuses that a client gets again if it comes back.
+_FINAL = frozenset((204, 401, 403, 404, 410))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EarlyAnswer:
+    """A promised stream, which `relay` keeps alive.
+
+    farewell: makes what ends the reconnecting of a client that would get the same answer again and again.
+    """
+
+    route: Route
+    plan: StreamPlan
+    relay: Relay
+    record: AccessRecord
+    farewell: Callable[[], Farewell]
+
+    def fail(self, error: SSEProxyError) -> None:
+        """There is no response, because of `error`."""
+        self.record.intended, self.record.error = error.status, str(error)
+        if isinstance(error, OriginError):
+            self.relay.stop(error.reason)
+        elif isinstance(error, ClientError):
+            self._tell(StreamError("request_error", error.status, error.detail), CloseReason.CLIENT_ERROR)
+        else:
+            self._tell(StreamError("unavailable", error.status, error.detail), CloseReason.CONNECT_ERROR)
+
+    async def join(self, exchange: HttpExchange) -> None:
+        """The upstream has answered: go on with its stream or its JSON, or tell the client what it is instead."""
+        head, session = exchange.head, self._session
+        self.record.intended = head.status
+        decoder, is_stream = read_coding(head, self.route)
+        is_good, now = 200 <= head.status < 300, asyncio.get_running_loop().time()
+        if is_good and is_stream:
+            session.receive_response(now=now)
+        elif is_good and head.has_body and is_json(head.headers) and can_decode(head.headers):
+            session.receive_json(now=now)
+            decoder = decoder_for(head.headers)
+        else:
+            error = await read_refusal(exchange, self.relay.ended, within=_REFUSAL_TIME)
+            is_final = self.plan.comes_back and head.status in _FINAL
+            self._tell(error, farewell=self.farewell() if is_final else None)
+            return
+        self.relay.rearm()
+        let_flow(self.relay, exchange, decoder)
+
+    @property
+    def _session(self) -> StreamSession:
+        session = self.relay.transfer
+        assert isinstance(session, StreamSession)
+        return session
+
+    def _tell(
+        self,
+        error: StreamError,
+        reason: CloseReason = CloseReason.UPSTREAM_END,
+        *,
+        farewell: Farewell | None = None,
+    ) -> None:
+        if self.relay.ended.done():
+            return
+        told = None if farewell is not None and error.status == HTTPStatus.NO_CONTENT else error
+        self._session.receive_refusal(told, reason, farewell=farewell, now=asyncio.get_running_loop().time())
+        self.relay.rearm()
