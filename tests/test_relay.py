@@ -103,9 +103,7 @@ class Source:
 class Scene:
     """A relay between a client and a source, on a clock."""
 
-    def __init__(
-        self, clock: Clock, *, is_stream: bool = True, comes_back: bool = False, **timeouts: float | None
-    ) -> None:
+    def __init__(self, clock: Clock, *, is_stream: bool = True, comes_back: bool = False, **timeouts: Any) -> None:
         policy = TimeoutPolicy(**{"idle": None, "write": None, **timeouts})
         heartbeat = HeartbeatPolicy(interval=15.0, form=HeartbeatForm.COMMENT_LINE)
         now = clock.time()

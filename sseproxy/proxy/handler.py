@@ -298,6 +298,7 @@ class RequestCycle:
         early = EarlyAnswer(self.route, plan, relay, self.record, self._farewell_for_good)
         await first_of(opening, relay.ended)
         if relay.ended.done():
+            opening.cancel()  # now: the client may be given time to read its last words
             return relay
         try:
             self._exchange = await opening
