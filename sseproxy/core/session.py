@@ -47,8 +47,8 @@ class StreamSession(Transfer):
 
     plan: how the stream is treated. farewell: what the client is told at a clean end of the upstream between events.
     responded: the upstream's head has arrived; otherwise the stream was opened before it (S8), a heartbeat goes out at
-    once, and `receive_response`, `receive_json` or an error must follow. lead: seconds by which heartbeats come early, so
-    that streams which began, or heard something, together do not all beat together.
+    once, and `receive_response`, `receive_json` or an error must follow. lead: seconds by which heartbeats come early,
+    so that streams which began, or heard something, together do not all beat together.
     """
 
     __slots__ = (

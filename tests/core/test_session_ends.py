@@ -303,10 +303,20 @@ class TestS10Drain:
         book >> sleep(0) << sent(b"retry: 4711\r\n\r\n") << closed(CloseReason.DRAIN)
 
     def test_of_two_ends_that_are_waited_for_the_first_one_counts(self, play: Play) -> None:
-        options = {"interval": 1000.0, "timeouts": TOO_OLD, "comes_back": True}
-        aged = play(stream(**options)) >> data(b"data: x\n") >> sleep(60) >> drain() >> sleep(1)
+        aged = (
+            play(stream(interval=1000.0, timeouts=TOO_OLD, comes_back=True))
+            >> data(b"data: x\n")
+            >> sleep(60)
+            >> drain()
+            >> sleep(1)
+        )
         aged >> data(b"\n") << sent(b"\n", RETRY) << closed(CloseReason.MAX_DURATION)
-        drained = play(stream(**options)) >> data(b"data: x\n") >> sleep(50) >> drain()
+        drained = (
+            play(stream(interval=1000.0, timeouts=TOO_OLD, comes_back=True))
+            >> data(b"data: x\n")
+            >> sleep(50)
+            >> drain()
+        )
         drained >> sleep(15) >> data(b"\n") << sent(b"\n", RETRY) << closed(CloseReason.DRAIN)
 
 
