@@ -45,9 +45,6 @@ class Relay:
     A client that takes nothing is noticed by what waits for it. A machine that has vanished is not: what a slow stream
     sends fits into the kernel's buffers for a long time, and TCP is patient. So whenever the timer fires, and once in
     the write timeout, the relay looks whether what was sent is being acknowledged.
-
-    Hazard: an exception in `receive_data`, `receive_eof` or the timer's call would reach the event loop, which logs it
-    and leaves the stream without a clock, or blames the upstream. So these three catch all, and end the stream.
     """
 
     __slots__ = (
@@ -106,21 +103,15 @@ class Relay:
 
     def receive_data(self, data: bytes) -> None:
         transfer = self.transfer
-        try:  # costs nothing as long as nothing is raised
-            out = transfer.forward(data, self._time())
-            if out:
-                self._downstream.write(out)
-            if transfer.close_reason is not None:
-                self._end()
-        except Exception as error:  # noqa: BLE001 - see the hazard above
-            self._fail(error)
+        out = transfer.forward(data, self._time())
+        if out:
+            self._downstream.write(out)
+        if transfer.close_reason is not None:
+            self._end()
 
     def receive_eof(self) -> None:
-        try:
-            self.transfer.receive_eof(now=self._time())
-            self._transmit()
-        except Exception as error:  # noqa: BLE001 - see the hazard above
-            self._fail(error)
+        self.transfer.receive_eof(now=self._time())
+        self._transmit()
 
     def receive_error(self, error: OriginError) -> None:
         self.error = error
@@ -203,12 +194,7 @@ class Relay:
 
     def _wake_up(self) -> None:
         self._timer = None
-        try:
-            self._do_what_is_due(self._time())
-        except Exception as error:  # noqa: BLE001 - see the hazard above
-            self._fail(error)
-
-    def _do_what_is_due(self, now: float) -> None:
+        now = self._time()
         if self._blocked:
             self._look_for_progress(now)
         elif self._write_timeout is not None:
@@ -234,15 +220,6 @@ class Relay:
             self.stop(CloseReason.CLIENT_STALLED)
 
     # Private.
-
-    def _fail(self, error: Exception) -> None:
-        """End the stream because of a defect of sseproxy. If the defect keeps it from its last words, end without."""
-        asyncio.get_running_loop().call_exception_handler({"message": "a response body failed", "exception": error})
-        try:
-            self.stop(CloseReason.INTERNAL_ERROR)
-        except Exception:  # noqa: BLE001 - what went wrong is in the log already
-            Transfer.receive_error(self.transfer, CloseReason.INTERNAL_ERROR, now=self._time())
-            self._end()
 
     def _transmit(self) -> None:
         out = self.transfer.data_to_send()
