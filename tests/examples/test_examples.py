@@ -36,7 +36,9 @@ def ask(server: ServerProcess, example: Path) -> Request:
         server.url,
         "/chat",
         method="POST" if post else "GET",
-        headers={"Content-Type": "application/json"} if post else {"Accept": "text/event-stream"},
+        headers={"Content-Type": "application/json"}
+        if post
+        else {"Accept": "text/event-stream", "Cache-Control": "no-cache"},
         body=b'{"stream": true}' if post else None,
     )
 
