@@ -494,9 +494,10 @@ def test_a_defect_ends_the_stream_and_is_reported(call: str, also_at_its_end: bo
             scene.relay.receive_eof()
         else:
             await clock.pass_time(15)
+        defects = ["a defect", "a defect of last words"] if also_at_its_end else ["a defect"]
         told = [] if also_at_its_end else [error_of(CloseReason.INTERNAL_ERROR)]
         assert scene.client.said == [*told, "abort"]
-        assert (scene.reason(), scene.source.told, seen) == (CloseReason.INTERNAL_ERROR, ["abort"], ["a defect"])
+        assert (scene.reason(), scene.source.told, seen) == (CloseReason.INTERNAL_ERROR, ["abort"], defects)
         await clock.pass_time(1000)
         assert scene.client.said == [*told, "abort"]
 
