@@ -9,8 +9,10 @@ the rules of the proxy, written once. Of aiohttp this leans on three things that
 """
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
+from functools import partial
 from typing import Any
 
 from aiohttp import HttpVersion11, web
@@ -20,6 +22,9 @@ from multidict import CIMultiDict
 from sseproxy.asgi.errors import StreamAborted
 from sseproxy.asgi.gate import Common, Gate
 from sseproxy.asgi.types import Message, Scope
+
+#: Seconds between looks whether a handler has read the request body, at most.
+_LOOK = 0.5
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -39,8 +44,11 @@ class Exchange(AbstractStreamWriter):
         self._writer = request._payload_writer
         gate = Gate(common, _scope_of(request), self.receive, self.send)
         self._gate: Gate | _Through = gate
-        if common.early is not None and gate.is_waiting:
-            self._timer = asyncio.get_running_loop().call_later(common.early, self._show_body, common.early)
+        if gate.is_waiting and not request.content.is_eof():
+            gate.hold()
+            request.content.on_eof(partial(_note_body_end, weakref.ref(self)))  # it may never come, and keeps this
+        if common.early is not None and gate.wants_body:
+            self._show_body_later(common.early)
 
     @classmethod
     def sees_to(cls, request: web.Request) -> bool:
@@ -57,12 +65,15 @@ class Exchange(AbstractStreamWriter):
                 raise
             return _Sent()
         else:
-            await self._gate.end()
+            await self._is_over(None)
             return response
         finally:
             self._let_go()
 
-    async def _is_over(self, error: BaseException) -> bool:
+    async def _is_over(self, error: BaseException | None) -> bool:
+        """True if `error` is to go no further. Raises `StreamAborted`."""
+        if self._has_stream and isinstance(error, web.HTTPException):
+            error = None  # a response, which was written: aiohttp takes the exception for its good end
         try:
             return await self._gate.end(error)
         except StreamAborted:
@@ -205,15 +216,22 @@ class Exchange(AbstractStreamWriter):
         await self._writer.write_headers(f"HTTP/{version.major}.{version.minor} {message['status']} {reason}", headers)
         self._writer.send_headers()
 
+    def note_body_end(self) -> None:
+        """The request body has arrived."""
+        self._gate.wait_again()
+
+    def _show_body_later(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._show_body, seconds)
+
     def _show_body(self, again: float) -> None:
         """Once the handler has read the request body, it can tell whether it asks for a stream (S8)."""
         body = self._request._read_bytes
-        if not self._gate.is_waiting:
+        if not self._gate.wants_body:
             return
         if body is not None:
             self._gate.receive_body(body)
         else:
-            self._timer = asyncio.get_running_loop().call_later(again, self._show_body, again)
+            self._show_body_later(min(again, _LOOK))
 
 
 class _Through:
@@ -223,7 +241,7 @@ class _Through:
     """
 
     responder = None
-    is_waiting = False
+    wants_body = False
 
     def __init__(self, *, is_open: bool) -> None:
         self.is_open = is_open
@@ -238,8 +256,16 @@ class _Through:
     def receive_body(self, body: bytes) -> None:
         """Drop it: nobody waits for a response."""
 
+    def wait_again(self) -> None:
+        """Wait for nothing any more."""
+
     def let_go(self) -> None:
         """Nothing is held."""
+
+
+def _note_body_end(exchange: "weakref.ref[Exchange]") -> None:
+    if (waiting := exchange()) is not None:
+        waiting.note_body_end()
 
 
 class _Sent(web.StreamResponse):
@@ -258,7 +284,7 @@ def _scope_of(request: web.Request) -> Scope:
         "type": "http",
         "method": request.method,
         "path": request.path,
-        "query_string": request.query_string.encode(),
+        "query_string": _encoded(request.rel_url.raw_query_string),
         "headers": headers,
         "client": (request.remote or "", 0),
     }

@@ -10,7 +10,14 @@ from sseproxy.asgi.errors import require_asyncio
 from sseproxy.asgi.inbox import Inbox
 from sseproxy.asgi.options import StreamOptions
 from sseproxy.asgi.patience import Patience
-from sseproxy.asgi.requests import has_json_body, may_declare, names_stream, stream_request, without_codings
+from sseproxy.asgi.requests import (
+    RequestBody,
+    body_of,
+    head_may_declare,
+    names_stream,
+    stream_request,
+    without_codings,
+)
 from sseproxy.asgi.responder import Responder
 from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.core.peek import BodyPeek
@@ -79,14 +86,12 @@ class Gate:
             self._task = current_task()  # the stream may begin in another one
         except RuntimeError:
             self._task = None  # no asyncio: that matters only for a stream
-        if common.early is not None and self._task is not None and may_declare(scope, common.options):
-            self._wait(scope, common.early)
-            self.scope = without_codings(scope)
+        self.scope = scope
+        if common.early is not None and self._task is not None:
+            self._wait_if_it_may_declare(common.early)
         elif names_stream(scope):
-            self._look_into_body(scope)
+            self._look_into_body(body_of(scope))
             self.scope = without_codings(scope)
-        else:
-            self.scope = scope
 
     async def receive(self) -> Message:
         """The app's `receive`. Most apps call once, and an inbox is for what comes after that."""
@@ -114,7 +119,7 @@ class Gate:
                 self._stop_waiting()
             if is_ours(message):
                 return self._begin(message)
-            if self._peek is not None:
+            if self._inbox is not None:
                 self._forget_body()
             self.is_open = True
         return self._server_send(message)
@@ -141,7 +146,15 @@ class Gate:
         common = self._common
         plan = stream_request(self.scope, common.options, self._peek).plan()
         self._forget_body()
-        return Responder(plan, common.streams, self.scope, self._call_inbox(), self._server_send, task=self._task)
+        client = self.scope.get("client")
+        return Responder(
+            plan,
+            common.streams,
+            self._call_inbox(),
+            self._server_send,
+            client=str(client[0]) if client else "",
+            task=self._task,
+        )
 
     def _call_inbox(self) -> Inbox:
         if self._inbox is None:
@@ -155,15 +168,33 @@ class Gate:
         """The request may yet be answered before the app does."""
         return self._patience is not None
 
+    @property
+    def wants_body(self) -> bool:
+        """The request body is needed to tell whether the request may be answered early."""
+        return self._patience is not None and self._peek is not None and not self._peek.is_known
+
     def receive_body(self, body: bytes) -> None:
         """The request body, all of it; for servers that do not bring it by `receive`."""
         if self._peek is not None:
             self._peek.feed(body)
             self._peek.end()
+        if self._patience is not None and self not in self._patience:
+            self.come_due()
+
+    def hold(self) -> None:
+        """The request body is under way: `wait_again` follows behind it."""
+        if self._patience is not None:
+            self._patience.end(self)
+
+    def wait_again(self) -> None:
+        """The request body has ended: until now the app had no chance to answer."""
+        if self._patience is not None:
+            self._patience.end(self)
+            self._patience.begin(self)
 
     def come_due(self) -> None:
-        """The client has waited long enough. If its request body is not known yet, the wait begins again behind it."""
-        if self._patience is None:
+        """The client has waited long enough. While its request body is under way, the wait begins again behind it."""
+        if self._patience is None or (self._inbox is not None and self._inbox.is_body_under_way):
             return
         declares = stream_request(self.scope, self._common.options, self._peek).declares
         if declares is None:
@@ -174,20 +205,21 @@ class Gate:
             responder.answer_early()
             self.responder = responder
 
-    def _wait(self, scope: Scope, early: float) -> None:
+    def _wait_if_it_may_declare(self, early: float) -> None:
+        scope = self.scope
+        body = body_of(scope)
+        if body is not RequestBody.JSON and not head_may_declare(scope, self._common.options):
+            return
         self._patience = self._common.patience(early)
         self._patience.begin(self)
-        self._look_into_body(scope)
+        self.scope = without_codings(scope)
+        self._look_into_body(body)
+        if body is not RequestBody.NONE:
+            self._call_inbox().on_body_end = self.wait_again
 
-    def _wait_again(self) -> None:
-        """The request body has been read: the app has until now had no chance to answer."""
-        if self._patience is not None:
-            self._patience.end(self)
-            self._patience.begin(self)
-
-    def _look_into_body(self, scope: Scope) -> None:
-        if has_json_body(scope):
-            self._peek = self._call_inbox().peek = BodyPeek(self._common.members, self._wait_again)
+    def _look_into_body(self, body: RequestBody) -> None:
+        if body is RequestBody.JSON:
+            self._peek = self._call_inbox().peek = BodyPeek(self._common.members)
 
     def _stop_waiting(self) -> None:
         if self._patience is not None:
@@ -197,4 +229,4 @@ class Gate:
     def _forget_body(self) -> None:
         self._peek = None
         if self._inbox is not None:
-            self._inbox.peek = None
+            self._inbox.forget_body()

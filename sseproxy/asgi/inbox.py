@@ -35,6 +35,7 @@ class Inbox:
     A client that leaves is heard of behind the rest of its request body only. An app that reads the body sets the
     pace, as it does without us; for one that never does, it is kept up to a limit, and beyond that thrown away.
     on_disconnect: called once when the client has left, with whether the app has been told.
+    peek: looks at the request body while it passes. on_body_end: called once, behind its last byte.
     is_read: the app has called the server already. is_waiting: and that call goes on; `go_on` follows, and `note`.
     """
 
@@ -46,12 +47,14 @@ class Inbox:
     _listening = False
     _listener: asyncio.Task[None] | None = None
     _kept_size = 0
-    _disconnect: Message | None = None
+    _disconnect: Message | None = None  # for the app, which may hear it although the client is still there
+    _has_left = False  # the client
     _waits: "tuple[_Wait, ...]" = ()
     _failure: Exception | None = None  # of the server's `receive` while we listened, and the app has not heard of it
     _kept: deque[Message] | None = None  # what we have heard and the app has not
     _changed: asyncio.Event | None = None
     peek: BodyPeek | None = None
+    on_body_end: Callable[[], None] | None = None
     on_disconnect: Callable[[bool], None] = staticmethod(_nobody)
 
     def __init__(self, receive: Receive, *, is_read: bool = False, is_waiting: bool = False) -> None:
@@ -74,7 +77,7 @@ class Inbox:
         self._waiting += 1
         try:
             message = await question
-            if self.peek is not None or message["type"] == "http.disconnect":
+            if message is not self._disconnect:  # else it is what the app was told when its stream had ended
                 self.note(message, app_knows=True)
         finally:
             self.go_on()
@@ -109,12 +112,30 @@ class Inbox:
     def note(self, message: Message, *, app_knows: bool) -> None:
         """What the client has said. app_knows: the app hears it, too."""
         if message["type"] == "http.disconnect":
+            self._has_left = True
             self._disconnect = message
             self.on_disconnect(app_knows)
-        elif self.peek is not None and message["type"] == "http.request":
-            self.peek.feed(message.get("body", b""))
+        elif message["type"] == "http.request":
+            if self.peek is not None:
+                self.peek.feed(message.get("body", b""))
             if not message.get("more_body", False):
-                self.peek.end()
+                self._note_body_end()
+
+    def _note_body_end(self) -> None:
+        if self.peek is not None:
+            self.peek.end()
+        on_body_end, self.on_body_end = self.on_body_end, None
+        if on_body_end is not None:
+            on_body_end()
+
+    @property
+    def is_body_under_way(self) -> bool:
+        """True if the app has begun to read a body whose end is waited for."""
+        return self._is_read and self.on_body_end is not None
+
+    def forget_body(self) -> None:
+        """Stop looking at the request body."""
+        self.peek = self.on_body_end = None
 
     async def _next_kept(self) -> Message:
         self._is_read = True
@@ -125,7 +146,8 @@ class Inbox:
             self._note_change()
             return message
         if self._disconnect is not None:
-            self.on_disconnect(True)
+            if self._has_left:
+                self.on_disconnect(True)
             return self._disconnect
         if self._is_lost:
             raise RuntimeError(_NOT_READ)
@@ -174,12 +196,12 @@ class Inbox:
             self._note_change()
 
     def _listen(self) -> None:
-        if not self._waiting and self._listener is None and self._disconnect is None:
+        if not self._waiting and self._listener is None and not self._has_left:
             self._listener = begin_later(self._keep_listening())
 
     async def _keep_listening(self) -> None:
         try:
-            while self._disconnect is None:
+            while not self._has_left:
                 await self._until_there_is_room()
                 message = await self._receive()
                 if message["type"] != "http.disconnect":
@@ -211,7 +233,7 @@ class Inbox:
 
     def _keep(self, message: Message) -> None:
         assert self._kept is not None
-        if not self._is_lost:
+        if not self._is_lost and self._disconnect is None:
             self._kept.append(message)
             self._kept_size += _size(message)
         if self._kept_size > _KEPT_UNREAD and not self._is_read:

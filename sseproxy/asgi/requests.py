@@ -1,5 +1,7 @@
 """May a request ask for a stream, by which path, and what is the app told of it then?"""
 
+from enum import Enum
+
 from sseproxy.asgi.options import StreamOptions
 from sseproxy.asgi.types import Scope
 from sseproxy.core.headers import by_name
@@ -9,6 +11,7 @@ from sseproxy.core.plan import StreamRequest
 _EVENT_STREAM = b"text/event-stream"
 _LENGTH = len(_EVENT_STREAM)
 _JSON = b"application/json"
+_ALT_SSE = b"alt=sse"  # how Google's services are asked for a stream
 
 
 def names_stream(scope: Scope) -> bool:
@@ -19,23 +22,27 @@ def names_stream(scope: Scope) -> bool:
     return False
 
 
-def may_declare(scope: Scope, options: StreamOptions) -> bool:
-    """False if neither the head of a request nor its body can declare a stream (S8). A glance, for nearly every one."""
-    if options.declares_by_route:
-        return True
-    fields = dict(scope["headers"])
-    if scope["method"] != "GET" or b"content-length" in fields or b"transfer-encoding" in fields:
-        return True
-    return names_stream(scope)
+def head_may_declare(scope: Scope, options: StreamOptions) -> bool:
+    """True if the head of a request may declare a stream (S8), at a glance."""
+    return names_stream(scope) or _ALT_SSE in scope.get("query_string", b"") or options.declares_by_route
 
 
-def has_json_body(scope: Scope) -> bool:
-    """True if a body follows that may be JSON."""
+class RequestBody(Enum):
+    """What follows the head of a request. JSON: something that may be."""
+
+    NONE = "none"
+    JSON = "json"
+    OTHER = "other"
+
+
+def body_of(scope: Scope) -> RequestBody:
+    """Return what follows the head of a request, as far as the head says so."""
     fields = dict(scope["headers"])
     if scope["method"] == "GET" and b"content-length" not in fields and b"transfer-encoding" not in fields:
-        return False
+        return RequestBody.NONE
     media = fields.get(b"content-type", b"")
-    return media == _JSON or may_be_json(media, fields.get(b"content-encoding", b""))
+    is_json = media == _JSON or may_be_json(media, fields.get(b"content-encoding", b""))
+    return RequestBody.JSON if is_json else RequestBody.OTHER
 
 
 def stream_request(scope: Scope, options: StreamOptions, peek: BodyPeek | None) -> StreamRequest:

@@ -12,7 +12,7 @@ from sseproxy.asgi.farewell import Farewell
 from sseproxy.asgi.inbox import Inbox
 from sseproxy.asgi.outbox import Outbox
 from sseproxy.asgi.tasks import begin_later
-from sseproxy.asgi.types import Message, Scope, Send
+from sseproxy.asgi.types import Message, Send
 from sseproxy.core.ends import AppNotice, row
 from sseproxy.core.headers import Headers, event_stream
 from sseproxy.core.plan import StreamPlan
@@ -44,7 +44,7 @@ _EARLY_HEAD: Headers = [(b"content-type", b"text/event-stream")]
 class Responder:
     """One request that is answered with an event stream, by the app or before it.
 
-    plan: how the stream is treated. task: the one the app runs in.
+    plan: how the stream is treated. client: its address. task: the one the app runs in.
     """
 
     _relay: Relay
@@ -55,6 +55,8 @@ class Responder:
     _refusal: Refusal | None = None
     _timers: tuple[asyncio.TimerHandle, ...] = ()
     _ending: asyncio.Task[None] | None = None
+    _app_ended = False  # the app has sent the last of its response
+    _has_left = False  # the client
     _left: asyncio.Event | None = None  # set when the client leaves; there while that is waited for
     _is_overdue = False  # the app has heard that the client is gone, and had time to end its stream
 
@@ -62,15 +64,15 @@ class Responder:
         self,
         plan: StreamPlan,
         streams: LiveStreams,
-        scope: Scope,
         inbox: Inbox,
         send: Send,
         *,
+        client: str,
         task: asyncio.Task[None] | None,
     ) -> None:
         self._streams = streams
         self._plan = plan
-        self._scope = scope
+        self._client = client
         self._inbox = inbox
         self._server_send = send
         self._app = AppTask(task)
@@ -101,6 +103,7 @@ class Responder:
                 relay.receive_data(body if type(body) is bytes else body_of(message))
             if message.get("more_body", False):
                 return outbox.flush()
+            self._app_ended = True
             relay.receive_eof()
             return self._flush_last()
         finally:
@@ -146,8 +149,7 @@ class Responder:
             self._join(self._session.receive_json)
         else:
             self._refusal = Refusal(message)
-            self._last_heard = self._time()
-            self._give_up_if_silent()
+            self._call_later(_REFUSAL_TIME, self._tell_and_stop)  # as far as it has come by then
 
     def _join(self, receive: Callable[..., None]) -> None:
         """The app's response goes on behind the promised head."""
@@ -159,21 +161,13 @@ class Responder:
     async def _hear_refusal(self, message: Message, refusal: Refusal) -> None:
         if message["type"] == "http.response.start":
             goes_on(message, has_begun=True)
-        self._last_heard = self._time()
         refusal.receive(message)
         if refusal.is_cut:
             self._tell_and_stop()
         elif refusal.is_whole:
+            self._app_ended = True
             self._tell(refusal.error())
             await self._flush_last()
-
-    def _give_up_if_silent(self) -> None:
-        """A refusal that comes to no end is told as far as it has come."""
-        left = self._last_heard + _REFUSAL_TIME - self._time()
-        if left > 0:
-            self._call_later(left, self._give_up_if_silent)
-        else:
-            self._tell_and_stop()
 
     def _give_up_waiting(self) -> None:
         if self._refusal is None:
@@ -203,7 +197,7 @@ class Responder:
         self._relay.connect(self)
         self._live = LiveStream(
             route=_ROUTE,
-            client=_client_of(self._scope),
+            client=self._client,
             relay=self,
             is_event_stream=True,
             comes_back=self._plan.comes_back,
@@ -227,6 +221,7 @@ class Responder:
             self._relay.resume_writing()
 
     def _client_left(self, app_knows: bool) -> None:
+        self._has_left = True
         if self._left is not None:
             self._left.set()
         # Hazard: a server says the same once the response is complete, and the app may have work to do after it.
@@ -254,6 +249,8 @@ class Responder:
             return
         reason = self._session.close_reason
         match None if reason is None else row(reason).app:
+            case AppNotice.NONE if reason is CloseReason.UPSTREAM_END and not self._app_ended:
+                self._let_app_end()  # its terminal event went out long ago: the response is complete without it
             case AppNotice.STOP:
                 self._stop_app()
             case AppNotice.DISCONNECT:
@@ -325,12 +322,13 @@ class Responder:
 
     async def _let_client_read(self) -> None:
         """Keep a stream that breaks open for a moment; see `HttpDownstream`."""
-        reason = self._session.close_reason
-        if reason is None or row(reason).is_by_client or self._farewell.was_cut or self._outbox.error is not None:
+        reason, linger = self._session.close_reason, self._streams.linger
+        is_noticed = self._has_left or self._farewell.was_cut or self._outbox.error is not None
+        if reason is None or row(reason).is_by_client or is_noticed or linger <= 0:
             return
         self._left = asyncio.Event()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._streams.linger):
+            async with asyncio.timeout(linger):
                 await self._left.wait()
 
     def _end_app(self) -> None:
@@ -384,8 +382,3 @@ class Responder:
 
 def _nothing() -> Awaitable[None]:
     return asyncio.sleep(0)
-
-
-def _client_of(scope: Scope) -> str:
-    client = scope.get("client")
-    return str(client[0]) if client else ""

@@ -358,11 +358,10 @@ class StreamRequest:
         return Dialect.GENERIC
 
     def _is_answer(self, dialect: Dialect) -> bool:
-        policy = self._policy
-        if policy.kind is not StreamKind.AUTO:
-            return policy.kind is StreamKind.ANSWER
+        if self._policy.kind is not StreamKind.AUTO:
+            return self._policy.kind is StreamKind.ANSWER
         is_get = self._method in ("GET", "HEAD") and not self._is_ticket
-        return not is_get or dialect.is_of_answers or policy.end is not None
+        return not is_get or dialect.is_of_answers or self._policy.end is not None
 
     @property
     def _reconnects(self) -> bool:
@@ -382,7 +381,8 @@ class StreamRequest:
         named = self._policy.heartbeat.form
         if named is not HeartbeatForm.AUTO:
             return named, None
-        if self._mcp is not _Mcp.NO:
+        is_unknown = self.peek is None or not self.peek.is_known
+        if self._mcp is _Mcp.YES or (self._mcp is _Mcp.BODY and (is_unknown or self._is_rpc)):
             return HeartbeatForm.COMMENT_LINE, None
         if client is not None:
             return client.form, client.event

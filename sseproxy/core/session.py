@@ -334,7 +334,7 @@ class StreamSession(Transfer):
         super()._set_timers()
         interval = self._plan.heartbeat.interval
         self._timers.set(Timer.HEARTBEAT, None if interval is None else self._last_heard + interval - self._lead)
-        if self._started and self._plan.has_terminal_event:
+        if self._plan.has_terminal_event:
             self._timers.set(Timer.LAST_EVENT, max(self._last_received, self._last_look) + _LINGER)
         if not self._responded:
             self._timers.stop(Timer.IDLE)

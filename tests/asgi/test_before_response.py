@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from sseproxy.asgi import SSEKeepaliveMiddleware
+from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
 from sseproxy.asgi.types import ASGIApp, Message, Receive, Scope, Send
-from tests.support.asgi_exchange import EVENT_STREAM, HB, Exchange, Noted, Step, body, head, script
+from sseproxy.core.transfer import CloseReason
+from tests.support.asgi_exchange import EVENT_STREAM, HB, Exchange, Noted, Step, body, head, on_time, script
 from tests.support.virtual_clock import now, passing
 from tests.support.whatwg import parse
 
@@ -24,7 +25,7 @@ NEVER = 1e9
 
 
 def wrapped(app: Any, **options: Any) -> SSEKeepaliveMiddleware:
-    return SSEKeepaliveMiddleware(app, **{"before_response": "10s", **options})
+    return SSEKeepaliveMiddleware(app, **{"before_response": "10s", "streams": on_time(), **options})
 
 
 def asked(app: ASGIApp, *headers: tuple[bytes, bytes], **options: Any) -> Exchange:
@@ -51,14 +52,22 @@ def _of_requests() -> "Counter[str]":
 
 
 def error_of(seen: Exchange) -> dict[str, Any]:
-    """The one event that a client got, which is an error; the end is clean."""
+    """The one event that a client got, which is an error; the end is broken."""
     (event,) = parse(seen.body).events
     assert event.type == "error"
     assert seen.status == 200
-    assert seen.is_whole
+    assert not seen.is_whole
     told = json.loads(event.data)
     assert isinstance(told, dict)
     return told
+
+
+async def broken(seen: Exchange, reason: CloseReason = CloseReason.UPSTREAM_END) -> Exchange:
+    """The exchange, once its stream has been broken off."""
+    with pytest.raises(StreamAborted) as raised:
+        await (seen if seen.task else seen.start()).finish()
+    assert raised.value.reason is reason
+    return seen
 
 
 class TestWhoIsAnswered:
@@ -111,12 +120,12 @@ class TestWhoIsAnswered:
 
     @pytest.mark.parametrize("read_at", [12.0, 40.0])
     async def test_a_body_that_is_read_late(self, read_at: float) -> None:
-        """Until then nobody knows; from then on nobody waits any more."""
-        app = wrapped(reads_first(EVENT, before=20.0, pause=read_at))
+        """Until then the app has had no chance to answer."""
+        app = wrapped(reads_first(EVENT, before=30.0, pause=read_at))
         seen = asked(app, JSON, method="POST", body=[b'{"stream": true}']).start()
         asked_at = now()
         await seen.finish()
-        assert round(seen.sent[0][0] - asked_at, 3) == read_at
+        assert round(seen.sent[0][0] - asked_at, 3) == read_at + 10
         assert seen.body == BEAT * 2 + EVENT
 
     async def test_a_body_that_is_read_beside_the_work(self) -> None:
@@ -127,7 +136,7 @@ class TestWhoIsAnswered:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             async with asyncio.TaskGroup() as group:
                 group.create_task(read(receive))
-                await script(EVENT, before=30.0)(scope, receive, send)
+                await script(EVENT, before=40.0)(scope, receive, send)
 
         seen = await asked(wrapped(app), JSON, method="POST", body=[b'{"stream": true}']).run()
         assert seen.body == BEAT * 2 + EVENT
@@ -148,7 +157,7 @@ class TestWhoIsAnswered:
         assert seen.body == BEAT * 2 + EVENT
 
     async def test_a_body_that_says_so_only_after_the_time(self) -> None:
-        app = wrapped(reads_first(EVENT, before=1.0, pause=6.0))
+        app = wrapped(reads_first(EVENT, before=11.0, pause=6.0))
         seen = await asked(app, JSON, method="POST", body=[b'{"stream"', b": true}"]).run()
         assert seen.body == BEAT + EVENT
         assert round(seen.sent[-1][0] - seen.sent[0][0], 3) == 1
@@ -243,14 +252,17 @@ class TestALateStream:
     @pytest.mark.parametrize("heartbeat", ["15s", "300s"])
     async def test_is_watched_for_silence_from_then_on(self, heartbeat: str) -> None:
         app = script(NEVER, before=30.0)
-        seen = await asked(wrapped(app, heartbeat=heartbeat, idle_timeout="20s", dialect="anthropic")).run()
+        wrap = wrapped(app, heartbeat=heartbeat, idle_timeout="20s", dialect="anthropic")
+        seen = await broken(asked(wrap), CloseReason.IDLE_TIMEOUT)
         assert round(seen.sent[-1][0] - seen.sent[0][0], 3) == 40
 
     async def test_keeps_its_exception(self) -> None:
         seen = asked(wrapped(script(EVENT, RuntimeError("mine"), before=12.0))).start()
         with pytest.raises(RuntimeError, match="mine"):
             await seen.finish()
-        assert seen.body == BEAT + EVENT
+        assert seen.body.startswith(BEAT + EVENT)
+        (_, error) = parse(seen.body).events
+        assert (error.type, json.loads(error.data)["status"]) == ("error", 502)
         assert not seen.is_whole
 
 
@@ -258,7 +270,7 @@ class TestALateRefusal:
     async def test_becomes_an_error_event_with_what_it_said(self) -> None:
         start = head(429, PLAIN, (b"retry-after", b"7"))
         app = Noted(script(b"too ", b"many", before=12.0, start=start))
-        told = error_of(await asked(wrapped(app)).run())
+        told = error_of(await broken(asked(wrapped(app))))
         assert told["status"] == 429
         assert told["retry_after"] == "7"
         assert told["detail"] == "too many"
@@ -266,24 +278,24 @@ class TestALateRefusal:
 
     async def test_in_the_words_of_the_dialect(self) -> None:
         start = head(503, JSON)
-        seen = await asked(wrapped(script(b"{}", before=12.0, start=start), dialect="openai-chat")).run()
+        seen = await broken(asked(wrapped(script(b"{}", before=12.0, start=start), dialect="openai-chat")))
         assert json.loads(parse(seen.body).events[-1].data)["error"]["code"] == 503
 
-    async def test_keeps_at_most_64_kib_of_its_body(self) -> None:
+    async def test_keeps_at_most_64_kib_of_its_body_in_all(self) -> None:
         start = head(500, PLAIN)
-        told = error_of(await asked(wrapped(script(*[b"x" * 50_000] * 4, before=12.0, start=start))).run())
-        assert len(told["detail"]) == 65536
+        told = error_of(await broken(asked(wrapped(script(*[b"x" * 50_000] * 4, before=12.0, start=start)))))
+        assert (len(told["detail"]), len(told["error"]["message"])) == (32768, 32768)
 
     async def test_without_a_body_that_could_be_read(self) -> None:
         start = head(500, PLAIN, (b"content-encoding", b"gzip"))
-        told = error_of(await asked(wrapped(script(b"\x1f\x8b", before=12.0, start=start))).run())
+        told = error_of(await broken(asked(wrapped(script(b"\x1f\x8b", before=12.0, start=start)))))
         assert told["detail"] == "The application answered 500."
 
     @pytest.mark.parametrize(
         "start", [head(200, PLAIN), head(404, EVENT_STREAM), head(200, EVENT_STREAM, (b"content-encoding", b"br"))]
     )
     async def test_is_all_that_is_no_stream_to_join(self, start: Message) -> None:
-        told = error_of(await asked(wrapped(script(b"x", before=12.0, start=start))).run())
+        told = error_of(await broken(asked(wrapped(script(b"x", before=12.0, start=start)))))
         assert told["status"] == start["status"]
 
     async def test_that_the_app_does_not_end_is_told_when_it_returns(self) -> None:
@@ -292,17 +304,17 @@ class TestALateRefusal:
             await send(head(500, PLAIN))
             await send(body(b"half"))
 
-        assert error_of(await asked(wrapped(app)).run())["detail"] == "half"
+        assert error_of(await broken(asked(wrapped(app))))["detail"] == "half"
 
     @pytest.mark.parametrize(
         ("options", "told_after"),
-        [({"response_timeout": "60s"}, 50), ({"idle_timeout": "20s"}, 32), ({"idle_timeout": "off"}, 290)],
+        [({"response_timeout": "30s"}, 20), ({"response_timeout": "60s"}, 32), ({"idle_timeout": "off"}, 32)],
     )
     async def test_that_never_ends_is_told_as_far_as_it_has_come(
         self, options: dict[str, str], told_after: float
     ) -> None:
         app = Noted(script(b"half", 10.0, b" a word", NEVER, before=12.0, start=head(500, PLAIN)))
-        seen = await asked(wrapped(app, **options)).run()
+        seen = await broken(asked(wrapped(app, **options)))
         told = error_of(seen)
         assert (told["status"], told["detail"]) == (500, "half a word")
         assert round(seen.sent[-1][0] - seen.sent[0][0], 3) == told_after
@@ -311,14 +323,14 @@ class TestALateRefusal:
     async def test_that_is_too_long_is_told_at_once_and_its_app_stopped(self) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await passing(12)
-            await send(head(200, JSON))
+            await send(head(500, JSON))
             while True:
                 await send(body(b"x" * 50_000))
                 await passing(1)
 
         noted = Noted(app)
-        seen = await asked(wrapped(noted)).run()
-        assert len(error_of(seen)["detail"]) == 65536
+        seen = await broken(asked(wrapped(noted)))
+        assert len(error_of(seen)["detail"]) == 32768
         assert round(seen.sent[-1][0] - seen.sent[0][0], 3) == 3
         assert noted.end is asyncio.CancelledError
 
@@ -329,7 +341,7 @@ class TestALateRefusal:
             await send(head(200, PLAIN))
             await send({"type": f"http.response.{kind}", "path": "/x", "file": 3})
 
-        told = error_of(await asked(wrapped(app)).run())
+        told = error_of(await broken(asked(wrapped(app))))
         assert told["detail"] == "The application answered 200."
 
     async def test_cannot_begin_again(self) -> None:
@@ -344,7 +356,7 @@ class TestALateRefusal:
         assert error_of(seen)["status"] == 500
 
     async def test_heartbeats_go_on_until_it_is_whole(self) -> None:
-        seen = await asked(wrapped(script(b"a", 40.0, b"b", before=12.0, start=head(500, PLAIN)))).run()
+        seen = await broken(asked(wrapped(script(b"a", 29.0, b"b", before=12.0, start=head(500, PLAIN)))))
         assert seen.body.count(HB) == 3
         assert error_of(seen)["detail"] == "ab"
 
@@ -368,7 +380,7 @@ class TestNoResponse:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await passing(12)
 
-        assert error_of(await asked(wrapped(app)).run())["status"] == 500
+        assert error_of(await broken(asked(wrapped(app))))["status"] == 500
 
     @pytest.mark.parametrize("error", [None, RuntimeError("mine")])
     async def test_in_time_is_left_to_the_server(self, error: RuntimeError | None) -> None:
@@ -387,7 +399,7 @@ class TestNoResponse:
         app = Noted(script(before=NEVER))
         seen = asked(wrapped(app, response_timeout="60s")).start()
         asked_at = now()
-        await seen.finish()
+        await broken(seen, CloseReason.RESPONSE_TIMEOUT)
         assert error_of(seen)["status"] == 504
         assert round(now() - asked_at, 3) == 60
         assert app.end is asyncio.CancelledError
@@ -406,5 +418,5 @@ class TestNoResponse:
         seen = asked(app).start()
         await passing(20)
         app.begin_drain(timeout="10s", spread="1s")
-        await seen.finish()
+        await broken(seen, CloseReason.DRAIN)
         assert error_of(seen)["status"] == 503

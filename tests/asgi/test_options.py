@@ -8,10 +8,11 @@ import pytest
 
 from sseproxy.asgi import SSEKeepaliveMiddleware
 from sseproxy.asgi.options import StreamOptions
+from sseproxy.asgi.requests import stream_request
 from sseproxy.core.dialects import Dialect
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.timeouts import TimeoutPolicy
-from tests.support.asgi_exchange import script
+from tests.support.asgi_exchange import Exchange, script
 
 DURATIONS = ["heartbeat", "before_response", "response_timeout", "idle_timeout", "write_timeout", "max_duration"]
 
@@ -107,7 +108,7 @@ def test_the_defaults_are_those_of_the_configuration_file() -> None:
     assert options.heartbeat == HeartbeatPolicy()
     policy = TimeoutPolicy()
     assert options.timeouts == policy
-    assert options.dialect is Dialect.GENERIC
+    assert options.dialect is Dialect.AUTO
     assert options.selects is None
 
 
@@ -130,9 +131,12 @@ def test_every_option_arrives_in_a_policy() -> None:
 
 
 def test_a_dialect_brings_its_form_unless_one_is_named() -> None:
-    assert options_of(dialect="anthropic").heartbeat.form is HeartbeatForm.ANTHROPIC
-    assert options_of(dialect="gemini").heartbeat.form is HeartbeatForm.BLANK
-    assert options_of(dialect="anthropic", form="comment-line").heartbeat.form is HeartbeatForm.COMMENT_LINE
+    def form_of(**options: Any) -> HeartbeatForm:
+        return stream_request(Exchange(script()).scope, options_of(**options), None).plan().form
+
+    assert form_of(dialect="anthropic") is HeartbeatForm.ANTHROPIC
+    assert form_of(dialect="gemini") is HeartbeatForm.BLANK
+    assert form_of(dialect="anthropic", form="comment-line") is HeartbeatForm.COMMENT_LINE
 
 
 SELECTIONS: list[tuple[object, list[str], list[str]]] = [

@@ -13,8 +13,7 @@ from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
 from sseproxy.core.dialects import Dialect
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.timeouts import TimeoutPolicy
-from sseproxy.streams import LiveStreams
-from tests.support.asgi_exchange import HB, Exchange, Step, head, script
+from tests.support.asgi_exchange import HB, Exchange, Step, head, on_time, script
 from tests.support.proxy_server import stage
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import Visit
@@ -24,7 +23,8 @@ from tests.support.wire import read_chunk
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 INTERVAL = 0.25
-TIMEOUTS = TimeoutPolicy(idle=1.5, write=None, max_duration=4.0)
+IDLE, LONGEST = 1.5, 4.0
+TIMEOUTS = TimeoutPolicy(idle=IDLE, write=None, max_duration=LONGEST)
 
 PARTS = (
     b"data: 1\n\n",
@@ -36,11 +36,6 @@ PARTS = (
     b"\xef\xbb\xbfdata: bom\n\n",
     b"retry: 5\ndata\n\n",
 )
-
-
-def on_time() -> LiveStreams:
-    """Streams whose heartbeats have no lead."""
-    return LiveStreams(chance=lambda: 0.0, linger=0.0)
 
 
 def made_up(seed: int) -> list[Step]:
@@ -61,9 +56,9 @@ async def through_the_middleware(steps: list[Step], form: HeartbeatForm, dialect
         heartbeat=INTERVAL,
         form=form,
         dialect=dialect,
-        idle_timeout=TIMEOUTS.idle or "off",
+        idle_timeout=IDLE,
         write_timeout="off",
-        max_duration=TIMEOUTS.max_duration or "off",
+        max_duration=LONGEST,
         streams=on_time(),
     )
     seen = Exchange(app).start()
@@ -155,8 +150,8 @@ async def test_the_scripts_have_something_to_show() -> None:
     scripts = [made_up(seed) for seed in range(60)]
     silences = [[step for step in steps if isinstance(step, float)] for steps in scripts]
     assert sum(any(pause > INTERVAL for pause in pauses) for pauses in silences) > 30
-    assert any(max(pauses) > (TIMEOUTS.idle or 0) for pauses in silences)
-    assert any(sum(pauses) > (TIMEOUTS.max_duration or 0) for pauses in silences)
+    assert any(max(pauses) > IDLE for pauses in silences)
+    assert any(sum(pauses) > LONGEST for pauses in silences)
     ends = [await through_the_middleware(steps, HeartbeatForm.AUTO, Dialect.GENERIC) for steps in scripts]
     assert sum(HB.strip() in body for body, _ in ends) > 30
     assert {is_whole for _, is_whole in ends} == {True, False}

@@ -86,7 +86,7 @@ def _check_what_breaks_off(server: AsgiServer, limits: Limits) -> None:
     with ClientWire(server.url) as client:
         client.ask("/silence")
         client.read_head()
-        said = client.read_until(b": idle_timeout\n")
+        said = client.read_until(b'"code": 504}}\n\n')
         assert b": heartbeat\n" in said
         client.read_until(b"\r\n")
         wait_until(lambda: server.recorded().count("stopped") == 2)
@@ -147,7 +147,7 @@ def test_a_stream_that_is_broken_off_over_http_2(name: str, tmp_path: Path, monk
         server.output.wait_for(lambda lines: any("StreamAborted" in line for line in lines))
         other = client.ask("/events")
         assert b"one" in client.read_to_end_of(other)
-        assert client.bodies[silent].endswith(b": idle_timeout\n")
+        assert client.bodies[silent].endswith(b'"type": "idle_timeout", "code": 504}}\n\n')
         assert client.ends == {other: "ended"} | ({} if end is None else {silent: end})
 
 

@@ -1,6 +1,7 @@
 """How does a stream of an app end, what does the client get then, and what becomes of the app? (contract S10)"""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -8,22 +9,31 @@ import pytest
 from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
 from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.core.transfer import CloseReason
-from tests.support.asgi_exchange import HB, Exchange, Noted, body, for_ever, head, script
+from sseproxy.streams import LiveStreams
+from tests.support.asgi_exchange import HB, Exchange, Noted, body, for_ever, head, on_time, script
 from tests.support.virtual_clock import now, passing
 from tests.support.whatwg import parse
 
 BEAT = HB + b"\n"
 EVENT = b"data: 1\n\n"
 NEVER = 1e9
-EVENT_SOURCE = (b"accept", b"text/event-stream")
+ACCEPT = (b"accept", b"text/event-stream")
+EVENT_SOURCE = [ACCEPT, (b"cache-control", b"no-cache")]
 
 
 def wrapped(app: Any, **options: Any) -> SSEKeepaliveMiddleware:
-    return SSEKeepaliveMiddleware(app, **options)
+    return SSEKeepaliveMiddleware(app, **{"streams": on_time(), **options})
 
 
 def remark(reason: str) -> bytes:
     return f": {reason}\n".encode()
+
+
+def error_of(seen: Exchange) -> str:
+    """The type of the error event that came last."""
+    last = parse(seen.body).events[-1]
+    assert last.type == "error"
+    return str(json.loads(last.data)["type"])
 
 
 async def aborted(seen: Exchange) -> CloseReason:
@@ -247,7 +257,8 @@ class TestTheAppEndsIt:
             await seen.finish()
         assert raised.value is error
         assert raised.value.__cause__ is None
-        assert seen.body == EVENT
+        assert seen.body.startswith(EVENT)
+        assert error_of(seen) == "upstream_error"
         assert not seen.is_whole
 
     async def test_what_it_raises_after_its_end_passes_unchanged(self) -> None:
@@ -263,7 +274,8 @@ class TestTheAppEndsIt:
 
     async def test_if_it_returns_too_early_the_server_is_left_to_deal_with_it(self) -> None:
         seen = await Exchange(wrapped(script(EVENT, end=False))).run()
-        assert seen.body == EVENT
+        assert seen.body.startswith(EVENT)
+        assert error_of(seen) == "upstream_error"
         assert not seen.is_whole
 
     async def test_what_it_says_after_its_end_goes_nowhere(self) -> None:
@@ -372,23 +384,31 @@ class TestItGetsTooOld:
         assert raised.value.reason is CloseReason.MAX_DURATION
         assert round(now() - seen.sent[0][0] - 10, 3) == after
 
-    async def test_it_ends_cleanly_at_the_next_event_boundary(self) -> None:
+    @pytest.mark.parametrize("returns", [True, False])
+    async def test_it_ends_at_the_next_event_boundary(self, returns: bool) -> None:
+        """Cleanly for a client that comes back by itself; others are told of it, and the end is broken."""
         app = Noted(script(EVENT, 8.0, b"data: a\n", 4.0, b"data: b\n\n", EVENT, NEVER))
-        seen = await Exchange(wrapped(app, max_duration="10s")).run()
-        assert parse(seen.body).events == parse(EVENT + b"data: a\ndata: b\n\n").events
-        assert seen.body.endswith(b"data: b\n\n" + remark("max_duration"))
-        assert seen.is_whole
+        seen = Exchange(wrapped(app, max_duration="10s"), headers=EVENT_SOURCE if returns else [ACCEPT]).start()
+        if returns:
+            await seen.finish()
+            assert seen.is_whole
+            assert parse(seen.body).retries == [1000]
+        else:
+            assert await aborted(seen) is CloseReason.MAX_DURATION
+            assert error_of(seen) == "max_duration"
+        assert parse(seen.body).events[:2] == parse(EVENT + b"data: a\ndata: b\n\n").events
+        assert len(parse(seen.body).events) == (2 if returns else 3)
         assert app.end is asyncio.CancelledError
 
     async def test_a_silent_one_ends_at_once(self) -> None:
-        seen = await Exchange(wrapped(for_ever, max_duration="10s")).run()
+        seen = await Exchange(wrapped(for_ever, max_duration="10s"), headers=EVENT_SOURCE).run()
         assert round(seen.sent[-1][0] - seen.sent[0][0], 3) == 10
         assert seen.is_whole
 
-    async def test_where_the_dialect_has_one_the_client_gets_an_error_event(self) -> None:
-        seen = await Exchange(wrapped(for_ever, max_duration="10s", dialect="openai-chat")).run()
+    async def test_the_error_event_is_the_dialects(self) -> None:
+        seen = Exchange(wrapped(for_ever, max_duration="10s", dialect="openai-chat")).start()
+        assert await aborted(seen) is CloseReason.MAX_DURATION
         assert b'"max_duration"' in parse(seen.body).events[-1].data.encode()
-        assert seen.is_whole
 
 
 class TestTheAppIsSilentForTooLong:
@@ -397,12 +417,24 @@ class TestTheAppIsSilentForTooLong:
         seen = Exchange(wrapped(app, idle_timeout="1m")).start()
         assert await aborted(seen) is CloseReason.IDLE_TIMEOUT
         assert app.end is asyncio.CancelledError
-        assert seen.body == EVENT + BEAT * 3 + remark("idle_timeout")
+        assert seen.body.startswith(EVENT + BEAT * 3 + b"event: error\n")
+        assert error_of(seen) == "idle_timeout"
 
-    async def test_in_a_dialect_with_errors_it_ends_cleanly_with_one(self) -> None:
-        seen = await Exchange(wrapped(for_ever, idle_timeout="20s", dialect="anthropic")).run()
-        assert parse(seen.body).events[-1].type == "error"
-        assert seen.is_whole
+    async def test_the_error_event_is_the_dialects(self) -> None:
+        seen = Exchange(wrapped(for_ever, idle_timeout="20s", dialect="anthropic")).start()
+        assert await aborted(seen) is CloseReason.IDLE_TIMEOUT
+        assert error_of(seen) == "error"
+
+    async def test_by_default_that_is_an_answer_only(self) -> None:
+        """A feed may be silent for days; an answer that says nothing for 15 minutes never will."""
+        feed, answer = (Exchange(wrapped(for_ever), method=method).start() for method in ("GET", "POST"))
+        asked_at = now()
+        assert await aborted(answer) is CloseReason.IDLE_TIMEOUT
+        assert round(now() - asked_at, 3) == 900
+        await passing(10_000)
+        assert len(feed.sent) > 600
+        feed.leave()
+        await feed.finish()
 
     async def test_off_a_boundary_it_is_broken_off_all_the_same(self) -> None:
         app = wrapped(script(b"data: 1\n", NEVER), idle_timeout="20s", dialect="anthropic")
@@ -473,7 +505,7 @@ class TestAnAppThatListens:
 
     async def test_when_it_has_come_to_its_time(self) -> None:
         app = self.listening(0.0, EVENT)
-        seen = await Exchange(wrapped(app, max_duration="20s")).run()
+        seen = await Exchange(wrapped(app, max_duration="20s"), headers=EVENT_SOURCE).run()
         assert seen.is_whole
         assert app.end == "returned"
 
@@ -537,8 +569,9 @@ class TestTheClientStalls:
 
 class TestTheServerIsToEnd:
     async def test_every_stream_ends_at_an_event_boundary_within_the_spread(self) -> None:
-        app = wrapped(script(*[step for _ in range(100) for step in (b"data: a\n", 0.3, b"data: b\n\n", 0.3)]))
-        exchanges = [Exchange(app).start() for _ in range(50)]
+        steps = [step for _ in range(100) for step in (b"data: a\n", 0.3, b"data: b\n\n", 0.3)]
+        app = wrapped(script(*steps), streams=LiveStreams(linger=0.0))
+        exchanges = [Exchange(app, headers=EVENT_SOURCE).start() for _ in range(50)]
         await passing(10)
         app.begin_drain(timeout="25s", spread="5s")
         began = now()
@@ -546,21 +579,39 @@ class TestTheServerIsToEnd:
         for seen in exchanges:
             await seen.finish()
             assert seen.is_whole
-            assert seen.body.endswith(b"data: b\n\n")
-            assert b"retry" not in seen.body
+            before, _, retry = seen.body.rpartition(b"retry: ")
+            assert before.endswith(b"data: b\n\n")
+            assert retry.strip().isdigit()
             ends.append(seen.sent[-1][0] - began)
         assert all(0 <= end <= 6 for end in ends)
         assert max(ends) - min(ends) > 2
 
     async def test_only_an_event_source_is_told_when_to_come_back(self) -> None:
-        app = wrapped(for_ever)
-        askers = [("GET", [EVENT_SOURCE]), ("POST", [EVENT_SOURCE]), ("GET", [])]
+        app = wrapped(for_ever, streams=LiveStreams(linger=0.0))
+        askers = [("GET", EVENT_SOURCE), ("POST", EVENT_SOURCE), ("GET", [ACCEPT]), ("GET", [])]
         exchanges = [Exchange(app, method=method, headers=headers).start() for method, headers in askers]
         await passing(1)
-        app.begin_drain()
-        retries = [parse((await seen.finish()).body).retries for seen in exchanges]
-        assert [len(found) for found in retries] == [1, 0, 0]
-        assert 1000 <= retries[0][0] <= 6000
+        app.begin_drain(timeout="10s", spread="5s")
+        began = now()
+        (retry,) = parse((await exchanges[0].finish()).body).retries
+        assert exchanges[0].is_whole
+        assert 1000 <= retry <= 6000
+        assert now() - began <= 5
+        for seen in exchanges[1:]:
+            assert await aborted(seen) is CloseReason.DRAIN
+            assert error_of(seen) == "drain"
+            assert parse(seen.body).retries == []
+            assert round(now() - began, 3) == 10
+
+    async def test_an_answer_is_let_finish(self) -> None:
+        """Nothing of it may be lost: its client would not ask again for the rest."""
+        app = wrapped(script(EVENT, 5.0, EVENT, 5.0, EVENT))
+        seen = Exchange(app, method="POST", headers=EVENT_SOURCE).start()
+        await passing(1)
+        app.begin_drain(timeout="25s", spread="5s")
+        await seen.finish()
+        assert seen.body == EVENT * 3
+        assert seen.is_whole
 
     async def test_a_stream_that_finds_no_boundary_is_broken_off_at_the_deadline(self) -> None:
         app = wrapped(script(b"data: 1\n", NEVER))
@@ -605,7 +656,7 @@ class TestTheServerIsToEnd:
 
     async def test_without_a_spread_and_a_deadline_too(self) -> None:
         app = wrapped(for_ever)
-        seen = Exchange(app).start()
+        seen = Exchange(app, headers=EVENT_SOURCE).start()
         await passing(1)
         app.begin_drain(timeout="off", spread="off")
         await seen.finish()
@@ -615,7 +666,7 @@ class TestTheServerIsToEnd:
         app = wrapped(for_ever)
         app.begin_drain(timeout="10s", spread="1s")
         began = now()
-        seen = await Exchange(app).run()
+        seen = await Exchange(app, headers=EVENT_SOURCE).run()
         assert seen.is_whole
         assert now() - began <= 10
 

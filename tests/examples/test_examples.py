@@ -1,5 +1,6 @@
 """Does every example run with the command in its first line, and is its stream kept alive?"""
 
+import http.client
 import re
 import shlex
 from pathlib import Path
@@ -30,15 +31,18 @@ def test_an_example_is_short(example: Path) -> None:
     assert len(example.read_text().splitlines()) <= 40
 
 
+def is_answer(example: Path) -> bool:
+    return "@app.post" in example.read_text()
+
+
 def ask(server: ServerProcess, example: Path) -> Request:
-    post = "@app.post" in example.read_text()
+    post = is_answer(example)
+    event_source = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
     return Request(
         server.url,
         "/chat",
         method="POST" if post else "GET",
-        headers={"Content-Type": "application/json"}
-        if post
-        else {"Accept": "text/event-stream", "Cache-Control": "no-cache"},
+        headers={"Content-Type": "application/json"} if post else event_source,
         body=b'{"stream": true}' if post else None,
     )
 
@@ -67,7 +71,13 @@ def test_an_example_ends_its_streams_well_when_it_is_asked_to_end(example: Path,
     with ServerProcess(*command, path=[tmp_path]) as server, ask(server, example) as request:
         request.read_until(lambda body: b": heartbeat" in body)
         server.ask_to_end()
-        request.read()
+        if is_answer(example):  # it is let finish, and broken off when it does not in time
+            with pytest.raises(http.client.IncompleteRead):
+                request.read()
+            assert b'"type": "drain"' in request.body
+        else:
+            request.read()
+            assert re.search(rb"^retry: \d+", request.body, re.MULTILINE), request.body
         assert b"world" not in request.body
         server.wait()
-    assert "Traceback" not in server.output.text
+    assert ("Traceback" in server.output.text) == is_answer(example)

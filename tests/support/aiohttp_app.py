@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from sseproxy.aiohttp import SSEKeepalive, sse_keepalive
+from tests.support.asgi_exchange import on_time
 from tests.support.raw_client import LIMIT, RawClient
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -32,7 +33,7 @@ class AiohttpApp:
         cls, handler: Handler, *, handler_cancellation: bool = False, plain: bool = False, **options: Any
     ) -> "AsyncIterator[AiohttpApp]":
         """plain: without the middleware. options: of the middleware."""
-        keepalive = None if plain else sse_keepalive(**options)
+        keepalive = None if plain else sse_keepalive(**{"streams": on_time(), **options})
         app = web.Application(middlewares=[] if keepalive is None else [keepalive])
 
         async def call(request: web.Request) -> web.StreamResponse:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from sseproxy.asgi.types import ASGIApp, Message, Receive, Scope, Send
+from sseproxy.streams import LiveStreams
 from tests.support.virtual_clock import now, passing
 
 EVENT_STREAM = (b"content-type", b"text/event-stream")
@@ -17,6 +18,11 @@ HB = b": heartbeat\n"
 
 #: What a script may hold: bytes to send as one message, seconds to wait, or an exception to raise.
 Step = bytes | float | BaseException
+
+
+def on_time() -> LiveStreams:
+    """Streams whose heartbeats have no lead, and that break at once."""
+    return LiveStreams(chance=lambda: 0.0, linger=0.0)
 
 
 class Exchange:
