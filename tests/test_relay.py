@@ -103,9 +103,7 @@ class Source:
 class Scene:
     """A relay between a client and a source, on a clock."""
 
-    def __init__(
-        self, clock: Clock, *, is_stream: bool = True, comes_back: bool = False, **timeouts: float | None
-    ) -> None:
+    def __init__(self, clock: Clock, *, is_stream: bool = True, comes_back: bool = False, **timeouts: Any) -> None:
         policy = TimeoutPolicy(**{"idle": None, "write": None, **timeouts})
         heartbeat = HeartbeatPolicy(interval=15.0, form=HeartbeatForm.COMMENT_LINE)
         now = clock.time()
@@ -443,3 +441,64 @@ async def test_what_is_held_back_is_sent_at_a_clean_end_and_dropped_at_any_other
     broken.relay.receive_error(_error())
     assert whole.client.said == [b"data: unfinished", "finish"]
     assert broken.client.said == [TOLD, "abort"]
+
+
+# A defect of ours.
+
+
+class Defective(StreamSession):
+    """Fails in what it is asked for. also_at_its_end: and in its last words."""
+
+    def __init__(self, fails_in: str, *, also_at_its_end: bool = False, now: float) -> None:
+        heartbeat = HeartbeatPolicy(interval=15.0, form=HeartbeatForm.COMMENT_LINE)
+        super().__init__(StreamPlan(heartbeat=heartbeat, form=heartbeat.form), now=now)
+        self.fails_in = fails_in
+        self.also_at_its_end = also_at_its_end
+
+    def forward(self, data: bytes, now: float, *, cut: bool = True) -> bytes:
+        self._fail_in("forward")
+        return super().forward(data, now, cut=cut)
+
+    def receive_eof(self, *, now: float) -> None:
+        self._fail_in("receive_eof")
+        super().receive_eof(now=now)
+
+    def receive_error(self, reason: CloseReason, *, now: float) -> None:
+        if self.also_at_its_end:
+            raise RuntimeError("a defect of last words")
+        super().receive_error(reason, now=now)
+
+    def handle_timeout(self, *, now: float) -> None:
+        self._fail_in("handle_timeout")
+        super().handle_timeout(now=now)
+
+    def _fail_in(self, call: str) -> None:
+        if call == self.fails_in:
+            raise RuntimeError("a defect")
+
+
+@pytest.mark.parametrize("also_at_its_end", [False, True])
+@pytest.mark.parametrize("call", ["forward", "receive_eof", "handle_timeout"])
+def test_a_defect_ends_the_stream_and_is_reported(call: str, also_at_its_end: bool) -> None:
+    """The event loop would only log it: the client would wait for ever, or the upstream would have the blame."""
+
+    @on_a_clock
+    async def run(clock: Clock) -> None:
+        seen: list[str] = []
+        clock.set_exception_handler(lambda _, context: seen.append(str(context["exception"])))
+        scene = Scene(clock)
+        scene.relay.transfer = Defective(call, also_at_its_end=also_at_its_end, now=clock.time())
+        if call == "forward":
+            scene.relay.receive_data(EVENT)
+        elif call == "receive_eof":
+            scene.relay.receive_eof()
+        else:
+            await clock.pass_time(15)
+        defects = ["a defect", "a defect of last words"] if also_at_its_end else ["a defect"]
+        told = [] if also_at_its_end else [error_of(CloseReason.INTERNAL_ERROR)]
+        assert scene.client.said == [*told, "abort"]
+        assert (scene.reason(), scene.source.told, seen) == (CloseReason.INTERNAL_ERROR, ["abort"], defects)
+        await clock.pass_time(1000)
+        assert scene.client.said == [*told, "abort"]
+
+    run()

@@ -23,6 +23,7 @@ class TimeoutPolicy:
     write: a client that takes nothing while bytes wait for it.
     max_duration: age of an event stream.
     request_body: from a request's head until the end of its body. Only the proxy looks at it.
+    answer_idle: what ``auto`` is for an answer.
     """
 
     connect: float | None = 5.0
@@ -31,11 +32,12 @@ class TimeoutPolicy:
     write: float | None = 30.0
     max_duration: float | None = None
     request_body: float | None = None
+    answer_idle: float = ANSWER_IDLE
 
     def idle_of(self, *, is_answer: bool) -> float | None:
         """Return the idle timeout in seconds. ``auto`` is for answers: a feed, a tunnel or a download may be silent."""
         if isinstance(self.idle, Auto):
-            return ANSWER_IDLE if is_answer else None
+            return self.answer_idle if is_answer else None
         return self.idle
 
 

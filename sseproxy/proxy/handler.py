@@ -302,6 +302,7 @@ class RequestCycle:
         early = EarlyAnswer(self.route, relay, self.record, self._farewell_for_good if returns else None)
         await first_of(opening, relay.ended)
         if relay.ended.done():
+            opening.cancel()  # now: the client may be given time to read its last words
             return relay
         try:
             self._exchange = await opening
