@@ -230,8 +230,7 @@ class StreamSession(Transfer):
         """
         super().drain(at=at, deadline=deadline)
         self._timers.set(Timer.DRAIN, at)
-        if retry is not None:
-            self._retry = retry
+        self._retry = self._retry if retry is None else retry
 
     # Private: the upstream's bytes.
 
@@ -262,11 +261,9 @@ class StreamSession(Transfer):
     def _without_late_bom(self, data: bytes) -> bytes:
         """S6: a client strips a BOM at the very start only; behind a heartbeat it would be part of a field name."""
         self._started = True
-        if not data.startswith(BOM):
-            return data
-        if not self._inserted:
+        if data.startswith(BOM) and not self._inserted:
             self._send(BOM, now=self._last_heard)
-        return data[len(BOM) :]
+        return data.removeprefix(BOM)
 
     def _pass_on(self, data: bytes, *, now: float) -> None:
         if not data:
@@ -307,8 +304,8 @@ class StreamSession(Transfer):
 
     def _tell(self, error: StreamError, *, now: float) -> None:
         """Write the dialect's error event; a comment where the dialect has none for this request."""
-        plan = self._plan
-        if told := error_event(plan.dialect, error, request_id=plan.request_id, eol=self._scanner.eol):
+        asked = self._plan.request_id
+        if told := error_event(self._plan.dialect, error, request_id=asked, eol=self._scanner.eol):
             self._insert(told, now=now)
         else:
             self._remark(error.type, now=now)
