@@ -5,6 +5,7 @@ from typing import Protocol
 
 from sseproxy.core.errors import OriginError
 from sseproxy.core.flow import BodySource
+from sseproxy.core.frames import forget_frames
 from sseproxy.core.transfer import CloseReason, Transfer
 from sseproxy.timers import Clock, Timer
 
@@ -103,14 +104,22 @@ class Relay:
 
     def receive_data(self, data: bytes) -> None:
         transfer = self.transfer
-        out = transfer.forward(data, self._time())
+        try:
+            out = transfer.forward(data, self._time())
+        except Exception as error:  # noqa: BLE001 - else the caller would take a defect for the upstream's fault
+            self._fail(error)
+            return
         if out:
             self._downstream.write(out)
         if transfer.close_reason is not None:
             self._end()
 
     def receive_eof(self) -> None:
-        self.transfer.receive_eof(now=self._time())
+        try:
+            self.transfer.receive_eof(now=self._time())
+        except Exception as error:  # noqa: BLE001 - else the client would wait for an end that has come
+            self._fail(error)
+            return
         self._transmit()
 
     def receive_error(self, error: OriginError) -> None:
@@ -119,7 +128,11 @@ class Relay:
 
     def stop(self, reason: CloseReason) -> None:
         """End for a reason that neither bytes nor time brought about."""
-        self.transfer.receive_error(reason, now=self._time())
+        try:
+            self.transfer.receive_error(reason, now=self._time())
+        except Exception as error:  # noqa: BLE001 - the transfer cannot even end: break the body off without words
+            _report(error)
+            Transfer.receive_error(self.transfer, CloseReason.INTERNAL_ERROR, now=self._time())
         self._transmit()
 
     def stop_soon(self, reason: CloseReason) -> None:
@@ -201,7 +214,11 @@ class Relay:
             self._look_for_life(now, self._write_timeout)
         if self.ended.done():
             return
-        self.transfer.handle_timeout(now=now)
+        try:
+            self.transfer.handle_timeout(now=now)
+        except Exception as error:  # noqa: BLE001 - else the stream would stay open without a clock
+            self._fail(error)
+            return
         self._transmit()
         self._arm()
 
@@ -220,6 +237,11 @@ class Relay:
             self.stop(CloseReason.CLIENT_STALLED)
 
     # Private.
+
+    def _fail(self, error: Exception) -> None:
+        """End the body after a defect of sseproxy."""
+        _report(error)
+        self.stop(CloseReason.INTERNAL_ERROR)
 
     def _transmit(self) -> None:
         out = self.transfer.data_to_send()
@@ -243,3 +265,10 @@ class Relay:
             self._downstream.finish()
         else:
             self._downstream.abort()
+
+
+def _report(error: Exception) -> None:
+    """Hand a defect of sseproxy to the event loop, which logs it."""
+    loop = asyncio.get_running_loop()
+    loop.call_exception_handler({"message": "unexpected error in the body of a response", "exception": error})
+    forget_frames(error)

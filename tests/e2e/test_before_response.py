@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.fault_stand import LOOPS, Stand, standing
 from tests.support.unreachable import Unreachable
+from tests.support.whatwg import EventStreamParser
 from tests.support.wires import CHUNKED_STREAM, LAST_CHUNK, STREAM_HEAD, Body, ClientWire, UpstreamWire, chunk
 
 ONE = b"id: 1\ndata: one\n\n"
@@ -54,8 +55,9 @@ def waiting(stand: Stand, path: str, headers: Sequence[str] = ACCEPT) -> tuple[C
 
 
 def error_of(body: Body) -> Mapping[str, Any]:
-    """The generic error event that is all there is but heartbeats."""
-    assert body.is_whole
+    """The generic error event that is all there is but heartbeats, and behind which the end is broken."""
+    assert not body.is_whole
+    assert body.rest == b""
     event, data, *rest = body.without_comments.decode().split("\n")
     assert (event, rest) == ("event: error", ["", ""])
     told: Mapping[str, Any] = json.loads(data.removeprefix("data: "))
@@ -66,7 +68,16 @@ def error_of(body: Body) -> Mapping[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "pieces", [[b'{"stream": true}'], [b'{"str', b'eam": t', b"rue}"], [b'{"a":[1],"stream":true}']]
+    "pieces",
+    [
+        [b'{"stream": true}'],
+        [b'{"str', b'eam": t', b"rue}"],
+        [b'{"a":[1],"stream":true}'],
+        [b'{"stream": true, "padding": "' + b"x" * 2**20 + b'"}'],
+        [b'{"padding": "' + b"x" * 2**20 + b'", "stream": true}'],
+        [b'{"stream": false, "stream": true}'],
+    ],
+    ids=["whole", "in pieces", "behind others", "before 1 MiB", "behind 1 MiB", "the last counts"],
 )
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_a_json_body_declares_a_stream(stand: Stand, pieces: Sequence[bytes], is_chunked: bool) -> None:
@@ -88,9 +99,9 @@ def test_a_json_body_declares_a_stream(stand: Stand, pieces: Sequence[bytes], is
         b'{"stream": true',
         b'"stream": true',
         b"",
-        b'{"stream": true, "padding": "' + b"x" * 2**20 + b'"}',
+        b'{"stream": true, "padding": "' + b"x" * 2**20 + b'", "stream": false}',
     ],
-    ids=["false", "text", "number", "nested", "in a list", "cut", "no object", "empty", "over 1 MiB"],
+    ids=["false", "text", "number", "nested", "in a list", "cut", "no object", "empty", "said again behind 1 MiB"],
 )
 def test_a_body_that_does_not_say_so_waits_for_the_true_status(stand: Stand, body: bytes) -> None:
     client, upstream = upload(stand, [body], is_chunked=False)
@@ -198,14 +209,14 @@ def test_a_late_stream_is_joined_on(stand: Stand, coding: str, opening: bytes) -
             {"status": 429, "detail": "slow down", "retry_after": "7"},
         ),
         (b"500 Internal Server Error", b"", {"status": 500}),
-        (b"200 OK\r\nContent-Type: application/json", b"{}", {"status": 200, "detail": "{}"}),
+        (b"200 OK\r\nContent-Type: text/plain", b"{}", {"status": 200, "detail": "{}"}),
         (b"302 Found\r\nLocation: /elsewhere", b"", {"status": 302}),
         (
             b"401 Unauthorized\r\nContent-Encoding: gzip",
             gzip.compress(b"who?", mtime=0),
             {"status": 401, "detail": "who?"},
         ),
-        (b"500 Oh\r\nContent-Type: text/event-stream", b"data: no\n\n", {"status": 500, "detail": "data: no\n\n"}),
+        (b"500 Oh\r\nContent-Type: text/event-stream", b"data: no\n\n", {"status": 500, "detail": "data: no"}),
     ],
 )
 def test_a_late_answer_that_is_no_stream_is_told(
@@ -219,6 +230,40 @@ def test_a_late_answer_that_is_no_stream_is_told(
     assert (log["reason"], log["status"], log.get("intended", 200)) == ("upstream_end", 200, told["status"])
 
 
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+def test_a_late_json_answer_becomes_one_event(stand: Stand, coding: str) -> None:
+    path = stand.path("early")
+    client, upstream = waiting(stand, path)
+    body = b'{\n"a": 1}'
+    coded = gzip.compress(body, mtime=0) if coding == "gzip" else body
+    upstream.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: %b\r\n" % coding.encode())
+    upstream.send(b"Content-Length: %d\r\n\r\n%b" % (len(coded), coded))
+    answer = client.read_body()
+    assert (answer.without_comments, answer.is_whole) == (b'data: {\ndata: "a": 1}\n\n', True)
+    log = stand.logged(path)
+    assert (log["reason"], log["status"], log["events"]) == ("upstream_end", 200, 1)
+    assert "intended" not in log
+
+
+@pytest.mark.parametrize("status", [204, 401, 403, 404, 410])
+def test_a_browser_that_would_come_back_for_the_same_answer_is_kept_from_it(stand: Stand, status: int) -> None:
+    path = stand.path("early")
+    headers = [*ACCEPT, "Cache-Control: no-cache"]
+    client, upstream = waiting(stand, path, headers)
+    length = b"" if status == 204 else b"Content-Length: 2\r\n"
+    upstream.send(b"HTTP/1.1 %d Oh\r\n%b\r\n" % (status, length) + (b"no" if length else b""))
+    body = client.read_body()
+    assert body.is_whole
+    seen = EventStreamParser()
+    seen.feed(body.data)
+    told = [(event.type, json.loads(event.data)["status"]) for event in seen.events]
+    assert told == ([] if status == 204 else [("error", status)])
+    again = stand.client()
+    again.ask(path, headers=[*headers, f"Last-Event-ID: {seen.last_event_id}"])
+    assert again.read_head().status == 204
+    assert not stand.upstream.has_visitor
+
+
 def test_a_late_answer_without_a_body_is_told(stand: Stand) -> None:
     client, upstream = waiting(stand, stand.path("early"))
     upstream.send(b"HTTP/1.1 204 No Content\r\n\r\n")
@@ -228,7 +273,8 @@ def test_a_late_answer_without_a_body_is_told(stand: Stand) -> None:
 def test_of_a_large_late_answer_only_the_beginning_is_told(stand: Stand) -> None:
     client, upstream = waiting(stand, stand.path("early"))
     upstream.send(b"HTTP/1.1 500 Oh\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 900_000)
-    assert error_of(client.read_body())["detail"] == "x" * 65536
+    told = error_of(client.read_body())
+    assert told["detail"] == told["error"]["message"] == "x" * 32768  # it stands in both, which together have 64 KiB
     upstream.read_to_end()  # it is not kept waiting for somebody to take the rest
 
 
@@ -245,7 +291,7 @@ def test_the_error_has_the_shape_of_the_dialect(stand: Stand) -> None:
     body = client.read_body()
     lines = body.without_comments.decode().split("\n")
     assert json.loads(lines[0].removeprefix("data: "))["error"]["message"] == "slow"
-    assert body.is_whole
+    assert not body.is_whole
     assert b"[DONE]" not in body.data
 
 
@@ -290,19 +336,24 @@ def test_a_refused_connection_is_fast_enough_for_the_true_status(stand: Stand) -
 @pytest.mark.parametrize(
     ("route", "rest", "status"), [("early", b"zz\r\n", 400), ("small", chunk(b"more than all"), 413)]
 )
-def test_a_client_that_breaks_its_request_while_it_waits(stand: Stand, route: str, rest: bytes, status: int) -> None:
+def test_a_client_that_breaks_its_request_gets_the_true_status(
+    stand: Stand, route: str, rest: bytes, status: int
+) -> None:
+    """The wait begins with the end of the request, so there was nothing promised."""
     path = stand.path(route)
     client = stand.client()
     client.ask(path, method="POST", headers=[*ACCEPT, "Transfer-Encoding: chunked"])
     client.send(chunk(b"begun"))
     upstream = stand.upstream.accept()
-    promised(client)
+    client.expect_silence(0.3)
     client.send(rest)
-    told = error_of(client.read_body())
-    assert (told["type"], told["status"]) == ("request_error", status)
+    answer, body = client.read_answer()
+    assert (answer.status, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert json.loads(body)["status"] == status
     assert not upstream.read_to_end()[0].endswith(LAST_CHUNK)
     log = stand.logged(path)
-    assert (log["reason"], log["status"], log["intended"]) == ("client_gone", 200, status)
+    assert (log["reason"], log["status"]) == ("-", status)  # there was no stream
+    assert "intended" not in log
 
 
 @pytest.mark.parametrize("leave", [ClientWire.reset, ClientWire.close])

@@ -13,20 +13,22 @@ from pathlib import Path
 import pytest
 
 from sseproxy.core.dialects import Dialect
-from tests.support.fault_stand import LOOPS, Stand, standing
+from tests.support.fault_stand import LOOPS, STATUSES, Stand, plain_error, standing
 from tests.support.processes import children, has_ended, wait_until
 from tests.support.unreachable import Unreachable
-from tests.support.wires import CHUNKED_STREAM, LAST_CHUNK, ClientWire, End, UpstreamWire
+from tests.support.whatwg import parse
+from tests.support.wires import CHUNKED_STREAM, LAST_CHUNK, Body, ClientWire, End, UpstreamWire
 
 ONE, TWO = b"id: 1\ndata: one\n\n", b"id: 2\ndata: two\n\n"
 HALF, REST = b"data: ha\n", b"data: lf\n\n"
-DIALECTS = [dialect.value for dialect in Dialect if dialect is not Dialect.GENERIC]
+DIALECTS = [dialect.value for dialect in Dialect if dialect is not Dialect.AUTO]
 FORMS = {"gemini": "blank"}
+EVENT_SOURCE = ["Accept: text/event-stream", "Cache-Control: no-cache"]
 
 _ROUTES = "\n".join(
     f"{name}-{dialect} dialect: {dialect} | timeouts: {timeouts}"
     f" | heartbeat: {{form: {FORMS.get(dialect, 'comment-line')}}}"
-    for dialect in Dialect
+    for dialect in DIALECTS
     for name, timeouts in (("idle", "{idle: 300ms}"), ("max", "{max_duration: 500ms}"))
 )
 _MORE_ROUTES = """
@@ -45,38 +47,42 @@ def stand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             yield stand
 
 
-def error_told(data: bytes, dialect: str) -> bool:
-    """Whether `data` is one event that says that something went wrong."""
-    lines = data.decode().splitlines()
-    fields = dict(line.split(": ", 1) for line in lines if line)
-    return data.endswith(b"\n\n") and "error" in json.dumps(json.loads(fields["data"])) and data.count(b"data:") == 1
+def error_told(data: bytes, dialect: str, reason: str) -> bool:
+    """Whether `data` is one event that says what went wrong, and how badly; of MCP a comment, as no request waits."""
+    if dialect == "mcp":
+        return data == f": {reason}\n".encode()
+    [event] = parse(data).events
+    return "error" in json.loads(event.data) and str(STATUSES[reason]) in event.data and data.count(b"data:") == 1
 
 
 # The upstream falls silent.
 
 
-def test_a_silent_upstream_ends_a_generic_stream_with_a_comment_and_an_abort(stand: Stand) -> None:
+def test_a_silent_upstream_ends_a_generic_stream_with_an_error_event_and_an_abort(stand: Stand) -> None:
     path = stand.path("idle-generic")
-    client, _upstream = stand.stream(path, ONE)
+    client, upstream = stand.stream(path, ONE)
     body = client.read_body()
-    assert (body.data, body.is_whole) == (ONE + b": idle_timeout\n", False)
+    assert body.data.startswith(ONE)
+    assert plain_error(body.data.removeprefix(ONE), "idle_timeout")
+    assert not body.is_whole
     assert stand.reason(path) == "idle_timeout"
+    upstream.read_to_end()
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_silent_upstream_ends_a_dialect_s_stream_with_an_error_event_and_a_clean_end(
+def test_a_silent_upstream_ends_a_dialect_s_stream_with_its_error_event_and_an_abort(
     stand: Stand, dialect: str
 ) -> None:
     path = stand.path(f"idle-{dialect}")
     client, _upstream = stand.stream(path, ONE)
     body = client.read_body()
-    assert body.is_whole
+    assert not body.is_whole
     assert body.data.startswith(ONE)
-    assert error_told(body.data.removeprefix(ONE), dialect)
+    assert error_told(body.data.removeprefix(ONE), dialect, "idle_timeout")
     assert stand.reason(path) == "idle_timeout"
 
 
-@pytest.mark.parametrize("dialect", [dialect.value for dialect in Dialect])
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_silence_inside_an_event_is_an_abort_whatever_the_dialect(stand: Stand, dialect: str) -> None:
     path = stand.path(f"idle-{dialect}")
     client, _upstream = stand.stream(path, ONE, HALF)
@@ -98,7 +104,9 @@ def test_heartbeats_do_not_keep_a_silent_upstream_alive(stand: Stand) -> None:
     path = stand.path("beats")
     client, _upstream = stand.stream(path, ONE, b"data: h")
     body = client.read_body()
-    assert body.without_comments == ONE + b": idle_timeout\n"
+    assert body.without_comments.startswith(ONE)
+    assert plain_error(body.without_comments.removeprefix(ONE), "idle_timeout")
+    assert not body.is_whole
     log = stand.logged(path)
     assert (log["reason"], log["events"]) == ("idle_timeout", 1)
     assert log["heartbeats"] == body.data.count(b": heartbeat\n") > 1
@@ -107,31 +115,42 @@ def test_heartbeats_do_not_keep_a_silent_upstream_alive(stand: Stand) -> None:
 # The stream has lived long enough.
 
 
+@pytest.mark.parametrize(
+    ("route", "headers"),
+    [("max-generic", []), ("max-generic", EVENT_SOURCE), ("max-mcp", [])],
+    ids=["curl", "EventSource", "MCP"],
+)
 @pytest.mark.parametrize("begun", [b"", HALF])
-def test_the_maximum_duration_is_a_clean_end_at_an_event_boundary(stand: Stand, begun: bytes) -> None:
-    path = stand.path("max-generic")
-    client, upstream = stand.stream(path, ONE + begun)
+def test_the_maximum_duration_is_an_end_at_an_event_boundary(
+    stand: Stand, begun: bytes, route: str, headers: list[str]
+) -> None:
+    path = stand.path(route)
+    client, upstream = stand.stream(path, ONE + begun, headers=headers)
+    before = ONE + begun
     if begun:
-        assert client.read_chunk() == ONE + begun
+        assert client.read_chunk() == before
         client.expect_silence(0.7)
         upstream.send_events(REST + TWO)
-        body = client.read_body()
-        assert body.data == REST + b": max_duration\n"
+        before = REST
+    body = client.read_body()
+    assert body.data.startswith(before)
+    comes_back = route == "max-mcp" or bool(headers)
+    if comes_back:
+        assert re.fullmatch(rb"retry: \d{4}\n\n", body.data.removeprefix(before))
     else:
-        body = client.read_body()
-        assert body.data == ONE + b": max_duration\n"
-    assert body.is_whole
+        assert plain_error(body.data.removeprefix(before), "max_duration")
+    assert body.is_whole is comes_back
     assert stand.reason(path) == "max_duration"
     upstream.read_to_end()
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", [dialect for dialect in DIALECTS if dialect != "mcp"])  # whose GET comes back
 def test_the_maximum_duration_in_a_dialect_is_an_error_event(stand: Stand, dialect: str) -> None:
     path = stand.path(f"max-{dialect}")
     client, _upstream = stand.stream(path, ONE)
     body = client.read_body()
-    assert body.is_whole
-    assert error_told(body.data.removeprefix(ONE), dialect)
+    assert not body.is_whole
+    assert error_told(body.data.removeprefix(ONE), dialect, "max_duration")
     assert stand.reason(path) == "max_duration"
 
 
@@ -164,9 +183,6 @@ def test_without_a_response_there_is_an_honest_status(
 
 
 # The process ends.
-
-EVENT_SOURCE = ["Accept: text/event-stream"]
-API = "POST"
 
 
 def admin_url(stand: Stand) -> str:
@@ -224,13 +240,17 @@ def test_a_drain_lets_everything_come_to_its_end(shape: tuple[str, int], tmp_pat
         sources = [stand.stream(stand.path("plain"), ONE, headers=EVENT_SOURCE) for _ in range(8)]
         for client, _ in sources:
             assert client.read_chunk() == ONE
-        api_path, half_path, stuck_path, waiting_path = (stand.path("plain") for _ in range(4))
+        api_path, half_path, long_path, stuck_path, feed_path, waiting_path = (stand.path("plain") for _ in range(6))
         api, api_upstream = post(stand, api_path)
         begin(api, api_upstream, ONE)
         half, half_upstream = post(stand, half_path)
         begin(half, half_upstream, ONE + HALF)
+        long, long_upstream = post(stand, long_path)
+        begin(long, long_upstream, ONE)
         stuck, stuck_upstream = post(stand, stuck_path)
         begin(stuck, stuck_upstream, ONE + HALF)
+        feed, feed_upstream = stand.stream(feed_path, ONE, headers=EVENT_SOURCE[:1])  # it would not come back
+        assert feed.read_chunk() == ONE
         waiting, waiting_upstream = post(stand, waiting_path)
         idle = stand.client()
         idle.ask("/nowhere")
@@ -243,27 +263,36 @@ def test_a_drain_lets_everything_come_to_its_end(shape: tuple[str, int], tmp_pat
         wait_until(lambda: readiness(stand) == 503)
         wait_until(lambda: is_refused(stand))
         retries = set()
-        for client, _ in sources:
+        for client, upstream in sources:
             body = client.read_body()
             found = re.fullmatch(rb"retry: (\d+)\n\n", body.data)
             assert body.is_whole
             assert found is not None
             retries.add(int(found[1]))
+            upstream.read_to_end()
         assert min(retries) >= 1000
         assert len(retries) > 1
-        assert api.read_body().data == b""
-        half_upstream.send_events(REST + TWO)
-        body = half.read_body()
-        assert body.is_whole
-        assert body.data in (REST, REST + TWO)  # its own moment within the spread may not have come yet
+        for upstream, event in ((api_upstream, TWO), (half_upstream, REST + TWO)):
+            upstream.send_events(event)
+            upstream.send(LAST_CHUNK)
+        for client, answer in ((api, TWO), (half, REST + TWO)):
+            assert client.read_body() == Body(answer, is_whole=True, rest=b"")
+        long_upstream.send_events(TWO)
+        assert long.read_chunk() == TWO
+        for client in (long, feed):
+            body = client.read_body()
+            assert plain_error(body.data, "drain")
+            assert not body.is_whole
         body = stuck.read_body()
-        assert (body.data, body.is_whole) == (b"", False)
-        answer, _ = waiting.read_answer()
-        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert (body.data, body.is_whole) == (b": drain\n", False)
+        head, _ = waiting.read_answer()
+        assert (head.status, head.headers["retry-after"]) == (503, "1")
         assert stand.proxy.wait() == 0
-        for upstream in (api_upstream, half_upstream, stuck_upstream, waiting_upstream):
+        for upstream in (api_upstream, half_upstream, long_upstream, stuck_upstream, feed_upstream, waiting_upstream):
             upstream.read_to_end()
-        for path in (api_path, half_path, stuck_path, waiting_path):
+        for path in (api_path, half_path):
+            assert stand.reason(path) == "upstream_end"
+        for path in (long_path, stuck_path, feed_path, waiting_path):
             assert stand.reason(path) == "drain"
 
 
@@ -330,10 +359,16 @@ def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on(tmp_path: Path
 def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     stand_is_open = standing("plain", tmp_path, workers=2)
     stand = stand_is_open.__enter__()
-    client, _upstream = stand.stream(stand.path("plain"), ONE)
+    feed, _upstream = stand.stream(stand.path("plain"), ONE)
+    source, _source_upstream = stand.stream(stand.path("plain"), ONE, headers=EVENT_SOURCE)
+    for client in (feed, source):
+        assert client.read_chunk() == ONE
     workers = children(stand.proxy.pid)
     stand.proxy.send_signal(signal.SIGKILL)
-    assert client.read_body().is_whole
+    assert source.read_body().is_whole
+    body = feed.read_body()
+    assert plain_error(body.data, "drain")
+    assert not body.is_whole
     wait_until(lambda: all(map(has_ended, workers)))
     assert stand.proxy.wait() == -signal.SIGKILL
     with contextlib.suppress(AssertionError):  # its exit code is not 0

@@ -112,7 +112,7 @@ def test_a_service_that_dies_before_its_head_is_told_as_an_error_event(rows: Row
     row = rows["service dies before the head, after 30 s"]
     assert row["direct"]["status"] == 502
     through = row["through"]
-    assert (through["status"], through["error"], through["ending"]) == (200, 502, "clean")
+    assert (through["status"], through["error"], through["ending"]) == (200, 502, "truncated")
 
 
 def test_the_readme_has_the_rows_of_the_stand(rows: Rows) -> None:

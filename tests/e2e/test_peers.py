@@ -218,27 +218,30 @@ def test_an_app_that_fails_before_its_stream_is_quoted(peer: Peer, proxy: Proxy,
 
 
 def test_an_app_that_fails_in_its_stream_is_not_made_to_look_whole(peer: Peer, proxy: Proxy, run: str) -> None:
-    through, straight = ending_of_failure(peer, proxy.busy, run), ending_of_failure(peer, peer.url, f"{run}-direct")
+    through, seen = ending_of_failure(peer, proxy.busy, run)
+    straight, seen_straight = ending_of_failure(peer, peer.url, f"{run}-direct")
     assert through == straight
+    assert seen_straight == seen[:1] == SEEN[:1]
+    told = [(event.type, "upstream_error" in event.data) for event in seen[1:]]
+    assert told == ([] if through == "clean" else [("error", True)])
     # FastAPI's own event streams end in good order when their generator raises: nobody behind it can tell.
     assert through == ("clean" if peer.name == "fastapi" else "broken")
     reason = "upstream_end" if through == "clean" else "upstream_error"
     proxy.log.wait_for(logged(f"/busy/stream/{run}", reason))
 
 
-def ending_of_failure(peer: Peer, url: str, run: str) -> str:
-    """Whether a stream that fails after its first event ends ``clean`` or ``broken``."""
+def ending_of_failure(peer: Peer, url: str, run: str) -> tuple[str, list[Event]]:
+    """Whether a stream that fails after its first event ends ``clean`` or ``broken``, and all its events."""
     with stream(url, run) as request:
         peer.order(run, SENT[0])
         request.read_until(lambda body: parse(body).events == SEEN[:1])
         peer.order(run, Order("fail"))
         try:
             request.read()
-            return "clean"
+            ending = "clean"
         except (http.client.IncompleteRead, ConnectionError):
-            return "broken"
-        finally:
-            assert parse(request.body).events == SEEN[:1]
+            ending = "broken"
+        return ending, parse(request.body).events
 
 
 @pytest.mark.parametrize("peer", ["sse_starlette", "aiohttp_sse"], indirect=True)

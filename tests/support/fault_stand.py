@@ -10,12 +10,33 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.sseproxy_process import SseproxyProcess
+from tests.support.whatwg import parse
 from tests.support.wires import CHUNKED_STREAM, ClientWire, Upstream, UpstreamWire
 
 _ROOT = Path(__file__).parents[2]
 
 #: The loops that the proxy has to behave the same on.
 LOOPS = ("asyncio", "uvloop") if sys.platform != "win32" else ("asyncio",)
+
+
+#: What the error events of these ends say that the status would have been.
+STATUSES = {
+    "upstream_error": 502,
+    "internal_error": 500,
+    "idle_timeout": 504,
+    "max_duration": 504,
+    "drain": 503,
+}
+
+
+def plain_error(data: bytes, reason: str) -> bool:
+    """Whether `data` is the one error event of a service that no dialect is known for, and names `reason`."""
+    [event] = parse(data).events
+    said = json.loads(event.data)
+    status = STATUSES[reason]
+    assert (event.type, said["type"], said["status"]) == ("error", reason, status)
+    assert said["error"] == {"message": said["detail"], "type": reason, "code": status}
+    return data.startswith(b"event: error\ndata: ") and data.endswith(b"\n\n")
 
 
 def environment_for(loop: str, folder: Path) -> Mapping[str, str]:
@@ -26,6 +47,14 @@ def environment_for(loop: str, folder: Path) -> Mapping[str, str]:
     hidden.mkdir(exist_ok=True)
     (hidden / "uvloop.py").write_text("raise ImportError('hidden by a test')\n")
     return {"PYTHONPATH": f"{hidden}:{_ROOT}"}
+
+
+def with_defects(defects: str, environment: Mapping[str, str], folder: Path) -> Mapping[str, str]:
+    """`environment`, in which each Python runs `defects` as it starts."""
+    place = folder / "with-defects"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(defects)
+    return {**environment, "PYTHONPATH": f"{place}:{environment.get('PYTHONPATH', _ROOT)}"}
 
 
 @dataclass(slots=True)
@@ -88,13 +117,20 @@ def standing(
     drain: str = "{timeout: 1s, spread: off}",
     workers: int = 1,
     upstream: Upstream | None = None,
+    defects: str = "",
 ) -> Iterator[Stand]:
-    """A stand with `routes`, one a line: a name, and what differs from a route without heartbeats."""
+    """A stand with `routes`, one a line: a name, and what differs from a route without heartbeats.
+
+    defects: Python that the proxy's process runs before all else, and whose tracebacks it may report.
+    """
     with contextlib.ExitStack() as stack:
         upstream = upstream or stack.enter_context(Upstream())
         config = folder / "sseproxy.yaml"
         config.write_text(_config(routes, upstream.url, drain, workers))
-        process = SseproxyProcess("-c", str(config), environment=environment_for(loop, folder))
+        environment = environment_for(loop, folder)
+        if defects:
+            environment = with_defects(defects, environment, folder)
+        process = SseproxyProcess("-c", str(config), environment=environment, may_report=bool(defects))
         yield Stand(stack.enter_context(process), upstream)
 
 

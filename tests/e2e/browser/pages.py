@@ -1,5 +1,6 @@
 """How does a test open an `EventSource` in the page, and read what it told?"""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,15 @@ _SCRIPT_LIMIT = 90
 OPEN: list[Any] = ["open", 1]
 AGAIN: list[Any] = ["error", 0]
 CLOSED: list[Any] = ["error", 2]
+
+
+_BROKE_OFF = {"type": "upstream_error", "status": 502, "detail": "the upstream broke off"}
+_BROKE_OFF_TOO = {"message": "the upstream broke off", "type": "upstream_error", "code": 502}
+
+
+def broke_off(last_event_id: str = "") -> list[Any]:
+    """What sseproxy tells of a service that breaks off between two events."""
+    return message(json.dumps({**_BROKE_OFF, "error": _BROKE_OFF_TOO}), last_event_id, "error")
 
 
 def message(data: str, last_event_id: str = "", type_: str = "message") -> list[Any]:

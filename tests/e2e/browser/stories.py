@@ -7,7 +7,7 @@ has no more answers the service says 204, and that ends it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.e2e.browser.pages import AGAIN, CLOSED, OPEN, Log, message
+from tests.e2e.browser.pages import AGAIN, CLOSED, OPEN, Log, broke_off, message
 from tests.e2e.browser.stage import STREAM, Answer, End
 
 #: The shortest reconnection time, so that nobody waits for the browser's own of some seconds.
@@ -16,19 +16,27 @@ QUICK = b"retry: 1\n\n"
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """last_event_ids: those of all requests, in order; None for none."""
+    """last_event_ids: those of all requests, in order; None for none. log_through: the log with sseproxy between."""
 
     name: str
     answers: tuple[Answer, ...]
     log: Log
     last_event_ids: tuple[str | None, ...]
+    log_through: Log | None = None
 
 
-def one_stream(
-    name: str, *pieces: bytes, events: Sequence[list[str]], last: str | None = None, end: End = End.CLEAN
-) -> Story:
+def one_stream(name: str, *pieces: bytes, events: Sequence[list[str]], last: str | None = None) -> Story:
     """A stream, its end, the reconnect. events: what is told between open and end."""
-    return Story(name, (Answer(pieces, end),), [OPEN, *events, AGAIN, CLOSED], (None, last))
+    return Story(name, (Answer(pieces),), [OPEN, *events, AGAIN, CLOSED], (None, last))
+
+
+def broken(
+    name: str, *pieces: bytes, events: Sequence[list[str]], last: str | None = None, is_told: bool = True
+) -> Story:
+    """The same with a broken end. is_told: it is between two events, where sseproxy can tell of it."""
+    told = [broke_off(last or "")] if is_told else []
+    log, through = [OPEN, *events, AGAIN, CLOSED], [OPEN, *events, *told, AGAIN, CLOSED]
+    return Story(name, (Answer(pieces, End.BROKEN),), log, (None, last), through)
 
 
 def quick(name: str, *pieces: bytes, events: Sequence[list[str]], last: str | None = None) -> Story:
@@ -128,6 +136,11 @@ _IDS = (
         ),
         [OPEN, message("a", "1"), AGAIN, OPEN, message("b", "1"), AGAIN, OPEN, message("c"), AGAIN, CLOSED],
         (None, "1", "1", None),
+        [
+            *(OPEN, message("a", "1"), AGAIN),
+            *(OPEN, message("b", "1"), broke_off("1"), AGAIN),
+            *(OPEN, message("c"), AGAIN, CLOSED),
+        ],
     ),
 )
 
@@ -163,10 +176,10 @@ _RETRY = (
 _ENDS = (
     Story("nothing-at-all", (), [CLOSED], (None,)),
     one_stream("clean-end", QUICK + b"id: 1\ndata: 1\n\n", events=[message("1", "1")], last="1"),
-    one_stream("broken-end", QUICK + b"id: 1\ndata: 1\n\n", events=[message("1", "1")], last="1", end=End.BROKEN),
-    one_stream("broken-in-event", QUICK + b"data: 1\n\n", b"id: 2\ndata: 2\n", events=_ONE, end=End.BROKEN),
-    one_stream("broken-in-line", QUICK + b"data: 1\n\n", b"data: 2", events=_ONE, end=End.BROKEN),
-    one_stream("broken-in-character", QUICK + b"data: 1\n\n", b"data: \xe2\x82", events=_ONE, end=End.BROKEN),
+    broken("broken-end", QUICK + b"id: 1\ndata: 1\n\n", events=[message("1", "1")], last="1"),
+    broken("broken-in-event", QUICK + b"data: 1\n\n", b"id: 2\ndata: 2\n", events=_ONE, is_told=False),
+    broken("broken-in-line", QUICK + b"data: 1\n\n", b"data: 2", events=_ONE),
+    broken("broken-in-character", QUICK + b"data: 1\n\n", b"data: \xe2\x82", events=_ONE),
     Story(
         "204-after-streams",
         (Answer((QUICK + b"data: 1\n\n",)), Answer((b"data: 2\n\n",))),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from selenium.webdriver import Chrome
 
-from tests.e2e.browser.pages import AGAIN, CLOSED, OPEN, Page, message
+from tests.e2e.browser.pages import AGAIN, CLOSED, OPEN, Page, broke_off, message
 from tests.e2e.browser.stage import STREAM, Answer, End, Stage, Way
 from tests.e2e.browser.stories import QUICK
 from tests.support.sseproxy_process import SseproxyProcess
@@ -157,12 +157,14 @@ def test_a_page_may_be_told_of_each_end_and_come_back(page: Page) -> None:
     assert len(page.stage.requests("/only-told")) == 3
 
 
-@pytest.mark.parametrize("piece", [_EVENT, _EVENT + b"data: 2\n"], ids=["between events", "in an event"])
-def test_after_a_broken_end_the_browser_comes_back(page: Page, piece: bytes) -> None:
+@pytest.mark.parametrize(
+    ("piece", "told"), [(_EVENT, [broke_off()]), (_EVENT + b"data: 2\n", [])], ids=["between events", "in an event"]
+)
+def test_after_a_broken_end_the_browser_comes_back(page: Page, piece: bytes, told: list[Any]) -> None:
     page.stage.play("/told", Answer((piece,), End.BROKEN), Answer((piece,), End.BROKEN), Answer((_EVENT,)))
     page.open("/told")
     end = message("bye", type_="end")
-    assert page.over() == [*[OPEN, message("1"), AGAIN] * 2, OPEN, message("1"), end, AGAIN, CLOSED]
+    assert page.over() == [*[OPEN, message("1"), *told, AGAIN] * 2, OPEN, message("1"), end, AGAIN, CLOSED]
     assert len(page.stage.requests("/told")) == 3
 
 
@@ -170,7 +172,7 @@ def test_the_services_own_ids_work_until_the_end(page: Page) -> None:
     first, second = Answer((QUICK + b"id: 7\ndata: 1\n\n",), End.BROKEN), Answer((b"id: 8\ndata: 2\n\n",))
     page.stage.play("/stops", first, second)
     page.open("/stops")
-    assert page.over() == [OPEN, message("1", "7"), AGAIN, OPEN, message("2", "8"), AGAIN, CLOSED]
+    assert page.over() == [OPEN, message("1", "7"), broke_off("7"), AGAIN, OPEN, message("2", "8"), AGAIN, CLOSED]
     assert [request.last_event_id for request in page.stage.requests("/stops")] == [None, "7"]
 
 
@@ -219,11 +221,15 @@ def test_a_service_worker_does_not_pass_on_the_last_id(page: Page, worker: str, 
         page.run(_UNCONTROLLED)
 
 
-@pytest.mark.parametrize(("data", "requests"), [(b"[DONE]", 1), (b"[DONE] ", 2)], ids=["the marker", "something else"])
-def test_a_marker_makes_a_broken_end_a_clean_one(page: Page, data: bytes, requests: int) -> None:
+@pytest.mark.parametrize(
+    ("data", "told", "requests"),
+    [(b"[DONE]", [], 1), (b"[DONE] ", [broke_off()], 2)],
+    ids=["the marker", "something else"],
+)
+def test_a_marker_makes_a_broken_end_a_clean_one(page: Page, data: bytes, told: list[Any], requests: int) -> None:
     page.stage.play("/marked", Answer((QUICK + b"data: %b\n\n" % data,), End.BROKEN))
     page.open("/marked")
-    assert page.over() == [OPEN, message(data.decode()), AGAIN, CLOSED]
+    assert page.over() == [OPEN, message(data.decode()), *told, AGAIN, CLOSED]
     assert len(page.stage.requests("/marked")) == requests
 
 
@@ -327,7 +333,7 @@ def test_a_post_over_event_source(page: Page) -> None:
 def test_a_ticket_is_sent_once_whatever_becomes_of_its_stream(page: Page) -> None:
     page.stage.play("/chat", Answer(_TOKENS[:1], End.BROKEN), Answer(_TOKENS))
     asked = _ask(page, "/_tickets/chat")
-    assert page.over() == [OPEN, message("Hel"), AGAIN, CLOSED]
+    assert page.over() == [OPEN, message("Hel"), broke_off(), AGAIN, CLOSED]
     page.open(asked["url"], name="again")
     assert page.over("again") == [CLOSED]
     assert len(page.stage.requests("/chat")) == 1

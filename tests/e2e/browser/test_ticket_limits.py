@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from selenium.webdriver import Chrome
 
-from tests.e2e.browser.pages import AGAIN, CLOSED, OPEN, Page, message
+from tests.e2e.browser.pages import AGAIN, CLOSED, OPEN, Page, broke_off, message
 from tests.e2e.browser.stage import Answer, End, Stage
 from tests.e2e.browser.stories import QUICK
 from tests.support.sseproxy_process import SseproxyProcess
@@ -155,5 +155,5 @@ def test_a_ticket_that_was_closed_before_its_answer_is_one_request(page: Page) -
 def test_a_service_that_breaks_off_again_and_again_is_asked_once(page: Page) -> None:
     page.stage.play("/chat", *[Answer((QUICK + b"data: 1\n\n",), End.BROKEN)] * 3)
     page.open(_run(page, "return url(await keep('/chat', '?'))"))
-    assert page.over() == [OPEN, message("1"), AGAIN, CLOSED]
+    assert page.over() == [OPEN, message("1"), broke_off(), AGAIN, CLOSED]
     assert len(page.stage.requests("/chat")) == 1
