@@ -30,16 +30,19 @@ class Common:
     """What all requests of one middleware have in common.
 
     early: `before_response`, in seconds. members: of a JSON body, that may say what a request asks for.
+    by_route: requests may declare a stream that neither name one nor have a body.
     """
 
     options: StreamOptions
     early: float | None
     streams: LiveStreams = field(default_factory=LiveStreams)
     members: tuple[str, ...] = field(init=False)
+    by_route: bool = field(init=False)
     _patience: Patience | None = None
 
     def __post_init__(self) -> None:
         self.members = members_of(self.options)
+        self.by_route = self.options.declares_by_route
 
     def patience(self, early: float) -> Patience:
         """What all requests of the running event loop share that may be answered early."""
@@ -189,8 +192,7 @@ class Gate:
     def wait_again(self) -> None:
         """The request body has ended: until now the app had no chance to answer."""
         if self._patience is not None:
-            self._patience.end(self)
-            self._patience.begin(self)
+            self._patience.begin_again(self)
 
     def come_due(self) -> None:
         """The client has waited long enough. While its request body is under way, the wait begins again behind it."""
@@ -208,13 +210,14 @@ class Gate:
     def _wait_if_it_may_declare(self, early: float) -> None:
         scope = self.scope
         body = body_of(scope)
-        if body is not RequestBody.JSON and not head_may_declare(scope, self._common.options):
+        common = self._common
+        if body is not RequestBody.JSON and not (common.by_route or head_may_declare(scope)):
             return
-        self._patience = self._common.patience(early)
+        self._patience = common.patience(early)
         self._patience.begin(self)
         self.scope = without_codings(scope)
-        self._look_into_body(body)
         if body is not RequestBody.NONE:
+            self._look_into_body(body)
             self._call_inbox().on_body_end = self.wait_again
 
     def _look_into_body(self, body: RequestBody) -> None:
@@ -229,4 +232,4 @@ class Gate:
     def _forget_body(self) -> None:
         self._peek = None
         if self._inbox is not None:
-            self._inbox.forget_body()
+            self._inbox.peek = self._inbox.on_body_end = None

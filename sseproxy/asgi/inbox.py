@@ -116,26 +116,20 @@ class Inbox:
             self._disconnect = message
             self.on_disconnect(app_knows)
         elif message["type"] == "http.request":
-            if self.peek is not None:
-                self.peek.feed(message.get("body", b""))
-            if not message.get("more_body", False):
-                self._note_body_end()
-
-    def _note_body_end(self) -> None:
-        if self.peek is not None:
-            self.peek.end()
-        on_body_end, self.on_body_end = self.on_body_end, None
-        if on_body_end is not None:
-            on_body_end()
+            peek, on_body_end = self.peek, self.on_body_end
+            ends = not message.get("more_body", False)
+            if peek is not None:
+                peek.feed(message.get("body", b""))
+                if ends:
+                    peek.end()
+            if ends and on_body_end is not None:
+                self.on_body_end = None
+                on_body_end()
 
     @property
     def is_body_under_way(self) -> bool:
         """True if the app has begun to read a body whose end is waited for."""
         return self._is_read and self.on_body_end is not None
-
-    def forget_body(self) -> None:
-        """Stop looking at the request body."""
-        self.peek = self.on_body_end = None
 
     async def _next_kept(self) -> Message:
         self._is_read = True

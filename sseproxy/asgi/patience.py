@@ -38,6 +38,14 @@ class Patience:
         if self._timer is None:
             self._arm(due)
 
+    def begin_again(self, request: Waiting) -> None:
+        """Its time counts from now."""
+        entry = self._due.pop(request, None)
+        if entry is None:
+            self.begin(request)
+        else:
+            self._due[request] = self.loop.time() + self._seconds, entry[1]
+
     def end(self, request: Waiting) -> None:
         """It has a response, or will have none. May be called again."""
         self._due.pop(request, None)

@@ -22,9 +22,9 @@ def names_stream(scope: Scope) -> bool:
     return False
 
 
-def head_may_declare(scope: Scope, options: StreamOptions) -> bool:
+def head_may_declare(scope: Scope) -> bool:
     """True if the head of a request may declare a stream (S8), at a glance."""
-    return names_stream(scope) or _ALT_SSE in scope.get("query_string", b"") or options.declares_by_route
+    return names_stream(scope) or _ALT_SSE in scope.get("query_string", b"")
 
 
 class RequestBody(Enum):

@@ -96,5 +96,6 @@ def _silence_is_kept_alive(client: ClientWire, style: str) -> None:
     seen = b""
     while seen.count(BEAT) < 4:
         seen += client.read_chunk()
-    assert time.monotonic() - asked > 4 * HEARTBEAT * 0.99  # not before its time; how late it is, the machine decides
+    # Not before its time, which is up to a tenth early; how late it is, the machine decides.
+    assert time.monotonic() - asked > 4 * HEARTBEAT * 0.9 * 0.99
     assert parse(seen).events == EXPECTED[:1]
