@@ -117,14 +117,14 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"ok"
     ("response", "version", "said"),
     [
         (STREAM + chunk(b"ok") + LAST_CHUNK, b"1.1", None),
-        (CHUNKED, b"1.1", None),
+        (CHUNKED, b"1.1", b"close"),
         (WHOLE, b"1.1", b"close"),
         (WHOLE, b"1.0", b"close"),
         (STREAM + chunk(b"ok") + LAST_CHUNK, b"1.0", b"close"),
     ],
     ids=["stream", "chunked", "length", "length to HTTP/1.0", "stream to HTTP/1.0"],
 )
-async def test_a_chunked_response_closes_the_connection_without_a_word(
+async def test_a_stream_closes_the_connection_without_a_word(
     response: bytes, version: bytes, said: bytes | None
 ) -> None:
     """Node's fetch takes every end of a response with `Connection: close` for a clean one."""
