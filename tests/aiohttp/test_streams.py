@@ -393,11 +393,12 @@ async def test_the_wait_begins_behind_the_request_body(declares: str) -> None:
     """A slow upload is no slow answer."""
     waited: list[float] = []
     time = asyncio.get_running_loop().time
+    answered_early = asyncio.Event()
 
     async def handler(request: web.Request) -> web.StreamResponse:
         assert (await request.json())["stream"]
         waited.append(time())
-        await asyncio.sleep(10)
+        await answered_early.wait()
         return await open_stream(request)
 
     async with (
@@ -409,6 +410,7 @@ async def test_the_wait_begins_behind_the_request_body(declares: str) -> None:
             await client.send(piece)
         assert (await client.head()).status == 200
         assert time() - waited[0] >= 0.19
+        answered_early.set()
 
 
 async def plain_answer(request: web.Request) -> web.StreamResponse:

@@ -6,6 +6,7 @@ whether the connection takes another request.
 
 import asyncio
 import json
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 
@@ -43,12 +44,16 @@ class Scene(StrEnum):
 
 
 class Gate:
-    """Closed until a test opens it, from another thread. waiting: how many requests have come to it."""
+    """Closed until a test opens it, from another thread."""
 
     def __init__(self) -> None:
         self._open = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.waiting = 0
+        self._arrivals = threading.Semaphore(0)
+
+    def await_arrival(self, seconds: float) -> bool:
+        """Block until one more request has come, for `seconds` at most. Returns whether it has."""
+        return self._arrivals.acquire(timeout=seconds)
 
     def open(self) -> None:
         """Let all through."""
@@ -58,7 +63,7 @@ class Gate:
     async def passed(self) -> None:
         """Wait for it."""
         self._loop = asyncio.get_running_loop()
-        self.waiting += 1
+        self._arrivals.release()
         await self._open.wait()
 
 
