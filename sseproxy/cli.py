@@ -22,6 +22,7 @@ from sseproxy.config.settings import Config
 from sseproxy.descriptors import raise_file_limit
 from sseproxy.listeners import ListenError, Listeners, listen
 from sseproxy.logs import LOGGER, JSONFormatter, configure, flush
+from sseproxy.proxy.app import INSTANCE_BYTES
 from sseproxy.server import Server
 from sseproxy.supervisor import Supervisor
 
@@ -132,7 +133,7 @@ def _run(config: Config, sockets: _Sockets) -> int:
         return _OK
 
     # Made by the parent: a browser may come back to another worker, and a request that goes in a circle, too.
-    end_key, instance = secrets.token_bytes(32), secrets.token_hex(6)
+    end_key, instance = secrets.token_bytes(32), secrets.token_hex(INSTANCE_BYTES)
 
     def serve(index: int, on_worker_ready: Callable[[], None], parent: int) -> None:
         _end_with(parent)

@@ -20,7 +20,7 @@ from sseproxy.core.transfer import TransferStats
 LOGGER = "sseproxy"
 ACCESS_LOGGER = "sseproxy.access"
 
-#: Lines, and bytes of them, that may wait for whoever reads the log.
+#: Lines, and bytes of them, that may wait to be written.
 _MOST_WAITING = 10_000
 _MOST_BYTES = 8 * MIB
 
@@ -164,7 +164,7 @@ class BackgroundHandler(logging.Handler):
     """Writes lines to a stream from a thread of its own: whoever reads them, or does not, never holds up a stream.
 
     At most `_MOST_WAITING` lines wait, of `most_bytes` in all; what comes then is dropped, and counted in a line of its
-    own. Where nobody reads any more, or the disk is full, the process goes on without.
+    own. If the reader is gone or the disk is full, the process goes on without a log.
     """
 
     def __init__(self, stream: TextIO, *, most_bytes: int = _MOST_BYTES) -> None:

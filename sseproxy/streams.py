@@ -12,16 +12,13 @@ from sseproxy.core.errors import TooManyStreams
 from sseproxy.core.networks import client_key
 from sseproxy.core.plan import StreamPlan
 from sseproxy.core.routes import Route
-from sseproxy.core.session import StreamSession
+from sseproxy.core.session import RECONNECT_AT_LEAST, StreamSession
 from sseproxy.timers import Timers
 
 _RETRY_AFTER = 5  # seconds that a client should wait when a limit is reached
 
 #: By how much of their interval heartbeats come early, at most.
 _MOST_LEAD = 0.1
-
-#: Milliseconds: what an EventSource waits at least before it comes back after a drain.
-_RECONNECT_AT_LEAST = 1000
 
 
 class Drainable(Protocol):
@@ -146,7 +143,7 @@ class LiveStreams:
         if not stream.comes_back:
             stream.relay.drain(at=None, deadline=deadline)
             return
-        retry = _RECONNECT_AT_LEAST + int(self.chance() * max(spread, 1.0) * 1000)
+        retry = RECONNECT_AT_LEAST + int(self.chance() * max(spread, 1.0) * 1000)
         stream.relay.drain(at=begin + self.chance() * max(spread, 0.0), deadline=deadline, retry=retry)
 
 

@@ -254,7 +254,7 @@ class _Through:
         return False
 
     def receive_body(self, body: bytes) -> None:
-        """Drop it: nobody waits for a response."""
+        """Drop it: the request has its response."""
 
     def wait_again(self) -> None:
         """Wait for nothing any more."""

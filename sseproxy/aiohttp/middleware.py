@@ -60,7 +60,7 @@ class SSEKeepalive:
 
     def __init__(self, options: StreamOptions, streams: LiveStreams) -> None:
         self._options = options
-        self._common = Common(options, options.heartbeat.before_response, streams)
+        self._common = Common(options, streams)
         web.middleware(self)
 
     @property

@@ -30,19 +30,17 @@ class Common:
     """What all requests of one middleware have in common.
 
     early: `before_response`, in seconds. members: of a JSON body, that may say what a request asks for.
-    by_route: requests may declare a stream that neither name one nor have a body.
     """
 
     options: StreamOptions
-    early: float | None
-    streams: LiveStreams = field(default_factory=LiveStreams)
+    streams: LiveStreams
+    early: float | None = field(init=False)
     members: tuple[str, ...] = field(init=False)
-    by_route: bool = field(init=False)
     _patience: Patience | None = None
 
     def __post_init__(self) -> None:
+        self.early = self.options.heartbeat.before_response
         self.members = members_of(self.options)
-        self.by_route = self.options.declares_by_route
 
     def patience(self, early: float) -> Patience:
         """What all requests of the running event loop share that may be answered early."""
@@ -211,7 +209,7 @@ class Gate:
         scope = self.scope
         body = body_of(scope)
         common = self._common
-        if body is not RequestBody.JSON and not (common.by_route or head_may_declare(scope)):
+        if body is not RequestBody.JSON and not head_may_declare(scope):
             return
         self._patience = common.patience(early)
         self._patience.begin(self)

@@ -25,8 +25,8 @@ _NOT_READ = (
 )
 
 
-def _nobody(_: bool) -> None:
-    """Who wants to know that the client has left, before and after a stream."""
+def _ignore(_: bool) -> None:
+    """Stand in for `on_disconnect` before and after a stream."""
 
 
 class Inbox:
@@ -55,7 +55,7 @@ class Inbox:
     _changed: asyncio.Event | None = None
     peek: BodyPeek | None = None
     on_body_end: Callable[[], None] | None = None
-    on_disconnect: Callable[[bool], None] = staticmethod(_nobody)
+    on_disconnect: Callable[[bool], None] = staticmethod(_ignore)
 
     def __init__(self, receive: Receive, *, is_read: bool = False, is_waiting: bool = False) -> None:
         self._receive = receive
@@ -77,7 +77,7 @@ class Inbox:
         self._waiting += 1
         try:
             message = await question
-            if message is not self._disconnect:  # else it is what the app was told when its stream had ended
+            if message is not self._disconnect:  # else the middleware sent it when the stream ended
                 self.note(message, app_knows=True)
         finally:
             self.go_on()
@@ -183,7 +183,7 @@ class Inbox:
         """Stop listening, and let go of whoever listened with us. What the app still asks goes to the server."""
         self._listening = False
         self._failure = None
-        self.on_disconnect = _nobody
+        self.on_disconnect = _ignore
         if self._listener is not None:
             self._listener.cancel()
             self._listener = None

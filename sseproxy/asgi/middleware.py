@@ -82,9 +82,7 @@ class SSEKeepaliveMiddleware:
             drain_spread=drain_spread,
         )
         self._selects = self._options.selects
-        self._common = Common(
-            self._options, self._options.heartbeat.before_response, LiveStreams() if streams is None else streams
-        )
+        self._common = Common(self._options, LiveStreams() if streams is None else streams)
 
     @property
     def open_streams(self) -> int:

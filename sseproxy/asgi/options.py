@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from sseproxy.config.values import BadValue, duration, duration_or_zero, event_name, line, nearest, quote, text
+from sseproxy.config.values import BadValue, duration, duration_or_zero, event_name, idle, line, nearest, quote, text
 from sseproxy.core.dialects import Dialect
 from sseproxy.core.eventsource import EndPolicy
 from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.plan import Declaration, StreamKind, StreamMode
-from sseproxy.core.timeouts import Auto, TimeoutPolicy
+from sseproxy.core.timeouts import TimeoutPolicy
 
 #: A duration as the configuration file writes it: ``15``, ``"15s"``, ``"500ms"``, ``"2m"``, ``"off"``.
 Duration = str | float
@@ -47,11 +47,6 @@ class StreamOptions:
     limits: LimitPolicy = LimitPolicy()
     end: EndPolicy | None = None
 
-    @property
-    def declares_by_route(self) -> bool:
-        """True if requests may declare a stream that neither name one nor have a body."""
-        return self.stream is StreamMode.ALWAYS or self.declaration.query is not None
-
 
 def read_options(
     *,
@@ -83,7 +78,7 @@ def read_options(
     )
     timeouts = TimeoutPolicy(
         response=_duration("response_timeout", response_timeout),
-        idle=Auto.AUTO if idle_timeout == Auto.AUTO.value else _duration("idle_timeout", idle_timeout),
+        idle=_read("idle_timeout", idle_timeout, idle),
         write=_duration("write_timeout", write_timeout),
         max_duration=_duration("max_duration", max_duration),
     )

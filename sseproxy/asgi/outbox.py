@@ -186,9 +186,9 @@ class Outbox:
                 task.cancel()
 
     def let_go(self) -> None:
-        """Send nothing more, and call nobody: whoever would be called leads back here, and so do the tasks."""
+        """Send nothing more, and drop callbacks and tasks: they refer back here."""
         self.close()
-        self._on_blocked = self._on_failed = _nobody
+        self._on_blocked = self._on_failed = _ignore
         self._task = None
 
     def _flush_soon(self) -> None:
@@ -210,8 +210,8 @@ class Outbox:
         self._on_failed(error)
 
 
-def _nobody(_: object) -> None:
-    """Who is called after the end."""
+def _ignore(_: object) -> None:
+    """Replace a callback after the end."""
 
 
 def _body(data: bytes, *, is_last: bool) -> Message:

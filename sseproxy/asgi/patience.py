@@ -64,6 +64,5 @@ class Patience:
             late.append((request, context))
         for request, context in late:
             del self._due[request]
-            self.loop.call_soon(
-                request.come_due, context=context
-            )  # not at once: one that fails must not stop the others
+            # Not at once: one that fails must not stop the others.
+            self.loop.call_soon(request.come_due, context=context)

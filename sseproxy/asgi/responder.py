@@ -16,6 +16,7 @@ from sseproxy.asgi.tasks import begin_later
 from sseproxy.asgi.types import Message, Send
 from sseproxy.core.ends import AppNotice, row
 from sseproxy.core.headers import Headers, event_stream
+from sseproxy.core.limits import REFUSAL_TIME
 from sseproxy.core.plan import StreamPlan
 from sseproxy.core.session import StreamSession
 from sseproxy.core.stream_errors import StreamError
@@ -32,9 +33,6 @@ _CLEAN_UP = 30.0
 
 #: The name under which the streams of an app are counted.
 _ROUTE = "app"
-
-#: Seconds in which the body of a late error has to come.
-_REFUSAL_TIME = 30.0
 
 _NO_RESPONSE = "The application gave no response."
 _FAILED = "The application failed."
@@ -150,7 +148,7 @@ class Responder:
             self._join(self._session.receive_json)
         else:
             self._refusal = Refusal(message)
-            self._call_later(_REFUSAL_TIME, self._tell_and_stop)  # as far as it has come by then
+            self._call_later(REFUSAL_TIME, self._tell_and_stop)  # as far as it has come by then
 
     def _join(self, receive: Callable[..., None]) -> None:
         """The app's response goes on behind the promised head."""

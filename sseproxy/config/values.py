@@ -229,10 +229,7 @@ def line(value: object) -> str:
 
 def event_name(value: object) -> str:
     """The value of an ``event`` field (WHATWG HTML section 9.2.6); empty, it would mean ``message``."""
-    found = line(value)
-    if not found:
-        raise BadValue("must not be empty")
-    return found
+    return _some_line(value)
 
 
 def marker(value: object) -> Marker:
@@ -338,10 +335,7 @@ def route_name(value: object) -> str:
 
 def file_path(value: object) -> str:
     """The path of a file, as it is written."""
-    found = line(value)
-    if not found:
-        raise BadValue("must not be empty")
-    return found
+    return _some_line(value)
 
 
 def method(value: object) -> str:

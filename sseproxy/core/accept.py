@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-_EVENT_STREAM = b"text/event-stream"
+from sseproxy.core.headers import MOST_MEMBERS
 
-#: Members of the list that are looked at; a client that lists more is not taken at its word.
-_MOST = 200
+_EVENT_STREAM = b"text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +32,8 @@ def accepted(values: Sequence[bytes]) -> Accepted:
         return _ALONE
     if not any(value.lower().find(_EVENT_STREAM) >= 0 for value in values):
         return _NOT_AT_ALL
-    members = [member for value in values for member in value.split(b",", _MOST) if member.strip()]
-    if len(members) > _MOST:
+    members = [member for value in values for member in value.split(b",", MOST_MEMBERS) if member.strip()]
+    if len(members) > MOST_MEMBERS:  # not taken at its word
         return _NOT_AT_ALL
     weights = _weights(members)
     own = weights.pop(_EVENT_STREAM, 0.0)

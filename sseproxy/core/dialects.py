@@ -1,7 +1,6 @@
 """How does a kind of service talk: which heartbeat suits it, which event is its last one, which one is an error?
 
-What a dialect knows about requests (how a stream is asked for) is in `plan`, the shape of its errors in
-`stream_errors`.
+How a request asks for a stream of a dialect is in `stream_request`, the shape of its errors in `stream_errors`.
 """
 
 import re
@@ -34,11 +33,6 @@ class Dialect(StrEnum):
     def form(self) -> HeartbeatForm:
         """The heartbeat form of a route that names the dialect and no form."""
         return _FORMS.get(self, HeartbeatForm.AUTO)
-
-    @property
-    def has_last_event(self) -> bool:
-        """True if the last event of a stream may say more than that the stream has ended."""
-        return self in _LAST_EVENTS
 
 
 _FORMS = {
@@ -116,7 +110,7 @@ def _ollama(_: bytes, data: bytes) -> Finality:
 
 
 def _mcp(_: bytes, data: bytes) -> Finality:
-    """A JSON-RPC response is the last thing that the request waits for; an error of ours would be a second one."""
+    """A JSON-RPC response is the last thing that the request waits for; an error event would be a second one."""
     return Finality.ERROR if _RPC_RESPONSE.match(data) else Finality.NONE
 
 

@@ -23,7 +23,7 @@ _TIME = 6  # bytes of the seconds since 1970
 _SIGNATURE = 16  # bytes of the HMAC that are kept
 _PREFIX = b"sseproxy-end-"
 _ID = re.compile(re.escape(_PREFIX) + rb"[A-Za-z0-9_-]{40}")  # nonce, time, signature in base64url, without padding
-_OURS = re.compile(rb"[ \t]*" + re.escape(_PREFIX) + rb"[A-Za-z0-9_-]*[ \t]*")
+_END_ID = re.compile(rb"[ \t]*" + re.escape(_PREFIX) + rb"[A-Za-z0-9_-]*[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def verify(key: bytes, name: bytes, request: Request, *, now: float) -> bool:
 
 def without_ends(headers: Headers) -> Headers:
     """`headers` without ids of ends in ``Last-Event-ID``: no service knows them, whoever has made them, and when."""
-    return [pair for pair in headers if pair[0].lower() != b"last-event-id" or not _OURS.fullmatch(pair[1])]
+    return [pair for pair in headers if pair[0].lower() != b"last-event-id" or not _END_ID.fullmatch(pair[1])]
 
 
 def _signature(key: bytes, request: Request, made: bytes) -> bytes:

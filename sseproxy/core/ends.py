@@ -20,7 +20,7 @@ class LastWord(Enum):
     ERROR = "error event"  # the dialect's
     COMMENT = "comment"  # with the reason, where one is allowed
     RETRY = "retry field"  # the time after which the client comes back
-    FAREWELL = "farewell"  # what a browser is told at a clean end of the upstream
+    FAREWELL = "farewell"  # the route's `end`, after a clean end of the upstream
 
 
 class AppNotice(Enum):

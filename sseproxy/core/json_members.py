@@ -24,6 +24,8 @@ from enum import Enum
 from functools import lru_cache
 from typing import Final, TypeAlias
 
+from sseproxy.core.events import BOM
+
 #: Bytes of a wanted value, as it is written in the body, that are kept; a longer one is `NoValue.OTHER`.
 LONGEST_VALUE: Final = 256
 
@@ -35,7 +37,6 @@ _BYTES_A_STEP: Final = 8
 #: The limit of a string that is skipped whatever its length.
 _NONE_OF_IT = -1
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _QUOTE, _OPEN_BRACES, _CLOSE_BRACE = b'"', (b"{", b"["), b"}"
 _BACKSLASH_BYTE, _QUOTE_BYTE = 0x5C, 0x22
 
@@ -63,16 +64,12 @@ class NoValue(Enum):
 Value: TypeAlias = str | int | float | bool | NoValue | None
 
 
-def _ignore() -> None:
-    pass
-
-
 class MemberScanner:
     """Find the values of a few top-level members of a JSON object while its bytes pass by, in bounded memory.
 
-    is_known: the top-level object has ended, the body has ended, or it is no JSON object. on_known is called then,
-    once. is_object: the whole top-level object was seen, and its top level is well-formed; what is nested in it and
-    strings that are not wanted are not looked into. is_array: the body is a JSON array; then it is not looked into.
+    is_known: the top-level object has ended, the body has ended, or it is no JSON object. is_object: the whole
+    top-level object was seen, and its top level is well-formed; what is nested in it and strings that are not wanted
+    are not looked into.
 
     The body is UTF-8; a byte order mark may precede it. A body in UTF-16 or UTF-32 is no object.
     """
@@ -87,25 +84,21 @@ class MemberScanner:
         "_mark",
         "_name",
         "_names",
-        "_on_known",
         "_plain_members",
         "_step",
         "_steps_left",
         "_then",
         "_values",
-        "is_array",
         "is_known",
         "is_object",
     )
 
-    def __init__(self, names: Collection[str], on_known: Callable[[], None] = _ignore) -> None:
+    def __init__(self, names: Collection[str]) -> None:
         self._names = {name.encode(): name for name in names}
         self._plain_members = _plain_members(frozenset(self._names))
         self._key_limit = max(map(_longest_spelling, names), default=0)
-        self._on_known = on_known
         self.is_known = False
         self.is_object = False
-        self.is_array = False
         self._values: dict[str, Value] = {}
         # What reads the next byte, as a plain function: a bound method would refer to this object from within.
         self._step: Callable[[MemberScanner, bytes, int], int] = MemberScanner._read_mark
@@ -130,13 +123,7 @@ class MemberScanner:
 
     def end(self) -> None:
         """The body has ended; an object that is not complete is none."""
-        if not self.is_known:
-            self._know()
-
-    def forget(self) -> None:
-        """Stop looking, and call `on_known` no more: the answer is no longer wanted."""
-        self._on_known = _ignore
-        self.end()
+        self.is_known = True
 
     def value(self, name: str) -> Value:
         """Return the value of a wanted member, of duplicate keys the last one; absent until the object has ended."""
@@ -145,9 +132,9 @@ class MemberScanner:
     # The top level. Each of these looks at the bytes from `at` on, and returns the position of the next one to read.
 
     def _read_mark(self, piece: bytes, at: int) -> int:
-        if piece[at] == _BYTE_ORDER_MARK[self._mark]:
+        if piece[at] == BOM[self._mark]:
             self._mark += 1
-            if self._mark == len(_BYTE_ORDER_MARK):
+            if self._mark == len(BOM):
                 self._step = MemberScanner._read_start
             return at + 1
         if self._mark:
@@ -160,7 +147,6 @@ class MemberScanner:
         if token == b"{":
             self._step = MemberScanner._read_first_key
         elif token:
-            self.is_array = token == b"["
             self._know()
         return at
 
@@ -336,7 +322,7 @@ class MemberScanner:
 
     def _count_step(self) -> None:
         self._steps_left -= 1
-        if self._steps_left < 0 and not self.is_known:
+        if self._steps_left < 0:
             self._know()
 
     def _complete(self) -> None:
@@ -345,8 +331,6 @@ class MemberScanner:
 
     def _know(self) -> None:
         self.is_known = True
-        on_known, self._on_known = self._on_known, _ignore
-        on_known()
 
 
 def _next_token(piece: bytes, at: int) -> tuple[bytes, int]:

@@ -45,7 +45,7 @@ _OF_HTTP = frozenset(
 )
 
 #: What the proxy itself reads, writes, or hands on because a service goes by it.
-_OF_OURS = frozenset(
+_OF_THE_PROXY = frozenset(
     (
         b"anthropic-version",
         b"baggage",
@@ -81,4 +81,4 @@ def is_for_everybody(name: bytes) -> bool:
     ``_`` counts as ``-``: CGI and WSGI take both for the same name.
     """
     plain = name.replace(b"_", b"-")
-    return plain in _OF_HTTP or plain in _OF_OURS or plain.startswith(_FAMILIES)
+    return plain in _OF_HTTP or plain in _OF_THE_PROXY or plain.startswith(_FAMILIES)

@@ -31,11 +31,6 @@ class JsonEvent:
             data = data.removeprefix(BOM)
         return self._as_fields(data)
 
-    @property
-    def is_empty(self) -> bool:
-        """True if there has been nothing but line ends, which is no JSON."""
-        return not self._has_text
-
     def end(self) -> bytes:
         """Return what ends the event; the body is complete. Nothing for an empty body, which is no JSON."""
         out: list[bytes] = []

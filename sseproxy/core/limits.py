@@ -8,6 +8,9 @@ MIB = 1024 * KIB
 #: Bytes of an upstream's error body that are passed on inside an error event (contract S8).
 ERROR_BODY = 64 * KIB
 
+#: Seconds in which the body of an answer that becomes an error event has to come.
+REFUSAL_TIME = 30.0
+
 #: The smallest hold-back buffer that makes sense: a byte order mark and a field name fit.
 MINIMUM_LINE = 16
 

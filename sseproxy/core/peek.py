@@ -1,6 +1,6 @@
 """What does a request body say about the stream that it asks for? (contract S8)"""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from sseproxy.core.json_members import MemberScanner, NoValue, Value
 
@@ -21,13 +21,12 @@ def may_be_json(media_type: bytes, coding: bytes = b"") -> bool:
 class BodyPeek:
     """The values of a few top-level members of a JSON body, which passes by in pieces.
 
-    names: of the members. on_known: called once, when the body has passed or cannot say more.
+    names: of the members. is_known: the body has passed, or cannot say more.
     A short body is scanned only when somebody asks; of a long one nothing is kept.
     """
 
-    def __init__(self, names: Collection[str], on_known: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, names: Collection[str]) -> None:
         self._names = names
-        self._on_known = on_known
         self._scanner: MemberScanner | None = None
         self._short = b""
         self.is_known = False
@@ -45,20 +44,13 @@ class BodyPeek:
             return
         scanner = self._scan()
         scanner.feed(piece)
-        if scanner.is_known:
-            self._know()
+        self.is_known = scanner.is_known
 
     def end(self) -> None:
         """The body has passed."""
-        if not self.is_known:
-            if self._scanner is not None:
-                self._scanner.end()
-            self._know()
-
-    def forget(self) -> None:
-        """Stop looking: the answer is no longer wanted."""
-        self._on_known = _ignore
-        self.end()
+        self.is_known = True
+        if self._scanner is not None:
+            self._scanner.end()
 
     def _scan(self) -> MemberScanner:
         scanner = self._scanner
@@ -69,15 +61,6 @@ class BodyPeek:
             if self.is_known:
                 scanner.end()
         return scanner
-
-    def _know(self) -> None:
-        self.is_known = True
-        on_known, self._on_known = self._on_known, _ignore
-        on_known()
-
-
-def _ignore() -> None:
-    pass
 
 
 __all__ = ["BodyPeek", "NoValue", "Value", "may_be_json"]

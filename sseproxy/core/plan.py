@@ -1,6 +1,5 @@
 """How may the streams of a route be treated, and how is one of them? Policies, and what follows from them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -11,8 +10,6 @@ from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.limits import KIB, LimitPolicy
 from sseproxy.core.stream_errors import RequestId
 from sseproxy.core.timeouts import TimeoutPolicy
-
-_UNSAID: Sequence[bytes] = ()
 
 
 class StreamMode(StrEnum):

@@ -29,7 +29,7 @@ from sseproxy.core.transfer import CloseReason, Transfer
 _LINGER = 5.0
 
 #: Milliseconds: what a client that comes back by itself waits at least.
-_RECONNECT_AT_LEAST = 1000
+RECONNECT_AT_LEAST = 1000
 
 _CR = CR[0]  # `in` is fast for a number only: for bytes it makes an exception first, and drops it
 
@@ -45,7 +45,7 @@ class StreamSession(Transfer):
     Rule 3: while heartbeats are on, an unfinished line stays here (S4), so that Rule 2 ends at a line boundary.
     Rule 4: every end is a row of `ends`, and happens in `_end_now`.
 
-    plan: how the stream is treated. farewell: what the client is told at a clean end of the upstream between events.
+    plan: how the stream is treated. farewell: written when the upstream ends cleanly between events.
     responded: the upstream's head has arrived; otherwise the stream was opened before it (S8), a heartbeat goes out at
     once, and `receive_response`, `receive_json` or an error must follow. lead: seconds by which heartbeats come early,
     so that streams which began, or heard something, together do not all beat together.
@@ -97,7 +97,7 @@ class StreamSession(Transfer):
         self._settled = b""  # the boundary behind which whole events may leave as they come: nothing is held or owed
         self._swallow_lf = False
         self._ending: CloseReason | None = None
-        self._retry = _RECONNECT_AT_LEAST + int(lead * 1000)
+        self._retry = RECONNECT_AT_LEAST + int(lead * 1000)
         self._last_heard = self._last_look = now
         if plan.timeouts.max_duration is not None:
             self._timers.set(Timer.MAX_DURATION, now + plan.timeouts.max_duration)
@@ -305,8 +305,8 @@ class StreamSession(Transfer):
     def _tell(self, error: StreamError, *, now: float) -> None:
         """Write the dialect's error event; a comment where the dialect has none for this request."""
         asked = self._plan.request_id
-        if told := error_event(self._plan.dialect, error, request_id=asked, eol=self._scanner.eol):
-            self._insert(told, now=now)
+        if written := error_event(self._plan.dialect, error, request_id=asked, eol=self._scanner.eol):
+            self._insert(written, now=now)
         else:
             self._remark(error.type, now=now)
 

@@ -20,7 +20,7 @@ RequestId = str | int | float
 
 @dataclass(frozen=True, slots=True)
 class StreamError:
-    """Something that the client has to be told inside a stream.
+    """An error that is reported to the client inside a stream.
 
     type: a close reason, or ``upstream_response`` for an answer that is no stream.
     status: the status that the client would have had. retry_after: the field's value, verbatim.

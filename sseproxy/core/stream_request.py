@@ -126,7 +126,7 @@ class StreamRequest:
     @property
     def may_come_back(self) -> bool:
         """True if the client may be one that reconnects by itself, and learns of the end by an id of its own."""
-        return self.is_event_source or self._reconnects
+        return self.is_event_source or self.reconnects
 
     @property
     def wanted_members(self) -> tuple[str, ...]:
@@ -146,7 +146,12 @@ class StreamRequest:
     @property
     def reconnects(self) -> bool:
         """True if the client is a browser's `EventSource` or an MCP client's GET, which come back by themselves."""
-        return self._reconnects
+        if self._method != "GET" or self._is_ticket:
+            return False
+        if not _MCP_FIELDS.isdisjoint(self._fields):
+            return True
+        said = b",".join(self._fields.get(b"cache-control", _UNSAID)).lower()
+        return self._accepted.alone and b"no-cache" in (word.strip() for word in said.split(b","))
 
     @property
     def declares(self) -> bool | None:
@@ -174,7 +179,7 @@ class StreamRequest:
             form=form,
             event=event,
             is_answer=is_answer,
-            comes_back=not is_answer and self._reconnects,
+            comes_back=not is_answer and self.reconnects,
             takes_retry=client is None or client.takes_retry,
             request_id=self._request_id if dialect is Dialect.MCP else None,
             marker=None if policy.end is None else policy.end.marker,
@@ -277,15 +282,6 @@ class StreamRequest:
             return self._policy.kind is StreamKind.ANSWER
         is_get = self._method in ("GET", "HEAD") and not self._is_ticket
         return not is_get or dialect.is_of_answers or self._policy.end is not None
-
-    @property
-    def _reconnects(self) -> bool:
-        if self._method != "GET" or self._is_ticket:
-            return False
-        if not _MCP_FIELDS.isdisjoint(self._fields):
-            return True
-        said = b",".join(self._fields.get(b"cache-control", _UNSAID)).lower()
-        return self._accepted.alone and b"no-cache" in (word.strip() for word in said.split(b","))
 
     @property
     def _client_accepted(self) -> Accepted:

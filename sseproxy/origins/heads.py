@@ -26,9 +26,8 @@ def read_head(status: int, reason: bytes, headers: Headers, *, to_head: bool) ->
     length = None if coded or b"content-length" not in fields else fields[b"content-length"][0]
     has_body = not (to_head or status in (101, 204, 304))
     end_to_end_fields = headers if HOP_BY_HOP.isdisjoint(fields) else end_to_end(headers)
-    if (
-        status == HTTPStatus.UPGRADE_REQUIRED and b"upgrade" in fields
-    ):  # the protocol that it asks for (RFC 9110 15.5.22)
+    if status == HTTPStatus.UPGRADE_REQUIRED and b"upgrade" in fields:
+        # The protocol that the upstream asks for (RFC 9110 section 15.5.22).
         end_to_end_fields = [*end_to_end_fields, (b"Upgrade", b", ".join(fields[b"upgrade"]))]
     return ResponseHead(
         status=status,

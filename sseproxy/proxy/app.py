@@ -218,7 +218,7 @@ class ProxyApp:
     def _peer(self, connection: DownstreamConnection) -> Peer:
         """Who is connected: always the same, so it is found out once.
 
-        A peer on a unix socket is trusted, unless its listener says otherwise: who may open the file is one of ours.
+        A peer on a unix socket is trusted, unless its listener says otherwise: the file's mode decides who connects.
         """
         if connection.peer is None:
             address = connection.client_address

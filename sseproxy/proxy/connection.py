@@ -64,7 +64,7 @@ class Service(Protocol):
 
 class DownstreamConnection(asyncio.Protocol):
     """One client connection. scheme: what the client speaks, ``http`` or ``https``. is_unix: over a unix socket.
-    is_trusted: its listener trusts whoever connects.
+    is_trusted: the listener trusts all of its peers.
 
     on_made: called when it can be used; on_lost: when it is closed, if it ever could.
     idle_since: when the last response ended, in seconds of the event loop.

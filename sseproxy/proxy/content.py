@@ -10,8 +10,8 @@ from sseproxy.core.peek import BodyPeek
 MOST_WAITING = 64 * 1024
 
 
-def _nobody(_: bool) -> None:
-    """Who reads from no client."""
+def _ignore(_: bool) -> None:
+    """Stand in for the callback of a body that no connection brings."""
 
 
 class RequestContent:
@@ -48,7 +48,7 @@ class RequestContent:
     @classmethod
     def empty(cls) -> "RequestContent":
         """A body with nothing in it."""
-        content = cls(_nobody)
+        content = cls(_ignore)
         content.is_complete = True
         return content
 

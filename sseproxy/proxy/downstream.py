@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import fcntl
 import functools
-import logging
 import socket
 import struct
 import termios
@@ -21,10 +20,7 @@ from sseproxy.core.cors import CrossOrigin
 from sseproxy.core.frames import forget_frames
 from sseproxy.core.headers import Headers, get, is_event_stream, response_head, without
 from sseproxy.core.tickets import opened_answer
-from sseproxy.logs import LOGGER
 from sseproxy.proxy.connection import DownstreamConnection
-
-_log = logging.getLogger(LOGGER)
 
 _ORDINARY_WRITE_BUFFER = 64 * 1024  # asyncio's own default
 _WORTH_A_COPY = 16 * 1024  # bytes: below, one piece is cheaper to write than three

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from sseproxy.core.ending import Farewell
 from sseproxy.core.errors import ClientError, OriginError, SSEProxyError
 from sseproxy.core.headers import is_json
+from sseproxy.core.limits import REFUSAL_TIME
 from sseproxy.core.routes import Route
 from sseproxy.core.session import StreamSession
 from sseproxy.core.stream_errors import StreamError
@@ -16,11 +17,8 @@ from sseproxy.logs import AccessRecord
 from sseproxy.origins.codings import can_decode, decoder_for
 from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.refusal import read_refusal
-from sseproxy.proxy.sessions import let_flow, read_coding
+from sseproxy.proxy.response_body import let_flow, read_coding
 from sseproxy.relay import Relay
-
-#: Seconds in which the body of a late error has to come.
-_REFUSAL_TIME = 30.0
 
 #: Statuses that a client gets again if it comes back.
 _FINAL = frozenset((204, 401, 403, 404, 410))
@@ -60,7 +58,7 @@ class EarlyAnswer:
             session.receive_json(now=now)
             decoder = decoder_for(head.headers)
         else:
-            error = await read_refusal(exchange, self.relay.ended, within=_REFUSAL_TIME)
+            error = await read_refusal(exchange, self.relay.ended, within=REFUSAL_TIME)
             self._tell(error, farewell=self.farewell() if self.farewell and head.status in _FINAL else None)
             return
         self.relay.rearm()

@@ -23,7 +23,7 @@ class Ends:
         self._clock = clock
 
     def farewell(self, route: Route, inbound: InboundRequest, upstream_headers: Headers) -> Farewell | None:
-        """What an `EventSource` is told at a clean end."""
+        """Return what is written to an `EventSource` at a clean end."""
         end = route.end
         if end is None:
             return None

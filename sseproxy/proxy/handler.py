@@ -33,8 +33,8 @@ from sseproxy.proxy.early import EarlyAnswer
 from sseproxy.proxy.endings import Ends
 from sseproxy.proxy.inbound import FORGOTTEN, InboundRequest
 from sseproxy.proxy.refusal import first_of
+from sseproxy.proxy.response_body import let_flow, read_coding
 from sseproxy.proxy.responses import promised_stream, send_nothing, send_problem
-from sseproxy.proxy.sessions import let_flow, read_coding
 from sseproxy.proxy.tunnel import Tunnel
 from sseproxy.relay import Relay
 from sseproxy.streams import Admission, Admissions, Drainable, LiveStream, LiveStreams
@@ -349,7 +349,7 @@ class RequestCycle:
             send_problem(self.downstream, error)
 
     async def _end_broken(self, error: InternalError) -> None:
-        """A defect of ours: tell a stream that is under way, too."""
+        """End the response after a defect of sseproxy; a stream under way gets an error event."""
         if self._body is None:
             self._refuse(error)
             return
@@ -390,5 +390,5 @@ def _abort_late(opening: asyncio.Task[HttpExchange]) -> None:
     if not opening.cancelled():
         try:
             opening.result().abort()
-        except Exception as error:  # noqa: BLE001 - nobody wants to know any more what went wrong
+        except Exception as error:  # noqa: BLE001 - the request has ended: the error has no reader
             forget_frames(error)

@@ -41,8 +41,8 @@ _NOT_TUNNELLED = frozenset((b"h2c", b"h2"))
 
 
 #: Fields of a request that are made anew for the upstream.
-_OURS = frozenset((b"content-length", b"expect", b"host"))
-_OURS_IF_STREAM = _OURS | {b"accept-encoding"}
+_REPLACED = frozenset((b"content-length", b"expect", b"host"))
+_REPLACED_IF_STREAM = _REPLACED | {b"accept-encoding"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,8 @@ class InboundRequest:
         may_stream = route.stream is StreamMode.ALWAYS or (
             route.stream is StreamMode.AUTO and (accepts_stream or self.method not in ("GET", "HEAD"))
         )
-        ours = _OURS_IF_STREAM if may_stream else _OURS
-        fields = end_to_end(self.headers, but=ours, keep=route.named_fields)
+        replaced = _REPLACED_IF_STREAM if may_stream else _REPLACED
+        fields = end_to_end(self.headers, but=replaced, keep=route.named_fields)
         if route.auth is not None:
             fields = authenticate(fields, route.auth)
         if route.end is not None:

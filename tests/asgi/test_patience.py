@@ -6,6 +6,7 @@ from typing import cast
 from sseproxy.asgi import SSEKeepaliveMiddleware
 from sseproxy.asgi.gate import Common
 from sseproxy.asgi.patience import Patience
+from sseproxy.streams import LiveStreams
 from tests.support.asgi_exchange import script
 from tests.support.virtual_clock import VirtualLoop, now, passing
 
@@ -80,7 +81,7 @@ async def test_there_is_one_timer_and_in_the_end_none() -> None:
 
 def test_each_event_loop_has_its_own() -> None:
     app = SSEKeepaliveMiddleware(script(), before_response="10s")
-    common, seen = Common(app._options, 10.0), list[Patience]()
+    common, seen = Common(app._options, LiveStreams()), list[Patience]()
 
     async def main() -> None:
         seen.append(common.patience(10.0))

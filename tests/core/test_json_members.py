@@ -15,13 +15,13 @@ NAMES = ("stream", "id", "é", "\U0001f600", "")
 MIB = 1024 * 1024
 OTHER, ABSENT = NoValue.OTHER, NoValue.ABSENT
 
-#: What a scanner has found out: known, object, array, and the values.
-Found = tuple[bool, bool, bool, list[Value]]
+#: What a scanner has found out: known, object, and the values.
+Found = tuple[bool, bool, list[Value]]
 
 
 def found(scanner: MemberScanner) -> Found:
     values = [scanner.value(name) for name in NAMES]
-    return scanner.is_known, scanner.is_object, scanner.is_array, values
+    return scanner.is_known, scanner.is_object, values
 
 
 def scan(pieces: Iterable[bytes]) -> MemberScanner:
@@ -73,7 +73,7 @@ def stream_of(body: bytes) -> Value:
 def test_a_value_is_found(written: bytes, value: Value, blank: bytes, before: bytes, after: bytes) -> None:
     body = blank.join([b"{", before + b'"stream"', b":", written, after, b"}"])
     scanner = scanned(blank + body)
-    assert (scanner.is_known, scanner.is_object, scanner.is_array) == (True, True, False)
+    assert (scanner.is_known, scanner.is_object) == (True, True)
     assert scanner.value("stream") == value
     assert type(scanner.value("stream")) is type(value)
 
@@ -132,13 +132,13 @@ def test_which_member_counts(body: bytes, value: Value) -> None:
 )
 def test_what_is_malformed_is_known_and_has_no_values(body: bytes) -> None:
     scanner = scanned(body)
-    assert found(scanner) == (True, False, False, [ABSENT] * len(NAMES))
+    assert found(scanner) == (True, False, [ABSENT] * len(NAMES))
 
 
 @pytest.mark.parametrize("start", [b"", b" \r\n", b"\xef\xbb\xbf"])
 def test_an_array_is_known_at_once(start: bytes) -> None:
     scanner = scanned(start + b"[")
-    assert (scanner.is_known, scanner.is_object, scanner.is_array) == (True, False, True)
+    assert (scanner.is_known, scanner.is_object) == (True, False)
 
 
 def test_what_is_cut_short_is_known_at_the_end_and_is_no_object() -> None:
@@ -147,7 +147,7 @@ def test_what_is_cut_short_is_known_at_the_end_and_is_no_object() -> None:
         scanner = scanned(body[:size])
         assert not scanner.is_known
         scanner.end()
-        assert found(scanner) == (True, False, False, [ABSENT] * len(NAMES))
+        assert found(scanner) == (True, False, [ABSENT] * len(NAMES))
 
 
 @pytest.mark.parametrize("size", [LONGEST_VALUE, LONGEST_VALUE + 1, 100_000])
@@ -157,38 +157,6 @@ def test_a_value_that_is_too_long_is_another(size: int) -> None:
     assert stream_of(b'{"stream": %b, "b": 1}' % number) == (int(number) if is_kept else OTHER)
     assert stream_of(b'{"stream": "%b", "b": 1}' % text) == (text[:-2].decode() + "\n" if is_kept else OTHER)
     assert stream_of(b'{"b": "%b", "c": %b, "%b": 1, "stream": true}' % (text, number, text)) is True
-
-
-# ------------------------------------------------------------------------------------------------ who is called
-
-
-def test_it_calls_once_when_it_knows() -> None:
-    calls: list[bool] = []
-    scanner = MemberScanner(NAMES, lambda: calls.append(scanner.is_known))
-    scanner.feed(b'{"stream": true')
-    assert not calls
-    scanner.feed(b"}")
-    scanner.end()
-    scanner.feed(b"[")
-    assert calls == [True]
-
-
-def test_it_calls_at_the_end_of_a_body_that_told_nothing() -> None:
-    calls: list[bool] = []
-    scanner = MemberScanner(NAMES, lambda: calls.append(scanner.is_object))
-    scanner.end()
-    scanner.end()
-    assert calls == [False]
-
-
-def test_it_calls_no_more_when_the_answer_is_not_wanted() -> None:
-    calls: list[None] = []
-    scanner = MemberScanner(NAMES, lambda: calls.append(None))
-    scanner.feed(b'{"stream"')
-    scanner.forget()
-    scanner.feed(b": true}")
-    scanner.end()
-    assert (scanner.is_known, scanner.value("stream"), calls) == (True, ABSENT, [])
 
 
 # ------------------------------------------------------------------------------------------------ any JSON

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import gzip
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,7 +15,7 @@ from sseproxy.core.routes import Upstream
 from sseproxy.core.timeouts import TimeoutPolicy
 from sseproxy.origins.base import OriginRequest
 from sseproxy.origins.codings import DecodingSource, decoder_for
-from sseproxy.origins.http import HttpOrigin
+from sseproxy.origins.http import HttpExchange, HttpOrigin
 from tests.support.settled import eventually
 
 SIZE = 24 * 1024 * 1024
@@ -50,19 +51,38 @@ class Turns:
         raise error
 
 
-async def _flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.readuntil(b"\r\n\r\n")
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE + bytes(SIZE))
-    with contextlib.suppress(ConnectionError):
+@asynccontextmanager
+async def _answered(respond: Respond) -> AsyncIterator[tuple[HttpExchange, HttpOrigin]]:
+    """An exchange whose response head has come, from an upstream that answers like this."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            await respond(writer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    origin = HttpOrigin(Upstream("http", "127.0.0.1", server.sockets[0].getsockname()[1]))
+    try:
+        yield await origin.open(OriginRequest("GET", "/", [(b"Host", b"a.test")], None), TimeoutPolicy()), origin
+    finally:
+        await origin.close()
+        server.close()
+        await server.wait_closed()
+
+
+def _whole(body: bytes) -> Respond:
+    """A response with this body, in one write."""
+
+    async def respond(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         await writer.drain()
-    writer.close()
+
+    return respond
 
 
 async def test_no_upstream_has_more_than_one_long_read_in_a_turn() -> None:
-    server = await asyncio.start_server(_flood, "127.0.0.1", 0)
-    origin = HttpOrigin(Upstream("http", "127.0.0.1", server.sockets[0].getsockname()[1]))
-    try:
-        exchange = await origin.open(OriginRequest("GET", "/", [(b"Host", b"a.test")], None), TimeoutPolicy())
+    async with _answered(_whole(bytes(SIZE))) as (exchange, _):
         turns = Turns()
         turns.next()
         exchange.attach(turns)
@@ -71,21 +91,6 @@ async def test_no_upstream_has_more_than_one_long_read_in_a_turn() -> None:
         assert sum(turns.bytes_in_turn.values()) == SIZE
         # The first may hold what came with the head; and what is short is no sign that more is waiting.
         assert max(turns.bytes_in_turn.values()) <= 2 * 256 * 1024
-    finally:
-        await origin.close()
-        server.close()
-        await server.wait_closed()
-
-
-async def _serve(respond: Respond) -> tuple[asyncio.Server, HttpOrigin]:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        with contextlib.suppress(ConnectionError):
-            await respond(writer)
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    return server, HttpOrigin(Upstream("http", "127.0.0.1", server.sockets[0].getsockname()[1]))
 
 
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
@@ -94,14 +99,8 @@ async def test_what_comes_at_once_goes_on_in_turns(coding: str) -> None:
     size = 3 * 1024 * 1024
     body = b"data: 1\n\n" * (size // 9)
 
-    async def respond(writer: asyncio.StreamWriter) -> None:
-        coded = gzip.compress(body) if coding == "gzip" else body
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(coded) + coded)
-        await writer.drain()
-
-    server, origin = await _serve(respond)
-    try:
-        exchange = await origin.open(OriginRequest("GET", "/", [(b"Host", b"a.test")], None), TimeoutPolicy())
+    coded = gzip.compress(body) if coding == "gzip" else body
+    async with _answered(_whole(coded)) as (exchange, _):
         turns = Turns()
         turns.next()
         decoder = decoder_for([(b"Content-Encoding", coding.encode())])
@@ -110,22 +109,11 @@ async def test_what_comes_at_once_goes_on_in_turns(coding: str) -> None:
             await turns.ended.wait()
         assert turns.data == body
         assert max(turns.bytes_in_turn.values()) <= 64 * 1024
-    finally:
-        await origin.close()
-        server.close()
-        await server.wait_closed()
 
 
 async def test_a_sink_that_pauses_in_its_turn_gets_no_more_until_it_resumes() -> None:
     body = b"data: 1\n\n" * 100_000
-
-    async def respond(writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        await writer.drain()
-
-    server, origin = await _serve(respond)
-    try:
-        exchange = await origin.open(OriginRequest("GET", "/", [(b"Host", b"a.test")], None), TimeoutPolicy())
+    async with _answered(_whole(body)) as (exchange, _):
         turns = Turns(when_data=exchange.pause)
         exchange.attach(turns, by_line=True)
         async with asyncio.timeout(60):
@@ -137,22 +125,11 @@ async def test_a_sink_that_pauses_in_its_turn_gets_no_more_until_it_resumes() ->
                 exchange.resume()
                 await asyncio.sleep(0)
         assert turns.data == body
-    finally:
-        await origin.close()
-        server.close()
-        await server.wait_closed()
 
 
 async def test_an_abort_between_two_turns_ends_it() -> None:
     body = b"\n" * (4 * 1024 * 1024)
-
-    async def respond(writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        await writer.drain()
-
-    server, origin = await _serve(respond)
-    try:
-        exchange = await origin.open(OriginRequest("GET", "/", [(b"Host", b"a.test")], None), TimeoutPolicy())
+    async with _answered(_whole(body)) as (exchange, origin):
         turns = Turns()
         exchange.attach(turns, by_line=True)
         await eventually(lambda: exchange._is_resting)
@@ -163,7 +140,3 @@ async def test_an_abort_between_two_turns_ends_it() -> None:
         assert len(turns.data) == before
         assert not turns.ended.is_set()
         assert origin.pool.leased == 0
-    finally:
-        await origin.close()
-        server.close()
-        await server.wait_closed()
