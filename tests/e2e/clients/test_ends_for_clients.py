@@ -7,6 +7,7 @@ client through it, each with every scene that may happen to it.
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,7 @@ _CONFIG = """
 server: {listen: 127.0.0.1:0}
 defaults:
   heartbeat: {interval: 30ms, before_response: 100ms}
-  timeouts: {response: 1s}
+  timeouts: {response: RESPONSE}
 routes:
   - match: {prefix: /}
     upstream: UPSTREAM
@@ -92,17 +93,25 @@ def upstream() -> Iterator[EndsUpstream]:
 
 @pytest.fixture(scope="module")
 def outcomes(upstream: EndsUpstream, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
-    config = tmp_path_factory.mktemp("ends") / "sseproxy.yaml"
-    config.write_text(_CONFIG.replace("UPSTREAM", upstream.url))
-    with SseproxyProcess("-c", str(config)) as proxy:
+    folder = tmp_path_factory.mktemp("ends")
+    # On a busy machine a late response is later still, so only the upstream that never answers has little time for it.
+    with (
+        _proxy(folder / "patient.yaml", upstream, "60s") as patient,
+        _proxy(folder / "hasty.yaml", upstream, "1s") as hasty,
+    ):
         jobs = {Key(client, "direct"): _job(upstream.url, client, "after/whole") for client in ANSWERED}
         jobs |= {
-            Key(client, scene): _job(proxy.url, client, f"scene/{scene}")
+            Key(client, scene): _job((hasty if scene is Scene.SILENT else patient).url, client, f"scene/{scene}")
             for scene, clients in _SCENES
             for client in clients
         }
         done = run_clients(jobs.values())
     return {key: done[job] for key, job in jobs.items()}
+
+
+def _proxy(config: Path, upstream: EndsUpstream, response: str) -> SseproxyProcess:
+    config.write_text(_CONFIG.replace("UPSTREAM", upstream.url).replace("RESPONSE", response))
+    return SseproxyProcess("-c", str(config))
 
 
 def _job(server: str, client: Client, script: str) -> Job:
@@ -135,6 +144,16 @@ def test_an_sdk_raises_its_own_class(client: Client, scene: Scene, outcomes: Out
     error = outcomes[Key(client, scene)].error
     assert error is not None
     assert _of_its_own(error, client), error["classes"]
+
+
+@pytest.mark.parametrize(
+    ("scene", "words"),
+    [(Scene.BREAKS, "broke off"), (Scene.LATE_CRASH, "broke off"), (Scene.SILENT, "no response came in time")],
+)
+@pytest.mark.parametrize("client", [client for client in SDKS if client.name != "ollama"], ids=str)
+def test_an_sdk_has_the_words_of_the_error_event(client: Client, scene: Scene, words: str, outcomes: Outcomes) -> None:
+    """A connection that breaks without an error event is raised too, but says nothing of it."""
+    assert words in str(outcomes[Key(client, scene)].error)
 
 
 @pytest.mark.parametrize("client", SDKS, ids=str)
