@@ -120,3 +120,12 @@ def find_client(fields: Mapping[bytes, Sequence[bytes]]) -> KnownClient | None:
         if client.sent(fields):
             return client
     return None
+
+
+#: Where npm's eventsource and MCP's TypeScript SDK run. Their eventsource-parser hands out an id only with data.
+_SCRIPT_HOSTS = re.compile(rb"^(node$|undici$|Deno/|Bun/)")
+
+
+def drops_ids_without_data(fields: Mapping[bytes, Sequence[bytes]]) -> bool:
+    """Return True if the client that sent these fields may forget an id that comes without data."""
+    return _SCRIPT_HOSTS.match(fields.get(b"user-agent", (b"",))[0]) is not None

@@ -1,6 +1,7 @@
 """How does an `EventSource` learn that a stream has ended for good, and how do we know it again? (contract section 5)
 
-At a clean end the client gets a block with nothing but an ``id``, which names this end. Its reconnect brings the id
+At a clean end the client gets a block with nothing but an ``id``, which names this end (with an event around it where a
+client drops an id without data). Its reconnect brings the id
 back in ``Last-Event-ID`` (WHATWG HTML section 9.2.3) and is answered 204, upon which it gives up (section 9.2.2).
 """
 
@@ -73,14 +74,26 @@ def _signature(key: bytes, request: Request, made: bytes) -> bytes:
     return digest(key, told, sha256)[:_SIGNATURE]
 
 
+#: The type of an event that is sent for its id only; no page listens for it.
+ID_EVENT = "sseproxy-stop"
+
+
 @dataclass(frozen=True, slots=True)
 class Farewell:
-    """The last words to one client. event: name and data. id: of this end."""
+    """The last words to one client. event: name and data. id: of this end.
+
+    id_has_event: the id comes with an event of type `ID_EVENT`, for clients that drop an id without data.
+    """
 
     event: tuple[str, str] | None = None
     id: str | None = None
+    id_has_event: bool = False
 
     def write(self, *, eol: bytes = LF) -> bytes:
         """The bytes, for an event boundary. The event comes first: its own last event id is the upstream's."""
-        told = b"" if self.event is None else event(self.event[1], name=self.event[0], eol=eol)
-        return told if self.id is None else told + b"id: " + self.id.encode() + eol + eol
+        written = b"" if self.event is None else event(self.event[1], name=self.event[0], eol=eol)
+        if self.id is None:
+            return written
+        if self.id_has_event:
+            written += event("", name=ID_EVENT, eol=eol).removesuffix(eol)
+        return written + b"id: " + self.id.encode() + eol + eol

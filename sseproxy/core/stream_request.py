@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 
 from sseproxy.core.accept import Accepted, accepted
-from sseproxy.core.clients import KnownClient, find_client
+from sseproxy.core.clients import KnownClient, drops_ids_without_data, find_client
 from sseproxy.core.dialects import Dialect
 from sseproxy.core.eventsource import EndsAt
 from sseproxy.core.heartbeat import HeartbeatForm
@@ -127,6 +127,11 @@ class StreamRequest:
     def may_come_back(self) -> bool:
         """True if the client may be one that reconnects by itself, and learns of the end by an id of its own."""
         return self.is_event_source or self.reconnects
+
+    @property
+    def drops_ids_without_data(self) -> bool:
+        """True if the client may forget an id that comes without data, against WHATWG HTML section 9.2.6."""
+        return not _MCP_FIELDS.isdisjoint(self._client_fields) or drops_ids_without_data(self._client_fields)
 
     @property
     def wanted_members(self) -> tuple[str, ...]:

@@ -22,18 +22,22 @@ class Ends:
         self._key = key
         self._clock = clock
 
-    def farewell(self, route: Route, inbound: InboundRequest, upstream_headers: Headers) -> Farewell | None:
-        """Return what is written to an `EventSource` at a clean end."""
+    def farewell(
+        self, route: Route, inbound: InboundRequest, upstream_headers: Headers, *, id_has_event: bool
+    ) -> Farewell | None:
+        """Return what is written at a clean end to a client that comes back by itself, as the route's `end` says."""
         end = route.end
         if end is None:
             return None
         if not end.stop_reconnect:
             return None if end.event is None else Farewell(end.event)
-        return Farewell(end.event, self._sign(route, inbound, upstream_headers))
+        return Farewell(end.event, self._sign(route, inbound, upstream_headers), id_has_event)
 
-    def farewell_for_good(self, route: Route, inbound: InboundRequest, upstream_headers: Headers) -> Farewell:
-        """What ends the reconnecting of a client, whatever the route says about ends."""
-        return Farewell(None, self._sign(route, inbound, upstream_headers))
+    def farewell_for_good(
+        self, route: Route, inbound: InboundRequest, upstream_headers: Headers, *, id_has_event: bool
+    ) -> Farewell:
+        """Return what ends the reconnecting of a client, whatever the route says about ends."""
+        return Farewell(None, self._sign(route, inbound, upstream_headers), id_has_event)
 
     def has_seen(self, route: Route, inbound: InboundRequest, upstream_headers: Headers) -> bool:
         """Whether this client has seen the end of just what it asks for, and has come back by itself."""

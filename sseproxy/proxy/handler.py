@@ -266,7 +266,8 @@ class RequestCycle:
     def _new_session(self, plan: StreamPlan, now: float, responded: bool) -> StreamSession:
         farewell = None
         if self.request.is_event_source:
-            farewell = self.ends.farewell(self.route, self.inbound, self.upstream_headers)
+            has_event = self.request.drops_ids_without_data
+            farewell = self.ends.farewell(self.route, self.inbound, self.upstream_headers, id_has_event=has_event)
         return self.streams.new_session(plan, farewell=farewell, responded=responded, now=now)
 
     async def _finish(self, relay: Relay) -> None:
@@ -314,7 +315,8 @@ class RequestCycle:
         return relay
 
     def _farewell_for_good(self) -> Farewell:
-        return self.ends.farewell_for_good(self.route, self.inbound, self.upstream_headers)
+        has_event = self.request.drops_ids_without_data
+        return self.ends.farewell_for_good(self.route, self.inbound, self.upstream_headers, id_has_event=has_event)
 
     # Other ends.
 

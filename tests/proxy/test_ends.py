@@ -211,7 +211,7 @@ async def test_an_end_is_an_end_for_an_hour() -> None:
     route = Route("r", Upstream("http", "127.0.0.1", 1), end=STOP)
     head = [(b"Accept", b"text/event-stream")]
     asked = InboundRequest("GET", "/a", "/a", b"a.test", head, None, False, False, None)
-    farewell = ends.farewell(route, asked, [])
+    farewell = ends.farewell(route, asked, [], id_has_event=False)
     assert farewell is not None
     assert farewell.id is not None
     again = replace(asked, headers=[*head, (b"Last-Event-ID", farewell.id.encode())])
@@ -308,6 +308,15 @@ async def test_a_late_refusal_is_an_end() -> None:
         assert name
         assert b'"status": 404' in body
         assert (await back(on.client, name[1])).status == 204
+
+
+@pytest.mark.parametrize(
+    "client", [b"User-Agent: node", b"User-Agent: Bun/1.3", b"User-Agent: Mozilla/5.0\r\nMcp-Session-Id: 1"]
+)
+async def test_where_a_parser_forgets_an_id_without_data_the_id_comes_with_an_event(client: bytes) -> None:
+    async with stage(replies(CLEAN), end=STOP) as on:
+        body = (await on.client.ask(ask(ACCEPT, client))).body
+        assert re.fullmatch(rb"data: x\n\nevent: sseproxy-stop\ndata: \nid: " + NAME + rb"\n\n", body), body
 
 
 @pytest.mark.parametrize("status", [204, 401, 403, 404, 410, 500])

@@ -143,10 +143,11 @@ async def test_a_late_result_in_json_becomes_a_message(tmp_path: Path) -> None:
         assert client.is_whole
 
 
-async def test_the_session_of_the_old_mcp_transport_lives_through_a_drain(tmp_path: Path) -> None:
+@pytest.mark.parametrize("field", [b"Cache-Control: no-cache", b"Cache-Control: no-store"])
+async def test_the_session_of_the_old_mcp_transport_lives_through_a_drain(field: bytes, tmp_path: Path) -> None:
     async with (
         kitchen("An MCP server behind a gateway", answers(HEAD + chunk(b"data: x\n\n")), tmp_path) as on,
-        on.asked(request(b"GET /sse", EVENTS, b"Cache-Control: no-store"), after=LONG) as client,
+        on.asked(request(b"GET /sse", EVENTS, field), after=LONG) as client,
     ):
         on.proxy.app.drain(timeout=25.0, spread=5.0)
         await passing(24.0)

@@ -11,7 +11,7 @@ from typing import Any
 from tests.e2e.clients.beats import Form, Phase, beaten
 from tests.e2e.clients.endings import Cell, Position, Script, script
 from tests.e2e.clients.exchange import Exchange, Request, read_request
-from tests.e2e.clients.scenes import LATE, STAYING, Gate, Scene, play
+from tests.e2e.clients.scenes import LATE, STAYING, Gate, Scene, play, refuse
 
 _SESSION = "session-1"
 _INITIALIZED = {
@@ -74,6 +74,9 @@ class EndsUpstream:
         _, _run, service, place, what, *_ = request.target.split("/")
         message = json.loads(request.body) if service == "mcp" and request.method == "POST" else {}
         exchange = Exchange(request, message.get("id"), reader, writer)
+        if what == Scene.LATE_GET and request.method == "GET":
+            await refuse(Scene.LATE_404, exchange)
+            return True
         if service == "mcp" and message.get("method") != "tools/call":
             await _answer_rpc(exchange, message, late=what == Scene.LATE_INITIALIZE)
             return True

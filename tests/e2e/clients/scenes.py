@@ -26,6 +26,8 @@ LOST = "Session not found (marker-404)"
 class Scene(StrEnum):
     """GATED: half of the answer, and the rest when the test says so. STAYS: the whole answer, and no end.
 
+    LATE_GET: MCP's GET is refused late, and a tool is done when the test says so.
+
     PAUSES: silence before the head, before the first event, between two, and behind the last.
     """
 
@@ -34,6 +36,7 @@ class Scene(StrEnum):
     PAUSES = "pauses"
     LATE_JSON = "late-json"
     LATE_INITIALIZE = "late-initialize"
+    LATE_GET = "late-get"
     LATE_429 = "late-429"
     LATE_400 = "late-400"
     LATE_404 = "late-404"
@@ -84,7 +87,16 @@ async def play(scene: Scene, exchange: Exchange, gate: Gate) -> bool:
         return await _error(scene, exchange)
     if scene is Scene.GATED:
         return await _gated(exchange, gate)
+    if scene is Scene.LATE_GET:
+        await gate.passed()
+        return await _late_json(exchange)
     return await _PLAYS[scene](exchange)
+
+
+async def refuse(scene: Scene, exchange: Exchange) -> None:
+    """Refuse the request late, as `scene` does."""
+    await asyncio.sleep(LATE)
+    await _error(scene, exchange)
 
 
 async def _error(scene: Scene, exchange: Exchange) -> bool:

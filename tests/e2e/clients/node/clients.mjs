@@ -70,6 +70,12 @@ async function eventsource(url, items) {
   source.close();
 }
 
+// As a page uses it: it comes back until it has been told not to.
+async function eventsourceUntilClosed(url) {
+  const source = new EventSource(`${url}/events`);
+  await new Promise((closed) => { source.onerror = () => source.readyState === EventSource.CLOSED && closed(); });
+}
+
 async function eventsourceParser(url, items) {
   const parser = createParser({
     onEvent: (event) => items.push([event.event ?? null, event.data, event.id ?? null]),
@@ -120,6 +126,7 @@ const CLIENTS = {
   "@anthropic-ai/sdk helper": collecting(anthropicHelper),
   "@google/genai": collecting(googleGenai),
   eventsource,
+  "eventsource until closed": eventsourceUntilClosed,
   "eventsource-parser": eventsourceParser,
   "@microsoft/fetch-event-source": fetchEventSource,
   ...Object.fromEntries(Object.entries(SDKS).map(([name, generator]) => [name, collecting(generator)])),
