@@ -1,13 +1,15 @@
 """Which heartbeat has been measured safe for the client that sent this request? (contract S7)
 
-The table is data: each row names a client by header fields of its request, the form, and what goes wrong
-with the others. Rows are tried in order; a client that no row knows gets the rule of the form ``auto``.
+The table is data: each row names a client by header fields of its request, the form, and what goes wrong with the
+others, with the source of its parser where that was read rather than run. Rows are tried in order; a client that no
+row knows gets the rule of the form ``auto``.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sseproxy.core.dialects import Dialect
 from sseproxy.core.heartbeat import HeartbeatForm
 
 
@@ -16,7 +18,8 @@ class KnownClient:
     """One row.
 
     fields: lower-case field name to a pattern that its value must match somewhere. event: name and data of the
-    heartbeat, for the form ``event``. takes_retry: a ``retry`` field does no harm.
+    heartbeat, for the form ``event``. service: the only one whose streams may carry that event. takes_retry: a
+    ``retry`` field does no harm.
     """
 
     name: str
@@ -24,7 +27,9 @@ class KnownClient:
     form: HeartbeatForm
     reason: str
     event: tuple[str, str] | None = None
+    service: Dialect | None = None
     takes_retry: bool = True
+    source: str = ""
 
     def sent(self, fields: Mapping[bytes, Sequence[bytes]]) -> bool:
         """True if this client sent a request with these fields, given by lower-case name."""
@@ -41,13 +46,15 @@ def _row(
     reason: str,
     *,
     event: tuple[str, str] | None = None,
+    service: Dialect | None = None,
     takes_retry: bool = True,
+    source: str = "",
     **fields: str,
 ) -> KnownClient:
     patterns = {
         field.replace("_", "-").encode(): re.compile(text.encode(), re.IGNORECASE) for field, text in fields.items()
     }
-    return KnownClient(name, patterns, form, reason, event, takes_retry)
+    return KnownClient(name, patterns, form, reason, event, service, takes_retry, source)
 
 
 KNOWN_CLIENTS: tuple[KnownClient, ...] = (
@@ -68,12 +75,14 @@ KNOWN_CLIENTS: tuple[KnownClient, ...] = (
         HeartbeatForm.EVENT,
         "its watchdog counts events, comments do not stop it; events of types that it does not use are passed over",
         event=("keepalive", '{"type":"keepalive"}'),
+        service=Dialect.OPENAI_RESPONSES,
         user_agent=r"^codex",
     ),
     _row(
         "go-openai",
         HeartbeatForm.BLANK,
         "after a comment the error that follows reads 'unexpected end of JSON input'",
+        source="https://github.com/sashabaranov/go-openai/blob/master/stream_reader.go",
         user_agent=r"^Go-http-client/",
         accept=r"^text/event-stream$",
     ),
@@ -82,6 +91,7 @@ KNOWN_CLIENTS: tuple[KnownClient, ...] = (
         HeartbeatForm.COMMENT_LINE,
         "a comment block counts as an event, and the reader stops after 256 of them; a retry field is an error",
         takes_retry=False,
+        source="https://github.com/modelcontextprotocol/java-sdk, client/transport/ResponseSubscribers.java",
         user_agent=r"^(Java-http-client|ReactorNetty)/",
         accept=r"text/event-stream",
     ),

@@ -3,6 +3,7 @@
 How a request asks for a stream of a dialect is in `stream_request`, the shape of its errors in `stream_errors`.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,11 +35,22 @@ class Dialect(StrEnum):
         """The heartbeat form of a route that names the dialect and no form."""
         return _FORMS.get(self, HeartbeatForm.AUTO)
 
+    def understands(self, form: HeartbeatForm) -> bool:
+        """True unless `form` is an event of another service: an SDK would take it for a part of the answer."""
+        return self is Dialect.GENERIC or _SERVICE_OF.get(form, self) is self
+
 
 _FORMS = {
     Dialect.ANTHROPIC: HeartbeatForm.ANTHROPIC,
     Dialect.GEMINI: HeartbeatForm.BLANK,
     Dialect.MCP: HeartbeatForm.COMMENT_LINE,
+}
+
+#: Forms that are events of one service.
+_SERVICE_OF = {
+    HeartbeatForm.ANTHROPIC: Dialect.ANTHROPIC,
+    HeartbeatForm.OPENAI_CHAT: Dialect.OPENAI_CHAT,
+    HeartbeatForm.OPENAI_RESPONSES: Dialect.OPENAI_RESPONSES,
 }
 
 
@@ -59,7 +71,7 @@ def finality(dialect: Dialect, name: bytes, data: bytes) -> Finality:
 
 _DONE = b"[DONE]"
 _TYPE = re.compile(rb'\s*\{\s*"type"\s*:\s*"([^"\\]{1,64})"')
-#: An ``error`` member that comes first, and is not null; and the flat shape of vLLM.
+#: An ``error`` member that comes first, and is not null; and the flat shape of vLLM. For data that was cut.
 _ERROR_FIRST = re.compile(rb'\s*\{\s*(?:"error"\s*:\s*+(?!null\b)|"object"\s*:\s*"error")')
 _GEMINI_FINISH = re.compile(rb'"finish_?[rR]eason"\s*:\s*"')
 _OLLAMA_DONE = re.compile(rb'"done"\s*:\s*true\b')
@@ -77,17 +89,30 @@ def _type_of(name: bytes, data: bytes) -> bytes:
     return b"" if found is None else found.group(1)
 
 
-def _openai_chat(_: bytes, data: bytes) -> Finality:
-    if data == _DONE:
+def _is_error(data: bytes) -> bool:
+    """True if `data` is an object with an ``error`` member at its top level, or vLLM's flat error."""
+    if _ERROR_FIRST.match(data):
+        return True
+    if b'"error"' not in data:
+        return False
+    try:
+        said = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(said, dict) and (said.get("error") is not None or said.get("object") == "error")
+
+
+def _openai_chat(name: bytes, data: bytes) -> Finality:
+    if data.strip() == _DONE:
         return Finality.TERMINAL
-    return Finality.ERROR if _ERROR_FIRST.match(data) else Finality.NONE
+    return Finality.ERROR if name == b"error" or _is_error(data) else Finality.NONE
 
 
 def _openai_responses(name: bytes, data: bytes) -> Finality:
     kind = _type_of(name, data)
-    if kind in _RESPONSES_TERMINAL or data == _DONE:
+    if kind in _RESPONSES_TERMINAL or data.strip() == _DONE:
         return Finality.TERMINAL
-    return Finality.ERROR if kind == b"error" or _ERROR_FIRST.match(data) else Finality.NONE
+    return Finality.ERROR if kind == b"error" or _is_error(data) else Finality.NONE
 
 
 def _anthropic(name: bytes, data: bytes) -> Finality:
@@ -98,13 +123,13 @@ def _anthropic(name: bytes, data: bytes) -> Finality:
 
 
 def _gemini(_: bytes, data: bytes) -> Finality:
-    if _ERROR_FIRST.match(data):
+    if _is_error(data):
         return Finality.ERROR
     return Finality.FINISHED if _GEMINI_FINISH.search(data) else Finality.NONE
 
 
 def _ollama(_: bytes, data: bytes) -> Finality:
-    if _ERROR_FIRST.match(data):
+    if _is_error(data):
         return Finality.ERROR
     return Finality.TERMINAL if _OLLAMA_DONE.search(data) else Finality.NONE
 

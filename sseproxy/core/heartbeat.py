@@ -42,7 +42,8 @@ class HeartbeatPolicy:
 
 
 _CHAT_CHUNK = "chat.completion.chunk"
-_RESPONSE_ENDS = re.compile(rb'\s*\{\s*"type"\s*:\s*"response\.(?:completed|failed|incomplete)"')
+#: An event of a response that is under way. Where the member stands in the event is the service's choice.
+_IN_RESPONSE = re.compile(rb'"type"\s*:\s*"response\.(?!(?:completed|failed|incomplete)")')
 
 #: A chat chunk has to look like the last one, and helpers refuse whatever comes before the first event of a response.
 _NEED_THE_LAST_EVENT = (HeartbeatForm.OPENAI_CHAT, HeartbeatForm.OPENAI_RESPONSES)
@@ -131,7 +132,7 @@ class HeartbeatWriter:
 
 def _is_in_response(last_event: bytes | None) -> bool:
     """True between the first event of a response and its terminal one."""
-    return last_event is not None and not _RESPONSE_ENDS.match(last_event)
+    return last_event is not None and _IN_RESPONSE.search(last_event) is not None
 
 
 def _empty_chunk(last_chunk: bytes | None) -> str | None:

@@ -267,10 +267,11 @@ class StreamRequest:
         """Guess the service by the request, as far as its head can tell. The paths are those of POST requests."""
         fields = self._fields
         if self._method == "POST":
+            path = self._path.removesuffix("/")
             for ending, dialect in _ENDINGS:
-                if self._path.endswith(ending):
+                if path.endswith(ending):
                     return dialect
-            if self._path.endswith("/messages") and b"anthropic-version" in fields:
+            if path.endswith("/messages") and b"anthropic-version" in fields:
                 return Dialect.ANTHROPIC
         if self._mcp is _Mcp.YES:
             return Dialect.MCP
@@ -295,12 +296,12 @@ class StreamRequest:
     def _form(self, dialect: Dialect, client: KnownClient | None) -> tuple[HeartbeatForm, tuple[str, str] | None]:
         """Find the heartbeat form: named, MCP, the client's, the named dialect's, else by what the stream carries."""
         named = self._policy.heartbeat.form
-        if named is not HeartbeatForm.AUTO:
+        if named is not HeartbeatForm.AUTO and dialect.understands(named):
             return named, None
         is_unknown = self.peek is None or not self.peek.is_known
         if self._mcp is _Mcp.YES or (self._mcp is _Mcp.BODY and (is_unknown or self._is_rpc)):
             return HeartbeatForm.COMMENT_LINE, None
-        if client is not None:
+        if client is not None and dialect in (Dialect.GENERIC, client.service or dialect):
             return client.form, client.event
         if self._policy.dialect is Dialect.AUTO and dialect is not Dialect.GEMINI:
             return HeartbeatForm.AUTO, None

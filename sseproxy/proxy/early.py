@@ -51,10 +51,11 @@ class EarlyAnswer:
         head, session = exchange.head, self._session
         self.record.intended = head.status
         decoder, is_stream = read_coding(head, self.route)
-        is_good, now = 200 <= head.status < 300, asyncio.get_running_loop().time()
-        if is_good and is_stream:
+        is_whole = 200 <= head.status < 300 and head.status != HTTPStatus.PARTIAL_CONTENT
+        now = asyncio.get_running_loop().time()
+        if is_whole and is_stream:
             session.receive_response(now=now)
-        elif is_good and head.has_body and is_json(head.headers) and can_decode(head.headers):
+        elif is_whole and head.has_body and is_json(head.headers) and can_decode(head.headers):
             session.receive_json(now=now)
             decoder = decoder_for(head.headers)
         else:

@@ -3,12 +3,16 @@
 The header fields below were recorded from the published clients, at the versions that they name.
 """
 
+import json
 from collections.abc import Mapping
 
 import pytest
 
 from sseproxy.core.clients import KNOWN_CLIENTS, KnownClient, find_client
-from sseproxy.core.heartbeat import HeartbeatForm
+from sseproxy.core.dialects import Dialect
+from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy, HeartbeatWriter
+from sseproxy.core.scanner import Scanner
+from sseproxy.core.stream_errors import StreamError, error_event
 
 _CHROME = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/156.0.0.0 Safari/537.36"
@@ -215,3 +219,30 @@ def test_a_row_can_be_found_and_says_why(client: KnownClient) -> None:
     assert client.form in {HeartbeatForm.COMMENT_LINE, HeartbeatForm.BLANK, HeartbeatForm.EVENT}
     assert client.takes_retry is (client.name != JAVA)
     assert (client.event is not None) is (client.form is HeartbeatForm.EVENT)
+
+
+def go_openai(stream: bytes) -> str | None:
+    """What go-openai makes of the error in `stream`: the row's `source` says how it reads.
+
+    Lines without data are kept, blanks stripped, and what is kept is the error's JSON together with the error's line.
+    """
+    kept = b""
+    for line in stream.split(b"\n"):
+        stripped = line.strip()
+        if stripped.startswith(b'data: {"error":'):
+            try:
+                return str(json.loads(kept + stripped.removeprefix(b"data: "))["error"]["message"])
+            except ValueError:
+                return None
+        if not stripped.startswith(b"data: "):
+            kept += stripped
+    return None
+
+
+@pytest.mark.parametrize("form", [HeartbeatForm.BLANK, HeartbeatForm.COMMENT_LINE])
+def test_go_openai_reads_our_error_behind_the_heartbeat_of_its_row_only(form: HeartbeatForm) -> None:
+    heartbeat = HeartbeatWriter(HeartbeatPolicy(form=form)).write(Scanner())
+    assert heartbeat is not None
+    error = error_event(Dialect.OPENAI_CHAT, StreamError("idle_timeout", 504, "silent for too long"))
+    row = next(client for client in KNOWN_CLIENTS if client.name == "go-openai")
+    assert go_openai(heartbeat + error) == ("silent for too long" if form is row.form else None)

@@ -24,6 +24,9 @@ def beat(form: HeartbeatForm, stream: bytes = b"", **policy: str) -> bytes | Non
     return writer.write(scanner)
 
 
+KEEPALIVE, COMMENT = b'event: keepalive\ndata: {"type":"keepalive"}\n\n', b": heartbeat\n\n"
+
+
 @pytest.mark.parametrize(
     ("form", "stream", "written"),
     [
@@ -34,7 +37,10 @@ def beat(form: HeartbeatForm, stream: bytes = b"", **policy: str) -> bytes | Non
         (HeartbeatForm.EVENT, b"", b"event: heartbeat\ndata: {}\n\n"),
         (HeartbeatForm.ANTHROPIC, b"", b'event: ping\ndata: {"type": "ping"}\n\n'),
         (HeartbeatForm.OPENAI_RESPONSES, b"", b": heartbeat\n\n"),
-        (HeartbeatForm.OPENAI_RESPONSES, b"data: {}\n\n", b'event: keepalive\ndata: {"type":"keepalive"}\n\n'),
+        (HeartbeatForm.OPENAI_RESPONSES, b'data: {"type":"response.created"}\n\n', KEEPALIVE),
+        (HeartbeatForm.OPENAI_RESPONSES, b'data: {"response":{}, "type" : "response.in_progress"}\n\n', KEEPALIVE),
+        (HeartbeatForm.OPENAI_RESPONSES, b'data: {"response":{},"type":"response.completed"}\n\n', COMMENT),
+        (HeartbeatForm.OPENAI_RESPONSES, b'data: {"object":"chat.completion.chunk"}\n\n', COMMENT),
         (HeartbeatForm.OPENAI_CHAT, b"", b": heartbeat\n\n"),
         (HeartbeatForm.OPENAI_CHAT, b"id: 1\ndata: x\n\n", b": heartbeat\n"),
         (HeartbeatForm.AUTO, b"", b": heartbeat\n\n"),

@@ -213,6 +213,8 @@ class TestDialect:
             (asked("POST", "/openai/deployments/d/chat/completions?api-version=1"), Dialect.OPENAI_CHAT),
             (asked("POST", "/v1/completions"), Dialect.OPENAI_COMPLETIONS),
             (asked("POST", "/v1/responses"), Dialect.OPENAI_RESPONSES),
+            (asked("POST", "/v1/chat/completions/"), Dialect.OPENAI_CHAT),
+            (asked("POST", "/v1/messages/", fields={"Anthropic-Version": "1"}), Dialect.ANTHROPIC),
             (asked("POST", "/v1/messages", fields={"Anthropic-Version": "2023-06-01"}), Dialect.ANTHROPIC),
             (asked("POST", "/v1/messages"), Dialect.GENERIC),
             (asked("POST", "/v1beta/models/g:streamGenerateContent"), Dialect.GEMINI),
@@ -301,6 +303,26 @@ class TestForm:
     )
     def test_in_this_order(self, request_: StreamRequest, form: HeartbeatForm) -> None:
         assert request_.plan().form is form
+
+    @pytest.mark.parametrize(
+        ("path", "named", "form"),
+        [
+            ("/v1/responses", HeartbeatForm.OPENAI_RESPONSES, HeartbeatForm.OPENAI_RESPONSES),
+            ("/v1/completions", HeartbeatForm.OPENAI_CHAT, HeartbeatForm.AUTO),
+            ("/v1/chat/completions", HeartbeatForm.OPENAI_RESPONSES, HeartbeatForm.AUTO),
+            ("/v1/responses", HeartbeatForm.ANTHROPIC, HeartbeatForm.AUTO),
+            ("/v1/chat/completions", HeartbeatForm.COMMENT_BLOCK, HeartbeatForm.COMMENT_BLOCK),
+            ("/chat", HeartbeatForm.ANTHROPIC, HeartbeatForm.ANTHROPIC),
+        ],
+    )
+    def test_an_event_of_one_service_goes_into_no_stream_of_another(
+        self, path: str, named: HeartbeatForm, form: HeartbeatForm
+    ) -> None:
+        assert asked("POST", path, policy=Policy(heartbeat=HeartbeatPolicy(form=named))).plan().form is form
+
+    def test_the_event_of_a_client_goes_into_no_stream_of_another_service(self) -> None:
+        codex = {"User-Agent": "codex_cli_rs/0.1"}
+        assert asked("POST", "/v1/chat/completions", STREAM, b"{}", fields=codex).plan().form is HeartbeatForm.AUTO
 
     def test_codex_gets_events(self) -> None:
         plan = asked("POST", "/v1/responses", STREAM, b"{}", fields={"User-Agent": "codex_cli_rs/0.1"}).plan()

@@ -264,6 +264,13 @@ def test_a_browser_that_would_come_back_for_the_same_answer_is_kept_from_it(stan
     assert not stand.upstream.has_visitor
 
 
+def test_a_part_of_a_document_is_no_event(stand: Stand) -> None:
+    client, upstream = waiting(stand, stand.path("early"))
+    upstream.send(b"HTTP/1.1 206 Partial Content\r\nContent-Type: application/json\r\nContent-Range: bytes 0-1/9\r\n")
+    upstream.send(b"Content-Length: 2\r\n\r\n{}")
+    assert error_of(client.read_body())["status"] == 206
+
+
 def test_a_late_answer_without_a_body_is_told(stand: Stand) -> None:
     client, upstream = waiting(stand, stand.path("early"))
     upstream.send(b"HTTP/1.1 204 No Content\r\n\r\n")
