@@ -17,14 +17,14 @@ from typing import Any, cast
 import httptools
 
 from sseproxy.core.errors import OriginError
-from sseproxy.core.plan import StreamPlan
-from sseproxy.core.session import StreamSession
-from sseproxy.core.timeouts import TimeoutPolicy
-from sseproxy.core.transfer import Transfer
-from sseproxy.origins.base import ResponseHead
-from sseproxy.origins.connection import UpstreamConnection
-from sseproxy.proxy.downstream import Framing, HttpDownstream
-from sseproxy.relay import Relay
+from sseproxy.core.stream.plan import StreamPlan
+from sseproxy.core.stream.session import StreamSession
+from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.core.stream.transfer import Transfer
+from sseproxy.engine.relay import Relay
+from sseproxy.http1.client import UpstreamConnection
+from sseproxy.http1.downstream import Framing, HttpDownstream
+from sseproxy.http1.messages import ResponseHead
 
 _HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

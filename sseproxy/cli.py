@@ -19,12 +19,12 @@ from sseproxy.config.overrides import OVERRIDES, FlagValue, Override
 from sseproxy.config.problems import ConfigErrors
 from sseproxy.config.schema import json_schema
 from sseproxy.config.settings import Config
-from sseproxy.descriptors import raise_file_limit
-from sseproxy.listeners import ListenError, Listeners, listen
 from sseproxy.logs import LOGGER, JSONFormatter, configure, flush
+from sseproxy.process.descriptors import raise_file_limit
+from sseproxy.process.listeners import ListenError, Listeners, listen
+from sseproxy.process.server import Server
+from sseproxy.process.supervisor import Supervisor
 from sseproxy.proxy.app import INSTANCE_BYTES
-from sseproxy.server import Server
-from sseproxy.supervisor import Supervisor
 
 _OK, _FAILED = 0, 1  # argparse exits with 2 on wrong usage
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from sseproxy.core.eventsource.tickets import masked
 from sseproxy.core.limits import MIB
 from sseproxy.core.routes import logged_path
-from sseproxy.core.tickets import masked
-from sseproxy.core.transfer import TransferStats
+from sseproxy.core.stream.transfer import TransferStats
 
 LOGGER = "sseproxy"
 ACCESS_LOGGER = "sseproxy.access"

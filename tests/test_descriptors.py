@@ -14,7 +14,7 @@ import logging, resource, sys
 soft, hard, streams = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 logging.basicConfig(format="%(levelname)s %(message)s")
-from sseproxy.descriptors import raise_file_limit
+from sseproxy.process.descriptors import raise_file_limit
 print(raise_file_limit(streams), *resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 

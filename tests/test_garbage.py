@@ -2,7 +2,7 @@
 
 import os
 
-from sseproxy.garbage import GROWTH, LOOK_EVERY, GarbageNet, resident
+from sseproxy.process.garbage import GROWTH, LOOK_EVERY, GarbageNet, resident
 from tests.support.hand_clock import HandClock
 from tests.support.processes import resident as resident_by_status
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sseproxy.config.addresses import Address
-from sseproxy.listeners import ListenError, listen
+from sseproxy.process.listeners import ListenError, listen
 
 
 @pytest.mark.parametrize(("mode", "expected"), [(None, 0o666), (0o600, 0o600), (0o660, 0o660)])

@@ -8,12 +8,12 @@ from typing import Any, TypeVarTuple
 import pytest
 
 from sseproxy.core.errors import UpstreamBroken
-from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
-from sseproxy.core.plan import StreamPlan
-from sseproxy.core.session import StreamSession
-from sseproxy.core.timeouts import TimeoutPolicy
-from sseproxy.core.transfer import CloseReason, Transfer
-from sseproxy.relay import Relay
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.plan import StreamPlan
+from sseproxy.core.stream.session import StreamSession
+from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.core.stream.transfer import CloseReason, Transfer
+from sseproxy.engine.relay import Relay
 from tests.support.playbook import error_of
 
 Ts = TypeVarTuple("Ts")

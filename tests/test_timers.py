@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from sseproxy.streams import LiveStreams
+from sseproxy.engine.live import LiveStreams
 from sseproxy.timers import Timers
 from tests.support.settled import eventually
 

@@ -20,7 +20,7 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
 from sseproxy.asgi.errors import StreamAborted
-from sseproxy.asgi.gate import Common, Gate
+from sseproxy.asgi.response_switch import Common, Gate
 from sseproxy.asgi.types import Message, Scope
 
 #: Seconds between looks whether a handler has read the request body, at most.

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Mapping
 from aiohttp import web
 
 from sseproxy.aiohttp.exchange import Exchange, Handler
-from sseproxy.asgi.gate import Common
 from sseproxy.asgi.options import Duration, StreamOptions, read_drain, read_options
-from sseproxy.streams import LiveStreams
+from sseproxy.asgi.response_switch import Common
+from sseproxy.engine.live import LiveStreams
 
 
 def sse_keepalive(

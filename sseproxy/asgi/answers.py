@@ -1,9 +1,18 @@
 """Is the app's response an event stream of ours, and what may it say in one, or instead of one?"""
 
 from sseproxy.asgi.types import Message
-from sseproxy.core.headers import Headers, end_to_end, event_stream, get, get_all, is_json, is_stream_response, tokens
+from sseproxy.core.http.fields import (
+    Headers,
+    end_to_end,
+    event_stream,
+    get,
+    get_all,
+    is_json,
+    is_stream_response,
+    tokens,
+)
 from sseproxy.core.limits import ERROR_BODY
-from sseproxy.core.stream_errors import StreamError
+from sseproxy.core.stream.error_events import StreamError
 
 _NAME_LENGTH = len(b"content-type")
 

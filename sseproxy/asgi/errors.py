@@ -2,7 +2,7 @@
 
 import asyncio
 
-from sseproxy.core.transfer import CloseReason
+from sseproxy.core.stream.transfer import CloseReason
 
 
 class StreamAborted(Exception):

@@ -5,12 +5,12 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from sseproxy.asgi.errors import StreamAborted, require_asyncio
-from sseproxy.asgi.gate import Common, Gate
 from sseproxy.asgi.lifespan import Lifespan
 from sseproxy.asgi.options import Duration, read_drain, read_options
 from sseproxy.asgi.requests import route_path
+from sseproxy.asgi.response_switch import Common, Gate
 from sseproxy.asgi.types import ASGIApp, Receive, Scope, Send
-from sseproxy.streams import LiveStreams
+from sseproxy.engine.live import LiveStreams
 
 #: Who is in the scope of a request that an outer middleware of this kind sees to.
 _MARK = "sseproxy"

@@ -7,12 +7,12 @@ from enum import StrEnum
 from typing import TypeVar
 
 from sseproxy.config.values import BadValue, duration, duration_or_zero, event_name, idle, line, nearest, quote, text
-from sseproxy.core.dialects import Dialect
-from sseproxy.core.eventsource import EndPolicy
-from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.eventsource.policies import EndPolicy
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.plan import Declaration, StreamKind, StreamMode
-from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode
+from sseproxy.core.stream.timeouts import TimeoutPolicy
 
 #: A duration as the configuration file writes it: ``15``, ``"15s"``, ``"500ms"``, ``"2m"``, ``"off"``.
 Duration = str | float

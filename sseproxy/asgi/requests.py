@@ -4,9 +4,9 @@ from enum import Enum
 
 from sseproxy.asgi.options import StreamOptions
 from sseproxy.asgi.types import Scope
-from sseproxy.core.headers import by_name
-from sseproxy.core.peek import BodyPeek, may_be_json
-from sseproxy.core.stream_request import StreamRequest
+from sseproxy.core.http.fields import by_name
+from sseproxy.core.http.peek import BodyPeek, may_be_json
+from sseproxy.core.stream.request import StreamRequest
 
 _EVENT_STREAM = b"text/event-stream"
 _LENGTH = len(_EVENT_STREAM)

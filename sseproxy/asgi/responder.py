@@ -9,20 +9,20 @@ from http import HTTPStatus
 from sseproxy.asgi.answers import Refusal, body_of, goes_on, head_of, is_late_json, is_ours
 from sseproxy.asgi.app_task import AppTask
 from sseproxy.asgi.errors import StreamAborted
-from sseproxy.asgi.farewell import Farewell
-from sseproxy.asgi.inbox import Inbox
-from sseproxy.asgi.outbox import Outbox
+from sseproxy.asgi.final_flush import Farewell
+from sseproxy.asgi.receive_channel import Inbox
+from sseproxy.asgi.send_queue import Outbox
 from sseproxy.asgi.tasks import begin_later
 from sseproxy.asgi.types import Message, Send
-from sseproxy.core.ends import AppNotice, row
-from sseproxy.core.headers import Headers, event_stream
+from sseproxy.core.http.fields import Headers, event_stream
 from sseproxy.core.limits import REFUSAL_TIME
-from sseproxy.core.plan import StreamPlan
-from sseproxy.core.session import StreamSession
-from sseproxy.core.stream_errors import StreamError
-from sseproxy.core.transfer import CloseReason
-from sseproxy.relay import Relay
-from sseproxy.streams import LiveStream, LiveStreams
+from sseproxy.core.stream.ends import AppNotice, row
+from sseproxy.core.stream.error_events import StreamError
+from sseproxy.core.stream.plan import StreamPlan
+from sseproxy.core.stream.session import StreamSession
+from sseproxy.core.stream.transfer import CloseReason
+from sseproxy.engine.live import LiveStream, LiveStreams
+from sseproxy.engine.relay import Relay
 
 #: Seconds that an app gets to end its stream by itself once it has heard that the client is gone: if it sends
 #: anything later, it is stopped.

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from sseproxy.config.values import BadValue, boolean, describe, line, nearest, quote
-from sseproxy.core.paths import normalized
+from sseproxy.core.http.paths import normalized
 from sseproxy.core.routes import Upstream
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -9,10 +9,10 @@ from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import Path
 from sseproxy.config.route_checks import UNCHANGEABLE
 from sseproxy.config.schema import FileSchema
-from sseproxy.core.eventsource import EndsAt
-from sseproxy.core.headers import FORWARDING
-from sseproxy.core.paths import has_prefix
-from sseproxy.core.plan import StreamMode
+from sseproxy.core.eventsource.policies import EndsAt
+from sseproxy.core.http.fields import FORWARDING
+from sseproxy.core.http.paths import has_prefix
+from sseproxy.core.stream.plan import StreamMode
 
 _WORKERS: Path = ("server", "workers")
 _READ_HERE = frozenset(("host", "cookie", "expect", "origin", "last-event-id"))

@@ -29,7 +29,7 @@ from sseproxy.config.fields import (
     TicketPath,
 )
 from sseproxy.config.values import BadValue, describe
-from sseproxy.core.eventsource import CookieAuth, EndsAt, TicketPolicy
+from sseproxy.core.eventsource.policies import CookieAuth, EndsAt, TicketPolicy
 
 _TICKETS, _AUTH = TicketPolicy(), CookieAuth("")
 

@@ -7,12 +7,12 @@ from sseproxy.config.browsers import CORS, Auth, End, Tickets
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.schema import FileSchema, Heartbeat, Limits, RequestFields, RouteSection, Server, Timeouts
 from sseproxy.config.settings import AdminSettings, CertificateFiles, Config, LogSettings, ServerSettings
-from sseproxy.core.eventsource import CookieAuth, CorsPolicy, EndPolicy, TicketPolicy
-from sseproxy.core.heartbeat import HeartbeatPolicy
+from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, EndPolicy, TicketPolicy
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.plan import Declaration, StreamMode
 from sseproxy.core.routes import HeaderRules, Match, Route, Upstream, UpstreamTLS
-from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.stream.heartbeat import HeartbeatPolicy
+from sseproxy.core.stream.plan import Declaration, StreamMode
+from sseproxy.core.stream.timeouts import TimeoutPolicy
 
 
 def absolute(path: str, folder: FilePath) -> str:

@@ -20,13 +20,13 @@ from pydantic import (
 
 from sseproxy.config import addresses, values
 from sseproxy.config.addresses import Address, IPNetwork
-from sseproxy.core.dialects import Dialect as _Dialect
-from sseproxy.core.dialects import Marker as _Marker
-from sseproxy.core.eventsource import MOST_BODY, EndsAt, Reopen, TicketBinding
-from sseproxy.core.heartbeat import HeartbeatForm
-from sseproxy.core.plan import Declaration, StreamKind, StreamMode
+from sseproxy.core.eventsource.policies import MOST_BODY, EndsAt, Reopen, TicketBinding
 from sseproxy.core.routes import Upstream as _Upstream
-from sseproxy.core.timeouts import Auto
+from sseproxy.core.stream.dialects import Dialect as _Dialect
+from sseproxy.core.stream.dialects import Marker as _Marker
+from sseproxy.core.stream.heartbeat import HeartbeatForm
+from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode
+from sseproxy.core.stream.timeouts import Auto
 
 #: Any scalar may come from the environment, and then its type shows only when the file is read.
 VARIABLE = {"type": "string", "pattern": r"\$\{"}

@@ -15,11 +15,11 @@ from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import Path
 from sseproxy.config.schema import FileSchema, RequestFields
 from sseproxy.config.values import format_duration
-from sseproxy.core.headers import HOP_BY_HOP
+from sseproxy.core.http.fields import HOP_BY_HOP
+from sseproxy.core.http.paths import has_prefix
 from sseproxy.core.limits import MINIMUM_LINE
-from sseproxy.core.paths import has_prefix
-from sseproxy.core.plan import StreamMode
 from sseproxy.core.routes import Match
+from sseproxy.core.stream.plan import StreamMode
 
 #: Header fields (lower case) that nobody but the connection itself may write.
 UNCHANGEABLE = frozenset(name.decode() for name in HOP_BY_HOP) | {"content-length"}

@@ -48,12 +48,12 @@ from sseproxy.config.fields import (
     one_or_several_listeners,
 )
 from sseproxy.config.problems import Path
-from sseproxy.core.dialects import Dialect as _Dialect
-from sseproxy.core.heartbeat import HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.plan import StreamKind, StreamMode
 from sseproxy.core.routes import UpstreamTLS
-from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.stream.dialects import Dialect as _Dialect
+from sseproxy.core.stream.heartbeat import HeartbeatPolicy
+from sseproxy.core.stream.plan import StreamKind, StreamMode
+from sseproxy.core.stream.timeouts import TimeoutPolicy
 
 _SWITCHABLE = ("tickets", "auth", "end", "cors")
 _HEARTBEAT, _TIMEOUTS, _LIMITS, _UPSTREAM_TLS = HeartbeatPolicy(), TimeoutPolicy(), LimitPolicy(), UpstreamTLS()

@@ -11,10 +11,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypeVar
 
-from sseproxy.core.dialects import Marker
-from sseproxy.core.eventsource import MOST_BODY, TicketBinding
-from sseproxy.core.plan import Declaration, StreamMode
-from sseproxy.core.timeouts import Auto
+from sseproxy.core.eventsource.policies import MOST_BODY, TicketBinding
+from sseproxy.core.stream.dialects import Marker
+from sseproxy.core.stream.plan import Declaration, StreamMode
+from sseproxy.core.stream.timeouts import Auto
 
 Choice = TypeVar("Choice", bound=StrEnum)
 

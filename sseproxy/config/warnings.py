@@ -15,7 +15,7 @@ from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import Path
 from sseproxy.config.schema import FileSchema
 from sseproxy.config.values import format_duration
-from sseproxy.core.eventsource import TicketBinding
+from sseproxy.core.eventsource.policies import TicketBinding
 
 TRUSTED: Path = ("server", "trusted_proxies")
 DRAIN_TIMEOUT: Path = ("server", "drain", "timeout")

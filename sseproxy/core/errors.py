@@ -28,7 +28,7 @@
 for the log, in full.
 """
 
-from sseproxy.core.transfer import CloseReason
+from sseproxy.core.stream.transfer import CloseReason
 
 
 class SSEProxyError(Exception):

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
-from sseproxy.core.dialects import Dialect
-from sseproxy.core.eventsource import CookieAuth, CorsPolicy, EndPolicy, TicketPolicy
-from sseproxy.core.heartbeat import HeartbeatPolicy
+from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, EndPolicy, TicketPolicy
+from sseproxy.core.http.paths import behind_prefix, decoded, has_dots, has_prefix
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.paths import behind_prefix, decoded, has_dots, has_prefix
-from sseproxy.core.plan import Declaration, StreamKind, StreamMode
-from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.heartbeat import HeartbeatPolicy
+from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode
+from sseproxy.core.stream.timeouts import TimeoutPolicy
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ import brotli
 
 from sseproxy.core.errors import OriginError, UpstreamBroken
 from sseproxy.core.flow import BodySink, BodySource
-from sseproxy.core.headers import Headers, get_all, tokens
-from sseproxy.origins.backlog import Backlog
+from sseproxy.core.http.fields import Headers, get_all, tokens
+from sseproxy.http1.backlog import Backlog
 
 if sys.version_info >= (3, 14):
     from compression import zstd

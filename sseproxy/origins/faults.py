@@ -1,4 +1,4 @@
-"""In which ways can an upstream fail, before its response and in it, and what do we call them?"""
+"""In which ways can a connection to an upstream fail to come about, and what do we call them?"""
 
 import contextlib
 import errno
@@ -7,9 +7,8 @@ import ssl
 from collections.abc import Iterator
 
 import aiohttp
-import httptools
 
-from sseproxy.core.errors import ConnectError, OriginError, OutOfDescriptors, UpstreamBroken
+from sseproxy.core.errors import ConnectError, OutOfDescriptors
 
 
 @contextlib.contextmanager
@@ -46,24 +45,3 @@ def our_errors() -> Iterator[None]:
 
 def _refused(error: Exception) -> ConnectError:
     return ConnectError("The upstream refused the connection.", proxy_status="connection_refused", cause=str(error))
-
-
-def too_large() -> OriginError:
-    return not_http("the head is too large", "http_response_header_section_size")
-
-
-def not_http(cause: object, proxy_status: str = "http_protocol_error") -> OriginError:
-    """What came is no response. cause: what is wrong with it; of an error in one of our callbacks, that error."""
-    if isinstance(cause, httptools.HttpParserCallbackError):
-        cause = cause.__context__ or cause
-    return UpstreamBroken("The upstream's answer is not valid HTTP.", proxy_status=proxy_status, cause=str(cause))
-
-
-def broken_off(lost_by: Exception | None, *, in_body: bool) -> OriginError:
-    """The connection is gone. in_body: the response had begun. lost_by: what the network has to say about it."""
-    cause = None if lost_by is None else str(lost_by)
-    if in_body:
-        text, proxy_status = "The upstream broke off in the middle of its response.", "http_response_incomplete"
-    else:
-        text, proxy_status = "The upstream closed the connection before it answered.", "connection_terminated"
-    return UpstreamBroken(text, proxy_status=proxy_status, cause=cause)

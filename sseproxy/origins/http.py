@@ -7,12 +7,12 @@ from typing import cast
 from sseproxy.core.errors import BadRequest, OriginError, RequestBroken, ResponseTimeout, UpstreamBroken
 from sseproxy.core.flow import BodySink
 from sseproxy.core.frames import forget_frames
-from sseproxy.core.headers import request_head
+from sseproxy.core.http.fields import request_head
 from sseproxy.core.routes import Upstream
-from sseproxy.core.timeouts import TimeoutPolicy
-from sseproxy.origins.backlog import Backlog
-from sseproxy.origins.base import OriginRequest, RequestBody, ResponseHead
-from sseproxy.origins.connection import UpstreamConnection
+from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.http1.backlog import Backlog
+from sseproxy.http1.client import UpstreamConnection
+from sseproxy.http1.messages import OriginRequest, RequestBody, ResponseHead
 from sseproxy.origins.faults import our_errors
 from sseproxy.origins.pools import Lease, pool_for
 from sseproxy.timers import Clock, Timer

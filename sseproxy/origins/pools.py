@@ -20,7 +20,7 @@ from aiohttp.connector import BaseConnector
 from yarl import URL
 
 from sseproxy.core.routes import Upstream, UpstreamTLS
-from sseproxy.origins.connection import UpstreamConnection
+from sseproxy.http1.client import UpstreamConnection
 
 _log = logging.getLogger(__name__)
 

@@ -9,31 +9,31 @@ from functools import partial
 from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
-from sseproxy.core.cors import CrossOrigin
 from sseproxy.core.errors import BadRequest, ClientError, InternalError, LoopDetected, RouteNotFound, SSEProxyError
+from sseproxy.core.eventsource.cors import CrossOrigin
 from sseproxy.core.frames import forget_frames
-from sseproxy.core.headers import PSEUDONYM, Peer, forwarded_addresses, has_passed
-from sseproxy.core.peek import BodyPeek
+from sseproxy.core.http.fields import PSEUDONYM, Peer, forwarded_addresses, has_passed
+from sseproxy.core.http.peek import BodyPeek
 from sseproxy.core.routes import Route, find_route
+from sseproxy.engine.live import Admissions, LiveStreams
+from sseproxy.http1.content import RequestContent
+from sseproxy.http1.disconnects import HangupWatch
+from sseproxy.http1.downstream import HttpDownstream
+from sseproxy.http1.listener import ClientConnections
+from sseproxy.http1.requests import ParsedRequest
+from sseproxy.http1.server import DownstreamConnection
 from sseproxy.logs import LOGGER, AccessLog, AccessRecord
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.body import Body, BodyReader, KeptBody
-from sseproxy.proxy.connection import DownstreamConnection
-from sseproxy.proxy.connections import ClientConnections
-from sseproxy.proxy.content import RequestContent
-from sseproxy.proxy.crossorigin import CrossOriginDoor, refuse_foreign_login
-from sseproxy.proxy.downstream import HttpDownstream
-from sseproxy.proxy.endings import Ends
-from sseproxy.proxy.handler import RequestCycle
-from sseproxy.proxy.hangups import HangupWatch
+from sseproxy.proxy.eventsource.cors_guard import CrossOriginDoor, refuse_foreign_login
+from sseproxy.proxy.eventsource.end_signer import Ends
+from sseproxy.proxy.eventsource.ticket_requests import TicketVisit
+from sseproxy.proxy.eventsource.tickets import TicketDesk
+from sseproxy.proxy.forward import RequestCycle
 from sseproxy.proxy.inbound import InboundRequest, read_request
 from sseproxy.proxy.notices import ForwardingNotice, UntellableNotice
-from sseproxy.proxy.parser import ParsedRequest
 from sseproxy.proxy.responses import send_options, send_problem
-from sseproxy.proxy.tickets import TicketDesk
-from sseproxy.proxy.visits import TicketVisit
 from sseproxy.stores.base import TicketStore
-from sseproxy.streams import Admissions, LiveStreams
 
 _log = logging.getLogger(LOGGER)
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Protocol
 
 from sseproxy.core.errors import BadRequest, RequestTooLarge
-from sseproxy.core.peek import BodyPeek
-from sseproxy.origins.base import RequestBody
-from sseproxy.proxy.content import RequestContent
+from sseproxy.core.http.peek import BodyPeek
+from sseproxy.http1.content import RequestContent
+from sseproxy.http1.messages import RequestBody
 
 
 class Body(Protocol):

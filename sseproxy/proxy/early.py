@@ -5,20 +5,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from sseproxy.core.ending import Farewell
 from sseproxy.core.errors import ClientError, OriginError, SSEProxyError
-from sseproxy.core.headers import is_json
+from sseproxy.core.eventsource.end_message import Farewell
+from sseproxy.core.http.fields import is_json
 from sseproxy.core.limits import REFUSAL_TIME
 from sseproxy.core.routes import Route
-from sseproxy.core.session import StreamSession
-from sseproxy.core.stream_errors import StreamError
-from sseproxy.core.transfer import CloseReason
+from sseproxy.core.stream.error_events import StreamError
+from sseproxy.core.stream.session import StreamSession
+from sseproxy.core.stream.transfer import CloseReason
+from sseproxy.engine.relay import Relay
 from sseproxy.logs import AccessRecord
 from sseproxy.origins.codings import can_decode, decoder_for
 from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.refusal import read_refusal
 from sseproxy.proxy.response_body import let_flow, read_coding
-from sseproxy.relay import Relay
 
 #: Statuses that a client gets again if it comes back.
 _FINAL = frozenset((204, 401, 403, 404, 410))

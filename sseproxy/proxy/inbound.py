@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sseproxy.core.cookies import authenticate, for_caches, login
-from sseproxy.core.ending import without_ends
 from sseproxy.core.errors import BadRequest, ExpectationFailed, MethodRefused
-from sseproxy.core.headers import (
+from sseproxy.core.eventsource.cookies import authenticate, for_caches, login
+from sseproxy.core.eventsource.end_message import without_ends
+from sseproxy.core.http.fields import (
     MOST_MEMBERS,
     PSEUDONYM,
     Headers,
@@ -20,12 +20,12 @@ from sseproxy.core.headers import (
     tokens,
     without,
 )
-from sseproxy.core.paths import normalized
-from sseproxy.core.peek import may_be_json
-from sseproxy.core.plan import StreamMode
+from sseproxy.core.http.paths import normalized
+from sseproxy.core.http.peek import may_be_json
 from sseproxy.core.routes import ABSOLUTE_FORM, Route, split_target
-from sseproxy.core.stream_request import StreamRequest
-from sseproxy.proxy.parser import ParsedRequest
+from sseproxy.core.stream.plan import StreamMode
+from sseproxy.core.stream.request import StreamRequest
+from sseproxy.http1.requests import ParsedRequest
 
 _NONE: Sequence[bytes] = ()
 _NOT_IN_TARGET = re.compile(r"[\x00-\x20\x7f#\"<>]")

@@ -2,7 +2,7 @@
 
 import logging
 
-from sseproxy.core.headers import Headers, Peer, forwarding_names
+from sseproxy.core.http.fields import Headers, Peer, forwarding_names
 from sseproxy.logs import LOGGER
 
 _log = logging.getLogger(LOGGER)

@@ -5,9 +5,9 @@ from typing import Any
 
 from sseproxy.core.errors import OriginError
 from sseproxy.core.flow import BodySource
-from sseproxy.core.headers import Headers, get
+from sseproxy.core.http.fields import Headers, get
 from sseproxy.core.limits import ERROR_BODY
-from sseproxy.core.stream_errors import StreamError
+from sseproxy.core.stream.error_events import StreamError
 from sseproxy.origins.codings import decode_beginning, decoder_for
 from sseproxy.origins.http import HttpExchange
 

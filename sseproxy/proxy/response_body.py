@@ -2,15 +2,15 @@
 
 import logging
 
-from sseproxy.core.headers import is_stream_response
-from sseproxy.core.plan import StreamMode
+from sseproxy.core.http.fields import is_stream_response
 from sseproxy.core.routes import Route
-from sseproxy.core.session import StreamSession
+from sseproxy.core.stream.plan import StreamMode
+from sseproxy.core.stream.session import StreamSession
+from sseproxy.engine.relay import Relay
+from sseproxy.http1.messages import ResponseHead
 from sseproxy.logs import LOGGER
-from sseproxy.origins.base import ResponseHead
 from sseproxy.origins.codings import Decoder, DecodingSource, decoder_for
 from sseproxy.origins.http import HttpExchange
-from sseproxy.relay import Relay
 
 _log = logging.getLogger(LOGGER)
 

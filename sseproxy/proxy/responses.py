@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from sseproxy.core.errors import ClientError, SSEProxyError
-from sseproxy.core.headers import PSEUDONYM, Headers, event_stream
-from sseproxy.proxy.downstream import HttpDownstream
+from sseproxy.core.http.fields import PSEUDONYM, Headers, event_stream
+from sseproxy.http1.downstream import HttpDownstream
 
 _ALLOW = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 

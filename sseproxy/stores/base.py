@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sseproxy.core.headers import Headers, Peer
+from sseproxy.core.http.fields import Headers, Peer
 
 #: Seconds that an ended ticket is known at least, so that a client which comes back hears that it has ended.
 REMEMBERED = 60.0

@@ -14,12 +14,12 @@ from aiohttp_sse import sse_response
 from sseproxy.aiohttp import sse_keepalive
 from sseproxy.aiohttp.exchange import Exchange
 from sseproxy.asgi import SSEKeepaliveMiddleware
-from sseproxy.asgi.gate import Gate
 from sseproxy.asgi.responder import Responder
-from sseproxy.core.session import StreamSession
-from sseproxy.core.transfer import CloseReason
-from sseproxy.relay import Relay
-from sseproxy.streams import LiveStreams
+from sseproxy.asgi.response_switch import Gate
+from sseproxy.core.stream.session import StreamSession
+from sseproxy.core.stream.transfer import CloseReason
+from sseproxy.engine.live import LiveStreams
+from sseproxy.engine.relay import Relay
 from tests.support.aiohttp_app import AiohttpApp, Handler, open_stream, until
 from tests.support.raw_client import RawClient
 

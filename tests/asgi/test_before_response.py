@@ -11,7 +11,7 @@ import pytest
 
 from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
 from sseproxy.asgi.types import ASGIApp, Message, Receive, Scope, Send
-from sseproxy.core.transfer import CloseReason
+from sseproxy.core.stream.transfer import CloseReason
 from tests.support.asgi_exchange import EVENT_STREAM, HB, Exchange, Noted, Step, body, head, on_time, script
 from tests.support.virtual_clock import now, passing
 from tests.support.whatwg import parse

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 import anyio
 import pytest
 
-from sseproxy.asgi.inbox import Inbox
-from sseproxy.core.peek import BodyPeek
+from sseproxy.asgi.receive_channel import Inbox
+from sseproxy.core.http.peek import BodyPeek
 from tests.support.asgi_exchange import Exchange, script
 from tests.support.virtual_clock import passing
 

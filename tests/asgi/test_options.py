@@ -9,9 +9,9 @@ import pytest
 from sseproxy.asgi import SSEKeepaliveMiddleware
 from sseproxy.asgi.options import StreamOptions
 from sseproxy.asgi.requests import stream_request
-from sseproxy.core.dialects import Dialect
-from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
-from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.timeouts import TimeoutPolicy
 from tests.support.asgi_exchange import Exchange, script
 
 DURATIONS = ["heartbeat", "before_response", "response_timeout", "idle_timeout", "write_timeout", "max_duration"]

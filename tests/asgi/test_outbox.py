@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sseproxy.asgi.outbox import Outbox
+from sseproxy.asgi.send_queue import Outbox
 from sseproxy.asgi.types import Message, Send
 from tests.support.asgi_exchange import Exchange, body, head, script
 from tests.support.virtual_clock import passing

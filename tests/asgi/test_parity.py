@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
-from sseproxy.core.dialects import Dialect
-from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
-from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.timeouts import TimeoutPolicy
 from tests.support.asgi_exchange import HB, Exchange, Step, head, on_time, script
 from tests.support.proxy_server import stage
 from tests.support.raw_client import RawClient

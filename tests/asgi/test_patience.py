@@ -4,9 +4,9 @@ import asyncio
 from typing import cast
 
 from sseproxy.asgi import SSEKeepaliveMiddleware
-from sseproxy.asgi.gate import Common
-from sseproxy.asgi.patience import Patience
-from sseproxy.streams import LiveStreams
+from sseproxy.asgi.early_answer import Patience
+from sseproxy.asgi.response_switch import Common
+from sseproxy.engine.live import LiveStreams
 from tests.support.asgi_exchange import script
 from tests.support.virtual_clock import VirtualLoop, now, passing
 

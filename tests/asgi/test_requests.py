@@ -8,7 +8,7 @@ import pytest
 
 from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
 from sseproxy.asgi.types import ASGIApp, Message, Receive, Scope, Send
-from sseproxy.streams import LiveStreams
+from sseproxy.engine.live import LiveStreams
 from tests.support.asgi_exchange import HB, Exchange, Noted, body, for_ever, head, on_time, script
 from tests.support.virtual_clock import now, passing
 from tests.support.whatwg import parse

@@ -8,8 +8,8 @@ import pytest
 
 from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
 from sseproxy.asgi.types import Message, Receive, Scope, Send
-from sseproxy.core.transfer import CloseReason
-from sseproxy.streams import LiveStreams
+from sseproxy.core.stream.transfer import CloseReason
+from sseproxy.engine.live import LiveStreams
 from tests.support.asgi_exchange import HB, Exchange, Noted, body, for_ever, head, on_time, script
 from tests.support.virtual_clock import now, passing
 from tests.support.whatwg import parse

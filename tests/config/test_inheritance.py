@@ -5,14 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from sseproxy.core.dialects import Dialect, Marker
-from sseproxy.core.eventsource import CookieAuth, CorsPolicy, EndPolicy, EndsAt, Reopen, TicketBinding, TicketPolicy
-from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.eventsource.policies import (
+    CookieAuth,
+    CorsPolicy,
+    EndPolicy,
+    EndsAt,
+    Reopen,
+    TicketBinding,
+    TicketPolicy,
+)
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.plan import StreamMode
 from sseproxy.core.routes import HeaderRules, Match, UpstreamTLS
-from sseproxy.core.stream_request import StreamRequest
-from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.stream.dialects import Dialect, Marker
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.plan import StreamMode
+from sseproxy.core.stream.request import StreamRequest
+from sseproxy.core.stream.timeouts import TimeoutPolicy
 from tests.config.reading import read
 
 UP = "upstream: http://u:1"

@@ -8,7 +8,7 @@ import pytest
 from sseproxy.config.loader import load
 from sseproxy.config.overrides import OVERRIDES, FlagValue
 from sseproxy.config.settings import Config
-from sseproxy.core.timeouts import Auto
+from sseproxy.core.stream.timeouts import Auto
 from tests.config.reading import complaints, read
 
 FILE = """

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sseproxy.core.transfer import Transfer
+from sseproxy.core.stream.transfer import Transfer
 from tests.support.playbook import Play, Playbook
 
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from sseproxy.core.clients import KNOWN_CLIENTS, KnownClient, find_client
-from sseproxy.core.dialects import Dialect
-from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy, HeartbeatWriter
-from sseproxy.core.scanner import Scanner
-from sseproxy.core.stream_errors import StreamError, error_event
+from sseproxy.core.stream.clients import KNOWN_CLIENTS, KnownClient, find_client
+from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.error_events import StreamError, error_event
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy, HeartbeatWriter
+from sseproxy.core.stream.scanner import Scanner
 
 _CHROME = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/156.0.0.0 Safari/537.36"

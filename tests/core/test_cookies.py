@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sseproxy.core.cookies import authenticate, cookie_value, for_caches, login, without_cookie
-from sseproxy.core.eventsource import CookieAuth
-from sseproxy.core.headers import Headers
+from sseproxy.core.eventsource.cookies import authenticate, cookie_value, for_caches, login, without_cookie
+from sseproxy.core.eventsource.policies import CookieAuth
+from sseproxy.core.http.fields import Headers
 
 AUTH = CookieAuth("token")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from sseproxy.core.cors import CrossOrigin, is_foreign, preflight_method
-from sseproxy.core.eventsource import CorsPolicy
-from sseproxy.core.headers import Headers
+from sseproxy.core.eventsource.cors import CrossOrigin, is_foreign, preflight_method
+from sseproxy.core.eventsource.policies import CorsPolicy
+from sseproxy.core.http.fields import Headers
 
 ONE = CorsPolicy(frozenset({"https://app.test", "null", "http://[::1]:8080"}))
 WITH_COOKIES = CorsPolicy(frozenset({"https://app.test"}), credentials=True)

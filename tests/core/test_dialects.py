@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from sseproxy.core.dialects import Dialect, Finality, finality
-from sseproxy.core.heartbeat import HeartbeatForm
 from sseproxy.core.limits import ERROR_BODY
-from sseproxy.core.stream_errors import StreamError, error_event
+from sseproxy.core.stream.dialects import Dialect, Finality, finality
+from sseproxy.core.stream.error_events import StreamError, error_event
+from sseproxy.core.stream.heartbeat import HeartbeatForm
 from tests.support.whatwg import parse
 
 TIMEOUT = StreamError("idle_timeout", 504, "silent for too long")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sseproxy.core.ending import NONCE, VALID, Farewell, Request, sign, verify, without_ends
+from sseproxy.core.eventsource.end_message import NONCE, VALID, Farewell, Request, sign, verify, without_ends
 from tests.support.whatwg import parse
 
 KEY, NONCE_1, NOW = b"k" * 32, b"12345678", 1_700_000_000.0

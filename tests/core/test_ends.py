@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sseproxy.core import session as session_module
-from sseproxy.core.dialects import Dialect
-from sseproxy.core.ends import AppNotice, End, LastWord, decide, row
-from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
-from sseproxy.core.plan import StreamPlan
-from sseproxy.core.session import StreamSession
-from sseproxy.core.timeouts import TimeoutPolicy
-from sseproxy.core.transfer import CloseReason
+from sseproxy.core.stream import session as session_module
+from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.ends import AppNotice, End, LastWord, decide, row
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.plan import StreamPlan
+from sseproxy.core.stream.session import StreamSession
+from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.core.stream.transfer import CloseReason
 from tests.support.trips import Place, is_between_events, place_of
 from tests.support.whatwg import parse
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from sseproxy.core.dialects import Dialect, Finality
-from sseproxy.core.ends import AppNotice, End, LastWord, decide, row
-from sseproxy.core.stream_errors import StreamError, error_event
-from sseproxy.core.transfer import CloseReason
+from sseproxy.core.stream.dialects import Dialect, Finality
+from sseproxy.core.stream.ends import AppNotice, End, LastWord, decide, row
+from sseproxy.core.stream.error_events import StreamError, error_event
+from sseproxy.core.stream.transfer import CloseReason
 
 ROOT = Path(__file__).parents[2]
 MANUAL = (ROOT / "docs/ends.md").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sseproxy.core.events import (
+from sseproxy.core.stream.events import (
     EventCounter,
     comment,
     event,

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sseproxy.core.dialects import Dialect
-from sseproxy.core.ending import Farewell
-from sseproxy.core.session import StreamSession
-from sseproxy.core.stream_errors import StreamError, error_event
-from sseproxy.core.timeouts import TimeoutPolicy
-from sseproxy.core.transfer import CloseReason
+from sseproxy.core.eventsource.end_message import Farewell
+from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.error_events import StreamError, error_event
+from sseproxy.core.stream.session import StreamSession
+from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.core.stream.transfer import CloseReason
 from tests.core.test_properties import is_heartbeat
 from tests.support.playbook import (
     Play,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from sseproxy.core.fetch_metadata import is_cross_origin, is_navigation, tells_site
-from sseproxy.core.headers import Headers
+from sseproxy.core.eventsource.fetch_metadata import is_cross_origin, is_navigation, tells_site
+from sseproxy.core.http.fields import Headers
 
 SITE, MODE, DEST = b"Sec-Fetch-Site", b"sec-fetch-mode", b"SEC-FETCH-DEST"
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sseproxy.core import headers
-from sseproxy.core.headers import Headers, Peer
-from sseproxy.core.known_fields import is_for_everybody
+from sseproxy.core.http import fields as headers
+from sseproxy.core.http.fields import Headers, Peer
+from sseproxy.core.http.known_fields import is_for_everybody
 from sseproxy.core.routes import HeaderRules
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyzABC-_1", min_size=1, max_size=12).map(str.encode)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy, HeartbeatWriter
-from sseproxy.core.scanner import Scanner
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy, HeartbeatWriter
+from sseproxy.core.stream.scanner import Scanner
 from tests.support.whatwg import Event, parse
 
 FORMS = pytest.mark.parametrize("form", HeartbeatForm)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sseproxy.core.json_members import LONGEST_VALUE, MemberScanner, NoValue, Value
+from sseproxy.core.http.json_members import LONGEST_VALUE, MemberScanner, NoValue, Value
 
 NAMES = ("stream", "id", "é", "\U0001f600", "")
 MIB = 1024 * 1024

@@ -1,7 +1,7 @@
 """Are the limits those of the contract?"""
 
-from sseproxy.core.events import BOM
 from sseproxy.core.limits import ERROR_BODY, MINIMUM_LINE, LimitPolicy
+from sseproxy.core.stream.events import BOM
 
 
 def test_the_defaults_of_the_contract() -> None:

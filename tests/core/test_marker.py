@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sseproxy.core.ending import Farewell
-from sseproxy.core.last_event import LastEvent
-from sseproxy.core.transfer import CloseReason
+from sseproxy.core.eventsource.end_message import Farewell
+from sseproxy.core.stream.last_event import LastEvent
+from sseproxy.core.stream.transfer import CloseReason
 from tests.support.playbook import Play, closed, data, eof, error, error_of, sent, sleep, stream
 from tests.support.trips import Case, TripWithoutRules, cases, is_between_events, streams
 from tests.support.whatwg import parse

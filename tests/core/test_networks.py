@@ -2,7 +2,7 @@
 
 import pytest
 
-from sseproxy.core.networks import client_key, networks
+from sseproxy.core.http.networks import client_key, networks
 
 
 @pytest.mark.parametrize(

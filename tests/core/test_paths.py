@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sseproxy.core.paths import behind_prefix, decoded, has_dots, has_prefix, normalized
+from sseproxy.core.http.paths import behind_prefix, decoded, has_dots, has_prefix, normalized
 
 #: Pieces that paths are made of, in all spellings that matter.
 PIECES = [

@@ -4,8 +4,8 @@ from typing import cast
 
 import pytest
 
-from sseproxy.core.json_members import NoValue
-from sseproxy.core.peek import BodyPeek, may_be_json
+from sseproxy.core.http.json_members import NoValue
+from sseproxy.core.http.peek import BodyPeek, may_be_json
 
 LONG = b'{"padding": "' + b"x" * 10_000 + b'", '
 

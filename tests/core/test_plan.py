@@ -6,16 +6,16 @@ from typing import ClassVar
 
 import pytest
 
-from sseproxy.core.accept import accepted
-from sseproxy.core.dialects import Dialect, Marker
-from sseproxy.core.eventsource import EndPolicy, EndsAt
-from sseproxy.core.headers import by_name
-from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.eventsource.policies import EndPolicy, EndsAt
+from sseproxy.core.http.accept import accepted
+from sseproxy.core.http.fields import by_name
+from sseproxy.core.http.peek import BodyPeek
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.peek import BodyPeek
-from sseproxy.core.plan import Declaration, StreamKind, StreamMode, StreamPlan
-from sseproxy.core.stream_request import StreamRequest
-from sseproxy.core.timeouts import ANSWER_IDLE, TimeoutPolicy
+from sseproxy.core.stream.dialects import Dialect, Marker
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode, StreamPlan
+from sseproxy.core.stream.request import StreamRequest
+from sseproxy.core.stream.timeouts import ANSWER_IDLE, TimeoutPolicy
 
 STREAM = b"text/event-stream"
 BOTH = b"application/json, text/event-stream"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sseproxy.core.transfer import CloseReason
+from sseproxy.core.stream.transfer import CloseReason
 from tests.support.playbook import Playbook, closed, data, eof, nothing, sent, sleep, stream
 
 

@@ -9,10 +9,10 @@ from enum import Enum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sseproxy.core.dialects import Dialect
-from sseproxy.core.heartbeat import HeartbeatForm
-from sseproxy.core.timeouts import TimeoutPolicy
-from sseproxy.core.transfer import CloseReason
+from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.heartbeat import HeartbeatForm
+from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.core.stream.transfer import CloseReason
 from tests.support.trips import BOM, Case, Trip, TripWithoutRules, cases, is_between_events
 from tests.support.whatwg import Event, parse
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sseproxy.core.paths import has_prefix
+from sseproxy.core.http.paths import has_prefix
 from sseproxy.core.routes import (
     Match,
     Route,

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from sseproxy.core.scanner import Position, Scanner
+from sseproxy.core.stream.scanner import Position, Scanner
 
 LONGEST = 9
 

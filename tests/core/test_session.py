@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
-from sseproxy.core.plan import StreamPlan
-from sseproxy.core.session import StreamSession
-from sseproxy.core.timeouts import TimeoutPolicy
-from sseproxy.core.transfer import CloseReason
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.plan import StreamPlan
+from sseproxy.core.stream.session import StreamSession
+from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.core.stream.transfer import CloseReason
 from tests.support.playbook import (
     Play,
     closed,

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from sseproxy.core.dialects import Dialect, Marker
-from sseproxy.core.ends import row
-from sseproxy.core.heartbeat import HeartbeatForm
-from sseproxy.core.stream_errors import StreamError, error_event
-from sseproxy.core.timeouts import TimeoutPolicy
-from sseproxy.core.transfer import CloseReason
+from sseproxy.core.stream.dialects import Dialect, Marker
+from sseproxy.core.stream.ends import row
+from sseproxy.core.stream.error_events import StreamError, error_event
+from sseproxy.core.stream.heartbeat import HeartbeatForm
+from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.core.stream.transfer import CloseReason
 from tests.support.playbook import (
     Play,
     Playbook,

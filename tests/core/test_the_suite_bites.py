@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import Phase, given, settings
 
-from sseproxy.core import events as events_module
-from sseproxy.core import session as session_module
-from sseproxy.core.events import LF, EventCounter
-from sseproxy.core.heartbeat import HeartbeatWriter
-from sseproxy.core.lines import HeldLines
-from sseproxy.core.scanner import Position, Scanner
-from sseproxy.core.session import StreamSession
+from sseproxy.core.stream import events as events_module
+from sseproxy.core.stream import session as session_module
+from sseproxy.core.stream.events import LF, EventCounter
+from sseproxy.core.stream.heartbeat import HeartbeatWriter
+from sseproxy.core.stream.lines import HeldLines
+from sseproxy.core.stream.scanner import Position, Scanner
+from sseproxy.core.stream.session import StreamSession
 from tests.core import test_properties as properties
 from tests.support.trips import Case, TripWithoutRules, cases
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sseproxy.core.tickets import (
+from sseproxy.core.eventsource.tickets import (
     is_for_script,
     is_ticket_id,
     masked,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sseproxy.core.timeouts import Timer, TimerTable
+from sseproxy.core.stream.timeouts import Timer, TimerTable
 
 
 def test_no_timer_no_deadline() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from sseproxy.core.timeouts import TimeoutPolicy
-from sseproxy.core.transfer import CloseReason, Transfer
+from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.core.stream.transfer import CloseReason, Transfer
 from tests.support.playbook import (
     Play,
     blocked,

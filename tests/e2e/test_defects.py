@@ -12,7 +12,7 @@ ONE, TWO, HALF = b"data: one\n\n", b"data: two\n\n", b"data: ha\n"
 #: Which bytes the session fails on, after which event it fails when it is asked for the time, and after which one it
 #: cannot even say that it has failed.
 _DEFECTS = """
-from sseproxy.core.session import StreamSession
+from sseproxy.core.stream.session import StreamSession
 
 _forward, _timeout, _error = StreamSession.forward, StreamSession.handle_timeout, StreamSession.receive_error
 

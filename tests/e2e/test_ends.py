@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sseproxy.core.dialects import Dialect
+from sseproxy.core.stream.dialects import Dialect
 from tests.support.fault_stand import LOOPS, STATUSES, Stand, plain_error, standing
 from tests.support.processes import children, has_ended, wait_until
 from tests.support.unreachable import Unreachable

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from sseproxy.core.session import StreamSession
-from sseproxy.origins.connection import UpstreamConnection
+from sseproxy.core.stream.session import StreamSession
+from sseproxy.engine.relay import Relay
+from sseproxy.http1.client import UpstreamConnection
+from sseproxy.http1.server import DownstreamConnection
 from sseproxy.origins.http import HttpExchange
-from sseproxy.proxy.connection import DownstreamConnection
-from sseproxy.proxy.handler import RequestCycle
-from sseproxy.relay import Relay
+from sseproxy.proxy.forward import RequestCycle
 from tests.support.fault_stand import LOOPS
 from tests.support.inside import Inside, alive, inside, run_on, wait_until
 from tests.support.processes import open_sockets, resident

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sseproxy.core.routes import Upstream
-from sseproxy.core.timeouts import TimeoutPolicy
-from sseproxy.origins.base import OriginRequest
+from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.http1.messages import OriginRequest
 from sseproxy.origins.http import HttpOrigin
 from tests.support.inside import run_on
 

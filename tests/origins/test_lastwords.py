@@ -7,8 +7,8 @@ import struct
 import pytest
 
 from sseproxy.core.errors import OriginError
-from sseproxy.origins.base import ResponseHead
-from sseproxy.origins.connection import UpstreamConnection
+from sseproxy.http1.client import UpstreamConnection
+from sseproxy.http1.messages import ResponseHead
 from tests.support.inside import run_on
 from tests.support.settled import eventually
 

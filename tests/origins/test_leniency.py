@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sseproxy.core.errors import OriginError
-from sseproxy.core.headers import Headers
-from sseproxy.origins.base import ResponseHead
-from sseproxy.origins.connection import MAX_HEAD, UpstreamConnection
-from sseproxy.origins.leniency import with_one_length
+from sseproxy.core.http.fields import Headers
+from sseproxy.http1.client import MAX_HEAD, UpstreamConnection
+from sseproxy.http1.leniency import with_one_length
+from sseproxy.http1.messages import ResponseHead
 
 
 class Reader:

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from sseproxy.core.heartbeat import HeartbeatPolicy
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.stream.heartbeat import HeartbeatPolicy
+from sseproxy.core.stream.timeouts import TimeoutPolicy
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, stage
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import Visit, replies

@@ -2,9 +2,9 @@
 
 import pytest
 
-from sseproxy.core.eventsource import CookieAuth, CorsPolicy
-from sseproxy.core.heartbeat import HeartbeatPolicy
+from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy
 from sseproxy.core.routes import HeaderRules, Match
+from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from tests.proxy.test_requests import ask, sent
 from tests.support.proxy_server import ProxyServer, route_to, stage
 from tests.support.raw_client import RawClient

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, route_to
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import RawUpstream, Script, Visit

@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from sseproxy.core.eventsource import TicketPolicy
-from sseproxy.core.heartbeat import HeartbeatPolicy
-from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.eventsource.policies import TicketPolicy
+from sseproxy.core.stream.heartbeat import HeartbeatPolicy
+from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.engine.live import LiveStreams
 from sseproxy.stores.memory import MemoryTicketStore
-from sseproxy.streams import LiveStreams
 from tests.support.proxy_server import ProxyServer, route_to, stage
 from tests.support.raw_client import LIMIT
 from tests.support.raw_upstream import RawUpstream, Script, Visit, replies

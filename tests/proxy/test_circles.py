@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 import sseproxy
-from sseproxy.core.eventsource import TicketPolicy
-from sseproxy.core.heartbeat import HeartbeatPolicy
+from sseproxy.core.eventsource.policies import TicketPolicy
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.plan import StreamMode
-from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.stream.heartbeat import HeartbeatPolicy
+from sseproxy.core.stream.plan import StreamMode
+from sseproxy.core.stream.timeouts import TimeoutPolicy
 from tests.support.proxy_server import SILENT, ProxyServer, route_to
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import OK, RawUpstream, Script, Visit, replies, replies_once

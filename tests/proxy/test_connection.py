@@ -6,11 +6,11 @@ import logging
 import pytest
 
 from sseproxy.core.routes import Match
+from sseproxy.http1 import server as connections
+from sseproxy.http1.listener import IDLE
+from sseproxy.http1.requests import MAX_TAIL, PIECE
+from sseproxy.http1.server import MOST_QUEUED, DownstreamConnection
 from sseproxy.logs import LOGGER
-from sseproxy.proxy import connection as connections
-from sseproxy.proxy.connection import MOST_QUEUED, DownstreamConnection
-from sseproxy.proxy.connections import IDLE
-from sseproxy.proxy.parser import MAX_TAIL, PIECE
 from tests.support.proxy_server import ProxyServer, Stage, route_to, stage
 from tests.support.raw_upstream import OK, RawUpstream, Visit, replies
 from tests.support.settled import eventually, settled

@@ -15,14 +15,14 @@ import pytest
 
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Match
-from sseproxy.origins.base import ResponseHead
+from sseproxy.http1 import server as connections
+from sseproxy.http1.content import MOST_WAITING, RequestContent
+from sseproxy.http1.messages import ResponseHead
+from sseproxy.http1.requests import MAX_TAIL, ParsedRequest
+from sseproxy.http1.server import DownstreamConnection
 from sseproxy.origins.http import HttpExchange
-from sseproxy.proxy import connection as connections
-from sseproxy.proxy.connection import DownstreamConnection
-from sseproxy.proxy.content import MOST_WAITING, RequestContent
-from sseproxy.proxy.handler import RequestCycle
+from sseproxy.proxy.forward import RequestCycle
 from sseproxy.proxy.inbound import FORGOTTEN
-from sseproxy.proxy.parser import MAX_TAIL, ParsedRequest
 from tests.support.processes import resident
 from tests.support.proxy_server import ProxyServer, route_to, stage
 from tests.support.raw_client import RawClient

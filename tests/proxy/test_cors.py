@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sseproxy.core.eventsource import CookieAuth, CorsPolicy, EndPolicy, TicketBinding, TicketPolicy
-from sseproxy.core.heartbeat import HeartbeatPolicy
+from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, EndPolicy, TicketBinding, TicketPolicy
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import HeaderRules, Match, Route, Upstream
+from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from tests.support.proxy_server import ProxyServer, route_to, stage
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import OK, RawUpstream, Visit, replies

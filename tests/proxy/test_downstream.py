@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from sseproxy.proxy.connection import DownstreamConnection
-from sseproxy.proxy.downstream import HttpDownstream
+from sseproxy.http1.downstream import HttpDownstream
+from sseproxy.http1.server import DownstreamConnection
 from tests.support.wires import Wire
 
 REQUEST = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"

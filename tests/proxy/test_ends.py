@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from sseproxy.core.dialects import Marker
-from sseproxy.core.eventsource import CookieAuth, EndPolicy, Reopen, TicketPolicy
-from sseproxy.core.heartbeat import HeartbeatPolicy
+from sseproxy.core.eventsource.policies import CookieAuth, EndPolicy, Reopen, TicketPolicy
 from sseproxy.core.routes import Match, Route, Upstream
-from sseproxy.core.transfer import CloseReason
-from sseproxy.proxy.endings import Ends
+from sseproxy.core.stream.dialects import Marker
+from sseproxy.core.stream.heartbeat import HeartbeatPolicy
+from sseproxy.core.stream.transfer import CloseReason
+from sseproxy.proxy.eventsource.end_signer import Ends
 from sseproxy.proxy.inbound import InboundRequest
 from tests.support.playbook import error_of
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, route_to, stage

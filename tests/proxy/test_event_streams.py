@@ -10,9 +10,9 @@ from collections.abc import Callable
 import brotli
 import pytest
 
-from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
-from sseproxy.core.plan import StreamMode
 from sseproxy.core.routes import HeaderRules
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.plan import StreamMode
 from tests.support.proxy_server import stage
 from tests.support.raw_client import LIMIT
 from tests.support.raw_upstream import Script, Visit, replies, replies_once

@@ -12,8 +12,8 @@ import pytest
 
 from sseproxy.core.errors import OriginError
 from sseproxy.core.routes import Upstream
-from sseproxy.core.timeouts import TimeoutPolicy
-from sseproxy.origins.base import OriginRequest
+from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.http1.messages import OriginRequest
 from sseproxy.origins.codings import DecodingSource, decoder_for
 from sseproxy.origins.http import HttpExchange, HttpOrigin
 from tests.support.settled import eventually

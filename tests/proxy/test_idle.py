@@ -2,8 +2,8 @@
 
 import pytest
 
-from sseproxy.core.plan import StreamKind
-from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.stream.plan import StreamKind
+from sseproxy.core.stream.timeouts import TimeoutPolicy
 from tests.support.proxy_server import Stage, stage
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import Visit

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from sseproxy.core.dialects import Dialect
 from sseproxy.core.errors import BadRequest, ClientError, ExpectationFailed, MethodRefused
-from sseproxy.core.headers import Headers, Peer
-from sseproxy.core.heartbeat import HeartbeatPolicy
-from sseproxy.core.plan import StreamMode
+from sseproxy.core.http.fields import Headers, Peer
 from sseproxy.core.routes import Route, Upstream
+from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.heartbeat import HeartbeatPolicy
+from sseproxy.core.stream.plan import StreamMode
+from sseproxy.http1.requests import ParsedRequest
 from sseproxy.proxy.inbound import InboundRequest, read_request
-from sseproxy.proxy.parser import ParsedRequest
 
 PLAIN = Upstream("http", "127.0.0.1", 9000)
 HOST = (b"Host", b"a.test")

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sseproxy.core.errors import BadRequest, ClientError, HeadersTooLarge, MethodUnknown
-from sseproxy.proxy import parser
-from sseproxy.proxy.content import MOST_WAITING
-from sseproxy.proxy.parser import PIECE, HeadLimits, ParsedRequest, RequestParser
+from sseproxy.http1 import requests as parser
+from sseproxy.http1.content import MOST_WAITING
+from sseproxy.http1.requests import PIECE, HeadLimits, ParsedRequest, RequestParser
 
 LIMITS = HeadLimits()
 

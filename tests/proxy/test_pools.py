@@ -15,7 +15,7 @@ from aiohttp.connector import BaseConnector, Connection, TCPConnector
 from yarl import URL
 
 from sseproxy.core.routes import Upstream
-from sseproxy.origins.connection import UpstreamConnection
+from sseproxy.http1.client import UpstreamConnection
 from sseproxy.origins.pools import AiohttpPool, PlainPool, pool_for
 from tests.support.proxy_server import stage
 from tests.support.raw_upstream import replies

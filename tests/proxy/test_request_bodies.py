@@ -8,9 +8,9 @@ import pytest
 
 from sseproxy.core.errors import BadRequest
 from sseproxy.core.routes import Route, Upstream
-from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.http1.content import RequestContent
 from sseproxy.proxy.body import BodyReader
-from sseproxy.proxy.content import RequestContent
 from tests.support.programs import require
 from tests.support.proxy_server import SILENT, ProxyServer, stage
 from tests.support.raw_client import LIMIT

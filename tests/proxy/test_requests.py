@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from sseproxy.core.eventsource import CookieAuth
-from sseproxy.core.headers import MOST_MEMBERS
-from sseproxy.core.plan import StreamMode
+from sseproxy.core.eventsource.policies import CookieAuth
+from sseproxy.core.http.fields import MOST_MEMBERS
 from sseproxy.core.routes import HeaderRules, Route, Upstream, UpstreamTLS
-from sseproxy.proxy.parser import HeadLimits
+from sseproxy.core.stream.plan import StreamMode
+from sseproxy.http1.requests import HeadLimits
 from tests.support.proxy_server import SILENT, ProxyServer, route_to, stage
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import RawUpstream, replies

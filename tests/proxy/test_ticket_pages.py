@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from sseproxy.core.eventsource import CorsPolicy, TicketPolicy
+from sseproxy.core.eventsource.policies import CorsPolicy, TicketPolicy
 from sseproxy.core.routes import HeaderRules
 from tests.support.proxy_server import stage
 from tests.support.raw_client import RawClient

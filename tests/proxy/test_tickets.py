@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from sseproxy.core.errors import ConnectError
-from sseproxy.core.eventsource import CookieAuth, EndPolicy, Reopen, TicketPolicy
-from sseproxy.core.heartbeat import HeartbeatPolicy
+from sseproxy.core.eventsource.policies import CookieAuth, EndPolicy, Reopen, TicketPolicy
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Match, Route, Upstream
-from sseproxy.core.timeouts import TimeoutPolicy
-from sseproxy.origins.base import OriginRequest
+from sseproxy.core.stream.heartbeat import HeartbeatPolicy
+from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.http1.messages import OriginRequest
 from sseproxy.origins.http import HttpExchange, HttpOrigin
-from sseproxy.proxy.tickets import TicketDesk
+from sseproxy.proxy.eventsource.tickets import TicketDesk
 from sseproxy.stores.base import KeptRequest
 from sseproxy.stores.memory import MemoryTicketStore
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, route_to, stage

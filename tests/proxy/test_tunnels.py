@@ -6,10 +6,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from sseproxy.core.heartbeat import HeartbeatPolicy
-from sseproxy.core.plan import StreamMode
 from sseproxy.core.routes import HeaderRules, Route, Upstream
-from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.stream.heartbeat import HeartbeatPolicy
+from sseproxy.core.stream.plan import StreamMode
+from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.proxy import tunnel
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, stage
 from tests.support.raw_client import LIMIT

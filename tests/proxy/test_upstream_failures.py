@@ -14,8 +14,8 @@ import pytest
 
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Route, Upstream
-from sseproxy.core.timeouts import TimeoutPolicy
-from sseproxy.origins.heads import MAX_FIELDS
+from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.http1.heads import MAX_FIELDS
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, route_to, stage
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import OK, RawUpstream, Visit, replies, replies_once

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sseproxy.config.loader import load
-from sseproxy.streams import LiveStreams
+from sseproxy.engine.live import LiveStreams
 from tests.support.proxy_server import ProxyServer
 from tests.support.raw_upstream import RawUpstream, Script, Visit
 from tests.support.timed_client import Client, request, sent

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from sseproxy.core.errors import StoreFull
-from sseproxy.core.eventsource import MOST_BODY
-from sseproxy.core.headers import Peer
+from sseproxy.core.eventsource.policies import MOST_BODY
+from sseproxy.core.http.fields import Peer
 from sseproxy.stores.base import KeptRequest, KnownTicket, TicketStore, TicketTerms
 from sseproxy.stores.memory import MemoryTicketStore
 from tests.support.hand_clock import HandClock

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from sseproxy.asgi.types import ASGIApp, Message, Receive, Scope, Send
-from sseproxy.streams import LiveStreams
+from sseproxy.engine.live import LiveStreams
 from tests.support.virtual_clock import now, passing
 
 EVENT_STREAM = (b"content-type", b"text/event-stream")

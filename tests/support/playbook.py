@@ -11,16 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from sseproxy.core.dialects import Dialect, Marker
-from sseproxy.core.ending import Farewell
-from sseproxy.core.ends import row
-from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.eventsource.end_message import Farewell
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.plan import StreamPlan
-from sseproxy.core.session import StreamSession
-from sseproxy.core.stream_errors import StreamError, error_event
-from sseproxy.core.timeouts import TimeoutPolicy
-from sseproxy.core.transfer import CloseReason, Transfer
+from sseproxy.core.stream.dialects import Dialect, Marker
+from sseproxy.core.stream.ends import row
+from sseproxy.core.stream.error_events import StreamError, error_event
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.plan import StreamPlan
+from sseproxy.core.stream.session import StreamSession
+from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.core.stream.transfer import CloseReason, Transfer
 
 #: More timeouts than this in one sleep, and the session is asking for the same moment for ever.
 _TIMEOUTS_PER_SLEEP = 10_000

@@ -11,14 +11,14 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from sseproxy.core.heartbeat import HeartbeatPolicy
 from sseproxy.core.routes import Route, Upstream
+from sseproxy.core.stream.heartbeat import HeartbeatPolicy
+from sseproxy.engine.live import LiveStreams
+from sseproxy.engine.relay import Relay
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
-from sseproxy.relay import Relay
 from sseproxy.stores.base import TicketStore
 from sseproxy.stores.memory import MemoryTicketStore
-from sseproxy.streams import LiveStreams
 from tests.support.raw_client import LIMIT, RawClient
 from tests.support.raw_upstream import RawUpstream, Script
 

@@ -11,13 +11,13 @@ from enum import Enum
 
 from hypothesis import strategies as st
 
-from sseproxy.core.dialects import Dialect, Marker
-from sseproxy.core.ending import Farewell
-from sseproxy.core.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.eventsource.end_message import Farewell
 from sseproxy.core.limits import MINIMUM_LINE, LimitPolicy
-from sseproxy.core.plan import StreamPlan
-from sseproxy.core.session import StreamSession
-from sseproxy.core.timeouts import TimeoutPolicy
+from sseproxy.core.stream.dialects import Dialect, Marker
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.plan import StreamPlan
+from sseproxy.core.stream.session import StreamSession
+from sseproxy.core.stream.timeouts import TimeoutPolicy
 
 BOM = b"\xef\xbb\xbf"
 

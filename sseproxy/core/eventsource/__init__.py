@@ -1,0 +1,1 @@
+"""What is done for a browser's `EventSource`: the pure part."""

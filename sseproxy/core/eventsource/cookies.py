@@ -1,0 +1,91 @@
+"""Which cookies does a request carry, and which of them becomes a header? (RFC 6265 sections 4.2 and 5.4)
+
+Values are taken as they are and nothing is decoded: only the double quotes around a value are no part of it.
+"""
+
+import re
+from collections.abc import Iterable
+
+from sseproxy.core.eventsource.policies import CookieAuth
+from sseproxy.core.http.fields import Headers, get, get_all, merged, tokens, with_vary, without
+
+_BLANKS = b" \t"
+_KEPT_FROM_OTHERS = frozenset((b"no-store", b"private"))
+#: With a name in it, a cookie of that name and the semicolon before it.
+_PAIR = rb"(?:(?P<first>^)|;)[ \t]*+%b[ \t]*+=(?P<value>[^;]*+)"
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+
+
+def cookie_value(headers: Iterable[tuple[bytes, bytes]], name: str) -> bytes | None:
+    """The value of the first cookie called `name`, without double quotes around it; ``None`` if there is none.
+
+    Browsers put the one with the longest path first, so that it is the one that was meant.
+    """
+    for field in get_all(headers, b"cookie"):
+        found = _find(field, name)
+        if found is not None:
+            value = found["value"].strip(_BLANKS)
+            return value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value
+    return None
+
+
+def without_cookie(headers: Headers, name: str) -> Headers:
+    """`headers` without each cookie called `name`; the other cookies stay as they are, byte for byte.
+
+    A field with nothing left in it is left out.
+    """
+    kept: Headers = []
+    for key, field in headers:
+        left = _without(field, name) if key.lower() == b"cookie" else field
+        if left is not None:
+            kept.append((key, left))
+    return kept
+
+
+def login(headers: Headers, policy: CookieAuth) -> tuple[bytes, bytes] | None:
+    """The header field that the login cookie of a request becomes.
+
+    ``None`` for a request that has the header. A cookie that is empty, or that would break the head, logs nobody in.
+    """
+    value = cookie_value(headers, policy.cookie)
+    name = policy.header.encode()
+    if not value or _CONTROL.search(value) or get(headers, name.lower()) is not None:
+        return None
+    return name, policy.format.encode().replace(b"{value}", value)
+
+
+def authenticate(headers: Headers, policy: CookieAuth) -> Headers:
+    """`headers` with the login cookie in the place that `policy` gives it."""
+    made = login(headers, policy)
+    kept = without_cookie(headers, policy.cookie) if policy.strip_cookie else headers
+    return kept if made is None else [*kept, made]
+
+
+def for_caches(headers: Headers, asked: Headers, policy: CookieAuth) -> Headers:
+    """The header fields of a response to a request with the fields `asked`, as caches have to see them.
+
+    They have seen no ``Authorization``, with which a response is nobody else's (RFC 9111 section 3.5), and take what
+    was for nobody in particular for the answer to whoever has logged in since. A request that has it tells them.
+    """
+    if get(asked, policy.header.lower().encode()) is not None:
+        return headers
+    said = get_all(headers, b"cache-control")
+    if login(asked, policy) is not None and _KEPT_FROM_OTHERS.isdisjoint(tokens(said)):
+        headers = [*without(headers, {b"cache-control"}), (b"Cache-Control", merged(said, (b"private",)))]
+    return with_vary(headers, (b"Cookie",))
+
+
+def _find(field: bytes, name: str) -> re.Match[bytes] | None:
+    """The first cookie called `name`, in one pass: a field may hold thousands, or nothing but semicolons."""
+    written = name.encode()
+    return re.search(_PAIR % re.escape(written), field) if written in field else None
+
+
+def _without(field: bytes, name: str) -> bytes | None:
+    found = _find(field, name)
+    if found is None:
+        return field
+    left = found.re.sub(b"", field)
+    if not left.strip(b"; \t"):
+        return None
+    return left[1:].lstrip(_BLANKS) if found["first"] is not None else left

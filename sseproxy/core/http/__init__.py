@@ -1,0 +1,1 @@
+"""What HTTP messages say, as far as a proxy has to know: pure."""

@@ -1,0 +1,68 @@
+"""Does a client prefer an event stream? (``Accept``, RFC 9110 section 12.5.1)"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sseproxy.core.http.fields import MOST_MEMBERS
+
+_EVENT_STREAM = b"text/event-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What the ``Accept`` fields of a request say about event streams.
+
+    named: one is acceptable by name, with a weight above 0. alone: and nothing else is listed. preferred: its weight is
+    above that of every other concrete type. json: ``application/json`` is acceptable by name.
+    """
+
+    named: bool = False
+    alone: bool = False
+    preferred: bool = False
+    json: bool = False
+
+
+_NOT_AT_ALL = Accepted()
+_ALONE = Accepted(named=True, alone=True, preferred=True)
+
+
+def accepted(values: Sequence[bytes]) -> Accepted:
+    """Read the values of all ``Accept`` fields. A wildcard names no type."""
+    if len(values) == 1 and values[0] == _EVENT_STREAM:
+        return _ALONE
+    if not any(value.lower().find(_EVENT_STREAM) >= 0 for value in values):
+        return _NOT_AT_ALL
+    members = [member for value in values for member in value.split(b",", MOST_MEMBERS) if member.strip()]
+    if len(members) > MOST_MEMBERS:  # not taken at its word
+        return _NOT_AT_ALL
+    weights = _weights(members)
+    own = weights.pop(_EVENT_STREAM, 0.0)
+    others = max(weights.values(), default=0.0)
+    return Accepted(
+        named=own > 0,
+        alone=own > 0 and len(members) == 1,
+        preferred=own > others,
+        json=weights.get(b"application/json", 0.0) > 0,
+    )
+
+
+def _weights(members: Iterable[bytes]) -> dict[bytes, float]:
+    """The weight of each concrete media type; of one that is listed twice, the larger one."""
+    weights: dict[bytes, float] = {}
+    for member in members:
+        media, *parameters = (part.strip().lower() for part in member.split(b";"))
+        if b"*" not in media:
+            weights[media] = max(_weight(parameters), weights.get(media, 0.0))
+    return weights
+
+
+def _weight(parameters: Iterable[bytes]) -> float:
+    """RFC 9110 section 12.4.2. A weight that cannot be read counts as if it were not there."""
+    for parameter in parameters:
+        name, _, value = parameter.partition(b"=")
+        if name.strip() == b"q":
+            try:
+                return min(max(float(value), 0.0), 1.0)
+            except ValueError:
+                return 1.0
+    return 1.0

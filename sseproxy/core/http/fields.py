@@ -1,0 +1,315 @@
+"""Which header fields go on, which are added, and how is a message head written?
+
+Fields are pairs of bytes as they came, in their order, so that nothing about them changes on the way
+(several ``Set-Cookie``, obs-text, spelling). Follows RFC 9110 sections 5 and 7.6, RFC 9112, RFC 7239.
+"""
+
+import itertools
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from sseproxy.core.http.known_fields import is_for_everybody
+from sseproxy.core.routes import HeaderRules
+
+Headers = list[tuple[bytes, bytes]]
+
+#: RFC 9110 section 7.6.1, and the fields of proxies and connections that older software sends.
+HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+
+#: The fields in which proxies say where a request came from.
+FORWARDING = frozenset((b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"))
+
+#: These and all others of proxies, in lower case; for CGI and WSGI ``X_Forwarded_For`` is the same variable.
+_SAID_BY_PROXIES = re.compile(rb"x[-_]forwarded[-_].*|x[-_]real[-_]ip|forwarded|via", re.DOTALL)
+
+_X_FORWARDED = re.compile(rb"x-forwarded-", re.IGNORECASE)
+
+#: Members of a list that are looked at, where a client decides how many there are.
+MOST_MEMBERS = 200
+
+#: The name under which this proxy signs ``Proxy-Status``, and ``Via`` with what tells its instances apart.
+PSEUDONYM = b"sseproxy"
+
+#: Fields of a response that are made anew for an event stream, or that no longer hold when heartbeats go into it.
+_OF_THE_BYTES = frozenset(
+    (
+        b"accept-ranges",
+        b"cache-control",
+        b"content-digest",
+        b"content-length",
+        b"content-md5",
+        b"digest",
+        b"repr-digest",
+        b"x-accel-buffering",
+    )
+)
+
+_BLANKS = b" \t\r\n"
+#: A member of a comma-separated list, in which a comma between quotes separates nothing.
+_MEMBER = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*(?:"|\\?\Z))+', re.DOTALL)
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_MEDIA_TYPE = re.compile(_TOKEN + rb"/" + _TOKEN)
+
+_FORBIDDEN_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def get_all(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+    """The values of all fields called `name` (lower case)."""
+    size = len(name)  # cheaper to compare than a name in lower case is to make
+    return [value for key, value in headers if len(key) == size and key.lower() == name]
+
+
+def by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
+    """The values of all fields, by name (lower case)."""
+    fields: dict[bytes, list[bytes]] = {}
+    for key, value in headers:
+        name = key.lower()
+        if name in fields:
+            fields[name].append(value)
+        else:
+            fields[name] = [value]
+    return fields
+
+
+def get(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """The value of the first field called `name` (lower case)."""
+    size = len(name)
+    for key, value in headers:
+        if len(key) == size and key.lower() == name:
+            return value
+    return None
+
+
+def tokens(values: Iterable[bytes]) -> list[bytes]:
+    """The lower-case members of a comma-separated list (RFC 9110 section 5.6.1)."""
+    return [token for value in values for part in value.split(b",") if (token := part.strip().lower())]
+
+
+def last_tokens(values: Iterable[bytes]) -> list[bytes]:
+    """As `tokens`, but of no more than the last `MOST_MEMBERS` members: those that the nearest proxies have added."""
+    return tokens(b",".join(values).rsplit(b",", MOST_MEMBERS)[-MOST_MEMBERS:])
+
+
+def merged(said: Iterable[bytes], words: Iterable[bytes]) -> bytes:
+    """What the fields of a comma-separated list say, and then those of `words` that they do not, as one value."""
+    values = [value.strip() for value in said if value.strip()]
+    known = tokens(values)
+    return b", ".join([*values, *(word for word in words if word.lower() not in known)])
+
+
+def with_vary(headers: Headers, names: Iterable[bytes]) -> Headers:
+    """`headers` whose ``Vary`` names `names` too, in one field (RFC 9110 section 12.5.5)."""
+    said = get_all(headers, b"vary")
+    if b"*" in tokens(said):
+        return headers
+    return [*without(headers, {b"vary"}), (b"Vary", merged(said, names))]
+
+
+def without(headers: Iterable[tuple[bytes, bytes]], names: Collection[bytes]) -> Headers:
+    """All but the fields with these lower-case `names`."""
+    return [(key, value) for key, value in headers if key.lower() not in names]
+
+
+def end_to_end(
+    headers: Iterable[tuple[bytes, bytes]],
+    *,
+    but: frozenset[bytes] = frozenset(),
+    keep: Collection[bytes] = (),
+) -> Headers:
+    """What may go on: without hop-by-hop fields, those that ``Connection`` names, and those with the names in `but`.
+
+    A connection option that names a field for everybody, or one of `keep`, is ignored (RFC 9110 section 7.6.1).
+    """
+    fields = [(key.lower(), (key, value)) for key, value in headers]
+    named = tokens([value for name, (_, value) in fields if name == b"connection"])
+    dropped = HOP_BY_HOP.union(name for name in named if name not in keep and not is_for_everybody(name))
+    return [field for name, field in fields if name not in dropped and name not in but]
+
+
+def has_forbidden_bytes(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a field would break the head that it is written into (control characters, RFC 9110 section 5.5)."""
+    return _FORBIDDEN_IN_VALUE.search(b"".join([part for field in headers for part in field])) is not None
+
+
+def apply_rules(headers: Headers, rules: HeaderRules) -> Headers:
+    """`headers` as the route wants them: fields removed, then fields set in place of all of that name.
+
+    Hazard: ``X_Team`` is another name, but not for CGI and WSGI, which would read it together with ours.
+    """
+    if not rules.set and not rules.remove:
+        return headers
+    names = {_as_in_cgi(name.encode()) for name in itertools.chain(rules.remove, (name for name, _ in rules.set))}
+    kept = [field for field in headers if _as_in_cgi(field[0]) not in names]
+    return kept + [(name.encode(), value.encode()) for name, value in rules.set]
+
+
+def _as_in_cgi(name: bytes) -> bytes:
+    return name.lower().replace(b"_", b"-")
+
+
+_UNSAID: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who sent a request. address: of the connection, without port, empty for a unix socket."""
+
+    address: str
+    scheme: str
+    trusted: bool
+
+
+def forwarded_addresses(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    """What ``X-Forwarded-For`` says, from the client to the last proxy; only as true as the peer that sent it.
+
+    Some gateways add the port, and then brackets around an IPv6 address; both are taken off. Of more than
+    `MOST_MEMBERS` only the last are read.
+    """
+    said = last_tokens(get_all(headers, b"x-forwarded-for"))
+    return [_bare_address(word.decode("latin-1")) for word in said]
+
+
+def _bare_address(text: str) -> str:
+    if text.startswith("["):
+        return as_ipv4(text[1:].partition("]")[0])
+    return text.partition(":")[0] if text.count(":") == 1 else as_ipv4(text)
+
+
+def as_ipv4(address: str) -> str:
+    """Without what a socket for both families puts before an IPv4 address: ``::ffff:192.0.2.1``."""
+    prefix, _, rest = address.rpartition(":")
+    return rest if prefix.lower() == "::ffff" and "." in rest else address
+
+
+def has_passed(headers: Iterable[tuple[bytes, bytes]], pseudonym: bytes) -> bool:
+    """True if ``Via`` names a proxy of this name (RFC 9110 section 7.6.3)."""
+    return any(member.split()[1:2] == [pseudonym.lower()] for member in tokens(get_all(headers, b"via")))
+
+
+def forwarding(headers: Headers, peer: Peer, *, host: bytes, via: bytes = PSEUDONYM) -> Headers:
+    """`headers` with ``X-Forwarded-*``, ``Forwarded`` and ``Via`` that say where the request came from.
+
+    What an untrusted peer says is dropped: also ``X-Forwarded-Prefix``, ``X-Real-IP`` and their like, which are not
+    written here. What a trusted one says is appended to, or goes on.
+    """
+    fields: Headers = []
+    said: dict[bytes, list[bytes]] = {}
+    for field in headers:
+        name = field[0].lower()
+        if not _SAID_BY_PROXIES.fullmatch(name):
+            fields.append(field)
+        elif peer.trusted and name in FORWARDING:
+            said.setdefault(name, []).append(field[1])
+        elif peer.trusted and name.replace(b"_", b"-") not in FORWARDING:
+            fields.append(field)
+    scheme = peer.scheme.encode()
+    chain = [*said.get(b"x-forwarded-for", _UNSAID), *([peer.address.encode()] if peer.address else _UNSAID)]
+    if chain:
+        fields.append((b"X-Forwarded-For", b", ".join(chain)))
+    # The client's own scheme and host are what the outermost proxy saw, so its word holds.
+    fields.append((b"X-Forwarded-Proto", b", ".join(said.get(b"x-forwarded-proto", _UNSAID)) or scheme))
+    if named := b", ".join(said.get(b"x-forwarded-host", _UNSAID)) or host:
+        fields.append((b"X-Forwarded-Host", named))
+    fields.append((b"Forwarded", b", ".join([*said.get(b"forwarded", _UNSAID), _forwarded_element(peer, host)])))
+    fields.append((b"Via", b", ".join([*said.get(b"via", _UNSAID), b"1.1 " + via])))
+    return fields
+
+
+def forwarding_names(headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
+    """The names of all ``X-Forwarded-*`` fields, as they were written."""
+    return [key for key, _ in headers if key[:1] in b"Xx" and _X_FORWARDED.match(key)]
+
+
+def _forwarded_element(peer: Peer, host: bytes) -> bytes:
+    """RFC 7239 section 4: an IPv6 address goes into brackets and quotes, a host into quotes."""
+    address = peer.address.encode() or b"unknown"
+    node = b'"[' + address + b']"' if b":" in address else address
+    quoted = host.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    said_host = b';host="' + quoted + b'"' if host else b""
+    return b"for=" + node + said_host + b";proto=" + peer.scheme.encode()
+
+
+def is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """True if the media type is ``text/event-stream``, with whatever parameters, in whatever case.
+
+    Of several types the last that makes sense counts, as it does for browsers (Fetch standard, "extract a MIME type").
+    """
+    return _media_type(headers) == b"text/event-stream"
+
+
+def _media_type(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    said = get_all(headers, b"content-type")
+    if len(said) == 1 and b"," not in said[0]:
+        return _essence(said[0])
+    types = [essence for value in _MEMBER.findall(b",".join(said)) if (essence := _essence(value)) is not None]
+    return types[-1] if types else None
+
+
+def is_stream_response(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """True if a response with a body is an event stream that heartbeats may go into (contract S11).
+
+    A 206 never is: its bytes are those that ``Content-Range`` names, and no others (RFC 9110 section 14.4).
+    """
+    return status not in (204, 206, 304) and is_event_stream(headers)
+
+
+def _essence(value: bytes) -> bytes | None:
+    """Type and subtype in lower case; ``None`` if the value is no media type, or names none."""
+    essence = value.partition(b";")[0].strip(_BLANKS).lower()
+    return essence if essence != b"*/*" and _MEDIA_TYPE.fullmatch(essence) else None
+
+
+def is_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """True if the media type is JSON, or a format that is written in it (RFC 6839 section 3.1)."""
+    media = _media_type(headers)
+    return media is not None and (media == b"application/json" or media.endswith(b"+json"))
+
+
+def event_stream(headers: Headers, *, decoded: bool) -> Headers:
+    """Return the head of an event stream on its way to the client (contract S12), from end-to-end `headers`.
+
+    What speaks of the upstream's very bytes does not hold for the bytes that leave: lengths, ranges and digests go,
+    and a strong validator becomes a weak one (RFC 9110 section 8.8.1).
+    """
+    dropped = _OF_THE_BYTES | {b"content-encoding"} if decoded else _OF_THE_BYTES
+    said = b", ".join(value for value in get_all(headers, b"cache-control") if value.strip())
+    missing = [word for word in (b"no-cache", b"no-transform") if word not in tokens([said])]
+    return [
+        *[_weakened(field) for field in without(headers, dropped)],
+        (b"Cache-Control", b", ".join([said, *missing] if said else missing)),
+        (b"X-Accel-Buffering", b"no"),
+    ]
+
+
+def _weakened(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    name, value = field
+    is_strong = len(name) == 4 and name.lower() == b"etag" and not value.lstrip(_BLANKS).startswith(b"W/")
+    return (name, b"W/" + value.lstrip(_BLANKS)) if is_strong else field
+
+
+def request_head(method: str, target: str, headers: Headers) -> bytes:
+    """The head of an HTTP/1.1 request; `target` goes out as it came in."""
+    line = f"{method} {target} HTTP/1.1".encode("utf-8", "surrogateescape")
+    return _head(line, headers)
+
+
+def response_head(status: int, reason: bytes, headers: Headers) -> bytes:
+    """The head of an HTTP/1.1 response (RFC 9112 section 4: also to a client that speaks 1.0)."""
+    return _head(b"HTTP/1.1 %d %b" % (status, reason), headers)
+
+
+def _head(line: bytes, headers: Headers) -> bytes:
+    return b"".join([line, b"\r\n", *[b"%b: %b\r\n" % field for field in headers], b"\r\n"])

@@ -1,0 +1,1 @@
+"""What becomes of an event stream: the pure part of the engine."""

@@ -1,0 +1,62 @@
+"""How does a JSON answer go into an event stream that was promised before the answer was known? (WHATWG HTML 9.2.6)"""
+
+from sseproxy.core.stream.events import BOM, LF, LINE_END
+
+_DATA = b"data: "
+
+
+class JsonEvent:
+    """Turns a JSON body into one event while it passes: ``data: `` goes before each of its lines.
+
+    JSON strings hold no line ends (RFC 8259 section 7), so the lines that the client joins are the same text, and empty
+    lines can be left out. name: the event's type; without one it is ``message``.
+    """
+
+    __slots__ = ("_before_text", "_has_text", "_head", "_is_in_line")
+
+    def __init__(self, name: str | None = None) -> None:
+        self._head = b"" if name is None else b"event: " + name.encode() + LF
+        self._before_text: bytes | None = b""  # bytes that may be a BOM; None behind the place where it may be
+        self._is_in_line = False
+        self._has_text = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what leaves for the next piece of the body."""
+        if self._before_text is not None:
+            data = self._before_text + data
+            if len(data) < len(BOM) and BOM.startswith(data):
+                self._before_text = data
+                return b""
+            self._before_text = None
+            data = data.removeprefix(BOM)
+        return self._as_fields(data)
+
+    def end(self) -> bytes:
+        """Return what ends the event; the body is complete. Nothing for an empty body, which is no JSON."""
+        out: list[bytes] = []
+        if self._before_text:
+            self._add(self._before_text, out)
+        if not self._has_text:
+            return b""
+        return b"".join([*out, LF + LF if self._is_in_line else LF])
+
+    def _as_fields(self, data: bytes) -> bytes:
+        """Return `data` with each line begun as a field. Its last line stays open."""
+        out: list[bytes] = []
+        first, *others = LINE_END.split(data)
+        self._add(first, out)
+        for line in others:
+            if self._is_in_line:
+                out.append(LF)
+                self._is_in_line = False
+            self._add(line, out)
+        return b"".join(out)
+
+    def _add(self, text: bytes, out: list[bytes]) -> None:
+        if not text:
+            return
+        if not self._is_in_line:
+            out += [self._head, _DATA]
+            self._head = b""
+            self._is_in_line = self._has_text = True
+        out.append(text)

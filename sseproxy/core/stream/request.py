@@ -1,0 +1,317 @@
+"""What does one request ask for, and how is its stream treated? Decided once, for the proxy and both middlewares alike.
+
+Who declares a stream (S8), which service talks (dialect), whether the stream is an answer or a feed, whether its client
+comes back by itself, and which heartbeats the client takes.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from enum import Enum
+
+from sseproxy.core.eventsource.policies import EndsAt
+from sseproxy.core.http.accept import Accepted, accepted
+from sseproxy.core.http.peek import BodyPeek, NoValue, Value
+from sseproxy.core.limits import LimitPolicy
+from sseproxy.core.stream.clients import KnownClient, drops_ids_without_data, find_client
+from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.error_events import RequestId
+from sseproxy.core.stream.heartbeat import HeartbeatForm
+from sseproxy.core.stream.plan import StreamKind, StreamMode, StreamPlan, StreamPolicy
+
+_UNSAID: Sequence[bytes] = ()
+
+
+class _Mcp(Enum):
+    NO = "no"
+    BODY = "the body says so"  # or it is something else that takes JSON and event streams
+    YES = "yes"
+
+
+#: Members of a JSON body that the rules below look at.
+_STREAM, _RPC, _RPC_METHOD, _RPC_ID = "stream", "jsonrpc", "method", "id"
+_RPC_MEMBERS = (_RPC, _RPC_METHOD, _RPC_ID)
+#: MCP's Streamable HTTP transport; each of its requests but the first of a session carries one.
+_MCP_FIELDS = frozenset((b"mcp-session-id", b"mcp-protocol-version", b"mcp-method"))
+
+_ENDINGS: tuple[tuple[str, Dialect], ...] = (
+    ("/chat/completions", Dialect.OPENAI_CHAT),
+    ("/completions", Dialect.OPENAI_COMPLETIONS),
+    ("/responses", Dialect.OPENAI_RESPONSES),
+    (":streamGenerateContent", Dialect.GEMINI),
+)
+_FALSE = frozenset(("false", "0", "no", "off"))
+_OLLAMA = re.compile(rb"^ollama", re.IGNORECASE)
+
+
+def members_of(policy: StreamPolicy) -> tuple[str, ...]:
+    """Return all members of a JSON body that may say what a request under `policy` asks for."""
+    member = policy.declaration.member
+    return tuple(dict.fromkeys((*_RPC_MEMBERS, _STREAM, *(() if member is None else (member,)))))
+
+
+class StreamRequest:
+    """One request, as far as it decides how its stream is treated.
+
+    policy: of its route. fields: its header fields by lower-case name. client_fields: those of the request that the
+    response answers, where that is another one: the GET of a ticket. path, query: of its target, the query without its
+    question mark. has_body: a body follows, which may be JSON.
+
+    peek: what the body says. Set it to a `BodyPeek` for the members in `wanted_members`, and feed that; left out, the
+    body says nothing.
+    """
+
+    __slots__ = (
+        "_accepted",
+        "_client_fields",
+        "_dialect",
+        "_fields",
+        "_has_body",
+        "_is_ticket",
+        "_mcp",
+        "_method",
+        "_path",
+        "_policy",
+        "_query",
+        "peek",
+    )
+
+    def __init__(
+        self,
+        policy: StreamPolicy,
+        *,
+        method: str,
+        path: str,
+        query: str,
+        fields: Mapping[bytes, Sequence[bytes]],
+        client_fields: Mapping[bytes, Sequence[bytes]] | None = None,
+        has_body: bool = False,
+    ) -> None:
+        self._policy = policy
+        self._method = method
+        self._path = path
+        self._query = query
+        self._fields = fields
+        self._client_fields = fields if client_fields is None else client_fields
+        self._is_ticket = client_fields is not None
+        self._has_body = has_body
+        self.peek: BodyPeek | None = None
+        self._accepted = accepted(self._fields.get(b"accept", _UNSAID))
+        self._mcp = self._find_mcp()
+        self._dialect = self._dialect_of_head() if policy.dialect is Dialect.AUTO else policy.dialect
+
+    def forget(self) -> None:
+        """Drop what the client sent: all that it decides has been decided."""
+        self._fields = self._client_fields = {}
+        self.peek = None
+
+    # What the request asks for.
+
+    @property
+    def accepts_stream(self) -> bool:
+        """True if the client can read an event stream, and says so."""
+        return self._accepted.named or (self._is_ticket and self._client_accepted.named)
+
+    @property
+    def dialect(self) -> Dialect:
+        """The service's dialect, as far as it is known by now."""
+        if self._dialect is Dialect.GENERIC and self._policy.dialect is Dialect.AUTO and self._is_rpc:
+            return Dialect.MCP
+        return self._dialect
+
+    @property
+    def is_event_source(self) -> bool:
+        """True if the client is an `EventSource`, or like one: it reconnects, and takes nothing but event streams."""
+        return (self._method == "GET" or self._is_ticket) and self._client_accepted.alone
+
+    @property
+    def may_come_back(self) -> bool:
+        """True if the client may be one that reconnects by itself, and learns of the end by an id of its own."""
+        return self.is_event_source or self.reconnects
+
+    @property
+    def drops_ids_without_data(self) -> bool:
+        """True if the client may forget an id that comes without data, against WHATWG HTML section 9.2.6."""
+        return not _MCP_FIELDS.isdisjoint(self._client_fields) or drops_ids_without_data(self._client_fields)
+
+    @property
+    def wanted_members(self) -> tuple[str, ...]:
+        """The members of the body that have to be known: for its declaration, or for an error with the request's id."""
+        if not self._has_body or self._policy.stream is StreamMode.NEVER:
+            return ()
+        if (self._policy.heartbeat.before_response is not None or self._counts) and self._head_declares is None:
+            return members_of(self._policy)
+        return () if self._mcp is _Mcp.NO else _RPC_MEMBERS
+
+    @property
+    def _counts(self) -> bool:
+        """True if the route has a limit of its own for streams: what a body declares then counts at once."""
+        limits, usual = self._policy.limits, LimitPolicy()
+        return limits.streams_per_client is not None or (limits.streams is not None and limits.streams != usual.streams)
+
+    @property
+    def reconnects(self) -> bool:
+        """True if the client is a browser's `EventSource` or an MCP client's GET, which come back by themselves."""
+        if self._method != "GET" or self._is_ticket:
+            return False
+        if not _MCP_FIELDS.isdisjoint(self._fields):
+            return True
+        said = b",".join(self._fields.get(b"cache-control", _UNSAID)).lower()
+        return self._accepted.alone and b"no-cache" in (word.strip() for word in said.split(b","))
+
+    @property
+    def declares(self) -> bool | None:
+        """True if the request declares an event stream; ``None`` as long as only the rest of its body can tell."""
+        by_head = self._head_declares
+        if by_head is not None or self.peek is None:
+            return bool(by_head)
+        if not self.peek.is_known:
+            return None
+        if self._mcp is _Mcp.YES or self._is_rpc:
+            return self._is_rpc_call
+        return self._plainly_declares or self._body_declares(self.peek)
+
+    def plan(self) -> StreamPlan:
+        """Decide how the stream is treated. The request body has passed, or is late."""
+        policy, dialect = self._policy, self.dialect
+        client = find_client(self._client_fields)
+        form, event = self._form(dialect, client)
+        is_answer = self._is_answer(dialect)
+        return StreamPlan(
+            heartbeat=policy.heartbeat,
+            timeouts=policy.timeouts,
+            limits=policy.limits,
+            dialect=dialect,
+            form=form,
+            event=event,
+            is_answer=is_answer,
+            comes_back=not is_answer and self.reconnects,
+            takes_retry=client is None or client.takes_retry,
+            request_id=self._request_id if dialect is Dialect.MCP else None,
+            marker=None if policy.end is None else policy.end.marker,
+            only_marker=policy.end is not None and policy.end.only is EndsAt.MARKER,
+        )
+
+    # Private: declaration.
+
+    @property
+    def _head_declares(self) -> bool | None:
+        """The same, as far as the head can tell."""
+        if self._policy.stream is StreamMode.NEVER or self._method == "HEAD" or self._dialect is Dialect.OLLAMA:
+            return False
+        if self._mcp is _Mcp.YES:
+            return self._rpc_declares
+        may_be_rpc = self._mcp is _Mcp.BODY and self._has_body
+        if not may_be_rpc and self._plainly_declares:
+            return True
+        return None if self._has_body else False
+
+    @property
+    def _plainly_declares(self) -> bool:
+        """True if the route, ``Accept`` or the target says so."""
+        policy = self._policy
+        if policy.stream is StreamMode.ALWAYS or self._accepted.preferred:
+            return True
+        if self._is_ticket and self._client_accepted.preferred:
+            return True
+        if self._dialect is Dialect.GEMINI and "alt=sse" in self._query.split("&"):
+            return True
+        return policy.declaration.query is not None and _has_parameter(self._query, policy.declaration.query)
+
+    @property
+    def _rpc_declares(self) -> bool | None:
+        if not self._accepted.named or self._method not in ("GET", "POST"):
+            return False
+        if self._method == "GET":
+            return True
+        said = self._fields.get(b"mcp-method")
+        if said is not None and said[0].strip().lower() == b"initialize":
+            return False
+        return None if self._has_body else False
+
+    def _body_declares(self, peek: BodyPeek) -> bool:
+        if peek.value(_STREAM) is True:
+            return True
+        rule = self._policy.declaration
+        if rule.member is None:
+            return False
+        value = peek.value(rule.member)
+        return type(value) is type(rule.equals) and value == rule.equals
+
+    # Private: MCP (Streamable HTTP, JSON-RPC 2.0).
+
+    def _find_mcp(self) -> _Mcp:
+        if self._policy.dialect is Dialect.MCP or not _MCP_FIELDS.isdisjoint(self._fields):
+            return _Mcp.YES
+        is_both = self._accepted.named and self._accepted.json
+        return _Mcp.BODY if is_both and self._method == "POST" else _Mcp.NO
+
+    @property
+    def _is_rpc(self) -> bool:
+        return self._mcp is not _Mcp.NO and self.peek is not None and self.peek.value(_RPC) == "2.0"
+
+    @property
+    def _is_rpc_call(self) -> bool:
+        """True for a JSON-RPC request whose response may take long: no notification, and not ``initialize``."""
+        assert self.peek is not None
+        method = self.peek.value(_RPC_METHOD)
+        return isinstance(method, str) and method != "initialize" and self.peek.value(_RPC_ID) is not NoValue.ABSENT
+
+    @property
+    def _request_id(self) -> RequestId | None:
+        value: Value = None if self.peek is None else self.peek.value(_RPC_ID)
+        return value if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+
+    # Private: dialect, kind, client.
+
+    def _dialect_of_head(self) -> Dialect:
+        """Guess the service by the request, as far as its head can tell. The paths are those of POST requests."""
+        fields = self._fields
+        if self._method == "POST":
+            path = self._path.removesuffix("/")
+            for ending, dialect in _ENDINGS:
+                if path.endswith(ending):
+                    return dialect
+            if path.endswith("/messages") and b"anthropic-version" in fields:
+                return Dialect.ANTHROPIC
+        if self._mcp is _Mcp.YES:
+            return Dialect.MCP
+        if _OLLAMA.match(fields.get(b"user-agent", (b"",))[0]):
+            return Dialect.OLLAMA
+        if b"anthropic-version" in fields:
+            return Dialect.ANTHROPIC
+        if b"x-goog-api-client" in fields or b"x-goog-api-key" in fields:
+            return Dialect.GEMINI
+        return Dialect.GENERIC
+
+    def _is_answer(self, dialect: Dialect) -> bool:
+        if self._policy.kind is not StreamKind.AUTO:
+            return self._policy.kind is StreamKind.ANSWER
+        is_get = self._method in ("GET", "HEAD") and not self._is_ticket
+        return not is_get or dialect.is_of_answers or self._policy.end is not None
+
+    @property
+    def _client_accepted(self) -> Accepted:
+        return accepted(self._client_fields.get(b"accept", _UNSAID)) if self._is_ticket else self._accepted
+
+    def _form(self, dialect: Dialect, client: KnownClient | None) -> tuple[HeartbeatForm, tuple[str, str] | None]:
+        """Find the heartbeat form: named, MCP, the client's, the named dialect's, else by what the stream carries."""
+        named = self._policy.heartbeat.form
+        if named is not HeartbeatForm.AUTO and dialect.understands(named):
+            return named, None
+        is_unknown = self.peek is None or not self.peek.is_known
+        if self._mcp is _Mcp.YES or (self._mcp is _Mcp.BODY and (is_unknown or self._is_rpc)):
+            return HeartbeatForm.COMMENT_LINE, None
+        if client is not None and dialect in (Dialect.GENERIC, client.service or dialect):
+            return client.form, client.event
+        if self._policy.dialect is Dialect.AUTO and dialect is not Dialect.GEMINI:
+            return HeartbeatForm.AUTO, None
+        return dialect.form, None
+
+
+def _has_parameter(query: str, name: str) -> bool:
+    """True if a query has the parameter, with any value but one that says no."""
+    for pair in query.split("&"):
+        key, _, value = pair.partition("=")
+        if key == name and value.lower() not in _FALSE:
+            return True
+    return False

@@ -1,0 +1,211 @@
+"""How does any response body travel: its clocks, its backpressure, and its one end?"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sseproxy.core.stream.timeouts import TimeoutPolicy, Timer, TimerTable
+
+
+class CloseReason(StrEnum):
+    """Why a stream ended (contract S10). There is exactly one for each stream."""
+
+    UPSTREAM_END = "upstream_end"
+    UPSTREAM_ERROR = "upstream_error"
+    INTERNAL_ERROR = "internal_error"
+    IDLE_TIMEOUT = "idle_timeout"
+    MAX_DURATION = "max_duration"
+    RESPONSE_TIMEOUT = "response_timeout"
+    CONNECT_ERROR = "connect_error"
+    CLIENT_GONE = "client_gone"
+    CLIENT_ERROR = "client_error"
+    CLIENT_STALLED = "client_stalled"
+    DRAIN = "drain"
+    STOPPED = "stopped"
+
+
+@dataclass(slots=True)
+class TransferStats:
+    """What happened so far. Times are the driver's clock, in seconds; sizes are bytes."""
+
+    opened_at: float
+    last_upstream_at: float
+    first_byte_at: float | None = None
+    longest_silence: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    events: int = 0
+    heartbeats: int = 0
+    heartbeats_before_response: int = 0
+    heartbeats_skipped: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of_whole(cls, size: int, *, now: float) -> "TransferStats":
+        """Of a body of `size` bytes that came, and goes, in one piece."""
+        first = now if size else None
+        return cls(opened_at=now, last_upstream_at=now, first_byte_at=first, bytes_in=size, bytes_out=size)
+
+    def received(self, size: int, *, now: float) -> None:
+        """Count `size` bytes of the upstream."""
+        self.bytes_in += size
+        self.heard(now=now)
+        if self.first_byte_at is None:
+            self.first_byte_at = now
+
+    def heard(self, *, now: float) -> None:
+        """The upstream has said something: a silence is over."""
+        self.heard_last(now=now)
+        self.last_upstream_at = now
+
+    def heard_last(self, *, now: float) -> None:
+        """Nobody listens any longer: the silence that has lasted until now counts, too."""
+        self.longest_silence = max(self.longest_silence, now - self.last_upstream_at)
+
+    def skipped(self, why: str) -> None:
+        self.heartbeats_skipped[why] = self.heartbeats_skipped.get(why, 0) + 1
+
+
+class Transfer:
+    """A response body on its way, changed in nothing. Bytes and time go in; bytes and a deadline come out.
+
+    Used as it is for all that is not an event stream (contract S11). is_answer: see `TimeoutPolicy.idle_of`.
+    After every call, send what `data_to_send` gives, then look at `close_reason`: once it is set, end the body,
+    cleanly if `clean` is true and by breaking the connection otherwise. `now` is the driver's monotonic clock in
+    seconds.
+    """
+
+    __slots__ = (
+        "_blocked",
+        "_blocked_since",
+        "_idle",
+        "_last_progress",
+        "_last_received",
+        "_out",
+        "_timers",
+        "_write",
+        "clean",
+        "close_reason",
+        "stats",
+    )
+
+    def __init__(self, timeouts: TimeoutPolicy, *, is_answer: bool = False, now: float) -> None:
+        self.close_reason: CloseReason | None = None
+        self.clean = False
+        self.stats = TransferStats(opened_at=now, last_upstream_at=now)
+        self._idle = timeouts.idle_of(is_answer=is_answer)
+        self._write = timeouts.write
+        self._timers = TimerTable()
+        self._out: list[bytes] = []
+        self._blocked = False
+        self._blocked_since = now
+        self._last_progress = now
+        self._last_received = now
+
+    # Receiving from upstream.
+
+    def receive_data(self, data: bytes, *, now: float) -> None:
+        """Take bytes of the upstream's body."""
+        if self.close_reason is None and data:
+            self.stats.received(len(data), now=now)
+            self._last_received = now
+            self._send(data, now=now)
+
+    def forward(self, data: bytes, now: float) -> bytes:
+        """`receive_data` and `data_to_send` in one call."""
+        self.receive_data(data, now=now)
+        return self.data_to_send()
+
+    def receive_eof(self, *, now: float) -> None:
+        """The upstream's body is complete."""
+        self._close(CloseReason.UPSTREAM_END, clean=True, now=now)
+
+    def receive_error(self, reason: CloseReason, *, now: float) -> None:
+        """Something broke, on either side; what has not arrived will not."""
+        self._close(reason, clean=False, now=now)
+
+    def stop(self, reason: CloseReason, *, now: float) -> None:
+        """End soon, where the body can end. An ordinary body cannot end early."""
+        self.receive_error(reason, now=now)
+
+    # Backpressure.
+
+    def write_started(self, *, now: float) -> None:
+        """The client does not take bytes as fast as they come: some wait in our buffers."""
+        if not self._blocked:
+            self._blocked = True
+            self._blocked_since = now
+        self._last_progress = now
+
+    def write_progressed(self, *, now: float) -> None:
+        """Some of the waiting bytes have gone."""
+        self._last_progress = now
+
+    def write_finished(self, *, now: float) -> None:
+        """Nothing waits any more. The upstream was not listened to meanwhile: that time does not count for it."""
+        if self._blocked:
+            self._blocked = False
+            self._last_received = min(self._last_received + now - self._blocked_since, now)
+
+    # Time.
+
+    def next_deadline(self) -> float | None:
+        """When `handle_timeout` wants to be called; asking again after any other call is allowed, not required,
+        except after `drain`, `write_started`, `write_finished` and `receive_response`, which can bring it forward."""
+        if self.close_reason is not None:
+            return None
+        self._set_timers()
+        return self._timers.next_deadline()
+
+    def handle_timeout(self, *, now: float) -> None:
+        """Do what is due. A spurious call does nothing."""
+        if self.close_reason is not None:
+            return
+        self._set_timers()
+        for timer in self._timers.expired(now=now):
+            self._expire(timer, now=now)
+            if self.close_reason is not None:
+                return
+
+    def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
+        """Come to an end by `deadline`. An ordinary body has no place to stop early, so it may go on until then."""
+        self._timers.set(Timer.DRAIN_DEADLINE, deadline)
+
+    # Sending.
+
+    def data_to_send(self) -> bytes:
+        """All bytes that are due to the client, in the order in which they were decided."""
+        out = self._out
+        if not out:
+            return b""
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        return data
+
+    # Private.
+
+    def _send(self, data: bytes, *, now: float) -> None:
+        self._out.append(data)
+        self.stats.bytes_out += len(data)
+
+    def _set_timers(self) -> None:
+        """Timers are lazy: events only note their time, deadlines are computed when somebody asks."""
+        idle, write = self._idle, self._write
+        runs_idle = idle is not None and not self._blocked
+        self._timers.set(Timer.IDLE, self._last_received + idle if idle is not None and runs_idle else None)
+        self._timers.set(Timer.WRITE, self._last_progress + write if write is not None and self._blocked else None)
+
+    def _expire(self, timer: Timer, *, now: float) -> None:
+        match timer:
+            case Timer.IDLE:
+                self._close(CloseReason.IDLE_TIMEOUT, clean=False, now=now)
+            case Timer.WRITE:
+                self._close(CloseReason.CLIENT_STALLED, clean=False, now=now)
+            case Timer.DRAIN_DEADLINE:
+                self._close(CloseReason.DRAIN, clean=False, now=now)
+
+    def _close(self, reason: CloseReason, *, clean: bool, now: float) -> None:
+        if self.close_reason is None:
+            if not self._blocked:  # else it was not listened to
+                self.stats.heard_last(now=now)
+            self.close_reason = reason
+            self.clean = clean
+            self._timers.stop_all()

@@ -1,0 +1,274 @@
+"""Who moves a body from the upstream to the client, and wakes up when nobody sends anything?"""
+
+import asyncio
+from typing import Protocol
+
+from sseproxy.core.errors import OriginError
+from sseproxy.core.flow import BodySource
+from sseproxy.core.frames import forget_frames
+from sseproxy.core.stream.transfer import CloseReason, Transfer
+from sseproxy.timers import Clock, Timer
+
+#: How many times in `timeouts.write` a blocked client is looked at: progress is noticed that finely.
+_WRITE_LOOKS = 8
+
+
+class Downstream(Protocol):
+    """The client's side of a body. No call may raise, or call back into the relay."""
+
+    def write(self, data: bytes) -> None:
+        """Send `data` now; what the network does not take is kept."""
+
+    def unsent(self) -> int:
+        """How many bytes are kept."""
+
+    def acknowledged(self) -> int | None:
+        """How many bytes have arrived, ever; ``None`` if all have, or nobody knows."""
+
+    def finish(self) -> None:
+        """The body is complete."""
+
+    def abort(self) -> None:
+        """The body is not complete and never will be: let the client know it by the way the connection ends."""
+
+
+class Relay:
+    """One `Transfer` on an asyncio clock, between a `BodySource` and a `Downstream`.
+
+    ended: done with the reason when the body has ended. error: what the upstream did wrong, if it did.
+
+    clock: the event loop, or `Timers` that many relays share.
+
+    Push: `receive_data` runs from the upstream's read to the client's write in one call stack. The timer is
+    lazy: it is armed for the earliest deadline, and when it fires asks what is left. It is armed anew
+    only where a deadline can have come nearer.
+
+    A client that takes nothing is noticed by what waits for it. A machine that has vanished is not: what a slow stream
+    sends fits into the kernel's buffers for a long time, and TCP is patient. So whenever the timer fires, and once in
+    the write timeout, the relay looks whether what was sent is being acknowledged.
+    """
+
+    __slots__ = (
+        "_arrived",
+        "_blocked",
+        "_clock",
+        "_downstream",
+        "_due",
+        "_idle_missed",
+        "_missing_since",
+        "_source",
+        "_time",
+        "_timer",
+        "_unsent",
+        "_write_timeout",
+        "ended",
+        "error",
+        "transfer",
+    )
+
+    def __init__(
+        self, transfer: Transfer, downstream: Downstream, *, write_timeout: float | None, clock: Clock | None = None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._clock: Clock = loop if clock is None else clock
+        self._time = loop.time
+        self._downstream = downstream
+        self._source: BodySource | None = None
+        self._timer: Timer | None = None
+        self._due = 0.0  # when the timer expires
+        self._idle_missed = False  # the clock was read while the client was behind: without the idle timeout
+        self._write_timeout = write_timeout
+        self._arrived: int | None = None  # at the last look, if something was missing
+        self._missing_since = 0.0
+        self._blocked = False
+        self._unsent = 0
+        self.transfer = transfer
+        self.error: OriginError | None = None
+        self.ended: asyncio.Future[CloseReason] = loop.create_future()
+
+    def start(self) -> None:
+        """Send what is due already, and begin to watch the clock."""
+        self._transmit()
+        self._arm()
+
+    # The upstream's side (a `BodySink`).
+
+    def connect(self, source: BodySource) -> None:
+        """The body comes from `source`, which is paused and aborted as need be."""
+        self._source = source
+        if self.ended.done():
+            self._source = None
+            source.abort()
+        elif self._blocked:
+            source.pause()
+
+    def receive_data(self, data: bytes) -> None:
+        transfer = self.transfer
+        try:
+            out = transfer.forward(data, self._time())
+        except Exception as error:  # noqa: BLE001 - else the caller would take a defect for the upstream's fault
+            self._fail(error)
+            return
+        if out:
+            self._downstream.write(out)
+        if transfer.close_reason is not None:
+            self._end()
+
+    def receive_eof(self) -> None:
+        try:
+            self.transfer.receive_eof(now=self._time())
+        except Exception as error:  # noqa: BLE001 - else the client would wait for an end that has come
+            self._fail(error)
+            return
+        self._transmit()
+
+    def receive_error(self, error: OriginError) -> None:
+        self.error = error
+        self.stop(error.reason)
+
+    def stop(self, reason: CloseReason) -> None:
+        """End for a reason that neither bytes nor time brought about."""
+        try:
+            self.transfer.receive_error(reason, now=self._time())
+        except Exception as error:  # noqa: BLE001 - the transfer cannot even end: break the body off without words
+            _report(error)
+            Transfer.receive_error(self.transfer, CloseReason.INTERNAL_ERROR, now=self._time())
+        self._transmit()
+
+    def stop_soon(self, reason: CloseReason) -> None:
+        """End where the body can end: an event stream at the next event boundary."""
+        self.transfer.stop(reason, now=self._time())
+        self.rearm()
+
+    # The client's side.
+
+    def pause_writing(self) -> None:
+        """The client does not keep up."""
+        self._blocked = True
+        self._unsent = self._downstream.unsent()
+        now = self._time()
+        self.transfer.write_started(now=now)
+        if self._source is not None:
+            self._source.pause()
+        if self._write_timeout is not None:
+            self._arm_for(now + self._write_timeout / _WRITE_LOOKS)
+
+    def resume_writing(self) -> None:
+        """The client has taken all there was."""
+        self._blocked = False
+        self.transfer.write_finished(now=self._time())
+        if self._source is not None and not self.ended.done():
+            self._source.resume()
+        if self._idle_missed:
+            self._idle_missed = False
+            self._arm()
+
+    def connection_lost(self) -> None:
+        """The client is gone."""
+        self.stop(CloseReason.CLIENT_GONE)
+
+    # Time.
+
+    def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
+        """Come to an end; see `Transfer.drain`. Times are the event loop's."""
+        self.transfer.drain(at=at, deadline=deadline, retry=retry)
+        self._arm()
+
+    def rearm(self) -> None:
+        """Look at the clock again, after something was done to the transfer that can bring a deadline forward."""
+        self._transmit()
+        self._arm()
+
+    def _arm(self) -> None:
+        deadline = self.transfer.next_deadline()
+        if self._blocked:
+            self._idle_missed = True
+        if self._write_timeout is not None:
+            look = self._next_look(self._write_timeout)
+            deadline = look if deadline is None else min(deadline, look)
+        if deadline is not None:
+            self._arm_for(deadline)
+
+    def _next_look(self, limit: float) -> float:
+        if self._blocked:
+            return self._time() + limit / _WRITE_LOOKS
+        return limit + (self._time() if self._arrived is None else self._missing_since)
+
+    def _arm_for(self, deadline: float) -> None:
+        """Wake up then, or earlier: to look at the clock too often does no harm, and costs less than a new timer."""
+        if self._timer is not None:
+            if self._due <= deadline:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if not self.ended.done():
+            self._due = deadline
+            self._timer = self._clock.call_at(deadline, self._wake_up)
+
+    def _wake_up(self) -> None:
+        self._timer = None
+        now = self._time()
+        if self._blocked:
+            self._look_for_progress(now)
+        elif self._write_timeout is not None:
+            self._look_for_life(now, self._write_timeout)
+        if self.ended.done():
+            return
+        try:
+            self.transfer.handle_timeout(now=now)
+        except Exception as error:  # noqa: BLE001 - else the stream would stay open without a clock
+            self._fail(error)
+            return
+        self._transmit()
+        self._arm()
+
+    def _look_for_progress(self, now: float) -> None:
+        unsent = self._downstream.unsent()
+        if unsent < self._unsent:
+            self.transfer.write_progressed(now=now)
+        self._unsent = unsent
+
+    def _look_for_life(self, now: float, limit: float) -> None:
+        """Before anything more is sent: what is missing now was sent before the last look, or nothing has arrived."""
+        arrived = self._downstream.acknowledged()
+        if arrived is None or arrived != self._arrived:
+            self._arrived, self._missing_since = arrived, now
+        elif now - self._missing_since >= limit:
+            self.stop(CloseReason.CLIENT_STALLED)
+
+    # Private.
+
+    def _fail(self, error: Exception) -> None:
+        """End the body after a defect of sseproxy."""
+        _report(error)
+        self.stop(CloseReason.INTERNAL_ERROR)
+
+    def _transmit(self) -> None:
+        out = self.transfer.data_to_send()
+        if out:
+            self._downstream.write(out)
+        if self.transfer.close_reason is not None:
+            self._end()
+
+    def _end(self) -> None:
+        reason = self.transfer.close_reason
+        if reason is None or self.ended.done():
+            return
+        self.ended.set_result(reason)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        source, self._source = self._source, None  # which leads back here
+        if source is not None:
+            source.abort()
+        if self.transfer.clean:
+            self._downstream.finish()
+        else:
+            self._downstream.abort()
+
+
+def _report(error: Exception) -> None:
+    """Hand a defect of sseproxy to the event loop, which logs it."""
+    loop = asyncio.get_running_loop()
+    loop.call_exception_handler({"message": "unexpected error in the body of a response", "exception": error})
+    forget_frames(error)

@@ -1,0 +1,143 @@
+"""How does the body of a request get from the client's connection to whoever reads it?"""
+
+import asyncio
+from collections.abc import Callable
+
+from sseproxy.core.errors import ClientError
+from sseproxy.core.http.peek import BodyPeek
+
+#: Bytes that may wait to be read. Beyond, the client is not listened to until all have been.
+MOST_WAITING = 64 * 1024
+
+
+def _ignore(_: bool) -> None:
+    """Stand in for the callback of a body that no connection brings."""
+
+
+class RequestContent:
+    """The pieces of one request body, in the order in which they came.
+
+    hold: called with true when no more of it may be read from the client for now, and with false when it may again.
+    is_complete: its end has come, whether or not anybody has read that far.
+    """
+
+    __slots__ = (
+        "_ended",
+        "_error",
+        "_hold",
+        "_is_dropped",
+        "_is_held",
+        "_peek",
+        "_pieces",
+        "_size",
+        "_waiting",
+        "is_complete",
+    )
+
+    def __init__(self, hold: Callable[[bool], None]) -> None:
+        self._hold = hold
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._waiting: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[None] | None = None
+        self._peek: BodyPeek | None = None
+        self._error: ClientError | None = None
+        self._is_held = self._is_dropped = False
+        self.is_complete = False
+
+    @classmethod
+    def empty(cls) -> "RequestContent":
+        """A body with nothing in it."""
+        content = cls(_ignore)
+        content.is_complete = True
+        return content
+
+    # The connection's side.
+
+    def feed(self, piece: bytes) -> None:
+        """Another piece has come."""
+        if self._is_dropped:
+            return
+        if self._peek is not None:
+            self._peek.feed(piece)
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size > MOST_WAITING and not self._is_held:
+            self._is_held = True
+            self._hold(True)
+        self._wake()
+
+    def end(self) -> None:
+        """It was the last."""
+        self.is_complete = True
+        if self._peek is not None:
+            self._peek.end()
+        self._note_end()
+        self._wake()
+
+    def fail(self, error: ClientError) -> None:
+        """No more will come, and what has come is not to be used. Nothing happens to a body that is complete."""
+        if not self.is_complete and self._error is None:
+            self._error = error
+            self._note_end()
+            self._wake()
+
+    # The reader's side.
+
+    @property
+    def ended(self) -> asyncio.Future[None]:
+        """Done when the last piece has come, or none will; whether or not it has been read."""
+        if self._ended is None:
+            self._ended = asyncio.get_running_loop().create_future()
+            if self.is_complete or self._error is not None:
+                self._ended.set_result(None)
+        return self._ended
+
+    def show(self, peek: BodyPeek) -> None:
+        """Let `peek` see each piece when it comes, those first that have come; nothing may have been read yet."""
+        for piece in self._pieces:
+            peek.feed(piece)
+        if self.is_complete:
+            peek.end()
+        else:
+            self._peek = peek
+
+    async def read(self) -> bytes:
+        """What has come since; waits for something to come. Nothing at the end. Raises what `fail` was given."""
+        while not self._pieces and not self.is_complete and self._error is None:
+            waiting = self._waiting = asyncio.get_running_loop().create_future()
+            try:
+                await waiting
+            finally:
+                if self._waiting is waiting:  # and not that of whoever has taken over
+                    self._waiting = None
+        if self._error is not None:
+            raise self._error
+        return self.take()
+
+    def take(self) -> bytes:
+        """What has come since, if anything has."""
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        self._size = 0
+        self._let_go()
+        return data
+
+    def drop(self) -> None:
+        """Nobody wants the rest; it is thrown away as it comes."""
+        self._is_dropped = True
+        self._pieces.clear()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._hold(False)
+
+    def _note_end(self) -> None:
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)

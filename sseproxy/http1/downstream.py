@@ -1,0 +1,352 @@
+"""How does a response get onto a client's connection? (RFC 9112 sections 6 and 7)
+
+Head and body framing are written here: fields stay as the upstream sent them, and a chunk is one synchronous write.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import functools
+import socket
+import struct
+import termios
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from enum import Enum
+from http import HTTPStatus
+
+from sseproxy.core.eventsource.cors import CrossOrigin
+from sseproxy.core.eventsource.tickets import opened_answer
+from sseproxy.core.frames import forget_frames
+from sseproxy.core.http.fields import Headers, get, is_event_stream, response_head, without
+from sseproxy.http1.server import DownstreamConnection
+
+_ORDINARY_WRITE_BUFFER = 64 * 1024  # asyncio's own default
+_WORTH_A_COPY = 16 * 1024  # bytes: below, one piece is cheaper to write than three
+_DELIVERY_POLL = 0.02  # seconds between looks at the kernel's send queue
+_DELIVERY_LIMIT = 2.0  # seconds after which an undeliverable rest is given up
+_BYTES = struct.Struct("=120xQQ")  # where struct tcp_info of Linux 4.1 and later has tcpi_bytes_acked and _received
+_READ_GRACE = 0.1  # seconds that a client gets to read what its kernel has acknowledged
+
+
+class Framing(Enum):
+    """How the client will know the end of the body."""
+
+    NONE = "no body"
+    LENGTH = "Content-Length"
+    CHUNKED = "chunked"
+    CLOSE = "the connection closes"
+
+
+class HttpDownstream:
+    """The response to one request. is_11: the client speaks HTTP/1.1; is_head: it asks with HEAD.
+
+    keep_alive: another request may follow it. broken: it must not look complete. linger: seconds for which a
+    stream that breaks stays open behind its last bytes. Node's fetch and aiohttp drop what their reader has not taken
+    yet when the connection ends, the error event included. on_untellable: called for a broken end that the client
+    cannot tell from a clean one.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_framing",
+        "_gathers",
+        "_has_body",
+        "_held",
+        "_is_11",
+        "_is_chunked",
+        "_is_head",
+        "_is_live",
+        "_lingers",
+        "_on_untellable",
+        "_resetting",
+        "_transport",
+        "awaits_continue",
+        "broken",
+        "cross_origin",
+        "keep_alive",
+        "linger",
+        "opens_ticket",
+        "status",
+    )
+
+    def __init__(
+        self,
+        connection: DownstreamConnection,
+        *,
+        is_11: bool,
+        is_head: bool,
+        keep_alive: bool,
+        linger: float = 0.0,
+        on_untellable: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._connection = connection
+        self._transport = connection.transport
+        self._gathers = connection.gathers
+        self._is_11 = is_11
+        self._is_head = is_head
+        self._framing = Framing.NONE
+        self._has_body = self._is_chunked = self._is_live = False
+        self._held = b""  # a head that waits for the first bytes of its body
+        self._resetting: asyncio.Task[None] | None = None
+        self._lingers = False  # behind a stream that breaks
+        self.linger = linger
+        self._on_untellable = on_untellable
+        self.keep_alive = keep_alive
+        self.status: int | None = None
+        self.cross_origin: CrossOrigin | None = None  # what the head says about pages of other origins
+        self.opens_ticket = False  # it is what a ticket has brought about
+        self.broken = False
+        self.awaits_continue = False  # the client sends its body only when it is asked for it
+
+    @property
+    def started(self) -> bool:
+        """Whether a head has been sent."""
+        return self.status is not None
+
+    # Sending.
+
+    def send_head(
+        self, status: int, reason: bytes, headers: Headers, *, length: int | None, has_body: bool, hold: bool = False
+    ) -> None:
+        """Send the head. length: of the body, if `headers` declare one; else the framing is chosen here.
+
+        hold: until there is a body to go with it, or until `release_head` is called, which has to be soon.
+        """
+        self.status = status
+        if self.cross_origin is not None:
+            headers, self.cross_origin = self.cross_origin.response_fields(headers), None
+        if self.opens_ticket:
+            headers = opened_answer(headers)
+        self._framing = self._choose_framing(length, has_body and not self._is_head)
+        self._has_body = self._framing is not Framing.NONE
+        self._is_chunked = self._framing is Framing.CHUNKED
+        # A 205 has no body (RFC 9110 section 15.3.6). Browsers take its word for that, and one that comes all the same
+        # for the next response.
+        reset_with_body = status == HTTPStatus.RESET_CONTENT and self._has_body and length != 0
+        # A client that was not asked for its body may send it or not, and whoever is in between may expect either.
+        if self._framing is Framing.CLOSE or reset_with_body or self.awaits_continue:
+            self.keep_alive = False
+        fields = headers if length is not None or not has_body else without(headers, {b"content-length"})
+        if not has_body and not self._is_head and status not in (204, 304):
+            # A kept HEAD, which a GET has brought about: its length would be one of nothing.
+            fields = [*without(fields, {b"content-length"}), (b"Content-Length", b"0")]
+        if get(fields, b"date") is None:
+            fields = [*fields, (b"Date", _http_date(int(time.time())))]  # RFC 9110 section 6.6.1
+        self._held = response_head(status, reason, fields + self._connection_fields(fields))
+        if not hold:
+            self.release_head()
+
+    def send_whole(
+        self, status: int, reason: bytes, headers: Headers, body: bytes, *, length: int | None, has_body: bool
+    ) -> None:
+        """Send head, body and end in one write; see `send_head`."""
+        self.send_head(status, reason, headers, length=length, has_body=has_body, hold=True)
+        if not self._is_chunked:
+            self._send(body if self._has_body else b"")
+        elif body:
+            self._send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        else:
+            self._send(b"0\r\n\r\n")
+
+    def release_head(self) -> None:
+        """Send the head, if it was held and is still here."""
+        if self._held:
+            self._send(b"")
+
+    def send_tunnel_head(self, status: int, reason: bytes, headers: Headers) -> None:
+        """Send the head of a 101, whose fields are all given; what follows is not HTTP."""
+        self.status = status
+        self.keep_alive = False
+        self._send(response_head(status, reason, headers))
+
+    def send_continue(self) -> None:
+        """Ask for the request body (RFC 9110 section 15.2.1)."""
+        if self._is_11 and not self.started:
+            self.awaits_continue = False
+            self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def make_live(self) -> None:
+        """From now on every unsent byte counts: `pause_writing` is called as soon as one waits."""
+        if self._transport is not None and not self._transport.is_closing():
+            # Over TLS a limit of 0 is reached by a buffer that is empty: writing would pause after every write.
+            is_tls = self._transport.get_extra_info("sslcontext") is not None
+            self._transport.set_write_buffer_limits(high=1 if is_tls else 0)
+            self._is_live = True
+
+    def write(self, data: bytes) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._held:
+            self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data if self._has_body else b"")
+        elif not self._is_chunked:
+            if self._has_body:
+                transport.write(data)
+        elif len(data) < _WORTH_A_COPY or not self._gathers:
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether the network has not taken everything yet."""
+        return self._transport is not None and self._transport.get_write_buffer_size() > 0
+
+    def unsent(self) -> int:
+        """What the client has not acknowledged: with what is in the kernel, which takes large steps, and seldom."""
+        if self._transport is None:
+            return 0
+        return self._transport.get_write_buffer_size() + _in_kernel(self._connection.socket)
+
+    def acknowledged(self) -> int | None:
+        """By the client's kernel, of all that was sent on the connection; ``None`` if all is, or nobody knows."""
+        sock = self._connection.socket
+        return _acknowledged(sock) if sock is not None and _in_kernel(sock) else None
+
+    # Ending.
+
+    def finish(self) -> None:
+        if self._framing is Framing.CHUNKED:
+            self._send(b"0\r\n\r\n")
+
+    def abort(self) -> None:
+        """Close without the end of the body. Where closing *is* the end (HTTP/1.0), reset the connection."""
+        self.broken = True
+        self.keep_alive = False
+        self._lingers = self._is_live
+        if self._framing is Framing.CLOSE:
+            self._warn_if_untellable()
+            self._resetting = asyncio.get_running_loop().create_task(self._reset_when_delivered())
+
+    async def wait_until_flushed(self, limit: float | None) -> None:
+        """Wait until the client has taken everything; if it takes nothing for `limit` seconds, cut it off.
+
+        Then the connection is as it was before the response.
+        """
+        resetting, self._resetting = self._resetting, None
+        if resetting is not None:
+            await resetting
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self.has_unsent:
+            self.make_live()
+            if self._connection.writing_paused:
+                await self._flush(limit)
+        if self._lingers and not transport.is_closing():
+            self._lingers = False
+            await asyncio.sleep(self.linger)  # a client that leaves ends it: its connection cancels the request
+        if self._is_live and not transport.is_closing():
+            transport.set_write_buffer_limits(high=_ORDINARY_WRITE_BUFFER)
+
+    def cut(self) -> None:
+        """Close at once."""
+        self.broken = True
+        self.keep_alive = False
+        self._cut()
+
+    # Private.
+
+    def _choose_framing(self, length: int | None, has_body: bool) -> Framing:
+        if not has_body:
+            return Framing.NONE
+        if length is not None:
+            return Framing.LENGTH
+        return Framing.CHUNKED if self._is_11 else Framing.CLOSE
+
+    def _connection_fields(self, others: Headers) -> Headers:
+        fields: Headers = []
+        if self._framing is Framing.CHUNKED:
+            # Hazard: Node's fetch takes each end of a response that says ``Connection: close`` for a clean one. Behind
+            # a stream the connection is closed without a word (RFC 9112 section 9.6 does not demand one).
+            fields.append((b"Transfer-Encoding", b"chunked"))
+        options = [] if self.keep_alive and self._is_11 else [b"keep-alive" if self.keep_alive else b"close"]
+        if self._is_chunked and is_event_stream(others):
+            options = []
+        if self.status == HTTPStatus.UPGRADE_REQUIRED and get(others, b"upgrade") is not None:
+            options.append(b"upgrade")  # RFC 9110 section 7.8
+        if options:
+            fields.append((b"Connection", b", ".join(options)))
+        return fields
+
+    def _send(self, data: bytes) -> None:
+        if self._held:
+            data, self._held = self._held + data, b""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _cut(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _flush(self, limit: float | None) -> None:
+        flushed = asyncio.ensure_future(self._connection.wait_until_writable())
+        try:
+            unsent = self.unsent()
+            while not (await asyncio.wait({flushed}, timeout=limit))[0]:
+                before, unsent = unsent, self.unsent()
+                if unsent >= before:
+                    self._cut()
+            await flushed
+        except ConnectionError as error:
+            self._cut()
+            forget_frames(error)  # the task keeps it
+        finally:
+            flushed.cancel()
+
+    def _warn_if_untellable(self) -> None:
+        """A unix socket knows no reset: to a client that speaks HTTP/1.0 over one, every end is a clean one."""
+        sock = self._connection.socket
+        if sock is not None and sock.family == socket.AF_UNIX:
+            self._on_untellable()
+
+    async def _reset_when_delivered(self) -> None:
+        """Let the last whole event arrive, then send a TCP reset, so that nobody takes the rest for the whole.
+
+        A reset makes the other side forget what it has not read, so everything must be acknowledged first,
+        and its program gets a moment to read.
+        """
+        sock = self._connection.socket
+        if sock is None or self._transport is None:
+            return
+        with contextlib.suppress(OSError):
+            waited = 0.0
+            while self.unsent() and waited < _DELIVERY_LIMIT:
+                await asyncio.sleep(_DELIVERY_POLL)
+                waited += _DELIVERY_POLL
+            await asyncio.sleep(max(_READ_GRACE, self.linger))
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._cut()
+
+
+@functools.lru_cache(maxsize=1)
+def _http_date(now: int) -> bytes:
+    """`now`, in seconds since 1970, as a field value. To write it costs more than the rest of a head: once a second."""
+    return formatdate(now, usegmt=True).encode()
+
+
+def _in_kernel(sock: socket.socket | None) -> int:
+    """Bytes that the kernel keeps because they were not acknowledged yet, where it tells."""
+    if sock is None or sock.family == socket.AF_UNIX:
+        return 0
+    try:
+        answer: bytes = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+    except OSError:
+        return 0
+    return int(struct.unpack("i", answer)[0])
+
+
+def _acknowledged(sock: socket.socket) -> int | None:
+    """Bytes that the other side has acknowledged since the connection was made, where the kernel counts them.
+
+    Hazard: gVisor knows few fields of the struct, and the others are zero for ever. But a request has been received.
+    """
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES.size)
+    except (AttributeError, OSError):
+        return None
+    acknowledged, received = _BYTES.unpack(info) if len(info) == _BYTES.size else (0, 0)
+    return acknowledged if received else None

@@ -1,0 +1,26 @@
+"""In which ways can a response fail, and what do we call them?"""
+
+import httptools
+
+from sseproxy.core.errors import OriginError, UpstreamBroken
+
+
+def too_large() -> OriginError:
+    return not_http("the head is too large", "http_response_header_section_size")
+
+
+def not_http(cause: object, proxy_status: str = "http_protocol_error") -> OriginError:
+    """What came is no response. cause: what is wrong with it; of an error in one of our callbacks, that error."""
+    if isinstance(cause, httptools.HttpParserCallbackError):
+        cause = cause.__context__ or cause
+    return UpstreamBroken("The upstream's answer is not valid HTTP.", proxy_status=proxy_status, cause=str(cause))
+
+
+def broken_off(lost_by: Exception | None, *, in_body: bool) -> OriginError:
+    """The connection is gone. in_body: the response had begun. lost_by: what the network has to say about it."""
+    cause = None if lost_by is None else str(lost_by)
+    if in_body:
+        text, proxy_status = "The upstream broke off in the middle of its response.", "http_response_incomplete"
+    else:
+        text, proxy_status = "The upstream closed the connection before it answered.", "connection_terminated"
+    return UpstreamBroken(text, proxy_status=proxy_status, cause=cause)

@@ -1,0 +1,384 @@
+"""What happens on one client connection, from its first byte to its last? (RFC 9112 sections 9 and 9.6)
+
+Requests are served one after the other. While one is, further bytes are read, so that a client which leaves is noticed
+at once; where that would mean to keep too much, reading stops, and only the kernel is asked (`hangups`).
+"""
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from sseproxy.core.errors import ClientError
+from sseproxy.core.frames import forget_frames
+from sseproxy.core.http.fields import Peer, as_ipv4
+from sseproxy.http1.disconnects import HangupWatch
+from sseproxy.http1.requests import MAX_TAIL, ParsedRequest, RequestParser
+
+#: Seconds that the rest of a request is read, and thrown away, behind an answer that came before its end.
+LINGER = 5.0
+
+#: Requests that may wait for their turn. What has come beyond them stays bytes, which take a fraction of the space.
+MOST_QUEUED = 16
+
+#: Seconds in which a client has to take the end of what was sent to it over TLS, which has no half to close; how much
+#: of it the network has taken, nobody can see.
+TLS_CLOSE = 30.0
+
+# Why reading has stopped.
+_QUEUE = 1  # there is another request behind the one under way
+_CONTENT = 2  # nobody takes what has come of a body
+_TAIL = 4  # it is not known yet what the bytes behind a request are
+_RAW = 8  # they are none of HTTP's, and come too fast
+
+
+class FlowListener(Protocol):
+    """Who wants to know how the client takes what is written."""
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
+    def connection_lost(self) -> None: ...
+
+
+class Answer(Protocol):
+    """What is left to know of a response that has been written. broken: and must not look complete."""
+
+    keep_alive: bool
+    broken: bool
+
+
+class Service(Protocol):
+    """Who answers the requests of connections."""
+
+    hangups: HangupWatch
+
+    async def handle(self, request: ParsedRequest, connection: "DownstreamConnection") -> Answer:
+        """Serve a request. It is cancelled when the client has gone."""
+
+    def refuse(self, error: ClientError, connection: "DownstreamConnection") -> None:
+        """Answer what is no request."""
+
+
+class DownstreamConnection(asyncio.Protocol):
+    """One client connection. scheme: what the client speaks, ``http`` or ``https``. is_unix: over a unix socket.
+    is_trusted: the listener trusts all of its peers.
+
+    on_made: called when it can be used; on_lost: when it is closed, if it ever could.
+    idle_since: when the last response ended, in seconds of the event loop.
+    flow: hears how the response under way flows. client_address: without its port; empty over a unix socket.
+    peer: who it is, once somebody has found out.
+    """
+
+    __slots__ = (
+        "_closing",
+        "_full",
+        "_holds",
+        "_is_leaving",
+        "_loop",
+        "_on_lost",
+        "_on_made",
+        "_parser",
+        "_raw",
+        "_requests",
+        "_service",
+        "_serving",
+        "_watched_fd",
+        "_writable",
+        "client_address",
+        "flow",
+        "gathers",
+        "idle_since",
+        "is_trusted",
+        "is_unix",
+        "peer",
+        "scheme",
+        "transport",
+        "writing_paused",
+    )
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        scheme: str,
+        is_unix: bool,
+        is_trusted: bool,
+        on_made: Callable[["DownstreamConnection"], object],
+        on_lost: Callable[["DownstreamConnection"], object],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._service = service
+        self._on_made = on_made
+        self._on_lost = on_lost
+        self._parser = RequestParser(self._take, self._take, hold=self._hold_content)
+        self._requests: deque[ParsedRequest | ClientError] = deque()
+        self._serving: asyncio.Task[None] | None = None
+        self._closing: asyncio.TimerHandle | None = None
+        self._is_leaving = False  # what still comes is thrown away
+        self._raw: Callable[[bytes], None] | None = None
+        self._holds = 0
+        self._full = 0  # bodies that nobody takes as fast as they come
+        self._watched_fd = -1
+        self._writable: asyncio.Future[None] | None = None
+        self.scheme = scheme
+        self.is_unix = is_unix
+        self.is_trusted = is_trusted
+        self.client_address = ""
+        self.peer: Peer | None = None
+        self.transport: asyncio.Transport | None = None
+        self.flow: FlowListener | None = None
+        self.writing_paused = False
+        self.gathers = False
+        self.idle_since = self._loop.time()
+
+    # asyncio's calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        # Not with asyncio's own transports: at best they join the pieces, and in some releases (CVE-2024-12254) they
+        # never say that there are too many.
+        self.gathers = type(transport).__module__ == "uvloop.loop"
+        self._on_made(self)
+        if not self.is_unix:
+            # Hazard: a client that resets its connection has no name any more, but its bytes may still be read; and
+            # whoever has none on a unix socket is trusted.
+            peer = transport.get_extra_info("peername")
+            if isinstance(peer, tuple):
+                self.client_address = as_ipv4(peer[0])
+            else:
+                self._is_leaving = True
+                self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._raw is not None:
+            self._raw(data)
+        elif not self._is_leaving:
+            self._parser.feed(data)
+            if self._parser.is_stopped:
+                self._hold(_TAIL, len(self._parser.tail) > MAX_TAIL)
+            if self._requests:
+                self._serve_next()
+
+    def eof_received(self) -> None:
+        """Let the transport close: a client that says no more does not listen either, as far as can be known."""
+        self._abort_later()  # the transport would wait until the client has taken what is left
+        flow, self.flow = self.flow, None
+        if flow is not None:
+            flow.connection_lost()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_watching()
+        self.transport = None
+        self._raw = None
+        self._requests.clear()
+        flow, self.flow = self.flow, None
+        if flow is not None:
+            flow.connection_lost()
+        self._parser.close()
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_exception(ConnectionResetError("the client has gone"))
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
+        if self._serving is not None:
+            self._serving.cancel()
+        self._on_lost(self)
+
+    def pause_writing(self) -> None:
+        self.writing_paused = True
+        if self.flow is not None:
+            self.flow.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.writing_paused = False
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        if self.flow is not None:
+            self.flow.resume_writing()
+
+    # Serving.
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is under way or has begun to arrive."""
+        return self._serving is None and not self._parser.has_begun and not self._is_leaving
+
+    def is_unused(self, since: float) -> bool:
+        """Whether no request has come as a whole since then, and no response has ended."""
+        return self._serving is None and not self._is_leaving and self.idle_since <= since
+
+    def _take(self, request: ParsedRequest | ClientError) -> None:
+        self._requests.append(request)
+        if len(self._requests) >= MOST_QUEUED:
+            self._parser.is_full = True
+
+    def _serve_next(self) -> None:
+        """One read may bring many requests; no more is read before they have been answered."""
+        if self._serving is not None or len(self._requests) > 1:
+            self._hold(_QUEUE, True)
+        if self._serving is None:
+            self._serving = self._loop.create_task(self._serve())
+
+    async def _serve(self) -> None:
+        try:
+            while self._requests:
+                request = self._requests.popleft()
+                if self._parser.is_full and not (self._requests or self._parser.is_stopped):
+                    self._go_on()
+                if self._holds:
+                    self._hold(_QUEUE, bool(self._requests))
+                if isinstance(request, ClientError):
+                    self._service.refuse(request, self)
+                    self._close()
+                else:
+                    answer = await self._service.handle(request, self)
+                    await self._settle(request, answer)
+                if self._requests:
+                    await asyncio.sleep(0)  # answers of ours may need no wait, and others want their turn
+        except BaseException as error:
+            self.abort()  # what has been written may be half a response
+            if isinstance(error, asyncio.CancelledError):
+                forget_frames(error)  # the task keeps it
+            raise
+        finally:
+            self._serving = None
+            self.idle_since = self._loop.time()
+
+    async def _settle(self, request: ParsedRequest, answer: Answer) -> None:
+        """The response has been written. Is there to be another one?"""
+        content = request.content
+        if content is not None:
+            content.drop()
+        if content is not None and not content.is_complete and answer.keep_alive and not answer.broken:
+            try:
+                async with asyncio.timeout(LINGER):
+                    await content.read()
+            except (TimeoutError, ClientError) as error:
+                forget_frames(error)  # the content keeps it
+        is_whole = content is None or content.is_complete
+        if answer.broken or not (answer.keep_alive and is_whole):
+            self._close()
+        elif request.upgrades and self._parser.is_stopped:  # by this request, and not by one that waits behind it
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Read what came behind the last request, perhaps only to the next wish for another protocol."""
+        self._parser.go_on()
+        self._hold(_TAIL, self._parser.is_stopped and len(self._parser.tail) > MAX_TAIL)
+
+    # Ending.
+
+    def close(self) -> None:
+        """Close when all that has been written is on its way, or when it should have been."""
+        if self.transport is not None and not self.transport.is_closing():
+            self._is_leaving = True
+            self._abort_later()
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    async def wait_until_writable(self) -> None:
+        """Until what was written has gone, as far as the transport wants it gone. Raises `ConnectionError`."""
+        if self.transport is None:
+            raise ConnectionResetError("the client has gone")
+        if self.writing_paused:
+            self._writable = self._loop.create_future()
+            try:
+                await self._writable
+            finally:
+                self._writable = None
+
+    async def wait_until_served(self) -> None:
+        """Until no request is under way."""
+        if self._serving is not None:
+            await asyncio.wait({self._serving})
+
+    def _close(self) -> None:
+        """Close behind the last response.
+
+        Hazard: the kernel resets a connection that is closed while bytes come in, and the client's kernel then forgets
+        what the client has not read: the response. So whatever still comes is taken, until the client closes too, or
+        for a while.
+        """
+        self._requests.clear()
+        self._raw = None
+        if self.transport is None or self.transport.is_closing():
+            return
+        self._is_leaving = True
+        self._parser.close()
+        self._abort_later()
+        if not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self._hold(self._holds, False)
+        try:
+            self.transport.write_eof()
+        except OSError:  # asyncio's: the client was faster
+            self.transport.abort()
+
+    def _abort_later(self) -> None:
+        if self._closing is None and self.transport is not None:
+            seconds = LINGER if self.transport.can_write_eof() else TLS_CLOSE
+            self._closing = self._loop.call_later(seconds, self.abort)
+
+    # Another protocol.
+
+    def switch_to_raw(self, sink: Callable[[bytes], None]) -> bytes:
+        """After a 101: `sink` gets all bytes from now on. Returns those that have already arrived."""
+        self._raw = sink
+        early, self._parser.tail = self._parser.tail, b""
+        self._hold(_TAIL, False)
+        return early
+
+    def pause_raw_reading(self) -> None:
+        """After a 101: read no more for now."""
+        self._hold(_RAW, True)
+
+    def resume_raw_reading(self) -> None:
+        """After a 101: go on reading."""
+        self._hold(_RAW, False)
+
+    # Who it is.
+
+    @property
+    def socket(self) -> socket.socket | None:
+        """The connection's socket, as long as it is open."""
+        return None if self.transport is None else cast("socket.socket | None", self.transport.get_extra_info("socket"))
+
+    # Reading, or not.
+
+    def _hold_content(self, is_full: bool) -> None:
+        self._full += 1 if is_full else -1
+        self._hold(_CONTENT, self._full > 0)
+
+    def _hold(self, why: int, on: bool) -> None:
+        """Several may want silence, each for its own reason."""
+        before = self._holds
+        self._holds = before | why if on else before & ~why
+        if self.transport is None or self.transport.is_closing() or bool(before) is bool(self._holds):
+            return
+        if self._holds:
+            self.transport.pause_reading()
+            self._watch()
+        else:
+            self._stop_watching()
+            self.transport.resume_reading()
+
+    def _watch(self) -> None:
+        """From here on only the kernel can tell that the client leaves."""
+        sock = self.socket
+        if sock is not None and self._watched_fd < 0:
+            self._watched_fd = sock.fileno()
+            is_raw = self._raw is not None  # all that was sent has to arrive: there is no other sign of its end
+            self._service.hangups.add(self._watched_fd, self.abort, is_heard_out=is_raw)
+
+    def _stop_watching(self) -> None:
+        if self._watched_fd >= 0:
+            self._service.hangups.remove(self._watched_fd)
+            self._watched_fd = -1

@@ -1,0 +1,64 @@
+"""Which client is told that its stream has ended for good, and which one has been told? (contract section 5)"""
+
+import secrets
+import time
+from collections.abc import Callable
+
+from sseproxy.core.eventsource.cookies import cookie_value
+from sseproxy.core.eventsource.end_message import NONCE, Farewell, Request, sign, verify
+from sseproxy.core.http.fields import Headers, get, get_all
+from sseproxy.core.routes import Route
+from sseproxy.proxy.inbound import InboundRequest
+
+
+class Ends:
+    """Names the ends of streams, and knows them again.
+
+    key: of all processes that answer each other's reconnects; a route with a secret has one of its own.
+    clock: seconds since 1970.
+    """
+
+    def __init__(self, key: bytes, *, clock: Callable[[], float] = time.time) -> None:
+        self._key = key
+        self._clock = clock
+
+    def farewell(
+        self, route: Route, inbound: InboundRequest, upstream_headers: Headers, *, id_has_event: bool
+    ) -> Farewell | None:
+        """Return what is written at a clean end to a client that comes back by itself, as the route's `end` says."""
+        end = route.end
+        if end is None:
+            return None
+        if not end.stop_reconnect:
+            return None if end.event is None else Farewell(end.event)
+        return Farewell(end.event, self._sign(route, inbound, upstream_headers), id_has_event)
+
+    def farewell_for_good(
+        self, route: Route, inbound: InboundRequest, upstream_headers: Headers, *, id_has_event: bool
+    ) -> Farewell:
+        """Return what ends the reconnecting of a client, whatever the route says about ends."""
+        return Farewell(None, self._sign(route, inbound, upstream_headers), id_has_event)
+
+    def has_seen(self, route: Route, inbound: InboundRequest, upstream_headers: Headers) -> bool:
+        """Whether this client has seen the end of just what it asks for, and has come back by itself."""
+        last = get(inbound.client_headers, b"last-event-id")
+        if last is None:
+            return False
+        request = _request(route, inbound, upstream_headers)
+        return verify(self._key_of(route), last.strip(b" \t"), request, now=self._clock())
+
+    def _sign(self, route: Route, inbound: InboundRequest, upstream_headers: Headers) -> str:
+        request = _request(route, inbound, upstream_headers)
+        return sign(self._key_of(route), request, nonce=secrets.token_bytes(NONCE), now=self._clock())
+
+    def _key_of(self, route: Route) -> bytes:
+        return (route.end.secret.encode() if route.end is not None else b"") or self._key
+
+
+def _request(route: Route, inbound: InboundRequest, upstream_headers: Headers) -> Request:
+    """What the end is signed for. The login is what the upstream goes by, and the cookie that it may come from."""
+    login = get_all(upstream_headers, b"authorization")
+    if route.auth is not None:
+        login += get_all(upstream_headers, route.auth.header.lower().encode())
+        login.append(cookie_value(inbound.headers, route.auth.cookie) or b"")
+    return Request(route.name, inbound.method, inbound.host, inbound.target, tuple(login), inbound.opened_at)
