@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import TypeVar
 
 from sseproxy.config.values import BadValue, duration, duration_or_zero, event_name, idle, line, nearest, quote, text
-from sseproxy.core.eventsource.policies import EndPolicy
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy

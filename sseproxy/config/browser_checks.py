@@ -9,9 +9,9 @@ from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import Path
 from sseproxy.config.route_checks import UNCHANGEABLE
 from sseproxy.config.schema import FileSchema
-from sseproxy.core.eventsource.policies import EndsAt
 from sseproxy.core.http.fields import FORWARDING
 from sseproxy.core.http.paths import has_prefix
+from sseproxy.core.stream.end_message import EndsAt
 from sseproxy.core.stream.plan import StreamMode
 
 _WORKERS: Path = ("server", "workers")

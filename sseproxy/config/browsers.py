@@ -29,7 +29,8 @@ from sseproxy.config.fields import (
     TicketPath,
 )
 from sseproxy.config.values import BadValue, describe
-from sseproxy.core.eventsource.policies import CookieAuth, EndsAt, TicketPolicy
+from sseproxy.core.eventsource.policies import CookieAuth, TicketPolicy
+from sseproxy.core.stream.end_message import EndsAt
 
 _TICKETS, _AUTH = TicketPolicy(), CookieAuth("")
 

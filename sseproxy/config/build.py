@@ -7,9 +7,11 @@ from sseproxy.config.browsers import CORS, Auth, End, Tickets
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.schema import FileSchema, Heartbeat, Limits, RequestFields, RouteSection, Server, Timeouts
 from sseproxy.config.settings import AdminSettings, CertificateFiles, Config, LogSettings, ServerSettings
-from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, EndPolicy, TicketPolicy
+from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, TicketPolicy
+from sseproxy.core.http.fields import HeaderRules
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.routes import HeaderRules, Match, Route, Upstream, UpstreamTLS
+from sseproxy.core.routes import Match, Route, Upstream, UpstreamTLS
+from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import Declaration, StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy

@@ -11,8 +11,8 @@ from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.schema import FileSchema, Inherited
 from sseproxy.config.values import format_duration
-from sseproxy.core.eventsource.policies import EndsAt
 from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.end_message import EndsAt
 from sseproxy.core.stream.heartbeat import HeartbeatForm
 from sseproxy.core.stream.plan import Declaration, StreamKind
 from sseproxy.core.stream.timeouts import Auto

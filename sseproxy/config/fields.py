@@ -20,10 +20,11 @@ from pydantic import (
 
 from sseproxy.config import addresses, values
 from sseproxy.config.addresses import Address, IPNetwork
-from sseproxy.core.eventsource.policies import MOST_BODY, EndsAt, Reopen, TicketBinding
+from sseproxy.core.eventsource.policies import MOST_BODY, Reopen, TicketBinding
 from sseproxy.core.routes import Upstream as _Upstream
 from sseproxy.core.stream.dialects import Dialect as _Dialect
 from sseproxy.core.stream.dialects import Marker as _Marker
+from sseproxy.core.stream.end_message import EndsAt
 from sseproxy.core.stream.heartbeat import HeartbeatForm
 from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode
 from sseproxy.core.stream.timeouts import Auto

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
-from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, EndPolicy, TicketPolicy
+from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, TicketPolicy
+from sseproxy.core.http.fields import HeaderRules
 from sseproxy.core.http.paths import behind_prefix, decoded, has_dots, has_prefix
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy
@@ -69,14 +71,6 @@ class Upstream:
         host = f"[{self.host}]" if ":" in self.host else self.host
         default = 443 if self.scheme == "https" else 80
         return host if self.port == default else f"{host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class HeaderRules:
-    """Header fields to set (replacing all of that name) and to remove; names in any case, ``-`` and ``_`` alike."""
-
-    set: tuple[tuple[str, str], ...] = ()
-    remove: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

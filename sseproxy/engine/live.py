@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sseproxy.core.errors import TooManyStreams
-from sseproxy.core.eventsource.end_message import Farewell
 from sseproxy.core.http.networks import client_key
 from sseproxy.core.routes import Route
+from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.session import RECONNECT_AT_LEAST, StreamSession
 from sseproxy.timers import Timers
@@ -103,7 +103,7 @@ class LiveStreams:
         return self._timers
 
     def new_session(
-        self, plan: StreamPlan, *, farewell: Farewell | None = None, responded: bool, now: float
+        self, plan: StreamPlan, *, farewell: EndMessage | None = None, responded: bool, now: float
     ) -> StreamSession:
         """Make the session of an event stream, with a lead of its own. See `StreamSession`."""
         lead = self.chance() * _MOST_LEAD * (plan.heartbeat.interval or 0.0)

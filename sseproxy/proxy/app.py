@@ -27,12 +27,12 @@ from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.body import Body, BodyReader, KeptBody
 from sseproxy.proxy.eventsource.cors_guard import CrossOriginDoor, refuse_foreign_login
 from sseproxy.proxy.eventsource.end_signer import Ends
-from sseproxy.proxy.eventsource.ticket_requests import TicketVisit
 from sseproxy.proxy.eventsource.tickets import TicketDesk
 from sseproxy.proxy.forward import RequestCycle
 from sseproxy.proxy.inbound import InboundRequest, read_request
 from sseproxy.proxy.notices import ForwardingNotice, UntellableNotice
 from sseproxy.proxy.responses import send_options, send_problem
+from sseproxy.proxy.ticket_requests import TicketVisit
 from sseproxy.stores.base import TicketStore
 
 _log = logging.getLogger(LOGGER)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from sseproxy.core.errors import ClientError, OriginError, SSEProxyError
-from sseproxy.core.eventsource.end_message import Farewell
 from sseproxy.core.http.fields import is_json
 from sseproxy.core.limits import REFUSAL_TIME
 from sseproxy.core.routes import Route
+from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.error_events import StreamError
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.transfer import CloseReason
@@ -34,7 +34,7 @@ class EarlyAnswer:
     route: Route
     relay: Relay
     record: AccessRecord
-    farewell: Callable[[], Farewell] | None
+    farewell: Callable[[], EndMessage] | None
 
     def fail(self, error: SSEProxyError) -> None:
         """There is no response, because of `error`."""
@@ -76,7 +76,7 @@ class EarlyAnswer:
         error: StreamError,
         reason: CloseReason = CloseReason.UPSTREAM_END,
         *,
-        farewell: Farewell | None = None,
+        farewell: EndMessage | None = None,
     ) -> None:
         if self.relay.ended.done():
             return

@@ -15,10 +15,10 @@ from sseproxy.core.errors import (
     SSEProxyError,
     UpstreamBroken,
 )
-from sseproxy.core.eventsource.end_message import Farewell
 from sseproxy.core.frames import forget_frames
 from sseproxy.core.http.fields import Headers, apply_rules, event_stream
 from sseproxy.core.routes import Route
+from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.request import StreamRequest
 from sseproxy.core.stream.session import StreamSession
@@ -314,7 +314,7 @@ class RequestCycle:
             await early.join(self._exchange)
         return relay
 
-    def _farewell_for_good(self) -> Farewell:
+    def _farewell_for_good(self) -> EndMessage:
         has_event = self.request.drops_ids_without_data
         return self.ends.farewell_for_good(self.route, self.inbound, self.upstream_headers, id_has_event=has_event)
 

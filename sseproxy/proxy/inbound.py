@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sseproxy.core.errors import BadRequest, ExpectationFailed, MethodRefused
 from sseproxy.core.eventsource.cookies import authenticate, for_caches, login
-from sseproxy.core.eventsource.end_message import without_ends
+from sseproxy.core.eventsource.end_id import without_ends
 from sseproxy.core.http.fields import (
     MOST_MEMBERS,
     PSEUDONYM,

@@ -5,18 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from sseproxy.core.eventsource.policies import (
-    CookieAuth,
-    CorsPolicy,
-    EndPolicy,
-    EndsAt,
-    Reopen,
-    TicketBinding,
-    TicketPolicy,
-)
+from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, Reopen, TicketBinding, TicketPolicy
+from sseproxy.core.http.fields import HeaderRules
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.routes import HeaderRules, Match, UpstreamTLS
+from sseproxy.core.routes import Match, UpstreamTLS
 from sseproxy.core.stream.dialects import Dialect, Marker
+from sseproxy.core.stream.end_message import EndPolicy, EndsAt
 from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.core.stream.request import StreamRequest

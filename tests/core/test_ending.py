@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sseproxy.core.eventsource.end_message import NONCE, VALID, Farewell, Request, sign, verify, without_ends
+from sseproxy.core.eventsource.end_id import NONCE, VALID, EndScope, sign, verify, without_ends
+from sseproxy.core.stream.end_message import EndMessage
 from tests.support.whatwg import parse
 
 KEY, NONCE_1, NOW = b"k" * 32, b"12345678", 1_700_000_000.0
-REQUEST = Request("r", "GET", b"a.test", "/a?b", (b"Bearer x", b"x"), "/_tickets/y")
+REQUEST = EndScope("r", "GET", b"a.test", "/a?b", (b"Bearer x", b"x"), "/_tickets/y")
 NAME = sign(KEY, REQUEST, nonce=NONCE_1, now=NOW).encode()
 
 
-def is_known(name: bytes, request: Request = REQUEST, *, key: bytes = KEY, now: float = NOW) -> bool:
+def is_known(name: bytes, request: EndScope = REQUEST, *, key: bytes = KEY, now: float = NOW) -> bool:
     return verify(key, name, request, now=now)
 
 
@@ -144,20 +145,20 @@ def test_no_id_of_ours_goes_on(value: bytes, stays: bool) -> None:
 @pytest.mark.parametrize(
     ("farewell", "eol", "data"),
     [
-        (Farewell(), b"\n", b""),
-        (Farewell(("end", "")), b"\n", b"event: end\ndata: \n\n"),
-        (Farewell(id="x"), b"\n", b"id: x\n\n"),
-        (Farewell(("end", "a\nb"), "x"), b"\r\n", b"event: end\r\ndata: a\r\ndata: b\r\n\r\nid: x\r\n\r\n"),
-        (Farewell(("end", "a"), "x"), b"\r", b"event: end\rdata: a\r\rid: x\r\r"),
+        (EndMessage(), b"\n", b""),
+        (EndMessage(("end", "")), b"\n", b"event: end\ndata: \n\n"),
+        (EndMessage(id="x"), b"\n", b"id: x\n\n"),
+        (EndMessage(("end", "a\nb"), "x"), b"\r\n", b"event: end\r\ndata: a\r\ndata: b\r\n\r\nid: x\r\n\r\n"),
+        (EndMessage(("end", "a"), "x"), b"\r", b"event: end\rdata: a\r\rid: x\r\r"),
     ],
 )
-def test_last_words(farewell: Farewell, eol: bytes, data: bytes) -> None:
+def test_last_words(farewell: EndMessage, eol: bytes, data: bytes) -> None:
     assert farewell.write(eol=eol) == data
 
 
 @pytest.mark.parametrize("eol", [b"\n", b"\r\n", b"\r"])
 def test_what_a_page_sees_of_them(eol: bytes) -> None:
     stream = b"id: 7" + eol + b"data: x" + eol + eol
-    seen = parse(stream + Farewell(("end", ""), "over").write(eol=eol))
+    seen = parse(stream + EndMessage(("end", ""), "over").write(eol=eol))
     assert [tuple(event) for event in seen.events] == [("message", "x", "7"), ("end", "", "7")]
     assert seen.last_event_id == "over"

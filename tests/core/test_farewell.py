@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sseproxy.core.eventsource.end_message import Farewell
 from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.error_events import StreamError, error_event
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.timeouts import TimeoutPolicy
@@ -32,7 +32,7 @@ from tests.support.trips import BOM, Case, TripWithoutRules, cases, is_between_e
 from tests.support.whatwg import parse
 
 END = CloseReason.UPSTREAM_END
-LAST_WORDS = Farewell(("end", "bye"), "over")
+LAST_WORDS = EndMessage(("end", "bye"), "over")
 TOLD = b"event: end\ndata: bye\n\nid: over\n\n"
 
 
@@ -198,7 +198,7 @@ def test_a_client_that_would_come_back_for_the_same_answer(play: Play) -> None:
     for error_, told in ((StreamError("upstream_response", 401, "no"), True), (None, False)):
         session = stream(responded=False, comes_back=True)
         session.data_to_send()
-        session.receive_refusal(error_, farewell=Farewell(None, "over"), now=20.0)
+        session.receive_refusal(error_, farewell=EndMessage(None, "over"), now=20.0)
         out = session.data_to_send()
         assert out.endswith(b"id: over\n\n")
         assert (b"event: error" in out) is told

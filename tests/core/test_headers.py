@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sseproxy.core.http import fields as headers
-from sseproxy.core.http.fields import Headers, Peer
+from sseproxy.core.http.fields import HeaderRules, Headers, Peer
 from sseproxy.core.http.known_fields import is_for_everybody
-from sseproxy.core.routes import HeaderRules
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyzABC-_1", min_size=1, max_size=12).map(str.encode)
 VALUES = st.binary(max_size=30).map(lambda value: bytes(byte for byte in value if byte >= 32 and byte != 127))

@@ -6,12 +6,12 @@ from typing import ClassVar
 
 import pytest
 
-from sseproxy.core.eventsource.policies import EndPolicy, EndsAt
 from sseproxy.core.http.accept import accepted
 from sseproxy.core.http.fields import by_name
 from sseproxy.core.http.peek import BodyPeek
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.dialects import Dialect, Marker
+from sseproxy.core.stream.end_message import EndPolicy, EndsAt
 from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode, StreamPlan
 from sseproxy.core.stream.request import StreamRequest

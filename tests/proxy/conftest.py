@@ -16,7 +16,7 @@ from tests.support.programs import require
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Both that `sseproxy.process.server` may choose; and on one of them the pool of connections that needs no aiohttp."""
+    """Both that a server process may choose; and on one of them the pool of connections that needs no aiohttp."""
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop, "plain": uvloop.new_event_loop}
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy
-from sseproxy.core.routes import HeaderRules, Match
+from sseproxy.core.http.fields import HeaderRules
+from sseproxy.core.routes import Match
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from tests.proxy.test_requests import ask, sent
 from tests.support.proxy_server import ProxyServer, route_to, stage

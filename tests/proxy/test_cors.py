@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, EndPolicy, TicketBinding, TicketPolicy
+from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, TicketBinding, TicketPolicy
+from sseproxy.core.http.fields import HeaderRules
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.routes import HeaderRules, Match, Route, Upstream
+from sseproxy.core.routes import Match, Route, Upstream
+from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from tests.support.proxy_server import ProxyServer, route_to, stage
 from tests.support.raw_client import RawClient

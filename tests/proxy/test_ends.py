@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from sseproxy.core.eventsource.policies import CookieAuth, EndPolicy, Reopen, TicketPolicy
+from sseproxy.core.eventsource.policies import CookieAuth, Reopen, TicketPolicy
 from sseproxy.core.routes import Match, Route, Upstream
 from sseproxy.core.stream.dialects import Marker
+from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.proxy.eventsource.end_signer import Ends

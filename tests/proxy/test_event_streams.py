@@ -10,7 +10,7 @@ from collections.abc import Callable
 import brotli
 import pytest
 
-from sseproxy.core.routes import HeaderRules
+from sseproxy.core.http.fields import HeaderRules
 from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamMode
 from tests.support.proxy_server import stage

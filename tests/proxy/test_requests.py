@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from sseproxy.core.eventsource.policies import CookieAuth
-from sseproxy.core.http.fields import MOST_MEMBERS
-from sseproxy.core.routes import HeaderRules, Route, Upstream, UpstreamTLS
+from sseproxy.core.http.fields import MOST_MEMBERS, HeaderRules
+from sseproxy.core.routes import Route, Upstream, UpstreamTLS
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.http1.requests import HeadLimits
 from tests.support.proxy_server import SILENT, ProxyServer, route_to, stage

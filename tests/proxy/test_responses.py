@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from sseproxy.core.routes import HeaderRules
+from sseproxy.core.http.fields import HeaderRules
 from tests.support.proxy_server import stage
 from tests.support.raw_upstream import OK, Visit, replies, replies_once
 from tests.support.wire import Message

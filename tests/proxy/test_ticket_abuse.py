@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 
-from sseproxy.core.eventsource.policies import EndPolicy, Reopen, TicketBinding, TicketPolicy
+from sseproxy.core.eventsource.policies import Reopen, TicketBinding, TicketPolicy
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Match
+from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.logs import ACCESS_LOGGER, LOGGER, JSONFormatter
-from sseproxy.proxy.eventsource.ticket_requests import TicketVisit
 from sseproxy.proxy.eventsource.tickets import KeptTicket, TicketCall
 from sseproxy.proxy.forward import RequestCycle
 from sseproxy.proxy.inbound import InboundRequest
+from sseproxy.proxy.ticket_requests import TicketVisit
 from sseproxy.stores.base import KeptRequest, KnownTicket
 from sseproxy.stores.memory import MemoryTicketStore
 from tests.support.hand_clock import HandClock

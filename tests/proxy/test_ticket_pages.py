@@ -8,7 +8,7 @@ import re
 import pytest
 
 from sseproxy.core.eventsource.policies import CorsPolicy, TicketPolicy
-from sseproxy.core.routes import HeaderRules
+from sseproxy.core.http.fields import HeaderRules
 from tests.support.proxy_server import stage
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import replies

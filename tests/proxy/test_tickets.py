@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from sseproxy.core.errors import ConnectError
-from sseproxy.core.eventsource.policies import CookieAuth, EndPolicy, Reopen, TicketPolicy
+from sseproxy.core.eventsource.policies import CookieAuth, Reopen, TicketPolicy
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Match, Route, Upstream
+from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.http1.messages import OriginRequest

@@ -6,7 +6,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from sseproxy.core.routes import HeaderRules, Route, Upstream
+from sseproxy.core.http.fields import HeaderRules
+from sseproxy.core.routes import Route, Upstream
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from sseproxy.core.eventsource.end_message import Farewell
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.dialects import Dialect, Marker
+from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.ends import row
 from sseproxy.core.stream.error_events import StreamError, error_event
 from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
@@ -159,7 +159,7 @@ def stream(
     timeouts: TimeoutPolicy = TimeoutPolicy(idle=None, write=None),
     dialect: Dialect = Dialect.GENERIC,
     line: int = 64 * 1024,
-    farewell: Farewell | None = None,
+    farewell: EndMessage | None = None,
     marker: str | Marker | None = None,
     responded: bool = True,
     lead: float = 0.0,

@@ -11,9 +11,9 @@ from enum import Enum
 
 from hypothesis import strategies as st
 
-from sseproxy.core.eventsource.end_message import Farewell
 from sseproxy.core.limits import MINIMUM_LINE, LimitPolicy
 from sseproxy.core.stream.dialects import Dialect, Marker
+from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.session import StreamSession
@@ -100,7 +100,7 @@ class Case:
     interval: float | None = 1.0
     timeouts: TimeoutPolicy = TimeoutPolicy(idle=None, write=None)
     dialect: Dialect = Dialect.GENERIC
-    farewell: Farewell | None = None
+    farewell: EndMessage | None = None
     marker: str | None = None
     comes_back: bool = False
 

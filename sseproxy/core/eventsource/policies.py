@@ -3,11 +3,10 @@
 Policies only (contract section 5); ``None`` in place of one means that the route does not do it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from sseproxy.core.limits import MIB
-from sseproxy.core.stream.dialects import Marker
 
 #: Bytes of a request body that can be kept at most: half of what the store in memory holds.
 MOST_BODY = 32 * MIB
@@ -56,29 +55,6 @@ class CookieAuth:
     header: str = "Authorization"
     format: str = "Bearer {value}"
     strip_cookie: bool = True
-
-
-class EndsAt(StrEnum):
-    """Which clean ends of the upstream are the end for good."""
-
-    END = "end"  # each
-    MARKER = "marker"  # those behind the terminal event; after any other the browser may come back
-
-
-@dataclass(frozen=True, slots=True)
-class EndPolicy:
-    """What `EventSource` clients are told at a clean end of the upstream.
-
-    event: name and data of an event that tells the page. stop_reconnect: the browser's automatic reconnect is answered
-    204. marker: the service's terminal event. only: which clean ends are meant. secret: what the ids of
-    ends are signed with, for replicas that have to know each other's; empty: made up when the process starts.
-    """
-
-    event: tuple[str, str] | None = None
-    stop_reconnect: bool = False
-    marker: Marker | None = None
-    only: EndsAt = EndsAt.END
-    secret: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,17 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sseproxy.core.http.known_fields import is_for_everybody
-from sseproxy.core.routes import HeaderRules
 
 Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderRules:
+    """Header fields to set (replacing all of that name) and to remove; names in any case, ``-`` and ``_`` alike."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
 
 #: RFC 9110 section 7.6.1, and the fields of proxies and connections that older software sends.
 HOP_BY_HOP = frozenset(

@@ -19,12 +19,11 @@ is nested a million deep (only a count is kept, so ``[}`` passes for a pair); a 
 
 import json
 import re
+from codecs import BOM_UTF8 as BOM
 from collections.abc import Callable, Collection
 from enum import Enum
 from functools import lru_cache
 from typing import Final, TypeAlias
-
-from sseproxy.core.stream.events import BOM
 
 #: Bytes of a wanted value, as it is written in the body, that are kept; a longer one is `NoValue.OTHER`.
 LONGEST_VALUE: Final = 256

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from sseproxy.core.eventsource.policies import EndPolicy
 from sseproxy.core.limits import KIB, LimitPolicy
 from sseproxy.core.stream.dialects import Dialect, Finality, Marker, finality
+from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.error_events import RequestId
 from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.stream.timeouts import TimeoutPolicy

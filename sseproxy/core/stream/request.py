@@ -8,12 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
-from sseproxy.core.eventsource.policies import EndsAt
 from sseproxy.core.http.accept import Accepted, accepted
 from sseproxy.core.http.peek import BodyPeek, NoValue, Value
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.clients import KnownClient, drops_ids_without_data, find_client
 from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.end_message import EndsAt
 from sseproxy.core.stream.error_events import RequestId
 from sseproxy.core.stream.heartbeat import HeartbeatForm
 from sseproxy.core.stream.plan import StreamKind, StreamMode, StreamPlan, StreamPolicy

@@ -1,7 +1,7 @@
 """What becomes of one event stream: which bytes leave, when, and how it ends? (contract S1-S10)"""
 
-from sseproxy.core.eventsource.end_message import Farewell
 from sseproxy.core.stream.dialects import Finality
+from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.ends import LastWord, decide, row
 from sseproxy.core.stream.error_events import StreamError, error_event
 from sseproxy.core.stream.events import (
@@ -76,7 +76,7 @@ class StreamSession(Transfer):
         self,
         plan: StreamPlan,
         *,
-        farewell: Farewell | None = None,
+        farewell: EndMessage | None = None,
         responded: bool = True,
         lead: float = 0.0,
         now: float,
@@ -122,7 +122,7 @@ class StreamSession(Transfer):
         error: StreamError | None,
         reason: CloseReason = CloseReason.UPSTREAM_END,
         *,
-        farewell: Farewell | None = None,
+        farewell: EndMessage | None = None,
         now: float,
     ) -> None:
         """The client was promised an event stream that it will not get (S8): tell it what there is instead.

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable
 
 from sseproxy.core.eventsource.cookies import cookie_value
-from sseproxy.core.eventsource.end_message import NONCE, Farewell, Request, sign, verify
+from sseproxy.core.eventsource.end_id import NONCE, EndScope, sign, verify
 from sseproxy.core.http.fields import Headers, get, get_all
 from sseproxy.core.routes import Route
+from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.proxy.inbound import InboundRequest
 
 
@@ -24,20 +25,20 @@ class Ends:
 
     def farewell(
         self, route: Route, inbound: InboundRequest, upstream_headers: Headers, *, id_has_event: bool
-    ) -> Farewell | None:
+    ) -> EndMessage | None:
         """Return what is written at a clean end to a client that comes back by itself, as the route's `end` says."""
         end = route.end
         if end is None:
             return None
         if not end.stop_reconnect:
-            return None if end.event is None else Farewell(end.event)
-        return Farewell(end.event, self._sign(route, inbound, upstream_headers), id_has_event)
+            return None if end.event is None else EndMessage(end.event)
+        return EndMessage(end.event, self._sign(route, inbound, upstream_headers), id_has_event)
 
     def farewell_for_good(
         self, route: Route, inbound: InboundRequest, upstream_headers: Headers, *, id_has_event: bool
-    ) -> Farewell:
+    ) -> EndMessage:
         """Return what ends the reconnecting of a client, whatever the route says about ends."""
-        return Farewell(None, self._sign(route, inbound, upstream_headers), id_has_event)
+        return EndMessage(None, self._sign(route, inbound, upstream_headers), id_has_event)
 
     def has_seen(self, route: Route, inbound: InboundRequest, upstream_headers: Headers) -> bool:
         """Whether this client has seen the end of just what it asks for, and has come back by itself."""
@@ -55,10 +56,10 @@ class Ends:
         return (route.end.secret.encode() if route.end is not None else b"") or self._key
 
 
-def _request(route: Route, inbound: InboundRequest, upstream_headers: Headers) -> Request:
+def _request(route: Route, inbound: InboundRequest, upstream_headers: Headers) -> EndScope:
     """What the end is signed for. The login is what the upstream goes by, and the cookie that it may come from."""
     login = get_all(upstream_headers, b"authorization")
     if route.auth is not None:
         login += get_all(upstream_headers, route.auth.header.lower().encode())
         login.append(cookie_value(inbound.headers, route.auth.cookie) or b"")
-    return Request(route.name, inbound.method, inbound.host, inbound.target, tuple(login), inbound.opened_at)
+    return EndScope(route.name, inbound.method, inbound.host, inbound.target, tuple(login), inbound.opened_at)

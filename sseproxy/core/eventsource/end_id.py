@@ -12,7 +12,6 @@ from hashlib import sha256
 from hmac import compare_digest, digest
 
 from sseproxy.core.http.fields import Headers
-from sseproxy.core.stream.events import LF, event
 
 #: Bytes of a nonce; the same end never has the same id twice.
 NONCE = 8
@@ -28,7 +27,7 @@ _END_ID = re.compile(rb"[ \t]*" + re.escape(_PREFIX) + rb"[A-Za-z0-9_-]*[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class EndScope:
     """What an end is the end of: nothing else, and nobody else's, is ended by its id.
 
     route: its name. login: all that the request was let in by. ticket: where it was opened, if it is that of a ticket.
@@ -42,7 +41,7 @@ class Request:
     ticket: str = field(default="", repr=False)
 
 
-def sign(key: bytes, request: Request, *, nonce: bytes, now: float) -> str:
+def sign(key: bytes, request: EndScope, *, nonce: bytes, now: float) -> str:
     """The id of an end. key: secret, of any length. nonce: `NONCE` random bytes. now: seconds since 1970."""
     if len(nonce) != NONCE:
         raise ValueError(f"a nonce has {NONCE} bytes, not {len(nonce)}")
@@ -50,7 +49,7 @@ def sign(key: bytes, request: Request, *, nonce: bytes, now: float) -> str:
     return (_PREFIX + urlsafe_b64encode(made + _signature(key, request, made))).decode()
 
 
-def verify(key: bytes, name: bytes, request: Request, *, now: float) -> bool:
+def verify(key: bytes, name: bytes, request: EndScope, *, now: float) -> bool:
     """Whether `name` was made by `sign` with the same key, for the same request, within `VALID` seconds of `now`."""
     if not _ID.fullmatch(name):
         return False
@@ -65,35 +64,10 @@ def without_ends(headers: Headers) -> Headers:
     return [pair for pair in headers if pair[0].lower() != b"last-event-id" or not _END_ID.fullmatch(pair[1])]
 
 
-def _signature(key: bytes, request: Request, made: bytes) -> bytes:
+def _signature(key: bytes, request: EndScope, made: bytes) -> bytes:
     target, ticket = (text.encode("utf-8", "surrogateescape") for text in (request.target, request.ticket))
     names = (request.route.encode(), request.method.encode(), request.host.lower())
     parts = (b"end", made, *names, target, ticket, *request.login)
     # With its length before it no part can be moved into the next one.
     told = b"".join([len(part).to_bytes(8, "big") + part for part in parts])
     return digest(key, told, sha256)[:_SIGNATURE]
-
-
-#: The type of an event that is sent for its id only; no page listens for it.
-ID_EVENT = "sseproxy-stop"
-
-
-@dataclass(frozen=True, slots=True)
-class Farewell:
-    """The last words to one client. event: name and data. id: of this end.
-
-    id_has_event: the id comes with an event of type `ID_EVENT`, for clients that drop an id without data.
-    """
-
-    event: tuple[str, str] | None = None
-    id: str | None = None
-    id_has_event: bool = False
-
-    def write(self, *, eol: bytes = LF) -> bytes:
-        """The bytes, for an event boundary. The event comes first: its own last event id is the upstream's."""
-        written = b"" if self.event is None else event(self.event[1], name=self.event[0], eol=eol)
-        if self.id is None:
-            return written
-        if self.id_has_event:
-            written += event("", name=ID_EVENT, eol=eol).removesuffix(eol)
-        return written + b"id: " + self.id.encode() + eol + eol
