@@ -20,7 +20,7 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
 from sseproxy.asgi.errors import StreamAborted
-from sseproxy.asgi.response_switch import Common, Gate
+from sseproxy.asgi.response_switch import Common, ResponseSwitch
 from sseproxy.asgi.types import Message, Scope
 
 #: Seconds between looks whether a handler has read the request body, at most.
@@ -42,8 +42,8 @@ class Exchange(AbstractStreamWriter):
     def __init__(self, common: Common, request: web.Request) -> None:
         self._request = request
         self._writer = request._payload_writer
-        gate = Gate(common, _scope_of(request), self.receive, self.send)
-        self._gate: Gate | _Through = gate
+        gate = ResponseSwitch(common, _scope_of(request), self.receive, self.send)
+        self._gate: ResponseSwitch | _Through = gate
         if gate.is_waiting and not request.content.is_eof():
             gate.hold()
             request.content.on_eof(partial(_note_body_end, weakref.ref(self)))  # it may never come, and keeps this

@@ -8,14 +8,14 @@ from typing import Protocol
 _GRAIN = 0.001
 
 
-class Waiting(Protocol):
+class EarlyAnswerCandidate(Protocol):
     """A request without a response."""
 
     def come_due(self) -> None:
         """Its time has come."""
 
 
-class Patience:
+class EarlyAnswerTimer:
     """The requests of one event loop that are waiting. seconds: for how long, at most.
 
     All have equally long, so they come due in the order in which they came, and one timer does for all. It is never
@@ -25,20 +25,20 @@ class Patience:
     def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._seconds = seconds
-        self._due: dict[Waiting, tuple[float, Context]] = {}
+        self._due: dict[EarlyAnswerCandidate, tuple[float, Context]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def __contains__(self, request: Waiting) -> bool:
+    def __contains__(self, request: EarlyAnswerCandidate) -> bool:
         """Whether its time is still to come."""
         return request in self._due
 
-    def begin(self, request: Waiting) -> None:
+    def begin(self, request: EarlyAnswerCandidate) -> None:
         due = self.loop.time() + self._seconds
         self._due[request] = due, copy_context()
         if self._timer is None:
             self._arm(due)
 
-    def begin_again(self, request: Waiting) -> None:
+    def begin_again(self, request: EarlyAnswerCandidate) -> None:
         """Its time counts from now."""
         entry = self._due.pop(request, None)
         if entry is None:
@@ -46,7 +46,7 @@ class Patience:
         else:
             self._due[request] = self.loop.time() + self._seconds, entry[1]
 
-    def end(self, request: Waiting) -> None:
+    def end(self, request: EarlyAnswerCandidate) -> None:
         """It has a response, or will have none. May be called again."""
         self._due.pop(request, None)
 
@@ -56,7 +56,7 @@ class Patience:
     def _look(self) -> None:
         self._timer = None
         over = self.loop.time() + _GRAIN
-        late: list[tuple[Waiting, Context]] = []
+        late: list[tuple[EarlyAnswerCandidate, Context]] = []
         for request, (due, context) in self._due.items():
             if due > over:
                 self._arm(due)

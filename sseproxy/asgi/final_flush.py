@@ -8,7 +8,7 @@ _AT_MOST = 30.0
 _AT_LEAST = 0.5
 
 
-class Farewell:
+class FinalFlush:
     """The last words of one stream. was_cut: they did not all go out. write: in seconds, of a client that stalls."""
 
     def __init__(self, write: float | None) -> None:

@@ -8,7 +8,7 @@ from sseproxy.asgi.errors import StreamAborted, require_asyncio
 from sseproxy.asgi.lifespan import Lifespan
 from sseproxy.asgi.options import Duration, read_drain, read_options
 from sseproxy.asgi.requests import route_path
-from sseproxy.asgi.response_switch import Common, Gate
+from sseproxy.asgi.response_switch import Common, ResponseSwitch
 from sseproxy.asgi.types import ASGIApp, Receive, Scope, Send
 from sseproxy.engine.live import LiveStreams
 
@@ -101,7 +101,7 @@ class SSEKeepaliveMiddleware:
             await self._pass_by(scope, receive, send)
             return
         scope[_MARK] = True
-        gate = Gate(self._common, scope, receive, send)
+        gate = ResponseSwitch(self._common, scope, receive, send)
         try:
             await self.app(gate.scope, gate.receive, gate.send)
         except BaseException as error:

@@ -29,7 +29,7 @@ def _ignore(_: bool) -> None:
     """Stand in for `on_disconnect` before and after a stream."""
 
 
-class Inbox:
+class ReceiveChannel:
     """The `receive` of one request.
 
     A client that leaves is heard of behind the rest of its request body only. An app that reads the body sets the

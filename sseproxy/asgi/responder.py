@@ -9,9 +9,9 @@ from http import HTTPStatus
 from sseproxy.asgi.answers import Refusal, body_of, goes_on, head_of, is_late_json, is_ours
 from sseproxy.asgi.app_task import AppTask
 from sseproxy.asgi.errors import StreamAborted
-from sseproxy.asgi.final_flush import Farewell
-from sseproxy.asgi.receive_channel import Inbox
-from sseproxy.asgi.send_queue import Outbox
+from sseproxy.asgi.final_flush import FinalFlush
+from sseproxy.asgi.receive_channel import ReceiveChannel
+from sseproxy.asgi.send_queue import SendQueue
 from sseproxy.asgi.tasks import begin_later
 from sseproxy.asgi.types import Message, Send
 from sseproxy.core.http.fields import Headers, event_stream
@@ -48,7 +48,7 @@ class Responder:
 
     _relay: Relay
     _session: StreamSession
-    _outbox: Outbox
+    _outbox: SendQueue
     _live: LiveStream
     _responded = False  # by the app, with a stream
     _refusal: Refusal | None = None
@@ -63,7 +63,7 @@ class Responder:
         self,
         plan: StreamPlan,
         streams: LiveStreams,
-        inbox: Inbox,
+        inbox: ReceiveChannel,
         send: Send,
         *,
         client: str,
@@ -76,7 +76,7 @@ class Responder:
         self._server_send = send
         self._app = AppTask(task)
         self._context = copy_context()
-        self._farewell = Farewell(plan.timeouts.write)
+        self._farewell = FinalFlush(plan.timeouts.write)
         self._time = asyncio.get_running_loop().time
 
     # The app's side.
@@ -190,7 +190,7 @@ class Responder:
     def _open(self, head: Message, *, responded: bool) -> None:
         """From here on the response is an event stream of ours."""
         self._session = self._streams.new_session(self._plan, responded=responded, now=self._time())
-        self._outbox = Outbox(self._server_send, head, self._blocked, self._send_failed)
+        self._outbox = SendQueue(self._server_send, head, self._blocked, self._send_failed)
         self._relay = Relay(
             self._session, self._outbox, write_timeout=self._plan.timeouts.write, clock=self._streams.clock()
         )

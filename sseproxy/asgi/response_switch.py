@@ -6,10 +6,10 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 from sseproxy.asgi.answers import is_ours
-from sseproxy.asgi.early_answer import Patience
+from sseproxy.asgi.early_answer import EarlyAnswerTimer
 from sseproxy.asgi.errors import require_asyncio
 from sseproxy.asgi.options import StreamOptions
-from sseproxy.asgi.receive_channel import Inbox
+from sseproxy.asgi.receive_channel import ReceiveChannel
 from sseproxy.asgi.requests import (
     RequestBody,
     body_of,
@@ -36,21 +36,21 @@ class Common:
     streams: LiveStreams
     early: float | None = field(init=False)
     members: tuple[str, ...] = field(init=False)
-    _patience: Patience | None = None
+    _patience: EarlyAnswerTimer | None = None
 
     def __post_init__(self) -> None:
         self.early = self.options.heartbeat.before_response
         self.members = members_of(self.options)
 
-    def patience(self, early: float) -> Patience:
+    def patience(self, early: float) -> EarlyAnswerTimer:
         """What all requests of the running event loop share that may be answered early."""
         loop, patience = asyncio.get_running_loop(), self._patience
         if patience is None or patience.loop is not loop:
-            patience = self._patience = Patience(early, loop)
+            patience = self._patience = EarlyAnswerTimer(early, loop)
         return patience
 
 
-class Gate:
+class ResponseSwitch:
     """One request. Most are no streams, so this costs next to nothing; what a stream needs is made when one begins.
 
     scope: for the app. is_open: a response that is none of ours has begun.
@@ -79,8 +79,8 @@ class Gate:
         self._has_read = False
         self._is_reading = False
         self.is_open = False
-        self._inbox: Inbox | None = None
-        self._patience: Patience | None = None
+        self._inbox: ReceiveChannel | None = None
+        self._patience: EarlyAnswerTimer | None = None
         self._peek: BodyPeek | None = None
         self.responder: Responder | None = None
         try:
@@ -157,9 +157,9 @@ class Gate:
             task=self._task,
         )
 
-    def _call_inbox(self) -> Inbox:
+    def _call_inbox(self) -> ReceiveChannel:
         if self._inbox is None:
-            self._inbox = Inbox(self._server_receive, is_read=self._has_read, is_waiting=self._is_reading)
+            self._inbox = ReceiveChannel(self._server_receive, is_read=self._has_read, is_waiting=self._is_reading)
         return self._inbox
 
     # Before the response (S8).

@@ -14,7 +14,7 @@ from sseproxy.asgi.waiting import DONE, rest_of, watched
 _PIECE = 16 * 1024
 
 
-class Outbox:
+class SendQueue:
     """The `send` of one stream, and the relay's `Downstream`.
 
     Bytes are queued at once and sent by whoever brought them: the app's own call of `send`, which thereby waits for

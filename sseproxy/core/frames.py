@@ -6,7 +6,7 @@ comes, with the request, its connections and their buffers.
 """
 
 
-def forget_frames(error: BaseException) -> None:
+def release_frames(error: BaseException) -> None:
     """Take the tracebacks from an error that has been dealt with, and from the errors that it came from."""
     left: list[BaseException | None] = [error]
     seen: set[int] = set()

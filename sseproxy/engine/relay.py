@@ -5,7 +5,7 @@ from typing import Protocol
 
 from sseproxy.core.errors import OriginError
 from sseproxy.core.flow import BodySource
-from sseproxy.core.frames import forget_frames
+from sseproxy.core.frames import release_frames
 from sseproxy.core.stream.transfer import CloseReason, Transfer
 from sseproxy.timers import Clock, Timer
 
@@ -271,4 +271,4 @@ def _report(error: Exception) -> None:
     """Hand a defect of sseproxy to the event loop, which logs it."""
     loop = asyncio.get_running_loop()
     loop.call_exception_handler({"message": "unexpected error in the body of a response", "exception": error})
-    forget_frames(error)
+    release_frames(error)

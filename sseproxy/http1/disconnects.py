@@ -11,7 +11,7 @@ import select
 from collections.abc import Callable
 
 
-class HangupWatch:
+class DisconnectWatch:
     """The paused connections of a process. Must be made while the event loop runs.
 
     Where the kernel has no epoll nothing is watched: such a client is noticed when reading goes on.

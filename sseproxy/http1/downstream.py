@@ -18,7 +18,7 @@ from http import HTTPStatus
 
 from sseproxy.core.eventsource.cors import CrossOrigin
 from sseproxy.core.eventsource.tickets import opened_answer
-from sseproxy.core.frames import forget_frames
+from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Headers, get, is_event_stream, response_head, without
 from sseproxy.http1.server import DownstreamConnection
 
@@ -292,7 +292,7 @@ class HttpDownstream:
             await flushed
         except ConnectionError as error:
             self._cut()
-            forget_frames(error)  # the task keeps it
+            release_frames(error)  # the task keeps it
         finally:
             flushed.cancel()
 

@@ -1,7 +1,7 @@
 """What happens on one client connection, from its first byte to its last? (RFC 9112 sections 9 and 9.6)
 
 Requests are served one after the other. While one is, further bytes are read, so that a client which leaves is noticed
-at once; where that would mean to keep too much, reading stops, and only the kernel is asked (`hangups`).
+at once; where that would mean to keep too much, reading stops, and only the kernel is asked (`disconnects`).
 """
 
 import asyncio
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from sseproxy.core.errors import ClientError
-from sseproxy.core.frames import forget_frames
+from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Peer, as_ipv4
-from sseproxy.http1.disconnects import HangupWatch
+from sseproxy.http1.disconnects import DisconnectWatch
 from sseproxy.http1.requests import MAX_TAIL, ParsedRequest, RequestParser
 
 #: Seconds that the rest of a request is read, and thrown away, behind an answer that came before its end.
@@ -53,7 +53,7 @@ class Answer(Protocol):
 class Service(Protocol):
     """Who answers the requests of connections."""
 
-    hangups: HangupWatch
+    disconnects: DisconnectWatch
 
     async def handle(self, request: ParsedRequest, connection: "DownstreamConnection") -> Answer:
         """Serve a request. It is cancelled when the client has gone."""
@@ -241,7 +241,7 @@ class DownstreamConnection(asyncio.Protocol):
         except BaseException as error:
             self.abort()  # what has been written may be half a response
             if isinstance(error, asyncio.CancelledError):
-                forget_frames(error)  # the task keeps it
+                release_frames(error)  # the task keeps it
             raise
         finally:
             self._serving = None
@@ -257,7 +257,7 @@ class DownstreamConnection(asyncio.Protocol):
                 async with asyncio.timeout(LINGER):
                     await content.read()
             except (TimeoutError, ClientError) as error:
-                forget_frames(error)  # the content keeps it
+                release_frames(error)  # the content keeps it
         is_whole = content is None or content.is_complete
         if answer.broken or not (answer.keep_alive and is_whole):
             self._close()
@@ -376,9 +376,9 @@ class DownstreamConnection(asyncio.Protocol):
         if sock is not None and self._watched_fd < 0:
             self._watched_fd = sock.fileno()
             is_raw = self._raw is not None  # all that was sent has to arrive: there is no other sign of its end
-            self._service.hangups.add(self._watched_fd, self.abort, is_heard_out=is_raw)
+            self._service.disconnects.add(self._watched_fd, self.abort, is_heard_out=is_raw)
 
     def _stop_watching(self) -> None:
         if self._watched_fd >= 0:
-            self._service.hangups.remove(self._watched_fd)
+            self._service.disconnects.remove(self._watched_fd)
             self._watched_fd = -1

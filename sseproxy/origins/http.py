@@ -6,7 +6,7 @@ from typing import cast
 
 from sseproxy.core.errors import BadRequest, OriginError, RequestBroken, ResponseTimeout, UpstreamBroken
 from sseproxy.core.flow import BodySink
-from sseproxy.core.frames import forget_frames
+from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import request_head
 from sseproxy.core.routes import Upstream
 from sseproxy.core.stream.timeouts import TimeoutPolicy
@@ -209,7 +209,7 @@ class HttpExchange:
             if not self._answered:
                 raise
         except asyncio.CancelledError as error:
-            forget_frames(error)
+            release_frames(error)
             raise
 
     def _sent(self, sending: asyncio.Task[None]) -> None:
@@ -217,7 +217,7 @@ class HttpExchange:
         self._sending = None
         error = None if sending.cancelled() else sending.exception()
         if error is not None:
-            forget_frames(error)
+            release_frames(error)
             if self.heard and not self._ended:
                 self._connection_lost_by_client()
 

@@ -11,13 +11,13 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from sseproxy.core.errors import BadRequest, ClientError, InternalError, LoopDetected, RouteNotFound, SSEProxyError
 from sseproxy.core.eventsource.cors import CrossOrigin
-from sseproxy.core.frames import forget_frames
+from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import PSEUDONYM, Peer, forwarded_addresses, has_passed
 from sseproxy.core.http.peek import BodyPeek
 from sseproxy.core.routes import Route, find_route
 from sseproxy.engine.live import Admissions, LiveStreams
 from sseproxy.http1.content import RequestContent
-from sseproxy.http1.disconnects import HangupWatch
+from sseproxy.http1.disconnects import DisconnectWatch
 from sseproxy.http1.downstream import HttpDownstream
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.http1.requests import ParsedRequest
@@ -25,14 +25,14 @@ from sseproxy.http1.server import DownstreamConnection
 from sseproxy.logs import LOGGER, AccessLog, AccessRecord
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.body import Body, BodyReader, KeptBody
-from sseproxy.proxy.eventsource.cors_guard import CrossOriginDoor, refuse_foreign_login
-from sseproxy.proxy.eventsource.end_signer import Ends
-from sseproxy.proxy.eventsource.tickets import TicketDesk
-from sseproxy.proxy.forward import RequestCycle
+from sseproxy.proxy.eventsource.cors_guard import CorsGuard, refuse_foreign_login
+from sseproxy.proxy.eventsource.end_signer import EndSigner
+from sseproxy.proxy.eventsource.tickets import TicketService
+from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import InboundRequest, read_request
 from sseproxy.proxy.notices import ForwardingNotice, UntellableNotice
 from sseproxy.proxy.responses import send_options, send_problem
-from sseproxy.proxy.ticket_requests import TicketVisit
+from sseproxy.proxy.ticket_requests import TicketRequest
 from sseproxy.stores.base import TicketStore
 
 _log = logging.getLogger(LOGGER)
@@ -70,7 +70,7 @@ class ProxyApp:
     ) -> None:
         self.streams = LiveStreams() if streams is None else streams
         self._admissions = Admissions()
-        self.hangups = HangupWatch()
+        self.disconnects = DisconnectWatch()
         self.draining = False
         self._routes = tuple(routes)
         self._origins = dict(origins)
@@ -79,11 +79,11 @@ class ProxyApp:
         self._access = AccessLog()
         self._forwarding = ForwardingNotice()
         self._untellable = UntellableNotice()
-        self._desk = TicketDesk(routes, tickets)
-        self._door = CrossOriginDoor(routes, self._desk)
+        self._desk = TicketService(routes, tickets)
+        self._door = CorsGuard(routes, self._desk)
         self._via = PSEUDONYM + b"-" + (instance or secrets.token_hex(INSTANCE_BYTES)).encode()
-        self._ends = Ends(end_key or secrets.token_bytes(32))
-        self._cycles: set[RequestCycle | TicketVisit] = set()
+        self._ends = EndSigner(end_key or secrets.token_bytes(32))
+        self._cycles: set[Forwarding | TicketRequest] = set()
         self._servers: list[ClientConnections] = []
         self._when_idle: asyncio.Event | None = None
         self._time = asyncio.get_running_loop().time
@@ -122,7 +122,7 @@ class ProxyApp:
 
     async def close(self) -> None:
         """Close the connections to all upstreams, and forget what was kept."""
-        self.hangups.close()
+        self.disconnects.close()
         await self._desk.close()
         for origin in self._origins.values():
             await origin.close()
@@ -167,7 +167,7 @@ class ProxyApp:
     async def _serve(
         self, request: ParsedRequest, connection: DownstreamConnection, downstream: HttpDownstream, record: AccessRecord
     ) -> None:
-        cycle: RequestCycle | TicketVisit | None = None
+        cycle: Forwarding | TicketRequest | None = None
         try:
             cycle = self._take_up(request, connection, downstream, record)
             if cycle is not None:
@@ -175,18 +175,18 @@ class ProxyApp:
                 await cycle.run()
         except SSEProxyError as error:
             self._answer_with(error, downstream, record)
-            forget_frames(error)
+            release_frames(error)
         except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
             _log.exception("unexpected error while serving %s", record.path)
             self._answer_with(InternalError("An internal error occurred.", cause=repr(error)), downstream, record)
-            forget_frames(error)
+            release_frames(error)
         finally:
             if cycle is not None:
                 self._forget(cycle)
 
     def _take_up(
         self, request: ParsedRequest, connection: DownstreamConnection, downstream: HttpDownstream, record: AccessRecord
-    ) -> RequestCycle | TicketVisit | None:
+    ) -> Forwarding | TicketRequest | None:
         """Read the request, and find its route or what it wants of the desk; ``None`` if it has been answered already.
 
         Raises `ClientError`.
@@ -209,7 +209,7 @@ class ProxyApp:
         call = self._desk.find_call(inbound)
         if call is not None:
             new_cycle = partial(self._new_cycle, connection=connection, downstream=downstream, record=record)
-            return TicketVisit(self._desk, call, inbound, content, downstream, record, peer, new_cycle)
+            return TicketRequest(self._desk, call, inbound, content, downstream, record, peer, new_cycle)
         route = self._find_route(inbound)
         return self._new_cycle(
             inbound, route, content, peer=peer, connection=connection, downstream=downstream, record=record
@@ -237,7 +237,7 @@ class ProxyApp:
         downstream: HttpDownstream,
         record: AccessRecord,
         when_sent: Callable[[], Awaitable[None]] | None = None,
-    ) -> RequestCycle:
+    ) -> Forwarding:
         record.route = route.name
         self._access.started(record)
         if not route.admits(inbound.target):
@@ -252,7 +252,7 @@ class ProxyApp:
         wanted = inbound.stream_request(route)
         if members := wanted.wanted_members:
             wanted.peek = BodyPeek(members)
-        return RequestCycle(
+        return Forwarding(
             route=route,
             origin=self._origins[route.name],
             inbound=inbound,
@@ -269,7 +269,7 @@ class ProxyApp:
             when_sent=when_sent,
         )
 
-    def _forget(self, cycle: RequestCycle | TicketVisit) -> None:
+    def _forget(self, cycle: Forwarding | TicketRequest) -> None:
         self._cycles.discard(cycle)
         if not self._cycles and self._when_idle is not None:
             self._when_idle.set()

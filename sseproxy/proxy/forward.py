@@ -15,7 +15,7 @@ from sseproxy.core.errors import (
     SSEProxyError,
     UpstreamBroken,
 )
-from sseproxy.core.frames import forget_frames
+from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Headers, apply_rules, event_stream
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.end_message import EndMessage
@@ -32,7 +32,7 @@ from sseproxy.logs import LOGGER, AccessRecord
 from sseproxy.origins.http import HttpExchange, HttpOrigin
 from sseproxy.proxy.body import Body, request_body
 from sseproxy.proxy.early import EarlyAnswer
-from sseproxy.proxy.eventsource.end_signer import Ends
+from sseproxy.proxy.eventsource.end_signer import EndSigner
 from sseproxy.proxy.inbound import FORGOTTEN, InboundRequest
 from sseproxy.proxy.refusal import first_of
 from sseproxy.proxy.response_body import let_flow, read_coding
@@ -46,7 +46,7 @@ _DRAIN_RETRY_AFTER = 1  # seconds: somebody else is about to take over
 
 
 @dataclass(slots=True, eq=False)
-class RequestCycle:
+class Forwarding:
     """The state of one request. Everything that it starts, it ends.
 
     when_sent: awaited once the upstream has answered. is_spent: it may have been sent, or what the client got says so.
@@ -64,7 +64,7 @@ class RequestCycle:
     clock: Clock
     admissions: Admissions
     record: AccessRecord
-    ends: Ends
+    ends: EndSigner
     when_sent: Callable[[], Awaitable[None]] | None = None
     is_spent: bool = field(default=False, init=False)
     _exchange: HttpExchange | None = field(default=None, init=False)
@@ -91,18 +91,18 @@ class RequestCycle:
                 await self._finish(relay)
         except SSEProxyError as error:
             self._refuse(error)
-            forget_frames(error)
+            release_frames(error)
         except asyncio.CancelledError as error:
             if not self._is_cut:
                 self._note_end(CloseReason.CLIENT_GONE)
                 raise
             self._note_end(CloseReason.DRAIN)
             self._refuse(Draining("The proxy is shutting down.", retry_after=_DRAIN_RETRY_AFTER))
-            forget_frames(error)
+            release_frames(error)
         except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
             _log.exception("unexpected error while serving %s", self.record.path)
             await self._end_broken(InternalError("An internal error occurred.", cause=repr(error)))
-            forget_frames(error)
+            release_frames(error)
         finally:
             self._let_go()
 
@@ -162,7 +162,7 @@ class RequestCycle:
             self.is_spent = self.downstream.started
             raise
         except asyncio.CancelledError as error:
-            forget_frames(error)  # a task of its own may keep it
+            release_frames(error)  # a task of its own may keep it
             raise
 
     async def _opened_within(self, seconds: float, opening: asyncio.Task[HttpExchange]) -> bool:
@@ -309,7 +309,7 @@ class RequestCycle:
             self._exchange = await opening
         except SSEProxyError as error:
             early.fail(error)
-            forget_frames(error)
+            release_frames(error)
         else:
             await early.join(self._exchange)
         return relay
@@ -393,4 +393,4 @@ def _abort_late(opening: asyncio.Task[HttpExchange]) -> None:
         try:
             opening.result().abort()
         except Exception as error:  # noqa: BLE001 - the request has ended: the error has no reader
-            forget_frames(error)
+            release_frames(error)

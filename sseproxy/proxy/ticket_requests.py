@@ -19,8 +19,8 @@ from sseproxy.http1.downstream import HttpDownstream
 from sseproxy.logs import AccessRecord
 from sseproxy.proxy.body import BodyReader
 from sseproxy.proxy.eventsource.cors_guard import is_from_foreign_page, refuse_foreign
-from sseproxy.proxy.eventsource.tickets import HeldTicket, TicketCall, TicketDesk, body_limit, sent_with
-from sseproxy.proxy.forward import RequestCycle
+from sseproxy.proxy.eventsource.tickets import OwnedTicket, TicketService, TicketTarget, body_limit, sent_with
+from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.responses import send_created, send_nothing
 
@@ -38,22 +38,22 @@ class CycleFactory(Protocol):
         *,
         peer: Peer,
         when_sent: Callable[[], Awaitable[None]],
-    ) -> RequestCycle: ...
+    ) -> Forwarding: ...
 
 
 @dataclass(slots=True, eq=False)
-class TicketVisit:
+class TicketRequest:
     """The state of one request to the desk. content: its body. new_cycle: for the kept request of a ticket."""
 
-    desk: TicketDesk
-    call: TicketCall
+    desk: TicketService
+    call: TicketTarget
     inbound: InboundRequest
     content: RequestContent | None
     downstream: HttpDownstream
     record: AccessRecord
     peer: Peer
     new_cycle: CycleFactory
-    _cycle: RequestCycle | None = field(default=None, init=False)
+    _cycle: Forwarding | None = field(default=None, init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
     _is_cut: bool = field(default=False, init=False)
     _is_withdrawn: bool = field(default=False, init=False)
@@ -76,7 +76,7 @@ class TicketVisit:
             self._task = None  # no way from a task to itself
 
     def cut(self) -> None:
-        """The process ends; see `RequestCycle.cut`."""
+        """The process ends; see `Forwarding.cut`."""
         if self._cycle is not None:
             self._cycle.cut()
         elif self._task is not None:
@@ -139,7 +139,7 @@ class TicketVisit:
         is_let_in = route.cors is not None and lets_in(route.cors, headers, logs_in=logs_in)
         return is_let_in or not (is_cross_origin(headers) or is_from_foreign_page(self.inbound, route, self.peer))
 
-    async def _open(self, ticket: HeldTicket) -> None:
+    async def _open(self, ticket: OwnedTicket) -> None:
         cycle = None
         try:
             kept = await self.desk.open(ticket, self)

@@ -56,7 +56,7 @@ class TicketTerms:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownTicket:
+class TicketState:
     """A ticket that exists, or did until lately. waits: its request was never sent, and nobody is about to."""
 
     terms: TicketTerms
@@ -74,7 +74,7 @@ class TicketStore(Protocol):
     async def keep(self, key: bytes, terms: TicketTerms, request: KeptRequest) -> None:
         """Keep `request` for `terms.ttl`. Raises `StoreFull`: for everybody, or for an owner who has had a share."""
 
-    async def look(self, key: bytes) -> KnownTicket | None:
+    async def look(self, key: bytes) -> TicketState | None:
         """What is known of a ticket, which changes nothing."""
 
     async def open(self, key: bytes, opening: bytes) -> KeptRequest | None:

@@ -6,7 +6,7 @@ from math import inf
 
 from sseproxy.core.errors import StoreFull
 from sseproxy.core.limits import MIB
-from sseproxy.stores.base import KeptRequest, KnownTicket, TicketTerms
+from sseproxy.stores.base import KeptRequest, TicketState, TicketTerms
 from sseproxy.timers import Clock, Timer
 
 #: Requests that are kept, and bytes that they may take all together.
@@ -100,9 +100,9 @@ class MemoryTicketStore:
         self._count(entry, 1)
         self._expire(key, entry, entry.waits_until)
 
-    async def look(self, key: bytes) -> KnownTicket | None:
+    async def look(self, key: bytes) -> TicketState | None:
         entry = self._find(key)
-        return None if entry is None else KnownTicket(entry.terms, entry.waits)
+        return None if entry is None else TicketState(entry.terms, entry.waits)
 
     async def open(self, key: bytes, opening: bytes) -> KeptRequest | None:
         entry = self._find(key)

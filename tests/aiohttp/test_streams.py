@@ -15,7 +15,7 @@ from sseproxy.aiohttp import sse_keepalive
 from sseproxy.aiohttp.exchange import Exchange
 from sseproxy.asgi import SSEKeepaliveMiddleware
 from sseproxy.asgi.responder import Responder
-from sseproxy.asgi.response_switch import Gate
+from sseproxy.asgi.response_switch import ResponseSwitch
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.live import LiveStreams
@@ -586,5 +586,5 @@ async def test_nothing_is_left_for_the_collector(leaves: bool, early: str) -> No
 def _of_requests(*, collect: bool = True) -> Counter[str]:
     if collect:
         gc.collect()
-    kinds = (Exchange, Gate, Responder, Relay, StreamSession)
+    kinds = (Exchange, ResponseSwitch, Responder, Relay, StreamSession)
     return Counter(type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, kinds))

@@ -48,7 +48,7 @@ def reads_first(*steps: Step, before: float, pause: float = 0.0, start: Message 
 def _of_requests() -> "Counter[str]":
     """How many objects there are of what belongs to one request."""
     names = (type(thing).__name__ for thing in gc.get_objects())
-    return Counter(name for name in names if name in {"Gate", "Inbox", "BodyPeek"})
+    return Counter(name for name in names if name in {"ResponseSwitch", "ReceiveChannel", "BodyPeek"})
 
 
 def error_of(seen: Exchange) -> dict[str, Any]:

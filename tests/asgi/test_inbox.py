@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 import pytest
 
-from sseproxy.asgi.receive_channel import Inbox
+from sseproxy.asgi.receive_channel import ReceiveChannel
 from sseproxy.core.http.peek import BodyPeek
 from tests.support.asgi_exchange import Exchange, script
 from tests.support.virtual_clock import passing
@@ -18,7 +18,7 @@ class Line:
     def __init__(self, *body: bytes) -> None:
         self.server = Exchange(script(), body=body or (b"",))
         self.left: list[bool] = []
-        self.inbox = Inbox(self.server.receive)
+        self.inbox = ReceiveChannel(self.server.receive)
         self.inbox.on_disconnect = self.left.append
 
     async def settle(self) -> None:

@@ -21,7 +21,7 @@ AT_ONCE = 250
 #: Objects that may be there afterwards and were not before: caches, the test's own.
 SPARE = 300
 
-OURS = {"Gate", "Responder", "Relay", "StreamSession", "Outbox", "Inbox", "LiveStream"}
+OURS = {"ResponseSwitch", "Responder", "Relay", "StreamSession", "SendQueue", "ReceiveChannel", "LiveStream"}
 
 Meanwhile = Callable[[SSEKeepaliveMiddleware, list[Exchange]], Awaitable[None]]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sseproxy.asgi.send_queue import Outbox
+from sseproxy.asgi.send_queue import SendQueue
 from sseproxy.asgi.types import Message, Send
 from tests.support.asgi_exchange import Exchange, body, head, script
 from tests.support.virtual_clock import passing
@@ -18,7 +18,7 @@ class Line:
         self.server = Exchange(script())
         self.blocked: list[bool] = []
         self.failed: list[Exception] = []
-        self.outbox = Outbox(send or self.server.send, head(), self.blocked.append, self.failed.append)
+        self.outbox = SendQueue(send or self.server.send, head(), self.blocked.append, self.failed.append)
 
     async def settle(self) -> None:
         await passing(0.001)

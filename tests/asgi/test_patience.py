@@ -4,7 +4,7 @@ import asyncio
 from typing import cast
 
 from sseproxy.asgi import SSEKeepaliveMiddleware
-from sseproxy.asgi.early_answer import Patience
+from sseproxy.asgi.early_answer import EarlyAnswerTimer
 from sseproxy.asgi.response_switch import Common
 from sseproxy.engine.live import LiveStreams
 from tests.support.asgi_exchange import script
@@ -21,8 +21,8 @@ class Request:
         self.at = now()
 
 
-def patience() -> Patience:
-    return Patience(10.0, asyncio.get_running_loop())
+def patience() -> EarlyAnswerTimer:
+    return EarlyAnswerTimer(10.0, asyncio.get_running_loop())
 
 
 async def test_each_comes_due_at_its_time() -> None:
@@ -81,7 +81,7 @@ async def test_there_is_one_timer_and_in_the_end_none() -> None:
 
 def test_each_event_loop_has_its_own() -> None:
     app = SSEKeepaliveMiddleware(script(), before_response="10s")
-    common, seen = Common(app._options, LiveStreams()), list[Patience]()
+    common, seen = Common(app._options, LiveStreams()), list[EarlyAnswerTimer]()
 
     async def main() -> None:
         seen.append(common.patience(10.0))

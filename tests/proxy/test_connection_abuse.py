@@ -21,7 +21,7 @@ from sseproxy.http1.messages import ResponseHead
 from sseproxy.http1.requests import MAX_TAIL, ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
 from sseproxy.origins.http import HttpExchange
-from sseproxy.proxy.forward import RequestCycle
+from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import FORGOTTEN
 from tests.support.processes import resident
 from tests.support.proxy_server import ProxyServer, route_to, stage
@@ -310,7 +310,7 @@ async def test_a_stream_that_runs_has_forgotten_what_was_asked() -> None:
         assert isinstance(frame.f_locals["request"], ParsedRequest)
         assert frame.f_locals["request"].headers == []
         [cycle] = on.proxy.app._cycles
-        assert isinstance(cycle, RequestCycle)
+        assert isinstance(cycle, Forwarding)
         assert (cycle.inbound, cycle.upstream_headers) == (FORGOTTEN, [])
 
 

@@ -18,11 +18,11 @@ from sseproxy.core.routes import Match
 from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.logs import ACCESS_LOGGER, LOGGER, JSONFormatter
-from sseproxy.proxy.eventsource.tickets import KeptTicket, TicketCall
-from sseproxy.proxy.forward import RequestCycle
+from sseproxy.proxy.eventsource.tickets import KeptTicket, TicketTarget
+from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import InboundRequest
-from sseproxy.proxy.ticket_requests import TicketVisit
-from sseproxy.stores.base import KeptRequest, KnownTicket
+from sseproxy.proxy.ticket_requests import TicketRequest
+from sseproxy.stores.base import KeptRequest, TicketState
 from sseproxy.stores.memory import MemoryTicketStore
 from tests.support.hand_clock import HandClock
 from tests.support.proxy_server import ProxyServer, route_to, stage
@@ -57,7 +57,7 @@ class Watched(MemoryTicketStore):
         super().__init__(clock, **bounds)
         self.calls: list[str] = []
 
-    async def look(self, key: bytes) -> KnownTicket | None:
+    async def look(self, key: bytes) -> TicketState | None:
         known = await super().look(key)
         self.calls.append("look" if known is None else "find")
         return known
@@ -426,7 +426,7 @@ async def test_what_the_store_holds_opens_nothing() -> None:
 
 async def test_ids_are_in_no_description() -> None:
     secret = "A" * 22
-    assert secret not in repr(TicketCall("/_tickets", secret, "")) + repr(KeptTicket(secret, 1.0))
+    assert secret not in repr(TicketTarget("/_tickets", secret, "")) + repr(KeptTicket(secret, 1.0))
     fields = [(b"Cookie", secret.encode())]
     target = f"/a?key={secret}"
     asked = InboundRequest("GET", target, target, b"a.test", fields, None, False, False, None, fields, target)
@@ -585,7 +585,7 @@ async def test_two_thousand_tickets_leave_nothing(reopen: Reopen, times: int) ->
                 else:
                     client.reset()
 
-    before = alive(TicketVisit | RequestCycle | KeptRequest)
+    before = alive(TicketRequest | Forwarding | KeptRequest)
     async with desk(dropping, tickets=TicketPolicy(reopen=reopen)) as on:
         async with asyncio.TaskGroup() as group:
             for _ in range(20):
@@ -596,7 +596,7 @@ async def test_two_thousand_tickets_leave_nothing(reopen: Reopen, times: int) ->
         assert not on.store._expiries
         assert on.clock.armed == []
         assert not on.proxy.app._desk._open
-        await eventually(lambda: alive(TicketVisit | RequestCycle | KeptRequest) == before)
+        await eventually(lambda: alive(TicketRequest | Forwarding | KeptRequest) == before)
 
 
 async def test_a_running_stream_holds_nothing_of_its_ticket() -> None:
@@ -607,7 +607,7 @@ async def test_a_running_stream_holds_nothing_of_its_ticket() -> None:
         await on.client.head()
         await on.client.chunk()
         assert alive(KeptRequest) == before
-        cycles = [known for known in gc.get_objects() if isinstance(known, RequestCycle)]
+        cycles = [known for known in gc.get_objects() if isinstance(known, Forwarding)]
         assert [(cycle.body, cycle.inbound.headers, cycle.inbound.opened_with) for cycle in cycles] == [
             (None, [], None)
         ]

@@ -18,7 +18,7 @@ from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.http1.messages import OriginRequest
 from sseproxy.origins.http import HttpExchange, HttpOrigin
-from sseproxy.proxy.eventsource.tickets import TicketDesk
+from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.stores.base import KeptRequest
 from sseproxy.stores.memory import MemoryTicketStore
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, route_to, stage
@@ -915,4 +915,4 @@ async def test_a_ticket_whose_upstream_has_not_answered_is_refused_at_the_end() 
 def test_a_route_with_tickets_needs_a_store() -> None:
     route = Route("a", Upstream("http", "127.0.0.1", 1), tickets=TICKETS)
     with pytest.raises(ValueError, match="need a store"):
-        TicketDesk([route], None)
+        TicketService([route], None)

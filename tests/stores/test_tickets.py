@@ -10,7 +10,7 @@ import pytest
 from sseproxy.core.errors import StoreFull
 from sseproxy.core.eventsource.policies import MOST_BODY
 from sseproxy.core.http.fields import Peer
-from sseproxy.stores.base import KeptRequest, KnownTicket, TicketStore, TicketTerms
+from sseproxy.stores.base import KeptRequest, TicketState, TicketStore, TicketTerms
 from sseproxy.stores.memory import MemoryTicketStore
 from tests.support.hand_clock import HandClock
 
@@ -58,7 +58,7 @@ def test_what_is_kept_is_in_no_description() -> None:
 
 async def test_what_is_kept_comes_out_as_it_was(store: TicketStore) -> None:
     await store.keep(b"1", ONCE, REQUEST)
-    assert await store.look(b"1") == KnownTicket(ONCE, waits=True)
+    assert await store.look(b"1") == TicketState(ONCE, waits=True)
     assert await store.open(b"1", b"a") == REQUEST
 
 
@@ -76,13 +76,13 @@ async def test_nobody_knows_what_was_never_kept(store: TicketStore) -> None:
     assert await store.open(b"2", b"a") is None
     await store.end(b"2", b"a", spent=True)
     await store.delete(b"2")
-    assert await store.look(b"1") == KnownTicket(ONCE, waits=True)
+    assert await store.look(b"1") == TicketState(ONCE, waits=True)
 
 
 async def test_a_look_changes_nothing(store: TicketStore) -> None:
     await store.keep(b"1", ONCE, REQUEST)
     for _ in range(3):
-        assert await store.look(b"1") == KnownTicket(ONCE, waits=True)
+        assert await store.look(b"1") == TicketState(ONCE, waits=True)
     assert await store.open(b"1", b"a") == REQUEST
 
 
@@ -90,10 +90,10 @@ async def test_a_ticket_is_opened_once(store: TicketStore) -> None:
     await store.keep(b"1", ONCE, REQUEST)
     assert await store.open(b"1", b"a") == REQUEST
     assert await store.open(b"1", b"a") is None
-    assert await store.look(b"1") == KnownTicket(ONCE, waits=False)
+    assert await store.look(b"1") == TicketState(ONCE, waits=False)
     await store.end(b"1", b"a", spent=True)
     assert await store.open(b"1", b"a") is None
-    assert await store.look(b"1") == KnownTicket(ONCE, waits=False)
+    assert await store.look(b"1") == TicketState(ONCE, waits=False)
 
 
 async def test_of_many_at_the_same_time_one_gets_it(store: TicketStore) -> None:
@@ -132,7 +132,7 @@ async def test_a_ticket_that_reopens(store: TicketStore) -> None:
     for _ in range(3):
         assert await store.open(b"1", b"a") == REQUEST
         await store.end(b"1", b"a", spent=True)
-    assert await store.look(b"1") == KnownTicket(AGAIN, waits=False)
+    assert await store.look(b"1") == TicketState(AGAIN, waits=False)
 
 
 # What was never sent.
@@ -146,7 +146,7 @@ async def test_a_request_that_was_not_sent_waits_as_before(stand: Stand) -> None
         assert await store.open(b"1", b"c") is None
         stand.advance(20)
         await store.end(b"1", opening, spent=False)
-        assert await store.look(b"1") == KnownTicket(ONCE, waits=True)
+        assert await store.look(b"1") == TicketState(ONCE, waits=True)
     stand.advance(19.999)
     assert await store.look(b"1") is not None
     stand.advance(0.001)
@@ -157,7 +157,7 @@ async def test_its_time_may_be_over_by_then(stand: Stand) -> None:
     await stand.store.keep(b"1", SHORT, REQUEST)
     await stand.store.open(b"1", b"a")
     stand.advance(10)
-    assert await stand.store.look(b"1") == KnownTicket(SHORT, waits=False)
+    assert await stand.store.look(b"1") == TicketState(SHORT, waits=False)
     await stand.store.end(b"1", b"a", spent=False)
     assert await stand.store.look(b"1") is None
     assert await stand.store.open(b"1", b"b") is None
@@ -169,7 +169,7 @@ async def test_what_was_released_was_sent(store: TicketStore) -> None:
     await store.release(b"1", b"a")
     await store.end(b"1", b"a", spent=False)
     assert await store.open(b"1", b"b") is None
-    assert await store.look(b"1") == KnownTicket(ONCE, waits=False)
+    assert await store.look(b"1") == TicketState(ONCE, waits=False)
 
 
 async def test_a_ticket_that_reopens_is_unopened_until_it_is_sent(stand: Stand) -> None:
@@ -177,11 +177,11 @@ async def test_a_ticket_that_reopens_is_unopened_until_it_is_sent(stand: Stand) 
     await store.keep(b"1", AGAIN, REQUEST)
     await store.open(b"1", b"a")
     await store.end(b"1", b"a", spent=False)
-    assert await store.look(b"1") == KnownTicket(AGAIN, waits=True)
+    assert await store.look(b"1") == TicketState(AGAIN, waits=True)
     for opening, spent in ((b"b", True), (b"c", False)):
         assert await store.open(b"1", opening) == REQUEST
         await store.end(b"1", opening, spent=spent)
-        assert await store.look(b"1") == KnownTicket(AGAIN, waits=False)
+        assert await store.look(b"1") == TicketState(AGAIN, waits=False)
     stand.advance(10)
     assert await store.look(b"1") is None
 
@@ -203,7 +203,7 @@ async def test_an_opening_that_never_was_changes_nothing(store: TicketStore) -> 
     await store.keep(b"1", ONCE, REQUEST)
     await store.release(b"1", b"a")
     await store.end(b"1", b"a", spent=True)
-    assert await store.look(b"1") == KnownTicket(ONCE, waits=True)
+    assert await store.look(b"1") == TicketState(ONCE, waits=True)
 
 
 # Time.
@@ -222,7 +222,7 @@ async def test_an_open_ticket_does_not_expire(stand: Stand) -> None:
     await stand.store.keep(b"1", ONCE, REQUEST)
     await stand.store.open(b"1", b"a")
     stand.advance(100_000)
-    assert await stand.store.look(b"1") == KnownTicket(ONCE, waits=False)
+    assert await stand.store.look(b"1") == TicketState(ONCE, waits=False)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ async def test_an_ended_ticket_is_remembered(stand: Stand, ttl: float, remembere
     stand.advance(1000)
     await stand.store.end(b"1", b"a", spent=True)
     stand.advance(remembered - 0.001)
-    assert await stand.store.look(b"1") == KnownTicket(terms, waits=False)
+    assert await stand.store.look(b"1") == TicketState(terms, waits=False)
     stand.advance(0.001)
     assert await stand.store.look(b"1") is None
 

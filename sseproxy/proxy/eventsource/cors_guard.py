@@ -11,7 +11,7 @@ from sseproxy.core.http.fields import Peer, get_all, tokens
 from sseproxy.core.routes import Route, find_route
 from sseproxy.http1.downstream import HttpDownstream
 from sseproxy.logs import AccessRecord
-from sseproxy.proxy.eventsource.tickets import TicketDesk
+from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.responses import send_nothing
 
@@ -41,10 +41,10 @@ def is_from_foreign_page(inbound: InboundRequest, route: Route, peer: Peer) -> b
     return is_foreign(inbound.headers, route.cors, hosts=hosts, logs_in=inbound.is_logged_in(route))
 
 
-class CrossOriginDoor:
+class CorsGuard:
     """Where all requests come by, before anything is done about them."""
 
-    def __init__(self, routes: Sequence[Route], desk: TicketDesk) -> None:
+    def __init__(self, routes: Sequence[Route], desk: TicketService) -> None:
         self._routes = tuple(routes)
         self._desk = desk
         self._stands_open = all(route.cors is None for route in routes)

@@ -12,7 +12,7 @@ from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.proxy.inbound import InboundRequest
 
 
-class Ends:
+class EndSigner:
     """Names the ends of streams, and knows them again.
 
     key: of all processes that answer each other's reconnects; a route with a secret has one of its own.

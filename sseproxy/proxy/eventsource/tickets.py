@@ -20,7 +20,7 @@ from sseproxy.core.limits import MIB
 from sseproxy.core.routes import Route, find_route, split_target
 from sseproxy.proxy.body import BodyReader
 from sseproxy.proxy.inbound import InboundRequest
-from sseproxy.stores.base import KeptRequest, KnownTicket, TicketStore, TicketTerms
+from sseproxy.stores.base import KeptRequest, TicketState, TicketStore, TicketTerms
 
 #: Bytes of request bodies that may be on their way to the desk, all together.
 MOST_INCOMING = 64 * MIB
@@ -43,7 +43,7 @@ _NOTHING = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
-class TicketCall:
+class TicketTarget:
     """What a request wants of the desk. path: the desk's. id: of the ticket; ``None``: `target` is to be kept."""
 
     path: str
@@ -60,12 +60,12 @@ class KeptTicket:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldTicket:
+class OwnedTicket:
     """A ticket of whoever asks for it. key: what the store knows it by."""
 
     key: bytes = field(repr=False)
     route: Route
-    known: KnownTicket
+    known: TicketState
 
 
 class Opening(Protocol):
@@ -75,7 +75,7 @@ class Opening(Protocol):
         """Stop what the ticket has brought about: it was deleted."""
 
 
-class TicketDesk:
+class TicketService:
     """Keeps requests and hands them out.
 
     A ticket is stored under a digest of its id and of all that its holder has to show. So nobody can find out anything
@@ -120,7 +120,7 @@ class TicketDesk:
 
     # What a request is about.
 
-    def find_call(self, inbound: InboundRequest) -> TicketCall | None:
+    def find_call(self, inbound: InboundRequest) -> TicketTarget | None:
         """What a request wants of the desk, if it wants anything. Raises `BadRequest` where that cannot be known."""
         for path in self._paths:
             if has_prefix(inbound.path, path):
@@ -130,11 +130,11 @@ class TicketDesk:
                 if target is None:
                     raise BadRequest("The path of a ticket must not have dot segments.")
                 if inbound.method in _OF_TICKETS and is_ticket_id(name):
-                    return TicketCall(path, name, "")
-                return TicketCall(path, None, target + query)
+                    return TicketTarget(path, name, "")
+                return TicketTarget(path, None, target + query)
         return None
 
-    def find_route(self, call: TicketCall, *, method: str, host: bytes) -> Route:
+    def find_route(self, call: TicketTarget, *, method: str, host: bytes) -> Route:
         """The route of a request that shall be kept. Raises `RouteNotFound`, also if it only looks for a ticket."""
         path = normalized(split_target(call.target)[0])
         if method in _OF_TICKETS and names_ticket(path):
@@ -148,7 +148,7 @@ class TicketDesk:
 
     async def keep(
         self,
-        call: TicketCall,
+        call: TicketTarget,
         inbound: InboundRequest,
         route: Route,
         body: BodyReader | None,
@@ -180,7 +180,7 @@ class TicketDesk:
 
     # What a ticket is good for.
 
-    async def find(self, call: TicketCall, inbound: InboundRequest, *, client: str) -> HeldTicket:
+    async def find(self, call: TicketTarget, inbound: InboundRequest, *, client: str) -> OwnedTicket:
         """The ticket, if it is this client's. Raises `TicketNotFound`, after the same work whatever is wrong."""
         assert call.id is not None  # a call to keep something has no business here
         found = None
@@ -190,22 +190,22 @@ class TicketDesk:
             known = await self.store.look(key)
             route = None if known is None else self._by_name.get(known.terms.route)
             if known is not None and route is not None and _has_desk(route, call.path):
-                found = HeldTicket(key, route, known)
+                found = OwnedTicket(key, route, known)
         if found is None:
             raise TicketNotFound("There is no such ticket.")
         return found
 
-    async def open(self, ticket: HeldTicket, opening: Opening) -> KeptRequest | None:
+    async def open(self, ticket: OwnedTicket, opening: Opening) -> KeptRequest | None:
         """The request, unless it must not be sent again. Must be followed by `end`, whatever this returns or raises."""
         name = secrets.token_bytes(_OPENING_BYTES)
         self._open.setdefault(ticket.key, {})[opening] = name
         return await self.store.open(ticket.key, name)
 
-    async def release(self, ticket: HeldTicket, opening: Opening) -> None:
+    async def release(self, ticket: OwnedTicket, opening: Opening) -> None:
         """The request was sent: nobody needs to keep it any more, unless the ticket reopens."""
         await self.store.release(ticket.key, self._open[ticket.key][opening])
 
-    async def end(self, ticket: HeldTicket, opening: Opening, *, spent: bool) -> None:
+    async def end(self, ticket: OwnedTicket, opening: Opening, *, spent: bool) -> None:
         """Whoever wanted to open a ticket is done. spent: the request may have been sent; else the ticket waits on."""
         openings = self._open.get(ticket.key, {})
         name = openings.pop(opening, None)
@@ -214,7 +214,7 @@ class TicketDesk:
         if name is not None:
             await self.store.end(ticket.key, name, spent=spent)
 
-    async def delete(self, ticket: HeldTicket) -> None:
+    async def delete(self, ticket: OwnedTicket) -> None:
         """Forget a ticket, and stop what it has brought about."""
         await self.store.delete(ticket.key)
         for opening in list(self._open.get(ticket.key, ())):
