@@ -45,6 +45,11 @@ bench-guessing: tests-setup ## does the time of a 404 tell a ticket that exists 
 bench-middleware: tests-setup ## what the ASGI middleware costs: a request, and an event of a stream
 	@$(BIN)/python benchmarks/middleware.py $(ARGS)
 
+.PHONY: shape
+shape: tests-setup ## how the house is built, in figures, and which way a GET goes through it
+	@$(BIN)/python -m tests.shape
+	@$(BIN)/python -m benchmarks.journey
+
 # ---- test it
 
 .PHONY: test
