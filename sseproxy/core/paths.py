@@ -14,6 +14,11 @@ _SLASHES = re.compile("/{2,}")
 #: or with parameters, which Tomcat takes off first.
 _DOTS = re.compile(r"(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\;]|%2f|%5c)", re.IGNORECASE)
 
+#: What no path of a request has. RFC 3986 allows none of ``"<>\^`{|}``, and browsers encode all of them (URL standard,
+#: the percent-encode sets) but ``^``, which older ones leave alone, and ``|``. nginx passes all of them on; pages and
+#: logs of upstreams have been attacked with ``"<>``.
+UNSENT = re.compile(r"[\"<>\\`{}]")
+
 
 def normalized(path: str) -> str:
     """`path` with unreserved characters decoded, dot segments removed, and empty segments merged; ``%2F`` stays."""

@@ -20,7 +20,7 @@ from sseproxy.core.headers import (
     tokens,
     without,
 )
-from sseproxy.core.paths import normalized
+from sseproxy.core.paths import UNSENT, normalized
 from sseproxy.core.peek import may_be_json
 from sseproxy.core.plan import StreamMode
 from sseproxy.core.routes import ABSOLUTE_FORM, Route, split_target
@@ -28,11 +28,8 @@ from sseproxy.core.stream_request import StreamRequest
 from sseproxy.proxy.parser import ParsedRequest
 
 _NONE: Sequence[bytes] = ()
+#: In a query, where JSON and templates are written raw, more is allowed than in a path (`UNSENT`).
 _NOT_IN_TARGET = re.compile(r"[\x00-\x20\x7f#\"<>]")
-#: RFC 3986 allows none of ``"<>\^`{|}``. Refused is what no browser sends (URL standard, the percent-encode sets): in a
-#: path all but ``^``, which older ones leave alone, and ``|``; in a query, where JSON and templates are written raw,
-#: only ``"<>``. nginx passes all of them on; pages and logs of upstreams have been attacked with the latter.
-_NOT_IN_PATH = re.compile(r"[\\`{}]")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 #: RFC 3986 section 3.2.2. Without the comma, which would make one field look like two.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]*)(:[0-9]*)?")
@@ -178,7 +175,7 @@ def _read_target(method: str, raw: str, hosts: Sequence[bytes], *, is_11: bool) 
             raw = "*" if method == "OPTIONS" and not raw else "/" + raw
     if not (raw.startswith("/") or (raw == "*" and method == "OPTIONS")):
         raise BadRequest("The request target has to be a path.")
-    if _NOT_IN_TARGET.search(raw) or _NOT_IN_PATH.search(split_target(raw)[0]):
+    if _NOT_IN_TARGET.search(raw) or UNSENT.search(split_target(raw)[0]):
         raise BadRequest("The request target contains a character that has to be encoded.")
     if is_11 and not hosts:
         raise BadRequest("The request has no Host field.")
