@@ -22,6 +22,7 @@ from multidict import CIMultiDict
 from sseproxy.asgi.errors import StreamAborted
 from sseproxy.asgi.gate import Common, Gate
 from sseproxy.asgi.types import Message, Scope
+from sseproxy.core.headers import is_event_stream
 
 #: Seconds between looks whether a handler has read the request body, at most.
 _LOOK = 0.5
@@ -97,7 +98,7 @@ class Exchange(AbstractStreamWriter):
             return
         if isinstance(response, web.FileResponse):
             await self._refuse_file(response)
-        elif self._has_stream or response.content_type == "text/event-stream":
+        elif self._has_stream or _is_event_stream(response.headers):
             if self._request.version < HttpVersion11:
                 response.force_close()
             await response.prepare(self._request)
@@ -144,7 +145,7 @@ class Exchange(AbstractStreamWriter):
     async def write_headers(self, status_line: str, headers: CIMultiDict[str]) -> None:
         self._head = status_line, headers
         status = int(status_line.split(" ", 2)[1])
-        counts = self._has_stream or "event-stream" in headers.get("Content-Type", "").lower()
+        counts = self._has_stream or _is_event_stream(headers)
         fields = [(_encoded(name), _encoded(value)) for name, value in headers.items()] if counts else []
         await self._gate.send({"type": "http.response.start", "status": status, "headers": fields})
 
@@ -288,6 +289,10 @@ def _scope_of(request: web.Request) -> Scope:
         "headers": headers,
         "client": (request.remote or "", 0),
     }
+
+
+def _is_event_stream(headers: CIMultiDict[str]) -> bool:
+    return is_event_stream([(b"content-type", _encoded(media)) for media in headers.getall("Content-Type", ())])
 
 
 def _encoded(text: str) -> bytes:

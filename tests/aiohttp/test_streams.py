@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 from aiohttp_sse import sse_response
+from multidict import CIMultiDict
 
 from sseproxy.aiohttp import sse_keepalive
 from sseproxy.aiohttp.exchange import Exchange
@@ -107,6 +108,33 @@ async def test_a_part_of_a_stream_is_none_of_ours() -> None:
     assert response.one(b"Content-Length") == b"5"
     assert response.one(b"ETag") == b'"a"'
     assert response.one(b"Accept-Ranges") == b"bytes"
+
+
+STREAM_TYPE, HTML_TYPE = "text/event-stream", "text/html"
+
+
+@pytest.mark.parametrize("is_prepared", [True, False])
+@pytest.mark.parametrize(
+    ("types", "is_stream"),
+    [
+        ([STREAM_TYPE, HTML_TYPE], False),
+        ([HTML_TYPE, STREAM_TYPE], True),
+        ([f"{STREAM_TYPE}, {HTML_TYPE}"], False),
+        ([f"{HTML_TYPE}, {STREAM_TYPE}"], True),
+    ],
+)
+async def test_of_several_media_types_the_last_counts(types: list[str], is_stream: bool, is_prepared: bool) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.Response(body=EVENTS, headers=CIMultiDict(("Content-Type", media) for media in types))
+        if is_prepared:
+            await response.prepare(request)
+        return response
+
+    async with AiohttpApp.serve(handler, prelude=True) as app, app.ask() as client:
+        answer = await client.response()
+    assert answer.all(b"Content-Type") == [media.encode() for media in types]
+    assert answer.body == (BEAT + b"\n" + EVENTS if is_stream else EVENTS)
+    assert answer.all(b"X-Accel-Buffering") == ([b"no"] if is_stream else [])
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
