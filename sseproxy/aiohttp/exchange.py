@@ -94,15 +94,22 @@ class Exchange(AbstractStreamWriter):
 
     async def _take_over(self, response: web.StreamResponse) -> None:
         """What is aiohttp's to do after the handler, done while we look: the rest of a stream, or of a refusal."""
-        if self._gate.is_open or not isinstance(response, web.StreamResponse):
+        if self._gate.is_open:
             return
-        if isinstance(response, web.FileResponse):
+        if not isinstance(response, web.StreamResponse):
+            self._refuse_none(response)
+        elif isinstance(response, web.FileResponse):
             await self._refuse_file(response)
         elif self._has_stream or _is_event_stream(response.headers):
             if self._request.version < HttpVersion11:
                 response.force_close()
             await response.prepare(self._request)
             await response.write_eof()
+
+    def _refuse_none(self, response: object) -> None:
+        """Behind a stream there is no place for the head of the 500 that aiohttp answers with in such a case."""
+        if self._has_stream:
+            raise TypeError(f"Web-handler should return a response instance, got {response!r}")
 
     async def _refuse_file(self, response: web.FileResponse) -> None:
         """A file goes to the connection directly, past any writer: after heartbeats there is no place for it."""
