@@ -154,6 +154,8 @@ class Exchange(AbstractStreamWriter):
         status = int(status_line.split(" ", 2)[1])
         counts = self._has_stream or _is_event_stream(headers)
         fields = [(_encoded(name), _encoded(value)) for name, value in headers.items()] if counts else []
+        if counts and (body := self._request._read_bytes) is not None:
+            self._gate.note_body(body)
         await self._gate.send({"type": "http.response.start", "status": status, "headers": fields})
 
     def send_headers(self) -> None:
@@ -263,6 +265,9 @@ class _Through:
 
     def receive_body(self, body: bytes) -> None:
         """Drop it: the request has its response."""
+
+    def note_body(self, body: bytes) -> None:
+        """Likewise."""
 
     def wait_again(self) -> None:
         """Wait for nothing any more."""
