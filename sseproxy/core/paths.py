@@ -21,12 +21,15 @@ UNSENT = re.compile(r"[\"<>\\`{}]")
 
 
 def normalized(path: str) -> str:
-    """`path` with unreserved characters decoded, dot segments removed, and empty segments merged; ``%2F`` stays."""
+    """`path` with unreserved characters decoded, empty segments merged, and dot segments removed; ``%2F`` stays.
+
+    Servers that merge do it before ``..`` takes a segment away: to them ``/x//../admin`` is ``/admin``.
+    """
     if "%" in path:
         path = decoded(path)
-    if "/." in path:
-        path = _without_dots(path)
-    return _SLASHES.sub("/", path) if "//" in path else path
+    if "//" in path:
+        path = _SLASHES.sub("/", path)
+    return _without_dots(path) if "/." in path else path
 
 
 def decoded(text: str) -> str:

@@ -25,6 +25,7 @@ from sseproxy.core.peek import may_be_json
 from sseproxy.core.plan import StreamMode
 from sseproxy.core.routes import ABSOLUTE_FORM, Route, split_target
 from sseproxy.core.stream_request import StreamRequest
+from sseproxy.core.via import instances, signed
 from sseproxy.proxy.parser import ParsedRequest
 
 _NONE: Sequence[bytes] = ()
@@ -74,6 +75,11 @@ class InboundRequest:
         """The fields of the request that the response answers: they say who reads it."""
         return self.headers if self.opened_with is None else self.opened_with
 
+    @property
+    def passed(self) -> list[bytes]:
+        """The instances of sseproxy that the request has passed."""
+        return instances(self.fields.get(b"via", _NONE))
+
     def stream_request(self, route: Route) -> StreamRequest:
         """Return what decides how the stream of this request is treated, if it gets one."""
         coding = b",".join(self.fields.get(b"content-encoding", _NONE))
@@ -98,7 +104,7 @@ class InboundRequest:
     def upstream_headers(self, route: Route, peer: Peer, *, accepts_stream: bool, via: bytes = PSEUDONYM) -> Headers:
         """The fields for the upstream, without the framing of the body.
 
-        accepts_stream: ``Accept`` names event streams. via: the name of this proxy.
+        accepts_stream: ``Accept`` names event streams. via: the name of this instance.
         """
         may_stream = route.stream is StreamMode.ALWAYS or (
             route.stream is StreamMode.AUTO and (accepts_stream or self.method not in ("GET", "HEAD"))
@@ -114,10 +120,10 @@ class InboundRequest:
         # A name-based virtual host behind TLS answers to its own name only; behind plain HTTP sits our own service.
         use_own = route.upstream.scheme == "https" or not self.host
         host = route.upstream.authority.encode() if use_own else self.host
-        fields = [(b"Host", host), *forwarding(fields, peer, host=self.host, via=via)]
+        fields = [(b"Host", host), *forwarding(fields, peer, host=self.host)]
         if self.upgrade is not None:
             fields += [(b"Connection", b"upgrade"), (b"Upgrade", self.upgrade)]
-        return apply_rules(fields, route.request_headers)
+        return signed(apply_rules(fields, route.request_headers), self.passed, via)
 
 
 #: What is left of a request when it has been answered: a stream may go on for hours.
