@@ -9,6 +9,7 @@ that lead from a room to one that the request had left. The connection to the up
 
 import asyncio
 import contextlib
+import itertools
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -55,7 +56,7 @@ class Journey:
         """How often the request comes back to a room that it had left."""
         steps = [room for room, _ in self.calls]
         seen, back = {steps[0]}, 0
-        for before, after in zip(steps, steps[1:], strict=False):
+        for before, after in itertools.pairwise(steps):
             back += after != before and after in seen
             seen.add(after)
         return back

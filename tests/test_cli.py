@@ -106,9 +106,13 @@ def test_schema_is_one_json_document(capsys: pytest.CaptureFixture[str]) -> None
     assert written.err == ""
 
 
+#: Defaults that have changed, as they are now.
+CONFIRMED = "defaults: {dialect: auto, timeouts: {response: 15m, idle: auto}}\n"
+
+
 def test_check_of_a_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "sseproxy.yaml"
-    file.write_text("routes:\n  - {match: {prefix: /a}, upstream: http://a}\n  - upstream: http://b\n")
+    file.write_text(CONFIRMED + "routes:\n  - {match: {prefix: /a}, upstream: http://a}\n  - upstream: http://b\n")
     assert main(["check", "-c", str(file)]) == 0
     written = capsys.readouterr()
     assert written.out == f"{file}: 2 routes, no errors\n"
@@ -117,10 +121,10 @@ def test_check_of_a_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_check_of_a_file_with_warnings_alone_is_a_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "sseproxy.yaml"
-    file.write_text("admin: {listen: ':9090'}\nroutes: [{upstream: 'http://a'}]\n")
+    file.write_text(CONFIRMED + "admin: {listen: ':9090'}\nroutes: [{upstream: 'http://a'}]\n")
     assert main(["check", "-c", str(file)]) == 0
     warning, summary = capsys.readouterr().out.splitlines()
-    assert warning.startswith(f"{file}:1:17: admin.listen: warning: ")
+    assert warning.startswith(f"{file}:2:17: admin.listen: warning: ")
     assert summary == f"{file}: 1 route, no errors, 1 warning"
 
 

@@ -22,6 +22,7 @@ from multidict import CIMultiDict
 from sseproxy.asgi.errors import StreamAborted
 from sseproxy.asgi.response_switch import Common, ResponseSwitch
 from sseproxy.asgi.types import Message, Scope
+from sseproxy.core.http.fields import is_event_stream
 
 #: Seconds between looks whether a handler has read the request body, at most.
 _LOOK = 0.5
@@ -93,15 +94,22 @@ class Exchange(AbstractStreamWriter):
 
     async def _take_over(self, response: web.StreamResponse) -> None:
         """What is aiohttp's to do after the handler, done while we look: the rest of a stream, or of a refusal."""
-        if self._gate.is_open or not isinstance(response, web.StreamResponse):
+        if self._gate.is_open:
             return
-        if isinstance(response, web.FileResponse):
+        if not isinstance(response, web.StreamResponse):
+            self._refuse_none(response)
+        elif isinstance(response, web.FileResponse):
             await self._refuse_file(response)
-        elif self._has_stream or response.content_type == "text/event-stream":
+        elif self._has_stream or _is_event_stream(response.headers):
             if self._request.version < HttpVersion11:
                 response.force_close()
             await response.prepare(self._request)
             await response.write_eof()
+
+    def _refuse_none(self, response: object) -> None:
+        """Behind a stream there is no place for the head of the 500 that aiohttp answers with in such a case."""
+        if self._has_stream:
+            raise TypeError(f"Web-handler should return a response instance, got {response!r}")
 
     async def _refuse_file(self, response: web.FileResponse) -> None:
         """A file goes to the connection directly, past any writer: after heartbeats there is no place for it."""
@@ -144,8 +152,10 @@ class Exchange(AbstractStreamWriter):
     async def write_headers(self, status_line: str, headers: CIMultiDict[str]) -> None:
         self._head = status_line, headers
         status = int(status_line.split(" ", 2)[1])
-        counts = self._has_stream or "event-stream" in headers.get("Content-Type", "").lower()
+        counts = self._has_stream or _is_event_stream(headers)
         fields = [(_encoded(name), _encoded(value)) for name, value in headers.items()] if counts else []
+        if counts and (body := self._request._read_bytes) is not None:
+            self._gate.note_body(body)
         await self._gate.send({"type": "http.response.start", "status": status, "headers": fields})
 
     def send_headers(self) -> None:
@@ -256,6 +266,9 @@ class _Through:
     def receive_body(self, body: bytes) -> None:
         """Drop it: the request has its response."""
 
+    def note_body(self, body: bytes) -> None:
+        """Likewise."""
+
     def wait_again(self) -> None:
         """Wait for nothing any more."""
 
@@ -288,6 +301,10 @@ def _scope_of(request: web.Request) -> Scope:
         "headers": headers,
         "client": (request.remote or "", 0),
     }
+
+
+def _is_event_stream(headers: CIMultiDict[str]) -> bool:
+    return is_event_stream([(b"content-type", _encoded(media)) for media in headers.getall("Content-Type", ())])
 
 
 def _encoded(text: str) -> bytes:

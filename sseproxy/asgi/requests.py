@@ -6,7 +6,7 @@ from sseproxy.asgi.options import StreamOptions
 from sseproxy.asgi.types import Scope
 from sseproxy.core.http.fields import by_name
 from sseproxy.core.http.peek import BodyPeek, may_be_json
-from sseproxy.core.stream.request import StreamRequest
+from sseproxy.core.stream.request import MCP_FIELDS, StreamRequest
 
 _EVENT_STREAM = b"text/event-stream"
 _LENGTH = len(_EVENT_STREAM)
@@ -25,6 +25,11 @@ def names_stream(scope: Scope) -> bool:
 def head_may_declare(scope: Scope) -> bool:
     """True if the head of a request may declare a stream (S8), at a glance."""
     return names_stream(scope) or _ALT_SSE in scope.get("query_string", b"")
+
+
+def has_mcp_field(scope: Scope) -> bool:
+    """True if the request is one of an MCP client, whatever it accepts."""
+    return any(name in MCP_FIELDS for name, _ in scope["headers"])
 
 
 class RequestBody(Enum):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
+from functools import partial
 from http import HTTPStatus
 
 from sseproxy.asgi.answers import Refusal, body_of, goes_on, head_of, is_late_json, is_ours
@@ -154,8 +155,7 @@ class Responder:
         """The app's response goes on behind the promised head."""
         self._stop_timers()
         self._responded = True
-        receive(now=self._time())
-        self._relay.rearm()
+        self._relay.apply(partial(receive, now=self._time()))
 
     async def _hear_refusal(self, message: Message, refusal: Refusal) -> None:
         if message["type"] == "http.response.start":
@@ -182,8 +182,8 @@ class Responder:
 
     def _tell(self, error: StreamError) -> None:
         is_nothing = self._plan.comes_back and error.status == HTTPStatus.NO_CONTENT
-        self._session.receive_refusal(None if is_nothing else error, now=self._time())
-        self._relay.rearm()
+        told = None if is_nothing else error
+        self._relay.apply(partial(self._session.receive_refusal, told, now=self._time()))
 
     # The stream.
 
@@ -355,7 +355,7 @@ class Responder:
             self._outbox.close()  # the client has left, says a server that follows ASGI 2.4
 
     def _raise_if_broken(self) -> None:
-        """An end that must not look like one. What the app did is between it and the server."""
+        """An end that must not look like one. What the app left undone is between it and the server."""
         reason, failure = self._session.close_reason, self._outbox.error
         if failure is not None and not isinstance(failure, OSError):
             self._outbox.error = None
@@ -366,7 +366,7 @@ class Responder:
         if reason is CloseReason.UPSTREAM_END and self._farewell.was_cut:
             reason = CloseReason.CLIENT_STALLED
         is_whole = self._session.clean and not self._farewell.was_cut
-        if reason is not None and not is_whole and not row(reason).server_ends:
+        if reason is not None and not is_whole and (self._app_ended or not row(reason).server_ends):
             raise StreamAborted(reason) from None
 
     # Timers.

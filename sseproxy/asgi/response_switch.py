@@ -13,6 +13,7 @@ from sseproxy.asgi.receive_channel import ReceiveChannel
 from sseproxy.asgi.requests import (
     RequestBody,
     body_of,
+    has_mcp_field,
     head_may_declare,
     names_stream,
     stream_request,
@@ -21,6 +22,7 @@ from sseproxy.asgi.requests import (
 from sseproxy.asgi.responder import Responder
 from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.core.http.peek import BodyPeek
+from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.request import members_of
 from sseproxy.engine.live import LiveStreams
 
@@ -93,6 +95,8 @@ class ResponseSwitch:
         elif names_stream(scope):
             self._look_into_body(body_of(scope))
             self.scope = without_codings(scope)
+        elif scope["method"] == "POST" and (common.options.dialect is Dialect.MCP or has_mcp_field(scope)):
+            self._look_into_body(body_of(scope))  # for the id that an error in its stream has to have
 
     async def receive(self) -> Message:
         """The app's `receive`. Most apps call once, and an inbox is for what comes after that."""
@@ -176,11 +180,15 @@ class ResponseSwitch:
 
     def receive_body(self, body: bytes) -> None:
         """The request body, all of it; for servers that do not bring it by `receive`."""
-        if self._peek is not None:
-            self._peek.feed(body)
-            self._peek.end()
+        self.note_body(body)
         if self._patience is not None and self not in self._patience:
             self.come_due()
+
+    def note_body(self, body: bytes) -> None:
+        """The same, as the response begins: it is too late for an early one, but not for how a stream is treated."""
+        if self._peek is not None and not self._peek.is_known:
+            self._peek.feed(body)
+            self._peek.end()
 
     def hold(self) -> None:
         """The request body is under way: `wait_again` follows behind it."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from sseproxy.config.values import BadValue, boolean, describe, line, nearest, quote
-from sseproxy.core.http.paths import normalized
+from sseproxy.config.values import BadValue, BadValues, boolean, describe, line, nearest, quote
+from sseproxy.core.http.paths import UNSENT, normalized
 from sseproxy.core.routes import Upstream
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -101,20 +101,23 @@ def listen_address(value: object) -> Address:
 
 def _unix_listener(value: Mapping[str, object]) -> Address:
     """``{unix: /run/sseproxy.sock, mode: "0660", group: www-data, trust: false}``."""
-    for key in value:
-        if key not in _UNIX_KEYS:
-            raise BadValue(
-                "unknown key", nearest(str(key), _UNIX_KEYS) or f"one of {', '.join(_UNIX_KEYS)}", below=(key,)
-            )
+    found, wrong = {}, []
     if "unix" not in value:
-        raise BadValue("names no socket", "unix: /run/sseproxy.sock")
-    found = {}
+        wrong.append(BadValue("names no socket", "unix: /run/sseproxy.sock"))
     for key, inner in value.items():
         try:
-            found[key] = _UNIX_KEYS[key](inner)
+            found[key] = _unix_key(key)(inner)
         except BadValue as error:
-            raise BadValue(error.message, error.hint, below=(key,)) from None
+            wrong.append(BadValue(error.message, error.hint, below=(key,), is_key=error.is_key))
+    if wrong:
+        raise BadValues(wrong)
     return Address(path=found.pop("unix"), **found)
+
+
+def _unix_key(key: str) -> Callable[[object], Any]:
+    if key not in _UNIX_KEYS:
+        raise BadValue("unknown key", nearest(key, _UNIX_KEYS) or f"one of {', '.join(_UNIX_KEYS)}", is_key=True)
+    return _UNIX_KEYS[key]
 
 
 def file_mode(value: object) -> int:
@@ -258,11 +261,22 @@ def match_path(value: object) -> str:
     if "*" in written:
         before = written.partition("*")[0].rstrip("/") or "/"
         raise BadValue(f"wildcards are not supported: {quote(written)}", f"did you mean prefix: {before}?")
+    _refuse_what_no_request_has(written)
     right = normalized(written)
     if written != right:
         message = f"is never matched: requests are compared in another form, not {quote(written)}"
         raise BadValue(message, f"did you mean {right}?")
     return written
+
+
+def _refuse_what_no_request_has(path: str) -> None:
+    refused = UNSENT.search(path)
+    if refused is None:
+        return
+    encoded = UNSENT.sub(lambda found: f"%{ord(found[0]):02X}", path)
+    before = path.partition("{")[0].rpartition("/")[0] or "/"
+    hint = f"did you mean prefix: {before}, or {encoded}?" if "{" in path else f"did you mean {encoded}?"
+    raise BadValue(f"is never matched: a request with {refused[0]} in its path is refused", hint)
 
 
 def ticket_path(value: object) -> str:

@@ -7,7 +7,7 @@ from sseproxy.config.browsers import CORS, Auth, End
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import Path
-from sseproxy.config.route_checks import UNCHANGEABLE
+from sseproxy.config.route_checks import UNCHANGEABLE, is_right
 from sseproxy.config.schema import FileSchema
 from sseproxy.core.http.fields import FORWARDING
 from sseproxy.core.http.paths import has_prefix
@@ -18,6 +18,9 @@ _WORKERS: Path = ("server", "workers")
 _READ_HERE = frozenset(("host", "cookie", "expect", "origin", "last-event-id"))
 _NOT_FOR_AUTH = UNCHANGEABLE | _READ_HERE | {name.decode() for name in FORWARDING}
 _CORS_ANSWERS = "access-control-"
+
+#: Forbidden response-header names (Fetch standard, section 2.2.2).
+_NEVER_READ = frozenset(("set-cookie", "set-cookie2"))
 
 
 def check_browsers(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...]) -> None:
@@ -35,20 +38,10 @@ def check_browsers(document: Document, file: FileSchema, routes: tuple[Effective
     _check_workers(document, file, routes)
 
 
-def _is_right(document: Document, route: EffectiveRoute, *keys: str) -> bool:
-    """A wrong value has been taken out by now, so that nobody can tell where it stood."""
-    return not (document.is_broken(route.own(*keys)) or document.is_broken(("defaults", *keys)))
-
-
-def _section(route: EffectiveRoute, name: str, key: str) -> Path:
-    """Where a key is missed: in the route's own section, if it has one."""
-    return route.own(name, key) if route.says(name) else ("defaults", name, key)
-
-
 def _check_auth(document: Document, route: EffectiveRoute, auth: Auth) -> None:
-    if auth.cookie is None and _is_right(document, route, "auth", "cookie"):
-        document.problem(_section(route, "auth", "cookie"), "is missing", "the name of the login cookie")
-    if not _is_right(document, route, "auth", "header"):
+    if auth.cookie is None and is_right(document, route, "auth", "cookie"):
+        document.problem(route.where("auth", "cookie"), "is missing", "the name of the login cookie")
+    if not is_right(document, route, "auth", "header"):
         return
     at = route.where("auth", "header")
     name = auth.header.lower()
@@ -70,7 +63,7 @@ def _check_rules_for_auth(document: Document, route: EffectiveRoute, name: str) 
 
 
 def _check_end(document: Document, route: EffectiveRoute, end: End) -> None:
-    if not _is_right(document, route, "end"):
+    if not is_right(document, route, "end"):
         return
     says_both = route.says("end") or not route.says("stream")
     if route.merged.stream.declared is StreamMode.NEVER and says_both:
@@ -87,10 +80,10 @@ def _check_end(document: Document, route: EffectiveRoute, end: End) -> None:
 
 
 def _check_cors(document: Document, route: EffectiveRoute, cors: CORS) -> None:
-    if not _is_right(document, route, "cors"):
+    if not is_right(document, route, "cors"):
         return
     if not cors.origins:
-        document.problem(_section(route, "cors", "origins"), "is missing", "such as [https://app.example]")
+        document.problem(route.where("cors", "origins"), "is missing", "such as [https://app.example]")
     if "*" in cors.origins and len(cors.origins) > 1:
         document.problem(route.where("cors", "origins"), "* stands for all origins, and beside no other")
     elif cors.credentials:
@@ -98,6 +91,10 @@ def _check_cors(document: Document, route: EffectiveRoute, cors: CORS) -> None:
     if "*" in cors.expose and cors.credentials:
         at = route.where("cors", "expose")
         document.problem(at, "* means no field but that of this name with credentials", "name the fields")
+    for index, name in enumerate(cors.expose):
+        if name.lower() in _NEVER_READ:
+            at = document.shown((*route.where("cors", "expose"), index))
+            document.problem(at, f"no browser lets a page read {name}", "leave it out")
     for name in route.section.headers.response.set:
         if name.lower().startswith(_CORS_ANSWERS):
             at = route.own("headers", "response", "set", name)

@@ -15,6 +15,7 @@ from sseproxy.config.values import format_duration
 
 LISTEN: Path = ("server", "listen")
 ADMIN_LISTEN: Path = ("admin", "listen")
+DRAIN_TIMEOUT: Path = ("server", "drain", "timeout")
 _TLS: Path = ("server", "tls")
 
 
@@ -38,7 +39,7 @@ def _check_listen(document: Document, listen: tuple[Address, ...]) -> None:
         document.problem(LISTEN, "must not be empty")
     for index, address in enumerate(listen):
         at = document.shown((*LISTEN, index))
-        _check_socket(document, at, address)
+        _check_socket(document, (*LISTEN, index), address)
         taken = next((earlier for earlier in listen[:index] if address.overlaps(earlier)), None)
         if taken is not None:
             document.problem(at, f"takes the same place as {taken}")
@@ -60,7 +61,7 @@ def _check_admin(document: Document, file: FileSchema) -> None:
 def _check_socket(document: Document, at: Path, address: Address) -> None:
     wrong = files.unusable_socket(address.path) if address.path is not None else None
     if wrong:
-        document.problem(at, wrong)
+        document.problem(document.shown(at), wrong)
     wrong = files.unknown_group(address.group) if address.group is not None else None
     if wrong:
         document.problem((*at, "group"), wrong)

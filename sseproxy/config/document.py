@@ -68,16 +68,20 @@ class Document:
         """Note that something is wrong at `path`, or at the nearest thing above it that is there."""
         self.problems.append(self._at(path, message, hint, at_key=at_key))
 
-    def warning(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> None:
-        """Note that what `path` says can be used, and is dangerous or will surprise."""
-        self.warnings.append(replace(self._at(path, message, hint, at_key=at_key), is_warning=True))
+    def warning(self, path: Path, message: str, hint: str = "", *, near: Path = ()) -> None:
+        """Note that what `path` says can be used, and is dangerous or will surprise.
 
-    def _at(self, path: Path, message: str, hint: str, *, at_key: bool) -> ConfigProblem:
+        near: where to look if nothing of `path` is in the file.
+        """
+        self.warnings.append(replace(self._at(path, message, hint, near=near), is_warning=True))
+
+    def _at(self, path: Path, message: str, hint: str, *, at_key: bool = False, near: Path = ()) -> ConfigProblem:
         origin = next((self.origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.origins), None)
         if origin is not None:
             return ConfigProblem(origin, 0, 0, "", message, hint)
-        known = next((path[:n] for n in range(len(path), -1, -1) if path[:n] in self.places), None)
-        at = (0, 0) if known is None else self.position(known, at_key=at_key or known != path)
+        there = self._as_written(path)
+        known = next((known for known in (*_upwards(there), *_upwards(near), ()) if known in self.places), None)
+        at = (0, 0) if known is None else self.position(known, at_key=at_key or known != there)
         return ConfigProblem(self.file, *at, write_path(path), message, hint)
 
     def position(self, path: Path, *, at_key: bool = False) -> tuple[int, int]:
@@ -91,9 +95,22 @@ class Document:
             path = path[:-1]
         return path
 
+    def _as_written(self, path: Path) -> Path:
+        """`path` without the positions of lists that are none in the file: what would be in them stands alone."""
+        written: Path = ()
+        for part in path:
+            if isinstance(part, str) or (*written, part) in self.places or written not in self.places:
+                written = (*written, part)
+        return written
+
     def is_broken(self, path: Path) -> bool:
         """Whether `path`, something above it or something below it has been found wrong."""
         return any(path[: len(wrong)] == wrong[: len(path)] for wrong in self.broken)
+
+
+def _upwards(path: Path) -> list[Path]:
+    """`path` and all that is above it but the top."""
+    return [path[:n] for n in range(len(path), 0, -1)]
 
 
 def read_document(path: FilePath, environ: Mapping[str, str]) -> Document:

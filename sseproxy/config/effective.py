@@ -13,10 +13,11 @@ Kind = TypeVar("Kind", bound=Section)
 
 @dataclass(frozen=True, slots=True)
 class EffectiveRoute:
-    """A route with all that it inherits. section: what it says itself."""
+    """A route with all that it inherits. section: what it says itself. defaults: what all routes inherit."""
 
     index: int
     section: RouteSection
+    defaults: Inherited
     merged: Inherited
     name: str
 
@@ -28,16 +29,28 @@ class EffectiveRoute:
         """Whether the route has the key itself."""
         return _says(self.section, keys)
 
+    def inherits(self, *keys: str) -> bool:
+        """Whether ``defaults`` has the key."""
+        return _says(self.defaults, keys)
+
     def where(self, *keys: str) -> Path:
-        """The path of an inherited key: in the route if it is there, else in ``defaults``."""
-        return self.own(*keys) if self.says(*keys) else ("defaults", *keys)
+        """The path of an inherited key: where it is written, else in the innermost section around it that is.
+
+        Of two sections that are equally far in, the route's; where there is none at all, in the route.
+        """
+        for depth in range(len(keys), 0, -1):
+            if self.says(*keys[:depth]):
+                return self.own(*keys)
+            if self.inherits(*keys[:depth]):
+                return ("defaults", *keys)
+        return self.own(*keys)
 
 
 def effective_routes(file: FileSchema) -> tuple[EffectiveRoute, ...]:
     """The routes of a file in their order."""
     names = _names(file.routes)
     return tuple(
-        EffectiveRoute(index, route, _inherited(file.defaults, route), next(names))
+        EffectiveRoute(index, route, file.defaults, _inherited(file.defaults, route), next(names))
         for index, route in enumerate(file.routes)
     )
 

@@ -185,7 +185,8 @@ UpstreamURL = Annotated[
     _text(r"^([Hh][Tt][Tt][Pp][Ss]?|[Hh][Tt][Tt][Pp]\+[Uu][Nn][Ii][Xx])://.+$"),
 ]
 FilePath = Annotated[str, PlainValidator(values.file_path), _text()]
-MatchPath = Annotated[str, PlainValidator(addresses.match_path), _text(r"^/[!-)+-~]*$")]
+_PATH_CHARACTERS = r"[!$-)+-;=@-\[\]-_a-z|~]"
+MatchPath = Annotated[str, PlainValidator(addresses.match_path), _text(rf"^/{_PATH_CHARACTERS}*$")]
 Host = Annotated[str, PlainValidator(addresses.match_host), _text()]
 HostName = Annotated[str, PlainValidator(lambda value: addresses.host_name(values.line(value))), _text()]
 Method = Annotated[str, PlainValidator(values.method), _text()]
@@ -201,7 +202,7 @@ LimitedDuration = Annotated[
     PlainSerializer(values.format_duration),
     _scalar({"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h)?$"}),
 ]
-TicketPath = Annotated[str, PlainValidator(addresses.ticket_path), _text(r"^/[!-~]+$")]
+TicketPath = Annotated[str, PlainValidator(addresses.ticket_path), _text(rf"^/{_PATH_CHARACTERS}+$")]
 Binding = Annotated[
     tuple[TicketBinding, str],
     PlainValidator(values.binding),

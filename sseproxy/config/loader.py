@@ -21,7 +21,7 @@ from sseproxy.config.problems import ConfigErrors, Path, in_reading_order
 from sseproxy.config.route_checks import check_routes
 from sseproxy.config.schema import FileSchema, places_below, section_at
 from sseproxy.config.settings import Config
-from sseproxy.config.values import BadValue, describe
+from sseproxy.config.values import BadValue, BadValues, describe
 from sseproxy.config.warnings import warn
 
 
@@ -65,32 +65,26 @@ def _note(document: Document, details: ErrorDetails) -> None:
     if path[:-1] in document.places and document.places[path[:-1]].is_scalar and len(path) > 1:
         path = path[:-1]  # a word in place of a mapping
     if not any(path[: len(wrong)] == wrong for wrong in document.broken):
-        message, hint = _words(details, path)
-        at = document.shown((*path, *_below(details)))
-        document.problem(at, message, hint, at_key="[key]" in details["loc"] or _is_unknown(details))
+        for error in _errors(details, path):
+            at = document.shown((*path, *error.below))
+            document.problem(at, error.message, error.hint, at_key="[key]" in details["loc"] or error.is_key)
         document.broken.add(path)
     _take_out(document.data, path)
 
 
-def _below(details: ErrorDetails) -> tuple[str, ...]:
+def _errors(details: ErrorDetails, path: Path) -> tuple[BadValue, ...]:
+    """What is wrong, and how to put it right."""
     error = details.get("ctx", {}).get("error")
-    return error.below if isinstance(error, BadValue) else ()
-
-
-def _is_unknown(details: ErrorDetails) -> bool:
-    return details["type"] == "extra_forbidden"
-
-
-def _words(details: ErrorDetails, path: Path) -> tuple[str, str]:
-    """What is wrong, and a hint."""
-    error = details.get("ctx", {}).get("error")
+    if isinstance(error, BadValues):
+        return error.errors
     if isinstance(error, BadValue):
-        return error.message, error.hint
-    if _is_unknown(details):
+        return (error,)
+    if details["type"] == "extra_forbidden":
         section, key = section_at(path[:-1]), str(path[-1])
-        return "unknown key", unknown_key_hint(key, list(section.model_fields), places_below(section, key))
-    expected = "a list" if details["type"] in ("tuple_type", "list_type") else "a mapping"
-    return f"expected {expected}, got {describe(details['input'])}", _shape_hint(expected, details["input"])
+        hint = unknown_key_hint(key, list(section.model_fields), places_below(section, key))
+        return (BadValue("unknown key", hint, is_key=True),)
+    expected, value = "a list" if details["type"] in ("tuple_type", "list_type") else "a mapping", details["input"]
+    return (BadValue(f"expected {expected}, got {describe(value)}", _shape_hint(expected, value)),)
 
 
 def _shape_hint(expected: str, value: object) -> str:

@@ -39,6 +39,11 @@ def check_routes(document: Document, file: FileSchema, routes: tuple[EffectiveRo
             _check_name(document, route, names)
 
 
+def is_right(document: Document, route: EffectiveRoute, *keys: str) -> bool:
+    """Whether an inherited key has not been found wrong. A wrong value is taken out: nobody can tell where it stood."""
+    return not (document.is_broken(route.own(*keys)) or document.is_broken(("defaults", *keys)))
+
+
 def _check_route(document: Document, file: FileSchema, route: EffectiveRoute, folder: FilePath) -> None:
     _check_match(document, route)
     _check_heartbeat(document, route)
@@ -65,13 +70,12 @@ def _check_match(document: Document, route: EffectiveRoute) -> None:
 
 def _check_heartbeat(document: Document, route: EffectiveRoute) -> None:
     heartbeat, response = route.merged.heartbeat, route.merged.timeouts.response
-    interval = route.where("heartbeat", "interval")
-    if heartbeat.interval is None and not document.is_broken(interval):
+    if heartbeat.interval is None and is_right(document, route, "heartbeat", "interval"):
         _check_without_heartbeats(document, route)
     if heartbeat.before_response is None:
         return
     at = route.where(*_BEFORE_RESPONSE)
-    response_is_right = not document.is_broken(route.where("timeouts", "response"))
+    response_is_right = is_right(document, route, "timeouts", "response")
     if response is not None and response_is_right and heartbeat.before_response >= response:
         document.problem(at, f"must be shorter than timeouts.response ({format_duration(response)})")
     # A route that is never touched may inherit before_response; it must not ask for it.

@@ -93,7 +93,7 @@ class Server(Section):
     trusted_proxies: tuple[Network, ...] = Field(
         default=(),
         description="Peers whose X-Forwarded-*, Forwarded and Via are believed and appended to. "
-        "Of all others X-Forwarded-* and X-Real-IP are removed.",
+        "Of all others these and X-Real-IP are removed, but for the names of sseproxy instances in Via.",
     )
     drain: Drain = Field(default=Drain(), description="How streams end when the process is told to stop.")
 

@@ -39,14 +39,23 @@ _DURATION_EXAMPLES = "such as 15s, 1.5s, 500ms, 2m, 1h or off"
 class BadValue(ValueError):
     """A scalar that does not say what it should. hint: how to put it right, or empty.
 
-    below: the key inside the value that is at fault, if it has any.
+    below: the key inside the value that is at fault, if it has any. is_key: the key itself is wrong.
     """
 
-    def __init__(self, message: str, hint: str = "", *, below: tuple[str, ...] = ()) -> None:
+    def __init__(self, message: str, hint: str = "", *, below: tuple[str, ...] = (), is_key: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.below = below
+        self.is_key = is_key
+
+
+class BadValues(ValueError):
+    """Several things are wrong within one value."""
+
+    def __init__(self, errors: Iterable[BadValue]) -> None:
+        super().__init__("several things are wrong")
+        self.errors = tuple(errors)
 
 
 class Text(str):
@@ -268,7 +277,10 @@ def _some_line(value: object) -> str:
 
 def idle(value: object) -> float | Auto | None:
     """Seconds, ``None`` for ``off``, or what suits the request."""
-    return Auto.AUTO if value == Auto.AUTO.value else duration(value)
+    try:
+        return Auto.AUTO if value == Auto.AUTO.value else duration(value)
+    except BadValue as error:
+        raise BadValue(error.message, error.hint.replace("such as", "such as auto,")) from None
 
 
 def format_idle(value: float | Auto | None) -> str:

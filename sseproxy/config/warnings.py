@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from sseproxy.config import files
 from sseproxy.config.addresses import Address, IPNetwork
 from sseproxy.config.changed_defaults import warn_of_changed_defaults
-from sseproxy.config.checks import ADMIN_LISTEN, LISTEN
+from sseproxy.config.checks import ADMIN_LISTEN, DRAIN_TIMEOUT, LISTEN
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import Path
@@ -18,7 +18,6 @@ from sseproxy.config.values import format_duration
 from sseproxy.core.eventsource.policies import TicketBinding
 
 TRUSTED: Path = ("server", "trusted_proxies")
-DRAIN_TIMEOUT: Path = ("server", "drain", "timeout")
 
 #: Seconds that Kubernetes grants a pod by default, from SIGTERM to SIGKILL, and those that the process needs of them
 #: once its last stream has ended.

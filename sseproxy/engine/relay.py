@@ -1,6 +1,7 @@
 """Who moves a body from the upstream to the client, and wakes up when nobody sends anything?"""
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from sseproxy.core.errors import OriginError
@@ -173,6 +174,18 @@ class Relay:
         """Come to an end; see `Transfer.drain`. Times are the event loop's."""
         self.transfer.drain(at=at, deadline=deadline, retry=retry)
         self._arm()
+
+    def apply(self, change: Callable[[], None]) -> None:
+        """Call `change`, which does something to the transfer that can bring a deadline forward.
+
+        A defect in it ends the body, as one in the way of bytes does: the caller may have nobody to tell of it.
+        """
+        try:
+            change()
+        except Exception as error:  # noqa: BLE001 - else the client would wait for an end that nobody brings about
+            self._fail(error)
+            return
+        self.rearm()
 
     def rearm(self) -> None:
         """Look at the clock again, after something was done to the transfer that can bring a deadline forward."""

@@ -14,7 +14,7 @@ from sseproxy.core.errors import OriginError, UpstreamBroken
 from sseproxy.core.http.fields import Headers
 from sseproxy.http1.faults import broken_off, not_http, too_large
 from sseproxy.http1.heads import check_fields, read_head
-from sseproxy.http1.leniency import make_strict, response_parser, with_one_length
+from sseproxy.http1.leniency import SEMICOLON, ResponseParser, with_one_length
 from sseproxy.http1.messages import ResponseHead
 from sseproxy.http1.sockets import probe_in_silence, reset_when_closed
 from sseproxy.http1.unread_response import last_words
@@ -93,7 +93,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._write_paused = False
         self.on_writable: Callable[[bool], None] | None = None
         self.on_lost: Callable[[], None] | None = None
-        self._parser: httptools.HttpResponseParser | None = None
+        self._parser: ResponseParser | None = None
         self._received = b""  # until the response has a head
         self._pieces: list[bytes] = []
         self.on_body = self._pieces.append  # for llhttp, straight into the list
@@ -194,7 +194,10 @@ class UpstreamConnection(asyncio.Protocol):
             if len(data) > _LONG_READ:
                 self._sink = None  # the listener hands it on, in turns
             try:
-                self._parser.feed_data(data)
+                if SEMICOLON in data or self._parser.is_in_extensions:
+                    self._parser.feed(data)
+                else:
+                    self._parser.feed_data(data)
             except httptools.HttpParserError as error:
                 self._reject(not_http(error))
                 return
@@ -267,16 +270,14 @@ class UpstreamConnection(asyncio.Protocol):
         if sum(len(name) + len(value) + 4 for name, value in self._headers) > MAX_HEAD:
             self._head_size = MAX_HEAD + 1
             raise ValueError("the head is too large")
-        status = self._parser.get_status_code()
+        status = self._parser.status()
         if status < 200 and status != 101:
-            if status < 100:  # llhttp counts the digits only
-                raise ValueError("a status below 100")
             self._unusable = self._unusable or not self._parser.should_keep_alive()
             return
         self._head_done = True
         self._received = b""
-        make_strict(self._parser)
-        self._head = self._read_head(status)
+        self._head = head = self._read_head(status)
+        self._parser.enter_body(head)
 
     def on_message_complete(self) -> None:
         if not self._head_done:
@@ -287,7 +288,7 @@ class UpstreamConnection(asyncio.Protocol):
     # Private.
 
     def _begin_response(self) -> None:
-        self._parser = response_parser(self)
+        self._parser = ResponseParser(self, self._pieces)
         self._received = b""
         self._begin_head()
 
@@ -302,7 +303,7 @@ class UpstreamConnection(asyncio.Protocol):
         assert self._parser is not None
         self._received += data
         try:
-            self._parser.feed_data(data)
+            self._parser.feed(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._parser = None
             self._early_raw = data[upgrade.args[0] :]

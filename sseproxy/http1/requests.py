@@ -7,15 +7,15 @@ trailers say ``Connection: close``, which belongs into the head (RFC 9110 sectio
 What llhttp leaves open is closed here: a head that never ends, fields without number and length, other protocols.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import httptools
 
 from sseproxy.core.errors import BadRequest, ClientError, HeadersTooLarge, MethodUnknown
-from sseproxy.core.http.fields import Headers, by_name
+from sseproxy.core.http.fields import Headers, get
 from sseproxy.core.limits import KIB
+from sseproxy.http1.boundaries import EmptyLine, RequestLine, behind_line_breaks
 from sseproxy.http1.content import RequestContent
 
 #: Bytes behind a request to switch protocols that are kept until it is answered.
@@ -31,17 +31,8 @@ _PUNCTUATION = len(b": \r\n")
 _CHUNKED_HEAD = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-#: Where a head may begin.
-_BEGINNING = re.compile(rb"(?:\A|\r\n\r\n)[\r\n]*(?=[^\r\n])")
-
-#: A method, whatever it is, in front of a target or of what has not come yet.
-_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: |\Z)")
-
-#: How llhttp begins to say so.
+#: How llhttp begins to say that a method is unknown.
 _UNKNOWN_METHOD = ("Invalid method encountered", "Invalid method for HTTP", "Expected space after method")
-
-#: Protocols that llhttp reads besides HTTP, without telling.
-_OTHER_PROTOCOLS = (b" RTSP/", b" ICE/")
 
 
 def _new_llhttp(owner: "RequestParser") -> httptools.HttpRequestParser:
@@ -105,11 +96,11 @@ class RequestParser:
 
     __slots__ = (
         "_body_left",
+        "_empty_line",
         "_fields_size",
         "_headers",
         "_hold",
         "_is_last",
-        "_is_line_due",
         "_is_resuming",
         "_is_too_large",
         "_limits",
@@ -117,7 +108,6 @@ class RequestParser:
         "_llhttp",
         "_on_error",
         "_on_request",
-        "_piece",
         "_request",
         "_target",
         "_unframed",
@@ -148,63 +138,75 @@ class RequestParser:
         self._unframed = 0  # bytes since the head, or any piece of a body
         self._request: ParsedRequest | None = None  # whose body comes
         self._upgrading: ParsedRequest | None = None  # that asks for another protocol
-        self._body_left = 0  # bytes of its body
+        self._body_left = 0  # bytes of a body that has a length
         self._is_resuming = False  # its head is read once more, in another form
         self._is_too_large = False
         self._is_last = False  # the last head says that no other follows
-        self._line = bytearray()  # the earlier pieces that hold the request line, if the head has begun in one
-        self._is_line_due = False  # it may be in the piece that is read
-        self._piece: bytes | memoryview = b""  # what is read just now
+        self._line = RequestLine()
+        self._empty_line = EmptyLine()
         self.has_failed = False
         self.has_begun = False  # a head has, and is not complete
         self.is_stopped = self.is_full = False
         self.tail = b""
 
-    def feed(self, data: bytes | memoryview) -> None:
+    def feed(self, data: bytes) -> None:
         """Read what came."""
         if len(data) > PIECE:
             self._feed_long(data)
             return
-        left: bytes | memoryview | None = data
-        while left is not None and not (self.is_stopped or self.is_full):
-            left = self._read(left)
-        self._piece = b""
-        if left:
-            self._keep(bytes(left))
+        at = 0
+        if not self.is_full:
+            while at < len(data) and not (self.is_stopped or self.has_failed):
+                at = self._read_next(data, at)
+        if at < len(data) and not self.has_failed:
+            self._keep(data[at:])
 
-    def _feed_long(self, data: bytes | memoryview) -> None:
+    def _feed_long(self, data: bytes) -> None:
         pieces = memoryview(data)
         for at in range(0, len(pieces), PIECE):
             if self.is_stopped or self.is_full:
                 self._keep(bytes(pieces[at:]))
                 return
-            self.feed(pieces[at : at + PIECE])
+            self.feed(bytes(pieces[at : at + PIECE]))
 
-    def _read(self, data: bytes | memoryview) -> bytes | memoryview | None:
-        """Read `data`, up to a request for another protocol if there is one; what is behind that is returned."""
-        if self.has_failed or self._llhttp is None:
-            return None
+    def _read_next(self, data: bytes, at: int) -> int:
+        """Read `data[at:]`, at most to the end of a request, and return where that is."""
+        if not self.has_begun and self._request is None:
+            at = behind_line_breaks(data, at)
+            if at == len(data):
+                return at
+            self._line.begin()
+            self._empty_line.reset()
+        if self._body_left:
+            end = min(at + self._body_left, len(data))
+            self._body_left -= end - at
+        else:
+            end = self._empty_line.end(data, at)
+            self._line.take(data, at, end)
+        self._read(data[at:end])
+        return end
+
+    def _read(self, data: bytes) -> None:
+        """Read `data`, which holds nothing behind the end of a request."""
+        if self._llhttp is None:
+            return
         in_head, self._unframed = self.has_begun, self._unframed + len(data)
-        self._piece = data
         try:
             self._llhttp.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
+        except httptools.HttpParserUpgrade:
             self._stop()
-            return data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
             reason = _reason_of(error)
             self._fail(self._as_ours(reason), reason)
-            return None
-        if self.has_begun and self._is_line_due:
-            self._line += data
-            self._is_line_due = not self._headers
+            return
         request = self._request
         if request is not None and request.content is None:
             request.content = RequestContent(self._hold)  # its first piece will come later
+            self._body_left = int(get(request.headers, b"content-length") or 0)
+            self._empty_line.reset()
         if self._unframed > self._limits.size and (request is not None or (in_head and self.has_begun)):
             self._is_too_large = True
             self._fail(self._as_ours(""), "too much that is no body")
-        return None
 
     def go_on(self) -> None:
         """There is room for more requests, and the protocol was not switched: what has come since is read."""
@@ -222,8 +224,7 @@ class RequestParser:
         """
         request, self._upgrading = self._upgrading, None
         assert request is not None
-        fields = by_name(request.headers)
-        if b"transfer-encoding" in fields:
+        if get(request.headers, b"transfer-encoding") is not None:
             request.upgrades = False
             self._llhttp = _new_llhttp(self)
             self._is_resuming = True
@@ -232,10 +233,8 @@ class RequestParser:
             self._request = request
             return
         self.is_stopped = True
-        self._body_left = int(fields[b"content-length"][0]) if b"content-length" in fields else 0
-        if self._body_left:
+        if int(get(request.headers, b"content-length") or 0):
             self._request = request
-            request.content = RequestContent(self._hold)
 
     def _keep(self, data: bytes) -> None:
         """What is not read is kept, but for the body of a request for another protocol."""
@@ -261,7 +260,9 @@ class RequestParser:
             return
         if self._is_last:
             raise ValueError("a request behind the last one")
-        self.has_begun = self._is_line_due = True
+        if not self._line:
+            raise ValueError("a request where none may begin")
+        self.has_begun = True
         self._headers = []
         self._target = b""
         self._fields_size = self._unframed = 0
@@ -293,12 +294,12 @@ class RequestParser:
             llhttp.should_keep_alive(),
             llhttp.should_upgrade(),
         )
-        if self._is_of_other_protocol(request):
+        if not self._line.is_http:
             raise ValueError("the protocol is not HTTP")
         self._request = request
         self._is_last = not request.keeps_alive
         self._headers, self._target = [], b""
-        self._line.clear()
+        self._line.forget()
         if request.upgrades:
             self._upgrading = request
         self._on_request(request)
@@ -306,9 +307,8 @@ class RequestParser:
     def on_body(self, piece: bytes) -> None:
         request = self._request
         assert request is not None
+        assert request.content is not None
         self._unframed = 0
-        if request.content is None:
-            request.content = RequestContent(self._hold)
         request.content.feed(piece)
 
     def on_message_complete(self) -> None:
@@ -323,35 +323,14 @@ class RequestParser:
             self._is_too_large = True
             raise ValueError("too large")
 
-    def _is_of_other_protocol(self, request: ParsedRequest) -> bool:
-        """True if the request line is one of RTSP or ICE, which llhttp takes for one of HTTP.
-
-        llhttp does not say where a request begins, so the line is looked for in all that may hold it. True as well for
-        a request that has its own line once more in a field or in its body, but with such a protocol.
-        """
-        seen = self._seen()
-        named = [protocol for protocol in _OTHER_PROTOCOLS if protocol in seen]
-        line = rb"%b +%b *(?:%b)"
-        parts = request.method.encode(), re.escape(request.target.encode()), b"|".join(named)
-        return bool(named) and re.search(line % parts, seen) is not None
-
-    def _seen(self) -> bytes:
-        """All that may hold the request line of the head that is read just now."""
-        return bytes(self._line + self._piece) if self._line else bytes(self._piece)
-
     def _as_ours(self, reason: str) -> ClientError:
         """What is wrong, and in which field, counted from 1. Nothing is quoted that came: it may be a secret."""
         if self._is_too_large:
             return HeadersTooLarge("The request line or a header field is too large.")
-        if self.has_begun and reason.startswith(_UNKNOWN_METHOD) and self._begins_with_method():
+        if self.has_begun and reason.startswith(_UNKNOWN_METHOD) and self._line.begins_with_method:
             return MethodUnknown("The method is not known.")
         where = f", in field {len(self._headers) + 1} of the head or next to it" if self.has_begun else ""
         return BadRequest("The request is not valid HTTP.", cause=reason + where)
-
-    def _begins_with_method(self) -> bool:
-        """True if a request of HTTP has come, whose method llhttp does not know, and not just anything."""
-        seen = self._seen()
-        return all(_METHOD.match(seen, begin.end()) for begin in _BEGINNING.finditer(seen))
 
     def _fail(self, error: ClientError, reason: str) -> None:
         """If it is the body of a request, whoever reads that has to know; else an answer has to be given."""

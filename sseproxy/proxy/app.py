@@ -12,8 +12,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from sseproxy.core.errors import BadRequest, ClientError, InternalError, LoopDetected, RouteNotFound, SSEProxyError
 from sseproxy.core.eventsource.cors import CrossOrigin
 from sseproxy.core.frames import release_frames
-from sseproxy.core.http.fields import PSEUDONYM, Peer, forwarded_addresses, has_passed
+from sseproxy.core.http.fields import PSEUDONYM, Peer, forwarded_addresses
 from sseproxy.core.http.peek import BodyPeek
+from sseproxy.core.http.via import is_loop
 from sseproxy.core.routes import Route, find_route
 from sseproxy.engine.live import Admissions, LiveStreams
 from sseproxy.http1.content import RequestContent
@@ -53,7 +54,8 @@ class ProxyApp:
 
     origins: the upstream of each route, by the route's name. tickets: where routes that have any keep them.
     end_key: what the ends of streams are signed with, for processes that answer each other's clients.
-    instance: what tells this proxy from others of its name, for processes that are one proxy.
+    instance: what tells this proxy from others of its name, for processes that are one proxy; at most 32 digits and
+    lower-case letters.
     streams: where those under way are known, and whose clock they go by.
     """
 
@@ -193,7 +195,7 @@ class ProxyApp:
         """
         inbound = read_request(request)
         request.headers = []  # a stream may go on for hours
-        if has_passed(inbound.headers, self._via):
+        if is_loop(inbound.passed, self._via):
             raise LoopDetected("The request has been here before: an upstream sends it back.")
         peer = self._peer(connection)
         self._forwarding.look_at(inbound.headers, peer)

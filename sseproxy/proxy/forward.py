@@ -137,7 +137,7 @@ class Forwarding:
         if declares:
             self._admit()
         wait = self.route.heartbeat.before_response
-        if wait is None or declares is False:
+        if declares is False or (declares and wait is None):
             self._exchange = await self._open()
         else:
             self._opening = asyncio.create_task(self._open())
@@ -165,8 +165,11 @@ class Forwarding:
             release_frames(error)  # a task of its own may keep it
             raise
 
-    async def _opened_within(self, seconds: float, opening: asyncio.Task[HttpExchange]) -> bool:
-        """Whether the upstream answers before the client must be, which is so long after the request's end (S8)."""
+    async def _opened_within(self, seconds: float | None, opening: asyncio.Task[HttpExchange]) -> bool:
+        """Whether the upstream answers before the client must be, which is so long after the request's end (S8).
+
+        What the end of the body declares takes its place then, whether or not the client must ever be answered.
+        """
         if self.body is not None:
             await first_of(opening, self.body.ended)
             if not opening.done() and self.request.declares:

@@ -20,19 +20,17 @@ from sseproxy.core.http.fields import (
     tokens,
     without,
 )
-from sseproxy.core.http.paths import normalized
+from sseproxy.core.http.paths import UNSENT, normalized
 from sseproxy.core.http.peek import may_be_json
+from sseproxy.core.http.via import instances, signed
 from sseproxy.core.routes import ABSOLUTE_FORM, Route, split_target
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.core.stream.request import StreamRequest
 from sseproxy.http1.requests import ParsedRequest
 
 _NONE: Sequence[bytes] = ()
+#: In a query, where JSON and templates are written raw, more is allowed than in a path (`UNSENT`).
 _NOT_IN_TARGET = re.compile(r"[\x00-\x20\x7f#\"<>]")
-#: RFC 3986 allows none of ``"<>\^`{|}``. Refused is what no browser sends (URL standard, the percent-encode sets): in a
-#: path all but ``^``, which older ones leave alone, and ``|``; in a query, where JSON and templates are written raw,
-#: only ``"<>``. nginx passes all of them on; pages and logs of upstreams have been attacked with the latter.
-_NOT_IN_PATH = re.compile(r"[\\`{}]")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 #: RFC 3986 section 3.2.2. Without the comma, which would make one field look like two.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]*)(:[0-9]*)?")
@@ -77,6 +75,11 @@ class InboundRequest:
         """The fields of the request that the response answers: they say who reads it."""
         return self.headers if self.opened_with is None else self.opened_with
 
+    @property
+    def passed(self) -> list[bytes]:
+        """The instances of sseproxy that the request has passed."""
+        return instances(self.fields.get(b"via", _NONE))
+
     def stream_request(self, route: Route) -> StreamRequest:
         """Return what decides how the stream of this request is treated, if it gets one."""
         coding = b",".join(self.fields.get(b"content-encoding", _NONE))
@@ -101,7 +104,7 @@ class InboundRequest:
     def upstream_headers(self, route: Route, peer: Peer, *, accepts_stream: bool, via: bytes = PSEUDONYM) -> Headers:
         """The fields for the upstream, without the framing of the body.
 
-        accepts_stream: ``Accept`` names event streams. via: the name of this proxy.
+        accepts_stream: ``Accept`` names event streams. via: the name of this instance.
         """
         may_stream = route.stream is StreamMode.ALWAYS or (
             route.stream is StreamMode.AUTO and (accepts_stream or self.method not in ("GET", "HEAD"))
@@ -117,10 +120,10 @@ class InboundRequest:
         # A name-based virtual host behind TLS answers to its own name only; behind plain HTTP sits our own service.
         use_own = route.upstream.scheme == "https" or not self.host
         host = route.upstream.authority.encode() if use_own else self.host
-        fields = [(b"Host", host), *forwarding(fields, peer, host=self.host, via=via)]
+        fields = [(b"Host", host), *forwarding(fields, peer, host=self.host)]
         if self.upgrade is not None:
             fields += [(b"Connection", b"upgrade"), (b"Upgrade", self.upgrade)]
-        return apply_rules(fields, route.request_headers)
+        return signed(apply_rules(fields, route.request_headers), self.passed, via)
 
 
 #: What is left of a request when it has been answered: a stream may go on for hours.
@@ -178,7 +181,7 @@ def _read_target(method: str, raw: str, hosts: Sequence[bytes], *, is_11: bool) 
             raw = "*" if method == "OPTIONS" and not raw else "/" + raw
     if not (raw.startswith("/") or (raw == "*" and method == "OPTIONS")):
         raise BadRequest("The request target has to be a path.")
-    if _NOT_IN_TARGET.search(raw) or _NOT_IN_PATH.search(split_target(raw)[0]):
+    if _NOT_IN_TARGET.search(raw) or UNSENT.search(split_target(raw)[0]):
         raise BadRequest("The request target contains a character that has to be encoded.")
     if is_11 and not hosts:
         raise BadRequest("The request has no Host field.")

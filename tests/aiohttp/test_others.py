@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
+from multidict import CIMultiDict
 
 from tests.support.aiohttp_app import AiohttpApp, Handler, open_stream
 
@@ -57,6 +58,11 @@ async def compressed_stream(request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def page_after_all(request: web.Request) -> web.StreamResponse:
+    types = [("Content-Type", "text/event-stream"), ("Content-Type", "text/html")]
+    return web.Response(body=b"data: 1\n\n", headers=CIMultiDict(types))
+
+
 async def file(request: web.Request) -> web.StreamResponse:
     return web.FileResponse(__file__)
 
@@ -88,6 +94,7 @@ HANDLERS = [
     too_long,
     compressed,
     compressed_stream,
+    page_after_all,
     file,
     raised,
     failed,

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 from aiohttp_sse import sse_response
+from multidict import CIMultiDict
 
 from sseproxy.aiohttp import sse_keepalive
 from sseproxy.aiohttp.exchange import Exchange
@@ -20,7 +21,7 @@ from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.live import LiveStreams
 from sseproxy.engine.relay import Relay
-from tests.support.aiohttp_app import AiohttpApp, Handler, open_stream, until
+from tests.support.aiohttp_app import AiohttpApp, Handler, broken_body, open_stream, until
 from tests.support.raw_client import RawClient
 
 BEAT = b": heartbeat\n"
@@ -33,17 +34,6 @@ async def until_beat(client: RawClient, *, times: int = 1) -> bytes:
     while body.count(BEAT) < times:
         body += await client.chunk()
     return body
-
-
-async def broken_body(client: RawClient) -> bytes:
-    """The body of a response that is broken off."""
-    body = b""
-    try:
-        while piece := await client.chunk():
-            body += piece
-    except (asyncio.IncompleteReadError, ConnectionResetError):
-        return body
-    raise AssertionError(f"a clean end: {body!r}")
 
 
 class Silent:
@@ -107,6 +97,33 @@ async def test_a_part_of_a_stream_is_none_of_ours() -> None:
     assert response.one(b"Content-Length") == b"5"
     assert response.one(b"ETag") == b'"a"'
     assert response.one(b"Accept-Ranges") == b"bytes"
+
+
+STREAM_TYPE, HTML_TYPE = "text/event-stream", "text/html"
+
+
+@pytest.mark.parametrize("is_prepared", [True, False])
+@pytest.mark.parametrize(
+    ("types", "is_stream"),
+    [
+        ([STREAM_TYPE, HTML_TYPE], False),
+        ([HTML_TYPE, STREAM_TYPE], True),
+        ([f"{STREAM_TYPE}, {HTML_TYPE}"], False),
+        ([f"{HTML_TYPE}, {STREAM_TYPE}"], True),
+    ],
+)
+async def test_of_several_media_types_the_last_counts(types: list[str], is_stream: bool, is_prepared: bool) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.Response(body=EVENTS, headers=CIMultiDict(("Content-Type", media) for media in types))
+        if is_prepared:
+            await response.prepare(request)
+        return response
+
+    async with AiohttpApp.serve(handler, prelude=True) as app, app.ask() as client:
+        answer = await client.response()
+    assert answer.all(b"Content-Type") == [media.encode() for media in types]
+    assert answer.body == (BEAT + b"\n" + EVENTS if is_stream else EVENTS)
+    assert answer.all(b"X-Accel-Buffering") == ([b"no"] if is_stream else [])
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
@@ -283,6 +300,28 @@ async def test_another_response_in_the_middle_of_a_stream_breaks_it(
     assert "the response has begun already" in caplog.text
 
 
+@pytest.mark.parametrize("early", ["20ms", "off"])
+async def test_a_handler_that_returns_no_response_breaks_its_stream(
+    early: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if early == "off":
+            await (await open_stream(request)).write(b"data: 1\n\n")
+        else:
+            await asyncio.sleep(0.1)
+        return None  # type: ignore[return-value]
+
+    async with (
+        AiohttpApp.serve(handler, before_response=early) as app,
+        app.ask("Accept: text/event-stream") as client,
+    ):
+        await client.head()
+        body = await broken_body(client)
+        assert await client.rest() == b""
+    assert body.count(b"event: error\n") == 1
+    assert "should return a response instance, got None" in caplog.text
+
+
 async def test_a_connection_that_the_client_wants_closed_is_closed() -> None:
     """The head does not say so: undici would take any end of a stream for a good one then."""
 
@@ -373,6 +412,20 @@ async def test_a_handler_that_takes_its_time_is_kept_alive_before_its_response()
     assert answer.one(b"Date") is not None
 
 
+async def test_a_body_that_asks_for_a_stream_behind_two_mebibytes_counts() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        assert (await request.json())["stream"]
+        await asyncio.sleep(0.2)
+        return await open_stream(request)
+
+    body = b'{"image": "' + b"x" * 2**21 + b'", "stream": true}'
+    async with (
+        AiohttpApp.serve(handler, heartbeat="10ms", before_response="20ms") as app,
+        app.ask("Content-Type: application/json", method="POST", body=body) as client,
+    ):
+        assert BEAT in (await client.response()).body
+
+
 @pytest.mark.parametrize("reads", [0.0, 0.1])
 async def test_a_body_that_asks_for_a_stream_counts_as_soon_as_the_handler_has_read_it(reads: float) -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -411,6 +464,55 @@ async def test_the_wait_begins_behind_the_request_body(declares: str) -> None:
         assert (await client.head()).status == 200
         assert time() - waited[0] >= 0.19
         answered_early.set()
+
+
+JSON_TEXT = b'{"a":\n"b"}'
+
+
+async def returned_json(_: web.Request) -> web.StreamResponse:
+    return web.Response(body=JSON_TEXT, content_type="application/json")
+
+
+async def raised_json(_: web.Request) -> web.StreamResponse:
+    raise web.HTTPOk(text=JSON_TEXT.decode(), content_type="application/json")
+
+
+async def json_in_pieces(request: web.Request) -> web.StreamResponse:
+    fields = {"Content-Type": "application/json", "Content-Length": str(len(JSON_TEXT))}
+    response = web.StreamResponse(status=201, headers=fields)
+    await response.prepare(request)
+    for byte in JSON_TEXT:
+        await response.write(bytes([byte]))
+    return response
+
+
+@pytest.mark.parametrize("answer", [returned_json, raised_json, json_in_pieces])
+async def test_a_late_json_answer_becomes_an_event(answer: Handler) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.1)
+        return await answer(request)
+
+    async with (
+        AiohttpApp.serve(handler, before_response="20ms") as app,
+        app.ask("Accept: text/event-stream") as client,
+    ):
+        response = await client.response()
+        assert (response.status, response.one(b"Content-Type")) == (200, b"text/event-stream")
+        assert response.body == BEAT + b'\ndata: {"a":\ndata: "b"}\n\n'
+        await until(lambda: app.keepalive.open_streams == 0)
+
+
+async def test_a_late_json_answer_without_a_body_becomes_an_error_event() -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.1)
+        return web.Response(content_type="application/json")
+
+    async with (
+        AiohttpApp.serve(handler, before_response="20ms") as app,
+        app.ask("Accept: text/event-stream") as client,
+    ):
+        await client.head()
+        assert b"event: error\n" in await broken_body(client)
 
 
 async def plain_answer(request: web.Request) -> web.StreamResponse:

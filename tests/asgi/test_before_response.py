@@ -113,7 +113,16 @@ class TestWhoIsAnswered:
         assert dict(seen.messages[0]["headers"])[b"content-type"] == b"text/event-stream"
         assert seen.is_whole
 
-    @pytest.mark.parametrize("pieces", [[b'{"stream": true}'], [b'{"str', b'eam":', b" true}"]])
+    @pytest.mark.parametrize(
+        "pieces",
+        [
+            [b'{"stream": true}'],
+            [b'{"str', b'eam":', b" true}"],
+            [b'{"image": "' + b"x" * 2**21 + b'", "stream": true}'],
+            [b'{"image": "', *[b"x" * 2**16] * 32, b'", "stream": true}'],
+        ],
+        ids=["whole", "in pieces", "behind 2 MiB", "in pieces behind 2 MiB"],
+    )
     async def test_a_stream_asked_for_in_a_json_body(self, pieces: list[bytes]) -> None:
         seen = await asked(wrapped(reads_first(EVENT, before=11.0)), JSON, method="POST", body=pieces).run()
         assert seen.body == BEAT + EVENT

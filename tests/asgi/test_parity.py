@@ -1,30 +1,18 @@
-"""Does the same stream look the same behind the proxy and behind the middleware, to the byte?
+"""Does the same answer look the same behind the proxy and behind both middlewares, to the byte?"""
 
-Time is virtual for both, and passes only when nothing is under way any more on a socket.
-"""
-
-import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
-from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
+from sseproxy.asgi import SSEKeepaliveMiddleware
 from sseproxy.core.stream.dialects import Dialect
-from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
-from sseproxy.core.stream.timeouts import TimeoutPolicy
-from tests.support.asgi_exchange import HB, Exchange, Step, head, on_time, script
+from sseproxy.core.stream.heartbeat import HeartbeatForm
+from tests.support.asgi_exchange import HB, Exchange, head, script
+from tests.support.doors import DOORS, IDLE, INTERVAL, LONGEST, OF_SERVERS, Question, Script, Seen, Treatment
 from tests.support.proxy_server import stage
-from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import Visit
-from tests.support.virtual_clock import passing
 from tests.support.whatwg import parse
-from tests.support.wire import read_chunk
-
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-INTERVAL = 0.25
-IDLE, LONGEST = 1.5, 4.0
-TIMEOUTS = TimeoutPolicy(idle=IDLE, write=None, max_duration=LONGEST)
 
 PARTS = (
     b"data: 1\n\n",
@@ -36,81 +24,153 @@ PARTS = (
     b"\xef\xbb\xbfdata: bom\n\n",
     b"retry: 5\ndata\n\n",
 )
+EVENT_STREAM = (b"Content-Type", b"text/event-stream")
+JSON = (b"Content-Type", b"application/json")
+HTML = (b"Content-Type", b"text/html")
+CALL = b'{"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {}}'
+MCP = ((b"Accept", b"application/json, text/event-stream"), JSON)
+
+#: Seconds before an answer: no sum of pauses brings it to a moment in which something else is due.
+AT_ONCE, SOON, LATE, LATER = 0.01, 0.57, 1.43, 2.31
+
+ACCEPTS = (
+    None,
+    b"*/*",
+    b"text/event-stream",
+    b"application/json, text/event-stream",
+    b"text/event-stream, application/json;q=0.5",
+    b"application/json, text/event-stream;q=0.9",
+    b"text/event-stream;q=0",
+)
+BODIES = (
+    b'{"stream": true}',
+    b'{"stream": false}',
+    CALL,
+    b'{"jsonrpc": "2.0", "id": 1, "method": "initialize"}',
+    b'{"jsonrpc": "2.0", "method": "notifications/initialized"}',
+    b"stream=true",
+)
+TARGETS = ("/", "/v1/chat/completions", "/v1/messages", "/mcp")
+REFUSALS = (
+    Script((b'{"error": {"message": "Slow ', 0.3, b'down.", "code": "slow"}}'), 429, (JSON, (b"Retry-After", b"7"))),
+    Script((b"no",), 503, (HTML,)),
+    Script((b"<p>", 0.3, b"hello"), 200, (HTML,)),
+    Script((b"data: 1\n\n",), 200, (EVENT_STREAM, HTML)),
+    Script((b"data: 1\n\n",), 500, (EVENT_STREAM,)),
+    Script((b"half",), 500, (HTML,), is_whole=False),
+)
+ANSWERS = (
+    Script((b'{"a":\n', 0.3, b'"b"}'), 200, (JSON,)),
+    Script((b'{"jsonrpc": "2.0", "id": 7, "result": {}}',), 201, ((b"Content-Type", b"application/problem+json"),)),
+    Script((), 200, (JSON,)),
+    Script((b'{"a":', 0.3), 200, (JSON,), is_whole=False),
+)
 
 
-def made_up(seed: int) -> list[Step]:
+def made_up(seed: int) -> tuple[bytes | float, ...]:
     """Events cut anywhere, with pauses: most too short for a heartbeat, some with several, few with the end of all."""
     dice = random.Random(seed)
     stream = b"".join(dice.choices(PARTS, k=dice.randint(2, 6)))
     cuts = sorted(dice.sample(range(1, len(stream)), k=min(len(stream) - 1, dice.randint(0, 8))))
-    steps: list[Step] = []
+    steps: list[bytes | float] = []
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         steps += [stream[start:end], dice.choices([0.01, 0.3, 0.9, 1.7], weights=[6, 4, 2, 0.3])[0]]
-    return steps
+    return tuple(steps)
 
 
-async def through_the_middleware(steps: list[Step], form: HeartbeatForm, dialect: Dialect) -> tuple[bytes, bool]:
-    """The body, and whether its end was a clean one."""
-    app = SSEKeepaliveMiddleware(
-        script(*steps),
-        heartbeat=INTERVAL,
-        form=form,
-        dialect=dialect,
-        idle_timeout=IDLE,
-        write_timeout="off",
-        max_duration=LONGEST,
-        streams=on_time(),
-    )
-    seen = Exchange(app).start()
-    try:
-        await seen.finish()
-    except StreamAborted:
-        assert not seen.is_whole
-    return seen.body, seen.is_whole
+def question(dice: random.Random) -> Question:
+    method = dice.choices(["GET", "POST", "HEAD"], weights=[2, 6, 1])[0]
+    accept, kind = dice.choice(ACCEPTS), dice.choice([JSON, JSON, (b"Content-Type", b"text/plain"), None])
+    fields = [] if accept is None else [(b"Accept", accept)]
+    if method != "POST":
+        return Question(method, dice.choice(TARGETS), tuple(fields))
+    fields += [] if kind is None else [kind]
+    fields += [(b"Mcp-Protocol-Version", b"2025-06-18")] if dice.random() < 0.2 else []
+    return Question(method, dice.choice(TARGETS), tuple(fields), dice.choice(BODIES))
 
 
-async def through_the_proxy(steps: list[Step], form: HeartbeatForm, dialect: Dialect) -> tuple[bytes, bool]:
-    policy = HeartbeatPolicy(interval=INTERVAL, form=form)
-    async with stage(
-        upstream_of(steps), heartbeat=policy, timeouts=TIMEOUTS, dialect=dialect, streams=on_time()
-    ) as stand:
-        await stand.client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert (await stand.client.head()).status == 200
-        return await _body(stand.client)
+def answer(dice: random.Random) -> Script:
+    before = dice.choice([AT_ONCE, SOON, LATE, LATER])
+    kind = dice.random()
+    if kind < 0.6:
+        steps, fields = made_up(dice.randrange(1000)), dice.choice([(EVENT_STREAM,), (HTML, EVENT_STREAM)])
+        return Script(steps, fields=fields, before=before, is_whole=dice.random() < 0.8)
+    said = dice.choice(ANSWERS if kind < 0.8 else REFUSALS)
+    return Script(said.steps, said.status, said.fields, before, said.is_whole)
 
 
-def upstream_of(steps: list[Step]) -> Callable[[Visit], Awaitable[None]]:
-    async def visited(visit: Visit) -> None:
-        await visit.request()
-        await visit.send(HEAD)
-        for step in steps:
-            if isinstance(step, bytes):
-                await visit.send(b"%x\r\n%b\r\n" % (len(step), step))
-            elif isinstance(step, float):
-                await passing(step)
-        await visit.send(b"0\r\n\r\n")
-
-    return visited
-
-
-async def _body(client: RawClient) -> tuple[bytes, bool]:
-    body = b""
-    try:
-        while piece := await read_chunk(client.reader):
-            body += piece
-    except asyncio.IncompleteReadError:
-        return body, False
-    return body, True
+async def by_all(asked: Question, said: Script, treatment: Treatment) -> Seen:
+    """What all doors agree on."""
+    seen = {name: await door(asked, said, treatment) for name, door in DOORS.items()}
+    assert seen["asgi"] == seen["proxy"]
+    assert seen["aiohttp"] == seen["proxy"]
+    return seen["proxy"]
 
 
 @pytest.mark.parametrize("seed", range(60))
 async def test_the_same_script_gives_the_same_bytes(seed: int) -> None:
-    steps = made_up(seed)
     form = list(HeartbeatForm)[seed % len(HeartbeatForm)]
     dialect = list(Dialect)[seed % len(Dialect)]
-    mine = await through_the_middleware(steps, form, dialect)
-    theirs = await through_the_proxy(steps, form, dialect)
-    assert mine == theirs
+    await by_all(Question(), Script(made_up(seed)), Treatment(form, dialect))
+
+
+def anything(seed: int) -> tuple[Question, Script, Treatment]:
+    dice = random.Random(seed)
+    dialect = dice.choice([Dialect.AUTO, *Dialect])
+    treatment = Treatment(dice.choice(list(HeartbeatForm)), dialect, is_early=dice.random() < 0.7)
+    return question(dice), answer(dice), treatment
+
+
+@pytest.mark.parametrize("seed", range(120))
+async def test_so_does_any_question(seed: int) -> None:
+    await by_all(*anything(seed))
+
+
+LATE_STREAM = Script((b"data: 1\n\n", 0.3, b"data: 2\n\n"), before=LATE)
+BREAKS = Script((b"data: 1\n\n",), is_whole=False)
+ASKS = Question("POST", "/v1/chat/completions", (JSON,), b'{"stream": true}')
+LONG = Question("POST", "/", (JSON,), b'{"image": "' + b"x" * 2**21 + b'", "stream": true}')
+TOOL = Question("POST", "/mcp", MCP, CALL)
+ANY_TOOL = Question("POST", "/mcp", ((b"Accept", b"*/*"), JSON), CALL)
+FIELD_TOOL = Question("POST", "/", (*ANY_TOOL.fields, (b"Mcp-Session-Id", b"1")), CALL)
+EARLY_ONES, LATER_ONES = Treatment(is_early=True), Treatment()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "treatment", "wanted"),
+    [
+        (ASKS, LATE_STREAM, EARLY_ONES, HB + b"\n" + HB + b"\ndata: 1\n\n" + HB + b"\ndata: 2\n\n"),
+        (LONG, LATE_STREAM, EARLY_ONES, HB + b"\n" + HB + b"\ndata: 1\n\n" + HB + b"\ndata: 2\n\n"),
+        (TOOL, LATE_STREAM, EARLY_ONES, HB + HB + b"data: 1\n\n" + HB + b"data: 2\n\n"),
+        (ASKS, replace(ANSWERS[0], before=LATE), EARLY_ONES, b'data: {"a":\n' + HB + b'data: "b"}\n\n'),
+        (TOOL, replace(ANSWERS[1], before=LATE), EARLY_ONES, b'event: message\ndata: {"jsonrpc": "2.0", "id": 7, '),
+        (ASKS, replace(REFUSALS[0], before=LATE), EARLY_ONES, b'"code": "slow", "status": 429, "retry_after": "7"}}'),
+        (TOOL, replace(REFUSALS[1], before=LATE), EARLY_ONES, b'"id": 7, "error": {"code": -32000'),
+        (ASKS, replace(REFUSALS[5], before=LATE), EARLY_ONES, b'"message": "half"'),
+        (TOOL, BREAKS, EARLY_ONES, b'"id": 7, "error": {"code": -32000'),
+        (TOOL, BREAKS, LATER_ONES, b'"id": 7, "error": {"code": -32000'),
+        (FIELD_TOOL, BREAKS, LATER_ONES, b'"id": 7, "error": {"code": -32000'),
+        (ANY_TOOL, BREAKS, Treatment(dialect=Dialect.MCP), b'"id": 7, "error": {"code": -32000'),
+        (Question("HEAD", fields=((b"Accept", b"text/event-stream"),)), LATE_STREAM, EARLY_ONES, b""),
+        (Question("POST", fields=TOOL.fields, body=b"{}"), replace(LATE_STREAM, before=SOON), LATER_ONES, HB + b"\n"),
+    ],
+)
+async def test_so_does_a_question_of_each_kind(
+    asked: Question, said: Script, treatment: Treatment, wanted: bytes
+) -> None:
+    """wanted: is in the body, so that the doors are not alike in doing nothing."""
+    seen = await by_all(asked, said, treatment)
+    assert seen.status == 200
+    assert wanted in seen.body
+
+
+@pytest.mark.parametrize("accept", [accept for accept in ACCEPTS if accept is not None])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_the_weights_of_accept_are_read_alike(method: str, accept: bytes) -> None:
+    asked = Question(method, fields=((b"Accept", accept),), body=b"{}" if method == "POST" else b"")
+    seen = await by_all(asked, LATE_STREAM, EARLY_ONES)
+    is_declared = accept in (b"text/event-stream", b"text/event-stream, application/json;q=0.5")
+    assert seen.body.startswith(HB) == is_declared
 
 
 OWN_FIELDS = [
@@ -123,17 +183,19 @@ OWN_FIELDS = [
     (b"Set-Cookie", b"a=1"),
     (b"Set-Cookie", b"b=2"),
     (b"X-Accel-Buffering", b"yes"),
-    (b"X-Own", b"\xe4"),
+    (b"ETag", b'"a"'),
 ]
-
-#: Fields of the connection, and of whoever serves it.
-_OF_SERVERS = (b"date", b"server", b"via", b"transfer-encoding", b"connection")
 
 
 async def test_the_same_head_gives_the_same_head() -> None:
-    app = SSEKeepaliveMiddleware(script(start={**head(), "headers": OWN_FIELDS}))
-    mine = (await Exchange(app).run()).messages[0]["headers"]
-    lines = b"".join(b"%b: %b\r\n" % field for field in [*OWN_FIELDS, (b"Transfer-Encoding", b"chunked")])
+    seen = await by_all(Question(), Script(fields=tuple(OWN_FIELDS)), Treatment())
+    assert (b"etag", b'W/"a"') in seen.fields
+
+
+async def test_also_in_its_spelling_and_with_bytes_that_aiohttp_cannot_send() -> None:
+    fields = [*OWN_FIELDS, (b"X-Own", b"\xe4")]
+    mine = (await Exchange(SSEKeepaliveMiddleware(script(start={**head(), "headers": fields}))).run()).messages[0]
+    lines = b"".join(b"%b: %b\r\n" % field for field in [*fields, (b"Transfer-Encoding", b"chunked")])
 
     async def upstream(visit: Visit) -> None:
         await visit.request()
@@ -141,8 +203,8 @@ async def test_the_same_head_gives_the_same_head() -> None:
 
     async with stage(upstream) as stand:
         await stand.client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        theirs = [field for field in (await stand.client.head()).fields if field[0].lower() not in _OF_SERVERS]
-    assert mine == theirs
+        theirs = [field for field in (await stand.client.head()).fields if field[0].lower() not in OF_SERVERS]
+    assert mine["headers"] == theirs
 
 
 async def test_the_scripts_have_something_to_show() -> None:
@@ -152,7 +214,20 @@ async def test_the_scripts_have_something_to_show() -> None:
     assert sum(any(pause > INTERVAL for pause in pauses) for pauses in silences) > 30
     assert any(max(pauses) > IDLE for pauses in silences)
     assert any(sum(pauses) > LONGEST for pauses in silences)
-    ends = [await through_the_middleware(steps, HeartbeatForm.AUTO, Dialect.GENERIC) for steps in scripts]
-    assert sum(HB.strip() in body for body, _ in ends) > 30
-    assert {is_whole for _, is_whole in ends} == {True, False}
-    assert all(parse(body).events for body, _ in ends if body.count(b"data: ") > 3)
+    through = DOORS["asgi"]
+    ends = [
+        await through(Question(), Script(steps), Treatment(HeartbeatForm.AUTO, Dialect.GENERIC)) for steps in scripts
+    ]
+    assert sum(HB.strip() in seen.body for seen in ends) > 30
+    assert {seen.is_whole for seen in ends} == {True, False}
+    assert all(parse(seen.body).events for seen in ends if seen.body.count(b"data: ") > 3)
+
+
+async def test_so_do_the_questions() -> None:
+    cases = [anything(seed) for seed in range(120)]
+    seen = [await DOORS["asgi"](*case) for case in cases]
+    hidden = {said.status for (_, said, _), got in zip(cases, seen, strict=True) if got.status != said.status}
+    assert {asked.method for asked, _, _ in cases} == {"GET", "HEAD", "POST"}
+    assert hidden, "no answer that had been promised a 200 was another"
+    assert {got.status for got in seen} > {200, 429, 500}
+    assert sum(b"data: {" in got.body and b"rror" in got.body for got in seen) > 10

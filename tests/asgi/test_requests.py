@@ -8,6 +8,7 @@ import pytest
 
 from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
 from sseproxy.asgi.types import ASGIApp, Message, Receive, Scope, Send
+from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.live import LiveStreams
 from tests.support.asgi_exchange import HB, Exchange, Noted, body, for_ever, head, on_time, script
 from tests.support.virtual_clock import now, passing
@@ -142,6 +143,15 @@ class TestWhatTheLateAnswerBecomes:
         assert events_of(seen) == [("message", {"a": "b"})]
         assert b"event:" not in seen.body
         assert seen.is_whole
+
+    async def test_json_without_a_body_is_an_error_that_is_not_the_servers_to_find(self) -> None:
+        """The app has ended its response: a server would say that it has not."""
+        seen = post(wrapped(thinks(12, start=head(200, JSON))), b'{"stream": true}', JSON).start()
+        with pytest.raises(StreamAborted) as raised:
+            await seen.finish()
+        assert raised.value.reason is CloseReason.UPSTREAM_ERROR
+        assert [kind for kind, _ in events_of(seen)] == ["error"]
+        assert not seen.is_whole
 
     async def test_json_of_mcp_becomes_a_message(self) -> None:
         answer = {"jsonrpc": "2.0", "id": 7, "result": {}}

@@ -18,7 +18,7 @@ HERE = Path(__file__).parents[2]
 SMALL, FULL = HERE / "config/sseproxy.yaml", HERE / "config/sseproxy.full.yaml"
 MANUAL = HERE / "docs/configuration.md"
 DOCUMENTS = [HERE / "README.md", HERE / "docs/recipes.md", HERE / "docs/eventsource.md", MANUAL]
-FILES = [SMALL, FULL, HERE / "nginx/sseproxy.yaml"]
+FILES = [SMALL, FULL, HERE / "nginx/sseproxy.yaml", HERE / "examples/eventsource/sseproxy.yaml"]
 SCHEMA = json_schema()
 
 
@@ -160,6 +160,8 @@ def test_editors_accept_what_the_loader_accepts(text: str, tmp_path: Path) -> No
         "defaults: {limits: {line: off}}",
         "defaults: {heartbeat: {event: {name: ''}}}",
         "store: redis",
+        "routes: [{upstream: 'http://u', match: {path: '/a{b}'}}]",
+        "defaults: {tickets: {path: '/a`b'}}",
         "defaults: {tickets: on}",
         "defaults: {tickets: {ttl: off}}",
         "defaults: {tickets: {bind: cookie}}",

@@ -8,7 +8,9 @@ from sseproxy.config.loader import load
 from sseproxy.config.problems import ConfigErrors
 from tests.config.reading import read
 
-ROUTE = "routes: [{upstream: 'http://u:1'}]\n"
+#: Defaults that have changed, as they are now.
+CONFIRMED = "dialect: auto, timeouts: {response: 15m, idle: auto}"
+ROUTE = f"routes: [{{upstream: 'http://u:1', {CONFIRMED}}}]\n"
 
 
 def warned(text: str, folder: Path, **environ: str) -> list[str]:
@@ -34,7 +36,7 @@ def warned(text: str, folder: Path, **environ: str) -> list[str]:
     ],
 )
 def test_nothing_is_said_about_what_is_not_dangerous(text: str, folder: Path) -> None:
-    assert warned(text, folder) == []
+    assert warned(f"{text}\ndefaults: {{{CONFIRMED}}}", folder) == []
 
 
 ALL = """\
@@ -44,6 +46,8 @@ server:
 admin: {listen: ':9090'}
 defaults:
   tickets: {bind: none}
+  dialect: auto
+  timeouts: {response: 15m, idle: auto}
 routes:
   - {match: {path: /a}, upstream: 'https://u', tls: {verify: false}}
   - {match: {path: /b}, upstream: 'http://u:1', auth: {cookie: sid}}
@@ -68,7 +72,7 @@ def test_every_warning_has_its_place(folder: Path) -> None:
             "network keep strangers out)"
         ),
         f"c.yaml:6:19: defaults.tickets.bind: warning: {UNBOUND} (bind: cookie:sid)",
-        f"c.yaml:8:62: routes[0].tls.verify: warning: {UNVERIFIED} (name its authority: ca)",
+        f"c.yaml:10:62: routes[0].tls.verify: warning: {UNVERIFIED} (name its authority: ca)",
     ]
 
 
@@ -105,6 +109,24 @@ def test_a_socket_that_everybody_may_connect_to_is_warned_of(folder: Path) -> No
     assert about(f"'unix:{folder}/x.sock'") == []
 
 
+@pytest.mark.parametrize(
+    ("defaults", "route", "place"),
+    [
+        ("", "tickets: {}", "1:35: routes[0].tickets.bind"),
+        ("heartbeat: {prelude: true}", "tickets: {}", "1:35: routes[0].tickets.bind"),
+        ("tickets: {}", "name: a", "2:12: defaults.tickets.bind"),
+        ("tickets: {bind: none}", "tickets: {}", "2:28: defaults.tickets.bind"),
+        ("tickets: {}", "tickets: {bind: none}", "1:51: routes[0].tickets.bind"),
+    ],
+)
+def test_unbound_tickets_are_warned_of_where_they_are_switched_on(
+    defaults: str, route: str, place: str, folder: Path
+) -> None:
+    text = f"routes: [{{upstream: 'http://u:1', {route}, auth: {{cookie: sid}}, {CONFIRMED}}}]\n"
+    (said,) = warned(text + (f"defaults: {{{defaults}}}\n" if defaults else ""), folder)
+    assert said == f"c.yaml:{place}: warning: {UNBOUND} (bind: cookie:sid)"
+
+
 def test_errors_come_without_warnings(folder: Path) -> None:
     with pytest.raises(ConfigErrors) as raised:
         read("server: {trusted_proxies: ['::/0'], wokers: 2}\n" + ROUTE, folder)
@@ -128,49 +150,79 @@ routes:
 """
 
 
-DIALECT = "errors in a stream now have the shape of the service that the request is for"
-IDLE = "silence may last 15m in an answer and for ever in a feed or a tunnel; it was 5m in all of them"
+DIALECT = "errors in a stream have the shape of the service that the request is for; they were generic"
+IDLE = "silence may last 15m in an answer, and for ever in a feed, a tunnel and a download; it was 5m in all of them"
 RESPONSE = "the upstream has 15m for its response head; it was 5m"
-FORM = "the form that is safe for the client now comes before the dialect's"
+BOTH_FORMS = "form: auto confirms that, form: anthropic is as before"
+FORM = "a client that is known gets the form that is safe for it; it was the dialect's"
 
 
 def test_each_default_that_has_changed_is_warned_of_once_with_both_ways_out(folder: Path) -> None:
-    first, second = "c.yaml:3:5: routes[0]", "c.yaml:4:5: routes[1]"
+    """At the one route that relies on it, or where one line is for all that do."""
+    route, defaults = "c.yaml:3:5: routes[0]", "c.yaml:1:1: defaults"
     left_out = "warning: left out:"
     assert warned(OLD, folder) == [
-        f"{first}.dialect: {left_out} {DIALECT} (dialect: auto confirms that, dialect: generic is as before)",
-        f"{first}.timeouts.idle: {left_out} {IDLE} (idle: auto confirms that, idle: 5m is as before)",
-        f"{first}.timeouts.response: {left_out} {RESPONSE} (response: 15m confirms that, response: 5m is as before)",
-        f"{second}.heartbeat.form: {left_out} {FORM} (form: auto confirms that, form: anthropic is as before)",
+        f"{defaults}.timeouts.idle: {left_out} {IDLE} (idle: auto confirms that, idle: 5m is as before)",
+        f"{defaults}.timeouts.response: {left_out} {RESPONSE} (response: 15m confirms that, response: 5m is as before)",
+        f"c.yaml:1:12: defaults.heartbeat.form: {left_out} {FORM} ({BOTH_FORMS})",
+        f"{route}.dialect: {left_out} {DIALECT} (dialect: auto confirms that, dialect: generic is as before)",
     ]
 
 
-def test_what_keeps_the_old_silences_its_warning(folder: Path) -> None:
-    old = "defaults: {heartbeat: {before_response: 10s%s}%s}\n" + ROUTE
-    assert relying(old % ("", ", timeouts: {idle: 5m}"), folder) == ["routes[0].dialect", "routes[0].timeouts.response"]
-    assert relying(old % ("", ", dialect: generic, timeouts: {idle: 5m}"), folder) == ["routes[0].timeouts.response"]
-    assert relying(old % ("", ", dialect: generic, timeouts: {idle: 5m, response: 5m}"), folder) == []
-    named = "defaults: {dialect: gemini%s, timeouts: {idle: 5m, response: 5m}}\n" + ROUTE
-    assert relying(named % "", folder) == ["routes[0].heartbeat.form"]
-    assert relying(named % ", heartbeat: {form: blank}", folder) == []
-    assert relying(named % ", heartbeat: {form: auto}", folder) == []
-
-
 @pytest.mark.parametrize(
-    "new",
+    ("said", "relied_on"),
     [
-        "dialect: auto",
-        "dialect: mcp",
-        "timeouts: {idle: auto}",
-        "stream: {kind: feed}",
-        "stream: {declared: {query: stream}}",
-        "end: {marker: done, only: marker}",
-        "end: {marker: {event: done}}",
+        ("limits: {streams: 1}", ["dialect", "timeouts.idle", "timeouts.response"]),
+        ("dialect: generic", ["timeouts.idle", "timeouts.response"]),
+        ("dialect: auto", ["timeouts.idle", "timeouts.response"]),
+        ("dialect: mcp", ["timeouts.idle", "timeouts.response"]),
+        ("timeouts: {idle: 5m}", ["dialect", "timeouts.response"]),
+        ("timeouts: {idle: auto}", ["dialect", "timeouts.response"]),
+        ("timeouts: {response: 5m}", ["dialect", "timeouts.idle"]),
+        ("stream: {kind: feed}", ["dialect", "timeouts.idle", "timeouts.response"]),
+        ("end: {marker: {event: done}}", ["dialect", "timeouts.idle", "timeouts.response"]),
+        ("stream: never", ["timeouts.idle", "timeouts.response"]),
+        (CONFIRMED, []),
     ],
 )
-def test_a_file_with_a_word_of_this_version_was_written_for_it(new: str, folder: Path) -> None:
-    text = f"routes: [{{upstream: 'http://u:1', heartbeat: {{before_response: 10s}}, {new}}}]"
-    assert warned(text, folder) == []
+def test_each_key_is_judged_by_itself_whatever_else_the_file_says(
+    said: str, relied_on: list[str], folder: Path
+) -> None:
+    assert relying(f"routes: [{{upstream: 'http://u:1', {said}}}]", folder) == [f"routes[0].{key}" for key in relied_on]
+    inherits = f"routes: [{{upstream: 'http://u:1'}}]\ndefaults: {{{said}}}"
+    assert relying(inherits, folder) == [f"routes[0].{key}" for key in relied_on]
+
+
+def test_the_form_of_a_dialect_that_came_before_the_client_is_warned_of(folder: Path) -> None:
+    named = "defaults: {dialect: gemini%s, timeouts: {idle: 5m, response: 5m}}\n"
+    named += "routes: [{upstream: 'http://u:1'%s}]\n"
+    assert relying(named % ("", ""), folder) == ["routes[0].heartbeat.form"]
+    assert relying(named % (", heartbeat: {form: blank}", ""), folder) == []
+    assert relying(named % (", heartbeat: {form: auto}", ""), folder) == []
+    assert relying(named % ("", ", dialect: openai-chat"), folder) == []
+
+
+def test_a_route_that_says_a_key_does_not_say_it_for_others(folder: Path) -> None:
+    text = (
+        f"routes:\n  - {{match: {{path: /a}}, upstream: 'http://u:1', {CONFIRMED}}}\n  - {{upstream: 'http://u:1'%s}}\n"
+    )
+    keys = ["dialect", "timeouts.idle", "timeouts.response"]
+    assert relying(text % "", folder) == [f"routes[1].{key}" for key in keys]
+    assert relying(text % f", {CONFIRMED}", folder) == []
+
+
+def test_without_defaults_several_routes_are_warned_of_at_the_first_of_them(folder: Path) -> None:
+    text = f"routes:\n  - {{match: {{path: /a}}, upstream: 'http://u:1', {CONFIRMED}}}\n"
+    text += "  - {match: {path: /b}, upstream: 'http://u:1'}\n  - {upstream: 'http://u:1'}\n"
+    places = [line.split(": warning")[0] for line in warned(text, folder)]
+    keys = ["dialect", "timeouts.idle", "timeouts.response"]
+    assert places == [f"c.yaml:3:5: defaults.{key}" for key in keys]
+
+
+def test_a_flag_says_a_key_for_the_whole_file(folder: Path) -> None:
+    text = "routes: [{upstream: 'http://u:1', timeouts: {response: 5m}}]"
+    flags = {"--dialect": "generic", "--idle-timeout": "5m"}
+    assert read(text, folder, flags=flags).warnings == ()
 
 
 @pytest.mark.parametrize("flags", [{}, {"--before-response": "10s"}, {"--dialect": "anthropic"}])

@@ -162,6 +162,11 @@ def test_every_reason_has_a_row(reason: CloseReason, comes_back: bool) -> None:
     assert not (end.is_clean and end.last_word is LastWord.ERROR)
 
 
+@pytest.mark.parametrize("reason", [reason for reason in CloseReason if reason is not CloseReason.CONNECT_ERROR])
+def test_the_words_fit_an_app_too_which_has_no_upstream(reason: CloseReason) -> None:
+    assert "upstream" not in row(reason).detail
+
+
 def test_what_the_app_behind_a_middleware_hears() -> None:
     """An app that ended its stream is left alone; one whose client left has time; any other is stopped."""
     assert {reason: row(reason).app for reason in CloseReason if row(reason).app is not AppNotice.STOP_WHEN_SENT} == {

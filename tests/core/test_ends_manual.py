@@ -76,6 +76,14 @@ def test_the_causes_have_the_status_and_words_of_their_error_events() -> None:
     ]
 
 
+def test_every_type_of_an_error_that_has_no_reason_is_named() -> None:
+    """Those that stand in the code in words."""
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "sseproxy").rglob("*.py")]
+    types = {found for source in sources for found in re.findall(r'StreamError\(\s*"(\w+)"', source)}
+    assert types >= {"application_error", "request_error", "unavailable"}
+    assert {name for name in types if f"`{name}`" not in MANUAL} == set()
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_the_error_events_are_shown_byte_for_byte(dialect: Dialect) -> None:
     assert f"\n`{dialect}`\n\n```\n{shown(dialect)}```\n" in MANUAL

@@ -108,11 +108,11 @@ def test_an_untrusted_peer_leaves_no_trace_of_its_own(fields: Headers, trusted: 
         == headers.without(
             fields, {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"}
         )
-        or len(out) < len(fields) + 5
+        or len(out) < len(fields) + 4 + trusted
     )
     assert headers.get_all(out, b"x-forwarded-for") == [b"1.2.3.4, ::1" if trusted else b"::1"]
     assert headers.get_all(out, b"forwarded") == [b"for=x, " * trusted + b'for="[::1]";host="h";proto=https']
-    assert headers.get_all(out, b"via") == [b"1.0 a, " * trusted + b"1.1 sseproxy"]
+    assert headers.get_all(out, b"via") == [b"1.0 a"] * trusted
 
 
 def test_a_host_in_forwarded_is_quoted() -> None:

@@ -177,7 +177,8 @@ def test_it_serves_on_when_its_log_is_full(workers: str, tmp_path: Path) -> None
     config = tmp_path / "sseproxy.yaml"
     with HandUpstream() as upstream:
         routes = [{"match": {"prefix": "/refused"}, "upstream": "http://127.0.0.1:1"}, {"upstream": upstream.url}]
-        config.write_text(json.dumps({"routes": routes}))
+        says = {"dialect": "auto", "timeouts": {"response": "15m", "idle": "auto"}}  # left out, each gets a warning
+        config.write_text(json.dumps({"defaults": says, "routes": routes}))
         with (
             unread("-c", str(config), "--workers", workers) as (_, url, _reading),
             Request(url, "/") as request,

@@ -375,7 +375,8 @@ def test_version_and_schema_go_to_standard_output() -> None:
 
 
 def test_check_reads_what_serve_would_read(tmp_path: Path) -> None:
-    good = written(tmp_path, {"routes": [{"upstream": "http://127.0.0.1:9"}]})
+    says = {"dialect": "auto", "timeouts": {"response": "15m", "idle": "auto"}}  # left out, each gets a warning
+    good = written(tmp_path, {"defaults": says, "routes": [{"upstream": "http://127.0.0.1:9"}]})
     done = run("check", "-c", good)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{good}: 1 route, no errors\n", "")
     bad = tmp_path / "bad.yaml"

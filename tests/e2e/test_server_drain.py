@@ -4,13 +4,16 @@ The commands are those of `docs/middleware.md`.
 """
 
 import http.client
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.drains.draining_app import tokens
 from tests.support.server_process import ServerProcess
 from tests.support.stream_client import Request
+from tests.support.whatwg import parse
 
 APPS = Path(__file__).parent / "drains"
 MANUAL = Path(__file__).parents[2] / "docs" / "middleware.md"
@@ -51,6 +54,41 @@ def test_a_stream_without_a_boundary_is_broken_off_in_time_and_the_server_ends(s
             process.ask_to_end()
             with pytest.raises((http.client.IncompleteRead, ConnectionError)):
                 request.read()
+        process.wait()
+
+
+#: What aiohttp starts so calls `run_app`, as programs do.
+ANSWERING = {**SERVERS, "aiohttp": "python -m aiohttp.web -H 127.0.0.1 -P 0 draining_aiohttp:APP"}
+
+
+def answering(server: str, app: str) -> ServerProcess:
+    command = ANSWERING[server].replace("draining_aiohttp:APP", f"draining_aiohttp:{app}")
+    return served(command, app)
+
+
+@pytest.mark.parametrize("server", ANSWERING)
+def test_an_answer_may_finish(server: str) -> None:
+    with answering(server, "answer") as process:
+        with Request(process.url, "/short", method="POST", body=b"{}", headers=EVENT_SOURCE) as request:
+            request.read_until(lambda body: body.count(b"\n\n") >= 2)
+            process.ask_to_end()
+            body = request.read()
+        assert body == b"".join(tokens("/short")) + b"data: [DONE]\n\n"
+        process.wait()
+    assert "Traceback" not in process.output.text
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "uvicorn with h11 on asyncio", "granian", "hypercorn", "aiohttp"])
+def test_an_answer_that_takes_too_long_gets_an_error_event_and_a_broken_end(server: str) -> None:
+    with answering(server, "hurried_answer") as process:
+        with Request(process.url, "/", method="POST", body=b"{}") as request:
+            request.read_until(lambda body: body.count(b"\n\n") >= 2)
+            process.ask_to_end()
+            with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+                request.read()
+        *whole, last = parse(request.body).events
+        assert [event.data for event in whole] == [str(number) for number in range(len(whole))]
+        assert (last.type, json.loads(last.data)["type"], json.loads(last.data)["status"]) == ("error", "drain", 503)
         process.wait()
 
 

@@ -67,6 +67,10 @@ def cuts(data: bytes) -> Iterator[list[bytes]]:
 
 
 CHUNKS = b"2;a=b\r\nhe\r\n3\r\nllo\r\n0\r\nX-T: 1\r\n\r\n"
+EXTENSIONS = [
+    b"; a=b", b" ; a=b", b";a =b", b";a= b", b";a=b ", b' ;\ta\t=\t"b; c"\t;d ', b";", b"; ", b";;", b"; a; b",
+    b";\xe9", b"; 3", b" ;0;",
+]  # fmt: skip
 READABLE = {
     "lines end with LF": b"HTTP/1.1 200 OK\nX-A: b\nContent-Length: 5\n\nhello",
     "some lines end with LF": b"HTTP/1.1 200 OK\r\nX-A: b\nContent-Length: 5\r\n\nhello",
@@ -79,6 +83,15 @@ READABLE = {
     b"2 \r\nhe\r\n3  \t\r\nllo\r\n0 \r\n\r\n",
     "blanks before an extension": b"HTTP/1.1 200 OK\r\nX-A: b\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"5 ;a=b\r\nhello\r\n0\r\n\r\n",
+    **{
+        f"extensions {extensions!r}": b"HTTP/1.1 200 OK\r\nX-A: b\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + b"2%b\r\nhe\r\n03%b\r\nllo\r\n0%b\r\nX-T: 1;2\r\nX-U: 0; 1\r\n\r\n" % ((extensions,) * 3)
+        for extensions in EXTENSIONS
+    },
+    "a later version": b"HTTP/1.2 200 OK\r\nX-A: b\r\nContent-Length: 5\r\n\r\nhello",
+    "a later version and chunks": b"HTTP/1.9 200 OK\r\nX-A: b\r\nTransfer-Encoding: chunked\r\n\r\n" + CHUNKS,
+    "a later version, interim": b"HTTP/1.2 100 Continue\r\n\r\n"
+    b"HTTP/1.2 200 OK\r\nX-A: b\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
     "one length twice": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b\r\ncontent-length:5\r\n\r\nhello",
     "one length three times": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b\r\n"
     + b"Content-Length: 5 \r\n" * 2
@@ -101,6 +114,24 @@ def test_what_can_mean_one_thing_only_is_read(response: bytes) -> None:
         assert (b"X-A", b"b") in found.fields
         assert [value for name, value in found.fields if name.lower() == b"content-length"] in ([], [b"5"])
         assert found.may_be_kept
+
+
+@given(
+    st.lists(st.text("\r\n;0aZ \t", min_size=1, max_size=12).map(str.encode), max_size=4),
+    st.lists(st.integers(0, 300), max_size=6),
+    st.sampled_from([b"", b";a=b", b"; a"]),
+)
+def test_what_a_body_holds_is_never_taken_for_extensions(body: list[bytes], at: list[int], extensions: bytes) -> None:
+    chunks = b"".join(b"%x%b\r\n%b\r\n" % (len(each), extensions, each) for each in [*body, b""])
+    whole = b"".join(body)
+    for response in (
+        CHUNKED + chunks,
+        b"HTTP/1.1 200 OK\r\nX: a; b\r\nContent-Length: %d\r\n\r\n%b" % (len(whole), whole),
+    ):
+        places = sorted({place % (len(response) + 1) for place in at})
+        pieces = [response[begin:end] for begin, end in zip([0, *places], [*places, len(response)], strict=True)]
+        found = Reader().feed(*pieces)
+        assert (found.error, found.has_ended, found.content) == (None, True, whole)
 
 
 def test_the_length_of_a_head_may_be_said_twice_too() -> None:
@@ -170,6 +201,14 @@ AMBIGUOUS = {
     "size that ends with LF": CHUNKED + b"5\nhello\r\n0\r\n\r\n",
     "size and blank that end with LF": CHUNKED + b"5 \nhello\r\n0\r\n\r\n",
     "extension that ends with LF": CHUNKED + b"5;a\nhello\r\n0\r\n\r\n",
+    "extensions with a blank that end with LF": CHUNKED + b"5; a\nhello\r\n0\r\n\r\n",
+    "extensions with a bare CR": CHUNKED + b"5; a\rb\r\nhello\r\n0\r\n\r\n",
+    "extensions with a control character": CHUNKED + b"5; a\x0b\r\nhello\r\n0\r\n\r\n",
+    "extensions without a size": CHUNKED + b"; a\r\nhello\r\n0\r\n\r\n",
+    "extensions behind a chunk": CHUNKED + b"5\r\nhello; a\r\n0\r\n\r\n",
+    "HTTP/3": b"HTTP/3.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    "HTTP/2.1": b"HTTP/2.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    "HTTP/1.10": b"HTTP/1.10 200 OK\r\nContent-Length: 5\r\n\r\nhello",
     "chunk that ends with LF": CHUNKED + b"5\r\nhello\n0\r\n\r\n",
     "chunk longer than its size": CHUNKED + b"5\r\nhello!\r\n0\r\n\r\n",
     "trailer that ends with LF": CHUNKED + b"5\r\nhello\r\n0\r\nX: a\n\r\n",

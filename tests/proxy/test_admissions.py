@@ -73,6 +73,35 @@ async def test_a_place_is_taken_from_the_request_on(limits: LimitPolicy, heartbe
         assert (await on.client.ask(ASK % b"")).status == 200
 
 
+DECLARING = b'{"stream": true}'
+POST = b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Type: application/json\r\n"
+WITH_LENGTH = POST + b"Content-Length: %d\r\n\r\n" % len(DECLARING), DECLARING
+IN_CHUNKS = POST + b"Transfer-Encoding: chunked\r\n\r\n", b"%x\r\n%b\r\n0\r\n\r\n" % (len(DECLARING), DECLARING)
+
+
+@pytest.mark.parametrize("limits", [LimitPolicy(streams_per_client=1), LimitPolicy(streams=1)], ids=["client", "route"])
+@pytest.mark.parametrize("heartbeat", [SILENT, EARLY], ids=["", "early"])
+@pytest.mark.parametrize(("head", "body"), [WITH_LENGTH, IN_CHUNKS], ids=["length", "chunks"])
+@pytest.mark.parametrize("cut", ["not", "behind the head", "in the body"])
+async def test_what_a_body_declares_counts_however_it_is_cut(
+    limits: LimitPolicy, heartbeat: HeartbeatPolicy, head: bytes, body: bytes, cut: str
+) -> None:
+    gate = Gate()
+    async with stage(gate.script, limits=limits, heartbeat=heartbeat) as on, clients(on.proxy, 2) as [first, second]:
+        held = asyncio.ensure_future(first.ask(ASK % b""))
+        await on.upstream.visit()
+        await second.send(head + body if cut == "not" else head)
+        if cut != "not":
+            await eventually(lambda: on.proxy.app.requests == 2)
+            pieces = [body[:5], body[5:]] if cut == "in the body" else [body]
+            for piece in pieces:
+                await asyncio.sleep(0.02)
+                await second.send(piece)
+        check_refused(await second.response())
+        gate.opened.set()
+        assert (await held).status == 200
+
+
 async def test_what_turns_out_to_be_a_stream_counts_too() -> None:
     async def script(visit: Visit) -> None:
         await visit.request()

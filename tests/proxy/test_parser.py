@@ -4,6 +4,7 @@ The oracle is whoever writes the requests: what it meant has to be found, and no
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -143,6 +144,85 @@ def test_what_only_speaks_of_other_protocols_is_http(field: bytes) -> None:
     assert (found.heads, found.errors) == ([("GET", "/a")], [])
 
 
+WORDS = b"GET /a RTSP/1.0\r\nSOURCE /b ICE/1.0\r\n\r\nGET /c RTSP/1.0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"POST /a HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(WORDS) + WORDS,
+        b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(WORDS), WORDS),
+        b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: GET /a RTSP/1.0\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nX: GET /a RTSP/1.0\r\nY: SOURCE /b ICE/1.0\r\n\r\n",
+        b"GET /RTSP/1.0 HTTP/1.1\r\n\r\n",
+    ],
+    ids=["body", "chunk", "trailer", "fields", "target"],
+)
+@pytest.mark.parametrize("behind", [b"GET /b HTTP/1.1\r\n\r\n", b"GET /b RTSP/1.0\r\n\r\n"])
+def test_only_the_request_line_names_the_protocol(request_: bytes, behind: bytes) -> None:
+    """Wherever the packets are cut, and whatever is in front of the line, or behind it."""
+    data = request_ + b"GET /b HTTP/1.1\r\n\r\n" + behind
+    meant = [request_.split()[1].decode(), "/b", *["/b"] * (b"HTTP" in behind)]
+    for pieces in ([data], by_bytes(data), *([data[:at], data[at:]] for at in range(len(data)))):
+        found = Found().feed(*pieces)
+        assert [target for _, target in found.heads] == meant
+        assert [type(error) for error in found.errors] == [BadRequest] * (b"RTSP" in behind)
+
+
+class Counted(bytes):
+    """Bytes that count how many of them are looked at, or copied."""
+
+    looked_at = 0
+
+    def _count(self, size: int) -> None:
+        Counted.looked_at += size
+
+    def __bytes__(self) -> bytes:
+        self._count(len(self))
+        return bytes.__getitem__(self, slice(None))
+
+    def __contains__(self, what: object) -> bool:
+        self._count(len(self))
+        return super().__contains__(what)  # type: ignore[operator]
+
+    def __getitem__(self, which: Any) -> Any:
+        taken = super().__getitem__(which)
+        self._count(len(taken) if isinstance(taken, bytes) else 1)
+        return taken
+
+    def find(self, what: Any, start: Any = 0, end: Any = None) -> int:
+        end = len(self) if end is None else end
+        place = super().find(what, start, end)
+        self._count((end if place < 0 else place) - start)
+        return place
+
+
+@pytest.mark.parametrize("size", [1, 7, PIECE])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET /a HTTP/1.1\r\n\r\n" * 1500,
+        b"\r\n" * 15_000 + b"GET /a HTTP/1.1\r\n\r\n",
+        b"GET /" + b"a" * 30_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /a" + b" " * 30_000 + b"HTTP/1.1\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nX: " + b"GET /a RTSP/1.0 " * 1800 + b"\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n7000\r\n" + b"\r\n\r\n" * 0x1C00 + b"\r\n0\r\n\r\n",
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n") * 400,
+        (HEAD + b"Content-Length: 2\r\n\r\nhi") * 600,
+    ],
+    ids=["requests", "line breaks", "target", "blanks", "words", "empty lines in a chunk", "chunks", "lengths"],
+)
+def test_the_work_is_the_same_for_each_byte(data: bytes, size: int) -> None:
+    assert len(data) <= PIECE
+    Counted.looked_at = 0
+    found = Found()
+    for at in range(0, len(data), size):
+        found.parser.feed(Counted(data[at : at + size]))
+    assert found.errors == []
+    assert found.requests
+    assert Counted.looked_at <= 8 * len(data)
+
+
 @pytest.mark.parametrize("method", [b"BREW", b"get", b"GETX", b"Z", b"DESCRIBE"])
 def test_a_method_without_a_name_is_not_implemented(method: bytes) -> None:
     data = method + b" /a HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -197,6 +277,11 @@ def test_the_log_says_in_which_field_what_is_wrong(fields: bytes, cause: str) ->
     for never in ("User callback", "unter2"):
         assert never not in str(error)
     assert error.detail == "The request is not valid HTTP."
+
+
+def test_nothing_is_kept_of_what_comes_behind_an_error() -> None:
+    found = Found().feed(b"GET /a RTSP/1.0\r\n\r\nmore", b"and more")
+    assert (len(found.errors), found.parser.tail) == (1, b"")
 
 
 async def test_the_log_says_what_is_wrong_with_a_body() -> None:

@@ -1,5 +1,6 @@
 """Which bytes does the upstream get for a request? (contract section 2; RFC 9110 sections 7.6 and 10.1, RFC 7239)"""
 
+import socket
 import ssl
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from sseproxy.core.eventsource.policies import CookieAuth
 from sseproxy.core.http.fields import MOST_MEMBERS, HeaderRules
+from sseproxy.core.http.via import MOST_INSTANCES
 from sseproxy.core.routes import Route, Upstream, UpstreamTLS
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.http1.requests import HeadLimits
@@ -224,9 +226,70 @@ async def test_a_request_that_comes_back_is_refused(via: bytes, trusted: tuple[s
         assert on.upstream.visits == []
 
 
-@pytest.mark.parametrize("via", [b"1.1 sseproxy", b"1.1 sseproxy-other", b"sseproxy-test", b"1.1 x-sseproxy-test", b""])
-async def test_others_of_the_same_name_are_no_loop(via: bytes) -> None:
-    assert (await sent(b"Via: " + via)).one(b"Via") == b"1.1 sseproxy-test"
+@pytest.mark.parametrize(
+    ("via", "kept"),
+    [
+        (b"1.1 sseproxy", b""),
+        (b"sseproxy-test", b""),
+        (b"1.1 x-sseproxy-test", b""),
+        (b"1.1 sseproxy-" + b"a" * 33, b""),
+        (b"", b""),
+        (b"1.1 sseproxy-other", b"1.1 sseproxy-other, "),
+        (
+            b"1.0 outer, 2 SSEPROXY-Other (x), 1.1 sseproxy-2\r\nVia: 1.1 sseproxy-2",
+            b"1.1 sseproxy-other, 1.1 sseproxy-2, ",
+        ),
+    ],
+)
+async def test_others_of_the_same_name_are_no_loop(via: bytes, kept: bytes) -> None:
+    assert (await sent(b"Via: " + via)).one(b"Via") == kept + b"1.1 sseproxy-test"
+
+
+KEEPS, REMOVES, SETS = HeaderRules(), HeaderRules(remove=("Via",)), HeaderRules(set=(("via", "1.1 gateway"),))
+
+
+@pytest.mark.parametrize("trusted", [(), ("127.0.0.0/8",)])
+@pytest.mark.parametrize(
+    ("rules", "others"),
+    [
+        (KEEPS, b"1.1 outer, 1.1 sseproxy-other"),
+        (REMOVES, b"1.1 sseproxy-other"),
+        (SETS, b"1.1 gateway, 1.1 sseproxy-other"),
+    ],
+    ids=["keeps", "removes", "sets"],
+)
+async def test_no_rule_hides_an_instance(rules: HeaderRules, others: bytes, trusted: tuple[str, ...]) -> None:
+    via = b"Via: 1.1 outer, 1.1 sseproxy-other"
+    request = await sent(via, trusted=trusted, request_headers=rules)
+    kept = others if trusted else others.replace(b"1.1 outer, ", b"")
+    assert request.all(b"Via") == [kept + b", 1.1 sseproxy-test"]
+
+
+@pytest.mark.parametrize("trusted", [(), ("127.0.0.0/8",)])
+@pytest.mark.parametrize("rules", [(KEEPS, KEEPS), (REMOVES, KEEPS), (KEEPS, SETS), (REMOVES, REMOVES), (SETS, SETS)])
+async def test_a_loop_of_two_proxies_ends(rules: tuple[HeaderRules, HeaderRules], trusted: tuple[str, ...]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as left, socket.create_server(("127.0.0.1", 0)) as right:
+        ports = [sock.getsockname()[1] for sock in (left, right)]
+        to_left, to_right = (
+            Route("default", Upstream("http", "127.0.0.1", port), heartbeat=SILENT, request_headers=each)
+            for port, each in zip(ports, rules, strict=True)
+        )
+        async with (
+            ProxyServer.serve(to_right, trusted=trusted, listener=left, instance="left"),
+            ProxyServer.serve(to_left, trusted=trusted, listener=right, instance="right"),
+            RawClient.connect(ports[0]) as client,
+        ):
+            for _ in range(2):
+                assert (await client.ask(ask())).status == 508
+
+
+async def test_a_request_that_has_passed_too_many_proxies_is_refused() -> None:
+    """Each of so many names may be dropped, or there would be no limit; then a loop of more would never end."""
+    names = b", ".join(b"1.1 sseproxy-%d" % number for number in range(MOST_INSTANCES))
+    assert (await sent(b"Via: " + names)).one(b"Via") == names + b", 1.1 sseproxy-test"
+    async with stage(replies()) as on:
+        assert (await on.client.ask(ask(b"Via: " + names + b", 1.1 sseproxy-more"))).status == 508
+        assert on.upstream.visits == []
 
 
 async def test_a_proxy_that_is_its_own_upstream(tmp_path: Path) -> None:
@@ -385,10 +448,10 @@ async def test_header_rules_come_last() -> None:
     rules = HeaderRules(set=(("X-Team", "blue"), ("Host", "other.test"), ("via", "me")), remove=("cookie", "X-Gone"))
     request = await sent(b"Cookie: a", b"COOKIE: b", b"x-team: red", b"X-Kept: 1", b"x-gone: 2", request_headers=rules)
     assert request.fields[0] == (b"X-Kept", b"1")
-    assert request.fields[-3:] == [(b"X-Team", b"blue"), (b"Host", b"other.test"), (b"via", b"me")]
+    assert request.fields[-3:] == [(b"X-Team", b"blue"), (b"Host", b"other.test"), (b"Via", b"me, 1.1 sseproxy-test")]
     assert not request.all(b"Cookie")
     assert not request.all(b"X-Gone")
-    assert request.one(b"Via") == b"me"
+    assert request.all(b"Via") == [b"me, 1.1 sseproxy-test"]
     assert request.one(b"Host") == b"other.test"
 
 

@@ -59,6 +59,9 @@ async def test_verbatim_behind_a_base_path(target: bytes) -> None:
     [
         *LEAVING,
         b"/api/../secret",
+        b"/api//../secret",
+        b"/x//../api/secret",
+        b"//..//api/secret",
         b"/api/%2e%2E/secret",
         b"/api/..",
         b"/..",
@@ -96,6 +99,12 @@ SPELLINGS = [
     b"/%61dmin/x",
     b"/%61%64%6D%69%6e/x?y",
     b"/../admin/./x",
+    b"/x//../admin/x",
+    b"/x/y//../../admin/x",
+    b"/x///%2e%2E//admin/x",
+    b"/x/.//../admin/x",
+    b"//../admin/x",
+    b"/admin/x/y//../../x",
 ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sseproxy.config.loader import load
 from sseproxy.engine.live import LiveStreams
@@ -42,14 +43,19 @@ class Kitchen:
             yield client
 
 
+def blocks(heading: str) -> list[str]:
+    """The YAML under a heading."""
+    section = re.search(rf"(?ms)^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", RECIPES)
+    assert section, heading
+    return re.findall(r"(?ms)^```yaml\n(.*?)^```", section[1])
+
+
 @contextlib.asynccontextmanager
 async def kitchen(
     heading: str, script: Script, folder: Path, *, number: int = 0, **environ: str
 ) -> AsyncIterator[Kitchen]:
     """number: of the configuration under the heading."""
-    section = re.search(rf"(?ms)^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", RECIPES)
-    assert section, heading
-    (folder / "c.yaml").write_text(re.findall(r"(?ms)^```yaml\n(.*?)^```", section[1])[number], encoding="utf-8")
+    (folder / "c.yaml").write_text(blocks(heading)[number], encoding="utf-8")
     config = load(folder / "c.yaml", flags={}, environ=environ)
     async with RawUpstream.serve(script) as upstream:
         routes = [
@@ -221,6 +227,28 @@ async def test_a_load_balancer_gets_a_byte_with_the_head_and_every_five_seconds(
     ):
         assert client.first_at == pytest.approx(0.0, abs=0.5)
         assert client.body.count(BEAT) >= 7
+
+
+async def test_a_model_behind_nginx_is_kept_alive(tmp_path: Path) -> None:
+    asked = request(b"POST /v1/chat/completions", ANY, body=ASK)
+    async with kitchen("nginx", answers(), tmp_path) as on, on.asked(asked, after=60.0) as client:
+        assert client.first_at == pytest.approx(10.0, abs=0.5)
+        assert client.body.count(BEAT) == 4
+
+
+def test_the_container_of_a_pod_listens_where_it_is_asked_and_drains_in_time() -> None:
+    pod = yaml.safe_load(blocks("Kubernetes")[0])["spec"]
+    (container,) = pod["initContainers"]
+    command, *flags = container["args"]
+    assert command == "serve"
+    config = load(None, flags=dict(zip(flags[::2], flags[1::2], strict=True)), environ={})
+    assert config.admin is not None
+    assert [{"containerPort": address.port} for address in config.server.listen] == container["ports"]
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"]["port"] == config.admin.listen.port
+    drain = config.server.drain_timeout
+    assert drain is not None
+    assert pod["terminationGracePeriodSeconds"] > drain + 5.0
 
 
 async def test_a_heartbeat_can_be_two_kilobytes_long(tmp_path: Path) -> None:

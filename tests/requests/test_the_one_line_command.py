@@ -71,6 +71,10 @@ UPGRADE = (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: a
 
 ANSWER = request(b"POST /v1/chat/completions", ANY, body=ASK)
 
+FORM = b'--x\r\nContent-Disposition: form-data; name="stream"\r\n\r\ntrue\r\n--x--\r\n'
+UPLOAD = b"POST /upload HTTP/1.1\r\nHost: a.test\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+UPLOAD += b"Content-Length: %d\r\n\r\n%b" % (len(FORM), FORM)
+
 #: By the beginning of the row's first cell.
 KINDS: Mapping[str, Kind] = {
     "a page": Kind(request(b"GET /", b"Accept: text/html,*/*"), *part_of(b"text/html")),
@@ -79,6 +83,7 @@ KINDS: Mapping[str, Kind] = {
     "a feed by another client": Kind(request(b"GET /events", ANY), *STREAM),
     "an answer": Kind(ANSWER, *STREAM),
     "the same": Kind(ANSWER, *WHOLE_JSON),
+    "an upload": Kind(UPLOAD, *part_of(b"text/plain")),
     "a plain JSON POST": Kind(request(b"POST /items", ANY, body=b'{"a": 1}'), *part_of(b"application/json")),
     "MCP, a tool call": Kind(request(b"POST /mcp", BOTH, SESSION, body=CALL), *STREAM),
     "MCP, `initialize`": Kind(request(b"POST /mcp", BOTH, body=CALL.replace(b"tools/call", b"initialize")), *STREAM),
@@ -293,6 +298,20 @@ async def test_whether_it_is_declared(name: str) -> None:
         async with sent(kind.request, on.proxy.port) as second:
             await passing(SOON)
             assert ("yes" if second.data and second.status == 503 else "no") == ROWS[name][0]
+
+
+@pytest.mark.parametrize(("kind", "counts"), [("a feed by `EventSource`", True), ("an answer", False)])
+async def test_what_the_head_declares_counts_from_the_head_on(kind: str, counts: bool) -> None:
+    """With a body that does not end: one that only the body declares does not count yet."""
+    asked = KINDS[kind].request.removesuffix(ASK)
+    if counts:
+        asked = request(b"POST /events", EVENTS, b"Content-Length: 9")
+    async with (
+        scene(replace(KINDS[kind], request=asked), head_after=None, places=1) as on,
+        sent(KINDS["a feed by `EventSource`"].request, on.proxy.port) as second,
+    ):
+        await passing(SOON)
+        assert (bool(second.data) and second.status == 503) is counts
 
 
 @pytest.mark.parametrize("name", KINDS)

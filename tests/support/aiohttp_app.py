@@ -11,6 +11,9 @@ from sseproxy.aiohttp import SSEKeepalive, sse_keepalive
 from tests.support.asgi_exchange import on_time
 from tests.support.raw_client import LIMIT, RawClient
 
+#: Bytes of a request body that a handler may read: more than any test sends.
+_BODY_LIMIT = 8 * 2**20
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -34,7 +37,7 @@ class AiohttpApp:
     ) -> "AsyncIterator[AiohttpApp]":
         """plain: without the middleware. options: of the middleware."""
         keepalive = None if plain else sse_keepalive(**{"streams": on_time(), **options})
-        app = web.Application(middlewares=[] if keepalive is None else [keepalive])
+        app = web.Application(middlewares=[] if keepalive is None else [keepalive], client_max_size=_BODY_LIMIT)
 
         async def call(request: web.Request) -> web.StreamResponse:
             return await handler(request)  # which may be any callable
@@ -79,3 +82,14 @@ async def open_stream(request: web.Request, **headers: str) -> web.StreamRespons
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **headers})
     await response.prepare(request)
     return response
+
+
+async def broken_body(client: RawClient) -> bytes:
+    """The body of a response that is broken off."""
+    body = b""
+    try:
+        while piece := await client.chunk():
+            body += piece
+    except (asyncio.IncompleteReadError, ConnectionResetError):
+        return body
+    raise AssertionError(f"a clean end: {body!r}")

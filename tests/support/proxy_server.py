@@ -46,11 +46,14 @@ class ProxyServer:
         store: TicketStore | None = None,
         end_key: bytes = b"",
         streams: LiveStreams | None = None,
+        listener: socket.socket | None = None,
+        instance: str = "test",
     ) -> "AsyncIterator[ProxyServer]":
         """On a port that the kernel chooses, or on a unix socket.
 
         trusted: networks of proxies. send_buffer: bytes of SO_SNDBUF of its connections. store: of tickets.
         end_key: of the ends of streams. streams: left out, those that break do so at once.
+        listener: a socket in place of one of its own. instance: see `ProxyApp`.
         """
         loop = asyncio.get_running_loop()
         origins = {route.name: HttpOrigin(route.upstream) for route in routes}
@@ -63,7 +66,7 @@ class ProxyServer:
             tickets=tickets,
             end_key=end_key,
             streams=LiveStreams(linger=0.0) if streams is None else streams,
-            instance="test",
+            instance=instance,
         )
         factory = app.server(scheme="http" if tls is None else "https", is_unix=socket_path is not None)
         port = 0
@@ -72,7 +75,7 @@ class ProxyServer:
         else:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             both = family == socket.AF_INET6 and "." in host  # for IPv4 on a socket of IPv6
-            sock = socket.create_server((host, 0), family=family, dualstack_ipv6=both)
+            sock = listener or socket.create_server((host, 0), family=family, dualstack_ipv6=both)
             if send_buffer is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
             server = await loop.create_server(factory, sock=sock, ssl=tls)

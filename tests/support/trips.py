@@ -24,9 +24,14 @@ BOM = b"\xef\xbb\xbf"
 _CHUNK = b'data: {"id":"c","choices":[{}]}'
 _LONG_CHUNK = b'data: {"id":"d","model":"m","choices":[{"delta":{}}]}'
 _LAST_CHUNK = b'data: {"id":"c","choices":[{"finish_reason":"stop"}]}'
+_RESPONSE = b'data: {"response":{},"type":"response.created"}'
+#: Terminal in the dialect of its service: an end that falls due behind it is one of the upstream.
+LAST_RESPONSE_DATA = '{"type":"response.completed"}'
+_LAST_RESPONSE = b"data: " + LAST_RESPONSE_DATA.encode()
 _BODIES = (
     b"", b"", b"", b"data: x", b"data:y", b"data", b"data:", b": c", b"id: 7", b"id", b"id: 8\0", b"retry: 10",
     b"retry: x", b"event: e", b"\xff\xe2", BOM + b"data: b", _CHUNK, _LONG_CHUNK, _LAST_CHUNK,
+    _RESPONSE, _LAST_RESPONSE,
     b"data: " + b"l" * 20 + b"data:" + b"i" * 20, b"l" * 18 + b"id:" * 6, b"unknown: f", b" data: s",
     "data: \u2028é".encode(),
 )  # fmt: skip
@@ -367,8 +372,15 @@ class Trip:
         if self.case.form is HeartbeatForm.OPENAI_CHAT:
             return self._chat_shape(gone) or comment
         if self.case.form is HeartbeatForm.OPENAI_RESPONSES:
-            return _KEEPALIVE if any(line.startswith(b"data: {") for line in lines_of(gone)) else comment
+            return self._response_shape(gone) or comment
         return _SHAPES.get(self.case.form, comment)
+
+    def _response_shape(self, gone: bytes) -> re.Pattern[bytes] | None:
+        """An event of its own while a response is under way, as the last event says; see `_chat_shape`."""
+        events = [line for line in lines_of(b"\n" + gone) if line.removeprefix(BOM).startswith(b"data: {")]
+        if events and len(events[-1]) > self.case.line:
+            return _KEEPALIVE_OR_COMMENT
+        return _KEEPALIVE if events and events[-1].removeprefix(BOM) == _RESPONSE else None
 
     def _chat_shape(self, gone: bytes) -> re.Pattern[bytes] | None:
         """Like the last chunk; but of one that was let through in pieces (S4) nothing need be known."""
@@ -405,6 +417,7 @@ _SHAPES = {
     HeartbeatForm.ANTHROPIC: re.compile(rb'event: ping(\r\n|\r|\n)data: \{"type": "ping"\}\1\1'),
 }
 _KEEPALIVE = re.compile(rb'event: keepalive(\r\n|\r|\n)data: \{"type":"keepalive"\}\1\1')
+_KEEPALIVE_OR_COMMENT = re.compile(_KEEPALIVE.pattern + b"|: heartbeat" + _EOL + b"{1,2}")
 _CHAT_TAIL = rb',"object":"chat\.completion\.chunk","choices":\[\{"index":0,"delta":\{\},"finish_reason":null\}\]\}'
 _CHAT = {
     _CHUNK: re.compile(rb'data: \{"id":"c"' + _CHAT_TAIL + rb"(\r\n|\r|\n)\1"),

@@ -202,16 +202,11 @@ def as_ipv4(address: str) -> str:
     return rest if prefix.lower() == "::ffff" and "." in rest else address
 
 
-def has_passed(headers: Iterable[tuple[bytes, bytes]], pseudonym: bytes) -> bool:
-    """True if ``Via`` names a proxy of this name (RFC 9110 section 7.6.3)."""
-    return any(member.split()[1:2] == [pseudonym.lower()] for member in tokens(get_all(headers, b"via")))
+def forwarding(headers: Headers, peer: Peer, *, host: bytes) -> Headers:
+    """`headers` with ``X-Forwarded-*`` and ``Forwarded`` that say where the request came from.
 
-
-def forwarding(headers: Headers, peer: Peer, *, host: bytes, via: bytes = PSEUDONYM) -> Headers:
-    """`headers` with ``X-Forwarded-*``, ``Forwarded`` and ``Via`` that say where the request came from.
-
-    What an untrusted peer says is dropped: also ``X-Forwarded-Prefix``, ``X-Real-IP`` and their like, which are not
-    written here. What a trusted one says is appended to, or goes on.
+    What an untrusted peer says is dropped: also ``Via``, ``X-Forwarded-Prefix``, ``X-Real-IP`` and their like, which
+    are not written here. What a trusted one says is appended to, or goes on.
     """
     fields: Headers = []
     said: dict[bytes, list[bytes]] = {}
@@ -232,7 +227,7 @@ def forwarding(headers: Headers, peer: Peer, *, host: bytes, via: bytes = PSEUDO
     if named := b", ".join(said.get(b"x-forwarded-host", _UNSAID)) or host:
         fields.append((b"X-Forwarded-Host", named))
     fields.append((b"Forwarded", b", ".join([*said.get(b"forwarded", _UNSAID), _forwarded_element(peer, host)])))
-    fields.append((b"Via", b", ".join([*said.get(b"via", _UNSAID), b"1.1 " + via])))
+    fields.extend([(b"Via", value) for value in said.get(b"via", _UNSAID)])
     return fields
 
 

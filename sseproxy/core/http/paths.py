@@ -14,14 +14,22 @@ _SLASHES = re.compile("/{2,}")
 #: or with parameters, which Tomcat takes off first.
 _DOTS = re.compile(r"(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\;]|%2f|%5c)", re.IGNORECASE)
 
+#: What no path of a request has. RFC 3986 allows none of ``"<>\^`{|}``, and browsers encode all of them (URL standard,
+#: the percent-encode sets) but ``^``, which older ones leave alone, and ``|``. nginx passes all of them on; pages and
+#: logs of upstreams have been attacked with ``"<>``.
+UNSENT = re.compile(r"[\"<>\\`{}]")
+
 
 def normalized(path: str) -> str:
-    """`path` with unreserved characters decoded, dot segments removed, and empty segments merged; ``%2F`` stays."""
+    """`path` with unreserved characters decoded, empty segments merged, and dot segments removed; ``%2F`` stays.
+
+    Servers that merge do it before ``..`` takes a segment away: to them ``/x//../admin`` is ``/admin``.
+    """
     if "%" in path:
         path = decoded(path)
-    if "/." in path:
-        path = _without_dots(path)
-    return _SLASHES.sub("/", path) if "//" in path else path
+    if "//" in path:
+        path = _SLASHES.sub("/", path)
+    return _without_dots(path) if "/." in path else path
 
 
 def decoded(text: str) -> str:

@@ -63,7 +63,7 @@ def _by_client(reason: CloseReason, app: AppNotice, *, server_ends: bool = False
 
 _ROWS = (
     End(CloseReason.UPSTREAM_END, LastWord.FAREWELL, is_clean=True, app=AppNotice.NONE),
-    replace(_error(CloseReason.UPSTREAM_ERROR, 502, "the upstream broke off"), app=AppNotice.NONE, server_ends=True),
+    replace(_error(CloseReason.UPSTREAM_ERROR, 502, "the response broke off"), app=AppNotice.NONE, server_ends=True),
     _error(CloseReason.INTERNAL_ERROR, 500, "an internal error occurred"),
     _error(CloseReason.IDLE_TIMEOUT, 504, "the stream has been silent for too long"),
     _error(CloseReason.MAX_DURATION, 504, "the stream has reached its maximum duration", waits=5.0),

@@ -31,7 +31,7 @@ class _Mcp(Enum):
 _STREAM, _RPC, _RPC_METHOD, _RPC_ID = "stream", "jsonrpc", "method", "id"
 _RPC_MEMBERS = (_RPC, _RPC_METHOD, _RPC_ID)
 #: MCP's Streamable HTTP transport; each of its requests but the first of a session carries one.
-_MCP_FIELDS = frozenset((b"mcp-session-id", b"mcp-protocol-version", b"mcp-method"))
+MCP_FIELDS = frozenset((b"mcp-session-id", b"mcp-protocol-version", b"mcp-method"))
 
 _ENDINGS: tuple[tuple[str, Dialect], ...] = (
     ("/chat/completions", Dialect.OPENAI_CHAT),
@@ -131,7 +131,7 @@ class StreamRequest:
     @property
     def drops_ids_without_data(self) -> bool:
         """True if the client may forget an id that comes without data, against WHATWG HTML section 9.2.6."""
-        return not _MCP_FIELDS.isdisjoint(self._client_fields) or drops_ids_without_data(self._client_fields)
+        return not MCP_FIELDS.isdisjoint(self._client_fields) or drops_ids_without_data(self._client_fields)
 
     @property
     def wanted_members(self) -> tuple[str, ...]:
@@ -153,7 +153,7 @@ class StreamRequest:
         """True if the client is a browser's `EventSource` or an MCP client's GET, which come back by themselves."""
         if self._method != "GET" or self._is_ticket:
             return False
-        if not _MCP_FIELDS.isdisjoint(self._fields):
+        if not MCP_FIELDS.isdisjoint(self._fields):
             return True
         said = b",".join(self._fields.get(b"cache-control", _UNSAID)).lower()
         return self._accepted.alone and b"no-cache" in (word.strip() for word in said.split(b","))
@@ -240,7 +240,7 @@ class StreamRequest:
     # Private: MCP (Streamable HTTP, JSON-RPC 2.0).
 
     def _find_mcp(self) -> _Mcp:
-        if self._policy.dialect is Dialect.MCP or not _MCP_FIELDS.isdisjoint(self._fields):
+        if self._policy.dialect is Dialect.MCP or not MCP_FIELDS.isdisjoint(self._fields):
             return _Mcp.YES
         is_both = self._accepted.named and self._accepted.json
         return _Mcp.BODY if is_both and self._method == "POST" else _Mcp.NO

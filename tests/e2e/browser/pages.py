@@ -21,8 +21,8 @@ AGAIN: list[Any] = ["error", 0]
 CLOSED: list[Any] = ["error", 2]
 
 
-_BROKE_OFF = {"type": "upstream_error", "status": 502, "detail": "the upstream broke off"}
-_BROKE_OFF_TOO = {"message": "the upstream broke off", "type": "upstream_error", "code": 502}
+_BROKE_OFF = {"type": "upstream_error", "status": 502, "detail": "the response broke off"}
+_BROKE_OFF_TOO = {"message": "the response broke off", "type": "upstream_error", "code": 502}
 
 
 def broke_off(last_event_id: str = "") -> list[Any]:

@@ -1,0 +1,204 @@
+"""What does a client get for the same question and the same script behind the proxy, and inside an ASGI or aiohttp app?
+
+All doors are to be used on a loop with virtual time, which passes only when nothing is under way on a socket.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
+from sseproxy.asgi.types import Receive, Scope, Send
+from sseproxy.core.http.fields import Headers
+from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.timeouts import TimeoutPolicy
+from tests.support.aiohttp_app import AiohttpApp
+from tests.support.asgi_exchange import Exchange, on_time
+from tests.support.asgi_exchange import body as body_message
+from tests.support.proxy_server import stage
+from tests.support.raw_client import RawClient
+from tests.support.raw_upstream import Visit
+from tests.support.virtual_clock import passing
+from tests.support.wire import read_chunk
+
+#: Seconds. Early answers are due when this much has passed; no script of a test may do anything in that very moment.
+INTERVAL, EARLY = 0.25, 1.0
+IDLE, LONGEST = 1.5, 4.0
+
+#: Fields of the connection, and of who serves it.
+OF_SERVERS = (b"date", b"server", b"via", b"transfer-encoding", b"connection")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request. fields: without ``Host`` and the length of the body."""
+
+    method: str = "GET"
+    target: str = "/"
+    fields: tuple[tuple[bytes, bytes], ...] = ()
+    body: bytes = b""
+
+    @property
+    def all_fields(self) -> Headers:
+        length = [(b"Content-Length", b"%d" % len(self.body))] if self.body else []
+        return [(b"Host", b"a"), *self.fields, *length]
+
+    @property
+    def on_the_wire(self) -> bytes:
+        lines = b"".join(b"%b: %b\r\n" % field for field in self.all_fields)
+        return f"{self.method} {self.target} HTTP/1.1\r\n".encode() + lines + b"\r\n" + self.body
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """An answer: `before` seconds of silence behind the request, a head, bytes and seconds. is_whole: or it breaks."""
+
+    steps: tuple[bytes | float, ...] = ()
+    status: int = 200
+    fields: tuple[tuple[bytes, bytes], ...] = ((b"Content-Type", b"text/event-stream"),)
+    before: float = 0.0
+    is_whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """The options of a route, or of a middleware."""
+
+    form: HeartbeatForm = HeartbeatForm.AUTO
+    dialect: Dialect = Dialect.AUTO
+    is_early: bool = False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """For a middleware."""
+        return {
+            "heartbeat": INTERVAL,
+            "form": self.form,
+            "dialect": self.dialect,
+            "before_response": EARLY if self.is_early else "off",
+            "idle_timeout": IDLE,
+            "write_timeout": "off",
+            "max_duration": LONGEST,
+            "streams": on_time(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the client got. fields: without those of the connection, their names in lower case."""
+
+    status: int
+    fields: list[tuple[bytes, bytes]]
+    body: bytes
+    is_whole: bool
+
+
+Door = Callable[[Question, Script, Treatment], Awaitable[Seen]]
+
+
+class _Broken(Exception):
+    """The app fails as its script wants it."""
+
+
+async def _play(script: Script, send: Callable[[bytes], Awaitable[object]]) -> None:
+    for step in script.steps:
+        await (send(step) if isinstance(step, bytes) else passing(step))
+
+
+async def through_the_proxy(question: Question, script: Script, treatment: Treatment) -> Seen:
+    policy = HeartbeatPolicy(
+        interval=INTERVAL, form=treatment.form, before_response=EARLY if treatment.is_early else None
+    )
+    timeouts = TimeoutPolicy(idle=IDLE, write=None, max_duration=LONGEST)
+    upstream = _upstream(question, script)
+    dialect, streams = treatment.dialect, on_time()
+    async with stage(upstream, heartbeat=policy, timeouts=timeouts, dialect=dialect, streams=streams) as stand:
+        return await _asked(stand.client, question)
+
+
+def _upstream(question: Question, script: Script) -> Callable[[Visit], Awaitable[None]]:
+    is_head = question.method == "HEAD"
+    fields = script.fields if is_head else (*script.fields, (b"Transfer-Encoding", b"chunked"))
+
+    async def visited(visit: Visit) -> None:
+        await visit.request()
+        await passing(script.before)
+        lines = b"".join(b"%b: %b\r\n" % field for field in fields)
+        await visit.send(b"HTTP/1.1 %d Said\r\n%b\r\n" % (script.status, lines))
+        if not is_head:
+            await _play(script, lambda piece: visit.send(b"%x\r\n%b\r\n" % (len(piece), piece)))
+            await visit.send(b"0\r\n\r\n" if script.is_whole else b"")
+
+    return visited
+
+
+async def through_asgi(question: Question, script: Script, treatment: Treatment) -> Seen:
+    async def app(_: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body", False):
+            pass
+        await passing(script.before)
+        await send({"type": "http.response.start", "status": script.status, "headers": list(script.fields)})
+        if question.method != "HEAD":
+            await _play(script, lambda piece: send(body_message(piece)))
+        if not script.is_whole and question.method != "HEAD":
+            raise _Broken
+        await send(body_message(more=False))
+
+    headers = [(name.lower(), value) for name, value in question.all_fields]
+    middleware = SSEKeepaliveMiddleware(app, **treatment.options)
+    pieces = [question.body[start : start + 65536] for start in range(0, len(question.body), 65536)] or [b""]
+    seen = Exchange(middleware, method=question.method, path=question.target, headers=headers, body=pieces).start()
+    with contextlib.suppress(StreamAborted, _Broken):
+        await seen.finish()
+    return Seen(seen.status, _named(seen.messages[0]["headers"]), seen.body, seen.is_whole)
+
+
+async def through_aiohttp(question: Question, script: Script, treatment: Treatment) -> Seen:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await request.read()
+        await passing(script.before)
+        fields = CIMultiDict((name.decode(), value.decode()) for name, value in script.fields)
+        response = web.StreamResponse(status=script.status, headers=fields)
+        await response.prepare(request)
+        if question.method != "HEAD":
+            await _play(script, response.write)
+        if not script.is_whole and question.method != "HEAD":
+            raise _Broken
+        return response
+
+    async with (
+        AiohttpApp.serve(handler, **treatment.options) as app,
+        RawClient.connect(app.port) as client,
+    ):
+        return await _asked(client, question)
+
+
+DOORS: dict[str, Door] = {"proxy": through_the_proxy, "asgi": through_asgi, "aiohttp": through_aiohttp}
+
+
+async def _asked(client: RawClient, question: Question) -> Seen:
+    await client.send(question.on_the_wire)
+    head = await client.head()
+    body, is_whole = (b"", True) if question.method == "HEAD" else await _body(client)
+    return Seen(head.status, _named(head.fields), body, is_whole)
+
+
+async def _body(client: RawClient) -> tuple[bytes, bool]:
+    body = b""
+    try:
+        while piece := await read_chunk(client.reader):
+            body += piece
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return body, False
+    return body, True
+
+
+def _named(fields: Headers) -> list[tuple[bytes, bytes]]:
+    named = [(name.lower(), value) for name, value in fields]
+    return [field for field in named if field[0] not in OF_SERVERS]
