@@ -16,7 +16,7 @@ from sseproxy.origins.base import ResponseHead
 from sseproxy.origins.faults import broken_off, not_http, too_large
 from sseproxy.origins.heads import check_fields, read_head
 from sseproxy.origins.lastwords import last_words
-from sseproxy.origins.leniency import SEMICOLON, ResponseParser, with_one_length
+from sseproxy.origins.leniency import ResponseParser, with_one_length
 from sseproxy.origins.sockets import probe_in_silence, reset_when_closed
 
 #: Bytes of a response head and of the interim ones before it; behind it, of trailers and what else is no body.
@@ -194,7 +194,7 @@ class UpstreamConnection(asyncio.Protocol):
             if len(data) > _LONG_READ:
                 self._sink = None  # the listener hands it on, in turns
             try:
-                if SEMICOLON in data or self._parser.is_in_extensions:
+                if self._parser.looks_for_extensions:
                     self._parser.feed(data)
                 else:
                     self._parser.feed_data(data)
