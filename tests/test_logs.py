@@ -98,6 +98,19 @@ def test_what_waits_is_bounded_in_bytes(gate: Gate) -> None:
     assert lines[1] == "14 lines were dropped: nobody read them in time"
 
 
+def test_what_waits_is_bounded_in_bytes_if_nothing_else_is_said(gate: Gate) -> None:
+    handler = BackgroundHandler(gate)
+    handler.emit(a_line("0"))
+    assert gate.waiting.wait(20)
+    for _ in range(20):
+        handler.emit(a_line("x" * 1024 * 1024))
+    gate.opened.set()
+    handler.wait_until_written(20)
+    lines = gate.getvalue().splitlines()
+    assert [line for line in lines if len(line) < 100] == ["0", "13 lines were dropped: nobody read them in time"]
+    assert sum(map(len, lines)) <= 8 * 1024 * 1024
+
+
 def test_a_line_that_is_larger_than_all_that_may_wait_is_written_alone(gate: Gate) -> None:
     handler = BackgroundHandler(gate, most_bytes=1000)
     handler.emit(a_line("0"))

@@ -14,7 +14,7 @@ from sseproxy.core.errors import OriginError, UpstreamBroken
 from sseproxy.core.http.fields import Headers
 from sseproxy.http1.faults import broken_off, not_http, too_large
 from sseproxy.http1.heads import check_fields, read_head
-from sseproxy.http1.leniency import SEMICOLON, ResponseParser, with_one_length
+from sseproxy.http1.leniency import ResponseParser, with_one_length
 from sseproxy.http1.messages import ResponseHead
 from sseproxy.http1.sockets import probe_in_silence, reset_when_closed
 from sseproxy.http1.unread_response import last_words
@@ -194,7 +194,7 @@ class UpstreamConnection(asyncio.Protocol):
             if len(data) > _LONG_READ:
                 self._sink = None  # the listener hands it on, in turns
             try:
-                if SEMICOLON in data or self._parser.is_in_extensions:
+                if self._parser.looks_for_extensions:
                     self._parser.feed(data)
                 else:
                     self._parser.feed_data(data)

@@ -4,7 +4,8 @@ Those that browsers and nginx read, and that can mean one thing only. They are w
 so the next parser on the way sees none of it. Whatever two parsers could read in two ways is refused.
 
 1. A line of the head may end with LF alone (RFC 9112 section 2.2).
-2. Blanks may follow the size of a chunk, and stand anywhere in its extensions (RFC 9112 section 7.1.1).
+2. Blanks may follow the size of a chunk, and stand anywhere in its extensions, if the first chunk has some (RFC 9112
+   section 7.1.1).
 3. A response may follow an interim one that says ``Connection: close``.
 4. A length may be said twice if it is the same each time (RFC 9112 section 6.3, rule 5).
 5. HTTP/1.2 and later are read as 1.1 (RFC 9110 section 2.5).
@@ -27,9 +28,6 @@ _REPEATED = re.compile(rb"\ncontent-length:(?:[^\n]*,|(?:[^\n]*\n)+content-lengt
 _LENGTH = re.compile(rb"(?<=\n)content-length:[ \t]*([0-9]+(?:[ \t]*,[ \t]*[0-9]+)*)[ \t]*\r?\n", re.IGNORECASE)
 _FOLDED = re.compile(rb"\n[ \t]")
 
-#: Begins the extensions of a chunk. As a number: to look for that in bytes costs a ninth of what ``b";"`` does.
-SEMICOLON = ord(";")
-
 #: The line of a chunk's size up to its extensions; of one that is cut, the rest.
 _SIZE = re.compile(rb"[0-9A-Fa-f]+[ \t]*")
 _REST_OF_SIZE = re.compile(rb"[0-9A-Fa-f]*[ \t]*")
@@ -45,10 +43,11 @@ class ResponseParser(httptools.HttpResponseParser):
     """llhttp for the responses of one request.
 
     owner: has its callbacks. pieces: to which the owner adds what llhttp finds of a body.
-    is_in_extensions: the bytes that came end inside those of a chunk, so that the next ones have to come by `feed`.
+    looks_for_extensions: bytes have to come by `feed`. That costs several times as much as `feed_data`, so the first
+    chunk decides: a server that sends extensions sends them from there on.
     """
 
-    __slots__ = ("_is_chunked", "_pieces", "is_in_extensions")
+    __slots__ = ("_has_extensions", "_is_chunked", "_is_in_extensions", "_pieces", "looks_for_extensions")
 
     def __init__(self, owner: object, pieces: Sized) -> None:
         super().__init__(owner)
@@ -60,7 +59,9 @@ class ResponseParser(httptools.HttpResponseParser):
         )
         self._pieces = pieces
         self._is_chunked: bool | None = None  # not known before the head is whole
-        self.is_in_extensions = False
+        self._is_in_extensions = False
+        self._has_extensions = False
+        self.looks_for_extensions = True
 
     def status(self) -> int:
         """Return the status of the head that has been read. Raises `ValueError` if it is not one of HTTP/1."""
@@ -74,10 +75,11 @@ class ResponseParser(httptools.HttpResponseParser):
     def enter_body(self, head: ResponseHead) -> None:
         """The head is whole. From here on a line ends with CR and LF: that of a chunk's size is framing."""
         self._is_chunked = head.has_body and head.length is None and not head.ends_with_connection
+        self.looks_for_extensions = self._is_chunked
         self.set_dangerous_leniencies(lenient_optional_cr_before_lf=False)
 
     def feed(self, data: bytes) -> None:
-        """Read `data` as `feed_data` does, less the extensions of chunks. They need it, and begin with a ``;``.
+        """Read `data` as `feed_data` does, less the extensions of chunks.
 
         llhttp does not tell what a byte is to it. But a ``;`` that is no body, behind what looks like a size, is the
         begin of extensions; or it stands in the trailers, which are dropped too.
@@ -85,21 +87,24 @@ class ResponseParser(httptools.HttpResponseParser):
         if self._is_chunked is False:
             self.feed_data(data)
             return
-        at = self._behind_extensions(data, 0) if self.is_in_extensions else 0
+        at = self._behind_extensions(data, 0) if self._is_in_extensions else 0
         while (begin := _find_extensions(data, at)) >= 0:
             self._feed_part(data, at, begin)
             before = len(self._pieces)
             at = begin + 1
             self._feed_part(data, begin, at)
             if self._is_chunked and len(self._pieces) == before:
+                self._has_extensions = True
                 self.feed_data(b"x")  # they have to have a name
                 at = self._behind_extensions(data, at)
         self._feed_part(data, at, len(data))
+        if len(self._pieces) and not self._has_extensions:
+            self.looks_for_extensions = False
 
     def _behind_extensions(self, data: bytes, at: int) -> int:
         match = _EXTENSIONS.match(data, at)
         end = at if match is None else match.end()
-        self.is_in_extensions = end == len(data)
+        self._is_in_extensions = end == len(data)
         return end
 
     def _feed_part(self, data: bytes, at: int, end: int) -> None:

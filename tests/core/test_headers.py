@@ -1,5 +1,7 @@
 """Do header fields go on as they came, but for those that must not? (RFC 9110 sections 5 and 7.6, RFC 7239)"""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +54,19 @@ def test_connection_names_fields_in_any_case_and_never_the_length() -> None:
 )
 def test_connection_takes_nothing_from_a_response_that_is_for_everybody(name: bytes) -> None:
     assert headers.end_to_end([(b"Connection", name.lower()), (name, b"x")]) == [(name, b"x")]
+
+
+@pytest.mark.parametrize(
+    "name", [b"X_Forwarded_For", b"x_forwarded-proto", b"X_Real_IP", b"Content_Type", b"Last_Event_ID"]
+)
+@pytest.mark.parametrize("option", [bytes.lower, bytes.upper])
+def test_connection_takes_nothing_by_a_name_that_is_the_same_for_cgi(
+    name: bytes, option: Callable[[bytes], bytes]
+) -> None:
+    """CGI and WSGI read ``X_Forwarded_For`` as ``X-Forwarded-For``."""
+    fields = [(name, b"1"), (name.replace(b"_", b"-"), b"2")]
+    for each in (option(name), option(name.replace(b"_", b"-"))):
+        assert headers.end_to_end([(b"Connection", each), *fields]) == fields
 
 
 def test_connection_takes_nothing_that_the_caller_keeps() -> None:

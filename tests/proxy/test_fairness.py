@@ -93,12 +93,12 @@ async def test_no_upstream_has_more_than_one_long_read_in_a_turn() -> None:
         assert max(turns.bytes_in_turn.values()) <= 2 * 256 * 1024
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
-async def test_what_comes_at_once_goes_on_in_turns(coding: str) -> None:
+async def test_what_comes_at_once_goes_on_in_turns(coding: str, end: bytes) -> None:
     """A sink may have to look at each line. So much comes in one read that this would take half a second."""
     size = 3 * 1024 * 1024
-    body = b"data: 1\n\n" * (size // 9)
-
+    body = (b"data: 1" + end * 2) * (size // 9)
     coded = gzip.compress(body) if coding == "gzip" else body
     async with _answered(_whole(coded)) as (exchange, _):
         turns = Turns()

@@ -127,13 +127,25 @@ FOR_EVERYBODY = [
 ]
 
 
-@pytest.mark.parametrize("name", FOR_EVERYBODY)
+@pytest.mark.parametrize("name", [*FOR_EVERYBODY, *(name.replace("-", "_") for name in FOR_EVERYBODY if "-" in name)])
 async def test_connection_takes_away_nothing_that_is_for_everybody(name: str) -> None:
     request = await sent(b"Connection: " + name.lower().encode(), name.encode() + b": x")
     assert request.one(name.encode()) == b"x"
 
 
-@pytest.mark.parametrize("name", [b"X-Forwarded-For", b"X-Forwarded-Prefix", b"Forwarded", b"Via", b"X-Real-IP"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"X-Forwarded-For",
+        b"X-Forwarded-Prefix",
+        b"X_Forwarded_Prefix",
+        b"x-forwarded_PORT",
+        b"Forwarded",
+        b"Via",
+        b"X-Real-IP",
+        b"X_Real_IP",
+    ],
+)
 async def test_connection_does_not_take_away_what_a_trusted_proxy_says(name: bytes) -> None:
     """CVE-2022-31813: a gateway that passes on its client's `Connection` would lose what it says itself."""
     said = await sent(name + b": 192.0.2.1", trusted=("127.0.0.0/8",))
@@ -339,6 +351,19 @@ async def test_a_peer_that_should_be_trusted_is_warned_of_once(caplog: pytest.Lo
         "127.0.0.1 sends X-Forwarded-Proto, x-forwarded-for and is not trusted, so these fields are replaced or "
         "removed; if it is your gateway, add it to server.trusted_proxies: [127.0.0.1]"
     )
+
+
+@pytest.mark.parametrize("name", ["Forwarded", "forwarded", "X-Real-IP", "x-real-ip", "X-Forwarded-Prefix"])
+async def test_a_gateway_is_warned_of_by_whichever_field_it_sends(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    await sent(name.encode() + b": 192.0.2.1")
+    [record] = [record for record in caplog.records if record.name == "sseproxy"]
+    assert record.getMessage().startswith(f"127.0.0.1 sends {name} and is not trusted")
+
+
+@pytest.mark.parametrize("name", ["Via", "From", "X-Real-IPs", "X-Forwarded", "Forwarded-By", "X-Request-Id"])
+async def test_no_other_field_shows_a_gateway(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    await sent(name.encode() + b": 1.1 outer")
+    assert not [record for record in caplog.records if record.name == "sseproxy"]
 
 
 async def test_a_peer_that_is_trusted_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -43,7 +43,8 @@ FORWARDING = frozenset((b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-
 #: These and all others of proxies, in lower case; for CGI and WSGI ``X_Forwarded_For`` is the same variable.
 _SAID_BY_PROXIES = re.compile(rb"x[-_]forwarded[-_].*|x[-_]real[-_]ip|forwarded|via", re.DOTALL)
 
-_X_FORWARDED = re.compile(rb"x-forwarded-", re.IGNORECASE)
+#: Fields by which a gateway shows itself. Not ``Via``, which proxies of clients send too.
+_SAID_BY_GATEWAYS = re.compile(rb"x-forwarded-.*|x-real-ip|forwarded", re.IGNORECASE | re.DOTALL)
 
 #: Members of a list that are looked at, where a client decides how many there are.
 MOST_MEMBERS = 200
@@ -232,8 +233,8 @@ def forwarding(headers: Headers, peer: Peer, *, host: bytes) -> Headers:
 
 
 def forwarding_names(headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
-    """The names of all ``X-Forwarded-*`` fields, as they were written."""
-    return [key for key, _ in headers if key[:1] in b"Xx" and _X_FORWARDED.match(key)]
+    """The names of all fields in which gateways say where a request came from, as they were written."""
+    return [key for key, _ in headers if key[:1] in b"XxFf" and _SAID_BY_GATEWAYS.fullmatch(key)]
 
 
 def _forwarded_element(peer: Peer, host: bytes) -> bytes:
