@@ -65,16 +65,16 @@ def _route(route: EffectiveRoute, folder: FilePath) -> Route:
         stream=declared if isinstance(declared, StreamMode) else StreamMode.AUTO,
         declaration=declared if isinstance(declared, Declaration) else Declaration(),
         kind=merged.stream.kind,
-        heartbeat=_heartbeat(merged.heartbeat),
-        timeouts=_timeouts(merged.timeouts),
-        limits=_limits(merged.limits),
+        heartbeat=heartbeat_policy(merged.heartbeat),
+        timeouts=timeout_policy(merged.timeouts),
+        limits=limit_policy(merged.limits),
         strip_prefix=section.rewrite.strip_prefix,
-        request_headers=_rules(section.headers.request),
-        response_headers=_rules(section.headers.response),
-        tickets=None if merged.tickets is None else _tickets(merged.tickets),
-        auth=None if merged.auth is None else _auth(merged.auth),
-        end=None if merged.end is None else _end(merged.end),
-        cors=None if merged.cors is None else _cors(merged.cors),
+        request_headers=header_rules(section.headers.request),
+        response_headers=header_rules(section.headers.response),
+        tickets=None if merged.tickets is None else ticket_policy(merged.tickets),
+        auth=None if merged.auth is None else cookie_auth(merged.auth),
+        end=None if merged.end is None else end_policy(merged.end),
+        cors=None if merged.cors is None else cors_policy(merged.cors),
     )
 
 
@@ -93,7 +93,8 @@ def _upstream(section: RouteSection, folder: FilePath) -> Upstream:
     return replace(section.upstream, tls=UpstreamTLS(section.tls.verify, ca, section.tls.server_name))
 
 
-def _heartbeat(section: Heartbeat) -> HeartbeatPolicy:
+def heartbeat_policy(section: Heartbeat) -> HeartbeatPolicy:
+    """When a heartbeat goes out and what it says."""
     return HeartbeatPolicy(
         interval=section.interval,
         form=section.form,
@@ -105,7 +106,8 @@ def _heartbeat(section: Heartbeat) -> HeartbeatPolicy:
     )
 
 
-def _timeouts(section: Timeouts) -> TimeoutPolicy:
+def timeout_policy(section: Timeouts) -> TimeoutPolicy:
+    """How long to wait."""
     return TimeoutPolicy(
         connect=section.connect,
         response=section.response,
@@ -116,29 +118,33 @@ def _timeouts(section: Timeouts) -> TimeoutPolicy:
     )
 
 
-def _limits(section: Limits) -> LimitPolicy:
+def limit_policy(section: Limits) -> LimitPolicy:
+    """How much to take."""
     return LimitPolicy(section.streams, section.streams_per_client, section.line, section.request_body)
 
 
-def _tickets(section: Tickets) -> TicketPolicy:
+def ticket_policy(section: Tickets) -> TicketPolicy:
+    """Which requests are kept."""
     bind, cookie = section.bind
     return TicketPolicy(section.path, section.ttl, section.max_body, bind, cookie, section.reopen)
 
 
-def _auth(section: Auth) -> CookieAuth:
-    if section.cookie is None:
-        raise ValueError("auth without cookie has passed the checks")
-    return CookieAuth(section.cookie, section.header, section.format, section.strip_cookie)
+def cookie_auth(section: Auth) -> CookieAuth:
+    """The cookie that becomes a header; its name is empty if it is missing, which `check_browsers` reports."""
+    return CookieAuth(section.cookie or "", section.header, section.format, section.strip_cookie)
 
 
-def _end(section: End) -> EndPolicy:
+def end_policy(section: End) -> EndPolicy:
+    """What clients are told at a clean end."""
     event = None if section.event is None else (section.event.name, section.event.data)
     return EndPolicy(event, section.stop_reconnect, section.marker, section.only, section.secret or "")
 
 
-def _cors(section: CORS) -> CorsPolicy:
+def cors_policy(section: CORS) -> CorsPolicy:
+    """Which pages of other origins may read."""
     return CorsPolicy(frozenset(section.origins), section.credentials, section.expose)
 
 
-def _rules(section: RequestFields) -> HeaderRules:
+def header_rules(section: RequestFields) -> HeaderRules:
+    """Fields to set and to remove."""
     return HeaderRules(tuple(section.set.items()), section.remove)
