@@ -3,7 +3,7 @@
 Like `checks`: what is wrong is added to `Document.problems`, and nothing is said about values that are wrong already.
 """
 
-from sseproxy.config.browsers import CORS, Auth, End
+from sseproxy.config.browsers import AuthSection, CORSSection, EndSection
 from sseproxy.config.build import cookie_auth, cors_policy, end_policy, match_of
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
@@ -30,7 +30,7 @@ def check_browsers(document: Document, file: FileSchema, routes: tuple[Effective
     _check_workers(document, file, routes)
 
 
-def _check_auth(document: Document, route: EffectiveRoute, auth: Auth) -> None:
+def _check_auth(document: Document, route: EffectiveRoute, auth: AuthSection) -> None:
     if auth.cookie is None and is_right(document, route, "auth", "cookie"):
         document.problem(route.where("auth", "cookie"), "is missing", "the name of the login cookie")
     if not is_right(document, route, "auth", "header"):
@@ -48,7 +48,7 @@ def _check_auth(document: Document, route: EffectiveRoute, auth: Auth) -> None:
             document.problem(at, f"{name} is what auth sets", "leave one of them out")
 
 
-def _check_end(document: Document, route: EffectiveRoute, end: End) -> None:
+def _check_end(document: Document, route: EffectiveRoute, end: EndSection) -> None:
     if not is_right(document, route, "end"):
         return
     policy = end_policy(end)
@@ -64,7 +64,7 @@ def _check_end(document: Document, route: EffectiveRoute, end: End) -> None:
         document.problem(route.where("end", "stop_reconnect"), "leaves nothing to be done", "end: off switches it off")
 
 
-def _check_cors(document: Document, route: EffectiveRoute, cors: CORS) -> None:
+def _check_cors(document: Document, route: EffectiveRoute, cors: CORSSection) -> None:
     if not is_right(document, route, "cors"):
         return
     policy = cors_policy(cors)

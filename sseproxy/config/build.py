@@ -3,9 +3,17 @@
 from dataclasses import replace
 from pathlib import Path as FilePath
 
-from sseproxy.config.browsers import CORS, Auth, End, Tickets
+from sseproxy.config.browsers import AuthSection, CORSSection, EndSection, TicketsSection
 from sseproxy.config.effective import EffectiveRoute
-from sseproxy.config.schema import FileSchema, Heartbeat, Limits, RequestFields, RouteSection, Server, Timeouts
+from sseproxy.config.schema import (
+    FieldRulesSection,
+    FileSchema,
+    HeartbeatSection,
+    LimitsSection,
+    RouteSection,
+    ServerSection,
+    TimeoutsSection,
+)
 from sseproxy.config.settings import AdminSettings, CertificateFiles, Config, LogSettings, ServerSettings
 from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, TicketPolicy
 from sseproxy.core.http.fields import HeaderRules
@@ -32,7 +40,7 @@ def build_config(file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: F
     )
 
 
-def drain_spread(server: Server) -> float:
+def drain_spread(server: ServerSection) -> float:
     """Seconds; where only a short timeout is given, the default spread must fit into it."""
     spread, timeout = server.drain.spread or 0.0, server.drain.timeout
     if timeout is None or "spread" in server.drain.model_fields_set:
@@ -40,7 +48,7 @@ def drain_spread(server: Server) -> float:
     return min(spread, timeout)
 
 
-def _server(server: Server, folder: FilePath) -> ServerSettings:
+def _server(server: ServerSection, folder: FilePath) -> ServerSettings:
     tls = None
     if server.tls is not None and server.tls.certificate and server.tls.key:
         tls = CertificateFiles(absolute(server.tls.certificate, folder), absolute(server.tls.key, folder))
@@ -93,7 +101,7 @@ def _upstream(section: RouteSection, folder: FilePath) -> Upstream:
     return replace(section.upstream, tls=UpstreamTLS(section.tls.verify, ca, section.tls.server_name))
 
 
-def heartbeat_policy(section: Heartbeat) -> HeartbeatPolicy:
+def heartbeat_policy(section: HeartbeatSection) -> HeartbeatPolicy:
     """When a heartbeat goes out and what it says."""
     return HeartbeatPolicy(
         interval=section.interval,
@@ -106,7 +114,7 @@ def heartbeat_policy(section: Heartbeat) -> HeartbeatPolicy:
     )
 
 
-def timeout_policy(section: Timeouts) -> TimeoutPolicy:
+def timeout_policy(section: TimeoutsSection) -> TimeoutPolicy:
     """How long to wait."""
     return TimeoutPolicy(
         connect=section.connect,
@@ -118,33 +126,33 @@ def timeout_policy(section: Timeouts) -> TimeoutPolicy:
     )
 
 
-def limit_policy(section: Limits) -> LimitPolicy:
+def limit_policy(section: LimitsSection) -> LimitPolicy:
     """How much to take."""
     return LimitPolicy(section.streams, section.streams_per_client, section.line, section.request_body)
 
 
-def ticket_policy(section: Tickets) -> TicketPolicy:
+def ticket_policy(section: TicketsSection) -> TicketPolicy:
     """Which requests are kept."""
     bind, cookie = section.bind
     return TicketPolicy(section.path, section.ttl, section.max_body, bind, cookie, section.reopen)
 
 
-def cookie_auth(section: Auth) -> CookieAuth:
+def cookie_auth(section: AuthSection) -> CookieAuth:
     """The cookie that becomes a header; its name is empty if it is missing, which `check_browsers` reports."""
     return CookieAuth(section.cookie or "", section.header, section.format, section.strip_cookie)
 
 
-def end_policy(section: End) -> EndPolicy:
+def end_policy(section: EndSection) -> EndPolicy:
     """What clients are told at a clean end."""
     event = None if section.event is None else (section.event.name, section.event.data)
     return EndPolicy(event, section.stop_reconnect, section.marker, section.only, section.secret or "")
 
 
-def cors_policy(section: CORS) -> CorsPolicy:
+def cors_policy(section: CORSSection) -> CorsPolicy:
     """Which pages of other origins may read."""
     return CorsPolicy(frozenset(section.origins), section.credentials, section.expose)
 
 
-def header_rules(section: RequestFields) -> HeaderRules:
+def header_rules(section: FieldRulesSection) -> HeaderRules:
     """Fields to set and to remove."""
     return HeaderRules(tuple(section.set.items()), section.remove)

@@ -13,7 +13,7 @@ from sseproxy.config.checks import LISTEN, check_readable
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import Path
-from sseproxy.config.schema import FileSchema, RequestFields
+from sseproxy.config.schema import FieldRulesSection, FileSchema
 from sseproxy.config.values import format_duration
 from sseproxy.core.http.fields import belongs_to_connection
 from sseproxy.core.limits import MINIMUM_LINE
@@ -125,7 +125,7 @@ def _check_tls(document: Document, route: EffectiveRoute, folder: FilePath) -> N
             document.problem(at, f"{tls.ca} {wrong}")
 
 
-def _check_fields(document: Document, at: Path, fields: RequestFields, direction: str) -> None:
+def _check_fields(document: Document, at: Path, fields: FieldRulesSection, direction: str) -> None:
     rules = header_rules(fields)
     for name in fields.set:
         here = (*at, "set", name)

@@ -24,7 +24,7 @@ _log = logging.getLogger(LOGGER)
 _LAST_MOMENT = 0.5
 
 
-class Server:
+class ServerProcess:
     """One process: its listeners, its upstreams and its end.
 
     sockets, admin_sockets: listening already; they stay the caller's.

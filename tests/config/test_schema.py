@@ -12,7 +12,7 @@ from sseproxy.config.fields import Section
 from sseproxy.config.loader import load
 from sseproxy.config.overrides import OVERRIDES
 from sseproxy.config.problems import write_path
-from sseproxy.config.schema import FileSchema, Inherited, Log, Server, json_schema, section_in
+from sseproxy.config.schema import FileSchema, InheritedSection, LogSection, ServerSection, json_schema, section_in
 
 HERE = Path(__file__).parents[2]
 SMALL, FULL = HERE / "config/sseproxy.yaml", HERE / "config/sseproxy.full.yaml"
@@ -33,7 +33,7 @@ def keys(section: type[Section] = FileSchema, above: str = "") -> Iterator[tuple
 
 def is_of_its_own(path: str) -> bool:
     """Whether a key is more than what a route may repeat of ``defaults``."""
-    return path.removeprefix("routes.").split(".")[0] not in Inherited.model_fields
+    return path.removeprefix("routes.").split(".")[0] not in InheritedSection.model_fields
 
 
 def full_document(folder: Path) -> Document:
@@ -78,9 +78,9 @@ def test_the_full_file_has_every_key_and_no_other(tmp_path: Path) -> None:
 
 def test_the_full_file_says_the_defaults() -> None:
     file = FileSchema.model_validate(read_document(FULL, {}).data)
-    assert file.server == Server()
-    assert file.log == Log()
-    assert file.defaults == Inherited()
+    assert file.server == ServerSection()
+    assert file.log == LogSection()
+    assert file.defaults == InheritedSection()
 
 
 def test_the_manual_has_every_key_flag_and_variable() -> None:
