@@ -4,15 +4,17 @@ Like `checks`: what is wrong is added to `Document.problems`, and nothing is sai
 """
 
 from sseproxy.config.browsers import AuthSection, CORSSection, EndSection
-from sseproxy.config.build import cookie_auth, cors_policy, end_policy, match_of
+from sseproxy.config.build import cookie_auth, cors_policy, end_policy, match_of, store_policy, ticket_policy
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import Path
 from sseproxy.config.route_checks import is_right
 from sseproxy.config.schema import FileSchema
+from sseproxy.config.values import format_size
 from sseproxy.core.stream.plan import StreamMode
 
 _WORKERS: Path = ("server", "workers")
+_MEMORY: Path = ("store", "memory")
 
 
 def check_browsers(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...]) -> None:
@@ -27,6 +29,7 @@ def check_browsers(document: Document, file: FileSchema, routes: tuple[Effective
         if route.merged.cors is not None:
             _check_cors(document, route, route.merged.cors)
         _check_place(document, route, routes)
+    _check_store(document, file, routes)
     _check_workers(document, file, routes)
 
 
@@ -102,10 +105,23 @@ def _check_place(document: Document, route: EffectiveRoute, routes: tuple[Effect
             return
 
 
+def _check_store(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...]) -> None:
+    store = store_policy(file.store)
+    for route in routes:
+        tickets = route.merged.tickets
+        if tickets is None or document.is_broken(_MEMORY) or not is_right(document, route, "tickets", "max_body"):
+            continue
+        least = store.least_memory(ticket_policy(tickets))
+        if store.memory < least:
+            message = f"must be at least {format_size(least)}: twice tickets.max_body of routes[{route.index}]"
+            document.problem(_MEMORY, message)
+            return
+
+
 def _check_workers(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...]) -> None:
     if file.server.workers == 1 or document.is_broken(_WORKERS):
         return
     with_tickets = next((route for route in routes if route.merged.tickets is not None), None)
     if with_tickets is not None:
-        message = f"must be 1 with store: {file.store} and tickets (routes[{with_tickets.index}])"
+        message = f"must be 1 with store: memory and tickets (routes[{with_tickets.index}])"
         document.problem(_WORKERS, message, "each worker would know only its own tickets")

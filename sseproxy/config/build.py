@@ -12,6 +12,7 @@ from sseproxy.config.schema import (
     LimitsSection,
     RouteSection,
     ServerSection,
+    StoreSection,
     TimeoutsSection,
 )
 from sseproxy.config.settings import AdminSettings, CertificateFiles, Config, LogSettings, ServerSettings
@@ -19,6 +20,7 @@ from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, TicketPol
 from sseproxy.core.http.fields import HeaderRules
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Match, Route, Upstream, UpstreamTLS
+from sseproxy.core.store import StorePolicy
 from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import Declaration, StreamMode
@@ -37,6 +39,7 @@ def build_config(file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: F
         admin=AdminSettings(file.admin.listen) if file.admin and file.admin.listen else None,
         log=LogSettings(file.log.level, file.log.format, file.log.access),
         routes=tuple(_route(route, folder) for route in routes),
+        store=store_policy(file.store),
     )
 
 
@@ -151,6 +154,11 @@ def end_policy(section: EndSection) -> EndPolicy:
 def cors_policy(section: CORSSection) -> CorsPolicy:
     """Which pages of other origins may read."""
     return CorsPolicy(frozenset(section.origins), section.credentials, section.expose)
+
+
+def store_policy(section: StoreSection) -> StorePolicy:
+    """Where is kept what outlives a connection."""
+    return StorePolicy(section.secret or "", section.memory)
 
 
 def header_rules(section: FieldRulesSection) -> HeaderRules:

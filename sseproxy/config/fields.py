@@ -226,7 +226,6 @@ EndsAtWord = Annotated[
     EndsAt, PlainValidator(partial(values.choice, kind=EndsAt)), PlainSerializer(str), _words(EndsAt)
 ]
 Secret = Annotated[str, PlainValidator(values.secret), _text()]
-StoreWord = Annotated[str, PlainValidator(values.store), _scalar({"const": "memory"})]
 
 
 def listed(value: object) -> object:

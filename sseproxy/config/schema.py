@@ -4,6 +4,7 @@ Defaults that belong to a policy are the policy's own. No key is required here: 
 so that one missing key does not hide what else is wrong. What a route does for `EventSource` is in `browsers`.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
@@ -45,10 +46,10 @@ from sseproxy.config.fields import (
     Method,
     Network,
     RouteName,
+    Secret,
     Section,
     Size,
     SizeOrOff,
-    StoreWord,
     TextLine,
     UpstreamURL,
     Workers,
@@ -56,8 +57,10 @@ from sseproxy.config.fields import (
     one_or_several_listeners,
 )
 from sseproxy.config.problems import Path
+from sseproxy.config.values import BadValue
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import UpstreamTLS
+from sseproxy.core.store import StorePolicy
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamKind, StreamMode
@@ -65,6 +68,7 @@ from sseproxy.core.stream.timeouts import TimeoutPolicy
 
 _SWITCHABLE = ("tickets", "auth", "end", "cors")
 _HEARTBEAT, _TIMEOUTS, _LIMITS, _UPSTREAM_TLS = HeartbeatPolicy(), TimeoutPolicy(), LimitPolicy(), UpstreamTLS()
+_STORE = StorePolicy()
 
 
 class ServerTLSSection(Section):
@@ -313,6 +317,33 @@ class RouteSection(InheritedSection):
     tls: UpstreamTLSSection | None = Field(default=None, description="How an https upstream is verified.")
 
 
+class StoreSection(Section):
+    """Where is kept what outlives a connection."""
+
+    secret: Secret | None = Field(
+        default=None,
+        description="For replicas that answer each other's reconnects, on every route without an end.secret; left out: "
+        "made up at the start.",
+    )
+    memory: Size = Field(
+        default=_STORE.memory, description="Bytes of requests that wait in tickets; what does not fit is refused: 503."
+    )
+
+
+def _short_store(value: object) -> object:
+    """The section for the word ``memory``. Messages do not repeat what stands there: a URL may hold a password."""
+    if value == "memory":
+        return {}
+    if value is not None and not isinstance(value, Mapping | Section):
+        raise BadValue("expected memory", "there is no other store")
+    return value
+
+
+def _store_may_be_short(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [{"$ref": schema.pop("$ref")}, {"const": "memory"}, VARIABLE]
+    schema["default"] = "memory"
+
+
 class FileSchema(Section):
     """The configuration of sseproxy."""
 
@@ -324,7 +355,11 @@ class FileSchema(Section):
     defaults: InheritedSection = Field(
         default=InheritedSection(), description="Every route inherits these and may override any of them."
     )
-    store: StoreWord = Field(default="memory", description="Where tickets are kept.")
+    store: Annotated[StoreSection, BeforeValidator(_short_store)] = Field(
+        default=StoreSection(),
+        description="What outlives a connection is kept in memory; the word memory in place of a mapping: as it is.",
+        json_schema_extra=_store_may_be_short,
+    )
     routes: tuple[RouteSection, ...] = Field(default=(), description="The first that matches wins; none: 404.")
 
 

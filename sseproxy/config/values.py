@@ -330,13 +330,6 @@ def template(value: object) -> str:
     return found
 
 
-def store(value: object) -> str:
-    """Where tickets are kept. Messages do not repeat it: a URL may hold a password."""
-    if value != "memory":
-        raise BadValue("expected memory", "there is no other store")
-    return "memory"
-
-
 def route_name(value: object) -> str:
     """What the log calls a route."""
     found = line(value)

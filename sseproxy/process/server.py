@@ -28,7 +28,7 @@ class ServerProcess:
     """One process: its listeners, its upstreams and its end.
 
     sockets, admin_sockets: listening already; they stay the caller's.
-    end_key, instance: shared by workers; see `ProxyApp`.
+    end_key, instance: shared by workers; see `ProxyApp`. The store's secret comes before `end_key`.
     """
 
     def __init__(
@@ -116,13 +116,13 @@ class ServerProcess:
         loop = asyncio.get_running_loop()
         streams = LiveStreams()
         origins = {route.name: HttpOrigin(route.upstream, clock=streams.clock()) for route in self._config.routes}
-        store = MemoryTicketStore(loop)
+        store = MemoryTicketStore(loop, most_bytes=self._config.store.memory)
         return ProxyApp(
             self._config.routes,
             origins,
             trusted_proxies=self._config.server.trusted_proxies,
             tickets=store,
-            end_key=self._end_key,
+            end_key=self._config.store.secret.encode() or self._end_key,
             instance=self._instance,
             streams=streams,
         )

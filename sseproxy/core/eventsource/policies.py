@@ -9,7 +9,7 @@ from enum import StrEnum
 from sseproxy.core.http.fields import FORWARDING, belongs_to_connection
 from sseproxy.core.limits import MIB
 
-#: Bytes of a request body that can be kept at most: half of what the store in memory holds.
+#: Bytes of a request body that can be kept at most, however large the store is: a body is kept in one piece.
 MOST_BODY = 32 * MIB
 
 
