@@ -16,7 +16,8 @@ from sseproxy.config.build import build_config
 from sseproxy.config.checks import check_server
 from sseproxy.config.document import Document, read_document, unknown_key_hint
 from sseproxy.config.effective import effective_routes
-from sseproxy.config.overrides import CONFIG_VARIABLE, FlagValue, apply_overrides, unknown_variables
+from sseproxy.config.flags import CONFIG_VARIABLE, FlagValue
+from sseproxy.config.overrides import apply_overrides, unknown_variables
 from sseproxy.config.problems import ConfigErrors, Path, in_reading_order
 from sseproxy.config.route_checks import check_routes
 from sseproxy.config.schema import FileSchema, places_below, section_at

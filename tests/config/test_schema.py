@@ -9,8 +9,8 @@ import pytest
 
 from sseproxy.config.document import Document, read_document
 from sseproxy.config.fields import Section
+from sseproxy.config.flags import OVERRIDES
 from sseproxy.config.loader import load
-from sseproxy.config.overrides import OVERRIDES
 from sseproxy.config.problems import write_path
 from sseproxy.config.schema import (
     FileSchema,
