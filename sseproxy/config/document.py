@@ -89,6 +89,10 @@ class Document:
         place = self.places[path]
         return place.key if place.key and (at_key or not place.is_scalar) else place.value
 
+    def line_of(self, path: Path) -> str:
+        """`` on line 5`` for the end of a sentence; empty if the file does not have `path`."""
+        return f" on line {self.position(path)[0]}" if path in self.places else ""
+
     def shown(self, path: Path) -> Path:
         """`path`, as far down as the file goes: a lone address stands for a list of one."""
         while path and isinstance(path[-1], int) and path not in self.places:
