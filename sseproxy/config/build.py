@@ -5,17 +5,9 @@ from pathlib import Path as FilePath
 
 from sseproxy.config.browsers import AuthSection, CORSSection, EndSection, TicketsSection
 from sseproxy.config.effective import EffectiveRoute
-from sseproxy.config.schema import (
-    FieldRulesSection,
-    FileSchema,
-    HeartbeatSection,
-    LimitsSection,
-    RouteSection,
-    ServerSection,
-    StoreSection,
-    TimeoutsSection,
-)
+from sseproxy.config.schema import FieldRulesSection, FileSchema, RouteSection, ServerSection, StoreSection
 from sseproxy.config.settings import AdminSettings, CertificateFiles, Config, LogSettings, ServerSettings
+from sseproxy.config.streams import HeartbeatSection, LimitsSection, TimeoutsSection
 from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, TicketPolicy
 from sseproxy.core.http.fields import HeaderRules
 from sseproxy.core.limits import LimitPolicy

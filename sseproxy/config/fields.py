@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from sseproxy.config import addresses, values
+from sseproxy.config import addresses, urls, values
 from sseproxy.config.addresses import Address, IPNetwork
 from sseproxy.core.eventsource.policies import MOST_BODY, Reopen, TicketBinding
 from sseproxy.core.routes import Upstream
@@ -180,13 +180,13 @@ Listen = Annotated[
 Network = Annotated[IPNetwork, PlainValidator(addresses.network), PlainSerializer(str), _text()]
 UpstreamURL = Annotated[
     Upstream,
-    PlainValidator(addresses.upstream_url),
+    PlainValidator(urls.upstream_url),
     _text(r"^([Hh][Tt][Tt][Pp][Ss]?|[Hh][Tt][Tt][Pp]\+[Uu][Nn][Ii][Xx])://.+$"),
 ]
 FilePath = Annotated[str, PlainValidator(values.file_path), _text()]
 _PATH_CHARACTERS = r"[!$-)+-;=@-\[\]-_a-z|~]"
-MatchPath = Annotated[str, PlainValidator(addresses.match_path), _text(rf"^/{_PATH_CHARACTERS}*$")]
-MatchHost = Annotated[str, PlainValidator(addresses.match_host), _text()]
+MatchPath = Annotated[str, PlainValidator(urls.match_path), _text(rf"^/{_PATH_CHARACTERS}*$")]
+MatchHost = Annotated[str, PlainValidator(urls.match_host), _text()]
 HostName = Annotated[str, PlainValidator(lambda value: addresses.host_name(values.line(value))), _text()]
 Method = Annotated[str, PlainValidator(values.method), _text()]
 RouteName = Annotated[str, PlainValidator(values.route_name), _text(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
@@ -201,7 +201,7 @@ LimitedDuration = Annotated[
     PlainSerializer(values.format_duration),
     _scalar({"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h)?$"}),
 ]
-TicketPath = Annotated[str, PlainValidator(addresses.ticket_path), _text(rf"^/{_PATH_CHARACTERS}+$")]
+TicketPath = Annotated[str, PlainValidator(urls.ticket_path), _text(rf"^/{_PATH_CHARACTERS}+$")]
 Binding = Annotated[
     tuple[TicketBinding, str],
     PlainValidator(values.binding),
@@ -248,7 +248,7 @@ one_or_several_listeners = WithJsonSchema(
 
 _ORIGIN = {"anyOf": [{"type": "string", "pattern": r"^(\*|null|[a-z][a-z0-9+.-]*://[^/*]+)$"}, VARIABLE]}
 Origins = Annotated[
-    tuple[Annotated[str, PlainValidator(addresses.origin)], ...],
+    tuple[Annotated[str, PlainValidator(urls.origin)], ...],
     BeforeValidator(listed),
     WithJsonSchema({"anyOf": [*_ORIGIN["anyOf"], {"type": "array", "items": _ORIGIN, "minItems": 1}]}),
 ]
