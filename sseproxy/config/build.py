@@ -27,10 +27,10 @@ def absolute(path: str, folder: FilePath) -> str:
 def build_config(file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: FilePath) -> Config:
     """The result. `file` has passed all checks; relative paths in it begin at `folder`."""
     return Config(
-        server=_server(file.server, folder),
+        server=server_settings(file.server, folder),
         admin=AdminSettings(file.admin.listen) if file.admin and file.admin.listen else None,
         log=LogSettings(file.log.level, file.log.format, file.log.access),
-        routes=tuple(_route(route, folder) for route in routes),
+        routes=tuple(route_policy(route, folder) for route in routes),
         store=store_policy(file.store),
     )
 
@@ -43,7 +43,8 @@ def drain_spread(server: ServerSection) -> float:
     return min(spread, timeout)
 
 
-def _server(server: ServerSection, folder: FilePath) -> ServerSettings:
+def server_settings(server: ServerSection, folder: FilePath) -> ServerSettings:
+    """The public side."""
     tls = None
     if server.tls is not None and server.tls.certificate and server.tls.key:
         tls = CertificateFiles(absolute(server.tls.certificate, folder), absolute(server.tls.key, folder))
@@ -57,12 +58,13 @@ def _server(server: ServerSection, folder: FilePath) -> ServerSettings:
     )
 
 
-def _route(route: EffectiveRoute, folder: FilePath) -> Route:
+def route_policy(route: EffectiveRoute, folder: FilePath) -> Route:
+    """One route with everything that holds for its requests."""
     section, merged = route.section, route.merged
     declared = merged.stream.declared
     return Route(
         name=route.name,
-        upstream=_upstream(section, folder),
+        upstream=upstream_of(section, folder),
         match=match_of(section),
         dialect=merged.dialect,
         stream=declared if isinstance(declared, StreamMode) else StreamMode.AUTO,
@@ -87,7 +89,8 @@ def match_of(section: RouteSection) -> Match:
     return Match(match.path, match.prefix, frozenset(match.methods), match.host)
 
 
-def _upstream(section: RouteSection, folder: FilePath) -> Upstream:
+def upstream_of(section: RouteSection, folder: FilePath) -> Upstream:
+    """Where a route leads. Raises `ValueError` for a section that has not passed the checks."""
     if section.upstream is None:
         raise ValueError("a route without upstream has passed the checks")
     if section.tls is None:
@@ -138,7 +141,7 @@ def cookie_auth(section: AuthSection) -> CookieAuth:
 
 
 def end_policy(section: EndSection) -> EndPolicy:
-    """What clients are told at a clean end."""
+    """What is said to clients at a clean end."""
     event = None if section.event is None else (section.event.name, section.event.data)
     return EndPolicy(event, section.stop_reconnect, section.marker, section.only, section.secret or "")
 

@@ -3,7 +3,7 @@
 Values that are not what they should be raise `BadValue`; sections with nothing in them are the same as none.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any
@@ -65,11 +65,6 @@ def _text(pattern: str | None = None, **more: Any) -> WithJsonSchema:
     )
 
 
-def _integer(least: int, most: int) -> tuple[Callable[[object], int], WithJsonSchema]:
-    parse = partial(values.whole_number, least=least, most=most)
-    return parse, _scalar({"type": "integer", "minimum": least, "maximum": most})
-
-
 _DURATION_TEXT = r"^(off|\d+(\.\d+)?(ms|s|m|h)?)$"
 _SIZE_TEXT = r"^\d+(B|KiB|MiB|GiB)?$"
 _OFF = {"const": "off"}
@@ -111,8 +106,11 @@ CountOrOff = Annotated[
     PlainSerializer(lambda count: "off" if count is None else count),
     _scalar(_ONE_OR_MORE, _OFF),
 ]
-_parse_workers, _workers_schema = _integer(1, 1024)
-Workers = Annotated[int, PlainValidator(_parse_workers), _workers_schema]
+Workers = Annotated[
+    int,
+    PlainValidator(partial(values.whole_number, least=1, most=1024)),
+    _scalar({"type": "integer", "minimum": 1, "maximum": 1024}),
+]
 Boolean = Annotated[bool, PlainValidator(values.boolean), _scalar({"type": "boolean"})]
 FormWord = Annotated[
     HeartbeatForm,

@@ -63,7 +63,7 @@ def group_id(group: str) -> int:
 
 
 def opens_to_all(path: str) -> bool:
-    """Whether anybody on this machine may put files into the folder of `path`."""
+    """True if any user of this machine may put files into the folder of `path`."""
     try:
         return bool(Path(path).parent.stat().st_mode & stat.S_IWOTH)
     except OSError:

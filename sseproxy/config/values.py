@@ -65,7 +65,7 @@ class UntypedText(str):
 
 
 def describe(value: object) -> str:
-    """What a value is, in the words of somebody who reads YAML."""
+    """What a value is, in the words of a reader of YAML."""
     match value:
         case None:
             return "nothing"
@@ -258,14 +258,11 @@ def declared(value: object) -> StreamMode | Declaration:
     if set(value) == {"query"}:
         return Declaration(query=_some_line(value["query"]))
     if "json" in value and set(value) <= {"json", "equals"}:
-        return Declaration(member=_some_line(value["json"]), equals=_json_scalar(value.get("equals", True)))
+        equals = value.get("equals", True)
+        if equals is not None and not isinstance(equals, str | int | float):
+            raise BadValue(f"equals: expected a number, text, true, false or null, got {describe(equals)}")
+        return Declaration(member=_some_line(value["json"]), equals=equals)
     raise BadValue("expected a word, {json: NAME, equals: VALUE} or {query: NAME}", "see docs/configuration.md")
-
-
-def _json_scalar(value: object) -> str | int | float | bool | None:
-    if value is None or isinstance(value, str | int | float):
-        return value
-    raise BadValue(f"equals: expected a number, text, true, false or null, got {describe(value)}")
 
 
 def _some_line(value: object) -> str:
