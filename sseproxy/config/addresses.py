@@ -20,6 +20,8 @@ _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?"
 )
 _MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
+# Hosts that stand for more than one address, and the IP versions in which they do. All interfaces are those of both
+# versions: the socket is bound dual-stack.
 _WILDCARDS = {"": (4, 6), "0.0.0.0": (4,), "::": (6,)}
 _LOOPBACK = {"localhost": (4, 6), "127.0.0.1": (4,), "::1": (6,)}
 
@@ -64,6 +66,7 @@ class Address:
         """Whether the second of the two could not be bound, or would take the first one's connections."""
         if self.path is not None or other.path is not None:
             return self.path == other.path
+        # Each port that the kernel chooses is another one.
         if self.port != other.port or self.port == 0:
             return False
         if self.host == other.host or ({self.host, other.host} <= _LOOPBACK.keys() and self._shares_family(other)):
@@ -87,6 +90,7 @@ def listen_address(value: object) -> Address:
     """``HOST:PORT``, ``[::1]:8080``, ``:8080`` (all interfaces), ``unix:/run/sseproxy.sock``, or `unix_listener`."""
     if isinstance(value, Mapping):
         return unix_listener({key: inner for key, inner in value.items() if inner is not None})
+    # A lone port is the likely mistake; which interfaces it should listen on must be said.
     if isinstance(value, int) and not isinstance(value, bool):
         raise BadValue(f"expected HOST:PORT, got {describe(value)}", f'"127.0.0.1:{value}" or ":{value}"')
     written = line(value)

@@ -134,6 +134,11 @@ class CORSSection(Section):
     )
 
 
+# Off, left out and inherited are three things. ``end:`` with nothing behind it says nothing, so the route inherits;
+# ``end: off`` switches off what it would inherit; ``end: {}`` switches it on, with its defaults. Pydantic sees None for
+# the first two. So a key with nothing behind it is removed before it sees the mapping, and ``off`` becomes None.
+
+
 def without_nothing(value: object, names: tuple[str, ...]) -> object:
     """A mapping without those of `names` that have nothing behind them: to be inherited, not switched off."""
     if not isinstance(value, Mapping):

@@ -38,6 +38,7 @@ def build_config(file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: F
 def drain_spread(server: ServerSection) -> float:
     """Seconds; where only a short timeout is given, the default spread must fit into it."""
     spread, timeout = server.drain.spread or 0.0, server.drain.timeout
+    # One that is written and too long is a problem, which `ServerCheck.drain` reports.
     if timeout is None or "spread" in server.drain.model_fields_set:
         return spread
     return min(spread, timeout)

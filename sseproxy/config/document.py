@@ -44,6 +44,7 @@ class Document:
         self.warnings.append(replace(self._at(path, message, hint, near=near), is_warning=True))
 
     def _at(self, path: Path, message: str, hint: str, *, at_key: bool = False, near: Path = ()) -> ConfigProblem:
+        # A value that a flag has put there has no line; what stands at its path in the file was not read.
         origin = next((self.origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.origins), None)
         if origin is not None:
             return ConfigProblem(origin, 0, 0, "", message, hint)

@@ -37,6 +37,7 @@ class EffectiveRoute:
 
         Of two sections that are equally far in, the route's; where there is none at all, in the route.
         """
+        # From the inside: the more of the key is written somewhere, the nearer to it is that place.
         for depth in range(len(keys), 0, -1):
             if self.says(*keys[:depth]):
                 return self.own(*keys)

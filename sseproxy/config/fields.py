@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from sseproxy.config import addresses, urls, values
+from sseproxy.config import addresses, browser_values, urls, values
 from sseproxy.config.addresses import Address, IPNetwork
 from sseproxy.core.eventsource.policies import MOST_BODY, Reopen, TicketBinding
 from sseproxy.core.routes import Upstream
@@ -47,6 +47,10 @@ class LogFormat(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+# Each type below says three things at once: how a value is read, how it is written again, and what editors accept.
+# Values are read by `PlainValidator`, which keeps pydantic from converting them first: it would take "1" for True.
 
 
 def _scalar(*forms: dict[str, Any]) -> WithJsonSchema:
@@ -90,7 +94,7 @@ Size = Annotated[
 ]
 BodySize = Annotated[
     int,
-    PlainValidator(values.body_size),
+    PlainValidator(browser_values.body_size),
     PlainSerializer(values.format_size),
     _scalar({**_ONE_OR_MORE, "maximum": MOST_BODY}, {"type": "string", "pattern": _SIZE_TEXT}),
 ]
@@ -202,15 +206,15 @@ LimitedDuration = Annotated[
 TicketPath = Annotated[str, PlainValidator(urls.ticket_path), _text(rf"^/{_PATH_CHARACTERS}+$")]
 Binding = Annotated[
     tuple[TicketBinding, str],
-    PlainValidator(values.binding),
-    PlainSerializer(values.format_binding),
+    PlainValidator(browser_values.binding),
+    PlainSerializer(browser_values.format_binding),
     _text(r"^(none|address|cookie:.+)$"),
 ]
 ReopenWord = Annotated[
     Reopen, PlainValidator(partial(values.choice, kind=Reopen)), PlainSerializer(str), _words(Reopen)
 ]
-CookieName = Annotated[str, PlainValidator(values.cookie_name), _text(minLength=1)]
-Template = Annotated[str, PlainValidator(values.template), _text(r"\{value\}")]
+CookieName = Annotated[str, PlainValidator(browser_values.cookie_name), _text(minLength=1)]
+Template = Annotated[str, PlainValidator(browser_values.template), _text(r"\{value\}")]
 MarkerValue = Annotated[
     Marker,
     PlainValidator(values.marker),
@@ -223,7 +227,7 @@ MarkerValue = Annotated[
 EndsAtWord = Annotated[
     EndsAt, PlainValidator(partial(values.choice, kind=EndsAt)), PlainSerializer(str), _words(EndsAt)
 ]
-Secret = Annotated[str, PlainValidator(values.secret), _text()]
+Secret = Annotated[str, PlainValidator(browser_values.secret), _text()]
 
 
 def listed(value: object) -> object:

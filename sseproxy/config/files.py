@@ -21,6 +21,7 @@ def unreadable(path: str) -> str | None:
 def unusable_pair(certificate: str, key: str) -> str | None:
     """Why certificate and key, both readable, do not make a TLS server."""
     try:
+        # OpenSSL is the judge: what it loads here, it loads when the server starts.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_passphrase)
     except _Encrypted:
         return "is encrypted; a passphrase is not supported"

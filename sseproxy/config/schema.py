@@ -68,6 +68,10 @@ _UPSTREAM_TLS = UpstreamTLS()
 _STORE = StorePolicy()
 
 
+# Every section can be left out, and every key of it. A default that is a section is made once and shared: sections are
+# frozen. Descriptions are for editors; docs/configuration.md repeats them, and a test compares the two.
+
+
 class ServerTLSSection(Section):
     """The certificate that clients see."""
 
@@ -78,7 +82,7 @@ class ServerTLSSection(Section):
 
 
 class DrainSection(Section):
-    """How streams end when the process is told to stop."""
+    """How streams end when the process is asked to stop."""
 
     timeout: DurationOrZero = Field(
         default=25.0, description="Streams may finish for this long, then they break off; off: wait for the last one."

@@ -47,6 +47,7 @@ def _split_authority(authority: str, *, default: int) -> tuple[str, int]:
     if not authority:
         raise BadValue("names no host")
     host, colon, port = authority.rpartition(":")
+    # The last colon of an IPv6 address without a port is inside the brackets.
     if not colon or port.endswith("]"):
         host, port = authority, str(default)
     if ":" in host and not host.startswith("["):
@@ -96,6 +97,7 @@ def match_path(value: object) -> str:
         before = written.partition("{")[0].rpartition("/")[0] or "/"
         hint = f"did you mean prefix: {before}, or {encoded}?" if "{" in written else f"did you mean {encoded}?"
         raise BadValue(f"is never matched: a request with {refused[0]} in its path is refused", hint)
+    # Normalising it here would be kinder, and would hide that the file says something else than the log.
     right = normalized(written)
     if written != right:
         message = f"is never matched: requests are compared in another form, not {quote(written)}"
@@ -122,6 +124,7 @@ def origin(value: object) -> str:
         raise BadValue(f"expected an origin, got {describe(value)}", hint or "such as https://app.example")
     if "*" in written:
         raise BadValue("wildcards are not supported", "name each origin, or * alone for all of them")
+    # Browsers compare bytes (Fetch section 3.2.5): a spelling that no browser sends would never be let in.
     right = serialized_origin(scheme.lower(), rest.partition("/")[0])
     if written != right:
         raise BadValue(f"browsers write this origin otherwise, got {describe(value)}", f"did you mean {right}?")
