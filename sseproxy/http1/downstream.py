@@ -19,7 +19,8 @@ from http import HTTPStatus
 from sseproxy.core.eventsource.cors import CrossOrigin
 from sseproxy.core.eventsource.tickets import opened_answer
 from sseproxy.core.frames import release_frames
-from sseproxy.core.http.fields import Headers, get, is_event_stream, response_head, without
+from sseproxy.core.http.fields import Headers, get, is_event_stream, without
+from sseproxy.http1.framing import CHUNK, CHUNK_END, CHUNK_SIZE, CONTINUE, LAST_CHUNK, chunked, response_head
 from sseproxy.http1.server import DownstreamConnection
 
 _ORDINARY_WRITE_BUFFER = 64 * 1024  # asyncio's own default
@@ -143,12 +144,7 @@ class HttpDownstream:
     ) -> None:
         """Send head, body and end in one write; see `send_head`."""
         self.send_head(status, reason, headers, length=length, has_body=has_body, hold=True)
-        if not self._is_chunked:
-            self._send(body if self._has_body else b"")
-        elif body:
-            self._send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
-        else:
-            self._send(b"0\r\n\r\n")
+        self._send(chunked(body) if self._is_chunked else body if self._has_body else b"")
 
     def release_head(self) -> None:
         """Send the head, if it was held and is still here."""
@@ -165,7 +161,7 @@ class HttpDownstream:
         """Ask for the request body (RFC 9110 section 15.2.1)."""
         if self._is_11 and not self.started:
             self.awaits_continue = False
-            self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._send(CONTINUE)
 
     def make_live(self) -> None:
         """From now on every unsent byte counts: `pause_writing` is called as soon as one waits."""
@@ -180,14 +176,14 @@ class HttpDownstream:
         if transport is None or transport.is_closing():
             return
         if self._held:
-            self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data if self._has_body else b"")
+            self._send(CHUNK % (len(data), data) if self._is_chunked else data if self._has_body else b"")
         elif not self._is_chunked:
             if self._has_body:
                 transport.write(data)
         elif len(data) < _WORTH_A_COPY or not self._gathers:
-            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            transport.write(CHUNK % (len(data), data))
         else:
-            transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+            transport.writelines((CHUNK_SIZE % len(data), data, CHUNK_END))
 
     @property
     def has_unsent(self) -> bool:
@@ -209,7 +205,7 @@ class HttpDownstream:
 
     def finish(self) -> None:
         if self._framing is Framing.CHUNKED:
-            self._send(b"0\r\n\r\n")
+            self._send(LAST_CHUNK)
 
     def abort(self) -> None:
         """Close without the end of the body. Where closing *is* the end (HTTP/1.0), reset the connection."""
