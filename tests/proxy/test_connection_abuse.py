@@ -23,9 +23,9 @@ from sseproxy.http1.server import DownstreamConnection
 from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import FORGOTTEN
+from tests.support.async_peer import RawClient
 from tests.support.processes import resident
 from tests.support.proxy_server import ProxyServer, route_to, stage
-from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import OK, RawUpstream, Script, Visit, replies
 from tests.support.settled import eventually, settled
 

@@ -21,8 +21,8 @@ from sseproxy.origins.http import HttpExchange, HttpOrigin
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.stores.base import KeptRequest
 from sseproxy.stores.memory import MemoryTicketStore
+from tests.support.async_peer import RawClient
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, route_to, stage
-from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import OK, RawUpstream, Script, Visit, replies
 from tests.support.settled import eventually
 

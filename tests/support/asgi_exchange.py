@@ -95,9 +95,11 @@ class Exchange:
         self._changed.set()
 
     def freeze(self) -> None:
+        """Let `send` wait: the client takes nothing."""
         self._thawed.clear()
 
     def thaw(self) -> None:
+        """Let the client take everything again."""
         self._thawed.set()
 
     # What came of it.

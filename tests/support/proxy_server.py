@@ -19,7 +19,7 @@ from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
 from sseproxy.stores.base import TicketStore
 from sseproxy.stores.memory import MemoryTicketStore
-from tests.support.raw_client import LIMIT, RawClient
+from tests.support.async_peer import LIMIT, RawClient
 from tests.support.raw_upstream import RawUpstream, Script
 
 #: For tests that are not about heartbeats.
@@ -92,6 +92,7 @@ class ProxyServer:
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator[RawClient]:
+        """Open a connection of a client."""
         async with RawClient.connect(self.port) as client:
             yield client
 

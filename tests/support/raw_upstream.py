@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support import wire
-from tests.support.raw_client import LIMIT
+from tests.support import http1_reader
+from tests.support.async_peer import LIMIT
+from tests.support.http1_reader import Message
 from tests.support.settled import eventually
-from tests.support.wire import Message
 
 #: Bytes that are taken from the network before the script reads them; a script that does not read pushes back.
 READ_LIMIT = 256 * 1024
@@ -37,13 +37,13 @@ class Visit:
 
     async def request(self) -> Message:
         """The next request, whole. IncompleteReadError: it never came."""
-        message = await wire.read_request(self.reader)
+        message = await http1_reader.read_request(self.reader)
         self.requests.append(message)
         return message
 
     async def head(self) -> Message:
         """The next request's head; its body stays to be read."""
-        message = Message(await wire.read_head(self.reader))
+        message = Message(await http1_reader.read_head(self.reader))
         self.requests.append(message)
         return message
 
@@ -54,9 +54,11 @@ class Visit:
             await self.writer.drain()
 
     def close(self) -> None:
+        """Close the connection, once what was sent has gone out."""
         self.writer.close()
 
     def reset(self) -> None:
+        """End the connection with a TCP reset."""
         sock: socket.socket = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
