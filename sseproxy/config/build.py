@@ -29,7 +29,6 @@ def build_config(file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: F
         admin=AdminSettings(file.admin.listen) if file.admin and file.admin.listen else None,
         log=LogSettings(file.log.level, file.log.format, file.log.access),
         routes=tuple(_route(route, folder) for route in routes),
-        store=file.store,
     )
 
 

@@ -52,12 +52,11 @@ class LogSettings:
 class Config:
     """Everything. Only the composition root sees it; everybody else gets the policy that concerns them.
 
-    store: the name of the place where tickets are kept. warnings: what is dangerous about it, in the order of the file.
+    warnings: what is dangerous about it, in the order of the file.
     """
 
     server: ServerSettings
     admin: AdminSettings | None
     log: LogSettings
     routes: tuple[Route, ...]
-    store: str
     warnings: tuple[ConfigProblem, ...] = field(default=(), compare=False)

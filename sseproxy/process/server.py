@@ -5,7 +5,7 @@ import logging
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from sseproxy.config.settings import Config
 from sseproxy.engine.live import LiveStreams
@@ -16,13 +16,9 @@ from sseproxy.process.admin import AdminServer
 from sseproxy.process.garbage import GarbageNet, spare_the_collector
 from sseproxy.process.listeners import BACKLOG
 from sseproxy.proxy.app import ProxyApp
-from sseproxy.stores.base import TicketStore
 from sseproxy.stores.memory import MemoryTicketStore
 
 _log = logging.getLogger(LOGGER)
-
-#: The places where tickets can be kept, by their name in the configuration.
-_STORES: Mapping[str, Callable[[asyncio.AbstractEventLoop], TicketStore]] = {"memory": MemoryTicketStore}
 
 #: Seconds that the last connections get to close once nothing is under way.
 _LAST_MOMENT = 0.5
@@ -120,11 +116,12 @@ class Server:
         loop = asyncio.get_running_loop()
         streams = LiveStreams()
         origins = {route.name: HttpOrigin(route.upstream, clock=streams.clock()) for route in self._config.routes}
+        store = MemoryTicketStore(loop)
         return ProxyApp(
             self._config.routes,
             origins,
             trusted_proxies=self._config.server.trusted_proxies,
-            tickets=_STORES[self._config.store](loop),
+            tickets=store,
             end_key=self._end_key,
             instance=self._instance,
             streams=streams,
