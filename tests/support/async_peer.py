@@ -124,6 +124,11 @@ class RawClient:
         await self.send(request)
         return await self.response(to_head=to_head)
 
+    def shrink_receive_buffer(self, size: int) -> None:
+        """Let the kernel keep so many bytes that the client has not read, or about twice as many (SO_RCVBUF)."""
+        sock: socket.socket = self._writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
     def pause(self) -> None:
         """Stop to read: the client is frozen, and its kernel's buffer fills up."""
         self._transport.pause_reading()

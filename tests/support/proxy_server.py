@@ -5,7 +5,7 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -15,6 +15,7 @@ from sseproxy.core.routes import Route, Upstream
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.engine.live import LiveStreams
 from sseproxy.engine.relay import Relay
+from sseproxy.http1.listener import ClientConnections
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
 from sseproxy.stores.base import TicketStore
@@ -27,10 +28,17 @@ SILENT = HeartbeatPolicy(interval=None)
 
 
 class ProxyServer:
-    """A `ProxyApp` that listens. Leaving it asserts that nothing is under way and nothing unexpected was logged."""
+    """A `ProxyApp` that listens. Leaving it asserts that nothing is under way and nothing unexpected was logged.
 
-    def __init__(self, app: ProxyApp, port: int) -> None:
+    connections: of its clients. origins: the upstreams, by the name of the route.
+    """
+
+    def __init__(
+        self, app: ProxyApp, connections: ClientConnections, origins: Mapping[str, HttpOrigin], port: int
+    ) -> None:
         self.app = app
+        self.connections = connections
+        self.origins = origins
         self.port = port
 
     @classmethod
@@ -48,15 +56,17 @@ class ProxyServer:
         streams: LiveStreams | None = None,
         listener: socket.socket | None = None,
         instance: str = "test",
+        origin: Callable[[Upstream], HttpOrigin] = HttpOrigin,
     ) -> "AsyncIterator[ProxyServer]":
         """On a port that the kernel chooses, or on a unix socket.
 
         trusted: networks of proxies. send_buffer: bytes of SO_SNDBUF of its connections. store: of tickets.
         end_key: of the ends of streams. streams: left out, those that break do so at once.
         listener: a socket in place of one of its own. instance: see `ProxyApp`.
+        origin: makes what stands for an upstream.
         """
         loop = asyncio.get_running_loop()
-        origins = {route.name: HttpOrigin(route.upstream) for route in routes}
+        origins = {route.name: origin(route.upstream) for route in routes}
         networks = [ip_network(network) for network in trusted]
         tickets = MemoryTicketStore(loop) if store is None else store
         app = ProxyApp(
@@ -82,7 +92,7 @@ class ProxyServer:
             port = server.sockets[0].getsockname()[1]
         with _no_surprises(loop):
             try:
-                yield cls(app, port)
+                yield cls(app, factory, origins, port)
                 await _end(app)
             finally:
                 server.close()
