@@ -149,7 +149,7 @@ class RawUpstream:
         server: asyncio.Server
 
         def factory() -> _Recorder:
-            return _Recorder(upstream._play, loop)
+            return _Recorder(upstream.play, loop)
 
         if socket_path is not None:
             server = await loop.create_unix_server(factory, str(socket_path))
@@ -160,7 +160,7 @@ class RawUpstream:
             yield upstream
         finally:
             server.close()
-            await upstream._close()
+            await upstream.close()
 
     @property
     def received(self) -> bytes:
@@ -178,7 +178,8 @@ class RawUpstream:
             await self._arrived.wait_for(lambda: len(self.visits) > number)
         return self.visits[number]
 
-    async def _play(self, visit: Visit) -> None:
+    async def play(self, visit: Visit) -> None:
+        """Run the script for a connection, and close that."""
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -195,7 +196,8 @@ class RawUpstream:
             if not visit.writer.transport.is_closing():
                 visit.close()
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
+        """Abort all connections, and end their scripts."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
