@@ -8,6 +8,7 @@ import pytest
 
 from sseproxy.http1.downstream import HttpDownstream
 from sseproxy.http1.server import DownstreamConnection
+from sseproxy.http1.treatment import ResponseTreatment
 from tests.support.wires import Wire
 
 REQUEST = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
@@ -43,7 +44,7 @@ class Connection:
 
 def acknowledged(sock: Any) -> int | None:
     connection = cast(DownstreamConnection, Connection(sock))
-    return HttpDownstream(connection, is_11=True, is_head=False, keep_alive=True).acknowledged()
+    return HttpDownstream(connection, ResponseTreatment(keep_alive=True)).acknowledged()
 
 
 @pytest.fixture
