@@ -7,7 +7,7 @@ from typing import Protocol
 from sseproxy.core.errors import OriginError
 from sseproxy.core.flow import BodySource
 from sseproxy.core.frames import release_frames
-from sseproxy.core.stream.transfer import CloseReason, Transfer
+from sseproxy.core.stream.transfer import CloseReason, Transfer, TransferStats
 from sseproxy.timers import Clock, Timer
 
 #: How many times in `timeouts.write` a blocked client is looked at: progress is noticed that finely.
@@ -86,6 +86,14 @@ class Relay:
         self.transfer = transfer
         self.error: OriginError | None = None
         self.ended: asyncio.Future[CloseReason] = loop.create_future()
+
+    @property
+    def stats(self) -> TransferStats:
+        return self.transfer.stats
+
+    @property
+    def close_reason(self) -> CloseReason | None:
+        return self.transfer.close_reason
 
     def start(self) -> None:
         """Send what is due already, and begin to watch the clock."""

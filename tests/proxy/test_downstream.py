@@ -9,6 +9,7 @@ import pytest
 from sseproxy.http1.downstream import HttpDownstream
 from sseproxy.http1.server import DownstreamConnection
 from tests.support.blocking_peer import BlockingPeer
+from sseproxy.http1.treatment import ResponseTreatment
 
 REQUEST = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
@@ -43,7 +44,7 @@ class Connection:
 
 def acknowledged(sock: Any) -> int | None:
     connection = cast(DownstreamConnection, Connection(sock))
-    return HttpDownstream(connection, is_11=True, is_head=False, keep_alive=True).acknowledged()
+    return HttpDownstream(connection, ResponseTreatment(keep_alive=True)).acknowledged()
 
 
 Pair = tuple[BlockingPeer, socket.socket]

@@ -247,27 +247,20 @@ def _forwarded_element(peer: Peer, host: bytes) -> bytes:
 
 
 def is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """True if the media type is ``text/event-stream``, with whatever parameters, in whatever case.
+    """True if the media type is ``text/event-stream``; see `media_type`."""
+    return media_type(headers) == b"text/event-stream"
+
+
+def media_type(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """Return the media type of a message, in lower case and without parameters; ``None`` if none makes sense.
 
     Of several types the last that makes sense counts, as it does for browsers (Fetch standard, "extract a MIME type").
     """
-    return _media_type(headers) == b"text/event-stream"
-
-
-def _media_type(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     said = get_all(headers, b"content-type")
     if len(said) == 1 and b"," not in said[0]:
         return _essence(said[0])
     types = [essence for value in _MEMBER.findall(b",".join(said)) if (essence := _essence(value)) is not None]
     return types[-1] if types else None
-
-
-def is_stream_response(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """True if a response with a body is an event stream that heartbeats may go into (contract S11).
-
-    A 206 never is: its bytes are those that ``Content-Range`` names, and no others (RFC 9110 section 14.4).
-    """
-    return status not in (204, 206, 304) and is_event_stream(headers)
 
 
 def _essence(value: bytes) -> bytes | None:
@@ -278,7 +271,7 @@ def _essence(value: bytes) -> bytes | None:
 
 def is_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """True if the media type is JSON, or a format that is written in it (RFC 6839 section 3.1)."""
-    media = _media_type(headers)
+    media = media_type(headers)
     return media is not None and (media == b"application/json" or media.endswith(b"+json"))
 
 
