@@ -21,6 +21,10 @@ class HeaderRules:
     set: tuple[tuple[str, str], ...] = ()
     remove: tuple[str, ...] = ()
 
+    def first_spelling(self, name: str) -> str | None:
+        """The first name in `set` that is `name` in any case; ``None`` if the rules do not set it."""
+        return next((known for known, _ in self.set if known.lower() == name.lower()), None)
+
 
 #: RFC 9110 section 7.6.1, and the fields of proxies and connections that older software sends.
 HOP_BY_HOP = frozenset(
@@ -36,6 +40,12 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
+
+
+def belongs_to_connection(name: str) -> bool:
+    """True for fields that only the connection itself may write: hop-by-hop, and the length of the body."""
+    return name.lower() == "content-length" or name.lower().encode() in HOP_BY_HOP
+
 
 #: The fields in which proxies say where a request came from.
 FORWARDING = frozenset((b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"))
