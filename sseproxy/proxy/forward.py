@@ -252,7 +252,7 @@ class Forwarding:
         else:
             message = self._end_message() if self.request.is_event_source else None
             transfer = self.streams.new_session(plan, kind=kind, end_message=message, responded=responded, now=now)
-        relay = Relay(transfer, self.downstream, write_timeout=timeouts.write, clock=self.clock)
+        relay = Relay(transfer, self.downstream, clock=self.clock)
         self.record.stats = transfer.stats
         self._body = relay
         self.connection.flow = relay
