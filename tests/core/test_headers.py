@@ -198,11 +198,6 @@ def test_of_several_media_types_the_last_counts(values: list[bytes], expected: b
     assert headers.is_event_stream([(b"Content-Type", value) for value in values]) is expected
 
 
-@pytest.mark.parametrize(("status", "expected"), [(200, True), (500, True), (204, False), (206, False), (304, False)])
-def test_statuses_of_event_streams(status: int, expected: bool) -> None:
-    assert headers.is_stream_response(status, [(b"content-type", b"text/event-stream")]) is expected
-
-
 def test_no_media_type_is_no_event_stream() -> None:
     assert not headers.is_event_stream([])
 

@@ -21,6 +21,10 @@ class HeaderRules:
     set: tuple[tuple[str, str], ...] = ()
     remove: tuple[str, ...] = ()
 
+    def first_spelling(self, name: str) -> str | None:
+        """The first name in `set` that is `name` in any case; ``None`` if the rules do not set it."""
+        return next((known for known, _ in self.set if known.lower() == name.lower()), None)
+
 
 #: RFC 9110 section 7.6.1, and the fields of proxies and connections that older software sends.
 HOP_BY_HOP = frozenset(
@@ -36,6 +40,12 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
+
+
+def belongs_to_connection(name: str) -> bool:
+    """True for fields that only the connection itself may write: hop-by-hop, and the length of the body."""
+    return name.lower() == "content-length" or name.lower().encode() in HOP_BY_HOP
+
 
 #: The fields in which proxies say where a request came from.
 FORWARDING = frozenset((b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"))
@@ -247,27 +257,20 @@ def _forwarded_element(peer: Peer, host: bytes) -> bytes:
 
 
 def is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """True if the media type is ``text/event-stream``, with whatever parameters, in whatever case.
+    """True if the media type is ``text/event-stream``; see `media_type`."""
+    return media_type(headers) == b"text/event-stream"
+
+
+def media_type(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """Return the media type of a message, in lower case and without parameters; ``None`` if none makes sense.
 
     Of several types the last that makes sense counts, as it does for browsers (Fetch standard, "extract a MIME type").
     """
-    return _media_type(headers) == b"text/event-stream"
-
-
-def _media_type(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     said = get_all(headers, b"content-type")
     if len(said) == 1 and b"," not in said[0]:
         return _essence(said[0])
     types = [essence for value in _MEMBER.findall(b",".join(said)) if (essence := _essence(value)) is not None]
     return types[-1] if types else None
-
-
-def is_stream_response(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """True if a response with a body is an event stream that heartbeats may go into (contract S11).
-
-    A 206 never is: its bytes are those that ``Content-Range`` names, and no others (RFC 9110 section 14.4).
-    """
-    return status not in (204, 206, 304) and is_event_stream(headers)
 
 
 def _essence(value: bytes) -> bytes | None:
@@ -278,7 +281,7 @@ def _essence(value: bytes) -> bytes | None:
 
 def is_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """True if the media type is JSON, or a format that is written in it (RFC 6839 section 3.1)."""
-    media = _media_type(headers)
+    media = media_type(headers)
     return media is not None and (media == b"application/json" or media.endswith(b"+json"))
 
 
