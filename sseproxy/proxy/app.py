@@ -10,7 +10,7 @@ from functools import partial
 from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
-from sseproxy.core.errors import BadRequest, ClientError, InternalError, LoopDetected, RouteNotFound, SSEProxyError
+from sseproxy.core.errors import BadRequest, InternalError, LoopDetected, RouteNotFound, SSEProxyError
 from sseproxy.core.eventsource.cors import CrossOrigin
 from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import PSEUDONYM, Peer, forwarded_addresses
@@ -23,7 +23,8 @@ from sseproxy.engine.live import LiveStreams
 from sseproxy.http1.content import RequestContent
 from sseproxy.http1.disconnects import DisconnectWatch
 from sseproxy.http1.downstream import HttpDownstream
-from sseproxy.http1.listener import ClientConnections
+from sseproxy.http1.listener import ClientConnections, ConnectionLimit
+from sseproxy.http1.policy import ServerPolicy
 from sseproxy.http1.requests import ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
 from sseproxy.http1.treatment import ResponseTreatment
@@ -35,7 +36,7 @@ from sseproxy.proxy.eventsource.end_signer import EndSigner
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import InboundRequest, read_request
-from sseproxy.proxy.notices import ForwardingNotice, UntellableNotice
+from sseproxy.proxy.notices import ForwardingNotice, UntellableNotice, warn_of_connections
 from sseproxy.proxy.responses import send_options, send_problem
 from sseproxy.proxy.ticket_requests import TicketRequest
 from sseproxy.stores.base import TicketStore
@@ -61,6 +62,7 @@ class ProxyApp:
     instance: what tells this proxy from others of its name, for processes that are one proxy; at most 32 digits and
     lower-case letters.
     streams: where those under way are known, and whose clock they go by.
+    policy: of client connections.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class ProxyApp:
         end_key: bytes = b"",
         instance: str = "",
         streams: LiveStreams | None = None,
+        policy: ServerPolicy = ServerPolicy(),
     ) -> None:
         self.streams = LiveStreams() if streams is None else streams
         self.admissions = Admissions()
@@ -90,6 +93,8 @@ class ProxyApp:
         self._via = PSEUDONYM + b"-" + (instance or secrets.token_hex(INSTANCE_BYTES)).encode()
         self._ends = EndSigner(end_key or secrets.token_bytes(32))
         self._cycles: set[Forwarding | TicketRequest] = set()
+        self._policy = policy
+        self._limit = ConnectionLimit(policy.connections, on_reached=warn_of_connections)
         self._servers: list[ClientConnections] = []
         self._when_idle: asyncio.Event | None = None
         self._time = asyncio.get_running_loop().time
@@ -100,7 +105,9 @@ class ProxyApp:
         trusts: all peers are trusted proxies; left out: those on a unix socket are.
         """
         trusts = is_unix if trusts is None else trusts
-        server = ClientConnections(self, scheme=scheme, is_unix=is_unix, trusts=trusts)
+        server = ClientConnections(
+            self, scheme=scheme, is_unix=is_unix, trusts=trusts, policy=self._policy, limit=self._limit
+        )
         self._servers.append(server)
         return server
 
@@ -162,8 +169,8 @@ class ProxyApp:
             self._access.ended(record)
         return downstream
 
-    def refuse(self, error: ClientError, connection: DownstreamConnection) -> None:
-        """Answer a request that could not even be read."""
+    def refuse(self, error: SSEProxyError, connection: DownstreamConnection) -> None:
+        """Answer a request that could not even be read, or a connection that is one too many."""
         record = AccessRecord(connection.client_address or "unix", "-", "-", self._time())
         downstream = HttpDownstream(connection, ResponseTreatment())
         self._answer_with(error, downstream, record)
