@@ -53,6 +53,7 @@ def server_settings(server: ServerSection, folder: FilePath) -> ServerSettings:
         listen=server.listen,
         tls=tls,
         workers=server.workers,
+        connections=server.connections if isinstance(server.connections, int) else None,
         trusted_proxies=server.trusted_proxies,
         drain_timeout=server.drain.timeout,
         drain_spread=drain_spread(server),

@@ -115,6 +115,12 @@ Workers = Annotated[
     PlainValidator(partial(values.whole_number, least=1, most=1024)),
     _scalar({"type": "integer", "minimum": 1, "maximum": 1024}),
 ]
+CountOrAuto = Annotated[
+    int | Auto,
+    PlainValidator(values.count_or_auto),
+    PlainSerializer(lambda count: count.value if isinstance(count, Auto) else count),
+    _scalar(_ONE_OR_MORE, {"const": "auto"}),
+]
 Boolean = Annotated[bool, PlainValidator(values.boolean), _scalar({"type": "boolean"})]
 FormWord = Annotated[
     HeartbeatForm,

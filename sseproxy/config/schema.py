@@ -23,6 +23,7 @@ from sseproxy.config.browsers import (
 )
 from sseproxy.config.fields import (
     Boolean,
+    CountOrAuto,
     DialectWord,
     DurationOrZero,
     FieldName,
@@ -62,6 +63,7 @@ from sseproxy.core.routes import UpstreamTLS
 from sseproxy.core.store import StorePolicy
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.plan import StreamMode
+from sseproxy.core.stream.timeouts import Auto
 
 _SWITCHABLE = ("tickets", "auth", "end", "cors")
 _UPSTREAM_TLS = UpstreamTLS()
@@ -103,6 +105,12 @@ class ServerSection(Section):
     )
     tls: ServerTLSSection | None = Field(default=None, description="Serve HTTPS on every TCP listener; left out: HTTP.")
     workers: Workers = Field(default=1, description="Processes that share the port.")
+    connections: CountOrAuto = Field(
+        default=Auto.AUTO,
+        description="Connections of clients that each worker may have, streams and tunnels included; "
+        "auto: half of its file descriptors, less 64. Then idle ones are closed for new ones, and where all are busy "
+        "new ones get 503.",
+    )
     trusted_proxies: tuple[Network, ...] = Field(
         default=(),
         description="Peers whose X-Forwarded-*, Forwarded and Via are believed and appended to. "

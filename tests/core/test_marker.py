@@ -71,14 +71,14 @@ def test_after_which_stream(received: bytes, is_end: bool, interval: float | Non
 
 
 def test_the_end_is_told_as_any_other(play: Play) -> None:
-    session = stream(marker="[DONE]", farewell=EndMessage(id="over"))
+    session = stream(marker="[DONE]", end_message=EndMessage(id="over"))
     play(session) >> data(b"data: x\n\n") >> data(DONE) >> error(BROKEN) << sent(b"id: over\n\n") << closed(END)
-    broken = play(stream(marker="[DONE]", farewell=EndMessage(id="over"))) >> data(b"data: x\n\n")
+    broken = play(stream(marker="[DONE]", end_message=EndMessage(id="over"))) >> data(b"data: x\n\n")
     broken >> error(BROKEN) << sent(ERROR) << closed(BROKEN, clean=False)
 
 
 def test_comments_behind_the_marker_change_nothing(play: Play) -> None:
-    session = stream(marker="[DONE]", farewell=EndMessage(id="over"))
+    session = stream(marker="[DONE]", end_message=EndMessage(id="over"))
     book = play(session) >> data(DONE + b": closing\n") << sent(DONE + b": closing\n")
     book >> error(BROKEN) << sent(b"id: over\n\n") << closed(END)
 

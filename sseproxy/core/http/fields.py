@@ -257,27 +257,20 @@ def _forwarded_element(peer: Peer, host: bytes) -> bytes:
 
 
 def is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """True if the media type is ``text/event-stream``, with whatever parameters, in whatever case.
+    """True if the media type is ``text/event-stream``; see `media_type`."""
+    return media_type(headers) == b"text/event-stream"
+
+
+def media_type(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """Return the media type of a message, in lower case and without parameters; ``None`` if none makes sense.
 
     Of several types the last that makes sense counts, as it does for browsers (Fetch standard, "extract a MIME type").
     """
-    return _media_type(headers) == b"text/event-stream"
-
-
-def _media_type(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     said = get_all(headers, b"content-type")
     if len(said) == 1 and b"," not in said[0]:
         return _essence(said[0])
     types = [essence for value in _MEMBER.findall(b",".join(said)) if (essence := _essence(value)) is not None]
     return types[-1] if types else None
-
-
-def is_stream_response(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """True if a response with a body is an event stream that heartbeats may go into (contract S11).
-
-    A 206 never is: its bytes are those that ``Content-Range`` names, and no others (RFC 9110 section 14.4).
-    """
-    return status not in (204, 206, 304) and is_event_stream(headers)
 
 
 def _essence(value: bytes) -> bytes | None:
@@ -288,7 +281,7 @@ def _essence(value: bytes) -> bytes | None:
 
 def is_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """True if the media type is JSON, or a format that is written in it (RFC 6839 section 3.1)."""
-    media = _media_type(headers)
+    media = media_type(headers)
     return media is not None and (media == b"application/json" or media.endswith(b"+json"))
 
 
@@ -312,18 +305,3 @@ def _weakened(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
     name, value = field
     is_strong = len(name) == 4 and name.lower() == b"etag" and not value.lstrip(_BLANKS).startswith(b"W/")
     return (name, b"W/" + value.lstrip(_BLANKS)) if is_strong else field
-
-
-def request_head(method: str, target: str, headers: Headers) -> bytes:
-    """The head of an HTTP/1.1 request; `target` goes out as it came in."""
-    line = f"{method} {target} HTTP/1.1".encode("utf-8", "surrogateescape")
-    return _head(line, headers)
-
-
-def response_head(status: int, reason: bytes, headers: Headers) -> bytes:
-    """The head of an HTTP/1.1 response (RFC 9112 section 4: also to a client that speaks 1.0)."""
-    return _head(b"HTTP/1.1 %d %b" % (status, reason), headers)
-
-
-def _head(line: bytes, headers: Headers) -> bytes:
-    return b"".join([line, b"\r\n", *[b"%b: %b\r\n" % field for field in headers], b"\r\n"])

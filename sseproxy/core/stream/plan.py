@@ -68,7 +68,7 @@ class StreamPlan:
     dialect: never `Dialect.AUTO`. form, event: of the heartbeats, and name and data where the form is ``event``.
     is_answer: the stream is finite. comes_back: its client reconnects by itself. takes_retry: its client accepts
     ``retry`` fields. request_id: of the JSON-RPC request. marker: the route's terminal event.
-    only_marker: a farewell is said behind the terminal event only.
+    only_marker: the end message is written behind the terminal event only.
     """
 
     heartbeat: HeartbeatPolicy = HeartbeatPolicy()

@@ -45,16 +45,16 @@ class StreamSession(Transfer):
     Rule 3: while heartbeats are on, an unfinished line stays here (S4), so that Rule 2 ends at a line boundary.
     Rule 4: every end is a row of `ends`, and happens in `_end_now`.
 
-    plan: how the stream is treated. farewell: written when the upstream ends cleanly between events.
+    plan: how the stream is treated. end_message: written when the upstream ends cleanly between events.
     responded: the upstream's head has arrived; otherwise the stream was opened before it (S8), a heartbeat goes out at
     once, and `receive_response`, `receive_json` or an error must follow. lead: seconds by which heartbeats come early,
     so that streams which began, or heard something, together do not all beat together.
     """
 
     __slots__ = (
+        "_end_message",
         "_ending",
         "_events",
-        "_farewell",
         "_held",
         "_inserted",
         "_json",
@@ -76,14 +76,14 @@ class StreamSession(Transfer):
         self,
         plan: StreamPlan,
         *,
-        farewell: EndMessage | None = None,
+        end_message: EndMessage | None = None,
         responded: bool = True,
         lead: float = 0.0,
         now: float,
     ) -> None:
         super().__init__(plan.timeouts, is_answer=plan.is_answer, now=now)
         self._plan = plan
-        self._farewell = farewell
+        self._end_message = end_message
         self._lead = lead
         self._writer = HeartbeatWriter(plan.heartbeat, plan.form, plan.event)
         self._scanner = Scanner()
@@ -122,21 +122,21 @@ class StreamSession(Transfer):
         error: StreamError | None,
         reason: CloseReason = CloseReason.UPSTREAM_END,
         *,
-        farewell: EndMessage | None = None,
+        end_message: EndMessage | None = None,
         now: float,
     ) -> None:
         """The client was promised an event stream that it will not get (S8): tell it what there is instead.
 
-        reason: by default the upstream has answered with something else. farewell: for a client that would come back
+        reason: by default the upstream has answered with something else. end_message: for a client that would come back
         for the same answer; behind it the end is clean.
         """
         if self.close_reason is not None:
             return
         if error is not None:
             self._tell(error, now=now)
-        if farewell is not None:
-            self._insert(farewell.write(eol=self._scanner.eol), now=now)
-        self._close(reason, clean=farewell is not None, now=now)
+        if end_message is not None:
+            self._insert(end_message.write(eol=self._scanner.eol), now=now)
+        self._close(reason, clean=end_message is not None, now=now)
 
     def receive_data(self, data: bytes, *, now: float) -> None:
         """Take bytes of the upstream's body, cut anywhere."""
@@ -216,8 +216,8 @@ class StreamSession(Transfer):
 
     # Backpressure.
 
-    def write_finished(self, *, now: float) -> None:
-        super().write_finished(now=now)
+    def resume_writing(self, *, now: float) -> None:
+        super().resume_writing(now=now)
         self._last_heard = now
 
     # Time.
@@ -293,10 +293,11 @@ class StreamSession(Transfer):
 
     def _heartbeat(self, *, now: float) -> None:
         is_over = self._look() is Finality.TERMINAL
-        beat = None if self._blocked or is_over else self._writer.write(self._scanner)
+        is_blocked = self.delivery.is_blocked
+        beat = None if is_blocked or is_over else self._writer.write(self._scanner)
         if beat is None:
             self._last_heard = now  # try again after another interval
-            self.stats.skipped(why_skipped(self._scanner.position, is_blocked=self._blocked, is_over=is_over))
+            self.stats.skipped(why_skipped(self._scanner.position, is_blocked=is_blocked, is_over=is_over))
             return
         self.stats.heartbeats += 1
         self.stats.heartbeats_before_response += not self._responded
@@ -315,11 +316,11 @@ class StreamSession(Transfer):
         """Nothing of an event is under way, whether there is a blank line behind the last one or not."""
         return self._scanner.position is not Position.MID_LINE and self._events.is_void
 
-    def _bid_farewell(self, *, now: float) -> None:
+    def _bid_end_message(self, *, now: float) -> None:
         """Inside an event nothing can be said: it would end the event, which the client must not see (S1)."""
         is_meant = not self._plan.only_marker or self._look() is Finality.TERMINAL
-        if self._farewell is not None and self._is_between_events and is_meant:
-            self._insert(self._farewell.write(eol=self._scanner.eol), now=now)
+        if self._end_message is not None and self._is_between_events and is_meant:
+            self._insert(self._end_message.write(eol=self._scanner.eol), now=now)
 
     def _remark(self, reason: str, *, now: float) -> None:
         """A comment with the reason, where one is allowed: not inside a line, nor to clients that reject comments."""
@@ -384,8 +385,8 @@ class StreamSession(Transfer):
         plan = self._plan
         end = decide(reason, self._look(), is_between_events=self._is_between_events, comes_back=plan.comes_back)
         match end.last_word:
-            case LastWord.FAREWELL:
-                self._bid_farewell(now=now)
+            case LastWord.END_MESSAGE:
+                self._bid_end_message(now=now)
             case LastWord.COMMENT:
                 self._remark(end.reason, now=now)
             case LastWord.RETRY if plan.takes_retry:

@@ -9,8 +9,8 @@ from sseproxy.core.eventsource.cors import CrossOrigin, is_foreign, preflight_me
 from sseproxy.core.eventsource.fetch_metadata import is_navigation
 from sseproxy.core.http.fields import Peer, get_all, tokens
 from sseproxy.core.routes import Route, find_route
+from sseproxy.engine.access import AccessRecord
 from sseproxy.http1.downstream import HttpDownstream
-from sseproxy.logs import AccessRecord
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.responses import send_nothing
@@ -63,7 +63,8 @@ class CorsGuard:
                 self._answer(inbound, *found, downstream, record)
                 return True
         found = self._find(inbound)
-        downstream.cross_origin = None if found is None else found[1]
+        cross_origin = None if found is None else found[1]
+        downstream.treatment = replace(downstream.treatment, cross_origin=cross_origin)
         return False
 
     def _find(self, inbound: InboundRequest) -> tuple[Route, CrossOrigin] | None:
