@@ -22,11 +22,25 @@ class EventReader:
     # 1. `feed` takes bytes that are cut anywhere, and costs a look at each line.
     # 2. `newest` may be set to bytes that are nothing but whole events, where the stream stands at a boundary. That
     #    costs nothing per event; they are read when it matters, by `settle`, which has to come before the next `feed`.
+    #    `park` keeps the time at which they came, before another piece arrives.
     #
     # Hazards: an LF that begins a piece may be the second half of a CRLF that the last piece began. A line may have
     # any length, so it is kept squeezed: its field's name stands at its beginning.
 
-    __slots__ = ("_after_cr", "_data", "_limit", "_line", "_name", "at", "data", "is_void", "name", "newest")
+    __slots__ = (
+        "_after_cr",
+        "_data",
+        "_limit",
+        "_line",
+        "_name",
+        "_parked",
+        "_parked_at",
+        "at",
+        "data",
+        "is_void",
+        "name",
+        "newest",
+    )
 
     def __init__(self, limit: int = 0) -> None:
         self._limit = max(limit, _KEPT)
@@ -34,6 +48,8 @@ class EventReader:
         self._name = b""  # of the event under way
         self._data: bytes | None = None
         self._after_cr = False
+        self._parked = b""
+        self._parked_at = 0.0
         self.is_void = True
         self.name = b""
         self.data = b""
@@ -64,10 +80,16 @@ class EventReader:
 
     def settle(self, at: float) -> None:
         """Look at `newest`, whose last byte came at `at`."""
-        newest, self.newest = self.newest, b""
+        self.park(at)
+        newest, self._parked = self._parked, b""
         if newest:
             self._line, self._after_cr = b"", False
-            self.feed(newest, at)
+            self.feed(newest, self._parked_at)
+
+    def park(self, at: float) -> None:
+        """Keep `newest`, whose last byte came at `at`, for `settle`."""
+        if self.newest:
+            self._parked, self._parked_at, self.newest = self.newest, at, b""
 
     def _read(self, line: bytes) -> None:
         field, _, value = line.partition(b":")

@@ -174,7 +174,7 @@ class StreamSession(Transfer):
 
     def _receive_piece(self, data: bytes, now: float) -> None:
         lines = self._lines
-        self._events.settle(self._last_received)
+        self._events.park(self._last_received)
         self.stats.received(len(data), now=now)
         self._last_received = now
         if self._json is not None:
@@ -183,6 +183,7 @@ class StreamSession(Transfer):
             lines.drops_lf = False
             if data.startswith(LF):
                 self._scanner.feed(LF)
+                self._events.settle(now)
                 self._events.feed(LF, now)
                 data = data[1:]
         ready = lines.receive(data, is_inside_line=self._scanner.position is Position.MID_LINE)
@@ -289,6 +290,7 @@ class StreamSession(Transfer):
             self._events.newest = data if len(data) <= _BULK else last_event_in(data, boundary)
         else:
             scanner.feed(data)
+            self._events.settle(now)
             events = self._events.feed(data, now)
         self.stats.events += events
         self._last_heard = now
