@@ -6,6 +6,7 @@ from sseproxy.config.addresses import Address, IPNetwork
 from sseproxy.config.fields import LogFormat, LogLevel
 from sseproxy.config.problems import ConfigProblem
 from sseproxy.core.routes import Route
+from sseproxy.core.store import StorePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class CertificateFiles:
 class ServerSettings:
     """The public side.
 
+    connections: how many clients of one worker may be connected; ``None``: as many as its file descriptors allow.
     drain_timeout: seconds until the last stream is cut, ``None`` for never.
     drain_spread: seconds over which streams are asked to end, never more than `drain_timeout`.
     """
@@ -27,6 +29,7 @@ class ServerSettings:
     listen: tuple[Address, ...]
     tls: CertificateFiles | None
     workers: int
+    connections: int | None
     trusted_proxies: tuple[IPNetwork, ...]
     drain_timeout: float | None
     drain_spread: float
@@ -59,4 +62,5 @@ class Config:
     admin: AdminSettings | None
     log: LogSettings
     routes: tuple[Route, ...]
+    store: StorePolicy = field(default=StorePolicy())
     warnings: tuple[ConfigProblem, ...] = field(default=(), compare=False)
