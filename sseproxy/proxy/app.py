@@ -317,7 +317,7 @@ class ProxyApp:
     def _answer_with(self, error: SSEProxyError, downstream: HttpDownstream, record: AccessRecord) -> None:
         record.error = str(error)
         if downstream.started:
-            downstream.cut()
+            downstream.abort_at_once()
             return
         record.status = record.intended = error.status
         send_problem(downstream, error)

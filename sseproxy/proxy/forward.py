@@ -275,7 +275,7 @@ class Forwarding:
         if relay.error is not None and self.record.error is None:
             self.record.error = str(relay.error)
         if relay.transfer.close_reason is CloseReason.CLIENT_STALLED:
-            self.downstream.cut()  # it has had its time
+            self.downstream.abort_at_once()  # it has had its time
         await self.downstream.wait_until_flushed(self.route.timeouts.write)
 
     def _forget_request(self) -> None:
@@ -339,7 +339,7 @@ class Forwarding:
             await self.downstream.wait_until_flushed(self.route.timeouts.write)
         finally:
             tunnel.close()
-            self.downstream.broken = True
+            self.downstream.close_behind()
 
     def _refuse(self, error: SSEProxyError) -> None:
         """Answer with an error of ours, or break the connection if an answer has already begun."""
@@ -347,7 +347,7 @@ class Forwarding:
         if isinstance(error, OriginError):
             self.record.reason = error.reason
         if self.downstream.started:
-            self.downstream.cut()
+            self.downstream.abort_at_once()
         else:
             self.record.status = self.record.intended = error.status
             send_problem(self.downstream, error)
