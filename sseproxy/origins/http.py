@@ -13,8 +13,9 @@ from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.http1.backlog import Backlog
 from sseproxy.http1.client import UpstreamConnection
 from sseproxy.http1.messages import OriginRequest, RequestBody, ResponseHead
+from sseproxy.origins.connector import Connector
 from sseproxy.origins.faults import our_errors
-from sseproxy.origins.pools import Lease, pool_for
+from sseproxy.origins.pools import Lease, Pool
 from sseproxy.timers import Clock, Timer
 
 #: Bytes of a response body that may arrive before its sink is known.
@@ -34,7 +35,7 @@ class HttpOrigin:
     """
 
     def __init__(self, upstream: Upstream, *, clock: Clock | None = None) -> None:
-        self.pool = pool_for(upstream)
+        self.pool = Pool(Connector(upstream).open)
         self._clock: Clock = asyncio.get_running_loop() if clock is None else clock
 
     async def open(self, request: OriginRequest, timeouts: TimeoutPolicy) -> "HttpExchange":
