@@ -313,7 +313,7 @@ class HttpExchange:
 
     def switch_to_raw(self) -> tuple[UpstreamConnection, Lease]:
         """After a 101: the connection itself, and the lease on it that must be closed in the end."""
-        self._protocol.forget_listener()
+        self._protocol.detach()
         return self._protocol, self._lease
 
     def abort(self) -> None:
@@ -323,7 +323,7 @@ class HttpExchange:
         self._early.clear()
         if not self._ended:
             self._ended = True
-            self._protocol.forget_listener()
+            self._protocol.detach()
             self._protocol.abort(in_request=self._in_request or self.is_sending)
             self._lease.close()
 
