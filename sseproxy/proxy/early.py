@@ -16,7 +16,7 @@ from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.relay import Relay
 from sseproxy.logs import AccessRecord
 from sseproxy.origins.codings import can_decode, decoder_for
-from sseproxy.origins.http import HttpExchange
+from sseproxy.origins.exchange import HttpExchange
 from sseproxy.proxy.refusal import read_refusal
 from sseproxy.proxy.response_body import let_flow, read_coding
 

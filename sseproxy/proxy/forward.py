@@ -29,7 +29,8 @@ from sseproxy.http1.downstream import HttpDownstream
 from sseproxy.http1.messages import OriginRequest, ResponseHead
 from sseproxy.http1.server import DownstreamConnection
 from sseproxy.logs import LOGGER, AccessRecord
-from sseproxy.origins.http import HttpExchange, HttpOrigin
+from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.body import Body, request_body
 from sseproxy.proxy.early import EarlyAnswer
 from sseproxy.proxy.eventsource.end_signer import EndSigner

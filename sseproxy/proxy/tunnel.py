@@ -4,7 +4,7 @@ import asyncio
 
 from sseproxy.core.stream.transfer import CloseReason, TransferStats
 from sseproxy.http1.server import DownstreamConnection
-from sseproxy.origins.http import HttpExchange
+from sseproxy.origins.exchange import HttpExchange
 
 #: Seconds in which an upstream has to take what is left when the client has said all that it had to say.
 LAST_BYTES = 30.0

@@ -116,7 +116,7 @@ def _break(lease: Lease, _: Peer) -> None:
 
 
 def _misuse(lease: Lease, _: Peer) -> None:
-    lease.protocol.forget_listener()
+    lease.protocol.detach()
     lease.release()
 
 

@@ -20,7 +20,7 @@ from sseproxy.http1.content import MOST_WAITING, RequestContent
 from sseproxy.http1.messages import ResponseHead
 from sseproxy.http1.requests import MAX_TAIL, ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
-from sseproxy.origins.http import HttpExchange
+from sseproxy.origins.exchange import HttpExchange
 from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import FORGOTTEN
 from tests.support.processes import resident
@@ -350,7 +350,7 @@ async def test_a_body_that_breaks_in_the_moment_of_the_answer_makes_it_no_whole_
 
     def and_then_it_breaks(self: HttpExchange, head: ResponseHead) -> None:
         responded(self, head)
-        self._connection_lost_by_client()
+        self.break_request()
 
     monkeypatch.setattr(HttpExchange, "responded", and_then_it_breaks)
     async with stage(script) as on:

@@ -15,7 +15,8 @@ from sseproxy.core.routes import Upstream
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.http1.messages import OriginRequest
 from sseproxy.origins.codings import DecodingSource, decoder_for
-from sseproxy.origins.http import HttpExchange, HttpOrigin
+from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpOrigin
 from tests.support.settled import eventually
 
 SIZE = 24 * 1024 * 1024
@@ -132,7 +133,7 @@ async def test_an_abort_between_two_turns_ends_it() -> None:
     async with _answered(_whole(body)) as (exchange, origin):
         turns = Turns()
         exchange.attach(turns, by_line=True)
-        await eventually(lambda: exchange._is_resting)
+        await eventually(lambda: bool(turns.data))
         exchange.abort()
         before = len(turns.data)
         for _ in range(10):
