@@ -24,10 +24,8 @@ class StandIn:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Handle one connection."""
         head = await read_head(reader)
-        if head is not None:
-            await self._exchange(head, reader, writer)
-
-    async def _exchange(self, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if head is None:
+            return
         body = await reader.readexactly(int(head.field("content-length") or 0))
         request, port = self._forwarded(head)
         try:

@@ -29,7 +29,7 @@ class Connector:
         self._tls: ssl.SSLContext | None = None
         self._server_name: str | None = None
         if upstream.scheme == "https":
-            self._tls = _tls_context(upstream.tls)
+            self._tls = tls_context(upstream.tls)
             # Certificates name hosts without the dot that ends a fully qualified name.
             self._server_name = (upstream.tls.server_name or upstream.host).rstrip(".")
         is_local = upstream.socket_path is not None or _is_loopback(upstream.host)
@@ -67,7 +67,8 @@ def _is_loopback(host: str) -> bool:
         return False  # a name
 
 
-def _tls_context(tls: UpstreamTLS) -> ssl.SSLContext:
+def tls_context(tls: UpstreamTLS) -> ssl.SSLContext:
+    """Return how connections to an upstream are encrypted and verified. Reads the file of the authorities."""
     context = ssl.create_default_context(cafile=tls.ca)
     context.set_alpn_protocols(["http/1.1"])
     if not tls.verify:

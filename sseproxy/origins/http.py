@@ -9,7 +9,7 @@ from sseproxy.http1.messages import OriginRequest
 from sseproxy.origins.connector import Connector
 from sseproxy.origins.exchange import HttpExchange
 from sseproxy.origins.faults import our_errors
-from sseproxy.origins.pools import Lease, Pool
+from sseproxy.origins.pools import Pool
 from sseproxy.timers import Clock
 
 
@@ -33,7 +33,11 @@ class HttpOrigin:
         # never takes another pooled one; nor does a request that could not be sent twice because its body is passing.
         anew = request.is_idempotent and not request.is_here
         while True:
-            lease = await self._lease(timeouts, anew=anew)
+            lease = None if anew else self.pool.take_idle()
+            if lease is None:
+                with our_errors():
+                    async with asyncio.timeout(timeouts.connect):
+                        lease = await self.pool.connect(anew=anew)
             exchange = HttpExchange(lease, request)
             try:
                 body = request.body
@@ -55,10 +59,3 @@ class HttpOrigin:
     async def close(self) -> None:
         """Close all connections."""
         await self.pool.close()
-
-    async def _lease(self, timeouts: TimeoutPolicy, *, anew: bool) -> Lease:
-        if not anew and (idle := self.pool.take_idle()) is not None:
-            return idle
-        with our_errors():
-            async with asyncio.timeout(timeouts.connect):
-                return await self.pool.connect(anew=anew)

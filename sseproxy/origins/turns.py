@@ -1,8 +1,9 @@
-"""How does a long body go on in turns, so that other connections have theirs in between?"""
+"""How does a long body go on in turns, so that other connections have a turn in between?"""
 
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 # Why nothing is read from a source, as bits of a number: an `enum.Flag` costs more than decoding an event.
@@ -51,7 +52,7 @@ class SourceInTurns(ABC):
 
     @abstractmethod
     def _work(self) -> bool:
-        """Do what may be done in one turn, until `_silence` is set. Return True if others must have theirs now."""
+        """Do what may be done in one turn, until `_silence` is set. Return True if others must have a turn now."""
 
     @abstractmethod
     def _set_reading(self, wanted: bool) -> None:
@@ -68,7 +69,7 @@ class SourceInTurns(ABC):
             self._is_working = False
         if was_long:
             self._silence |= TURN
-            (self._later or asyncio.get_running_loop().call_soon)(self._begin_turn)
+            (self._later or asyncio.get_running_loop().call_soon)(partial(self._go_on, TURN))
         self._settle()
 
     def _stop(self, reason: int) -> None:
@@ -78,9 +79,6 @@ class SourceInTurns(ABC):
     def _go_on(self, reason: int) -> None:
         self._silence &= ~reason
         self._run()
-
-    def _begin_turn(self) -> None:
-        self._go_on(TURN)
 
     def _end_reading(self) -> None:
         """Let the source read, once and for all: it has ended."""
