@@ -8,8 +8,8 @@ import pytest
 
 from sseproxy.http1.downstream import HttpDownstream
 from sseproxy.http1.server import DownstreamConnection
-from tests.support.blocking_peer import BlockingPeer
 from sseproxy.http1.treatment import ResponseTreatment
+from tests.support.blocking_peer import BlockingPeer
 
 REQUEST = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
 

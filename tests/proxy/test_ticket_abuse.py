@@ -22,7 +22,7 @@ from sseproxy.proxy.eventsource.tickets import KeptTicket, TicketTarget
 from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.ticket_requests import TicketRequest
-from sseproxy.stores.base import KeptRequest, TicketState
+from sseproxy.stores.base import KeptRequest, TicketState, TicketTerms
 from sseproxy.stores.memory import MemoryTicketStore
 from tests.support.async_peer import RawClient
 from tests.support.hand_clock import HandClock
@@ -51,11 +51,16 @@ async def kept(client: RawClient, request: bytes = POST) -> bytes:
 
 
 class Watched(MemoryTicketStore):
-    """Notes what it is asked, and whether it knew of a ticket."""
+    """Notes what it is asked, and whether it knew of a ticket. kept: keys, and what was stored, in words."""
 
     def __init__(self, clock: HandClock, **bounds: int) -> None:
         super().__init__(clock, **bounds)
         self.calls: list[str] = []
+        self.kept: list[tuple[bytes, str]] = []
+
+    async def keep(self, key: bytes, terms: TicketTerms, request: KeptRequest) -> None:
+        self.kept.append((key, repr((terms, request))))
+        await super().keep(key, terms, request)
 
     async def look(self, key: bytes) -> TicketState | None:
         known = await super().look(key)
@@ -417,11 +422,11 @@ async def test_a_stranger_cannot_claim_an_address() -> None:
 async def test_what_the_store_holds_opens_nothing() -> None:
     async with desk() as on, on.proxy.connect() as client:
         url = await kept(client)
-        [key] = on.store._entries
+        [(key, kept_with)] = on.store.kept
         ticket = url.rpartition(b"/")[2]
         assert len(key) == 32
         assert ticket not in key
-        assert ticket.decode() not in repr(on.store._entries[key])
+        assert ticket.decode() not in kept_with
 
 
 async def test_ids_are_in_no_description() -> None:
@@ -593,7 +598,6 @@ async def test_two_thousand_tickets_leave_nothing(reopen: Reopen, times: int) ->
         await on.proxy.app.wait_until_idle()
         on.clock.advance(60)
         assert (len(on.store), on.store.requests, on.store.size) == (0, 0, 0)
-        assert not on.store._expiries
         assert on.clock.armed == []
         assert not on.proxy.app._desk._open
         await eventually(lambda: alive(TicketRequest | Forwarding | KeptRequest) == before)

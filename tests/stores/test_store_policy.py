@@ -11,10 +11,10 @@ import pytest
 from sseproxy.core.eventsource.policies import TicketPolicy
 from sseproxy.core.limits import MIB
 from sseproxy.core.store import StorePolicy
-from tests.support.raw_client import RawClient
+from tests.support.async_peer import RawClient
+from tests.support.http1_reader import Message
 from tests.support.raw_upstream import RawUpstream, replies
 from tests.support.sseproxy_process import SseproxyProcess
-from tests.support.wire import Message
 
 CLEAN = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9\r\n\r\ndata: x\n\n"
 EVENT_SOURCE = b"Accept: text/event-stream\r\nCache-Control: no-cache\r\n"
