@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support import http1_reader
 from tests.support.http1_reader import Message
 
-#: Seconds after which a wait is given up: far more than any wait needs.
+#: Seconds after which a wait fails: far more than any wait needs.
 LIMIT = 20.0
 
 #: Bytes that are taken from the network before the test reads them.
