@@ -22,14 +22,14 @@ from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.live import LiveStreams
 from sseproxy.engine.relay import Relay
 from tests.support.aiohttp_app import AiohttpApp, Handler, broken_body, open_stream, until
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 
 BEAT = b": heartbeat\n"
 EVENT_SOURCE = ("Accept: text/event-stream", "Cache-Control: no-cache")
 EVENTS = "id: 1\nevent: a\ndata: \u00e4\r\n\r\ndata: x\rdata: y\r\rdata: z\n\n".encode()
 
 
-async def until_beat(client: RawClient, *, times: int = 1) -> bytes:
+async def until_beat(client: AsyncPeer, *, times: int = 1) -> bytes:
     body = b""
     while body.count(BEAT) < times:
         body += await client.chunk()

@@ -24,7 +24,7 @@ from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.ticket_requests import TicketRequest
 from sseproxy.stores.base import KeptRequest, TicketState, TicketTerms
 from sseproxy.stores.memory import MemoryTicketStore
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 from tests.support.hand_clock import HandClock
 from tests.support.http1_reader import Message
 from tests.support.proxy_server import ProxyServer, route_to, stage
@@ -44,7 +44,7 @@ def ask(line: bytes, *fields: bytes, body: bytes | None = None) -> bytes:
 POST = ask(b"POST /_tickets/a", body=b"hello")
 
 
-async def kept(client: RawClient, request: bytes = POST) -> bytes:
+async def kept(client: AsyncPeer, request: bytes = POST) -> bytes:
     response = await client.ask(request)
     assert response.status == 201, response
     return response.one(b"Location") or b""
@@ -251,7 +251,7 @@ async def test_only_one_body_of_a_client_may_be_larger_than_its_share() -> None:
         assert not on.proxy.app._desk._bodies
 
 
-async def trickle(client: RawClient, piece: bytes) -> int:
+async def trickle(client: AsyncPeer, piece: bytes) -> int:
     """Send `piece` again and again until there is an answer, and return its status."""
     answer = asyncio.ensure_future(client.response())
     while not answer.done():

@@ -305,18 +305,3 @@ def _weakened(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
     name, value = field
     is_strong = len(name) == 4 and name.lower() == b"etag" and not value.lstrip(_BLANKS).startswith(b"W/")
     return (name, b"W/" + value.lstrip(_BLANKS)) if is_strong else field
-
-
-def request_head(method: str, target: str, headers: Headers) -> bytes:
-    """The head of an HTTP/1.1 request; `target` goes out as it came in."""
-    line = f"{method} {target} HTTP/1.1".encode("utf-8", "surrogateescape")
-    return _head(line, headers)
-
-
-def response_head(status: int, reason: bytes, headers: Headers) -> bytes:
-    """The head of an HTTP/1.1 response (RFC 9112 section 4: also to a client that speaks 1.0)."""
-    return _head(b"HTTP/1.1 %d %b" % (status, reason), headers)
-
-
-def _head(line: bytes, headers: Headers) -> bytes:
-    return b"".join([line, b"\r\n", *[b"%b: %b\r\n" % field for field in headers], b"\r\n"])
