@@ -24,7 +24,6 @@ from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.core.http.peek import BodyPeek
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.request import members_of
-from sseproxy.engine.live import LiveStreams
 
 
 @dataclass(slots=True)
@@ -35,7 +34,6 @@ class Common:
     """
 
     options: StreamOptions
-    streams: LiveStreams
     early: float | None = field(init=False)
     members: tuple[str, ...] = field(init=False)
     _patience: EarlyAnswerTimer | None = None
@@ -154,7 +152,7 @@ class ResponseSwitch:
         client = self.scope.get("client")
         return Responder(
             plan,
-            common.streams,
+            common.options.live,
             self._call_inbox(),
             self._server_send,
             client=str(client[0]) if client else "",
