@@ -160,7 +160,7 @@ class Server:
         hurry = asyncio.ensure_future(self._stopped_at_once.wait())
         await asyncio.wait({idle, hurry}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
-        app.cut()
+        app.abort()
         await asyncio.wait({idle}, timeout=_LAST_MOMENT)
         idle.cancel()
 

@@ -18,6 +18,7 @@ from sseproxy.http1.client import UpstreamConnection
 from sseproxy.http1.server import DownstreamConnection
 from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.forward import Forwarding
+from sseproxy.proxy.tail import ResponseTail
 from tests.support.fault_stand import LOOPS
 from tests.support.inside import Inside, alive, inside, run_on, wait_until
 from tests.support.processes import open_sockets, resident
@@ -28,7 +29,7 @@ _AT_ONCE = 16
 _RESET = struct.pack("ii", 1, 0)
 
 #: What one request makes, and what must be gone after it.
-_KINDS = (Forwarding, Relay, StreamSession, HttpExchange, UpstreamConnection, DownstreamConnection)
+_KINDS = (Forwarding, ResponseTail, Relay, StreamSession, HttpExchange, UpstreamConnection, DownstreamConnection)
 
 _OPTIONS = "heartbeat: {interval: 5ms, before_response: 8ms}, timeouts: {idle: 60ms, response: 80ms, write: 60ms}"
 
@@ -64,7 +65,7 @@ async def _drop_streams(folder: Path) -> None:
 async def _settle(proxy: Inside, tasks: int) -> None:
     """Wait until no request, stream, connection or task of them is left; kept connections to the upstream may be."""
     app = proxy.app
-    await wait_until(lambda: app.requests == len(app.streams) == len(app.disconnects) == 0)
+    await wait_until(lambda: app.requests == len(app.streams) == len(app.handler.disconnects) == 0)
     await wait_until(lambda: not any(origin.pool.leased for origin in proxy.origins.values()))
     await wait_until(lambda: sum(not _is_upstream(task) for task in asyncio.all_tasks()) <= tasks)
 

@@ -15,6 +15,7 @@ import pytest
 
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Match
+from sseproxy.core.stream.request import StreamRequest
 from sseproxy.http1 import server as connections
 from sseproxy.http1.content import MOST_WAITING, RequestContent
 from sseproxy.http1.messages import ResponseHead
@@ -22,7 +23,8 @@ from sseproxy.http1.requests import MAX_TAIL, ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
 from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.forward import Forwarding
-from sseproxy.proxy.inbound import FORGOTTEN
+from sseproxy.proxy.inbound import InboundRequest
+from tests.support.inside import alive
 from tests.support.processes import resident
 from tests.support.proxy_server import ProxyServer, route_to, stage
 from tests.support.raw_client import RawClient
@@ -75,7 +77,7 @@ async def test_a_client_that_resets_at_once_is_never_believed() -> None:
                 sock.sendall(GET[:-2] + b"X-Forwarded-For: 192.0.2.66\r\n\r\n")
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             await asyncio.sleep(0)
-        await eventually(lambda: len(proxy.app._servers[0]) == 0)
+        await eventually(lambda: len(proxy.app.listeners[0]) == 0)
         assert b"192.0.2.66" not in upstream.received
 
 
@@ -89,7 +91,7 @@ async def test_a_body_that_came_and_was_not_read_does_not_stop_the_connection(si
             head = b"POST /nowhere HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n" % size
             assert (await on.client.ask(head + bytes(size))).status == 404
         assert (await on.client.ask(GET)).status == 200
-        assert len(on.proxy.app._servers[0]) == 1
+        assert len(on.proxy.app.listeners[0]) == 1
 
 
 async def test_nor_does_one_of_a_stream_too_many() -> None:
@@ -117,9 +119,9 @@ async def test_a_flood_that_we_answer_ourselves_leaves_others_their_turn() -> No
     async with stage(replies(), match=ONLY_A) as on, on.proxy.connect() as other:
         flooding = asyncio.ensure_future(on.client.send(NOWHERE * 20_000))
         assert (await on.client.response()).status == 404
-        left = len(next(each._requests for each in on.proxy.app._servers[0]._open if each._requests))
+        left = len(next(each._requests for each in on.proxy.app.listeners[0]._open if each._requests))
         assert (await other.ask(GET)).status == 200
-        still = [len(each._requests) for each in on.proxy.app._servers[0]._open if each._requests]
+        still = [len(each._requests) for each in on.proxy.app.listeners[0]._open if each._requests]
         assert still, "the other one waited for all of them"
         assert left > 100
         on.client.reset()
@@ -146,8 +148,8 @@ async def test_whoever_does_not_read_our_answers_gets_no_more_of_them() -> None:
 
 
 async def _open(proxy: ProxyServer) -> list[DownstreamConnection]:
-    await eventually(lambda: len(proxy.app._servers[0]) > 0)
-    return list(proxy.app._servers[0]._open)
+    await eventually(lambda: len(proxy.app.listeners[0]) > 0)
+    return list(proxy.app.listeners[0]._open)
 
 
 async def test_many_wishes_for_another_protocol_in_one_read() -> None:
@@ -195,7 +197,7 @@ async def test_a_handshake_that_fails_leaves_nothing(tls_files: tuple[Path, Path
         trust = ssl.create_default_context(cafile=str(tls_files[0]))
         async with RawClient.connect(proxy.port, tls=trust) as client:
             assert (await client.ask(GET)).status == 200
-            assert len(proxy.app._servers[0]) == 1
+            assert len(proxy.app.listeners[0]) == 1
 
 
 async def test_a_client_that_is_read_to_its_end_but_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +219,7 @@ async def test_a_client_that_is_read_to_its_end_but_takes_nothing_is_cut_off(mon
         await eventually(lambda: connection.writing_paused)
         on.client.finish_sending()
         await (await on.upstream.visit()).wait_closed()
-        await eventually(lambda: len(on.proxy.app._servers[0]) == 0)
+        await eventually(lambda: len(on.proxy.app.listeners[0]) == 0)
         on.client.reset()
 
 
@@ -246,8 +248,8 @@ async def test_a_slow_client_gets_all_of_its_last_answer_over_tls(
         client._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.pause()
         await client.send(GET[:-2] + b"Connection: close\r\n\r\n")
-        await eventually(lambda: not proxy.app._cycles and bool(proxy.app._servers[0]._open))
-        [connection] = proxy.app._servers[0]._open
+        await eventually(lambda: not proxy.app.handler.under_way and bool(proxy.app.listeners[0]._open))
+        [connection] = proxy.app.listeners[0]._open
         await eventually(lambda: connection._closing is not None or connection.writing_paused)
         assert connection._closing is None or connection._closing.when() > asyncio.get_running_loop().time() + 1
         client.resume()
@@ -283,7 +285,7 @@ async def test_a_closed_connection_leaves_no_circle_of_references(ends: str) -> 
                     assert (await client.ask(b"BAD\r\n\r\n" if ends == "refused" else GET)).status in (200, 400)
                     if ends == "reset":
                         client.reset()
-            await eventually(lambda: not proxy.app._servers[0]._open)
+            await eventually(lambda: not proxy.app.listeners[0]._open)
             for _ in range(3):
                 await asyncio.sleep(0)
             left = [each for each in _connections() if each not in of_other_tests]
@@ -298,6 +300,7 @@ async def test_a_stream_that_runs_has_forgotten_what_was_asked() -> None:
         await visit.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: a\n\n")
         await visit.wait_closed()
 
+    before = alive(Forwarding, InboundRequest, StreamRequest)
     async with stage(script) as on:
         await on.client.send(GET[:-2] + b"X-Marker: 1\r\n\r\n")
         await on.client.head()
@@ -309,9 +312,8 @@ async def test_a_stream_that_runs_has_forgotten_what_was_asked() -> None:
         assert frame is not None
         assert isinstance(frame.f_locals["request"], ParsedRequest)
         assert frame.f_locals["request"].headers == []
-        [cycle] = on.proxy.app._cycles
-        assert isinstance(cycle, Forwarding)
-        assert (cycle.inbound, cycle.upstream_headers) == (FORGOTTEN, [])
+        assert len(on.proxy.app.handler.under_way) == 1
+        assert alive(Forwarding, InboundRequest, StreamRequest) == before
 
 
 # Answers that are whole.
@@ -321,7 +323,7 @@ def _whole(size: int) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
 
 
-@pytest.mark.parametrize("end", ["cut", "withdraw"])
+@pytest.mark.parametrize("end", ["abort", "cancel"])
 async def test_an_answer_that_has_come_as_a_whole_is_not_broken_off(end: str) -> None:
     """All of it has been written; a slow client is still taking it when the process, or its ticket, ends."""
     size = 50_000
@@ -330,8 +332,8 @@ async def test_an_answer_that_has_come_as_a_whole_is_not_broken_off(end: str) ->
         await on.client.send(GET + GET)
         [connection] = await _open(on.proxy)
         await eventually(lambda: connection.writing_paused)
-        [cycle] = on.proxy.app._cycles
-        getattr(cycle, end)()
+        [tail] = on.proxy.app.handler.under_way
+        getattr(tail, end)()
         on.client.resume()
         for _ in range(2):
             response = await on.client.response()
