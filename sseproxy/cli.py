@@ -22,7 +22,7 @@ from sseproxy.config.settings import Config
 from sseproxy.logs import LOGGER, JSONFormatter, configure, flush
 from sseproxy.process.descriptors import raise_file_limit
 from sseproxy.process.listeners import ListenError, Listeners, listen
-from sseproxy.process.server import Server
+from sseproxy.process.server import ServerProcess
 from sseproxy.process.supervisor import Supervisor
 from sseproxy.proxy.app import INSTANCE_BYTES
 
@@ -128,7 +128,7 @@ def _run(config: Config, sockets: _Sockets) -> int:
         _announce(config, sockets)
 
     if config.server.workers == 1:
-        server = Server(config, sockets.public.by_worker[0], sockets.admin.by_worker[0])
+        server = ServerProcess(config, sockets.public.by_worker[0], sockets.admin.by_worker[0])
         server.run(on_ready=on_ready, on_draining=sockets.public.close, signals=_STOP_SIGNALS)
         return _OK
 
@@ -140,7 +140,7 @@ def _run(config: Config, sockets: _Sockets) -> int:
         sockets.public.keep(index)
         sockets.admin.keep(index)
         public, admin = sockets.public.by_worker[index], sockets.admin.by_worker[index]
-        worker = Server(config, public, admin, end_key=end_key, instance=instance)
+        worker = ServerProcess(config, public, admin, end_key=end_key, instance=instance)
         worker.run(on_ready=on_worker_ready, on_draining=sockets.public.close, signals=(signal.SIGTERM,))
         flush()
 

@@ -192,9 +192,7 @@ class Responder:
         """From here on the response is an event stream of ours."""
         self._session = self._streams.new_session(self._plan, kind=kind, responded=responded, now=self._time())
         self._outbox = SendQueue(self._server_send, head, self._blocked, self._send_failed)
-        self._relay = Relay(
-            self._session, self._outbox, write_timeout=self._plan.timeouts.write, clock=self._streams.clock()
-        )
+        self._relay = Relay(self._session, self._outbox, clock=self._streams.clock())
         self._relay.connect(self)
         phase = Phase.OPEN if responded else Phase.WAITING
         self._live = LiveStream(_ROUTE, self._client, self, self._plan, phase)

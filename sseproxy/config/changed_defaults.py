@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sseproxy.config.checks import DRAIN_TIMEOUT
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
-from sseproxy.config.schema import Drain, FileSchema
+from sseproxy.config.schema import DrainSection, FileSchema
 from sseproxy.config.values import format_duration
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.plan import StreamMode
@@ -99,6 +99,6 @@ def _warn(document: Document, changed: _Changed, relying: list[EffectiveRoute]) 
 
 def _warn_of_short_drain(document: Document, timeout: float | None) -> None:
     if timeout is not None and 0 < timeout < _SHORT_DRAIN:
-        said, default = format_duration(timeout), format_duration(Drain().timeout)
+        said, default = format_duration(timeout), format_duration(DrainSection().timeout)
         message = f"answers are no longer ended early: one that takes longer than {said} breaks off with an error event"
         document.warning(DRAIN_TIMEOUT, message, f"{default}, the default, lets most of them finish")

@@ -10,7 +10,7 @@ from sseproxy.config.addresses import Address
 from sseproxy.config.build import absolute
 from sseproxy.config.document import Document
 from sseproxy.config.problems import Path
-from sseproxy.config.schema import Drain, FileSchema, ServerTLS
+from sseproxy.config.schema import DrainSection, FileSchema, ServerTLSSection
 from sseproxy.config.values import format_duration
 
 LISTEN: Path = ("server", "listen")
@@ -67,7 +67,7 @@ def _check_socket(document: Document, at: Path, address: Address) -> None:
         document.problem((*at, "group"), wrong)
 
 
-def _check_drain(document: Document, drain: Drain) -> None:
+def _check_drain(document: Document, drain: DrainSection) -> None:
     at: Path = ("server", "drain", "spread")
     if document.is_broken(("server", "drain")) or drain.timeout is None or "spread" not in drain.model_fields_set:
         return
@@ -75,7 +75,7 @@ def _check_drain(document: Document, drain: Drain) -> None:
         document.problem(at, f"must not be longer than server.drain.timeout ({format_duration(drain.timeout)})")
 
 
-def _check_tls(document: Document, tls: ServerTLS, folder: FilePath) -> None:
+def _check_tls(document: Document, tls: ServerTLSSection, folder: FilePath) -> None:
     readable = True
     for name, path in (("certificate", tls.certificate), ("key", tls.key)):
         at = (*_TLS, name)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sseproxy.config.document import Document
 from sseproxy.config.problems import ConfigProblem, Path
-from sseproxy.config.values import Text, nearest
+from sseproxy.config.values import UntypedText, nearest
 
 PREFIX = "SSEPROXY_"
 CONFIG_VARIABLE = "SSEPROXY_CONFIG"
@@ -121,20 +121,20 @@ def _nearest_variable(name: str, known: list[str]) -> str:
 
 def _given(
     override: Override, flags: Mapping[str, FlagValue], environ: Mapping[str, str]
-) -> list[tuple[str, str | list[Text]]]:
+) -> list[tuple[str, str | list[UntypedText]]]:
     """The one value that holds, with its origin, or nothing."""
     flag = flags.get(override.flag)
     if override.says is not None:
         flag = override.says if flag else None
     if isinstance(flag, str):
-        flag = [flag] if override.several else Text(flag)
+        flag = [flag] if override.several else UntypedText(flag)
     if flag is not None and not isinstance(flag, bool) and (isinstance(flag, str) or list(flag)):
-        return [(override.flag, flag if isinstance(flag, str) else [Text(item) for item in flag])]
+        return [(override.flag, flag if isinstance(flag, str) else [UntypedText(item) for item in flag])]
     variable = environ.get(override.variable)
     if not variable:
         return []
-    parts = [Text(part.strip()) for part in variable.split(",")]
-    return [(override.variable, parts if override.several else Text(variable))]
+    parts = [UntypedText(part.strip()) for part in variable.split(",")]
+    return [(override.variable, parts if override.several else UntypedText(variable))]
 
 
 def _apply(document: Document, override: Override, value: object, origin: str) -> None:

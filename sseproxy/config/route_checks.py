@@ -8,22 +8,21 @@ from pathlib import Path as FilePath
 
 from sseproxy.config import files
 from sseproxy.config.addresses import Address
-from sseproxy.config.build import absolute, match_of
+from sseproxy.config.build import absolute, header_rules, heartbeat_policy, limit_policy, match_of
 from sseproxy.config.checks import LISTEN, check_readable
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import Path
-from sseproxy.config.schema import FileSchema, RequestFields
+from sseproxy.config.schema import FieldRulesSection, FileSchema
 from sseproxy.config.values import format_duration
-from sseproxy.core.http.fields import HOP_BY_HOP
-from sseproxy.core.http.paths import has_prefix
+from sseproxy.core.http.fields import belongs_to_connection
 from sseproxy.core.limits import MINIMUM_LINE
-from sseproxy.core.routes import Match
 from sseproxy.core.stream.plan import StreamMode
 
-#: Header fields (lower case) that nobody but the connection itself may write.
-UNCHANGEABLE = frozenset(name.decode() for name in HOP_BY_HOP) | {"content-length"}
 _BEFORE_RESPONSE = ("heartbeat", "before_response")
+
+#: How the file switches off what needs heartbeats.
+_SWITCHED_OFF = {"before_response": "off", "prelude": "false"}
 
 
 def check_routes(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: FilePath) -> None:
@@ -51,7 +50,7 @@ def _check_route(document: Document, file: FileSchema, route: EffectiveRoute, fo
     _check_tls(document, route, folder)
     for direction in ("request", "response"):
         _check_fields(document, route.own("headers", direction), getattr(route.section.headers, direction), direction)
-    if route.merged.limits.line < MINIMUM_LINE:
+    if limit_policy(route.merged.limits).is_line_too_short:
         document.problem(route.where("limits", "line"), f"must be at least {MINIMUM_LINE} bytes")
 
 
@@ -63,43 +62,34 @@ def _check_match(document: Document, route: EffectiveRoute) -> None:
         document.problem(route.own("match", "methods"), "must not be empty", "leave it out for all methods")
     if strip is None or document.is_broken(route.own("match")):
         return
-    matched = match.path if match.path is not None else match.prefix or "/"
-    if not has_prefix(matched, strip) and (match.path is not None or not has_prefix(strip, matched)):
-        document.problem(route.own("rewrite", "strip_prefix"), f"no path that the route matches ({matched}) begins so")
+    policy = match_of(route.section)
+    if not policy.can_begin_with(strip):
+        message = f"no path that the route matches ({policy.matched}) begins so"
+        document.problem(route.own("rewrite", "strip_prefix"), message)
 
 
 def _check_heartbeat(document: Document, route: EffectiveRoute) -> None:
-    heartbeat, response = route.merged.heartbeat, route.merged.timeouts.response
-    if heartbeat.interval is None and is_right(document, route, "heartbeat", "interval"):
-        _check_without_heartbeats(document, route)
-    if heartbeat.before_response is None:
-        return
+    policy, response = heartbeat_policy(route.merged.heartbeat), route.merged.timeouts.response
+    is_touched = route.merged.stream.declared is not StreamMode.NEVER
+    if is_touched and is_right(document, route, "heartbeat", "interval"):
+        for name in policy.fields_without_interval:
+            _say_interval_is_off(document, route, name)
     at = route.where(*_BEFORE_RESPONSE)
-    response_is_right = is_right(document, route, "timeouts", "response")
-    if response is not None and response_is_right and heartbeat.before_response >= response:
+    if policy.answers_too_late(response) and is_right(document, route, "timeouts", "response"):
         document.problem(at, f"must be shorter than timeouts.response ({format_duration(response)})")
     # A route that is never touched may inherit before_response; it must not ask for it.
-    if route.merged.stream.declared is StreamMode.NEVER and (route.says(*_BEFORE_RESPONSE) or not route.says("stream")):
+    asks = route.says(*_BEFORE_RESPONSE) or not route.says("stream")
+    if policy.before_response is not None and not is_touched and asks:
         document.problem(at, "has no effect with stream: never", "leave one of them out")
 
 
-def _check_without_heartbeats(document: Document, route: EffectiveRoute) -> None:
-    if route.merged.stream.declared is StreamMode.NEVER:
-        return
-    heartbeat = route.merged.heartbeat
-    if heartbeat.before_response is not None:
-        _say_interval_is_off(document, route, "before_response", "off")
-    if heartbeat.prelude:
-        _say_interval_is_off(document, route, "prelude", "false")
-
-
-def _say_interval_is_off(document: Document, route: EffectiveRoute, key: str, without: str) -> None:
+def _say_interval_is_off(document: Document, route: EffectiveRoute, key: str) -> None:
     """At the one of the two that is nearer to the operator: a flag before a route, a route before ``defaults``."""
     at, interval = route.where("heartbeat", key), route.where("heartbeat", "interval")
     route_wants_none = route.says("heartbeat", "interval") and not route.says("heartbeat", key)
     if interval in document.origins or (route_wants_none and at not in document.origins):
         message = f"is off, but heartbeat.{key} needs heartbeats"
-        document.problem(interval, message, f"or set {key}: {without}")
+        document.problem(interval, message, f"or set {key}: {_SWITCHED_OFF[key]}")
     else:
         document.problem(at, "needs heartbeats, but heartbeat.interval is off")
 
@@ -135,51 +125,35 @@ def _check_tls(document: Document, route: EffectiveRoute, folder: FilePath) -> N
             document.problem(at, f"{tls.ca} {wrong}")
 
 
-def _check_fields(document: Document, at: Path, fields: RequestFields, direction: str) -> None:
-    seen: dict[str, str] = {}
+def _check_fields(document: Document, at: Path, fields: FieldRulesSection, direction: str) -> None:
+    rules = header_rules(fields)
     for name in fields.set:
-        _check_field(document, (*at, "set", name), name, direction, removed=False)
-        if seen.setdefault(name.lower(), name) != name:
-            document.problem((*at, "set", name), f"is set twice, first as {seen[name.lower()]}", at_key=True)
+        here = (*at, "set", name)
+        if belongs_to_connection(name):
+            document.problem(here, "belongs to the connection and cannot be changed", at_key=True)
+        first = rules.first_spelling(name)
+        if first != name:
+            document.problem(here, f"is set twice, first as {first}", at_key=True)
     for index, name in enumerate(fields.remove):
-        _check_field(document, (*at, "remove", index), name, direction, removed=True)
-        if name.lower() in seen:
-            document.problem((*at, "remove", index), f"{name} is set as well", "set replaces all of that name")
-
-
-def _check_field(document: Document, at: Path, name: str, direction: str, *, removed: bool) -> None:
-    subject = f"{name} " if removed else ""
-    if name.lower() in UNCHANGEABLE:
-        document.problem(at, f"{subject}belongs to the connection and cannot be changed", at_key=True)
-    elif removed and direction == "request" and name.lower() == "host":
-        document.problem(at, f"{subject}cannot be removed: every request needs it", at_key=True)
+        here = (*at, "remove", index)
+        if belongs_to_connection(name):
+            document.problem(here, f"{name} belongs to the connection and cannot be changed")
+        elif direction == "request" and name.lower() == "host":
+            document.problem(here, f"{name} cannot be removed: every request needs it")
+        if rules.first_spelling(name) is not None:
+            document.problem(here, f"{name} is set as well", "set replaces all of that name")
 
 
 def _check_order(document: Document, route: EffectiveRoute, earlier: tuple[EffectiveRoute, ...]) -> None:
     if document.is_broken(route.own("match")):
         return
+    match = match_of(route.section)
     for other in earlier:
-        if not document.is_broken(other.own("match")) and _covers(match_of(other.section), match_of(route.section)):
+        if not document.is_broken(other.own("match")) and match_of(other.section).covers(match):
             line = _line(document, other.own())
             message = f"is never reached: routes[{other.index}]{line} matches all that it matches"
             document.problem(route.own(), message, "the first that matches wins")
             return
-
-
-def _covers(first: Match, second: Match) -> bool:
-    """Whether `first` matches whatever `second` matches."""
-    return (
-        _covers_path(first, second)
-        and (not first.methods or (bool(second.methods) and second.methods <= first.methods))
-        and first.host in (None, second.host)
-    )
-
-
-def _covers_path(first: Match, second: Match) -> bool:
-    if first.path is not None:
-        return first.path == second.path
-    matched = second.path if second.path is not None else second.prefix or "/"
-    return first.prefix is None or has_prefix(matched, first.prefix)
 
 
 def _check_name(document: Document, route: EffectiveRoute, names: dict[str, EffectiveRoute]) -> None:

@@ -17,7 +17,8 @@ from enum import Enum
 from http import HTTPStatus
 
 from sseproxy.core.frames import release_frames
-from sseproxy.core.http.fields import Headers, get, is_event_stream, response_head, without
+from sseproxy.core.http.fields import Headers, get, is_event_stream, without
+from sseproxy.http1.framing import CHUNK, CHUNK_END, CHUNK_SIZE, CONTINUE, LAST_CHUNK, chunked, response_head
 from sseproxy.http1.server import DownstreamConnection
 from sseproxy.http1.treatment import ResponseTreatment
 
@@ -130,12 +131,7 @@ class HttpDownstream:
     ) -> None:
         """Send head, body and end in one write; see `send_head`."""
         self.send_head(status, reason, headers, length=length, has_body=has_body, hold=True)
-        if not self._is_chunked:
-            self._send(body if self._has_body else b"")
-        elif body:
-            self._send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
-        else:
-            self._send(b"0\r\n\r\n")
+        self._send(chunked(body) if self._is_chunked else body if self._has_body else b"")
 
     def release_head(self) -> None:
         """Send the head, if it was held and is still here."""
@@ -152,7 +148,7 @@ class HttpDownstream:
         """Ask for the request body (RFC 9110 section 15.2.1)."""
         if self.treatment.is_11 and not self.started:
             self._has_asked = True
-            self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._send(CONTINUE)
 
     def make_live(self) -> None:
         """From now on every unsent byte counts: `pause_writing` is called as soon as one waits."""
@@ -167,14 +163,14 @@ class HttpDownstream:
         if transport is None or transport.is_closing():
             return
         if self._held:
-            self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data if self._has_body else b"")
+            self._send(CHUNK % (len(data), data) if self._is_chunked else data if self._has_body else b"")
         elif not self._is_chunked:
             if self._has_body:
                 transport.write(data)
         elif len(data) < _WORTH_A_COPY or not self._gathers:
-            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            transport.write(CHUNK % (len(data), data))
         else:
-            transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+            transport.writelines((CHUNK_SIZE % len(data), data, CHUNK_END))
 
     @property
     def has_unsent(self) -> bool:
@@ -196,7 +192,7 @@ class HttpDownstream:
 
     def finish(self) -> None:
         if self._framing is Framing.CHUNKED:
-            self._send(b"0\r\n\r\n")
+            self._send(LAST_CHUNK)
 
     def close_behind(self) -> None:
         """Let no other request follow this one: the connection closes behind the response."""

@@ -10,6 +10,7 @@ from sseproxy.core.http.fields import PSEUDONYM
 from sseproxy.core.routes import Route
 from sseproxy.engine.admissions import Admissions
 from sseproxy.engine.live import LiveStreams
+from sseproxy.http1.disconnects import DisconnectWatch
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.eventsource.end_signer import EndSigner
@@ -49,11 +50,11 @@ class ProxyApp:
         self.streams = LiveStreams() if streams is None else streams
         self.admissions = Admissions()
         self.tickets = TicketService(routes, tickets)
-        self.origins = dict(origins)
-        self.listeners: list[ClientConnections] = []
-        self.handler = RequestHandler(
+        self._origins = dict(origins)
+        self._listeners: list[ClientConnections] = []
+        self._handler = RequestHandler(
             Resolver(routes, trusted_proxies=trusted_proxies, tickets=self.tickets.paths, instance=name),
-            Forwarder(self.origins, EndSigner(end_key or secrets.token_bytes(32)), instance=name),
+            Forwarder(self._origins, EndSigner(end_key or secrets.token_bytes(32)), instance=name),
             self.tickets,
             partial(ResponseTail, streams=self.streams, admissions=self.admissions),
             linger=self.streams.linger,
@@ -65,44 +66,49 @@ class ProxyApp:
         trusts: all peers are trusted proxies; left out: those on a unix socket are.
         """
         trusts = is_unix if trusts is None else trusts
-        listener = ClientConnections(self.handler, scheme=scheme, is_unix=is_unix, trusts=trusts)
-        self.listeners.append(listener)
+        listener = ClientConnections(self._handler, scheme=scheme, is_unix=is_unix, trusts=trusts)
+        self._listeners.append(listener)
         return listener
 
     @property
     def requests(self) -> int:
         """How many requests are under way."""
-        return len(self.handler.under_way)
+        return len(self._handler.under_way)
+
+    @property
+    def disconnects(self) -> DisconnectWatch:
+        """The connections on which only the kernel can tell that a client leaves."""
+        return self._handler.disconnects
 
     @property
     def draining(self) -> bool:
         """True once `drain` was called."""
-        return self.handler.draining
+        return self._handler.draining
 
     def drain(self, *, timeout: float | None, spread: float) -> None:
         """Let every stream end at its own moment within `spread` seconds, and by `timeout` if that is set."""
-        self.handler.draining = self.tickets.draining = True
+        self._handler.draining = self.tickets.draining = True
         self.streams.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)
-        for tail in self.handler.under_way:
+        for tail in self._handler.under_way:
             tail.downstream.close_behind()
-        for listener in self.listeners:
+        for listener in self._listeners:
             listener.close_idle()
 
     def abort(self) -> None:
         """End all that is still under way, now: requests without a response get a 503, streams are broken off."""
-        for tail in self.handler.under_way:
+        for tail in self._handler.under_way:
             tail.downstream.skip_linger()
         self.streams.abort_all()
-        for tail in list(self.handler.under_way):
+        for tail in list(self._handler.under_way):
             tail.abort()
 
     async def wait_until_idle(self) -> None:
         """Wait until no request is under way."""
-        await self.handler.wait_until_idle()
+        await self._handler.wait_until_idle()
 
     async def close(self) -> None:
         """Close the connections to all upstreams, and the store of tickets."""
-        self.handler.disconnects.close()
+        self._handler.disconnects.close()
         await self.tickets.close()
-        for origin in self.origins.values():
+        for origin in self._origins.values():
             await origin.close()

@@ -104,7 +104,7 @@ class ResponseTail:
             transfer = Transfer(timeouts, now=now)
         else:
             transfer = self.streams.new_session(plan, kind=kind, end_message=end_message, responded=responded, now=now)
-        relay = Relay(transfer, self.downstream, write_timeout=timeouts.write, clock=self.streams.clock())
+        relay = Relay(transfer, self.downstream, clock=self.streams.clock())
         self.record.stats = transfer.stats
         self._relay = relay
         self._write_timeout = timeouts.write

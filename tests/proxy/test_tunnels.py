@@ -12,8 +12,8 @@ from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.proxy import tunnel
+from tests.support.async_peer import LIMIT
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, stage
-from tests.support.raw_client import LIMIT
 from tests.support.raw_upstream import OK, Visit, replies
 from tests.support.settled import eventually, settled
 
@@ -194,7 +194,7 @@ async def test_a_client_that_vanishes_while_the_upstream_takes_nothing_is_notice
     async with stage(script, timeouts=TimeoutPolicy(idle=None)) as on:
         await open_tunnel(on, b"x-own/2")
         pouring = asyncio.ensure_future(on.client.send(bytes(64 * 1024 * 1024)))
-        await eventually(lambda: len(on.proxy.app.handler.disconnects) == 1)
+        await eventually(lambda: len(on.proxy.app.disconnects) == 1)
         on.client.reset()
         await pouring
         await eventually(lambda: on.proxy.app.requests == 0)
@@ -211,7 +211,7 @@ async def test_an_upstream_that_does_not_take_the_rest_is_cut_off(monkeypatch: p
     async with stage(script, timeouts=TimeoutPolicy(idle=None)) as on:
         await open_tunnel(on, b"x-own/2")
         pouring = asyncio.ensure_future(on.client.send(bytes(64 * 1024 * 1024)))
-        await eventually(lambda: len(on.proxy.app.handler.disconnects) == 1)
+        await eventually(lambda: len(on.proxy.app.disconnects) == 1)
         [live] = on.proxy.app.streams
         assert isinstance(live.relay, tunnel.Tunnel)
         upstream = live.relay._upstream

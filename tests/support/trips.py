@@ -303,9 +303,9 @@ class Trip:
     def _block(self, blocked: bool) -> None:
         self.blocked = blocked
         if blocked:
-            self.session.write_started(now=self.now)
+            self.session.pause_writing(unsent=1, now=self.now)
         else:
-            self.session.write_finished(now=self.now)
+            self.session.resume_writing(now=self.now)
 
     def _insert(self, data: bytes) -> None:
         self.insertions.append(Insertion(self.left, data))

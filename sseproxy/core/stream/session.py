@@ -216,8 +216,8 @@ class StreamSession(Transfer):
 
     # Backpressure.
 
-    def write_finished(self, *, now: float) -> None:
-        super().write_finished(now=now)
+    def resume_writing(self, *, now: float) -> None:
+        super().resume_writing(now=now)
         self._last_heard = now
 
     # Time.
@@ -293,10 +293,11 @@ class StreamSession(Transfer):
 
     def _heartbeat(self, *, now: float) -> None:
         is_over = self._look() is Finality.TERMINAL
-        beat = None if self._blocked or is_over else self._writer.write(self._scanner)
+        is_blocked = self.delivery.is_blocked
+        beat = None if is_blocked or is_over else self._writer.write(self._scanner)
         if beat is None:
             self._last_heard = now  # try again after another interval
-            self.stats.skipped(why_skipped(self._scanner.position, is_blocked=self._blocked, is_over=is_over))
+            self.stats.skipped(why_skipped(self._scanner.position, is_blocked=is_blocked, is_over=is_over))
             return
         self.stats.heartbeats += 1
         self.stats.heartbeats_before_response += not self._responded
