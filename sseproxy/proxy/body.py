@@ -6,6 +6,7 @@ from typing import Protocol
 
 from sseproxy.core.errors import BadRequest, RequestTooLarge
 from sseproxy.core.http.peek import BodyPeek
+from sseproxy.core.routes import Route
 from sseproxy.http1.content import RequestContent
 from sseproxy.http1.messages import RequestBody
 
@@ -22,6 +23,15 @@ class Body(Protocol):
     async def read_ahead(self) -> None: ...
 
     def pieces(self) -> AsyncIterator[bytes]: ...
+
+
+def new_body(
+    content: RequestContent | bytes, route: Route, *, ask: Callable[[], None] | None, peek: BodyPeek | None
+) -> Body:
+    """Return the body of a request along `route`, as it comes or, if it was kept, as a whole. See `BodyReader`."""
+    if isinstance(content, bytes):
+        return KeptBody(content, peek)
+    return BodyReader(content, limit=route.limits.request_body, ask=ask, peek=peek, within=route.timeouts.request_body)
 
 
 async def request_body(body: Body, length: int | None, *, limit: int | None, within: float | None) -> RequestBody:

@@ -187,7 +187,7 @@ async def is_cut(on: On) -> None:
         await client.send(GET)
         visit = await on.visit()
         await visit.wait_received(b"\r\n\r\n")
-        on.proxy.app.cut()
+        on.proxy.app.abort()
         await client.response()
 
 
@@ -195,7 +195,7 @@ async def is_cut_in_its_stream(on: On) -> None:
     async with on.client() as client:
         await client.send(ONCE)
         await client.reader.readuntil(b"data: 1")
-        on.proxy.app.cut()
+        on.proxy.app.abort()
         await client.rest()
 
 
@@ -204,7 +204,7 @@ async def is_cut_in_its_body(on: On) -> None:
         await client.send(HALF_A_BODY)
         visit = await on.visit()
         await visit.wait_received(b"true")
-        on.proxy.app.cut()
+        on.proxy.app.abort()
         await client.response()
 
 

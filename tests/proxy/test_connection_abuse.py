@@ -15,6 +15,7 @@ import pytest
 
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Match
+from sseproxy.core.stream.request import StreamRequest
 from sseproxy.http1 import server as connections
 from sseproxy.http1.content import MOST_WAITING, RequestContent
 from sseproxy.http1.messages import ResponseHead
@@ -22,7 +23,8 @@ from sseproxy.http1.requests import MAX_TAIL, ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
 from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.forward import Forwarding
-from sseproxy.proxy.inbound import FORGOTTEN
+from sseproxy.proxy.inbound import ClientRequest, InboundRequest
+from sseproxy.proxy.tail import ResponseTail
 from tests.support.async_peer import AsyncPeer
 from tests.support.processes import resident
 from tests.support.proxy_server import ProxyServer, route_to, stage
@@ -322,8 +324,9 @@ async def test_a_stream_that_runs_has_forgotten_what_was_asked() -> None:
         assert _lists_with(marker) == []
         [request] = _alive(ParsedRequest)
         assert request.headers == []
-        [forwarding] = _alive(Forwarding)
-        assert (forwarding.inbound, forwarding.upstream_headers) == (FORGOTTEN, [])
+        assert len(_alive(ResponseTail)) == 1
+        for kind in (Forwarding, ClientRequest, InboundRequest, StreamRequest):
+            assert _alive(kind) == []
 
 
 # Answers that are whole.
@@ -333,7 +336,7 @@ def _whole(size: int) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
 
 
-@pytest.mark.parametrize("end", ["cut", "withdraw"])
+@pytest.mark.parametrize("end", ["abort", "cancel"])
 async def test_an_answer_that_has_come_as_a_whole_is_not_broken_off(end: str) -> None:
     """All of it has been written; a slow client is still taking it when the process, or its ticket, ends."""
     size = 50_000
@@ -342,8 +345,8 @@ async def test_an_answer_that_has_come_as_a_whole_is_not_broken_off(end: str) ->
         await on.client.send(GET + GET)
         [connection] = await _open(on.proxy)
         await eventually(lambda: connection.writing_paused)
-        [cycle] = [each for each in _alive(Forwarding) if each.connection is connection]
-        getattr(cycle, end)()
+        [tail] = [each for each in _alive(ResponseTail) if each.connection is connection]
+        getattr(tail, end)()
         on.client.resume()
         for _ in range(2):
             response = await on.client.response()

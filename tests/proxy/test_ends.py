@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sseproxy.core.eventsource.policies import CookieAuth, Reopen, TicketPolicy
+from sseproxy.core.http.fields import by_name
 from sseproxy.core.routes import Match, Route, Upstream
 from sseproxy.core.stream.dialects import Marker
 from sseproxy.core.stream.end_message import EndPolicy
@@ -211,11 +212,11 @@ async def test_an_end_is_an_end_for_an_hour() -> None:
     ends = EndSigner(b"key", clock=lambda: now[0])
     route = Route("r", Upstream("http", "127.0.0.1", 1), end=STOP)
     head = [(b"Accept", b"text/event-stream")]
-    asked = InboundRequest("GET", "/a", "/a", b"a.test", head, None, False, False, None)
-    farewell = ends.farewell(route, asked, [], id_has_event=False)
-    assert farewell is not None
-    assert farewell.id is not None
-    again = replace(asked, headers=[*head, (b"Last-Event-ID", farewell.id.encode())])
+    asked = InboundRequest("GET", "/a", "/a", b"a.test", head, by_name(head))
+    message = ends.message(route, asked, [], id_has_event=False)
+    assert message is not None
+    assert message.id is not None
+    again = replace(asked, fields={**asked.fields, b"last-event-id": [message.id.encode()]})
     for later, known in ((0, True), (3600, True), (3601, False)):
         now[0] = 1_700_000_000.0 + later
         assert ends.has_seen(route, again, []) is known

@@ -146,7 +146,7 @@ async def test_a_preflight_is_not_kept(path: bytes, method: bytes) -> None:
         response = await on.client.ask(ask(b"OPTIONS " + path, *asks))
         assert response.status in (403, 404)
         assert response.one(b"Access-Control-Allow-Origin") is None
-        assert on.proxy.app._desk.store.requests == 0  # type: ignore[attr-defined]
+        assert on.proxy.app.tickets.store.requests == 0  # type: ignore[attr-defined]
         assert on.upstream.visits == []
 
 

@@ -892,7 +892,7 @@ async def test_a_client_that_is_still_sending_is_told_that_it_ends() -> None:
     async with desk(replies()) as on:
         await on.client.send(ask(b"POST /_tickets/a", b"Content-Length: 5") + b"he")
         await eventually(lambda: on.proxy.app.requests == 1)
-        on.proxy.app.cut()
+        on.proxy.app.abort()
         assert (await on.client.response()).status == 503
         assert on.upstream.visits == []
 
@@ -905,7 +905,7 @@ async def test_a_ticket_whose_upstream_has_not_answered_is_refused_at_the_end() 
     async with desk(script) as on:
         await on.client.send(ask(b"GET " + await kept(on.client), ACCEPT))
         await (await on.upstream.visit()).wait_received(b'{"q": 1}')
-        on.proxy.app.cut()
+        on.proxy.app.abort()
         assert (await on.client.response()).status == 503
         await on.upstream.visits[0].wait_closed()
 

@@ -95,7 +95,7 @@ class ProxyServer:
                 await _end(app)
             finally:
                 server.close()
-                app.cut()
+                app.abort()
                 await factory.shutdown(1.0)
                 await app.close()
 
@@ -162,8 +162,8 @@ async def _end(app: ProxyApp) -> None:
         await app.wait_until_idle()
     assert len(app.streams) == 0
     assert len(app.admissions) == 0
-    assert not app._desk._open
-    assert not app._desk._incoming
+    assert app.tickets.open_tickets == 0
+    assert app.tickets.incoming.is_idle
 
 
 class _Surprises(logging.Handler):

@@ -30,7 +30,7 @@ def accepted(values: Sequence[bytes]) -> Accepted:
     """Read the values of all ``Accept`` fields. A wildcard names no type."""
     if len(values) == 1 and values[0] == _EVENT_STREAM:
         return _ALONE
-    if not any(value.lower().find(_EVENT_STREAM) >= 0 for value in values):
+    if _EVENT_STREAM not in b",".join(values).lower():
         return _NOT_AT_ALL
     members = [member for value in values for member in value.split(b",", MOST_MEMBERS) if member.strip()]
     if len(members) > MOST_MEMBERS:  # not taken at its word
