@@ -1,4 +1,4 @@
-"""How many event streams may a client and a route have, and when does a place become free? (contract section 2)"""
+"""How many event streams may a client and a route have, and when does a place become free? (docs/configuration.md)"""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What becomes of a login cookie on its way upstream? (contract section 5)"""
+"""What becomes of a login cookie on its way upstream? (docs/eventsource.md)"""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What does a page of another origin get, and what does its browser hear that asks first? (contract section 5)"""
+"""What does a page of another origin get, and what does its browser hear that asks first? (docs/eventsource.md)"""
 
 import contextlib
 import json

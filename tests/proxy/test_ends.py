@@ -1,4 +1,4 @@
-"""Does an `EventSource` stop after a clean end, and only then? (contract section 5)"""
+"""Does an `EventSource` stop after a clean end, and only then? (docs/eventsource.md)"""
 
 import asyncio
 import re

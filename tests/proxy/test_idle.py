@@ -1,4 +1,4 @@
-"""Which responses may be silent for as long as they like while `timeouts.idle` is `auto`? (contract section 4)"""
+"""Which responses may be silent for as long as they like while `timeouts.idle` is `auto`? (docs/configuration.md)"""
 
 import pytest
 

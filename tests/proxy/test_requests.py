@@ -1,4 +1,4 @@
-"""Which bytes does the upstream get for a request? (contract section 2; RFC 9110 sections 7.6 and 10.1, RFC 7239)"""
+"""Which bytes does the upstream get for a request? (RFC 9110 sections 7.6 and 10.1, RFC 7239)"""
 
 import socket
 import ssl

@@ -1,4 +1,4 @@
-"""Who can do what with a ticket that is not theirs, and with a desk that they try to fill? (contract section 5)"""
+"""Who can do what with a ticket that is not theirs, and with a desk that they try to fill? (docs/eventsource.md)"""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What reaches upstream and client when a request is kept until a GET asks for it? (contract section 5)"""
+"""What reaches upstream and client when a request is kept until a GET asks for it? (docs/eventsource.md)"""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What does a client get when the upstream's answer is early, late, broken or none? (contract sections 1 and 2)"""
+"""What does a client get when the upstream's answer is early, late, broken or none? (docs/ends.md)"""
 
 import asyncio
 import contextlib
