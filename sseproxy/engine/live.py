@@ -10,8 +10,9 @@ from typing import Protocol
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.kinds import EVENT_STREAM, MediaKind
+from sseproxy.core.stream.last_words import RECONNECT_AT_LEAST
 from sseproxy.core.stream.plan import StreamPlan
-from sseproxy.core.stream.session import RECONNECT_AT_LEAST, StreamSession
+from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.transfer import CloseReason, TransferStats
 from sseproxy.engine.observer import Observer, Phase
 from sseproxy.timers import Timers

@@ -122,7 +122,7 @@ class Relay:
             self.transfer.receive_error(reason, now=self._time())
         except Exception as error:  # noqa: BLE001 - the transfer cannot even end: break the body off without words
             _report(error)
-            Transfer.receive_error(self.transfer, CloseReason.INTERNAL_ERROR, now=self._time())
+            self.transfer.close(CloseReason.INTERNAL_ERROR, clean=False, now=self._time())
         self._transmit()
 
     def stop_soon(self, reason: CloseReason) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from sseproxy.config.document import Document, read_document
+from sseproxy.config.document import Document
 from sseproxy.config.fields import Section
+from sseproxy.config.flags import OVERRIDES
 from sseproxy.config.loader import load
-from sseproxy.config.overrides import OVERRIDES
 from sseproxy.config.problems import write_path
+from sseproxy.config.reading import read_document
 from sseproxy.config.schema import (
     FileSchema,
     InheritedSection,

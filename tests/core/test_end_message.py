@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.error_events import StreamError, error_event
-from sseproxy.core.stream.session import StreamSession
+from sseproxy.core.stream.last_words import LastWords
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.core.stream.transfer import CloseReason
 from tests.core.test_properties import is_heartbeat
@@ -238,6 +238,6 @@ def test_the_property_bites(monkeypatch: pytest.MonkeyPatch) -> None:
     """Said inside an event, the last words would change it."""
     case = Case(b"data: x\n", (), end_message=LAST_WORDS)
     the_client_has_seen_all_of_it_before(case)
-    monkeypatch.setattr(StreamSession, "_is_between_events", True)
+    monkeypatch.setattr(LastWords, "is_between_events", True)
     with pytest.raises(AssertionError):
         the_client_has_seen_all_of_it_before(case)

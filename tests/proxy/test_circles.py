@@ -23,7 +23,7 @@ from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 from tests.support.proxy_server import SILENT, ProxyServer, route_to
 from tests.support.raw_upstream import OK, RawUpstream, Script, Visit, replies, replies_once
 from tests.support.settled import eventually
@@ -108,7 +108,7 @@ class On:
     visits: int = 0
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[RawClient]:
+    async def client(self) -> AsyncIterator[AsyncPeer]:
         async with self.proxy.connect() as client:
             yield client
 

@@ -25,7 +25,7 @@ from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import ClientRequest, InboundRequest
 from sseproxy.proxy.tail import ResponseTail
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 from tests.support.processes import resident
 from tests.support.proxy_server import ProxyServer, route_to, stage
 from tests.support.raw_upstream import OK, RawUpstream, Script, Visit, replies
@@ -197,7 +197,7 @@ async def test_a_handshake_that_fails_leaves_nothing(tls_files: tuple[Path, Path
                     sock.sendall(GET)
             await asyncio.sleep(0.001)
         trust = ssl.create_default_context(cafile=str(tls_files[0]))
-        async with RawClient.connect(proxy.port, tls=trust) as client:
+        async with AsyncPeer.connect(proxy.port, tls=trust) as client:
             assert (await client.ask(GET)).status == 200
             assert len(proxy.connections) == 1
 
@@ -228,14 +228,14 @@ async def test_a_client_that_is_read_to_its_end_but_takes_nothing_is_cut_off(mon
 @contextlib.asynccontextmanager
 async def _over_tls(
     script: Script, files: tuple[Path, Path], **options: Any
-) -> AsyncIterator[tuple[RawClient, RawUpstream, ProxyServer]]:
+) -> AsyncIterator[tuple[AsyncPeer, RawUpstream, ProxyServer]]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*files)
     trust = ssl.create_default_context(cafile=str(files[0]))
     async with (
         RawUpstream.serve(script) as upstream,
         ProxyServer.serve(route_to(upstream), tls=context, **options) as proxy,
-        RawClient.connect(proxy.port, tls=trust) as client,
+        AsyncPeer.connect(proxy.port, tls=trust) as client,
     ):
         yield client, upstream, proxy
 

@@ -1,4 +1,4 @@
-"""Does an `EventSource` stop after a clean end, and only then? (contract section 5)"""
+"""Does an `EventSource` stop after a clean end, and only then? (docs/eventsource.md)"""
 
 import asyncio
 import re
@@ -16,7 +16,7 @@ from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.proxy.eventsource.end_signer import EndSigner
 from sseproxy.proxy.inbound import InboundRequest
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 from tests.support.http1_reader import Message
 from tests.support.playbook import error_of
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, route_to, stage
@@ -35,7 +35,7 @@ def ask(*fields: bytes, line: bytes = b"GET /a?b") -> bytes:
     return b"\r\n".join([line + b" HTTP/1.1", b"Host: a.test", *fields]) + b"\r\n\r\n"
 
 
-async def end_of(client: RawClient, line: bytes = b"GET /a?b") -> bytes:
+async def end_of(client: AsyncPeer, line: bytes = b"GET /a?b") -> bytes:
     """The id that a stream ends with."""
     body = (await client.ask(ask(ACCEPT, line=line))).body
     found = re.fullmatch(rb"data: x\n\nid: (" + NAME + rb")\n\n", body)
@@ -43,7 +43,7 @@ async def end_of(client: RawClient, line: bytes = b"GET /a?b") -> bytes:
     return found[1]
 
 
-async def back(client: RawClient, name: bytes, line: bytes = b"GET /a?b") -> Message:
+async def back(client: AsyncPeer, name: bytes, line: bytes = b"GET /a?b") -> Message:
     """The answer to a browser that comes back by itself."""
     return await client.ask(ask(ACCEPT, b"Cache-Control: no-cache", b"Last-Event-ID: " + name, line=line))
 

@@ -1,4 +1,4 @@
-"""Who can do what with a ticket that is not theirs, and with a desk that they try to fill? (contract section 5)"""
+"""Who can do what with a ticket that is not theirs, and with a desk that they try to fill? (docs/eventsource.md)"""
 
 import asyncio
 import contextlib
@@ -25,9 +25,9 @@ from sseproxy.proxy.eventsource.tickets import KeptTicket
 from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import ClientRequest, InboundRequest
 from sseproxy.proxy.tail import ResponseTail
-from sseproxy.stores.base import KeptRequest, TicketState
+from sseproxy.stores.base import KeptRequest, TicketState, TicketTerms
 from sseproxy.stores.memory import MemoryTicketStore
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 from tests.support.hand_clock import HandClock
 from tests.support.http1_reader import Message
 from tests.support.proxy_server import ProxyServer, route_to, stage
@@ -47,18 +47,23 @@ def ask(line: bytes, *fields: bytes, body: bytes | None = None) -> bytes:
 POST = ask(b"POST /_tickets/a", body=b"hello")
 
 
-async def kept(client: RawClient, request: bytes = POST) -> bytes:
+async def kept(client: AsyncPeer, request: bytes = POST) -> bytes:
     response = await client.ask(request)
     assert response.status == 201, response
     return response.one(b"Location") or b""
 
 
 class Watched(MemoryTicketStore):
-    """Notes what it is asked, and whether it knew of a ticket."""
+    """Notes what it is asked, and whether it knew of a ticket. kept: keys, and what was stored, in words."""
 
     def __init__(self, clock: HandClock, **bounds: int) -> None:
         super().__init__(clock, **bounds)
         self.calls: list[str] = []
+        self.kept: list[tuple[bytes, str]] = []
+
+    async def keep(self, key: bytes, terms: TicketTerms, request: KeptRequest) -> None:
+        self.kept.append((key, repr((terms, request))))
+        await super().keep(key, terms, request)
 
     async def look(self, key: bytes) -> TicketState | None:
         known = await super().look(key)
@@ -248,7 +253,7 @@ async def test_only_one_body_of_a_client_may_be_larger_than_its_share() -> None:
         assert on.proxy.app.tickets.incoming.is_idle
 
 
-async def trickle(client: RawClient, piece: bytes) -> int:
+async def trickle(client: AsyncPeer, piece: bytes) -> int:
     """Send `piece` again and again until there is an answer, and return its status."""
     answer = asyncio.ensure_future(client.response())
     while not answer.done():
@@ -419,11 +424,11 @@ async def test_a_stranger_cannot_claim_an_address() -> None:
 async def test_what_the_store_holds_opens_nothing() -> None:
     async with desk() as on, on.proxy.connect() as client:
         url = await kept(client)
-        [key] = on.store._entries
+        [(key, kept_with)] = on.store.kept
         ticket = url.rpartition(b"/")[2]
         assert len(key) == 32
         assert ticket not in key
-        assert ticket.decode() not in repr(on.store._entries[key])
+        assert ticket.decode() not in kept_with
 
 
 async def test_ids_are_in_no_description() -> None:
@@ -597,7 +602,6 @@ async def test_two_thousand_tickets_leave_nothing(reopen: Reopen, times: int) ->
         await on.proxy.app.wait_until_idle()
         on.clock.advance(60)
         assert (len(on.store), on.store.requests, on.store.size) == (0, 0, 0)
-        assert not on.store._expiries
         assert on.clock.armed == []
         assert on.proxy.app.tickets.open_tickets == 0
         await eventually(lambda: alive(TicketOpening | ResponseTail | Forwarding | KeptRequest) == before)

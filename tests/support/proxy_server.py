@@ -19,7 +19,7 @@ from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
 from sseproxy.stores.base import TicketStore
 from sseproxy.stores.memory import MemoryTicketStore
-from tests.support.async_peer import LIMIT, RawClient
+from tests.support.async_peer import LIMIT, AsyncPeer
 from tests.support.raw_upstream import RawUpstream, Script
 
 #: For tests that are not about heartbeats.
@@ -100,9 +100,9 @@ class ProxyServer:
                 await app.close()
 
     @contextlib.asynccontextmanager
-    async def connect(self) -> AsyncIterator[RawClient]:
+    async def connect(self) -> AsyncIterator[AsyncPeer]:
         """Open a connection of a client."""
-        async with RawClient.connect(self.port) as client:
+        async with AsyncPeer.connect(self.port) as client:
             yield client
 
     @property
@@ -121,7 +121,7 @@ class ProxyServer:
 class Stage:
     """A client, the proxy and an upstream, connected."""
 
-    client: RawClient
+    client: AsyncPeer
     proxy: ProxyServer
     upstream: RawUpstream
 

@@ -380,7 +380,7 @@ class Trip:
         events = [line for line in lines_of(b"\n" + gone) if line.removeprefix(BOM).startswith(b"data: {")]
         if events and len(events[-1]) > self.case.line:
             return _KEEPALIVE_OR_COMMENT
-        return _KEEPALIVE if events and events[-1].removeprefix(BOM) == _RESPONSE else None
+        return _KEEPALIVE if events and b'"type":"response.created"' in events[-1] else None
 
     def _chat_shape(self, gone: bytes) -> re.Pattern[bytes] | None:
         """Like the last chunk; but of one that was let through in pieces (S4) nothing need be known."""

@@ -90,11 +90,6 @@ class HeartbeatWriter:
         self._last_data: bytes | None = None
         self.observes = policy.interval is not None and (self.keeps_data or self._form is HeartbeatForm.AUTO)
 
-    @property
-    def comments_allowed(self) -> bool:
-        """Whether the client takes comments at all; one that is given blank lines takes them for a broken event."""
-        return self._form is not HeartbeatForm.BLANK
-
     def observe(self, lines: bytes) -> None:
         """Take note of `lines`, which leave for the client and begin at a line boundary."""
         if self.keeps_data:
@@ -108,11 +103,9 @@ class HeartbeatWriter:
         if scanner.position is Position.MID_LINE:
             return None
         if scanner.position is Position.LINE_BOUNDARY:
-            return self._inside_an_event(scanner.eol)
+            # Nothing but a comment line; a client that is given blank lines takes comments for broken events.
+            return None if self._form is HeartbeatForm.BLANK else comment(self._policy.comment, eol=scanner.eol)
         return self._between_events(scanner.eol)
-
-    def _inside_an_event(self, eol: bytes) -> bytes | None:
-        return comment(self._policy.comment, eol=eol) if self.comments_allowed else None
 
     def _between_events(self, eol: bytes) -> bytes:
         match self._form:

@@ -91,6 +91,11 @@ class StreamPlan:
         return max(size, 32 * KIB) if self.dialect is Dialect.GEMINI else size
 
     @property
+    def takes_comments(self) -> bool:
+        """True if the client takes comments; one that is given blank lines takes them for a broken event."""
+        return self.form is not HeartbeatForm.BLANK
+
+    @property
     def has_terminal_event(self) -> bool:
         """True if the last event of a stream is known."""
         return self.marker is not None or self.dialect.is_of_answers

@@ -102,7 +102,7 @@ class Transfer:
         if self.close_reason is None and data:
             self.stats.received(len(data), now=now)
             self._last_received = now
-            self._send(data, now=now)
+            self._send(data)
 
     def forward(self, data: bytes, now: float) -> bytes:
         """`receive_data` and `data_to_send` in one call."""
@@ -111,11 +111,11 @@ class Transfer:
 
     def receive_eof(self, *, now: float) -> None:
         """The upstream's body is complete."""
-        self._close(CloseReason.UPSTREAM_END, clean=True, now=now)
+        self.close(CloseReason.UPSTREAM_END, clean=True, now=now)
 
     def receive_error(self, reason: CloseReason, *, now: float) -> None:
         """Something broke, on either side; what has not arrived will not."""
-        self._close(reason, clean=False, now=now)
+        self.close(reason, clean=False, now=now)
 
     def stop(self, reason: CloseReason, *, now: float) -> None:
         """End soon, where the body can end. An ordinary body cannot end early."""
@@ -141,16 +141,16 @@ class Transfer:
         """
         if self.close_reason is not None:
             return None
-        self._set_timers()
+        self.set_timers()
         return self._timers.next_deadline()
 
     def handle_timeout(self, *, now: float) -> None:
         """Do what is due. A spurious call does nothing."""
         if self.close_reason is not None:
             return
-        self._set_timers()
+        self.set_timers()
         for timer in self._timers.expired(now=now):
-            self._expire(timer, now=now)
+            self.expire(timer, now=now)
             if self.close_reason is not None:
                 return
 
@@ -171,26 +171,26 @@ class Transfer:
 
     # Private.
 
-    def _send(self, data: bytes, *, now: float) -> None:
+    def _send(self, data: bytes) -> None:
         self._out.append(data)
         self.stats.bytes_out += len(data)
 
-    def _set_timers(self) -> None:
+    def set_timers(self) -> None:
         """Timers are lazy: events only note their time, deadlines are computed when somebody asks."""
         idle = None if self.delivery.is_blocked else self._idle
         self._timers.set(Timer.IDLE, None if idle is None else self._last_received + idle)
         self._timers.set(Timer.WRITE, self.delivery.stalls_at())
 
-    def _expire(self, timer: Timer, *, now: float) -> None:
+    def expire(self, timer: Timer, *, now: float) -> None:
         match timer:
             case Timer.IDLE:
-                self._close(CloseReason.IDLE_TIMEOUT, clean=False, now=now)
+                self.close(CloseReason.IDLE_TIMEOUT, clean=False, now=now)
             case Timer.WRITE:
-                self._close(CloseReason.CLIENT_STALLED, clean=False, now=now)
+                self.close(CloseReason.CLIENT_STALLED, clean=False, now=now)
             case Timer.DRAIN_DEADLINE:
-                self._close(CloseReason.DRAIN, clean=False, now=now)
+                self.close(CloseReason.DRAIN, clean=False, now=now)
 
-    def _close(self, reason: CloseReason, *, clean: bool, now: float) -> None:
+    def close(self, reason: CloseReason, *, clean: bool, now: float) -> None:
         if self.close_reason is None:
             if not self.delivery.is_blocked:  # else the upstream was paused, and could not be heard
                 self.stats.heard_last(now=now)
