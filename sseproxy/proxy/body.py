@@ -1,4 +1,4 @@
-"""How is a request body read: no faster than it can go on, within its limit, and with one eye on it? (S8)"""
+"""How is a request body read: no faster than it can go on, within its limit, and with one eye on it?"""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -68,7 +68,9 @@ class KeptBody:
 
     @property
     def ended(self) -> asyncio.Future[None]:
-        return _done()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
 
     def take_whole(self) -> bytes | None:
         data, self._data = self._data, b""
@@ -149,9 +151,3 @@ class BodyReader:
         if self._limit is not None and self._size > self._limit:
             raise RequestTooLarge(f"The request body is larger than {self._limit} bytes.")
         return piece
-
-
-def _done() -> asyncio.Future[None]:
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    done.set_result(None)
-    return done

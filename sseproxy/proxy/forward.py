@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 
-from sseproxy.core.errors import ConnectError, OutOfDescriptors, UpstreamBroken
+from sseproxy.core.errors import ConnectError, OutOfDescriptors
 from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Headers, apply_rules
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.kinds import EVENT_STREAM
-from sseproxy.http1.messages import OriginRequest, ResponseHead
+from sseproxy.http1.messages import OriginRequest
 from sseproxy.origins.http import HttpExchange, HttpOrigin
 from sseproxy.proxy.body import new_body, request_body
 from sseproxy.proxy.early import EarlyAnswer
@@ -18,7 +19,7 @@ from sseproxy.proxy.eventsource.end_signer import EndSigner
 from sseproxy.proxy.inbound import ClientRequest
 from sseproxy.proxy.response_body import connect_body, read_kind
 from sseproxy.proxy.tail import ResponseTail
-from sseproxy.proxy.tunnel import Tunnel
+from sseproxy.proxy.tunnel import run_tunnel
 
 
 class Forwarder:
@@ -110,10 +111,12 @@ class Forwarding:
 
     async def start(self) -> None:
         """Send the request, and begin the response. Raises `SSEProxyError`; then the client still has to hear of it."""
-        if b"last-event-id" in self._inbound.client_fields and self._has_ended():
+        inbound, wanted = self._inbound, self._wanted
+        comes_back = b"last-event-id" in inbound.client_fields and wanted.may_come_back
+        if comes_back and self._ends.has_seen(self._route, inbound, self._headers):
             self._tail.answer_with_nothing(HTTPStatus.NO_CONTENT)
             return
-        declares = self._wanted.declares
+        declares = wanted.declares
         if declares:
             self._admit()
         wait = self._route.heartbeat.before_response
@@ -172,7 +175,8 @@ class Forwarding:
         tail, head = self._tail, exchange.head
         tail.record.intended = head.status
         if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
-            await self._tunnel(exchange, head)
+            headers = apply_rules(head.headers, self._route.response_headers)
+            await run_tunnel(exchange, headers, self._inbound.upgrade, self._route, tail)
             return
         kind, decoder = read_kind(head, self._route)
         plan, headers, length = None, head.headers, head.length
@@ -198,30 +202,17 @@ class Forwarding:
         plan = self._wanted.plan()
         # A route with `end` gives answers, but a browser comes back for them all the same.
         comes_back = plan.comes_back or (self._route.end is not None and self._wanted.reconnects)
-        early = EarlyAnswer(self._route, self._tail, self._final_message if comes_back else None)
+        final = partial(
+            self._ends.final_message,
+            self._route,
+            self._inbound,
+            self._headers,
+            id_has_event=self._wanted.drops_ids_without_data,
+        )
+        early = EarlyAnswer(self._route, self._tail, final if comes_back else None)
         message = self._end_message() if self._wanted.is_event_source else None
         early.promise(plan, message, self._response_fields(EVENT_STREAM.promised_head()))
         await early.follow(opening)
-
-    async def _tunnel(self, exchange: HttpExchange, head: ResponseHead) -> None:
-        tail, wanted = self._tail, self._inbound.upgrade
-        if wanted is None or exchange.is_sending:
-            when = "unasked" if wanted is None else "before it had the request"
-            raise UpstreamBroken(f"The upstream switched protocols {when}.", proxy_status="http_upgrade_failed")
-        tunnel = Tunnel(tail.connection, exchange, idle=self._route.timeouts.idle_of(is_answer=False))
-        try:
-            upgrade = [(b"Connection", b"upgrade"), (b"Upgrade", head.upgraded_to or wanted)]
-            headers = apply_rules(head.headers, self._route.response_headers)
-            tail.downstream.send_tunnel_head(head.status, head.reason, headers + upgrade)
-            tail.record.status = head.status
-            tail.record.stats = tunnel.stats
-            tunnel.start()
-            tail.go_live(self._route, tunnel)
-            tail.note_end(await tunnel.ended)
-            await tail.downstream.wait_until_flushed(self._route.timeouts.write)
-        finally:
-            tunnel.close()
-            tail.downstream.broken = True
 
     # What the route says.
 
@@ -231,17 +222,9 @@ class Forwarding:
     def _response_fields(self, headers: Headers) -> Headers:
         return self._inbound.for_caches(apply_rules(headers, self._route.response_headers), self._route)
 
-    def _has_ended(self) -> bool:
-        """Return whether the client has seen the end of just this stream, and has come back by itself."""
-        return self._wanted.may_come_back and self._ends.has_seen(self._route, self._inbound, self._headers)
-
     def _end_message(self) -> EndMessage | None:
         has_event = self._wanted.drops_ids_without_data
         return self._ends.message(self._route, self._inbound, self._headers, id_has_event=has_event)
-
-    def _final_message(self) -> EndMessage:
-        has_event = self._wanted.drops_ids_without_data
-        return self._ends.final_message(self._route, self._inbound, self._headers, id_has_event=has_event)
 
 
 def _abort_late(opening: asyncio.Task[HttpExchange]) -> None:

@@ -13,7 +13,7 @@ from sseproxy.http1.downstream import HttpDownstream
 from sseproxy.http1.requests import ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
 from sseproxy.http1.treatment import ResponseTreatment
-from sseproxy.logs import LOGGER
+from sseproxy.logs import ACCESS_LOGGER, LOGGER
 from sseproxy.proxy.eventsource.ticket_requests import keep_request, use_ticket
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.forward import Forwarder
@@ -22,6 +22,7 @@ from sseproxy.proxy.resolve import Forward, KeepTicket, Refuse, Reply, Resolutio
 from sseproxy.proxy.tail import ResponseTail
 
 _log = logging.getLogger(LOGGER)
+_access_log = logging.getLogger(ACCESS_LOGGER)
 
 #: Seconds for which a client may take nothing of an answer that sseproxy gives itself.
 _ANSWER_TIME = 30.0
@@ -114,12 +115,13 @@ class RequestHandler:
         """Answer a request at once, or return what serves it."""
         match resolution:
             case Forward(request=request, route=route):
-                self._access.started(tail.record)
+                if _access_log.isEnabledFor(logging.DEBUG):
+                    self._access.started(tail.record)
                 return self._forwarder.serve(request, route, tail)
             case KeepTicket(request=request, route=route, target=target):
                 return keep_request(self._tickets, target, request, route, tail)
             case UseTicket(request=request, target=target):
-                return use_ticket(self._tickets, target, request, tail, self._forwarder.forwarding)
+                return use_ticket(self._tickets, target, request, tail, self._forwarder.forwarding, access=self._access)
             case Reply(fields=fields):
                 tail.answer_with_nothing(HTTPStatus.NO_CONTENT, fields)
             case Refuse(error=error):
@@ -128,7 +130,6 @@ class RequestHandler:
 
     async def _serve(self, work: _Work, tail: ResponseTail) -> None:
         self.under_way.add(tail)
-        tail.begin()
         try:
             await work
         except SSEProxyError as error:

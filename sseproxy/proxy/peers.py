@@ -1,8 +1,8 @@
 """Which address does a request come from, and is the one that says so trusted?"""
 
 import functools
-from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from sseproxy.core.http.fields import Headers, Peer, forwarded_addresses
 from sseproxy.http1.server import DownstreamConnection
@@ -12,10 +12,11 @@ _KNOWN_ADDRESSES = 4096
 
 
 class Peers:
-    """Knows the proxies that are trusted. networks: theirs."""
+    """Knows which proxies are trusted: those in `networks`."""
 
     def __init__(self, networks: Sequence[IPv4Network | IPv6Network]) -> None:
-        self._is_trusted = functools.lru_cache(maxsize=_KNOWN_ADDRESSES)(functools.partial(_is_in, tuple(networks)))
+        self._is_trusted = functools.lru_cache(maxsize=_KNOWN_ADDRESSES)(self._is_in_network)
+        self._networks = tuple(networks)
 
     def of(self, connection: DownstreamConnection) -> Peer:
         """Return who is connected, and note it on the connection: it never changes.
@@ -31,25 +32,20 @@ class Peers:
         """Return the nearest address that is not one of the trusted proxies: the client, as far as can be known."""
         known = peer.address or "unix"
         for address in reversed(forwarded_addresses(headers) if peer.trusted else []):
-            if not _is_address(address):
+            if _address(address) is None:
                 break
             known = address
             if not self._is_trusted(address):
                 break
         return known
 
+    def _is_in_network(self, address: str) -> bool:
+        found = _address(address.partition("%")[0])
+        return found is not None and any(found in network for network in self._networks)
 
-def _is_in(networks: Iterable[IPv4Network | IPv6Network], address: str) -> bool:
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        peer = ip_address(address.partition("%")[0])
+        return ip_address(text)
     except ValueError:
-        return False
-    return any(peer in network for network in networks)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
+        return None

@@ -8,7 +8,6 @@ from sseproxy.core.errors import BadRequest, ForeignOrigin, LoopDetected, RouteN
 from sseproxy.core.eventsource.cors import preflight_method
 from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Headers, names_origin
-from sseproxy.core.http.via import is_loop
 from sseproxy.core.routes import Route, find_route
 from sseproxy.http1.content import RequestContent
 from sseproxy.http1.requests import ParsedRequest
@@ -122,7 +121,7 @@ class Resolver:
         client = peer.address or "unix"
         try:
             inbound = read_request(request)
-            if b"via" in inbound.fields and is_loop(inbound.passed, self._instance):
+            if b"via" in inbound.fields and inbound.has_passed(self._instance):
                 raise LoopDetected("The request has been here before: an upstream sends it back.")
         except SSEProxyError as error:
             return _refused(error, client, treatment)

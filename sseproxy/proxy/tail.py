@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
+from typing import Any
 
 from sseproxy.core.errors import Draining, InternalError, OriginError, SSEProxyError
 from sseproxy.core.routes import Route
@@ -39,10 +40,10 @@ class ResponseTail:
     exchange: the one with the upstream, which `close` aborts.
     """
 
-    # Plan: the app makes a tail for each request, hands it to what serves the request, and keeps nothing else. What
-    # serves the request (`Forwarding`, `TicketOpening`) puts the parts in that have to be released in the end: a place
-    # among the streams, the exchange, the relay. Then it goes, with the head and the body of the request, and a task
-    # sleeps in `wait` until the relay has ended.
+    # Plan: the handler makes a tail for each request, in the task that serves it, and keeps nothing else. What serves
+    # the request (`Forwarding`, `TicketOpening`) puts the parts in that have to be released in the end: a place among
+    # the streams, the exchange, the relay. Then it goes, with the head and the body of the request, and the task sleeps
+    # in `wait` until the relay has ended.
     #
     # Invariants:
     # 1. Each response has exactly one close reason: the first that is noted.
@@ -66,13 +67,9 @@ class ResponseTail:
     _relay: Relay | None = field(default=None, init=False)
     _live: LiveStream | None = field(default=None, init=False)
     _admission: Admission | None = field(default=None, init=False)
-    _task: asyncio.Task[None] | None = field(default=None, init=False)
+    _task: asyncio.Task[Any] | None = field(default_factory=asyncio.current_task, init=False)
     _stopped: _Stopped | None = field(default=None, init=False)
     _write_timeout: float | None = field(default=None, init=False)
-
-    def begin(self) -> None:
-        """Take note of the running task: `abort` and `cancel` cancel it as long as there is no response."""
-        self._task = asyncio.current_task()
 
     # What serves the request.
 

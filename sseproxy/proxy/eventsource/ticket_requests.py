@@ -1,16 +1,17 @@
 """How is a request to the ticket service answered? (docs/eventsource.md)"""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
 from typing import Protocol
 
 from sseproxy.core.errors import TicketNotFound
-from sseproxy.core.eventsource.cors import CrossOrigin, lets_in
+from sseproxy.core.eventsource.cors import lets_in
 from sseproxy.core.eventsource.fetch_metadata import is_cross_origin
 from sseproxy.core.eventsource.tickets import is_for_script
 from sseproxy.core.routes import Route
+from sseproxy.engine.access import AccessLog
 from sseproxy.http1.content import RequestContent
 from sseproxy.proxy.body import BodyReader
 from sseproxy.proxy.eventsource.cors_guard import is_from_foreign_page
@@ -50,7 +51,13 @@ async def keep_request(
 
 
 async def use_ticket(
-    service: TicketService, target: TicketTarget, request: ClientRequest, tail: ResponseTail, forward: Forward
+    service: TicketService,
+    target: TicketTarget,
+    request: ClientRequest,
+    tail: ResponseTail,
+    forward: Forward,
+    *,
+    access: AccessLog,
 ) -> None:
     """Do what a client wants of a ticket. Raises `TicketNotFound`, and `SSEProxyError` as long as nothing was sent."""
     ticket = await service.find(target, request)
@@ -59,7 +66,7 @@ async def use_ticket(
     tail.record.route = ticket.route.name
     method = request.inbound.method
     if method == "GET":
-        opening = TicketOpening(service, ticket, tail)
+        opening = TicketOpening(service, ticket, tail, access)
         pending = opening.run(request, forward)
         del request  # a stream may go on for hours
         await pending
@@ -84,6 +91,7 @@ class TicketOpening:
     service: TicketService
     ticket: OwnedTicket
     tail: ResponseTail
+    access: AccessLog
     _stage: _Stage = field(default=_Stage.OPENING, init=False)
 
     async def run(self, request: ClientRequest, forward: Forward) -> None:
@@ -96,7 +104,9 @@ class TicketOpening:
                 tail.answer_with_nothing(HTTPStatus.NO_CONTENT)
                 return
             self._stage = _Stage.SENT
-            _treat_as_opened(tail, ticket.route, request)
+            self.access.started(tail.record)
+            treatment = tail.downstream.treatment.of_opened_ticket(ticket.route.cors, request.inbound.headers)
+            tail.downstream.treatment = treatment
             inbound = sent_with(kept, request.inbound, ticket.route, again=not ticket.known.waits)
             forwarded = forward(ClientRequest(inbound, kept.body, kept.peer, request.client), ticket.route, tail)
             del request, kept, inbound  # a stream may go on for hours
@@ -129,11 +139,3 @@ def _may_use(route: Route, request: ClientRequest) -> bool:
     logs_in = request.inbound.is_logged_in(route)
     is_let_in = route.cors is not None and lets_in(route.cors, headers, logs_in=logs_in)
     return is_let_in or not (is_cross_origin(headers) or is_from_foreign_page(request, route))
-
-
-def _treat_as_opened(tail: ResponseTail, route: Route, request: ClientRequest) -> None:
-    """Write the response as that of a ticket of `route`, which is known only now."""
-    treatment = tail.downstream.treatment
-    cors = route.cors if treatment.cross_origin is not None else None
-    cross_origin = None if cors is None else CrossOrigin.of(cors, request.inbound.headers)
-    tail.downstream.treatment = replace(treatment, opens_ticket=True, cross_origin=cross_origin)
