@@ -4,15 +4,14 @@ from sseproxy.asgi.types import Message
 from sseproxy.core.http.fields import (
     Headers,
     end_to_end,
-    event_stream,
     get,
     get_all,
     is_json,
-    is_stream_response,
     tokens,
 )
 from sseproxy.core.limits import ERROR_BODY
 from sseproxy.core.stream.error_events import StreamError
+from sseproxy.core.stream.kinds import MediaKind, kind_of, may_be_stream
 
 _NAME_LENGTH = len(b"content-type")
 
@@ -55,18 +54,20 @@ class Refusal:
         )
 
 
-def is_ours(start: Message) -> bool:
-    """Whether a response is an event stream that heartbeats can go into (S11)."""
+def stream_kind(start: Message) -> MediaKind | None:
+    """Return the kind of stream that a response is; ``None`` if heartbeats cannot go into it."""
     headers = start.get("headers", ())
     if type(headers) is not list and not isinstance(headers, tuple):
         headers = start["headers"] = list(headers)
     seems_to = False
     for name, value in headers:
         if len(name) == _NAME_LENGTH and (name == b"content-type" or name.lower() == b"content-type"):
-            # Nearly every response has one type, and a usual one: nothing is copied. `find` and not `in`, which first
-            # tries whether the bytes are a number, and makes an exception when they are not.
-            seems_to = seems_to or (value not in _USUAL and value.lower().find(b"event-stream") >= 0)
-    return seems_to and _can_take_heartbeats(start)
+            # Nearly every response has one type, and a usual one: nothing is copied.
+            seems_to = seems_to or (value not in _USUAL and may_be_stream(value))
+    if not seems_to:
+        return None
+    fields: Headers = [(bytes(name), bytes(value)) for name, value in headers]
+    return None if _is_coded(fields) else kind_of(start["status"], fields)
 
 
 def is_late_json(start: Message) -> bool:
@@ -75,13 +76,13 @@ def is_late_json(start: Message) -> bool:
     return 200 <= start["status"] < 204 and is_json(fields) and not _is_coded(fields)
 
 
-def head_of(start: Message) -> Message:
-    """The first message of a stream of ours (S12).
+def head_of(start: Message, kind: MediaKind) -> Message:
+    """Return the first message of a stream of `kind`, from the app's.
 
     Trailers go, as they do in the proxy: a stream that we end has none, and a server would wait for them.
     """
     headers = [(bytes(name), bytes(value)) for name, value in start["headers"]]
-    head = {**start, "headers": event_stream(end_to_end(headers), decoded=False)}
+    head = {**start, "headers": kind.head(end_to_end(headers), decoded=False)}
     head.pop("trailers", None)
     return head
 
@@ -107,11 +108,6 @@ def goes_on(message: Message, *, has_begun: bool) -> bool:
     if kind in _FILES:
         raise RuntimeError(f"{kind} cannot be used in an event stream that is kept alive: send its bytes")
     return kind not in ("http.response.trailers", "http.response.early_hint")
-
-
-def _can_take_heartbeats(start: Message) -> bool:
-    fields: Headers = [(bytes(name), bytes(value)) for name, value in start["headers"]]
-    return is_stream_response(start["status"], fields) and not _is_coded(fields)
 
 
 def _is_coded(headers: Headers) -> bool:

@@ -7,7 +7,7 @@ from contextvars import copy_context
 from functools import partial
 from http import HTTPStatus
 
-from sseproxy.asgi.answers import Refusal, body_of, goes_on, head_of, is_late_json, is_ours
+from sseproxy.asgi.answers import Refusal, body_of, goes_on, head_of, is_late_json, stream_kind
 from sseproxy.asgi.app_task import AppTask
 from sseproxy.asgi.errors import StreamAborted
 from sseproxy.asgi.final_flush import FinalFlush
@@ -15,14 +15,15 @@ from sseproxy.asgi.receive_channel import ReceiveChannel
 from sseproxy.asgi.send_queue import SendQueue
 from sseproxy.asgi.tasks import begin_later
 from sseproxy.asgi.types import Message, Send
-from sseproxy.core.http.fields import Headers, event_stream
 from sseproxy.core.limits import REFUSAL_TIME
 from sseproxy.core.stream.ends import AppNotice, row
 from sseproxy.core.stream.error_events import StreamError
+from sseproxy.core.stream.kinds import EVENT_STREAM, MediaKind
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.session import StreamSession
-from sseproxy.core.stream.transfer import CloseReason
+from sseproxy.core.stream.transfer import CloseReason, TransferStats
 from sseproxy.engine.live import LiveStream, LiveStreams
+from sseproxy.engine.observer import Phase
 from sseproxy.engine.relay import Relay
 
 #: Seconds that an app gets to end its stream by itself once it has heard that the client is gone: if it sends
@@ -37,8 +38,6 @@ _ROUTE = "app"
 
 _NO_RESPONSE = "The application gave no response."
 _FAILED = "The application failed."
-
-_EARLY_HEAD: Headers = [(b"content-type", b"text/event-stream")]
 
 
 class Responder:
@@ -82,10 +81,10 @@ class Responder:
 
     # The app's side.
 
-    def begin(self, start: Message) -> Awaitable[None]:
-        """The app answers with an event stream."""
+    def begin(self, start: Message, kind: MediaKind) -> Awaitable[None]:
+        """The app answers with a stream of `kind`."""
         self._responded = True
-        self._open(head_of(start), responded=True)
+        self._open(head_of(start, kind), kind, responded=True)
         return self._outbox.flush()
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -130,8 +129,9 @@ class Responder:
 
     def answer_early(self) -> None:
         """The client has waited long enough: promise it a stream."""
-        headers = event_stream(_EARLY_HEAD, decoded=False)
-        self._open({"type": "http.response.start", "status": 200, "headers": headers}, responded=False)
+        headers = [(name.lower(), value) for name, value in EVENT_STREAM.promised_head()]  # as ASGI wants them
+        head = {"type": "http.response.start", "status": 200, "headers": headers}
+        self._open(head, EVENT_STREAM, responded=False)
         response, early = self._plan.timeouts.response, self._plan.heartbeat.before_response
         if response is not None and early is not None:
             self._call_later(response - early, self._give_up_waiting)
@@ -143,7 +143,7 @@ class Responder:
         elif message["type"] != "http.response.start":
             if goes_on(message, has_begun=False):
                 await self._outbox.flush(message)
-        elif is_ours(message) and 200 <= message["status"] < 300:
+        elif stream_kind(message) is EVENT_STREAM and 200 <= message["status"] < 300:
             self._join(self._session.receive_response)
         elif is_late_json(message):
             self._join(self._session.receive_json)
@@ -156,6 +156,7 @@ class Responder:
         self._stop_timers()
         self._responded = True
         self._relay.apply(partial(receive, now=self._time()))
+        self._streams.respond(self._live)
 
     async def _hear_refusal(self, message: Message, refusal: Refusal) -> None:
         if message["type"] == "http.response.start":
@@ -187,27 +188,28 @@ class Responder:
 
     # The stream.
 
-    def _open(self, head: Message, *, responded: bool) -> None:
+    def _open(self, head: Message, kind: MediaKind, *, responded: bool) -> None:
         """From here on the response is an event stream of ours."""
-        self._session = self._streams.new_session(self._plan, responded=responded, now=self._time())
+        self._session = self._streams.new_session(self._plan, kind=kind, responded=responded, now=self._time())
         self._outbox = SendQueue(self._server_send, head, self._blocked, self._send_failed)
-        self._relay = Relay(
-            self._session, self._outbox, write_timeout=self._plan.timeouts.write, clock=self._streams.clock()
-        )
+        self._relay = Relay(self._session, self._outbox, clock=self._streams.clock())
         self._relay.connect(self)
-        self._live = LiveStream(
-            route=_ROUTE,
-            client=self._client,
-            relay=self,
-            is_event_stream=True,
-            comes_back=self._plan.comes_back,
-        )
+        phase = Phase.OPEN if responded else Phase.WAITING
+        self._live = LiveStream(_ROUTE, self._client, self, self._plan, phase)
         self._outbox.by_app = responded
         self._relay.start()
         self._outbox.by_app = False
         self._streams.add(self._live)
         self._inbox.on_disconnect = self._client_left
         self._inbox.listen()
+
+    @property
+    def stats(self) -> TransferStats:
+        return self._session.stats
+
+    @property
+    def close_reason(self) -> CloseReason | None:
+        return self._session.close_reason
 
     def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
         """Come to an end; see `Relay.drain`. One that is under way already has no more time than that."""

@@ -5,7 +5,7 @@ from asyncio import current_task
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
-from sseproxy.asgi.answers import is_ours
+from sseproxy.asgi.answers import stream_kind
 from sseproxy.asgi.early_answer import EarlyAnswerTimer
 from sseproxy.asgi.errors import require_asyncio
 from sseproxy.asgi.options import StreamOptions
@@ -23,8 +23,8 @@ from sseproxy.asgi.responder import Responder
 from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.core.http.peek import BodyPeek
 from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.kinds import MediaKind
 from sseproxy.core.stream.request import members_of
-from sseproxy.engine.live import LiveStreams
 
 
 @dataclass(slots=True)
@@ -35,7 +35,6 @@ class Common:
     """
 
     options: StreamOptions
-    streams: LiveStreams
     early: float | None = field(init=False)
     members: tuple[str, ...] = field(init=False)
     _patience: EarlyAnswerTimer | None = None
@@ -122,8 +121,8 @@ class ResponseSwitch:
         if message["type"] == "http.response.start":
             if self._patience is not None:
                 self._stop_waiting()
-            if is_ours(message):
-                return self._begin(message)
+            if (kind := stream_kind(message)) is not None:
+                return self._begin(message, kind)
             if self._inbox is not None:
                 self._forget_body()
             self.is_open = True
@@ -140,9 +139,9 @@ class ResponseSwitch:
         """The app is through. Keep nothing that leads back here."""
         self._task = None
 
-    def _begin(self, start: Message) -> Awaitable[None]:
+    def _begin(self, start: Message, kind: MediaKind) -> Awaitable[None]:
         responder = self._new_responder()
-        sent = responder.begin(start)
+        sent = responder.begin(start, kind)
         self.responder = responder
         return sent
 
@@ -154,7 +153,7 @@ class ResponseSwitch:
         client = self.scope.get("client")
         return Responder(
             plan,
-            common.streams,
+            common.options.live,
             self._call_inbox(),
             self._server_send,
             client=str(client[0]) if client else "",

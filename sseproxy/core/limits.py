@@ -29,3 +29,8 @@ class LimitPolicy:
     streams_per_client: int | None = None
     line: int = 64 * KIB
     request_body: int | None = None
+
+    @property
+    def is_line_too_short(self) -> bool:
+        """True if `line` is below `MINIMUM_LINE`."""
+        return self.line < MINIMUM_LINE

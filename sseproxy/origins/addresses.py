@@ -4,6 +4,8 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import ip_address
+from math import inf
 from typing import Any
 
 #: What `socket.getaddrinfo` says of one address: family, kind, protocol, canonical name, address.
@@ -46,9 +48,14 @@ class Addresses:
         self._good_until = 0.0
         try:
             self._found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
-            self._good_until = float("inf")
+            self._good_until = inf
         except (socket.gaierror, UnicodeError):
             pass  # a name
+
+    @property
+    def is_loopback(self) -> bool:
+        """True if the host is an address of this machine alone; not for names, whose addresses may change."""
+        return self._good_until == inf and ip_address(self._found[0][4][0]).is_loopback
 
     async def find(self) -> list[AddressInfo]:
         """Return all addresses, in the order in which to try them. Raises `OSError`, mostly `socket.gaierror`."""

@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import ssl
-from ipaddress import ip_address
 from typing import Any
 
 import aiohappyeyeballs
@@ -32,7 +31,7 @@ class Connector:
             self._tls = tls_context(upstream.tls)
             # Certificates name hosts without the dot that ends a fully qualified name.
             self._server_name = (upstream.tls.server_name or upstream.host).rstrip(".")
-        is_local = upstream.socket_path is not None or _is_loopback(upstream.host)
+        is_local = upstream.socket_path is not None or self._addresses.is_loopback
         self._make = functools.partial(UpstreamConnection, self._loop, is_local=is_local)
 
     async def open(self) -> UpstreamConnection:
@@ -58,13 +57,6 @@ class Connector:
     async def _connect(self, **to: Any) -> UpstreamConnection:
         made = await self._loop.create_connection(self._make, ssl=self._tls, server_hostname=self._server_name, **to)
         return made[1]
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False  # a name
 
 
 def tls_context(tls: UpstreamTLS) -> ssl.SSLContext:

@@ -6,9 +6,9 @@ from enum import Enum
 
 from sseproxy.core.errors import OriginError, RequestBroken
 from sseproxy.core.flow import BodySink
-from sseproxy.core.http.fields import request_head
 from sseproxy.http1.backlog import Backlog
 from sseproxy.http1.client import UpstreamConnection
+from sseproxy.http1.framing import request_head
 from sseproxy.http1.messages import OriginRequest, RequestBody, ResponseHead
 from sseproxy.origins.pools import Lease
 from sseproxy.origins.turns import FULL, SourceInTurns

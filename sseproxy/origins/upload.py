@@ -8,6 +8,7 @@ from typing import Any
 from sseproxy.core.errors import BadRequest, ResponseTimeout, UpstreamBroken
 from sseproxy.core.frames import release_frames
 from sseproxy.http1.client import UpstreamConnection
+from sseproxy.http1.framing import CHUNK, LAST_CHUNK
 from sseproxy.http1.messages import ResponseHead
 
 
@@ -96,13 +97,13 @@ class Upload:
         try:
             async for piece in pieces:
                 self._awaits = _Awaits.UPSTREAM
-                self._write(piece if self._length is not None else b"%x\r\n%b\r\n" % (len(piece), piece))
+                self._write(piece if self._length is not None else CHUNK % (len(piece), piece))
                 await self._connection.drain()
                 if within is not None and self._limit is not None and self._awaits_response:
                     self._limit.reschedule(loop.time() + within)
                 self._awaits = _Awaits.CLIENT
             if self._length is None:
-                self._write(b"0\r\n\r\n")
+                self._write(LAST_CHUNK)
             self._awaits = _Awaits.NOTHING
         except UpstreamBroken:
             if self._awaits_response:  # rule 4

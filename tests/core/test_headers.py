@@ -198,11 +198,6 @@ def test_of_several_media_types_the_last_counts(values: list[bytes], expected: b
     assert headers.is_event_stream([(b"Content-Type", value) for value in values]) is expected
 
 
-@pytest.mark.parametrize(("status", "expected"), [(200, True), (500, True), (204, False), (206, False), (304, False)])
-def test_statuses_of_event_streams(status: int, expected: bool) -> None:
-    assert headers.is_stream_response(status, [(b"content-type", b"text/event-stream")]) is expected
-
-
 def test_no_media_type_is_no_event_stream() -> None:
     assert not headers.is_event_stream([])
 
@@ -225,9 +220,3 @@ def test_what_speaks_of_the_upstreams_bytes_does_not_go_on() -> None:
     weak = [(b"ETag", b'W/"a"'), (b"etag", b'W/"b"'), (b"ETAG", b'W/"c"')]
     assert out[:-2] == weak
     assert [name for name, _ in out[-2:]] == [b"Cache-Control", b"X-Accel-Buffering"]
-
-
-def test_heads_are_written_byte_for_byte() -> None:
-    fields = [(b"hOST", b"a"), (b"X", b"\xe9")]
-    assert headers.request_head("GET", "/caf\udce9?", fields) == b"GET /caf\xe9? HTTP/1.1\r\nhOST: a\r\nX: \xe9\r\n\r\n"
-    assert headers.response_head(299, b"Fine \xe9", []) == b"HTTP/1.1 299 Fine \xe9\r\n\r\n"

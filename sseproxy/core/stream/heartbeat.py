@@ -40,6 +40,18 @@ class HeartbeatPolicy:
     before_response: float | None = None
     prelude: bool = False
 
+    @property
+    def fields_without_interval(self) -> tuple[str, ...]:
+        """Return the names of the fields that ask for heartbeats although `interval` is off."""
+        if self.interval is not None:
+            return ()
+        asks = {"before_response": self.before_response is not None, "prelude": self.prelude}
+        return tuple(name for name, is_asked in asks.items() if is_asked)
+
+    def answers_too_late(self, response: float | None) -> bool:
+        """True if a request would fail by its response timeout, in seconds, before `before_response` answers it."""
+        return self.before_response is not None and response is not None and self.before_response >= response
+
 
 _CHAT_CHUNK = "chat.completion.chunk"
 #: An event of a response that is under way. Where the member stands in the event is the service's choice.
@@ -78,11 +90,6 @@ class HeartbeatWriter:
         self._last_data: bytes | None = None
         self.observes = policy.interval is not None and (self.keeps_data or self._form is HeartbeatForm.AUTO)
 
-    @property
-    def comments_allowed(self) -> bool:
-        """Whether the client takes comments at all; one that is given blank lines takes them for a broken event."""
-        return self._form is not HeartbeatForm.BLANK
-
     def observe(self, lines: bytes) -> None:
         """Take note of `lines`, which leave for the client and begin at a line boundary."""
         if self.keeps_data:
@@ -96,11 +103,9 @@ class HeartbeatWriter:
         if scanner.position is Position.MID_LINE:
             return None
         if scanner.position is Position.LINE_BOUNDARY:
-            return self._inside_an_event(scanner.eol)
+            # Nothing but a comment line; a client that is given blank lines takes comments for broken events.
+            return None if self._form is HeartbeatForm.BLANK else comment(self._policy.comment, eol=scanner.eol)
         return self._between_events(scanner.eol)
-
-    def _inside_an_event(self, eol: bytes) -> bytes | None:
-        return comment(self._policy.comment, eol=eol) if self.comments_allowed else None
 
     def _between_events(self, eol: bytes) -> bytes:
         match self._form:

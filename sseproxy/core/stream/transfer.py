@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sseproxy.core.stream.delivery import DeliveryWatch
 from sseproxy.core.stream.timeouts import TimeoutPolicy, Timer, TimerTable
 
 
@@ -74,16 +75,13 @@ class Transfer:
     """
 
     __slots__ = (
-        "_blocked",
-        "_blocked_since",
         "_idle",
-        "_last_progress",
         "_last_received",
         "_out",
         "_timers",
-        "_write",
         "clean",
         "close_reason",
+        "delivery",
         "stats",
     )
 
@@ -92,13 +90,10 @@ class Transfer:
         self.clean = False
         self.stats = TransferStats(opened_at=now, last_upstream_at=now)
         self._idle = timeouts.idle_of(is_answer=is_answer)
-        self._write = timeouts.write
         self._timers = TimerTable()
         self._out: list[bytes] = []
-        self._blocked = False
-        self._blocked_since = now
-        self._last_progress = now
         self._last_received = now
+        self.delivery = DeliveryWatch(timeouts.write, now=now)
 
     # Receiving from upstream.
 
@@ -107,7 +102,7 @@ class Transfer:
         if self.close_reason is None and data:
             self.stats.received(len(data), now=now)
             self._last_received = now
-            self._send(data, now=now)
+            self._send(data)
 
     def forward(self, data: bytes, now: float) -> bytes:
         """`receive_data` and `data_to_send` in one call."""
@@ -116,11 +111,11 @@ class Transfer:
 
     def receive_eof(self, *, now: float) -> None:
         """The upstream's body is complete."""
-        self._close(CloseReason.UPSTREAM_END, clean=True, now=now)
+        self.close(CloseReason.UPSTREAM_END, clean=True, now=now)
 
     def receive_error(self, reason: CloseReason, *, now: float) -> None:
         """Something broke, on either side; what has not arrived will not."""
-        self._close(reason, clean=False, now=now)
+        self.close(reason, clean=False, now=now)
 
     def stop(self, reason: CloseReason, *, now: float) -> None:
         """End soon, where the body can end. An ordinary body cannot end early."""
@@ -128,40 +123,34 @@ class Transfer:
 
     # Backpressure.
 
-    def write_started(self, *, now: float) -> None:
-        """The client does not take bytes as fast as they come: some wait in our buffers."""
-        if not self._blocked:
-            self._blocked = True
-            self._blocked_since = now
-        self._last_progress = now
+    def pause_writing(self, *, unsent: int, now: float) -> None:
+        """The client does not take bytes as fast as they come: `unsent` wait in the driver's buffers."""
+        self.delivery.block(unsent=unsent, now=now)
 
-    def write_progressed(self, *, now: float) -> None:
-        """Some of the waiting bytes have gone."""
-        self._last_progress = now
-
-    def write_finished(self, *, now: float) -> None:
-        """Nothing waits any more. The upstream was not listened to meanwhile: that time does not count for it."""
-        if self._blocked:
-            self._blocked = False
-            self._last_received = min(self._last_received + now - self._blocked_since, now)
+    def resume_writing(self, *, now: float) -> None:
+        """No bytes wait any more. The upstream was paused meanwhile: that time is no silence of its own."""
+        self._last_received = min(self._last_received + self.delivery.unblock(now=now), now)
 
     # Time.
 
     def next_deadline(self) -> float | None:
         """When `handle_timeout` wants to be called; asking again after any other call is allowed, not required,
-        except after `drain`, `write_started`, `write_finished` and `receive_response`, which can bring it forward."""
+        except after `drain`, `pause_writing`, `resume_writing` and `receive_response`, which can bring it forward.
+
+        The driver calls `delivery.look` before `handle_timeout`, and also by itself, at `delivery.next_look`.
+        """
         if self.close_reason is not None:
             return None
-        self._set_timers()
+        self.set_timers()
         return self._timers.next_deadline()
 
     def handle_timeout(self, *, now: float) -> None:
         """Do what is due. A spurious call does nothing."""
         if self.close_reason is not None:
             return
-        self._set_timers()
+        self.set_timers()
         for timer in self._timers.expired(now=now):
-            self._expire(timer, now=now)
+            self.expire(timer, now=now)
             if self.close_reason is not None:
                 return
 
@@ -182,29 +171,28 @@ class Transfer:
 
     # Private.
 
-    def _send(self, data: bytes, *, now: float) -> None:
+    def _send(self, data: bytes) -> None:
         self._out.append(data)
         self.stats.bytes_out += len(data)
 
-    def _set_timers(self) -> None:
+    def set_timers(self) -> None:
         """Timers are lazy: events only note their time, deadlines are computed when somebody asks."""
-        idle, write = self._idle, self._write
-        runs_idle = idle is not None and not self._blocked
-        self._timers.set(Timer.IDLE, self._last_received + idle if idle is not None and runs_idle else None)
-        self._timers.set(Timer.WRITE, self._last_progress + write if write is not None and self._blocked else None)
+        idle = None if self.delivery.is_blocked else self._idle
+        self._timers.set(Timer.IDLE, None if idle is None else self._last_received + idle)
+        self._timers.set(Timer.WRITE, self.delivery.stalls_at())
 
-    def _expire(self, timer: Timer, *, now: float) -> None:
+    def expire(self, timer: Timer, *, now: float) -> None:
         match timer:
             case Timer.IDLE:
-                self._close(CloseReason.IDLE_TIMEOUT, clean=False, now=now)
+                self.close(CloseReason.IDLE_TIMEOUT, clean=False, now=now)
             case Timer.WRITE:
-                self._close(CloseReason.CLIENT_STALLED, clean=False, now=now)
+                self.close(CloseReason.CLIENT_STALLED, clean=False, now=now)
             case Timer.DRAIN_DEADLINE:
-                self._close(CloseReason.DRAIN, clean=False, now=now)
+                self.close(CloseReason.DRAIN, clean=False, now=now)
 
-    def _close(self, reason: CloseReason, *, clean: bool, now: float) -> None:
+    def close(self, reason: CloseReason, *, clean: bool, now: float) -> None:
         if self.close_reason is None:
-            if not self._blocked:  # else it was not listened to
+            if not self.delivery.is_blocked:  # else the upstream was paused, and could not be heard
                 self.stats.heard_last(now=now)
             self.close_reason = reason
             self.clean = clean
