@@ -58,6 +58,16 @@ class Address:
         """Whether a connection to it stays on this machine, as far as the spelling tells."""
         return self.path is not None or self.host in _LOOPBACK or self.host in _WILDCARDS
 
+    @property
+    def is_loopback(self) -> bool:
+        """True if only this machine reaches it, as far as the spelling tells."""
+        if self.path is not None or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
     def overlaps(self, other: "Address") -> bool:
         """Whether the second of the two could not be bound, or would take the first one's connections."""
         if self.path is not None or other.path is not None:

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from sseproxy.config.fields import (
     VARIABLE,
+    AnyText,
     Binding,
     BodySize,
     Boolean,
@@ -19,13 +20,12 @@ from sseproxy.config.fields import (
     Exposed,
     FieldName,
     LimitedDuration,
-    Marker,
+    MarkerValue,
     Origins,
     ReopenWord,
     Secret,
     Section,
     Template,
-    Text,
     TicketPath,
 )
 from sseproxy.config.values import BadValue, describe
@@ -54,7 +54,7 @@ def switchable(description: str) -> Any:
     return Field(default=None, description=description, json_schema_extra=_may_be_off)
 
 
-class Tickets(Section):
+class TicketsSection(Section):
     """Requests that are kept until a GET asks for them."""
 
     path: TicketPath = Field(
@@ -74,7 +74,7 @@ class Tickets(Section):
     )
 
 
-class Auth(Section):
+class AuthSection(Section):
     """A login cookie that becomes a request header."""
 
     cookie: CookieName | None = Field(default=None, description="The name of the cookie.")
@@ -87,14 +87,14 @@ class Auth(Section):
     strip_cookie: Boolean = Field(default=_AUTH.strip_cookie, description="The cookie itself does not go on.")
 
 
-class EndEvent(Section):
+class EndEventSection(Section):
     """The event that tells a page of the end."""
 
     name: EventName = Field(default="end", description="Its type, for addEventListener().")
-    data: Text = Field(default="", description="Its data; may have several lines.")
+    data: AnyText = Field(default="", description="Its data; may have several lines.")
 
 
-class End(Section):
+class EndSection(Section):
     """What an `EventSource` is told at a clean end of the upstream."""
 
     @model_validator(mode="before")
@@ -102,13 +102,13 @@ class End(Section):
     def _nothing_is_left_out(cls, value: object) -> object:
         return without_nothing(value, ("event",))
 
-    event: Annotated[EndEvent | None, or_off] = switchable(
+    event: Annotated[EndEventSection | None, or_off] = switchable(
         "An event that tells the page of the end; left out or off: none."
     )
     stop_reconnect: Boolean = Field(
         default=True, description="The automatic reconnect after a clean end is answered 204, and the browser stops."
     )
-    marker: Marker | None = Field(
+    marker: MarkerValue | None = Field(
         default=None,
         description="The event that ends each stream of the service: its data, {data: TEXT} or {event: NAME}. "
         "Behind it every end is a clean one.",
@@ -123,7 +123,7 @@ class End(Section):
     )
 
 
-class CORS(Section):
+class CORSSection(Section):
     """Which pages of other origins may read the responses."""
 
     origins: Origins = Field(default=(), description="Origins such as https://app.example, or * for all of them.")

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from sseproxy.config.fields import Section
 from sseproxy.config.problems import Path
-from sseproxy.config.schema import FileSchema, Inherited, RouteSection
+from sseproxy.config.schema import FileSchema, InheritedSection, RouteSection
 
 Kind = TypeVar("Kind", bound=Section)
 
@@ -17,8 +17,8 @@ class EffectiveRoute:
 
     index: int
     section: RouteSection
-    defaults: Inherited
-    merged: Inherited
+    defaults: InheritedSection
+    merged: InheritedSection
     name: str
 
     def own(self, *keys: str) -> Path:
@@ -55,10 +55,10 @@ def effective_routes(file: FileSchema) -> tuple[EffectiveRoute, ...]:
     )
 
 
-def _inherited(defaults: Inherited, route: RouteSection) -> Inherited:
-    own = Inherited.model_construct(
-        _fields_set=route.model_fields_set & Inherited.model_fields.keys(),
-        **{name: getattr(route, name) for name in Inherited.model_fields},
+def _inherited(defaults: InheritedSection, route: RouteSection) -> InheritedSection:
+    own = InheritedSection.model_construct(
+        _fields_set=route.model_fields_set & InheritedSection.model_fields.keys(),
+        **{name: getattr(route, name) for name in InheritedSection.model_fields},
     )
     return merged(defaults, own)
 

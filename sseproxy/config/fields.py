@@ -21,9 +21,8 @@ from pydantic import (
 from sseproxy.config import addresses, values
 from sseproxy.config.addresses import Address, IPNetwork
 from sseproxy.core.eventsource.policies import MOST_BODY, Reopen, TicketBinding
-from sseproxy.core.routes import Upstream as _Upstream
-from sseproxy.core.stream.dialects import Dialect as _Dialect
-from sseproxy.core.stream.dialects import Marker as _Marker
+from sseproxy.core.routes import Upstream
+from sseproxy.core.stream.dialects import Dialect, Marker
 from sseproxy.core.stream.end_message import EndsAt
 from sseproxy.core.stream.heartbeat import HeartbeatForm
 from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode
@@ -115,17 +114,17 @@ CountOrOff = Annotated[
 _parse_workers, _workers_schema = _integer(1, 1024)
 Workers = Annotated[int, PlainValidator(_parse_workers), _workers_schema]
 Boolean = Annotated[bool, PlainValidator(values.boolean), _scalar({"type": "boolean"})]
-Form = Annotated[
+FormWord = Annotated[
     HeartbeatForm,
     PlainValidator(partial(values.choice, kind=HeartbeatForm)),
     PlainSerializer(str),
     _words(HeartbeatForm),
 ]
-Dialect = Annotated[
-    _Dialect, PlainValidator(partial(values.choice, kind=_Dialect)), PlainSerializer(str), _words(_Dialect)
+DialectWord = Annotated[
+    Dialect, PlainValidator(partial(values.choice, kind=Dialect)), PlainSerializer(str), _words(Dialect)
 ]
 _NAME = {"type": "string", "minLength": 1}
-Declared = Annotated[
+DeclaredValue = Annotated[
     StreamMode | Declaration,
     PlainValidator(values.declared),
     PlainSerializer(str),
@@ -140,7 +139,7 @@ Declared = Annotated[
         {"type": "object", "properties": {"query": _NAME}, "required": ["query"], "additionalProperties": False},
     ),
 ]
-Kind = Annotated[
+KindWord = Annotated[
     StreamKind, PlainValidator(partial(values.choice, kind=StreamKind)), PlainSerializer(str), _words(StreamKind)
 ]
 IdleDuration = Annotated[
@@ -153,10 +152,10 @@ IdleDuration = Annotated[
         {"type": "string", "pattern": _DURATION_TEXT},
     ),
 ]
-Level = Annotated[
+LogLevelWord = Annotated[
     LogLevel, PlainValidator(partial(values.choice, kind=LogLevel)), PlainSerializer(str), _words(LogLevel)
 ]
-Format = Annotated[
+LogFormatWord = Annotated[
     LogFormat, PlainValidator(partial(values.choice, kind=LogFormat)), PlainSerializer(str), _words(LogFormat)
 ]
 
@@ -180,19 +179,19 @@ Listen = Annotated[
 ]
 Network = Annotated[IPNetwork, PlainValidator(addresses.network), PlainSerializer(str), _text()]
 UpstreamURL = Annotated[
-    _Upstream,
+    Upstream,
     PlainValidator(addresses.upstream_url),
     _text(r"^([Hh][Tt][Tt][Pp][Ss]?|[Hh][Tt][Tt][Pp]\+[Uu][Nn][Ii][Xx])://.+$"),
 ]
 FilePath = Annotated[str, PlainValidator(values.file_path), _text()]
 _PATH_CHARACTERS = r"[!$-)+-;=@-\[\]-_a-z|~]"
 MatchPath = Annotated[str, PlainValidator(addresses.match_path), _text(rf"^/{_PATH_CHARACTERS}*$")]
-Host = Annotated[str, PlainValidator(addresses.match_host), _text()]
+MatchHost = Annotated[str, PlainValidator(addresses.match_host), _text()]
 HostName = Annotated[str, PlainValidator(lambda value: addresses.host_name(values.line(value))), _text()]
 Method = Annotated[str, PlainValidator(values.method), _text()]
 RouteName = Annotated[str, PlainValidator(values.route_name), _text(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
-Text = Annotated[str, PlainValidator(values.text), _text()]
-Line = Annotated[str, PlainValidator(values.line), _text()]
+AnyText = Annotated[str, PlainValidator(values.text), _text()]
+TextLine = Annotated[str, PlainValidator(values.line), _text()]
 EventName = Annotated[str, PlainValidator(values.event_name), _text(minLength=1)]
 FieldName = Annotated[str, PlainValidator(values.field_name), _text()]
 FieldValue = Annotated[str, PlainValidator(values.field_value), _text()]
@@ -214,8 +213,8 @@ ReopenWord = Annotated[
 ]
 CookieName = Annotated[str, PlainValidator(values.cookie_name), _text(minLength=1)]
 Template = Annotated[str, PlainValidator(values.template), _text(r"\{value\}")]
-Marker = Annotated[
-    _Marker,
+MarkerValue = Annotated[
+    Marker,
     PlainValidator(values.marker),
     _scalar(
         _NAME,
@@ -227,7 +226,6 @@ EndsAtWord = Annotated[
     EndsAt, PlainValidator(partial(values.choice, kind=EndsAt)), PlainSerializer(str), _words(EndsAt)
 ]
 Secret = Annotated[str, PlainValidator(values.secret), _text()]
-Store = Annotated[str, PlainValidator(values.store), _scalar({"const": "memory"})]
 
 
 def listed(value: object) -> object:
@@ -262,7 +260,10 @@ Exposed = Annotated[tuple[FieldName, ...], BeforeValidator(listed), one_or_sever
 class Section(BaseModel):
     """A mapping of the file. A section with nothing in it is the same as one that is left out."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # The titles in the JSON Schema are for people: they do not say "section".
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, model_title_generator=lambda section: section.__name__.removesuffix("Section")
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -5,89 +5,16 @@ own value too. ``--upstream`` replaces the upstream of every route, or makes one
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 from sseproxy.config.document import Document
+from sseproxy.config.flags import CONFIG_VARIABLE, OVERRIDES, PREFIX, UPSTREAM, FlagValue, Override
 from sseproxy.config.problems import ConfigProblem, Path
-from sseproxy.config.values import Text, nearest
-
-PREFIX = "SSEPROXY_"
-CONFIG_VARIABLE = "SSEPROXY_CONFIG"
-
-#: What the command line hands over: flags by name, ``--heartbeat``; absent or ``None`` if not given.
-FlagValue = str | Sequence[str] | bool | None
+from sseproxy.config.values import UntypedText, nearest
 
 # Kubernetes sets these in every container of a namespace that has a service whose name begins with sseproxy.
 _SERVICE_LINK = re.compile(
     r"SSEPROXY(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """One flag and its variable.
-
-    path: the key that it sets; of ``defaults`` if `inherited`. several: may be repeated, the variable separates
-    by commas. says: for a flag without argument, what it says.
-    """
-
-    flag: str
-    variable: str
-    path: Path
-    metavar: str
-    help: str
-    inherited: bool = False
-    several: bool = False
-    says: str | None = None
-
-
-UPSTREAM = Override(
-    "--upstream", "SSEPROXY_UPSTREAM", ("upstream",), "URL", "where to forward; alone it is enough, no file is needed"
-)
-OVERRIDES = (
-    UPSTREAM,
-    Override("--listen", "SSEPROXY_LISTEN", ("server", "listen"), "ADDR", "where to listen; repeatable", several=True),
-    Override(
-        "--heartbeat",
-        "SSEPROXY_HEARTBEAT",
-        ("heartbeat", "interval"),
-        "DURATION",
-        "silence after which a heartbeat goes out, or off",
-        inherited=True,
-    ),
-    Override(
-        "--heartbeat-form",
-        "SSEPROXY_HEARTBEAT_FORM",
-        ("heartbeat", "form"),
-        "FORM",
-        "what a heartbeat looks like",
-        inherited=True,
-    ),
-    Override(
-        "--before-response",
-        "SSEPROXY_BEFORE_RESPONSE",
-        ("heartbeat", "before_response"),
-        "DURATION",
-        "answer a stream that has no response head after this long, or off",
-        inherited=True,
-    ),
-    Override(
-        "--idle-timeout",
-        "SSEPROXY_IDLE_TIMEOUT",
-        ("timeouts", "idle"),
-        "DURATION",
-        "silence of the upstream after which a response is given up, auto or off",
-        inherited=True,
-    ),
-    Override(
-        "--dialect", "SSEPROXY_DIALECT", ("dialect",), "NAME", "the kind of service behind, or auto", inherited=True
-    ),
-    Override("--workers", "SSEPROXY_WORKERS", ("server", "workers"), "N", "processes that share the port"),
-    Override("--admin", "SSEPROXY_ADMIN", ("admin", "listen"), "ADDR", "where /healthz and /readyz are served"),
-    Override("--log-level", "SSEPROXY_LOG_LEVEL", ("log", "level"), "LEVEL", "debug, info, warning, error or critical"),
-    Override("--log-format", "SSEPROXY_LOG_FORMAT", ("log", "format"), "FORMAT", "text or json"),
-    Override("--no-access-log", "SSEPROXY_ACCESS_LOG", ("log", "access"), "", "no line for each request", says="false"),
 )
 
 
@@ -121,20 +48,20 @@ def _nearest_variable(name: str, known: list[str]) -> str:
 
 def _given(
     override: Override, flags: Mapping[str, FlagValue], environ: Mapping[str, str]
-) -> list[tuple[str, str | list[Text]]]:
+) -> list[tuple[str, str | list[UntypedText]]]:
     """The one value that holds, with its origin, or nothing."""
     flag = flags.get(override.flag)
     if override.says is not None:
         flag = override.says if flag else None
     if isinstance(flag, str):
-        flag = [flag] if override.several else Text(flag)
+        flag = [flag] if override.several else UntypedText(flag)
     if flag is not None and not isinstance(flag, bool) and (isinstance(flag, str) or list(flag)):
-        return [(override.flag, flag if isinstance(flag, str) else [Text(item) for item in flag])]
+        return [(override.flag, flag if isinstance(flag, str) else [UntypedText(item) for item in flag])]
     variable = environ.get(override.variable)
     if not variable:
         return []
-    parts = [Text(part.strip()) for part in variable.split(",")]
-    return [(override.variable, parts if override.several else Text(variable))]
+    parts = [UntypedText(part.strip()) for part in variable.split(",")]
+    return [(override.variable, parts if override.several else UntypedText(variable))]
 
 
 def _apply(document: Document, override: Override, value: object, origin: str) -> None:

@@ -6,6 +6,7 @@ from sseproxy.config.addresses import Address, IPNetwork
 from sseproxy.config.fields import LogFormat, LogLevel
 from sseproxy.config.problems import ConfigProblem
 from sseproxy.core.routes import Route
+from sseproxy.core.store import StorePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +60,5 @@ class Config:
     admin: AdminSettings | None
     log: LogSettings
     routes: tuple[Route, ...]
+    store: StorePolicy = field(default=StorePolicy())
     warnings: tuple[ConfigProblem, ...] = field(default=(), compare=False)

@@ -1,7 +1,7 @@
 """What may one scalar of the file say, and what does it mean?
 
 Every function takes a value as YAML gave it and returns what it means, or raises `BadValue`. Text that comes
-from the environment or the command line has no YAML type; it arrives as `Text` and is read as what is expected.
+from the environment or the command line has no YAML type; it arrives as `UntypedText` and is read as what is expected.
 """
 
 import difflib
@@ -58,7 +58,7 @@ class BadValues(ValueError):
         self.errors = tuple(errors)
 
 
-class Text(str):
+class UntypedText(str):
     """A scalar without a type of its own: it comes from the environment or the command line."""
 
     __slots__ = ()
@@ -176,10 +176,10 @@ def format_size(count: int | None) -> str | int:
 
 def whole_number(value: object, *, least: int, most: int) -> int:
     """An integer between `least` and `most`."""
-    if isinstance(value, Text) and _INTEGER.fullmatch(value):
+    if isinstance(value, UntypedText) and _INTEGER.fullmatch(value):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
-        quoted = isinstance(value, str) and not isinstance(value, Text) and _INTEGER.fullmatch(value)
+        quoted = isinstance(value, str) and not isinstance(value, UntypedText) and _INTEGER.fullmatch(value)
         raise BadValue(f"expected a whole number, got {describe(value)}", "remove the quotes" if quoted else "")
     if not least <= value <= most:
         raise BadValue(f"must be between {least} and {most}, not {value}")
@@ -200,7 +200,7 @@ def boolean(value: object) -> bool:
     if isinstance(value, bool):
         return value
     text = value.lower() if isinstance(value, str) else ""
-    if isinstance(value, Text) and text in _BOOLEANS:
+    if isinstance(value, UntypedText) and text in _BOOLEANS:
         return _BOOLEANS[text]
     hint = f"write {_LIKE_BOOLEANS[text]}" if text in _LIKE_BOOLEANS else ""
     hint = "remove the quotes" if text in _BOOLEANS else hint
@@ -328,13 +328,6 @@ def template(value: object) -> str:
     if "{value}" not in found:
         raise BadValue("must contain {value}", 'such as "Bearer {value}"')
     return found
-
-
-def store(value: object) -> str:
-    """Where tickets are kept. Messages do not repeat it: a URL may hold a password."""
-    if value != "memory":
-        raise BadValue("expected memory", "there is no other store")
-    return "memory"
 
 
 def route_name(value: object) -> str:

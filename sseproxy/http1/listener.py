@@ -1,6 +1,7 @@
 """Which client connections are open, and which of them are to be closed?"""
 
 import asyncio
+from collections.abc import Iterator
 
 from sseproxy.http1.server import DownstreamConnection, Service
 
@@ -8,7 +9,7 @@ from sseproxy.http1.server import DownstreamConnection, Service
 IDLE = 75.0
 
 #: Seconds between two looks at which connections are not used.
-_LOOK_EVERY = 5.0
+LOOK_EVERY = 5.0
 
 
 class ClientConnections:
@@ -39,25 +40,29 @@ class ClientConnections:
         )
 
     def __len__(self) -> int:
-        """How many are open."""
+        """Return how many are open."""
         return len(self._open)
+
+    def __iter__(self) -> Iterator[DownstreamConnection]:
+        """Iterate over those that are open now. They may be closed meanwhile."""
+        return iter(list(self._open))
 
     def close_idle(self, *, since: float | None = None) -> None:
         """Close those on which no request is under way or has begun to arrive.
 
         since: only those on which no response has ended since then, with a request that does not come to its end.
         """
-        for connection in list(self._open):
+        for connection in self:
             if connection.is_idle if since is None else connection.is_unused(since):
                 connection.close()
 
     async def shutdown(self, within: float) -> None:
         """Close all, those last on which a request is under way; it has so many seconds."""
         self.close_idle()
-        served = [asyncio.ensure_future(connection.wait_until_served()) for connection in self._open]
+        served = [asyncio.ensure_future(connection.wait_until_served()) for connection in self]
         if served:
             await asyncio.wait(served, timeout=within)
-        for connection in list(self._open):
+        for connection in self:
             connection.abort()
         if self._next_look is not None:
             self._next_look.cancel()
@@ -65,11 +70,11 @@ class ClientConnections:
     def _add(self, connection: DownstreamConnection) -> None:
         self._open.add(connection)
         if self._next_look is None:
-            self._next_look = self._loop.call_later(_LOOK_EVERY, self._look)
+            self._next_look = self._loop.call_later(LOOK_EVERY, self._look)
 
     def _look(self) -> None:
         """One timer for all: it is no matter of seconds."""
         self._next_look = None
         self.close_idle(since=self._loop.time() - IDLE)
         if self._open:
-            self._next_look = self._loop.call_later(_LOOK_EVERY, self._look)
+            self._next_look = self._loop.call_later(LOOK_EVERY, self._look)

@@ -158,7 +158,7 @@ class DownstreamConnection(asyncio.Protocol):
         elif not self._is_leaving:
             self._parser.feed(data)
             if self._parser.is_stopped:
-                self._hold(_TAIL, len(self._parser.tail) > MAX_TAIL)
+                self._hold(_TAIL, self.unread > MAX_TAIL)
             if self._requests:
                 self._serve_next()
 
@@ -210,9 +210,19 @@ class DownstreamConnection(asyncio.Protocol):
         """Whether no request has come as a whole since then, and no response has ended."""
         return self._serving is None and not self._is_leaving and self.idle_since <= since
 
+    @property
+    def queued(self) -> int:
+        """How many requests wait for the one under way."""
+        return len(self._requests)
+
+    @property
+    def unread(self) -> int:
+        """Bytes that have come, and are not read as HTTP before the requests ahead of them are answered."""
+        return len(self._parser.tail)
+
     def _take(self, request: ParsedRequest | ClientError) -> None:
         self._requests.append(request)
-        if len(self._requests) >= MOST_QUEUED:
+        if self.queued >= MOST_QUEUED:
             self._parser.is_full = True
 
     def _serve_next(self) -> None:
@@ -267,7 +277,7 @@ class DownstreamConnection(asyncio.Protocol):
     def _go_on(self) -> None:
         """Read what came behind the last request, perhaps only to the next wish for another protocol."""
         self._parser.go_on()
-        self._hold(_TAIL, self._parser.is_stopped and len(self._parser.tail) > MAX_TAIL)
+        self._hold(_TAIL, self._parser.is_stopped and self.unread > MAX_TAIL)
 
     # Ending.
 

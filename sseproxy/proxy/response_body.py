@@ -1,4 +1,4 @@
-"""Is a response an event stream that sseproxy can read, and how does its body flow? (contract S11)"""
+"""Is a response an event stream that sseproxy can read, and how does its body flow?"""
 
 import logging
 
@@ -29,8 +29,8 @@ def read_kind(head: ResponseHead, route: Route) -> tuple[MediaKind | None, Decod
         return None, None
 
 
-def let_flow(relay: Relay, exchange: HttpExchange, decoder: Decoder | None) -> None:
-    """Let the body of a response flow into `relay`, decoded on the way if need be."""
+def connect_body(relay: Relay, exchange: HttpExchange, decoder: Decoder | None) -> None:
+    """Connect the body of a response with `relay`, decoded on the way if need be."""
     if decoder is None:
         relay.connect(exchange)
         exchange.attach(relay, by_line=isinstance(relay.transfer, StreamSession))

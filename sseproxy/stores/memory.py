@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from math import inf
 
 from sseproxy.core.errors import StoreFull
-from sseproxy.core.limits import MIB
+from sseproxy.core.store import StorePolicy
 from sseproxy.stores.base import KeptRequest, TicketState, TicketTerms
 from sseproxy.timers import Clock, Timer
 
 #: Requests that are kept, and bytes that they may take all together.
 MOST_TICKETS = 10_000
-MOST_BYTES = 64 * MIB
+MOST_BYTES = StorePolicy().memory
 
 #: So many clients at least it takes to fill it: each may have this part of it.
 SHARES = 8

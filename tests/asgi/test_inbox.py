@@ -7,19 +7,24 @@ import anyio
 import pytest
 
 from sseproxy.asgi.receive_channel import ReceiveChannel
+from sseproxy.asgi.types import Message, Receive
 from sseproxy.core.http.peek import BodyPeek
 from tests.support.asgi_exchange import Exchange, script
 from tests.support.virtual_clock import passing
 
 
 class Line:
-    """An inbox on a scripted server. left: what it said about the client's leaving."""
+    """A channel on a scripted server. left: what it said about the client's leaving. receive: the server's."""
 
     def __init__(self, *body: bytes) -> None:
         self.server = Exchange(script(), body=body or (b"",))
         self.left: list[bool] = []
-        self.inbox = ReceiveChannel(self.server.receive)
+        self.receive: Receive = self.server.receive
+        self.inbox = ReceiveChannel(self._call_receive)
         self.inbox.on_disconnect = self.left.append
+
+    def _call_receive(self) -> Awaitable[Message]:
+        return self.receive()
 
     async def settle(self) -> None:
         await passing(0.001)
@@ -158,8 +163,6 @@ async def test_a_client_that_leaves_is_noticed_behind_any_body_that_nobody_reads
     line.server.leave()
     await line.settle()
     assert line.left == [False]
-    kept = line.inbox._kept
-    assert not kept
     assert (await line.inbox.receive())["type"] == "http.disconnect"
 
 
@@ -187,7 +190,7 @@ async def test_what_the_server_raises_while_we_listen_is_the_apps_to_hear() -> N
             raise answer
         return answer
 
-    line.inbox._receive = fails_once  # type: ignore[assignment]
+    line.receive = fails_once  # type: ignore[assignment]
     line.inbox.listen()
     await line.settle()
     assert (await line.inbox.receive())["body"] == b"a"
@@ -199,7 +202,7 @@ async def test_what_the_server_raises_while_we_listen_is_the_apps_to_hear() -> N
 async def test_also_if_the_app_waits_already() -> None:
     line = Line()
     failing = asyncio.get_running_loop().create_future()
-    line.inbox._receive = lambda: failing
+    line.receive = lambda: failing
     line.inbox.listen()
     await line.settle()
     waiting = line.ask()
@@ -213,7 +216,6 @@ async def test_an_app_that_waits_when_too_much_has_come_is_told_so() -> None:
     line = Line()
     line.inbox.listen()
     await line.settle()
-    line.inbox._is_read = False
     line.server.say(*[bytes(10_000)] * 200)
     await line.settle()
     with pytest.raises(RuntimeError, match="was not read"):
@@ -295,7 +297,7 @@ async def test_a_server_that_cleans_up_when_a_wait_is_broken_off_can_do_so() -> 
             await line.settle()
             cleaned_up.append("yes")
 
-    line.inbox._receive = receive  # type: ignore[assignment]
+    line.receive = receive  # type: ignore[assignment]
     waiting = line.ask()
     await line.settle()
     line.inbox.listen()
@@ -328,7 +330,7 @@ async def test_a_server_that_waits_in_a_task_group_is_broken_off_too() -> None:
         assert ended == ["besides"]
         return message
 
-    line.inbox._receive = receive  # type: ignore[assignment]
+    line.receive = receive  # type: ignore[assignment]
     waiting = asyncio.get_running_loop().create_task(asks())
     await line.settle()
     line.inbox.listen()
@@ -343,7 +345,7 @@ async def test_nobody_listens_behind_an_app_that_has_heard_it() -> None:
 
     async def asks() -> object:
         message = await line.inbox.receive()
-        assert line.inbox._listener is None
+        assert line.server.receives == 2
         return message
 
     waiting = asyncio.get_running_loop().create_task(asks())
@@ -369,7 +371,7 @@ async def test_a_wait_of_granians_kind_is_broken_off_too() -> None:
 
     line = Line()
     await line.inbox.receive()
-    line.inbox._receive = Never  # type: ignore[assignment]
+    line.receive = Never  # type: ignore[assignment]
     waiting = line.ask()
     await asyncio.sleep(0)
     line.inbox.listen()

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from sseproxy.config import addresses, values
 from sseproxy.config.addresses import Address
-from sseproxy.config.values import BadValue, Text
+from sseproxy.config.values import BadValue, UntypedText
 from sseproxy.core.routes import Upstream
 
-SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.text().map(Text))
+SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.text().map(UntypedText))
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.tex
         ("1h", 3600.0),
         ("0.1s", 0.1),
         ("off", None),
-        (Text("off"), None),
+        (UntypedText("off"), None),
     ],
 )
 def test_durations(written: object, seconds: float | None) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from sseproxy import __version__
+from tests.support.blocking_client import Request, fetch
 from tests.support.echo_upstream import EchoUpstream, echo_of
 from tests.support.hand_upstream import HandUpstream
 from tests.support.sseproxy_process import SseproxyProcess
-from tests.support.stream_client import Request, fetch
 
 ROOT = Path(__file__).parents[2]
 ANYWHERE = ("--listen", "127.0.0.1:0")

@@ -1,4 +1,4 @@
-"""How many event streams may a client and a route have, and when does a place become free? (contract section 2)"""
+"""How many event streams may a client and a route have, and when does a place become free? (docs/configuration.md)"""
 
 import asyncio
 import contextlib
@@ -9,11 +9,11 @@ import pytest
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.timeouts import TimeoutPolicy
+from tests.support.async_peer import AsyncPeer
+from tests.support.http1_reader import Message
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, stage
-from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import Visit, replies
 from tests.support.settled import eventually
-from tests.support.wire import Message
 
 ASK = b"GET /a HTTP/1.1\r\nHost: a.test\r\nAccept: text/event-stream\r\n%b\r\n"
 PLAIN = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
@@ -42,7 +42,7 @@ def forwarded(address: str) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def clients(proxy: ProxyServer, count: int) -> AsyncIterator[list[RawClient]]:
+async def clients(proxy: ProxyServer, count: int) -> AsyncIterator[list[AsyncPeer]]:
     async with contextlib.AsyncExitStack() as stack:
         yield [await stack.enter_async_context(proxy.connect()) for _ in range(count)]
 

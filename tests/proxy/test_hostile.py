@@ -1,4 +1,4 @@
-"""Does anything of a hostile request reach the upstream? (contract section 2, RFC 9112 sections 6.3 and 11.2)"""
+"""Does anything of a hostile request reach the upstream? (RFC 9112 sections 6.3 and 11.2)"""
 
 import json
 
@@ -6,9 +6,9 @@ import pytest
 
 from sseproxy.core.limits import LimitPolicy
 from tests.proxy.hostile import SMUGGLED, Hostile, bodies, heads, request
+from tests.support.http1_reader import Message
 from tests.support.proxy_server import Stage, stage
 from tests.support.raw_upstream import Visit, replies
-from tests.support.wire import Message
 
 HEADS = [pytest.param(case, id=case.name) for case in heads()]
 

@@ -21,6 +21,10 @@ class HeaderRules:
     set: tuple[tuple[str, str], ...] = ()
     remove: tuple[str, ...] = ()
 
+    def first_spelling(self, name: str) -> str | None:
+        """The first name in `set` that is `name` in any case; ``None`` if the rules do not set it."""
+        return next((known for known, _ in self.set if known.lower() == name.lower()), None)
+
 
 #: RFC 9110 section 7.6.1, and the fields of proxies and connections that older software sends.
 HOP_BY_HOP = frozenset(
@@ -36,6 +40,12 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
+
+
+def belongs_to_connection(name: str) -> bool:
+    """True for fields that only the connection itself may write: hop-by-hop, and the length of the body."""
+    return name.lower() == "content-length" or name.lower().encode() in HOP_BY_HOP
+
 
 #: The fields in which proxies say where a request came from.
 FORWARDING = frozenset((b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"))
@@ -142,15 +152,22 @@ def end_to_end(
 
     A connection option that names a field for all recipients, or one of `keep`, is ignored (RFC 9110 section 7.6.1).
     """
-    fields = [(key.lower(), (key, value)) for key, value in headers]
-    named = tokens([value for name, (_, value) in fields if name == b"connection"])
-    dropped = HOP_BY_HOP.union(name for name in named if name not in keep and not is_end_to_end(name))
-    return [field for name, field in fields if name not in dropped and name not in but]
+    left_out = HOP_BY_HOP | but
+    kept: Headers = []
+    options: list[bytes] = []
+    for field in headers:
+        name = field[0].lower()
+        if name not in left_out:
+            kept.append(field)
+        elif name == b"connection":
+            options.append(field[1])
+    named = {name for name in tokens(options) if not (name in keep or is_end_to_end(name))} if options else ()
+    return without(kept, named) if named else kept
 
 
 def has_forbidden_bytes(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether a field would break the head that it is written into (control characters, RFC 9110 section 5.5)."""
-    return _FORBIDDEN_IN_VALUE.search(b"".join([part for field in headers for part in field])) is not None
+    return _FORBIDDEN_IN_VALUE.search(b"".join(itertools.chain.from_iterable(headers))) is not None
 
 
 def apply_rules(headers: Headers, rules: HeaderRules) -> Headers:
@@ -228,8 +245,13 @@ def forwarding(headers: Headers, peer: Peer, *, host: bytes) -> Headers:
     if named := b", ".join(said.get(b"x-forwarded-host", _UNSAID)) or host:
         fields.append((b"X-Forwarded-Host", named))
     fields.append((b"Forwarded", b", ".join([*said.get(b"forwarded", _UNSAID), _forwarded_element(peer, host)])))
-    fields.extend([(b"Via", value) for value in said.get(b"via", _UNSAID)])
+    for value in said.get(b"via", _UNSAID):
+        fields.append((b"Via", value))
     return fields
+
+
+#: Not ``None`` for a lower-case name of a field in which gateways say where a request came from.
+names_origin = _SAID_BY_GATEWAYS.fullmatch
 
 
 def forwarding_names(headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
@@ -295,18 +317,3 @@ def _weakened(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
     name, value = field
     is_strong = len(name) == 4 and name.lower() == b"etag" and not value.lstrip(_BLANKS).startswith(b"W/")
     return (name, b"W/" + value.lstrip(_BLANKS)) if is_strong else field
-
-
-def request_head(method: str, target: str, headers: Headers) -> bytes:
-    """The head of an HTTP/1.1 request; `target` goes out as it came in."""
-    line = f"{method} {target} HTTP/1.1".encode("utf-8", "surrogateescape")
-    return _head(line, headers)
-
-
-def response_head(status: int, reason: bytes, headers: Headers) -> bytes:
-    """The head of an HTTP/1.1 response (RFC 9112 section 4: also to a client that speaks 1.0)."""
-    return _head(b"HTTP/1.1 %d %b" % (status, reason), headers)
-
-
-def _head(line: bytes, headers: Headers) -> bytes:
-    return b"".join([line, b"\r\n", *[b"%b: %b\r\n" % field for field in headers], b"\r\n"])

@@ -40,6 +40,18 @@ class HeartbeatPolicy:
     before_response: float | None = None
     prelude: bool = False
 
+    @property
+    def fields_without_interval(self) -> tuple[str, ...]:
+        """Return the names of the fields that ask for heartbeats although `interval` is off."""
+        if self.interval is not None:
+            return ()
+        asks = {"before_response": self.before_response is not None, "prelude": self.prelude}
+        return tuple(name for name, is_asked in asks.items() if is_asked)
+
+    def answers_too_late(self, response: float | None) -> bool:
+        """True if a request would fail by its response timeout, in seconds, before `before_response` answers it."""
+        return self.before_response is not None and response is not None and self.before_response >= response
+
 
 _CHAT_CHUNK = "chat.completion.chunk"
 #: An event of a response that is under way. Where the member stands in the event is the service's choice.

@@ -8,10 +8,10 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, StreamEnded, StreamReset
 
-from tests.support.wires import Wire
+from tests.support.blocking_peer import BlockingPeer
 
 
-class Http2Wire(Wire):
+class Http2Peer(BlockingPeer):
     """One connection that speaks HTTP/2 from its first byte.
 
     bodies, ends: by the number of the stream. An end is `ended` or `reset`; there is none while a stream is open.
@@ -54,5 +54,5 @@ class Http2Wire(Wire):
                 case StreamReset(stream_id=int(stream)):
                     self.ends[stream] = "reset"
                 case ConnectionTerminated():
-                    raise AssertionError("the server gives the connection up")
+                    raise AssertionError("the server ends the connection")
         self.send(self._connection.data_to_send())
