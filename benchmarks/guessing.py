@@ -73,9 +73,9 @@ KINDS = (
     Kind("unknown, once more", "made up"),
     Kind("right but for the last two characters", "nearly right"),
     Kind("expired", "expired"),
-    Kind("somebody else's", "waiting", _OTHER),
+    Kind("another client's", "waiting", _OTHER),
     Kind(_NAMELESS, "made up", _NOBODY, None),
-    Kind("somebody else's, without a cookie", "waiting", _NOBODY, _NAMELESS),
+    Kind("another client's, without a cookie", "waiting", _NOBODY, _NAMELESS),
 )
 
 Times = Mapping[str, Sequence[float]]

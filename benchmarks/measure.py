@@ -62,7 +62,7 @@ def free_port() -> int:
 
 
 def wait_for(port: int, process: "subprocess.Popen[str] | None" = None) -> None:
-    """Until somebody listens. Failed: nobody does, or the process that should has ended."""
+    """Wait until the process listens. Failed: it does not, or it has ended."""
     for _ in range(800):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return

@@ -103,7 +103,7 @@ def _expect_most(opened: Mapping[str, float], count: int) -> None:
 
 
 def expect_whole(result: Mapping[str, float]) -> None:
-    """Failed: something arrived that was not sent, or an end that nobody asked for."""
+    """Failed: something arrived that was not sent, or an end that the scenario does not have."""
     if result["broken"] or result.get("ended"):
         raise Failed(f"{result['broken']:.0f} events or bodies broken, {result.get('ended', 0):.0f} connections lost")
 

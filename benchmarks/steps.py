@@ -75,7 +75,7 @@ class _Downstream(HttpDownstream):
 
 
 class _LastPiece:
-    """What llhttp tells, and nobody wants."""
+    """What llhttp reports, and the steps do not use."""
 
     def __init__(self) -> None:
         self.on_body = deque[bytes](maxlen=1).append

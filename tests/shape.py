@@ -21,6 +21,14 @@ RIDDLES = re.compile(
     r"lets? go of|gives? up|has a say|hung up|hangs? up|at hand)\b",
     re.IGNORECASE,
 )
+
+#: Tests that have to look inside, and why. All others use what is public.
+ALLOWED_LOOKS = {
+    "tests/aiohttp/test_leans.py": "names the private parts of aiohttp that sseproxy uses, and fails when one is gone",
+    "tests/stores/test_tickets.py": "a leak test: what is left of 20,000 tickets shows in no answer of the store",
+    "tests/test_timers.py": "a leak test: cancelled entries, and turns of the loop, cost memory and time only",
+}
+
 _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -121,7 +129,7 @@ class Module:
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Attribute) and _is_private(node.attr):
                 holder = node.value.id if isinstance(node.value, ast.Name) else ""
-                if holder not in ("self", "cls"):
+                if holder not in ("self", "cls", "os"):  # `os._exit` is documented
                     looks.append(f"{self.name}:{node.lineno}: {ast.unparse(node)}")
         return looks
 
@@ -153,7 +161,7 @@ def modules(folder: str) -> list[Module]:
 
 @dataclass(frozen=True)
 class Shape:
-    """The figures of the package, and the private looks of the tests."""
+    """The figures of the package, and the private looks of its tests."""
 
     sources: list[Module]
     tests: list[Module]
@@ -187,7 +195,9 @@ class Shape:
 
     @property
     def private_looks(self) -> list[str]:
-        return [look for module in self.tests for look in module.private_looks]
+        """Those of tests that are not in `ALLOWED_LOOKS`."""
+        tests = [module for module in self.tests if module.name not in ALLOWED_LOOKS]
+        return [look for module in tests for look in module.private_looks]
 
 
 def measure() -> Shape:

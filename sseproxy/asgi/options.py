@@ -1,24 +1,135 @@
-"""What may the middleware be told, and what is wrong with what it was told?"""
+"""Which options do the middlewares take, and what is wrong with one?
 
-import inspect
-from collections.abc import Callable, Mapping
+One list for both, `MiddlewareOptions`: names, meanings and defaults are those of the configuration file. What cannot
+stand together is a rule of the policies, for the file and for these options alike.
+"""
+
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TypeVar
+from typing import Any, Final, Literal, TypedDict
 
-from sseproxy.config.values import BadValue, duration, duration_or_zero, event_name, idle, line, nearest, quote, text
+from sseproxy.asgi import option_values
+from sseproxy.asgi.option_values import Duration
+from sseproxy.config.values import nearest
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.engine.live import LiveStreams
 
-#: A duration as the configuration file writes it: ``15``, ``"15s"``, ``"500ms"``, ``"2m"``, ``"off"``.
-Duration = str | float
+DialectName = Literal[
+    "auto",
+    "generic",
+    "openai-chat",
+    "openai-completions",
+    "openai-responses",
+    "anthropic",
+    "gemini",
+    "ollama",
+    "mcp",
+]
+FormName = Literal[
+    "auto",
+    "comment-line",
+    "comment-block",
+    "blank",
+    "event",
+    "anthropic",
+    "openai-chat",
+    "openai-responses",
+]
 
-_Choice = TypeVar("_Choice", bound=StrEnum)
-_Value = TypeVar("_Value")
+
+class MiddlewareOptions(TypedDict, total=False):
+    """What both middlewares take; `DEFAULTS` holds for what is left out.
+
+    Of the proxy only: routes and upstreams (``connect`` and ``request_body`` timeouts, ``headers``, ``rewrite``,
+    ``tls``), ``limits``, ``stream``, ``end``, ``auth``, ``cors`` and ``tickets``.
+    """
+
+    heartbeat: Duration
+    """Silence towards the client after which a heartbeat goes out."""
+
+    form: FormName | HeartbeatForm | None
+    """What a heartbeat looks like; ``None`` and ``"auto"``: what suits dialect and client."""
+
+    comment: str
+    """The text of a heartbeat that is a comment, on one line."""
+
+    event: Mapping[str, str]
+    """``name`` and ``data`` of the form ``"event"``; either may be left out."""
+
+    before_response: Duration
+    """Silence after which a request that declares a stream is answered before the app does; < `response_timeout`."""
+
+    prelude: bool
+    """Send one heartbeat with the response head."""
+
+    dialect: DialectName | Dialect
+    """The kind of service, which decides error events and the last event; ``"auto"``: by the request."""
+
+    response_timeout: Duration
+    """How long a request that `before_response` has answered waits for the app's response."""
+
+    idle_timeout: Duration
+    """Silence of the app after which a stream ends; ``"auto"``: 15 minutes for an answer, no limit for a feed."""
+
+    write_timeout: Duration
+    """How long a client may take nothing while bytes wait for it."""
+
+    max_duration: Duration
+    """Age at which a stream ends, at the next event boundary."""
+
+    paths: Collection[str] | Callable[[str], bool] | None
+    """Prefixes of paths to look at, by whole segments and without `root_path`, or a function; ``None``: all."""
+
+    drain: Duration
+    """Time that streams have to finish when the server is asked to end (SIGTERM or SIGINT, aiohttp: `on_shutdown`)."""
+
+    drain_spread: Duration
+    """Time over which clients that come back by themselves are sent away; at most `drain`."""
+
+    streams: LiveStreams | None
+    """Where open streams are kept, for several middlewares together; ``None``: the middleware has its own."""
+
+
+DEFAULTS: Final[MiddlewareOptions] = {
+    "heartbeat": "15s",
+    "form": "auto",
+    "comment": "heartbeat",
+    "event": {"name": "heartbeat", "data": "{}"},
+    "before_response": "off",
+    "prelude": False,
+    "dialect": "auto",
+    "response_timeout": "15m",
+    "idle_timeout": "auto",
+    "write_timeout": "30s",
+    "max_duration": "off",
+    "paths": None,
+    "drain": "off",
+    "drain_spread": "5s",
+    "streams": None,
+}
+
+_READERS: Final[Mapping[str, Callable[[object], object]]] = {
+    "heartbeat": option_values.seconds,
+    "form": option_values.form,
+    "comment": option_values.comment,
+    "event": option_values.event,
+    "before_response": option_values.seconds,
+    "prelude": option_values.boolean,
+    "dialect": option_values.dialect,
+    "response_timeout": option_values.seconds,
+    "idle_timeout": option_values.idle,
+    "write_timeout": option_values.seconds,
+    "max_duration": option_values.seconds,
+    "paths": option_values.paths,
+    "drain": option_values.seconds,
+    "drain_spread": option_values.seconds,
+    "streams": option_values.live_streams,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +142,9 @@ class DrainPolicy:
 
 @dataclass(frozen=True, slots=True)
 class StreamOptions:
-    """How the streams of one middleware are treated.
+    """How the streams of one middleware are treated: `MiddlewareOptions`, read.
 
-    selects: whether a path is looked at; ``None`` for all. drain: ``None`` if nobody asks for it by a signal.
+    selects: True for a path that is looked at; ``None`` for all. drain: ``None`` if a stop signal changes nothing.
     """
 
     heartbeat: HeartbeatPolicy
@@ -41,6 +152,7 @@ class StreamOptions:
     dialect: Dialect
     selects: Callable[[str], bool] | None
     drain: DrainPolicy | None
+    live: LiveStreams
     stream: StreamMode = StreamMode.AUTO
     declaration: Declaration = Declaration()
     kind: StreamKind = StreamKind.AUTO
@@ -48,122 +160,41 @@ class StreamOptions:
     end: EndPolicy | None = None
 
 
-def read_options(
-    *,
-    heartbeat: Duration,
-    form: str | None,
-    comment: str,
-    event: Mapping[str, str],
-    before_response: Duration,
-    prelude: bool,
-    dialect: str,
-    response_timeout: Duration,
-    idle_timeout: Duration,
-    write_timeout: Duration,
-    max_duration: Duration,
-    paths: object,
-    drain: Duration = "off",
-    drain_spread: Duration = "5s",
-) -> StreamOptions:
-    """The options, checked. Raises `ValueError` or `TypeError` with a message that names the option."""
-    kind = _choice("dialect", dialect, Dialect)
-    policy = HeartbeatPolicy(
-        interval=_duration("heartbeat", heartbeat),
-        form=HeartbeatForm.AUTO if form is None else _choice("form", form, HeartbeatForm),
-        comment=_text("comment", comment, line),
-        event_name=_text("event['name']", _event(event)["name"], event_name),
-        event_data=_text("event['data']", _event(event)["data"], text),
-        before_response=_duration("before_response", before_response),
-        prelude=_boolean("prelude", prelude),
+def read_options(options: MiddlewareOptions, defaults: MiddlewareOptions = DEFAULTS) -> StreamOptions:
+    """Read and check the options of one middleware.
+
+    Raises `ValueError` or `TypeError` with a message that names the option.
+    """
+    for name in options.keys() - _READERS.keys():
+        hint = nearest(name, _READERS)
+        raise TypeError(f"{name}: there is no such option" + (f" ({hint})" if hint else ""))
+    said: Mapping[str, object] = {**defaults, **options}
+    read: dict[str, Any] = {name: option_values.read(name, said[name], reader) for name, reader in _READERS.items()}
+    heartbeat = HeartbeatPolicy(
+        interval=read["heartbeat"],
+        form=read["form"],
+        comment=read["comment"],
+        event_name=read["event"]["name"],
+        event_data=read["event"]["data"],
+        before_response=read["before_response"],
+        prelude=read["prelude"],
     )
     timeouts = TimeoutPolicy(
-        response=_duration("response_timeout", response_timeout),
-        idle=_read("idle_timeout", idle_timeout, idle),
-        write=_duration("write_timeout", write_timeout),
-        max_duration=_duration("max_duration", max_duration),
+        response=read["response_timeout"],
+        idle=read["idle_timeout"],
+        write=read["write_timeout"],
+        max_duration=read["max_duration"],
     )
-    _check_together(policy, timeouts)
-    return StreamOptions(policy, timeouts, kind, _selection(paths), _drain(drain, drain_spread))
-
-
-def _check_together(policy: HeartbeatPolicy, timeouts: TimeoutPolicy) -> None:
-    if policy.interval is None and policy.before_response is not None:
-        raise ValueError("before_response: needs heartbeats, but heartbeat is off")
-    if policy.interval is None and policy.prelude:
-        raise ValueError("prelude: needs heartbeats, but heartbeat is off")
-    early, response = policy.before_response, timeouts.response
-    if early is not None and response is not None and early >= response:
+    for name in heartbeat.fields_without_interval:
+        raise ValueError(f"{name}: needs heartbeats, but heartbeat is off")
+    if heartbeat.answers_too_late(timeouts.response):
         raise ValueError("before_response: must be shorter than response_timeout")
-
-
-def _drain(drain: Duration, spread: Duration) -> DrainPolicy | None:
-    timeout, over = _duration("drain", drain), _duration("drain_spread", spread)
-    return None if timeout is None else DrainPolicy(timeout, min(over or 0.0, timeout))
+    timeout, spread = read["drain"], read["drain_spread"] or 0.0
+    drain = None if timeout is None else DrainPolicy(timeout, min(spread, timeout))
+    return StreamOptions(heartbeat, timeouts, read["dialect"], read["paths"], drain, read["streams"])
 
 
 def read_drain(timeout: Duration, spread: Duration) -> tuple[float | None, float]:
-    """Both in seconds; zero is a duration here. Raises `ValueError` with a message that names the option."""
-    over = _duration("spread", spread, duration_or_zero)
-    return _duration("timeout", timeout, duration_or_zero), over or 0.0
-
-
-def _duration(name: str, value: Duration, read: Callable[[object], float | None] = duration) -> float | None:
-    return _read(name, value, read)
-
-
-def _read(name: str, value: object, read: Callable[[object], _Value]) -> _Value:
-    try:
-        return read(value)
-    except BadValue as error:
-        hint = f" ({error.hint})" if error.hint else ""
-        raise ValueError(f"{name}: {error.message}{hint}") from None
-
-
-def _choice(name: str, value: str, choices: type[_Choice]) -> _Choice:
-    try:
-        return choices(value)
-    except ValueError:
-        words = [choice.value for choice in choices]
-        hint = nearest(str(value), words)
-        raise ValueError(
-            f"{name}: expected {', '.join(words[:-1])} or {words[-1]}, got {quote(str(value))}"
-            + (f" ({hint})" if hint else "")
-        ) from None
-
-
-def _text(name: str, value: object, read: Callable[[object], str]) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{name}: expected text, got {type(value).__name__}")
-    return _read(name, value, read)
-
-
-def _boolean(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name}: expected True or False, got {type(value).__name__}")
-    return value
-
-
-def _event(event: object) -> Mapping[str, object]:
-    if not isinstance(event, Mapping) or not set(event) <= {"name", "data"}:
-        raise TypeError("event: expected a mapping with name and data")
-    return {"name": "heartbeat", "data": "{}", **event}
-
-
-def _selection(paths: object) -> Callable[[str], bool] | None:
-    """``None`` for all requests, a function of the path, or a list of prefixes by whole segments."""
-    if paths is None:
-        return None
-    if callable(paths):
-        if inspect.iscoroutinefunction(paths) or inspect.iscoroutinefunction(type(paths).__call__):
-            raise TypeError("paths: expected a function that returns at once, got a coroutine function")
-        return paths
-    if not isinstance(paths, list | tuple | set | frozenset):
-        raise TypeError("paths: expected a list of paths, or a function that takes one")
-    prefixes = [_prefix(path) for path in paths]
-    return lambda path: any(not stem or path == stem or path.startswith(stem + "/") for stem in prefixes)
-
-
-def _prefix(path: object) -> str:
-    if not isinstance(path, str) or not path.startswith("/"):
-        raise ValueError(f"paths: expected paths that begin with a slash, got {path!r}")
-    return path.rstrip("/")
+    """Read both in seconds; zero is a duration here. Raises `ValueError` with a message that names the option."""
+    over = option_values.read("spread", spread, option_values.seconds_or_zero)
+    return option_values.read("timeout", timeout, option_values.seconds_or_zero), over or 0.0

@@ -25,7 +25,6 @@ from sseproxy.core.http.peek import BodyPeek
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.kinds import MediaKind
 from sseproxy.core.stream.request import members_of
-from sseproxy.engine.live import LiveStreams
 
 
 @dataclass(slots=True)
@@ -36,7 +35,6 @@ class Common:
     """
 
     options: StreamOptions
-    streams: LiveStreams
     early: float | None = field(init=False)
     members: tuple[str, ...] = field(init=False)
     _patience: EarlyAnswerTimer | None = None
@@ -155,7 +153,7 @@ class ResponseSwitch:
         client = self.scope.get("client")
         return Responder(
             plan,
-            common.streams,
+            common.options.live,
             self._call_inbox(),
             self._server_send,
             client=str(client[0]) if client else "",

@@ -129,7 +129,7 @@ class Route:
     def admits(self, target: str) -> bool:
         """False for a target that could leave the base path, or what `strip_prefix` stands for, by dot segments."""
         is_rewritten = self.strip_prefix is not None or self.upstream.base_path != ""
-        return not (is_rewritten and has_dots(split_target(target)[0]))
+        return not (is_rewritten and has_dots(target.partition("?")[0]))
 
     def upstream_target(self, target: str) -> str:
         """The request target for the upstream: all of `target` verbatim, but for `strip_prefix` and the base path.
@@ -138,11 +138,11 @@ class Route:
         """
         if not target.startswith("/"):
             return target
-        path, query = split_target(target)
         if self.strip_prefix is not None:
+            path, query = split_target(target)
             rest = behind_prefix(path, self.strip_prefix)
-            path = path if rest is None else rest or "/"
-        return f"{self.upstream.base_path}{path}{query}"
+            target = target if rest is None else f"{rest or '/'}{query}"
+        return self.upstream.base_path + target
 
 
 #: RFC 9112 section 3.2.2: authority, and what is behind it.
@@ -164,9 +164,11 @@ def split_target(target: str) -> tuple[str, str]:
 
 def find_route(routes: Sequence[Route], *, method: str, path: str, host: str) -> Route | None:
     """The first route that matches, or ``None``. path: normalised. `host` may carry a port."""
-    name = bare_host(host)
+    name = None
     for route in routes:
-        if route.match.matches(method=method, path=path, host=name):
+        if route.match.host is not None and name is None:
+            name = bare_host(host)
+        if route.match.matches(method=method, path=path, host=name or ""):
             return route
     return None
 

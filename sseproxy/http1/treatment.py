@@ -1,8 +1,9 @@
 """How is the response to one request written, whatever it turns out to be?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sseproxy.core.eventsource.cors import CrossOrigin
+from sseproxy.core.eventsource.policies import CorsPolicy
 from sseproxy.core.eventsource.tickets import opened_answer
 from sseproxy.core.http.fields import Headers
 
@@ -25,6 +26,15 @@ class ResponseTreatment:
     cross_origin: CrossOrigin | None = None
     opens_ticket: bool = False
     linger: float = 0.0
+
+    def of_opened_ticket(self, policy: CorsPolicy | None, headers: Headers) -> "ResponseTreatment":
+        """Return the treatment of a response that the opening of a ticket brings about.
+
+        policy: of the ticket's route, which was not known before. headers: of the request that opens it.
+        """
+        if policy is None or self.cross_origin is None:
+            return replace(self, opens_ticket=True, cross_origin=None)
+        return replace(self, opens_ticket=True, cross_origin=CrossOrigin.of(policy, headers))
 
     def fields(self, headers: Headers) -> Headers:
         """Return the fields of the response's head, from those of the upstream or of sseproxy."""

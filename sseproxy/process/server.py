@@ -131,7 +131,7 @@ class ServerProcess:
         at_once = asyncio.ensure_future(stop.wait_for_end())
         await asyncio.wait({idle, at_once}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         at_once.cancel()
-        app.cut()
+        app.abort()
         await asyncio.wait({idle}, timeout=_LAST_MOMENT)
         idle.cancel()
 

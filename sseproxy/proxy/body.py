@@ -1,4 +1,4 @@
-"""How is a request body read: no faster than it can go on, within its limit, and with one eye on it? (S8)"""
+"""How is a request body read: no faster than it can go on, within its limit, and with one eye on it?"""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -6,6 +6,7 @@ from typing import Protocol
 
 from sseproxy.core.errors import BadRequest, RequestTooLarge
 from sseproxy.core.http.peek import BodyPeek
+from sseproxy.core.routes import Route
 from sseproxy.http1.content import RequestContent
 from sseproxy.http1.messages import RequestBody
 
@@ -22,6 +23,15 @@ class Body(Protocol):
     async def read_ahead(self) -> None: ...
 
     def pieces(self) -> AsyncIterator[bytes]: ...
+
+
+def new_body(
+    content: RequestContent | bytes, route: Route, *, ask: Callable[[], None] | None, peek: BodyPeek | None
+) -> Body:
+    """Return the body of a request along `route`, as it comes or, if it was kept, as a whole. See `BodyReader`."""
+    if isinstance(content, bytes):
+        return KeptBody(content, peek)
+    return BodyReader(content, limit=route.limits.request_body, ask=ask, peek=peek, within=route.timeouts.request_body)
 
 
 async def request_body(body: Body, length: int | None, *, limit: int | None, within: float | None) -> RequestBody:
@@ -58,7 +68,9 @@ class KeptBody:
 
     @property
     def ended(self) -> asyncio.Future[None]:
-        return _done()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
 
     def take_whole(self) -> bytes | None:
         data, self._data = self._data, b""
@@ -139,9 +151,3 @@ class BodyReader:
         if self._limit is not None and self._size > self._limit:
             raise RequestTooLarge(f"The request body is larger than {self._limit} bytes.")
         return piece
-
-
-def _done() -> asyncio.Future[None]:
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    done.set_result(None)
-    return done

@@ -1,57 +1,96 @@
-"""What becomes of a response that was promised as an event stream before the upstream answered? (contract S8)"""
+"""What becomes of a response that is promised as an event stream before the upstream has answered?
+
+See ``before_response`` in docs/configuration.md.
+"""
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 
 from sseproxy.core.errors import ClientError, OriginError, SSEProxyError
-from sseproxy.core.http.fields import is_json
-from sseproxy.core.limits import REFUSAL_TIME
+from sseproxy.core.frames import release_frames
+from sseproxy.core.http.fields import Headers, is_json
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.error_events import StreamError
 from sseproxy.core.stream.kinds import EVENT_STREAM
+from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.transfer import CloseReason
-from sseproxy.engine.access import AccessRecord
-from sseproxy.engine.relay import Relay
 from sseproxy.origins.codings import can_decode, decoder_for
-from sseproxy.origins.http import HttpExchange
-from sseproxy.proxy.refusal import read_refusal
-from sseproxy.proxy.response_body import let_flow, read_kind
+from sseproxy.origins.exchange import HttpExchange
+from sseproxy.proxy.refusal import first_of, read_refusal
+from sseproxy.proxy.response_body import connect_body, read_kind
+from sseproxy.proxy.tail import ResponseTail
 
 #: Statuses that a client gets again if it comes back.
 _FINAL = frozenset((204, 401, 403, 404, 410))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class EarlyAnswer:
-    """A promised stream, which `relay` keeps alive.
+    """A stream that a client is promised before the upstream of `route` has answered.
 
-    farewell: makes the block that stops a client which reconnects by itself; ``None`` for any other client.
+    final_message: makes the block that stops a client which reconnects by itself; ``None`` for any other client.
     """
 
-    route: Route
-    relay: Relay
-    record: AccessRecord
-    farewell: Callable[[], EndMessage] | None
+    # Plan: `promise` sends the head and starts the relay, whose session sends heartbeats. `follow` waits until the
+    # exchange is open or the relay has ended. Then the upstream's stream or JSON goes on in the relay; anything else
+    # becomes an error event.
+    #
+    # Invariants:
+    # 1. The client has a 200 and never gets another status: what the upstream answered is in the log, and in the event.
+    # 2. The relay ends every promised stream, also if the upstream never answers.
+    #
+    # Hazard: an `EventSource` comes back after each error. A status that it would get again stops it (`_FINAL`).
 
-    def fail(self, error: SSEProxyError) -> None:
-        """There is no response, because of `error`."""
-        self.record.intended, self.record.error = error.status, str(error)
-        if isinstance(error, OriginError):
-            self.relay.stop(error.reason)
-        elif isinstance(error, ClientError):
-            self._tell(StreamError("request_error", error.status, error.detail), CloseReason.CLIENT_ERROR)
+    __slots__ = ("_final_message", "_relay", "_route", "_tail")
+
+    def __init__(self, route: Route, tail: ResponseTail, final_message: Callable[[], EndMessage] | None) -> None:
+        self._route = route
+        self._tail = tail
+        self._final_message = final_message
+
+    def promise(self, plan: StreamPlan, end_message: EndMessage | None, headers: Headers) -> None:
+        """Send the head, and heartbeats from now on."""
+        record = self._tail.record
+        self._tail.downstream.send_head(200, b"OK", headers, length=None, has_body=True)
+        record.status = 200
+        self._relay = self._tail.new_relay(
+            self._route, kind=EVENT_STREAM, plan=plan, end_message=end_message, responded=False
+        )
+        self._relay.stats.last_upstream_at = record.started_at  # the silence has begun with the request
+
+    async def follow(self, opening: asyncio.Task[HttpExchange]) -> None:
+        """Wait for the upstream's answer or the end of the stream; go on with the former."""
+        await first_of(opening, self._relay.ended)
+        if self._relay.ended.done():
+            return
+        try:
+            exchange = await opening
+            self._tail.respond(exchange)
+        except SSEProxyError as error:
+            self._fail(error)
+            release_frames(error)
         else:
-            self._tell(StreamError("unavailable", error.status, error.detail), CloseReason.CONNECT_ERROR)
+            await self._join(exchange)
 
-    async def join(self, exchange: HttpExchange) -> None:
-        """The upstream has answered: go on with its stream or its JSON, or tell the client what it is instead."""
+    # Private.
+
+    def _fail(self, error: SSEProxyError) -> None:
+        record = self._tail.record
+        record.intended, record.error = error.status, str(error)
+        if isinstance(error, OriginError):
+            self._relay.stop(error.reason)
+        elif isinstance(error, ClientError):
+            self._refuse(StreamError("request_error", error.status, error.detail), CloseReason.CLIENT_ERROR)
+        else:
+            self._refuse(StreamError("unavailable", error.status, error.detail), CloseReason.CONNECT_ERROR)
+
+    async def _join(self, exchange: HttpExchange) -> None:
+        """Go on with the upstream's stream or its JSON, or tell the client what it is instead."""
         head, session = exchange.head, self._session
-        self.record.intended = head.status
-        kind, decoder = read_kind(head, self.route)
+        self._tail.record.intended = head.status
+        kind, decoder = read_kind(head, self._route)
         is_whole = 200 <= head.status < 300 and head.status != HTTPStatus.PARTIAL_CONTENT
         now = asyncio.get_running_loop().time()
         if is_whole and kind is EVENT_STREAM:
@@ -60,27 +99,28 @@ class EarlyAnswer:
             session.receive_json(now=now)
             decoder = decoder_for(head.headers)
         else:
-            error = await read_refusal(exchange, self.relay.ended, within=REFUSAL_TIME)
-            self._tell(error, farewell=self.farewell() if self.farewell and head.status in _FINAL else None)
+            error = await read_refusal(exchange, self._relay.ended)
+            final = self._final_message() if self._final_message and head.status in _FINAL else None
+            self._refuse(error, final=final)
             return
-        self.relay.rearm()
-        let_flow(self.relay, exchange, decoder)
+        self._relay.rearm()
+        connect_body(self._relay, exchange, decoder)
 
     @property
     def _session(self) -> StreamSession:
-        session = self.relay.transfer
+        session = self._relay.transfer
         assert isinstance(session, StreamSession)
         return session
 
-    def _tell(
+    def _refuse(
         self,
         error: StreamError,
         reason: CloseReason = CloseReason.UPSTREAM_END,
         *,
-        farewell: EndMessage | None = None,
+        final: EndMessage | None = None,
     ) -> None:
-        if self.relay.ended.done():
+        if self._relay.ended.done():
             return
-        told = None if farewell is not None and error.status == HTTPStatus.NO_CONTENT else error
-        self._session.receive_refusal(told, reason, end_message=farewell, now=asyncio.get_running_loop().time())
-        self.relay.rearm()
+        shown = None if final is not None and error.status == HTTPStatus.NO_CONTENT else error
+        self._session.receive_refusal(shown, reason, end_message=final, now=asyncio.get_running_loop().time())
+        self._relay.rearm()

@@ -1,10 +1,10 @@
 """What does a client ask for, and may it be passed on? (RFC 9112 sections 3 and 6, RFC 9110 section 7.6)"""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sseproxy.core.errors import BadRequest, ExpectationFailed, MethodRefused
+from sseproxy.core.errors import BadRequest, MethodRefused
 from sseproxy.core.eventsource.cookies import authenticate, for_caches, login
 from sseproxy.core.eventsource.end_id import without_ends
 from sseproxy.core.http.fields import (
@@ -17,26 +17,23 @@ from sseproxy.core.http.fields import (
     end_to_end,
     forwarding,
     has_forbidden_bytes,
-    tokens,
     without,
 )
-from sseproxy.core.http.paths import UNSENT, normalized
-from sseproxy.core.http.peek import may_be_json
-from sseproxy.core.http.via import instances, signed
-from sseproxy.core.routes import ABSOLUTE_FORM, Route, split_target
+from sseproxy.core.http.paths import UNSENT, normalized, unusual
+from sseproxy.core.http.peek import BodyPeek, may_be_json
+from sseproxy.core.http.via import instances, is_loop, signed
+from sseproxy.core.routes import ABSOLUTE_FORM, Route
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.core.stream.request import StreamRequest
+from sseproxy.http1.content import RequestContent
 from sseproxy.http1.requests import ParsedRequest
+from sseproxy.proxy.request_fields import Fields, read_expectation, read_framing, read_max_forwards, read_upgrade
 
 _NONE: Sequence[bytes] = ()
 #: In a query, where JSON and templates are written raw, more is allowed than in a path (`UNSENT`).
 _NOT_IN_TARGET = re.compile(r"[\x00-\x20\x7f#\"<>]")
-_DIGITS = re.compile(rb"[0-9]{1,18}")
 #: RFC 3986 section 3.2.2. Without the comma, which would make one field look like two.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]*)(:[0-9]*)?")
-#: Refused as protocols to switch to: HTTP/2 in clear text would be a way around every rule of this proxy.
-_NOT_TUNNELLED = frozenset((b"h2c", b"h2"))
-
 
 #: Fields of a request that are made anew for the upstream.
 _REPLACED = frozenset((b"content-length", b"expect", b"host"))
@@ -47,7 +44,7 @@ _REPLACED_IF_STREAM = _REPLACED | {b"accept-encoding"}
 class InboundRequest:
     """A request that is fit to be passed on. path: normalised. headers: all fields as they came; fields: by name.
 
-    opened_with: if it was kept until somebody opened its ticket, the fields of the request that did so.
+    opened_with: if it was kept until a ticket was opened, the fields, by name, of the request that did so.
     opened_at: and its target.
     is_last_hop: it must not be passed on, but be answered here (``Max-Forwards: 0``).
     """
@@ -57,52 +54,57 @@ class InboundRequest:
     path: str = field(repr=False)
     host: bytes
     headers: Headers = field(repr=False)
-    body_length: int | None
-    has_body: bool
-    expects_continue: bool
-    upgrade: bytes | None
-    opened_with: Headers | None = field(default=None, repr=False)
+    fields: Fields = field(repr=False)
+    body_length: int | None = None
+    has_body: bool = False
+    expects_continue: bool = False
+    upgrade: bytes | None = None
+    opened_with: Fields | None = field(default=None, repr=False)
     opened_at: str = field(default="", repr=False)
     is_last_hop: bool = False
-    fields: Mapping[bytes, Sequence[bytes]] = field(default_factory=dict, repr=False)
-
-    def __post_init__(self) -> None:
-        if not self.fields:
-            object.__setattr__(self, "fields", by_name(self.headers))
 
     @property
-    def client_headers(self) -> Headers:
+    def client_fields(self) -> Fields:
         """The fields of the request that the response answers: they say who reads it."""
-        return self.headers if self.opened_with is None else self.opened_with
+        return self.fields if self.opened_with is None else self.opened_with
 
     @property
     def passed(self) -> list[bytes]:
         """The instances of sseproxy that the request has passed."""
         return instances(self.fields.get(b"via", _NONE))
 
+    def has_passed(self, instance: bytes) -> bool:
+        """Return whether the request has been at `instance` before, or at too many others."""
+        return is_loop(self.passed, instance)
+
     def stream_request(self, route: Route) -> StreamRequest:
         """Return what decides how the stream of this request is treated, if it gets one."""
-        coding = b",".join(self.fields.get(b"content-encoding", _NONE))
-        return StreamRequest(
+        wanted = StreamRequest(
             route,
             method=self.method,
             path=self.path,
-            query=split_target(self.target)[1][1:],
+            query=self.target.partition("?")[2],
             fields=self.fields,
-            client_fields=None if self.opened_with is None else by_name(self.opened_with),
-            has_body=self.has_body and may_be_json(b",".join(self.fields.get(b"content-type", _NONE)), coding),
+            client_fields=self.opened_with,
+            has_body=self.has_body
+            and may_be_json(
+                *(b",".join(self.fields.get(name, _NONE)) for name in (b"content-type", b"content-encoding"))
+            ),
         )
+        if self.has_body and (members := wanted.wanted_members):
+            wanted.peek = BodyPeek(members)
+        return wanted
 
     def is_logged_in(self, route: Route) -> bool:
-        """Whether the upstream hears of a login that the client has in a cookie only."""
+        """Return whether the upstream hears of a login that the client has in a cookie only."""
         return route.auth is not None and login(self.headers, route.auth) is not None
 
     def for_caches(self, headers: Headers, route: Route) -> Headers:
-        """The fields of the response, as caches have to see them that know nothing of the route's login."""
+        """Return the fields of the response, as caches have to see them that know nothing of the route's login."""
         return headers if route.auth is None else for_caches(headers, self.headers, route.auth)
 
     def upstream_headers(self, route: Route, peer: Peer, *, accepts_stream: bool, via: bytes = PSEUDONYM) -> Headers:
-        """The fields for the upstream, without the framing of the body.
+        """Return the fields for the upstream, without the framing of the body.
 
         accepts_stream: ``Accept`` names event streams. via: the name of this instance.
         """
@@ -123,11 +125,25 @@ class InboundRequest:
         fields = [(b"Host", host), *forwarding(fields, peer, host=self.host)]
         if self.upgrade is not None:
             fields += [(b"Connection", b"upgrade"), (b"Upgrade", self.upgrade)]
-        return signed(apply_rules(fields, route.request_headers), self.passed, via)
+        rules = route.request_headers
+        if rules.set or rules.remove or b"via" in self.fields:
+            return signed(apply_rules(fields, rules), self.passed, via)
+        fields.append((b"Via", b"1.1 " + via))
+        return fields
 
 
-#: What is left of a request when it has been answered: a stream may go on for hours.
-FORGOTTEN = InboundRequest("", "", "", b"", [], None, False, False, None)
+@dataclass(frozen=True, slots=True)
+class ClientRequest:
+    """A request, and who sends it.
+
+    content: its body, as it comes or, if it was kept, as a whole; ``None`` if there is none. peer: who is connected;
+    for a request that was kept, who sent it then. client: the address of the client behind the trusted proxies.
+    """
+
+    inbound: InboundRequest
+    content: RequestContent | bytes | None
+    peer: Peer
+    client: str
 
 
 def read_request(request: ParsedRequest) -> InboundRequest:
@@ -142,30 +158,35 @@ def read_request(request: ParsedRequest) -> InboundRequest:
         raise BadRequest("A header field contains a control character.", cause=f"field {number} of the head")
     is_11 = request.version == "1.1"
     fields = by_name(headers)
-    if sum(value.count(b",") for value in fields.get(b"connection", _NONE)) >= MOST_MEMBERS:
+    if b"connection" in fields and b"".join(fields[b"connection"]).count(b",") >= MOST_MEMBERS:
         raise BadRequest("The request has too many connection options.")
     target, host = _read_target(request.method, request.target, fields.get(b"host", _NONE), is_11=is_11)
-    length, has_body = _read_framing(fields, is_11=is_11)
-    hops = _read_max_forwards(fields) if request.method == "OPTIONS" and b"max-forwards" in fields else None
+    has_body = b"content-length" in fields or b"transfer-encoding" in fields
+    length = read_framing(fields, is_11=is_11) if has_body else None
+    hops = read_max_forwards(fields) if request.method == "OPTIONS" and b"max-forwards" in fields else None
     if hops:
         headers = [*without(headers, {b"max-forwards"}), (b"Max-Forwards", b"%d" % (hops - 1))]
+    path = target.partition("?")[0]
     return InboundRequest(
         method=request.method,
         target=target,
-        path=normalized(split_target(target)[0]),
+        path=normalized(path) if unusual(path) else path,
         host=host,
         headers=headers,
+        fields=fields,
         body_length=length,
         has_body=has_body,
-        expects_continue=b"expect" in fields and _read_expectation(fields[b"expect"]),
-        upgrade=_read_upgrade(fields) if request.upgrades and is_11 else None,  # RFC 9110 section 7.8
+        expects_continue=b"expect" in fields and read_expectation(fields[b"expect"]),
+        upgrade=read_upgrade(fields) if request.upgrades and is_11 else None,  # RFC 9110 section 7.8
         is_last_hop=hops == 0,
-        fields=fields,
     )
 
 
 def _read_target(method: str, raw: str, hosts: Sequence[bytes], *, is_11: bool) -> tuple[str, bytes]:
-    """RFC 9112 section 3.2: origin form is kept as it is, absolute form reduced to it, or to ``*`` (section 3.2.4)."""
+    """Return target and host (RFC 9112 section 3.2).
+
+    Origin form is kept as it is, absolute form reduced to it, or to ``*`` (section 3.2.4).
+    """
     if len(hosts) > 1:
         raise BadRequest("The request has several Host fields.")
     host = hosts[0].strip() if hosts else b""
@@ -181,49 +202,8 @@ def _read_target(method: str, raw: str, hosts: Sequence[bytes], *, is_11: bool) 
             raw = "*" if method == "OPTIONS" and not raw else "/" + raw
     if not (raw.startswith("/") or (raw == "*" and method == "OPTIONS")):
         raise BadRequest("The request target has to be a path.")
-    if _NOT_IN_TARGET.search(raw) or UNSENT.search(split_target(raw)[0]):
+    if _NOT_IN_TARGET.search(raw) or UNSENT.search(raw.partition("?")[0]):
         raise BadRequest("The request target contains a character that has to be encoded.")
     if is_11 and not hosts:
         raise BadRequest("The request has no Host field.")
     return raw, host
-
-
-def _read_framing(fields: Mapping[bytes, Sequence[bytes]], *, is_11: bool) -> tuple[int | None, bool]:
-    """RFC 9112 section 6.3: whatever two parsers could read in two ways is refused, not repaired."""
-    lengths = fields.get(b"content-length")
-    codings = fields.get(b"transfer-encoding")
-    if codings:
-        if lengths:
-            raise BadRequest("The request has both Content-Length and Transfer-Encoding.")
-        if not is_11 or [value.strip().lower() for value in codings] != [b"chunked"]:
-            raise BadRequest("The request's Transfer-Encoding is not understood.")
-        return None, True
-    if not lengths:
-        return None, False
-    if len(lengths) > 1:
-        raise BadRequest("The request has several Content-Length fields.")
-    if not _DIGITS.fullmatch(lengths[0]):
-        raise BadRequest("The request's Content-Length is not a number.")
-    return int(lengths[0]), True
-
-
-def _read_max_forwards(fields: Mapping[bytes, Sequence[bytes]]) -> int | None:
-    """How many more proxies may pass the request on (RFC 9110 section 7.6.2); ``None`` if that cannot be read."""
-    values = fields[b"max-forwards"]
-    return int(values[0]) if len(values) == 1 and _DIGITS.fullmatch(values[0]) else None
-
-
-def _read_expectation(values: Sequence[bytes]) -> bool:
-    expectations = tokens(values)
-    if expectations and expectations != [b"100-continue"]:
-        raise ExpectationFailed("The only expectation that can be met is 100-continue.")
-    return bool(expectations)
-
-
-def _read_upgrade(fields: Mapping[bytes, Sequence[bytes]]) -> bytes | None:
-    """The protocols that the client wants to switch to, if it asks for it properly (RFC 9110 section 7.8)."""
-    if b"upgrade" not in tokens(fields.get(b"connection", _NONE)):
-        return None
-    offered = b", ".join(fields.get(b"upgrade", _NONE))
-    wanted = [name for name in tokens([offered]) if name not in _NOT_TUNNELLED]
-    return offered if wanted and len(wanted) == len(tokens([offered])) else None

@@ -1,4 +1,4 @@
-"""What did the upstream say, after the client was promised a stream that it will not get? (contract S8)"""
+"""What did the upstream say, after the client was promised a stream that it will not get?"""
 
 import asyncio
 from typing import Any
@@ -6,21 +6,21 @@ from typing import Any
 from sseproxy.core.errors import OriginError
 from sseproxy.core.flow import BodySource
 from sseproxy.core.http.fields import Headers, get
-from sseproxy.core.limits import ERROR_BODY
+from sseproxy.core.limits import ERROR_BODY, REFUSAL_TIME
 from sseproxy.core.stream.error_events import StreamError
 from sseproxy.origins.codings import decode_beginning, decoder_for
-from sseproxy.origins.http import HttpExchange
+from sseproxy.origins.exchange import HttpExchange
 
 
-async def read_refusal(exchange: HttpExchange, given_up: asyncio.Future[Any], *, within: float | None) -> StreamError:
-    """The upstream's answer with the beginning of its body, as far as it comes `within` seconds.
+async def read_refusal(exchange: HttpExchange, ended: asyncio.Future[Any]) -> StreamError:
+    """Return the upstream's answer with the beginning of its body, as far as it comes in `REFUSAL_TIME`.
 
-    given_up: when this is done, nobody wants the answer any more. Ends the exchange.
+    ended: when this is done, there is no client any more that waits for the answer. Aborts the exchange.
     """
     head = exchange.head
     beginning = _Beginning(exchange)
     exchange.attach(beginning)
-    await first_of(beginning.ended, given_up, within=within)
+    await first_of(beginning.ended, ended, within=REFUSAL_TIME)
     exchange.abort()
     retry_after = get(head.headers, b"retry-after")
     return StreamError(

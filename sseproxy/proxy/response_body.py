@@ -1,4 +1,4 @@
-"""Is a response an event stream that sseproxy can read, and how does its body flow? (contract S11)"""
+"""Is a response an event stream that sseproxy can read, and how does its body flow?"""
 
 import logging
 
@@ -10,7 +10,7 @@ from sseproxy.engine.relay import Relay
 from sseproxy.http1.messages import ResponseHead
 from sseproxy.logs import LOGGER
 from sseproxy.origins.codings import Decoder, DecodingSource, decoder_for
-from sseproxy.origins.http import HttpExchange
+from sseproxy.origins.exchange import HttpExchange
 
 _log = logging.getLogger(LOGGER)
 
@@ -29,8 +29,8 @@ def read_kind(head: ResponseHead, route: Route) -> tuple[MediaKind | None, Decod
         return None, None
 
 
-def let_flow(relay: Relay, exchange: HttpExchange, decoder: Decoder | None) -> None:
-    """Let the body of a response flow into `relay`, decoded on the way if need be."""
+def connect_body(relay: Relay, exchange: HttpExchange, decoder: Decoder | None) -> None:
+    """Connect the body of a response with `relay`, decoded on the way if need be."""
     if decoder is None:
         relay.connect(exchange)
         exchange.attach(relay, by_line=isinstance(relay.transfer, StreamSession))

@@ -8,7 +8,8 @@ from sseproxy.core.errors import ClientError, SSEProxyError
 from sseproxy.core.http.fields import PSEUDONYM, Headers
 from sseproxy.http1.downstream import HttpDownstream
 
-_ALLOW = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+#: The methods that this proxy passes on (RFC 9110 section 10.2.1).
+ALLOW = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 
 
 def send_problem(downstream: HttpDownstream, error: SSEProxyError) -> None:
@@ -38,11 +39,6 @@ def send_nothing(downstream: HttpDownstream, status: HTTPStatus, more: Sequence[
     downstream.send_head(status, status.phrase.encode(), [*_never_stored(), *more], length=None, has_body=False)
 
 
-def send_options(downstream: HttpDownstream) -> None:
-    """Answer an OPTIONS that goes no further than this proxy (RFC 9110 section 7.6.2)."""
-    send_nothing(downstream, HTTPStatus.NO_CONTENT, [_ALLOW])
-
-
 def _never_stored() -> Headers:
     return [(b"Cache-Control", b"no-store")]
 
@@ -60,5 +56,5 @@ def _fields(error: SSEProxyError, length: int) -> Headers:
     if error.retry_after is not None:
         fields.append((b"Retry-After", b"%d" % error.retry_after))
     if error.status == 405:
-        fields.append(_ALLOW)
+        fields.append(ALLOW)
     return fields

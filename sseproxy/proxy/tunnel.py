@@ -2,12 +2,43 @@
 
 import asyncio
 
+from sseproxy.core.errors import UpstreamBroken
+from sseproxy.core.http.fields import Headers
+from sseproxy.core.routes import Route
 from sseproxy.core.stream.transfer import CloseReason, TransferStats
 from sseproxy.http1.server import DownstreamConnection
-from sseproxy.origins.http import HttpExchange
+from sseproxy.origins.exchange import HttpExchange
+from sseproxy.proxy.tail import ResponseTail
 
 #: Seconds in which an upstream has to take what is left when the client has said all that it had to say.
 LAST_BYTES = 30.0
+
+
+async def run_tunnel(
+    exchange: HttpExchange, headers: Headers, wanted: bytes | None, route: Route, tail: ResponseTail
+) -> None:
+    """Answer with the upstream's 101, and wait for the end of what follows.
+
+    headers: of the response, without those of the switch. wanted: the protocols that the client has asked for.
+    Raises `UpstreamBroken` if the upstream must not switch.
+    """
+    if wanted is None or exchange.is_sending:
+        when = "unasked" if wanted is None else "before it had the request"
+        raise UpstreamBroken(f"The upstream switched protocols {when}.", proxy_status="http_upgrade_failed")
+    head = exchange.head
+    tunnel = Tunnel(tail.connection, exchange, idle=route.timeouts.idle_of(is_answer=False))
+    try:
+        upgrade = [(b"Connection", b"upgrade"), (b"Upgrade", head.upgraded_to or wanted)]
+        tail.downstream.send_tunnel_head(head.status, head.reason, headers + upgrade)
+        tail.record.status = head.status
+        tail.record.stats = tunnel.stats
+        tunnel.start()
+        tail.go_live(route, tunnel)
+        tail.note_end(await tunnel.ended)
+        await tail.downstream.wait_until_flushed(route.timeouts.write)
+    finally:
+        tunnel.close()
+        tail.downstream.close_behind()
 
 
 class Tunnel:
@@ -15,6 +46,18 @@ class Tunnel:
 
     idle: seconds without a byte in either direction after which the tunnel is closed; ``None`` for never.
     """
+
+    # Plan: each connection hands its bytes to the other (`_to_client`, `_to_upstream`), and pauses the other's reading
+    # while its own buffer is full. Nothing is parsed, and nothing is kept here.
+    #
+    # Invariants:
+    # 1. `ended` is done once, with the first reason: a side that has closed, silence, or the end of a drain.
+    # 2. A tunnel of which the client has closed its end still delivers what the client has sent, for `LAST_BYTES`.
+    #
+    # Hazards:
+    # - bytes that came with the 101, or right behind the request: both parsers hold some that are no HTTP. They go
+    #   first;
+    # - an upstream that closes between its 101 and `start`: its loss was reported to a listener that was gone.
 
     def __init__(self, downstream: DownstreamConnection, exchange: HttpExchange, *, idle: float | None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -40,7 +83,7 @@ class Tunnel:
         self._to_client(self._upstream.switch_to_raw(self._to_client))
         self._to_upstream(self._downstream.switch_to_raw(self._to_upstream))
         self._watch()
-        if not self._upstream.is_connected():  # it said so when nobody listened yet
+        if not self._upstream.is_connected():
             self._upstream_lost()
 
     def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
@@ -50,12 +93,12 @@ class Tunnel:
         self._drain = None if deadline is None else self._loop.call_at(deadline, self._end, CloseReason.DRAIN)
 
     def close(self) -> None:
-        """Let go of the upstream, once it has all that the client has sent; the client's connection is the caller's."""
+        """Close the upstream's connection, once it has all that the client has sent. The client's is the caller's."""
         for timer in (self._timer, self._drain):
             if timer is not None:
                 timer.cancel()
         self._upstream.on_lost = self._upstream.on_writable = None
-        self._upstream.switch_to_raw(_drop)
+        self._upstream.switch_to_raw(lambda _: None)  # what an upstream still says is dropped
         transport = self._upstream.transport
         if transport is not None and self.close_reason is CloseReason.CLIENT_GONE and transport.get_write_buffer_size():
             transport.close()
@@ -114,7 +157,3 @@ class Tunnel:
     def _end(self, reason: CloseReason) -> None:
         if not self.ended.done():
             self.ended.set_result(reason)
-
-
-def _drop(_: bytes) -> None:
-    """Take what an upstream still says when its tunnel has ended."""

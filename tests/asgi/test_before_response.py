@@ -1,4 +1,4 @@
-"""Is a client kept alive while the app is still thinking about its response? (contract S8)"""
+"""Is a client kept alive while the app is still thinking about its response? (docs/middleware.md)"""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What do client and app get when sseproxy itself fails within a stream? (contract S10, ``internal_error``)"""
+"""What do client and app get when sseproxy itself fails within a stream? (docs/ends.md, ``internal_error``)"""
 
 import asyncio
 import json

@@ -9,7 +9,7 @@ import pytest
 
 from sseproxy.asgi import SSEKeepaliveMiddleware
 from sseproxy.asgi.lifespan import StopSignals
-from sseproxy.asgi.options import Duration
+from sseproxy.asgi.option_values import Duration
 from sseproxy.asgi.types import ASGIApp, Message, Receive, Scope, Send
 
 

@@ -1,19 +1,24 @@
 """Does a wrong option raise where it is written, with a message that names it?"""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast, get_args
 
 import pytest
 
+from sseproxy.aiohttp import sse_keepalive
 from sseproxy.asgi import SSEKeepaliveMiddleware
-from sseproxy.asgi.options import StreamOptions
+from sseproxy.asgi.options import DEFAULTS, DialectName, FormName, MiddlewareOptions, StreamOptions, read_options
 from sseproxy.asgi.requests import stream_request
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.engine.live import LiveStreams
 from tests.support.asgi_exchange import Exchange, script
 
+LIVE = LiveStreams()
+NO_DURATIONS = ["soon", "-1s", "", -3, "0s", 0, True, timedelta(days=-1), timedelta(0)]
 DURATIONS = ["heartbeat", "before_response", "response_timeout", "idle_timeout", "write_timeout", "max_duration"]
 
 
@@ -30,7 +35,7 @@ class SelectsLater:
 
 
 WRONG: list[tuple[str, object, type[Exception]]] = [
-    *((name, value, ValueError) for name in DURATIONS for value in ("soon", "-1s", "", -3, "0s", 0, None, True)),
+    *((name, value, ValueError) for name in DURATIONS for value in NO_DURATIONS),
     ("form", "coment-line", ValueError),
     ("form", 3, ValueError),
     ("dialect", "openai", ValueError),
@@ -54,13 +59,15 @@ WRONG: list[tuple[str, object, type[Exception]]] = [
     ("comment", "\ud800", ValueError),
     ("event", {"name": ""}, ValueError),
     ("event", {"data": "\udfff"}, ValueError),
+    ("streams", [], TypeError),
     ("app", None, TypeError),
     ("app", "app:app", TypeError),
 ]
 
 
 def options_of(**options: Any) -> StreamOptions:
-    return SSEKeepaliveMiddleware(**{"app": script(), **options})._options
+    SSEKeepaliveMiddleware(**{"app": script(), **options})  # refuses what is wrong
+    return read_options(cast(MiddlewareOptions, options))
 
 
 @pytest.mark.parametrize(("name", "value", "kind"), WRONG, ids=[f"{name}={value!r}" for name, value, _ in WRONG])
@@ -69,10 +76,22 @@ def test_a_wrong_option_raises_at_once_and_names_itself(name: str, value: object
         options_of(**{name: value})
 
 
-@pytest.mark.parametrize("value", [timedelta(seconds=15), b"15s"])
-def test_a_value_of_another_type_is_called_by_its_name(value: object) -> None:
-    with pytest.raises(ValueError, match=rf"^heartbeat: .*\b{type(value).__name__}\b"):
-        options_of(heartbeat=value)
+def test_a_value_of_another_type_is_called_by_its_name() -> None:
+    with pytest.raises(ValueError, match=r"^heartbeat: .*\bbytes\b"):
+        options_of(heartbeat=b"15s")
+
+
+def test_aiohttp_refuses_the_same() -> None:
+    with pytest.raises(ValueError, match=r"^heartbeat\b"):
+        sse_keepalive(heartbeat="soon")
+    with pytest.raises(TypeError, match=r"^hearbeat: .*did you mean heartbeat"):
+        sse_keepalive(hearbeat="15s")  # type: ignore[call-arg]
+
+
+def test_every_option_has_a_default_and_the_words_are_all_there_are() -> None:
+    assert DEFAULTS.keys() == MiddlewareOptions.__annotations__.keys()
+    assert get_args(DialectName) == tuple(Dialect)
+    assert get_args(FormName) == tuple(HeartbeatForm)
 
 
 def test_a_coroutine_function_selects_no_paths() -> None:
@@ -119,6 +138,20 @@ def test_durations_are_seconds_or_text_or_off() -> None:
     assert options.heartbeat.interval == 0.5
     assert options.heartbeat.before_response == 0.1
     assert (options.timeouts.idle, options.timeouts.write, options.timeouts.max_duration) == (1.5, None, 120)
+
+
+@pytest.mark.parametrize("value", [0.5, "500ms", "0.5s", timedelta(milliseconds=500)])
+@pytest.mark.parametrize("name", DURATIONS)
+def test_a_duration_may_be_said_in_many_ways(name: str, value: object) -> None:
+    options = options_of(**{name: value})
+    timeouts = options.timeouts
+    others = (timeouts.response, timeouts.idle, timeouts.write, timeouts.max_duration)
+    assert 0.5 in (options.heartbeat.interval, options.heartbeat.before_response, *others)
+
+
+@pytest.mark.parametrize("name", [*DURATIONS, "drain"])
+def test_none_switches_off(name: str) -> None:
+    assert replace(options_of(**{name: None}), live=LIVE) == replace(options_of(**{name: "off"}), live=LIVE)
 
 
 def test_every_option_arrives_in_a_policy() -> None:

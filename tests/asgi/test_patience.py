@@ -3,11 +3,9 @@
 import asyncio
 from typing import cast
 
-from sseproxy.asgi import SSEKeepaliveMiddleware
 from sseproxy.asgi.early_answer import EarlyAnswerTimer
+from sseproxy.asgi.options import read_options
 from sseproxy.asgi.response_switch import Common
-from sseproxy.engine.live import LiveStreams
-from tests.support.asgi_exchange import script
 from tests.support.virtual_clock import VirtualLoop, now, passing
 
 
@@ -80,8 +78,7 @@ async def test_there_is_one_timer_and_in_the_end_none() -> None:
 
 
 def test_each_event_loop_has_its_own() -> None:
-    app = SSEKeepaliveMiddleware(script(), before_response="10s")
-    common, seen = Common(app._options, LiveStreams()), list[EarlyAnswerTimer]()
+    common, seen = Common(read_options({"before_response": "10s"})), list[EarlyAnswerTimer]()
 
     async def main() -> None:
         seen.append(common.patience(10.0))

@@ -1,4 +1,4 @@
-"""Which requests are answered before the app does, how, and what does the app's late answer become? (contract S8)"""
+"""Which requests are answered before the app, how, and what does the late answer become? (docs/middleware.md)"""
 
 import asyncio
 import json

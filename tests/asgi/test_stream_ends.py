@@ -1,4 +1,4 @@
-"""How does a stream of an app end, what does the client get then, and what becomes of the app? (contract S10)"""
+"""How does a stream of an app end, what does the client get then, and what becomes of the app? (docs/ends.md)"""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Does any end lie? The litmus of contract S10, over all reasons, dialects, places and clients.
+"""Does any end lie? The litmus of docs/ends.md, over all reasons, dialects, places and clients.
 
 The judge is written by the contract's words, and shares no code with the table.
 """

@@ -137,3 +137,27 @@ class TestOpenAIChat:
     )
     def test_what_is_no_chunk_gives_a_comment(self, data: bytes) -> None:
         assert beat(HeartbeatForm.OPENAI_CHAT, b"data: " + data + b"\n\n") == b": heartbeat\n\n"
+
+
+@pytest.mark.parametrize(
+    ("policy", "fields"),
+    [
+        (HeartbeatPolicy(before_response=1.0, prelude=True), ()),
+        (HeartbeatPolicy(interval=None), ()),
+        (HeartbeatPolicy(interval=None, before_response=1.0), ("before_response",)),
+        (HeartbeatPolicy(interval=None, prelude=True), ("prelude",)),
+        (HeartbeatPolicy(interval=None, before_response=1.0, prelude=True), ("before_response", "prelude")),
+    ],
+)
+def test_what_asks_for_heartbeats_that_are_off_is_named(policy: HeartbeatPolicy, fields: tuple[str, ...]) -> None:
+    assert policy.fields_without_interval == fields
+
+
+@pytest.mark.parametrize(
+    ("before_response", "response", "is_late"),
+    [(None, 5.0, False), (4.9, 5.0, False), (5.0, 5.0, True), (6.0, 5.0, True), (6.0, None, False)],
+)
+def test_an_answer_has_to_come_before_the_timeout(
+    before_response: float | None, response: float | None, is_late: bool
+) -> None:
+    assert HeartbeatPolicy(before_response=before_response).answers_too_late(response) is is_late

@@ -1,4 +1,4 @@
-"""After which data is a broken connection as good as a clean end? (contract section 5, `marker`)"""
+"""After which data is a broken connection as good as a clean end? (docs/eventsource.md, `marker`)"""
 
 import tracemalloc
 from dataclasses import replace

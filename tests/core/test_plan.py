@@ -1,4 +1,4 @@
-"""What does a request ask for, and how is its stream treated? (contract S7, S8, "Answer or feed", dialects)"""
+"""What does a request ask for, and how is its stream treated? (docs/configuration.md, "Answer or feed", dialects)"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What does a client get that was promised a stream before the upstream had answered? (contract S8)"""
+"""What does a client get that was promised a stream before the upstream had answered? (docs/requests.md)"""
 
 import gzip
 import json

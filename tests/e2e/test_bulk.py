@@ -1,4 +1,4 @@
-"""Does a body of any size go through without being kept? (contract S9)"""
+"""Does a body of any size go through without being kept? (docs/performance.md)"""
 
 import threading
 import zlib

@@ -1,4 +1,4 @@
-"""What does a client get when sseproxy itself fails in the middle of its stream? (contract S10, ``internal_error``)"""
+"""What does a client get when sseproxy itself fails in the middle of its stream? (docs/ends.md, ``internal_error``)"""
 
 from collections.abc import Iterator
 

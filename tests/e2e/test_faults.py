@@ -1,4 +1,4 @@
-"""What becomes of a stream when the upstream breaks, and what when the client does? (contract S4, S9, S10)"""
+"""What becomes of a stream when the upstream breaks, and what when the client does? (docs/ends.md)"""
 
 import os
 import signal

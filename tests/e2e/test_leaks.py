@@ -16,8 +16,9 @@ from sseproxy.core.stream.session import StreamSession
 from sseproxy.engine.relay import Relay
 from sseproxy.http1.client import UpstreamConnection
 from sseproxy.http1.server import DownstreamConnection
-from sseproxy.origins.http import HttpExchange
+from sseproxy.origins.exchange import HttpExchange
 from sseproxy.proxy.forward import Forwarding
+from sseproxy.proxy.tail import ResponseTail
 from tests.support.fault_stand import LOOPS
 from tests.support.inside import Inside, alive, inside, run_on
 from tests.support.processes import open_sockets, resident
@@ -29,7 +30,7 @@ _AT_ONCE = 16
 _RESET = struct.pack("ii", 1, 0)
 
 #: What one request makes, and what must be gone after it.
-_KINDS = (Forwarding, Relay, StreamSession, HttpExchange, UpstreamConnection, DownstreamConnection)
+_KINDS = (Forwarding, ResponseTail, Relay, StreamSession, HttpExchange, UpstreamConnection, DownstreamConnection)
 
 _OPTIONS = "heartbeat: {interval: 5ms, before_response: 8ms}, timeouts: {idle: 60ms, response: 80ms, write: 60ms}"
 

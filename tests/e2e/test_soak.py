@@ -84,7 +84,7 @@ async def _one_stream(proxy: Inside, seed: int) -> int:
     expected, got = whatwg.parse(sent), whatwg.parse(body)
     assert got.events == expected.events, seed
     assert got.retries == expected.retries
-    if _eol(seed) != b"\r\n":  # there an LF whose CR was sent on its own may be ours (contract S5)
+    if _eol(seed) != b"\r\n":  # there an LF whose CR was sent on its own may be sseproxy's
         assert stripped == sent, seed
     return beats
 

@@ -59,7 +59,7 @@ REQUESTS = st.builds(
 
 @dataclass
 class Found:
-    """Everything that a parser has said."""
+    """Everything that a parser has said. takes_one: after each request it has enough for now."""
 
     requests: list[ParsedRequest] = field(default_factory=list)
     errors: list[ClientError] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Are content codings undone piece by piece, within bounds, and are broken ones noticed? (contract S11)"""
+"""Are content codings undone piece by piece, within bounds, and are broken ones noticed? (RFC 9110 section 8.4)"""
 
 import gzip
 import random

@@ -1,4 +1,4 @@
-"""How many event streams may a client and a route have, and when does a place become free? (contract section 2)"""
+"""How many event streams may a client and a route have, and when does a place become free? (docs/configuration.md)"""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ import pytest
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.timeouts import TimeoutPolicy
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 from tests.support.http1_reader import Message
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, stage
 from tests.support.raw_upstream import Visit, replies
@@ -42,7 +42,7 @@ def forwarded(address: str) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def clients(proxy: ProxyServer, count: int) -> AsyncIterator[list[RawClient]]:
+async def clients(proxy: ProxyServer, count: int) -> AsyncIterator[list[AsyncPeer]]:
     async with contextlib.AsyncExitStack() as stack:
         yield [await stack.enter_async_context(proxy.connect()) for _ in range(count)]
 

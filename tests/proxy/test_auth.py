@@ -1,4 +1,4 @@
-"""What becomes of a login cookie on its way upstream? (contract section 5)"""
+"""What becomes of a login cookie on its way upstream? (docs/eventsource.md)"""
 
 import pytest
 
@@ -7,7 +7,7 @@ from sseproxy.core.http.fields import HeaderRules
 from sseproxy.core.routes import Match
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from tests.proxy.test_requests import ask, sent
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 from tests.support.http1_reader import Message
 from tests.support.proxy_server import ProxyServer, route_to, stage
 from tests.support.raw_upstream import RawUpstream, Visit, replies
@@ -86,7 +86,7 @@ async def test_only_the_route_that_says_so() -> None:
     assert (outside.one(b"Authorization"), outside.one(b"Cookie")) == (None, b"token=x")
 
 
-async def _asked(client: RawClient, upstream: RawUpstream, path: bytes) -> Message:
+async def _asked(client: AsyncPeer, upstream: RawUpstream, path: bytes) -> Message:
     assert (await client.ask(ask(b"Cookie: token=x", line=b"GET " + path + b" HTTP/1.1"))).status == 200
     return upstream.requests[-1]
 

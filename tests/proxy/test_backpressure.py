@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, route_to
 from tests.support.raw_upstream import RawUpstream, Script, Visit
 from tests.support.settled import eventually, settled
@@ -31,7 +31,7 @@ async def frozen(script: Script, heartbeat: HeartbeatPolicy) -> AsyncIterator[St
     async with (
         RawUpstream.serve(script) as upstream,
         ProxyServer.serve(route_to(upstream, heartbeat=heartbeat), send_buffer=4096) as proxy,
-        RawClient.connect(proxy.port) as client,
+        AsyncPeer.connect(proxy.port) as client,
     ):
         client.pause()
         await client.send(GET)

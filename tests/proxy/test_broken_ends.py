@@ -1,4 +1,4 @@
-"""What does a client get of a stream that sseproxy breaks off: which words, how much time, which end? (contract S10)"""
+"""What does a client get of a stream that sseproxy breaks off: which words, how much time, which end? (docs/ends.md)"""
 
 import asyncio
 import json

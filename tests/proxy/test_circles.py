@@ -23,7 +23,7 @@ from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 from tests.support.proxy_server import SILENT, ProxyServer, route_to
 from tests.support.raw_upstream import OK, RawUpstream, Script, Visit, replies, replies_once
 from tests.support.settled import eventually
@@ -108,7 +108,7 @@ class On:
     visits: int = 0
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[RawClient]:
+    async def client(self) -> AsyncIterator[AsyncPeer]:
         async with self.proxy.connect() as client:
             yield client
 
@@ -187,7 +187,7 @@ async def is_cut(on: On) -> None:
         await client.send(GET)
         visit = await on.visit()
         await visit.wait_received(b"\r\n\r\n")
-        on.proxy.app.cut()
+        on.proxy.app.abort()
         await client.response()
 
 
@@ -195,7 +195,7 @@ async def is_cut_in_its_stream(on: On) -> None:
     async with on.client() as client:
         await client.send(ONCE)
         await client.reader.readuntil(b"data: 1")
-        on.proxy.app.cut()
+        on.proxy.app.abort()
         await client.rest()
 
 
@@ -204,7 +204,7 @@ async def is_cut_in_its_body(on: On) -> None:
         await client.send(HALF_A_BODY)
         visit = await on.visit()
         await visit.wait_received(b"true")
-        on.proxy.app.cut()
+        on.proxy.app.abort()
         await client.response()
 
 

@@ -11,6 +11,7 @@ from sseproxy.http1.policy import ServerPolicy
 from sseproxy.http1.requests import PIECE
 from sseproxy.http1.server import DownstreamConnection
 from sseproxy.logs import LOGGER
+from sseproxy.proxy import resolve
 from tests.support.proxy_server import ProxyServer, Stage, route_to, stage
 from tests.support.raw_upstream import OK, RawUpstream, Visit, replies
 from tests.support.settled import eventually, settled
@@ -288,7 +289,7 @@ async def test_a_defect_of_ours_is_a_500_and_is_logged(monkeypatch: pytest.Monke
     monkeypatch.setattr(logging.getLogger(LOGGER), "exception", lambda *words: logged.append(words))
     async with stage(replies()) as on:
         with monkeypatch.context() as patch:
-            patch.setattr(on.proxy.app, "_find_route", lambda _: 1 / 0)
+            patch.setattr(resolve, "find_route", lambda *_, **__: 1 / 0)
             response = await on.client.ask(GET)
         assert response.status == 500
         assert response.one(b"Content-Type") == b"application/problem+json"

@@ -15,15 +15,17 @@ import pytest
 
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Match
+from sseproxy.core.stream.request import StreamRequest
 from sseproxy.http1.content import MOST_WAITING, RequestContent
 from sseproxy.http1.messages import ResponseHead
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.http1.requests import ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
-from sseproxy.origins.http import HttpExchange
+from sseproxy.origins.exchange import HttpExchange
 from sseproxy.proxy.forward import Forwarding
-from sseproxy.proxy.inbound import FORGOTTEN
-from tests.support.async_peer import RawClient
+from sseproxy.proxy.inbound import ClientRequest, InboundRequest
+from sseproxy.proxy.tail import ResponseTail
+from tests.support.async_peer import AsyncPeer
 from tests.support.processes import resident
 from tests.support.proxy_server import ProxyServer, route_to, stage
 from tests.support.raw_upstream import OK, RawUpstream, Script, Visit, replies
@@ -195,7 +197,7 @@ async def test_a_handshake_that_fails_leaves_nothing(tls_files: tuple[Path, Path
                     sock.sendall(GET)
             await asyncio.sleep(0.001)
         trust = ssl.create_default_context(cafile=str(tls_files[0]))
-        async with RawClient.connect(proxy.port, tls=trust) as client:
+        async with AsyncPeer.connect(proxy.port, tls=trust) as client:
             assert (await client.ask(GET)).status == 200
             assert len(proxy.connections) == 1
 
@@ -225,14 +227,14 @@ async def test_a_client_that_is_read_to_its_end_but_takes_nothing_is_cut_off() -
 @contextlib.asynccontextmanager
 async def _over_tls(
     script: Script, files: tuple[Path, Path], **options: Any
-) -> AsyncIterator[tuple[RawClient, RawUpstream, ProxyServer]]:
+) -> AsyncIterator[tuple[AsyncPeer, RawUpstream, ProxyServer]]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*files)
     trust = ssl.create_default_context(cafile=str(files[0]))
     async with (
         RawUpstream.serve(script) as upstream,
         ProxyServer.serve(route_to(upstream), tls=context, **options) as proxy,
-        RawClient.connect(proxy.port, tls=trust) as client,
+        AsyncPeer.connect(proxy.port, tls=trust) as client,
     ):
         yield client, upstream, proxy
 
@@ -318,8 +320,9 @@ async def test_a_stream_that_runs_has_forgotten_what_was_asked() -> None:
         assert _lists_with(marker) == []
         [request] = _alive(ParsedRequest)
         assert request.headers == []
-        [forwarding] = _alive(Forwarding)
-        assert (forwarding.inbound, forwarding.upstream_headers) == (FORGOTTEN, [])
+        assert len(_alive(ResponseTail)) == 1
+        for kind in (Forwarding, ClientRequest, InboundRequest, StreamRequest):
+            assert _alive(kind) == []
 
 
 # Answers that are whole.
@@ -329,7 +332,7 @@ def _whole(size: int) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
 
 
-@pytest.mark.parametrize("end", ["cut", "withdraw"])
+@pytest.mark.parametrize("end", ["abort", "cancel"])
 async def test_an_answer_that_has_come_as_a_whole_is_not_broken_off(end: str) -> None:
     """All of it has been written; a slow client is still taking it when the process, or its ticket, ends."""
     size = 50_000
@@ -338,8 +341,8 @@ async def test_an_answer_that_has_come_as_a_whole_is_not_broken_off(end: str) ->
         await on.client.send(GET + GET)
         [connection] = await _open(on.proxy)
         await eventually(lambda: connection.writing_paused)
-        [cycle] = [each for each in _alive(Forwarding) if each.connection is connection]
-        getattr(cycle, end)()
+        [tail] = [each for each in _alive(ResponseTail) if each.connection is connection]
+        getattr(tail, end)()
         on.client.resume()
         for _ in range(2):
             response = await on.client.response()
@@ -358,7 +361,7 @@ async def test_a_body_that_breaks_in_the_moment_of_the_answer_makes_it_no_whole_
 
     def and_then_it_breaks(self: HttpExchange, head: ResponseHead) -> None:
         responded(self, head)
-        self._connection_lost_by_client()
+        self.break_request()
 
     monkeypatch.setattr(HttpExchange, "responded", and_then_it_breaks)
     async with stage(script) as on:

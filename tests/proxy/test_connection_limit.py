@@ -12,7 +12,7 @@ import pytest
 
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.logs import LOGGER
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 from tests.support.proxy_server import ProxyServer, route_to
 from tests.support.raw_upstream import OK, RawUpstream, Script, Visit, replies
 from tests.support.settled import eventually
@@ -34,7 +34,7 @@ async def limited(most: int, script: Script, tls: ssl.SSLContext | None = None) 
 
 
 @contextlib.asynccontextmanager
-async def connected(proxy: ProxyServer, number: int) -> AsyncIterator[list[RawClient]]:
+async def connected(proxy: ProxyServer, number: int) -> AsyncIterator[list[AsyncPeer]]:
     """So many clients, in the order in which the proxy has accepted them."""
     async with contextlib.AsyncExitStack() as stack:
         clients = []
@@ -45,7 +45,7 @@ async def connected(proxy: ProxyServer, number: int) -> AsyncIterator[list[RawCl
         yield clients
 
 
-async def check_refused(client: RawClient) -> None:
+async def check_refused(client: AsyncPeer) -> None:
     response = await client.response()
     assert (response.status, response.one(b"Content-Type")) == (503, b"application/problem+json")
     assert json.loads(response.body)["status"] == 503
@@ -147,13 +147,13 @@ async def test_over_tls_too(tls_files: tuple[Path, Path]) -> None:
     trust = ssl.create_default_context(cafile=str(tls_files[0]))
     async with (
         limited(1, begins(STREAM), tls=context) as proxy,
-        RawClient.connect(proxy.port, tls=trust) as idle,
-        RawClient.connect(proxy.port, tls=trust) as busy,
+        AsyncPeer.connect(proxy.port, tls=trust) as idle,
+        AsyncPeer.connect(proxy.port, tls=trust) as busy,
     ):
         assert await idle.rest() == b""
         await busy.send(GET)
         await busy.head()
-        async with RawClient.connect(proxy.port, tls=trust) as new:
+        async with AsyncPeer.connect(proxy.port, tls=trust) as new:
             await check_refused(new)
 
 

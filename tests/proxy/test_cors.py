@@ -1,4 +1,4 @@
-"""What does a page of another origin get, and what does its browser hear that asks first? (contract section 5)"""
+"""What does a page of another origin get, and what does its browser hear that asks first? (docs/eventsource.md)"""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Match, Route, Upstream
 from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 from tests.support.http1_reader import Message
 from tests.support.proxy_server import ProxyServer, route_to, stage
 from tests.support.raw_upstream import OK, RawUpstream, Visit, replies
@@ -96,7 +96,7 @@ async def test_without_the_option_it_is_the_upstreams_business() -> None:
 
 
 @contextlib.asynccontextmanager
-async def routes(*options: dict[str, Any]) -> AsyncIterator[tuple[RawClient, RawUpstream]]:
+async def routes(*options: dict[str, Any]) -> AsyncIterator[tuple[AsyncPeer, RawUpstream]]:
     async with RawUpstream.serve(replies()) as upstream:
         made: list[Route] = [route_to(upstream, name=f"r{at}", **each) for at, each in enumerate(options)]
         async with ProxyServer.serve(*made) as proxy, proxy.connect() as client:

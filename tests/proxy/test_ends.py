@@ -1,4 +1,4 @@
-"""Does an `EventSource` stop after a clean end, and only then? (contract section 5)"""
+"""Does an `EventSource` stop after a clean end, and only then? (docs/eventsource.md)"""
 
 import asyncio
 import re
@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sseproxy.core.eventsource.policies import CookieAuth, Reopen, TicketPolicy
+from sseproxy.core.http.fields import by_name
 from sseproxy.core.routes import Match, Route, Upstream
 from sseproxy.core.stream.dialects import Marker
 from sseproxy.core.stream.end_message import EndPolicy
@@ -15,7 +16,7 @@ from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.proxy.eventsource.end_signer import EndSigner
 from sseproxy.proxy.inbound import InboundRequest
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 from tests.support.http1_reader import Message
 from tests.support.playbook import error_of
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, route_to, stage
@@ -34,7 +35,7 @@ def ask(*fields: bytes, line: bytes = b"GET /a?b") -> bytes:
     return b"\r\n".join([line + b" HTTP/1.1", b"Host: a.test", *fields]) + b"\r\n\r\n"
 
 
-async def end_of(client: RawClient, line: bytes = b"GET /a?b") -> bytes:
+async def end_of(client: AsyncPeer, line: bytes = b"GET /a?b") -> bytes:
     """The id that a stream ends with."""
     body = (await client.ask(ask(ACCEPT, line=line))).body
     found = re.fullmatch(rb"data: x\n\nid: (" + NAME + rb")\n\n", body)
@@ -42,7 +43,7 @@ async def end_of(client: RawClient, line: bytes = b"GET /a?b") -> bytes:
     return found[1]
 
 
-async def back(client: RawClient, name: bytes, line: bytes = b"GET /a?b") -> Message:
+async def back(client: AsyncPeer, name: bytes, line: bytes = b"GET /a?b") -> Message:
     """The answer to a browser that comes back by itself."""
     return await client.ask(ask(ACCEPT, b"Cache-Control: no-cache", b"Last-Event-ID: " + name, line=line))
 
@@ -211,11 +212,11 @@ async def test_an_end_is_an_end_for_an_hour() -> None:
     ends = EndSigner(b"key", clock=lambda: now[0])
     route = Route("r", Upstream("http", "127.0.0.1", 1), end=STOP)
     head = [(b"Accept", b"text/event-stream")]
-    asked = InboundRequest("GET", "/a", "/a", b"a.test", head, None, False, False, None)
-    farewell = ends.farewell(route, asked, [], id_has_event=False)
-    assert farewell is not None
-    assert farewell.id is not None
-    again = replace(asked, headers=[*head, (b"Last-Event-ID", farewell.id.encode())])
+    asked = InboundRequest("GET", "/a", "/a", b"a.test", head, by_name(head))
+    message = ends.message(route, asked, [], id_has_event=False)
+    assert message is not None
+    assert message.id is not None
+    again = replace(asked, fields={**asked.fields, b"last-event-id": [message.id.encode()]})
     for later, known in ((0, True), (3600, True), (3601, False)):
         now[0] = 1_700_000_000.0 + later
         assert ends.has_seen(route, again, []) is known

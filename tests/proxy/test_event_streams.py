@@ -1,4 +1,4 @@
-"""What becomes of the head and the coding of an event stream, and what is none of ours? (contract S11, S12)"""
+"""What becomes of the head and the coding of an event stream, and what is none of ours? (docs/configuration.md)"""
 
 import asyncio
 import gzip

@@ -1,4 +1,4 @@
-"""Does anything of a hostile request reach the upstream? (contract section 2, RFC 9112 sections 6.3 and 11.2)"""
+"""Does anything of a hostile request reach the upstream? (RFC 9112 sections 6.3 and 11.2)"""
 
 import json
 

@@ -1,10 +1,10 @@
-"""Which responses may be silent for as long as they like while `timeouts.idle` is `auto`? (contract section 4)"""
+"""Which responses may be silent for as long as they like while `timeouts.idle` is `auto`? (docs/configuration.md)"""
 
 import pytest
 
 from sseproxy.core.stream.plan import StreamKind
 from sseproxy.core.stream.timeouts import TimeoutPolicy
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 from tests.support.proxy_server import Stage, stage
 from tests.support.raw_upstream import Visit
 
@@ -37,7 +37,7 @@ async def silent_after_one(visit: Visit) -> None:
     await visit.wait_closed()
 
 
-async def begin(client: RawClient, request: bytes) -> None:
+async def begin(client: AsyncPeer, request: bytes) -> None:
     await client.send(request)
     assert (await client.head()).status == 200
     assert await client.chunk() == ONE

@@ -1,4 +1,4 @@
-"""How do request bodies get through, and when are they asked for? (contract section 2, RFC 9110 section 10.1.1)"""
+"""How do request bodies get through, and when are they asked for? (RFC 9110 section 10.1.1)"""
 
 import asyncio
 import json

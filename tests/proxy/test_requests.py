@@ -1,4 +1,4 @@
-"""Which bytes does the upstream get for a request? (contract section 2; RFC 9110 sections 7.6 and 10.1, RFC 7239)"""
+"""Which bytes does the upstream get for a request? (RFC 9110 sections 7.6 and 10.1, RFC 7239)"""
 
 import socket
 import ssl
@@ -12,7 +12,7 @@ from sseproxy.core.http.via import MOST_INSTANCES
 from sseproxy.core.routes import Route, Upstream, UpstreamTLS
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.http1.policy import HeadLimits
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 from tests.support.http1_reader import Message
 from tests.support.proxy_server import SILENT, ProxyServer, route_to, stage
 from tests.support.raw_upstream import RawUpstream, replies
@@ -289,7 +289,7 @@ async def test_a_loop_of_two_proxies_ends(rules: tuple[HeaderRules, HeaderRules]
         async with (
             ProxyServer.serve(to_right, trusted=trusted, listener=left, instance="left"),
             ProxyServer.serve(to_left, trusted=trusted, listener=right, instance="right"),
-            RawClient.connect(ports[0]) as client,
+            AsyncPeer.connect(ports[0]) as client,
         ):
             for _ in range(2):
                 assert (await client.ask(ask())).status == 508
@@ -308,7 +308,7 @@ async def test_a_proxy_that_is_its_own_upstream(tmp_path: Path) -> None:
     upstream = Upstream("http+unix", socket_path=str(tmp_path / "proxy"))
     async with (
         ProxyServer.serve(Route("default", upstream, heartbeat=SILENT), socket_path=tmp_path / "proxy"),
-        RawClient.connect_unix(tmp_path / "proxy") as client,
+        AsyncPeer.connect_unix(tmp_path / "proxy") as client,
     ):
         for _ in range(2):
             assert (await client.ask(ask())).status == 508
@@ -376,7 +376,7 @@ async def test_a_peer_on_ipv6(trusted: tuple[str, ...]) -> None:
     async with (
         RawUpstream.serve(replies()) as upstream,
         ProxyServer.serve(route_to(upstream), host="::1", trusted=trusted) as proxy,
-        RawClient.connect(proxy.port, host="::1") as client,
+        AsyncPeer.connect(proxy.port, host="::1") as client,
     ):
         await client.ask(ask(b"X-Forwarded-For: 192.0.2.1"))
         [request] = upstream.requests
@@ -400,7 +400,7 @@ async def test_a_peer_on_a_unix_socket_is_trusted(tmp_path: Path) -> None:
     async with (
         RawUpstream.serve(replies()) as upstream,
         ProxyServer.serve(route_to(upstream), socket_path=tmp_path / "proxy") as _,
-        RawClient.connect_unix(tmp_path / "proxy") as client,
+        AsyncPeer.connect_unix(tmp_path / "proxy") as client,
     ):
         await client.ask(ask(b"X-Forwarded-For: 192.0.2.1"))
         await client.ask(ask())
@@ -462,7 +462,7 @@ async def test_a_client_on_tls(tls_files: tuple[Path, Path]) -> None:
     async with (
         RawUpstream.serve(replies()) as upstream,
         ProxyServer.serve(route_to(upstream), tls=context) as proxy,
-        RawClient.connect(proxy.port, tls=ssl.create_default_context(cafile=str(tls_files[0]))) as client,
+        AsyncPeer.connect(proxy.port, tls=ssl.create_default_context(cafile=str(tls_files[0]))) as client,
     ):
         assert (await client.ask(ask())).status == 200
         assert upstream.requests[0].one(b"X-Forwarded-Proto") == b"https"

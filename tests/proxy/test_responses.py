@@ -1,4 +1,4 @@
-"""Which bytes does the client get for a response, and what if it is no response? (contract sections 1 and 2, S11)"""
+"""Which bytes does the client get for a response, and what if it is no response? (RFC 9112, docs/ends.md)"""
 
 import asyncio
 from datetime import UTC, datetime

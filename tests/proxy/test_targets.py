@@ -1,4 +1,4 @@
-"""Does the request target reach the upstream verbatim? (contract section 2)"""
+"""Does the request target reach the upstream verbatim? (RFC 9112 section 3.2)"""
 
 import pytest
 

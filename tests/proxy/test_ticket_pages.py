@@ -9,7 +9,7 @@ import pytest
 
 from sseproxy.core.eventsource.policies import CorsPolicy, TicketPolicy
 from sseproxy.core.http.fields import HeaderRules
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 from tests.support.http1_reader import Message
 from tests.support.proxy_server import stage
 from tests.support.raw_upstream import replies
@@ -33,7 +33,7 @@ def ask(line: bytes, *fields: bytes) -> bytes:
     return b"\r\n".join([line + b" HTTP/1.1", b"Host: a.test", *fields]) + b"\r\n\r\n"
 
 
-async def kept(client: RawClient, *fields: bytes) -> bytes:
+async def kept(client: AsyncPeer, *fields: bytes) -> bytes:
     response = await client.ask(ask(b"POST /_tickets/echo", *fields))
     assert response.status == 201, response
     return response.one(b"Location") or b""
@@ -146,7 +146,7 @@ async def test_a_preflight_is_not_kept(path: bytes, method: bytes) -> None:
         response = await on.client.ask(ask(b"OPTIONS " + path, *asks))
         assert response.status in (403, 404)
         assert response.one(b"Access-Control-Allow-Origin") is None
-        assert on.proxy.app._desk.store.requests == 0  # type: ignore[attr-defined]
+        assert on.proxy.app.tickets.store.requests == 0  # type: ignore[attr-defined]
         assert on.upstream.visits == []
 
 

@@ -1,4 +1,4 @@
-"""What reaches upstream and client when a request is kept until a GET asks for it? (contract section 5)"""
+"""What reaches upstream and client when a request is kept until a GET asks for it? (docs/eventsource.md)"""
 
 import asyncio
 import contextlib
@@ -17,11 +17,12 @@ from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.http1.messages import OriginRequest
-from sseproxy.origins.http import HttpExchange, HttpOrigin
+from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.stores.base import KeptRequest
 from sseproxy.stores.memory import MemoryTicketStore
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, route_to, stage
 from tests.support.raw_upstream import OK, RawUpstream, Script, Visit, replies
 from tests.support.settled import eventually
@@ -43,7 +44,7 @@ def chunk(data: bytes) -> bytes:
 POST = ask(b"POST /_tickets/v1/x?a=b&", b"X-Own: 1", b"Content-Type: application/json", body=b'{"q": 1}')
 
 
-async def kept(client: RawClient, request: bytes = POST) -> bytes:
+async def kept(client: AsyncPeer, request: bytes = POST) -> bytes:
     """Have a request kept, and return the target that opens it."""
     response = await client.ask(request)
     assert response.status == 201, response
@@ -428,7 +429,7 @@ async def test_a_query_and_a_body_of_the_opening_request_do_not_matter() -> None
         assert (await on.client.ask(ask(b"GET " + url))).status == 204
 
 
-async def check_spent(client: RawClient, url: bytes) -> None:
+async def check_spent(client: AsyncPeer, url: bytes) -> None:
     for method in (b"GET ", b"HEAD "):
         response = await client.ask(ask(method + url, ACCEPT))
         assert response.status == 204
@@ -892,7 +893,7 @@ async def test_a_client_that_is_still_sending_is_told_that_it_ends() -> None:
     async with desk(replies()) as on:
         await on.client.send(ask(b"POST /_tickets/a", b"Content-Length: 5") + b"he")
         await eventually(lambda: on.proxy.app.requests == 1)
-        on.proxy.app.cut()
+        on.proxy.app.abort()
         assert (await on.client.response()).status == 503
         assert on.upstream.visits == []
 
@@ -905,7 +906,7 @@ async def test_a_ticket_whose_upstream_has_not_answered_is_refused_at_the_end() 
     async with desk(script) as on:
         await on.client.send(ask(b"GET " + await kept(on.client), ACCEPT))
         await (await on.upstream.visit()).wait_received(b'{"q": 1}')
-        on.proxy.app.cut()
+        on.proxy.app.abort()
         assert (await on.client.response()).status == 503
         await on.upstream.visits[0].wait_closed()
 

@@ -1,4 +1,4 @@
-"""What does a client get when the upstream's answer is early, late, broken or none? (contract sections 1 and 2)"""
+"""What does a client get when the upstream's answer is early, late, broken or none? (docs/ends.md)"""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Route, Upstream
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.http1.heads import MAX_FIELDS
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 from tests.support.http1_reader import Message
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, route_to, stage
 from tests.support.raw_upstream import OK, RawUpstream, Visit, replies, replies_once
@@ -332,7 +332,7 @@ async def test_over_a_unix_socket_a_broken_body_without_chunks_is_warned_of(
     async with (
         RawUpstream.serve(replies_once(CHUNKED + b"5\r\nhello\r\n")) as upstream,
         ProxyServer.serve(route_to(upstream), socket_path=tmp_path / "proxy"),
-        RawClient.connect_unix(tmp_path / "proxy") as client,
+        AsyncPeer.connect_unix(tmp_path / "proxy") as client,
     ):
         await client.send(request_)
         assert b"hello" in await client.rest()

@@ -239,7 +239,7 @@ async def it_may_finish_and_is_refused(kind: Kind) -> None:
         on.drain()
         await passing(DRAIN - SOON)
         assert on.client.data == b""
-        on.proxy.app.cut()
+        on.proxy.app.abort()
         await passing(SOON)
         assert on.client.status == 503
 

@@ -11,7 +11,7 @@ import pytest
 from sseproxy.core.eventsource.policies import TicketPolicy
 from sseproxy.core.limits import MIB
 from sseproxy.core.store import StorePolicy
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 from tests.support.http1_reader import Message
 from tests.support.raw_upstream import RawUpstream, replies
 from tests.support.sseproxy_process import SseproxyProcess
@@ -25,21 +25,21 @@ def test_a_store_has_room_for_more_than_one_large_body() -> None:
 
 
 @asynccontextmanager
-async def process(config: Path) -> AsyncIterator[RawClient]:
+async def process(config: Path) -> AsyncIterator[AsyncPeer]:
     """A client of a process of its own."""
     with SseproxyProcess("-c", str(config)) as sseproxy:
         address = urlsplit(sseproxy.url)
-        async with RawClient.connect(address.port or 0) as client:
+        async with AsyncPeer.connect(address.port or 0) as client:
             yield client
 
 
 async def ask(
-    client: RawClient, *, line: bytes = b"GET /a", fields: bytes = EVENT_SOURCE, body: bytes = b""
+    client: AsyncPeer, *, line: bytes = b"GET /a", fields: bytes = EVENT_SOURCE, body: bytes = b""
 ) -> Message:
     return await client.ask(line + b" HTTP/1.1\r\nHost: a.test\r\n" + fields + b"\r\n" + body)
 
 
-async def end_of(client: RawClient) -> bytes:
+async def end_of(client: AsyncPeer) -> bytes:
     """The id with which a stream ends."""
     found = re.search(rb"id: (\S+)", (await ask(client)).body)
     assert found

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from sseproxy.aiohttp import SSEKeepalive, sse_keepalive
 from tests.support.asgi_exchange import on_time
-from tests.support.async_peer import LIMIT, RawClient
+from tests.support.async_peer import LIMIT, AsyncPeer
 
 #: Bytes of a request body that a handler may read: more than any test sends.
 _BODY_LIMIT = 8 * 2**20
@@ -60,12 +60,12 @@ class AiohttpApp:
     @contextlib.asynccontextmanager
     async def ask(
         self, *fields: str, method: str = "GET", body: bytes = b"", version: str = "1.1"
-    ) -> AsyncIterator[RawClient]:
+    ) -> AsyncIterator[AsyncPeer]:
         """A client that has sent a request. fields: of its head, besides ``Host``."""
         lines = [f"{method} / HTTP/{version}", "Host: a", *fields]
         if body:
             lines.append(f"Content-Length: {len(body)}")
-        async with RawClient.connect(self.port) as client:
+        async with AsyncPeer.connect(self.port) as client:
             await client.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
             yield client
 
@@ -84,7 +84,7 @@ async def open_stream(request: web.Request, **headers: str) -> web.StreamRespons
     return response
 
 
-async def broken_body(client: RawClient) -> bytes:
+async def broken_body(client: AsyncPeer) -> bytes:
     """The body of a response that is broken off."""
     body = b""
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support import http1_reader
 from tests.support.http1_reader import Message
 
-#: Seconds after which a wait is given up: far more than any wait needs.
+#: Seconds after which a wait fails: far more than any wait needs.
 LIMIT = 20.0
 
 #: Bytes that are taken from the network before the test reads them.
@@ -36,7 +36,7 @@ class _Patient(asyncio.StreamReaderProtocol):
         super().connection_lost(None)
 
 
-class RawClient:
+class AsyncPeer:
     """One connection to a server under test. What it sends is up to the test; what it reads must be HTTP."""
 
     def __init__(self, transport: asyncio.Transport, protocol: _Patient) -> None:
@@ -49,7 +49,7 @@ class RawClient:
     @contextlib.asynccontextmanager
     async def connect(
         cls, port: int, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
-    ) -> "AsyncIterator[RawClient]":
+    ) -> "AsyncIterator[AsyncPeer]":
         """Connect to a port of this machine. tls: trusts the server's certificate, which names ``localhost``."""
         loop = asyncio.get_running_loop()
         name = "localhost" if tls is not None else None
@@ -59,7 +59,7 @@ class RawClient:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def connect_unix(cls, path: Path) -> "AsyncIterator[RawClient]":
+    async def connect_unix(cls, path: Path) -> "AsyncIterator[AsyncPeer]":
         """Connect to a unix socket."""
         loop = asyncio.get_running_loop()
         async with cls._closing(*await loop.create_unix_connection(lambda: _Patient(loop), str(path))) as client:
@@ -67,7 +67,7 @@ class RawClient:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def _closing(cls, transport: asyncio.Transport, protocol: _Patient) -> "AsyncIterator[RawClient]":
+    async def _closing(cls, transport: asyncio.Transport, protocol: _Patient) -> "AsyncIterator[AsyncPeer]":
         client = cls(transport, protocol)
         try:
             yield client

@@ -21,7 +21,7 @@ from sseproxy.core.stream.timeouts import TimeoutPolicy
 from tests.support.aiohttp_app import AiohttpApp
 from tests.support.asgi_exchange import Exchange, on_time
 from tests.support.asgi_exchange import body as body_message
-from tests.support.async_peer import RawClient
+from tests.support.async_peer import AsyncPeer
 from tests.support.http1_reader import read_chunk
 from tests.support.proxy_server import stage
 from tests.support.raw_upstream import Visit
@@ -174,7 +174,7 @@ async def through_aiohttp(question: Question, script: Script, treatment: Treatme
 
     async with (
         AiohttpApp.serve(handler, **treatment.options) as app,
-        RawClient.connect(app.port) as client,
+        AsyncPeer.connect(app.port) as client,
     ):
         return await _asked(client, question)
 
@@ -182,14 +182,14 @@ async def through_aiohttp(question: Question, script: Script, treatment: Treatme
 DOORS: dict[str, Door] = {"proxy": through_the_proxy, "asgi": through_asgi, "aiohttp": through_aiohttp}
 
 
-async def _asked(client: RawClient, question: Question) -> Seen:
+async def _asked(client: AsyncPeer, question: Question) -> Seen:
     await client.send(question.on_the_wire)
     head = await client.head()
     body, is_whole = (b"", True) if question.method == "HEAD" else await _body(client)
     return Seen(head.status, _named(head.fields), body, is_whole)
 
 
-async def _body(client: RawClient) -> tuple[bytes, bool]:
+async def _body(client: AsyncPeer) -> tuple[bytes, bool]:
     body = b""
     try:
         while piece := await read_chunk(client.reader):

@@ -54,5 +54,5 @@ class Http2Peer(BlockingPeer):
                 case StreamReset(stream_id=int(stream)):
                     self.ends[stream] = "reset"
                 case ConnectionTerminated():
-                    raise AssertionError("the server gives the connection up")
+                    raise AssertionError("the server ends the connection")
         self.send(self._connection.data_to_send())

@@ -20,7 +20,7 @@ from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
 from sseproxy.stores.base import TicketStore
 from sseproxy.stores.memory import MemoryTicketStore
-from tests.support.async_peer import LIMIT, RawClient
+from tests.support.async_peer import LIMIT, AsyncPeer
 from tests.support.raw_upstream import RawUpstream, Script
 
 #: For tests that are not about heartbeats.
@@ -98,14 +98,14 @@ class ProxyServer:
                 await _end(app)
             finally:
                 server.close()
-                app.cut()
+                app.abort()
                 await factory.shutdown(1.0)
                 await app.close()
 
     @contextlib.asynccontextmanager
-    async def connect(self) -> AsyncIterator[RawClient]:
+    async def connect(self) -> AsyncIterator[AsyncPeer]:
         """Open a connection of a client."""
-        async with RawClient.connect(self.port) as client:
+        async with AsyncPeer.connect(self.port) as client:
             yield client
 
     @property
@@ -124,7 +124,7 @@ class ProxyServer:
 class Stage:
     """A client, the proxy and an upstream, connected."""
 
-    client: RawClient
+    client: AsyncPeer
     proxy: ProxyServer
     upstream: RawUpstream
 
@@ -167,8 +167,8 @@ async def _end(app: ProxyApp) -> None:
         await app.wait_until_idle()
     assert len(app.streams) == 0
     assert len(app.admissions) == 0
-    assert not app._desk._open
-    assert not app._desk._incoming
+    assert app.tickets.open_tickets == 0
+    assert app.tickets.incoming.is_idle
 
 
 class _Surprises(logging.Handler):

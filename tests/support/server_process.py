@@ -1,4 +1,4 @@
-"""How do tests start somebody else's server by its own command line, on a port that the kernel chooses?"""
+"""How do tests start another project's server by its own command line, on a port that the kernel chooses?"""
 
 import os
 import signal

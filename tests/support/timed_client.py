@@ -1,6 +1,6 @@
 """How does a test see when each byte of a response comes, on a loop whose clock may jump?
 
-Unlike `RawClient` it has no time limit: it waits for as long as the response takes.
+Unlike `AsyncPeer` it has no time limit: it waits for as long as the response takes.
 """
 
 import asyncio

@@ -8,7 +8,7 @@ from typing import Any
 #: Real seconds of silence on all sockets after which it counts as settled that nothing is under way.
 _SETTLED = 0.01
 
-#: Real seconds after which a loop without timers is given up, if nothing comes from outside.
+#: Real seconds after which a loop without timers fails, if nothing comes from outside.
 _LIMIT = 5.0
 
 #: Turns of a loop in which no time passes, and seconds that pass, after which it is taken to run in circles.

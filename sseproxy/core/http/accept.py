@@ -1,5 +1,6 @@
 """Does a client prefer an event stream? (``Accept``, RFC 9110 section 12.5.1)"""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,11 @@ class Accepted:
     json: bool = False
 
 
-_NOT_AT_ALL = Accepted()
+NOTHING = Accepted()
+
+#: Not ``None`` for the value of an ``Accept`` field that names event streams.
+names_stream = re.compile(re.escape(_EVENT_STREAM), re.IGNORECASE).search
+
 _ALONE = Accepted(named=True, alone=True, preferred=True)
 
 
@@ -30,11 +35,11 @@ def accepted(values: Sequence[bytes]) -> Accepted:
     """Read the values of all ``Accept`` fields. A wildcard names no type."""
     if len(values) == 1 and values[0] == _EVENT_STREAM:
         return _ALONE
-    if not any(value.lower().find(_EVENT_STREAM) >= 0 for value in values):
-        return _NOT_AT_ALL
+    if not any(map(names_stream, values)):
+        return NOTHING
     members = [member for value in values for member in value.split(b",", MOST_MEMBERS) if member.strip()]
     if len(members) > MOST_MEMBERS:  # not taken at its word
-        return _NOT_AT_ALL
+        return NOTHING
     weights = _weights(members)
     own = weights.pop(_EVENT_STREAM, 0.0)
     others = max(weights.values(), default=0.0)

@@ -152,15 +152,22 @@ def end_to_end(
 
     A connection option that names a field for all recipients, or one of `keep`, is ignored (RFC 9110 section 7.6.1).
     """
-    fields = [(key.lower(), (key, value)) for key, value in headers]
-    named = tokens([value for name, (_, value) in fields if name == b"connection"])
-    dropped = HOP_BY_HOP.union(name for name in named if name not in keep and not is_end_to_end(name))
-    return [field for name, field in fields if name not in dropped and name not in but]
+    left_out = HOP_BY_HOP | but
+    kept: Headers = []
+    options: list[bytes] = []
+    for field in headers:
+        name = field[0].lower()
+        if name not in left_out:
+            kept.append(field)
+        elif name == b"connection":
+            options.append(field[1])
+    named = {name for name in tokens(options) if not (name in keep or is_end_to_end(name))} if options else ()
+    return without(kept, named) if named else kept
 
 
 def has_forbidden_bytes(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether a field would break the head that it is written into (control characters, RFC 9110 section 5.5)."""
-    return _FORBIDDEN_IN_VALUE.search(b"".join([part for field in headers for part in field])) is not None
+    return _FORBIDDEN_IN_VALUE.search(b"".join(itertools.chain.from_iterable(headers))) is not None
 
 
 def apply_rules(headers: Headers, rules: HeaderRules) -> Headers:
@@ -238,8 +245,13 @@ def forwarding(headers: Headers, peer: Peer, *, host: bytes) -> Headers:
     if named := b", ".join(said.get(b"x-forwarded-host", _UNSAID)) or host:
         fields.append((b"X-Forwarded-Host", named))
     fields.append((b"Forwarded", b", ".join([*said.get(b"forwarded", _UNSAID), _forwarded_element(peer, host)])))
-    fields.extend([(b"Via", value) for value in said.get(b"via", _UNSAID)])
+    for value in said.get(b"via", _UNSAID):
+        fields.append((b"Via", value))
     return fields
+
+
+#: Not ``None`` for a lower-case name of a field in which gateways say where a request came from.
+names_origin = _SAID_BY_GATEWAYS.fullmatch
 
 
 def forwarding_names(headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:

@@ -20,6 +20,10 @@ _DOTS = re.compile(r"(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\;]|%2f|%5c)", re
 UNSENT = re.compile(r"[\"<>\\`{}]")
 
 
+#: Not ``None`` for a path that may not be normalised.
+unusual = re.compile(r"%|//|/\.").search
+
+
 def normalized(path: str) -> str:
     """`path` with unreserved characters decoded, empty segments merged, and dot segments removed; ``%2F`` stays.
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
-from sseproxy.core.http.accept import Accepted, accepted
+from sseproxy.core.http.accept import NOTHING, Accepted, accepted, names_stream
 from sseproxy.core.http.peek import BodyPeek, NoValue, Value
 from sseproxy.core.stream.clients import KnownClient, drops_ids_without_data, find_client
 from sseproxy.core.stream.dialects import Dialect
@@ -93,7 +93,8 @@ class StreamRequest:
         self._is_ticket = client_fields is not None
         self._has_body = has_body
         self.peek: BodyPeek | None = None
-        self._accepted = accepted(self._fields.get(b"accept", _UNSAID))
+        accept = fields.get(b"accept", _UNSAID)
+        self._accepted = accepted(accept) if any(map(names_stream, accept)) else NOTHING
         self._mcp = self._find_mcp()
         self._dialect = self._dialect_of_head() if policy.dialect is Dialect.AUTO else policy.dialect
 
@@ -211,6 +212,8 @@ class StreamRequest:
             return True
         if self._dialect is Dialect.GEMINI and "alt=sse" in self._query.split("&"):
             return True
+        if policy.declaration.query is None:
+            return False
         parameters = (pair.partition("=") for pair in self._query.split("&"))
         return any(name == policy.declaration.query and value.lower() not in _FALSE for name, _, value in parameters)
 

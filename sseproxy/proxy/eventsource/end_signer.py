@@ -1,4 +1,4 @@
-"""Which client is told that its stream has ended for good, and which one has been told? (contract section 5)"""
+"""How does a client learn that its stream has ended for good, and which clients have? (docs/eventsource.md)"""
 
 import secrets
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sseproxy.core.eventsource.cookies import cookie_value
 from sseproxy.core.eventsource.end_id import NONCE, EndScope, sign, verify
-from sseproxy.core.http.fields import Headers, get, get_all
+from sseproxy.core.http.fields import Headers, get_all
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.proxy.inbound import InboundRequest
@@ -23,7 +23,7 @@ class EndSigner:
         self._key = key
         self._clock = clock
 
-    def farewell(
+    def message(
         self, route: Route, inbound: InboundRequest, upstream_headers: Headers, *, id_has_event: bool
     ) -> EndMessage | None:
         """Return what is written at a clean end to a client that comes back by itself, as the route's `end` says."""
@@ -34,19 +34,19 @@ class EndSigner:
             return None if end.event is None else EndMessage(end.event)
         return EndMessage(end.event, self._sign(route, inbound, upstream_headers), id_has_event)
 
-    def farewell_for_good(
+    def final_message(
         self, route: Route, inbound: InboundRequest, upstream_headers: Headers, *, id_has_event: bool
     ) -> EndMessage:
         """Return what ends the reconnecting of a client, whatever the route says about ends."""
         return EndMessage(None, self._sign(route, inbound, upstream_headers), id_has_event)
 
     def has_seen(self, route: Route, inbound: InboundRequest, upstream_headers: Headers) -> bool:
-        """Whether this client has seen the end of just what it asks for, and has come back by itself."""
-        last = get(inbound.client_headers, b"last-event-id")
-        if last is None:
+        """Return whether this client has seen the end of just what it asks for, and has come back by itself."""
+        last = inbound.client_fields.get(b"last-event-id")
+        if not last:
             return False
         request = _request(route, inbound, upstream_headers)
-        return verify(self._key_of(route), last.strip(b" \t"), request, now=self._clock())
+        return verify(self._key_of(route), last[0].strip(b" \t"), request, now=self._clock())
 
     def _sign(self, route: Route, inbound: InboundRequest, upstream_headers: Headers) -> str:
         request = _request(route, inbound, upstream_headers)
@@ -57,7 +57,7 @@ class EndSigner:
 
 
 def _request(route: Route, inbound: InboundRequest, upstream_headers: Headers) -> EndScope:
-    """What the end is signed for. The login is what the upstream goes by, and the cookie that it may come from."""
+    """Return what the end is signed for. The login is what the upstream goes by, and its cookie."""
     login = get_all(upstream_headers, b"authorization")
     if route.auth is not None:
         login += get_all(upstream_headers, route.auth.header.lower().encode())

@@ -17,7 +17,7 @@ class Phase(StrEnum):
 
 
 class Form(StrEnum):
-    """The forms of contract S7, and none."""
+    """The forms of `heartbeat.form`, and none."""
 
     NONE = "none"
     LINE = "line"

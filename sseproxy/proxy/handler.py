@@ -1,0 +1,155 @@
+"""How is one request served, from its head to the line in the access log?"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+
+from sseproxy.core.errors import InternalError, SSEProxyError
+from sseproxy.core.frames import release_frames
+from sseproxy.engine.access import AccessLog, AccessRecord
+from sseproxy.http1.disconnects import DisconnectWatch
+from sseproxy.http1.downstream import HttpDownstream
+from sseproxy.http1.requests import ParsedRequest
+from sseproxy.http1.server import DownstreamConnection
+from sseproxy.http1.treatment import ResponseTreatment
+from sseproxy.logs import ACCESS_LOGGER, LOGGER
+from sseproxy.proxy.eventsource.ticket_requests import keep_request, use_ticket
+from sseproxy.proxy.eventsource.tickets import TicketService
+from sseproxy.proxy.forward import Forwarder
+from sseproxy.proxy.notices import UntellableNotice
+from sseproxy.proxy.resolve import Forward, KeepTicket, Refuse, Reply, Resolution, Resolver, UseTicket
+from sseproxy.proxy.tail import ResponseTail
+
+_log = logging.getLogger(LOGGER)
+_access_log = logging.getLogger(ACCESS_LOGGER)
+
+#: Seconds for which a client may take nothing of an answer that sseproxy gives itself.
+_ANSWER_TIME = 30.0
+
+_Work = Coroutine[None, None, None]
+
+
+class RequestHandler:
+    """Serves the requests of all connections of a process (a `Service`).
+
+    new_tail: makes the tail of a response. linger: see `ResponseTreatment`. draining: no connection is kept for another
+    request.
+    """
+
+    # Plan: resolve, then do. `handle` hands the resolution to a coroutine, and keeps the tail only: what a request
+    # brought along is gone while its stream runs. So the locals that lead to it are deleted, here and in each
+    # coroutine on the way.
+    #
+    # Every error ends in `_serve`, and as a call of the tail: that of a request, as a response or the end of one; the
+    # cancelling, by the client or from inside; and any other, which is a defect.
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        forwarder: Forwarder,
+        tickets: TicketService,
+        new_tail: Callable[[DownstreamConnection, HttpDownstream, AccessRecord], ResponseTail],
+        *,
+        linger: float,
+    ) -> None:
+        self.disconnects = DisconnectWatch()
+        self.under_way: set[ResponseTail] = set()
+        self.draining = False
+        self._resolver = resolver
+        self._forwarder = forwarder
+        self._tickets = tickets
+        self._new_tail = new_tail
+        self._linger = linger
+        self._access = AccessLog()
+        self._untellable = UntellableNotice()
+        self._when_idle: asyncio.Event | None = None
+        self._time = asyncio.get_running_loop().time
+
+    async def handle(self, request: ParsedRequest, connection: DownstreamConnection) -> HttpDownstream:
+        """Serve one request."""
+        record = AccessRecord(connection.client_address or "unix", request.method, request.target, self._time())
+        treatment = ResponseTreatment(
+            is_11=request.version == "1.1",
+            is_head=request.method == "HEAD",
+            keep_alive=request.keeps_alive and not self.draining,
+            linger=self._linger,
+        )
+        try:
+            resolution = self._resolver.resolve(request, connection, treatment)
+        except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
+            resolution = Refuse(record.peer, treatment, None, _defect(error, record))
+        request.headers = []  # a stream may go on for hours
+        record.client = resolution.client
+        if resolution.route is not None:
+            record.route = resolution.route.name
+        downstream = HttpDownstream(connection, resolution.treatment, on_untellable=self._untellable.give)
+        work = self._begin(resolution, tail := self._new_tail(connection, downstream, record))
+        del resolution
+        try:
+            if work is not None:
+                await self._serve(work, tail)
+            if downstream.has_unsent:
+                await downstream.wait_until_flushed(_ANSWER_TIME)
+        finally:
+            record.ended_at = record.ended_at or self._time()
+            self._access.ended(record)
+        return downstream
+
+    def refuse(self, error: SSEProxyError, connection: DownstreamConnection) -> None:
+        """Answer a request that could not even be read, or a connection that is one too many."""
+        record = AccessRecord(connection.client_address or "unix", "-", "-", self._time())
+        self._new_tail(connection, HttpDownstream(connection, ResponseTreatment()), record).refuse(error)
+        record.ended_at = record.started_at
+        self._access.ended(record)
+
+    async def wait_until_idle(self) -> None:
+        """Wait until no request is under way."""
+        while self.under_way:
+            self._when_idle = asyncio.Event()
+            await self._when_idle.wait()
+
+    # Private.
+
+    def _begin(self, resolution: Resolution, tail: ResponseTail) -> _Work | None:
+        """Answer a request at once, or return what serves it."""
+        match resolution:
+            case Forward(request=request, route=route):
+                if _access_log.isEnabledFor(logging.DEBUG):
+                    self._access.started(tail.record)
+                return self._forwarder.serve(request, route, tail)
+            case KeepTicket(request=request, route=route, target=target):
+                return keep_request(self._tickets, target, request, route, tail)
+            case UseTicket(request=request, target=target):
+                return use_ticket(self._tickets, target, request, tail, self._forwarder.forwarding, access=self._access)
+            case Reply(fields=fields):
+                tail.answer_with_nothing(HTTPStatus.NO_CONTENT, fields)
+            case Refuse(error=error):
+                tail.refuse(error)
+        return None
+
+    async def _serve(self, work: _Work, tail: ResponseTail) -> None:
+        self.under_way.add(tail)
+        try:
+            await work
+        except SSEProxyError as error:
+            tail.refuse(error)
+            release_frames(error)
+        except asyncio.CancelledError as error:
+            if not tail.end_cancelled():
+                raise
+            release_frames(error)
+        except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
+            await tail.fail(_defect(error, tail.record))
+        finally:
+            tail.close()
+            self.under_way.discard(tail)
+            if not self.under_way and self._when_idle is not None:
+                self._when_idle.set()
+
+
+def _defect(error: Exception, record: AccessRecord) -> InternalError:
+    """Log a defect of sseproxy, and return the error that the client gets."""
+    _log.exception("unexpected error while serving %s", record.path)
+    release_frames(error)
+    return InternalError("An internal error occurred.", cause=repr(error))

@@ -1,0 +1,203 @@
+"""What does a request want? Decided here, before anything is done about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Network
+
+from sseproxy.core.errors import BadRequest, ForeignOrigin, LoopDetected, RouteNotFound, SSEProxyError
+from sseproxy.core.eventsource.cors import preflight_method
+from sseproxy.core.frames import release_frames
+from sseproxy.core.http.fields import Headers, names_origin
+from sseproxy.core.routes import Route, find_route
+from sseproxy.http1.content import RequestContent
+from sseproxy.http1.requests import ParsedRequest
+from sseproxy.http1.server import DownstreamConnection
+from sseproxy.http1.treatment import ResponseTreatment
+from sseproxy.proxy.eventsource.cors_guard import CorsGuard, CorsView, refuse_foreign, refuse_foreign_login
+from sseproxy.proxy.eventsource.ticket_paths import TicketPaths, TicketTarget
+from sseproxy.proxy.inbound import ClientRequest, read_request
+from sseproxy.proxy.notices import ForwardingNotice
+from sseproxy.proxy.peers import Peers
+from sseproxy.proxy.responses import ALLOW
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Answer here, without a body. fields: of the head, besides the usual ones."""
+
+    client: str
+    treatment: ResponseTreatment
+    route: Route | None
+    fields: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer with an error."""
+
+    client: str
+    treatment: ResponseTreatment
+    route: Route | None
+    error: SSEProxyError
+
+
+@dataclass(frozen=True, slots=True)
+class KeepTicket:
+    """Keep the request for later, and answer with a ticket."""
+
+    client: str
+    treatment: ResponseTreatment
+    route: Route
+    request: ClientRequest
+    target: TicketTarget
+
+
+@dataclass(frozen=True, slots=True)
+class UseTicket:
+    """Open a ticket, look at it or delete it. Its route is not known yet."""
+
+    client: str
+    treatment: ResponseTreatment
+    request: ClientRequest
+    target: TicketTarget
+    route: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Send the request along its route."""
+
+    client: str
+    treatment: ResponseTreatment
+    route: Route
+    request: ClientRequest
+
+
+#: What a request wants. client: the address of the client behind the trusted proxies. treatment: of the response.
+#: route: under whose policies the request falls, if it does under any.
+Resolution = Reply | Refuse | KeepTicket | UseTicket | Forward
+
+
+class Resolver:
+    """Reads requests, and decides what each of them wants.
+
+    trusted_proxies: networks. tickets: the paths of the ticket service. instance: the name of this proxy in ``Via``.
+    """
+
+    # Plan: one pass from the request to a `Resolution`, and nothing happens on the way: no byte is written, nothing is
+    # counted, and no store is asked.
+    #
+    # Rules, of which the order matters:
+    # 1. A request that could be read in two ways, or that has been here before, is refused, whatever it wants.
+    # 2. A preflight is answered for the route that the request itself would have. One that no policy knows goes on like
+    #    any other OPTIONS, but never into a ticket.
+    # 3. From here on each answer, a refusal too, says to pages of other origins what its route allows them.
+    # 4. Paths of tickets come before routes. The route of a ticket is found when the ticket is.
+    # 5. A page of another origin must not bring about what outlives the answer (a ticket), or what a login cookie is
+    #    sent with.
+    #
+    # Features that no route uses are not asked at all (``None``).
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        *,
+        trusted_proxies: Sequence[IPv4Network | IPv6Network],
+        tickets: TicketPaths,
+        instance: bytes,
+    ) -> None:
+        self._routes = tuple(routes)
+        self._peers = Peers(trusted_proxies)
+        self._tickets = tickets or None
+        self._cors = None if all(route.cors is None for route in routes) else CorsGuard(routes, tickets)
+        self._instance = instance
+        self._notice = ForwardingNotice()
+
+    def resolve(
+        self, request: ParsedRequest, connection: DownstreamConnection, treatment: ResponseTreatment
+    ) -> Resolution:
+        """Decide what a request wants. treatment: of its response, as far as the request line and the process say."""
+        peer = connection.peer or self._peers.of(connection)
+        client = peer.address or "unix"
+        try:
+            inbound = read_request(request)
+            if b"via" in inbound.fields and inbound.has_passed(self._instance):
+                raise LoopDetected("The request has been here before: an upstream sends it back.")
+        except SSEProxyError as error:
+            return _refused(error, client, treatment)
+        if peer.trusted:
+            client = self._peers.client_behind(peer, inbound.headers)
+        elif any(map(names_origin, inbound.fields)):
+            self._notice.look_at(inbound.headers, peer)
+        content = (request.content or RequestContent.empty()) if inbound.has_body else None
+        asked = ClientRequest(inbound, content, peer, client)
+        if self._cors is None:
+            return self._decide(asked, treatment)
+        try:
+            view = self._cors.look(inbound)
+        except SSEProxyError as error:
+            return _refused(error, client, treatment)
+        if view is None:
+            return self._decide(asked, treatment)
+        if view.is_preflight:
+            return self._answer_preflight(asked, view, treatment)
+        return self._decide(asked, replace(treatment, cross_origin=view.cross_origin))
+
+    # What each of them wants.
+
+    def _decide(self, asked: ClientRequest, treatment: ResponseTreatment) -> Resolution:
+        inbound, content = asked.inbound, asked.content
+        if inbound.is_last_hop:
+            return Reply(asked.client, treatment, None, [ALLOW])
+        if inbound.expects_continue and isinstance(content, RequestContent) and not content.is_complete:
+            treatment = replace(treatment, awaits_continue=True)
+        if self._tickets is None:
+            return self._forward(asked, treatment)
+        try:
+            target = self._tickets.find(inbound)
+        except SSEProxyError as error:
+            return _refused(error, asked.client, treatment)
+        if target is None:
+            return self._forward(asked, treatment)
+        if target.id is None:
+            return self._keep(asked, target, treatment)
+        return UseTicket(asked.client, treatment, asked, target)
+
+    def _answer_preflight(self, asked: ClientRequest, view: CorsView, treatment: ResponseTreatment) -> Resolution:
+        if not view.cross_origin.is_allowed:
+            error = ForeignOrigin("Pages of this origin may not do that.")
+            return Refuse(asked.client, treatment, view.route, error)
+        fields = view.cross_origin.preflight_fields(asked.inbound.headers)
+        return Reply(asked.client, treatment, view.route, fields)
+
+    def _keep(self, asked: ClientRequest, target: TicketTarget, treatment: ResponseTreatment) -> Resolution:
+        assert self._tickets is not None
+        inbound, route = asked.inbound, None
+        try:
+            route = self._tickets.route_of(target, method=inbound.method, host=inbound.host)
+            if preflight_method(inbound.method, inbound.headers) is not None:
+                raise ForeignOrigin("Pages of other origins may not do that: the route has no cors.")
+            refuse_foreign(asked, route)
+        except SSEProxyError as error:
+            return _refused(error, asked.client, treatment, route)
+        return KeepTicket(asked.client, treatment, route, asked, target)
+
+    def _forward(self, asked: ClientRequest, treatment: ResponseTreatment) -> Resolution:
+        inbound = asked.inbound
+        host = inbound.host.decode("latin-1")
+        route = find_route(self._routes, method=inbound.method, path=inbound.path, host=host)
+        if route is None:
+            return Refuse(asked.client, treatment, None, RouteNotFound("No route matches this request."))
+        try:
+            if not route.admits(inbound.target):
+                raise BadRequest("The request target must not have dot segments on this route.")
+            if route.auth is not None and inbound.is_logged_in(route):
+                refuse_foreign_login(asked, route)
+        except SSEProxyError as error:
+            return _refused(error, asked.client, treatment, route)
+        return Forward(asked.client, treatment, route, asked)
+
+
+def _refused(error: SSEProxyError, client: str, treatment: ResponseTreatment, route: Route | None = None) -> Refuse:
+    release_frames(error)
+    return Refuse(client, treatment, route, error)
