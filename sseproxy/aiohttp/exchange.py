@@ -43,12 +43,12 @@ class Exchange(AbstractStreamWriter):
     def __init__(self, common: Common, request: web.Request) -> None:
         self._request = request
         self._writer = request._payload_writer
-        gate = ResponseSwitch(common, _scope_of(request), self.receive, self.send)
-        self._gate: ResponseSwitch | _Through = gate
-        if gate.is_waiting and not request.content.is_eof():
-            gate.hold()
+        switch = ResponseSwitch(common, _scope_of(request), self.receive, self.send)
+        self._switch: ResponseSwitch | _Through = switch
+        if switch.may_answer_early and not request.content.is_eof():
+            switch.hold_early()
             request.content.on_eof(partial(_note_body_end, weakref.ref(self)))  # it may never come, and keeps this
-        if common.early is not None and gate.wants_body:
+        if common.early is not None and switch.wants_body:
             self._show_body_later(common.early)
 
     @classmethod
@@ -69,14 +69,14 @@ class Exchange(AbstractStreamWriter):
             await self._is_over(None)
             return response
         finally:
-            self._let_go()
+            self._close()
 
     async def _is_over(self, error: BaseException | None) -> bool:
         """True if `error` is to go no further. Raises `StreamAborted`."""
         if self._has_stream and isinstance(error, web.HTTPException):
             error = None  # a response, which was written: aiohttp takes the exception for its good end
         try:
-            return await self._gate.end(error)
+            return await self._switch.finish(error)
         except StreamAborted:
             transport = self._request.transport
             if transport is not None and transport.get_write_buffer_size():
@@ -94,7 +94,7 @@ class Exchange(AbstractStreamWriter):
 
     async def _take_over(self, response: web.StreamResponse) -> None:
         """What is aiohttp's to do after the handler, done while we look: the rest of a stream, or of a refusal."""
-        if self._gate.is_open:
+        if self._switch.is_bypassed:
             return
         if not isinstance(response, web.StreamResponse):
             self._refuse_none(response)
@@ -114,20 +114,20 @@ class Exchange(AbstractStreamWriter):
     async def _refuse_file(self, response: web.FileResponse) -> None:
         """A file goes to the connection directly, past any writer: after heartbeats there is no place for it."""
         if self._has_stream:
-            await self._gate.send({"type": "http.response.start", "status": response.status, "headers": []})
-            await self._gate.send({"type": "http.response.body"})
+            await self._switch.send({"type": "http.response.start", "status": response.status, "headers": []})
+            await self._switch.send({"type": "http.response.body"})
 
     @property
     def _has_stream(self) -> bool:
-        return self._gate.responder is not None
+        return self._switch.responder is not None
 
-    def _let_go(self) -> None:
+    def _close(self) -> None:
         self._request._payload_writer = self._writer
         vars(self._request).pop("_cancel", None)
         if self._timer is not None:
             self._timer.cancel()
-        self._gate.let_go()
-        self._gate = _Through(is_open=self._gate.is_open)
+        self._switch.close()
+        self._switch = _Through(is_bypassed=self._switch.is_bypassed)
 
     # The handler's side: a writer.
 
@@ -155,24 +155,24 @@ class Exchange(AbstractStreamWriter):
         counts = self._has_stream or _is_event_stream(headers)
         fields = [(_encoded(name), _encoded(value)) for name, value in headers.items()] if counts else []
         if counts and (body := self._request._read_bytes) is not None:
-            self._gate.note_body(body)
-        await self._gate.send({"type": "http.response.start", "status": status, "headers": fields})
+            self._switch.note_body(body)
+        await self._switch.send({"type": "http.response.start", "status": status, "headers": fields})
 
     def send_headers(self) -> None:
-        if self._gate.is_open:
+        if self._switch.is_bypassed:
             self._writer.send_headers()
 
     async def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        if self._gate.is_open:
+        if self._switch.is_bypassed:
             await self._writer.write(chunk)
         else:
-            await self._gate.send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
+            await self._switch.send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
 
     async def write_eof(self, chunk: bytes = b"") -> None:
-        if self._gate.is_open:
+        if self._switch.is_bypassed:
             await self._writer.write_eof(chunk)
         else:
-            await self._gate.send({"type": "http.response.body", "body": chunk})
+            await self._switch.send({"type": "http.response.body", "body": chunk})
 
     async def drain(self) -> None:
         await self._writer.drain()
@@ -195,7 +195,7 @@ class Exchange(AbstractStreamWriter):
     async def send(self, message: Message) -> None:
         """One message of the responder, to the client."""
         if message["type"] == "http.response.start":
-            await (self._pass_head_on() if self._gate.is_open else self._send_head(message))
+            await (self._pass_head_on() if self._switch.is_bypassed else self._send_head(message))
         elif message["more_body"]:
             await self._writer.write(message["body"])
             await self._writer.drain()
@@ -228,7 +228,7 @@ class Exchange(AbstractStreamWriter):
 
     def note_body_end(self) -> None:
         """The request body has arrived."""
-        self._gate.wait_again()
+        self._switch.restart_early()
 
     def _show_body_later(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._show_body, seconds)
@@ -236,10 +236,10 @@ class Exchange(AbstractStreamWriter):
     def _show_body(self, again: float) -> None:
         """Once the handler has read the request body, it can tell whether it asks for a stream (S8)."""
         body = self._request._read_bytes
-        if not self._gate.wants_body:
+        if not self._switch.wants_body:
             return
         if body is not None:
-            self._gate.receive_body(body)
+            self._switch.receive_body(body)
         else:
             self._show_body_later(min(again, _LOOK))
 
@@ -247,19 +247,19 @@ class Exchange(AbstractStreamWriter):
 class _Through:
     """In place of the gate when the handler is through, because a gate leads back to its server.
 
-    is_open: the response is aiohttp's, and it may not be complete.
+    is_bypassed: the response is aiohttp's, and it may not be complete.
     """
 
     responder = None
     wants_body = False
 
-    def __init__(self, *, is_open: bool) -> None:
-        self.is_open = is_open
+    def __init__(self, *, is_bypassed: bool) -> None:
+        self.is_bypassed = is_bypassed
 
     async def send(self, message: Message) -> None:
         """Drop what a handler still says to a stream that has ended."""
 
-    async def end(self, error: BaseException | None = None) -> bool:
+    async def finish(self, error: BaseException | None = None) -> bool:
         """Return False: nothing was stopped."""
         return False
 
@@ -269,10 +269,10 @@ class _Through:
     def note_body(self, body: bytes) -> None:
         """Likewise."""
 
-    def wait_again(self) -> None:
+    def restart_early(self) -> None:
         """Wait for nothing any more."""
 
-    def let_go(self) -> None:
+    def close(self) -> None:
         """Nothing is held."""
 
 
