@@ -30,7 +30,7 @@ _NO_RESPONSE = "The application gave no response."
 _FAILED = "The application failed."
 
 
-class Phase(Enum):
+class ResponsePhase(Enum):
     """How far the app's response is."""
 
     AWAITED = auto()  # the request was answered early; the app has not responded, or with something else
@@ -38,7 +38,7 @@ class Phase(Enum):
     COMPLETE = auto()  # the app has sent the last of its response, a stream or not
 
 
-_STREAMING = Phase.STREAMING  # the hot path compares with it
+_STREAMING = ResponsePhase.STREAMING  # the hot path compares with it
 
 # Strategy. Four parts do the work, and the responder is what connects them: the session (what leaves, and when) on its
 # relay, the send queue towards the server, the receive channel from it, and the task of the app.
@@ -92,7 +92,7 @@ class Responder:
         self._streams = streams
         self._channel = channel
         self._app = AppTask(task, channel)
-        self._phase = Phase.AWAITED if is_early else _STREAMING
+        self._phase = ResponsePhase.AWAITED if is_early else _STREAMING
         self._late = LateResponse() if is_early else None  # also behind its end, unless a stream or JSON joined
         self._limits = DelayedCalls()  # of a late response
         self._session = streams.new_session(plan, responded=not is_early, now=self._time())
@@ -138,7 +138,7 @@ class Responder:
                 relay.receive_data(body if type(body) is bytes else body_of(message))
             if message.get("more_body", False):
                 return queue.flush()
-            self._phase = Phase.COMPLETE
+            self._phase = ResponsePhase.COMPLETE
             relay.receive_eof()
             return self._flush_last()
         finally:
@@ -170,7 +170,7 @@ class Responder:
             case LateStep.FULL:
                 self._refuse_and_stop(late)
             case LateStep.WHOLE:
-                self._phase = Phase.COMPLETE
+                self._phase = ResponsePhase.COMPLETE
                 self._refuse(late.error())
                 await self._flush_last()
 
@@ -214,7 +214,7 @@ class Responder:
             return
         reason = self._session.close_reason
         match None if reason is None else row(reason).app:
-            case AppNotice.NONE if reason is CloseReason.UPSTREAM_END and self._phase is not Phase.COMPLETE:
+            case AppNotice.NONE if reason is CloseReason.UPSTREAM_END and self._phase is not ResponsePhase.COMPLETE:
                 self._app.expect_end()  # its terminal event went out long ago: the response is complete without it
             case AppNotice.STOP:
                 self._app.stop()
@@ -290,7 +290,7 @@ class Responder:
         was_stopped = self._app.was_stopped(error)
         try:
             if error is None or was_stopped:
-                self._flush.raise_if_broken(app_is_complete=self._phase is Phase.COMPLETE)
+                self._flush.raise_if_broken(app_is_complete=self._phase is ResponsePhase.COMPLETE)
         finally:
             self._queue.error = None  # its traceback leads back there (rule 6)
         return was_stopped
