@@ -123,7 +123,7 @@ def _writing(pieces: tuple[bytes, ...]) -> Callable[[], object]:
 def _everything(is_stream: bool, pieces: tuple[bytes, ...]) -> Callable[[], object]:
     """From `data_received` to `transport.write`, as it is in the proxy."""
     loop = asyncio.get_running_loop()
-    relay = Relay(_transfer(is_stream), _Downstream(), write_timeout=30.0)
+    relay = Relay(_transfer(is_stream), _Downstream())
     upstream = UpstreamConnection(loop)
     upstream.connection_made(cast(asyncio.Transport, _NullTransport()))
     upstream.expect_response(_Relayed(), to_head=False)

@@ -111,7 +111,7 @@ class Scene:
         transfer = StreamSession(plan, now=now) if is_stream else Transfer(policy, now=now)
         self.clock = clock
         self.client, self.source = Client(), Source()
-        self.relay = Relay(transfer, self.client, write_timeout=policy.write)
+        self.relay = Relay(transfer, self.client)
         self.client.relay = self.relay
         self.relay.start()
         self.relay.connect(self.source)

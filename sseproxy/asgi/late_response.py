@@ -2,11 +2,12 @@
 
 from enum import Enum, auto
 
-from sseproxy.asgi.responses import FILES, body_of, fields_of, goes_on, is_coded, is_keepable, is_late_json
+from sseproxy.asgi.responses import FILES, body_of, fields_of, goes_on, is_coded, is_late_json, stream_kind
 from sseproxy.asgi.types import Message
 from sseproxy.core.http.fields import Headers, get
-from sseproxy.core.limits import ERROR_BODY
+from sseproxy.core.limits import ERROR_BODY, REFUSAL_TIME
 from sseproxy.core.stream.error_events import StreamError
+from sseproxy.core.stream.kinds import EVENT_STREAM
 
 
 class LateStep(Enum):
@@ -33,7 +34,9 @@ class LateStep(Enum):
 
 
 class LateResponse:
-    """The response of an app whose request was answered early."""
+    """The response of an app whose request was answered early. refusal_time: seconds that a refusal may take."""
+
+    refusal_time = REFUSAL_TIME
 
     def __init__(self) -> None:
         self._start: Message | None = None  # of a refusal
@@ -53,7 +56,7 @@ class LateResponse:
             return self._gather(message)
         if not is_start:
             return LateStep.PASS if goes_on(message, has_begun=False) else LateStep.NOTHING
-        if is_keepable(message) and 200 <= message["status"] < 300:
+        if stream_kind(message) is EVENT_STREAM and 200 <= message["status"] < 300:
             return LateStep.STREAM
         if is_late_json(message):
             return LateStep.JSON

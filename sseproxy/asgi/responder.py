@@ -12,15 +12,15 @@ from sseproxy.asgi.final_flush import FinalFlush
 from sseproxy.asgi.late_response import LateResponse, LateStep
 from sseproxy.asgi.later import DelayedCalls, begin_later
 from sseproxy.asgi.receive_channel import ReceiveChannel
-from sseproxy.asgi.responses import body_of, early_head, goes_on, head_of
+from sseproxy.asgi.responses import Opening, body_of, goes_on
 from sseproxy.asgi.send_queue import SendQueue
 from sseproxy.asgi.types import Message, Send
-from sseproxy.core.limits import REFUSAL_TIME
 from sseproxy.core.stream.ends import AppNotice, row
 from sseproxy.core.stream.error_events import StreamError
 from sseproxy.core.stream.plan import StreamPlan
-from sseproxy.core.stream.transfer import CloseReason
+from sseproxy.core.stream.transfer import CloseReason, TransferStats
 from sseproxy.engine.live import LiveStream, LiveStreams
+from sseproxy.engine.observer import Phase
 from sseproxy.engine.relay import Relay
 
 #: The name under which the streams of an app are counted.
@@ -72,7 +72,6 @@ class Responder:
     """One request that is answered with an event stream, by the app or before it.
 
     plan: how the stream is treated. client: its address. task: in which the app runs.
-    start: the first message of the app's response, or ``None`` for an early answer.
     """
 
     def __init__(
@@ -84,9 +83,9 @@ class Responder:
         *,
         client: str,
         task: asyncio.Task[None] | None,
-        start: Message | None,
+        opening: Opening,
     ) -> None:
-        is_early = start is None
+        is_early = opening.is_early
         self._time = asyncio.get_running_loop().time
         self._plan = plan
         self._streams = streams
@@ -95,12 +94,11 @@ class Responder:
         self._phase = ResponsePhase.AWAITED if is_early else _STREAMING
         self._late = LateResponse() if is_early else None  # also behind its end, unless a stream or JSON joined
         self._limits = DelayedCalls()  # of a late response
-        self._session = streams.new_session(plan, responded=not is_early, now=self._time())
-        head = early_head() if start is None else head_of(start)
-        self._queue = SendQueue(send, head, self.note_blocked, self.note_send_failed)
+        self._session = streams.new_session(plan, kind=opening.kind, responded=not is_early, now=self._time())
+        self._queue = SendQueue(send, opening.head, self.note_blocked, self.note_send_failed)
         self._flush = FinalFlush(self._session, self._queue, write=plan.timeouts.write)
-        self._relay = Relay(self._session, self._queue, write_timeout=plan.timeouts.write, clock=streams.clock())
-        self._live = LiveStream(_ROUTE, client, relay=self, is_event_stream=True, comes_back=plan.comes_back)
+        self._relay = Relay(self._session, self._queue, clock=streams.clock())
+        self._live = LiveStream(_ROUTE, client, self, plan, Phase.WAITING if is_early else Phase.OPEN)
         self._context = copy_context()
         self._stopping: asyncio.Task[None] | None = None
 
@@ -166,7 +164,9 @@ class Responder:
             case LateStep.JSON:
                 self._join(self._session.receive_json)
             case LateStep.REFUSAL:
-                self._limits.call_later(REFUSAL_TIME, self._stop_waiting)  # it is sent as far as it has come by then
+                self._limits.call_later(
+                    late.refusal_time, self._stop_waiting
+                )  # it is sent as far as it has come by then
             case LateStep.FULL:
                 self._refuse_and_stop(late)
             case LateStep.WHOLE:
@@ -180,6 +180,7 @@ class Responder:
         self._late = None
         self._phase = _STREAMING
         self._relay.apply(partial(receive, now=self._time()))
+        self._streams.respond(self._live)
 
     def _refuse(self, error: StreamError) -> None:
         """End the stream with `error`. A 204 says nothing to a client that comes back by itself."""
@@ -254,6 +255,14 @@ class Responder:
             self._relay.stop(CloseReason.CLIENT_GONE)
             if not app_knows:
                 self._app.cancel()
+
+    @property
+    def stats(self) -> TransferStats:
+        return self._session.stats
+
+    @property
+    def close_reason(self) -> CloseReason | None:
+        return self._session.close_reason
 
     def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
         """Come to an end; see `Relay.drain`. An end that is under way has no more time than that."""

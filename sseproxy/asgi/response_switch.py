@@ -20,7 +20,7 @@ from sseproxy.asgi.requests import (
     without_codings,
 )
 from sseproxy.asgi.responder import Responder
-from sseproxy.asgi.responses import is_keepable
+from sseproxy.asgi.responses import Opening
 from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.core.http.peek import BodyPeek
 from sseproxy.core.stream.dialects import Dialect
@@ -153,8 +153,8 @@ class ResponseSwitch:
         if message["type"] == "http.response.start":
             if self._early_timer is not None:
                 self._cancel_early()
-            if is_keepable(message):
-                return self._begin_stream(message).flush()
+            if (opening := Opening.of(message)) is not None:
+                return self._begin_stream(opening).flush()
             if self._channel is not None:
                 self._stop_looking_into_body()
             self.is_bypassed = True
@@ -171,8 +171,7 @@ class ResponseSwitch:
         """Keep nothing that leads back here, when the app has returned."""
         self._task = None
 
-    def _begin_stream(self, start: Message | None) -> Responder:
-        """start: the app's response, or ``None`` for an early answer."""
+    def _begin_stream(self, opening: Opening) -> Responder:
         require_asyncio(in_another_thread=self._task is not None)
         options, client = self._common.options, self.scope.get("client")
         plan = stream_request(self.scope, options, self._peek).plan()
@@ -184,7 +183,7 @@ class ResponseSwitch:
             self._server_send,
             client=str(client[0]) if client else "",
             task=self._task,
-            start=start,
+            opening=opening,
         )
         responder.start()
         self.responder = responder
@@ -235,7 +234,7 @@ class ResponseSwitch:
             return
         self._cancel_early()
         if declares:
-            self._begin_stream(None)
+            self._begin_stream(Opening.early())
 
     def _cancel_early(self) -> None:
         if self._early_timer is not None:

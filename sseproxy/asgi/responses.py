@@ -1,15 +1,10 @@
 """Is the app's response an event stream to keep alive, and what of it goes to the server, in which shape?"""
 
+from dataclasses import dataclass
+
 from sseproxy.asgi.types import Message
-from sseproxy.core.http.fields import (
-    Headers,
-    end_to_end,
-    event_stream,
-    get_all,
-    is_json,
-    is_stream_response,
-    tokens,
-)
+from sseproxy.core.http.fields import Headers, end_to_end, get_all, is_json, tokens
+from sseproxy.core.stream.kinds import EVENT_STREAM, MediaKind, kind_of, may_be_stream
 
 _NAME_LENGTH = len(b"content-type")
 
@@ -21,21 +16,49 @@ _USUAL = (b"application/json", b"text/html; charset=utf-8", b"text/plain; charse
 FILES = ("http.response.pathsend", "http.response.zerocopysend")
 
 
-def is_keepable(start: Message) -> bool:
-    """True if a response is an event stream that heartbeats can go into: not a partial one, nor a compressed one."""
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a stream begins. head: its first message, for the server. is_early: the app has not responded."""
+
+    kind: MediaKind
+    head: Message
+    is_early: bool = False
+
+    @classmethod
+    def early(cls) -> "Opening":
+        """Return the beginning of an event stream that the app has not begun."""
+        headers = [(name.lower(), value) for name, value in EVENT_STREAM.promised_head()]  # as ASGI wants them
+        return cls(EVENT_STREAM, {"type": "http.response.start", "status": 200, "headers": headers}, is_early=True)
+
+    @classmethod
+    def of(cls, start: Message) -> "Opening | None":
+        """Return the beginning of the stream that a response is; ``None`` if heartbeats cannot go into it.
+
+        Trailers go, as they do in the proxy: a stream that the middleware ends has none, and a server would wait for
+        them.
+        """
+        kind = stream_kind(start)
+        if kind is None:
+            return None
+        head = {**start, "headers": kind.head(end_to_end(fields_of(start)), decoded=False)}
+        head.pop("trailers", None)
+        return cls(kind, head)
+
+
+def stream_kind(start: Message) -> MediaKind | None:
+    """Return the kind of stream that a response is; ``None`` if heartbeats cannot go into it."""
     headers = start.get("headers", ())
     if type(headers) is not list and not isinstance(headers, tuple):
         headers = start["headers"] = list(headers)
     seems_to = False
     for name, value in headers:
         if len(name) == _NAME_LENGTH and (name == b"content-type" or name.lower() == b"content-type"):
-            # Nearly every response has one type, and a usual one: nothing is copied. `find` and not `in`, which first
-            # tries whether the bytes are a number, and makes an exception when they are not.
-            seems_to = seems_to or (value not in _USUAL and value.lower().find(b"event-stream") >= 0)
+            # Nearly every response has one type, and a usual one: nothing is copied.
+            seems_to = seems_to or (value not in _USUAL and may_be_stream(value))
     if not seems_to:
-        return False
+        return None
     fields = fields_of(start)
-    return is_stream_response(start["status"], fields) and not is_coded(fields)
+    return None if is_coded(fields) else kind_of(start["status"], fields)
 
 
 def is_late_json(start: Message) -> bool:
@@ -52,22 +75,6 @@ def fields_of(start: Message) -> Headers:
 def is_coded(headers: Headers) -> bool:
     """True if a response has a content coding."""
     return any(coding != b"identity" for coding in tokens(get_all(headers, b"content-encoding")))
-
-
-def head_of(start: Message) -> Message:
-    """Return the first message of an event stream, for the server.
-
-    Trailers go, as they do in the proxy: a stream that the middleware ends has none, and a server would wait for them.
-    """
-    head = {**start, "headers": event_stream(end_to_end(fields_of(start)), decoded=False)}
-    head.pop("trailers", None)
-    return head
-
-
-def early_head() -> Message:
-    """Return the first message of an event stream that the app has not begun."""
-    headers: Headers = [(b"content-type", b"text/event-stream")]
-    return {"type": "http.response.start", "status": 200, "headers": event_stream(headers, decoded=False)}
 
 
 def body_of(message: Message) -> bytes:

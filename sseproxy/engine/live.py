@@ -1,28 +1,34 @@
-"""Which streams are open right now, may there be more, and how do all of them come to an end?"""
+"""Which streams are open right now, and how do all of them come to an end?"""
 
 import asyncio
+import itertools
 import random
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
-from sseproxy.core.errors import TooManyStreams
-from sseproxy.core.http.networks import client_key
-from sseproxy.core.routes import Route
+from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.end_message import EndMessage
+from sseproxy.core.stream.kinds import EVENT_STREAM, MediaKind
+from sseproxy.core.stream.last_words import RECONNECT_AT_LEAST
 from sseproxy.core.stream.plan import StreamPlan
-from sseproxy.core.stream.session import RECONNECT_AT_LEAST, StreamSession
+from sseproxy.core.stream.session import StreamSession
+from sseproxy.core.stream.transfer import CloseReason, TransferStats
+from sseproxy.engine.observer import Observer, Phase
 from sseproxy.timers import Timers
-
-_RETRY_AFTER = 5  # seconds that a client should wait when a limit is reached
 
 #: By how much of their interval heartbeats come early, at most.
 _MOST_LEAD = 0.1
 
 
 class Drainable(Protocol):
-    """Something under way that can be asked to end."""
+    """A body under way that can be asked to end."""
+
+    @property
+    def stats(self) -> TransferStats: ...
+
+    @property
+    def close_reason(self) -> CloseReason | None: ...
 
     def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
         """Come to an end from `at` on, and by `deadline`; times are the event loop's. See `Transfer.drain`."""
@@ -30,55 +36,35 @@ class Drainable(Protocol):
 
 @dataclass(eq=False, slots=True)
 class LiveStream:
-    """One response on its way. comes_back: the client reconnects by itself, and its stream is no answer."""
+    """One response on its way, as observers see it (`ObservedStream`).
+
+    relay: moves its bytes. plan: how a stream is treated; ``None`` for any other response.
+    id: set by `LiveStreams.add`.
+    """
 
     route: str
     client: str
     relay: Drainable
-    is_event_stream: bool
-    comes_back: bool
+    plan: StreamPlan | None = None
+    phase: Phase = Phase.OPEN
+    id: int = field(default=0, init=False)
 
+    @property
+    def dialect(self) -> Dialect | None:
+        return None if self.plan is None else self.plan.dialect
 
-@dataclass(eq=False, slots=True)
-class Admissions:
-    """How many event streams there are, or will be, of each route and client of a process.
+    @property
+    def comes_back(self) -> bool:
+        """True if the client reconnects by itself, and its stream is no answer."""
+        return self.plan is not None and self.plan.comes_back
 
-    A declared stream counts from its request on: what waits for its head is work for the upstream already.
-    """
+    @property
+    def stats(self) -> TransferStats:
+        return self.relay.stats
 
-    _by_route: Counter[str] = field(default_factory=Counter)
-    _by_client: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def admit(self, route: Route, client: str) -> "Admission":
-        """Count one more. Raises `TooManyStreams` if the route, or this client of it, has as many as it may have.
-
-        client: its address; of IPv6 all addresses of one network are one client.
-        """
-        client = client_key(client)
-        if route.limits.streams is not None and self._by_route[route.name] >= route.limits.streams:
-            raise TooManyStreams("Too many streams are open.", retry_after=_RETRY_AFTER)
-        limit = route.limits.streams_per_client
-        if limit is not None and self._by_client[route.name, client] >= limit:
-            raise TooManyStreams("Too many streams of this client are open.", retry_after=_RETRY_AFTER)
-        self._by_route[route.name] += 1
-        self._by_client[route.name, client] += 1
-        return Admission(self, route.name, client)
-
-    def release(self, route: str, client: str) -> None:
-        _count_down(self._by_route, route)
-        _count_down(self._by_client, (route, client))
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """The place of one stream. Must be released once."""
-
-    admissions: Admissions
-    route: str
-    client: str
-
-    def release(self) -> None:
-        self.admissions.release(self.route, self.client)
+    @property
+    def reason(self) -> CloseReason | None:
+        return self.relay.close_reason
 
 
 @dataclass(slots=True)
@@ -87,10 +73,13 @@ class LiveStreams:
 
     chance: gives numbers from 0 to 1, by which streams that began together are kept from acting together.
     linger: seconds for which a stream that breaks stays open behind its last bytes, for clients that are busy.
+    observers: hear of each that opens, changes and ends.
     """
 
     chance: Callable[[], float] = random.random
     linger: float = 1.0
+    observers: Sequence[Observer] = ()
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _streams: set[LiveStream] = field(default_factory=set)
     _draining: tuple[float | None, float] | None = None
     _timers: Timers | None = None
@@ -103,26 +92,49 @@ class LiveStreams:
         return self._timers
 
     def new_session(
-        self, plan: StreamPlan, *, farewell: EndMessage | None = None, responded: bool, now: float
+        self,
+        plan: StreamPlan,
+        *,
+        kind: MediaKind = EVENT_STREAM,
+        end_message: EndMessage | None = None,
+        responded: bool,
+        now: float,
     ) -> StreamSession:
-        """Make the session of an event stream, with a lead of its own. See `StreamSession`."""
+        """Make the session of a stream of `kind`, with a lead of its own. See `StreamSession`."""
         lead = self.chance() * _MOST_LEAD * (plan.heartbeat.interval or 0.0)
-        return StreamSession(plan, farewell=farewell, responded=responded, lead=lead, now=now)
+        return kind.new_session(plan, end_message=end_message, responded=responded, lead=lead, now=now)
 
     def __len__(self) -> int:
         return len(self._streams)
 
+    def __iter__(self) -> Iterator[LiveStream]:
+        """Iterate over those that are open now; meanwhile they may end."""
+        return iter(tuple(self._streams))
+
     def add(self, stream: LiveStream) -> None:
         """Take note of a stream. One that begins during a drain, late, has the time that is left."""
+        stream.id = next(self._numbers)
         self._streams.add(stream)
+        for observer in self.observers:
+            observer.opened(stream)
         if self._draining is not None:
             deadline, spread = self._draining
             now = asyncio.get_running_loop().time()
             begin = now if deadline is None else max(now, deadline - spread)
             self._drain_one(stream, begin, deadline, spread if deadline is None else (deadline - begin) * 0.8)
 
+    def respond(self, stream: LiveStream) -> None:
+        """The upstream of a promised stream has answered."""
+        if stream.phase is Phase.WAITING:
+            self._enter(stream, Phase.OPEN)
+
     def remove(self, stream: LiveStream) -> None:
-        self._streams.discard(stream)
+        """A stream has ended."""
+        if stream in self._streams:
+            self._streams.discard(stream)
+            stream.phase = Phase.ENDED
+            for observer in self.observers:
+                observer.ended(stream)
 
     def drain(self, *, now: float, timeout: float | None, spread: float) -> None:
         """End streams of clients that come back, each at its moment within `spread` seconds; all others by `timeout`.
@@ -131,23 +143,23 @@ class LiveStreams:
         """
         deadline = None if timeout is None else now + timeout
         self._draining = (deadline, spread)
-        for stream in list(self._streams):
+        for stream in self:
             self._drain_one(stream, now, deadline, spread)
 
-    def cut_all(self) -> None:
+    def abort_all(self) -> None:
         """Break off whatever is still open."""
-        for stream in list(self._streams):
+        for stream in self:
             stream.relay.drain(at=0.0, deadline=0.0)
 
     def _drain_one(self, stream: LiveStream, begin: float, deadline: float | None, spread: float) -> None:
+        self._enter(stream, Phase.DRAINING)
         if not stream.comes_back:
             stream.relay.drain(at=None, deadline=deadline)
             return
         retry = RECONNECT_AT_LEAST + int(self.chance() * max(spread, 1.0) * 1000)
         stream.relay.drain(at=begin + self.chance() * max(spread, 0.0), deadline=deadline, retry=retry)
 
-
-def _count_down(counter: Counter[Any], key: Any) -> None:
-    counter[key] -= 1
-    if counter[key] <= 0:
-        del counter[key]
+    def _enter(self, stream: LiveStream, phase: Phase) -> None:
+        stream.phase = phase
+        for observer in self.observers:
+            observer.changed(stream)

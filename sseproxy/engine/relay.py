@@ -1,4 +1,4 @@
-"""Who moves a body from the upstream to the client, and wakes up when nobody sends anything?"""
+"""How does a body move from the upstream to the client, and what happens while neither side sends anything?"""
 
 import asyncio
 from collections.abc import Callable
@@ -7,11 +7,8 @@ from typing import Protocol
 from sseproxy.core.errors import OriginError
 from sseproxy.core.flow import BodySource
 from sseproxy.core.frames import release_frames
-from sseproxy.core.stream.transfer import CloseReason, Transfer
+from sseproxy.core.stream.transfer import CloseReason, Transfer, TransferStats
 from sseproxy.timers import Clock, Timer
-
-#: How many times in `timeouts.write` a blocked client is looked at: progress is noticed that finely.
-_WRITE_LOOKS = 8
 
 
 class Downstream(Protocol):
@@ -24,13 +21,13 @@ class Downstream(Protocol):
         """How many bytes are kept."""
 
     def acknowledged(self) -> int | None:
-        """How many bytes have arrived, ever; ``None`` if all have, or nobody knows."""
+        """Bytes acknowledged since the connection opened; ``None`` if none are outstanding or it cannot be told."""
 
     def finish(self) -> None:
         """The body is complete."""
 
     def abort(self) -> None:
-        """The body is not complete and never will be: let the client know it by the way the connection ends."""
+        """End a body that is not complete so that the client cannot take it for a complete one."""
 
 
 class Relay:
@@ -39,37 +36,35 @@ class Relay:
     ended: done with the reason when the body has ended. error: what the upstream did wrong, if it did.
 
     clock: the event loop, or `Timers` that many relays share.
-
-    Push: `receive_data` runs from the upstream's read to the client's write in one call stack. The timer is
-    lazy: it is armed for the earliest deadline, and when it fires asks what is left. It is armed anew
-    only where a deadline can have come nearer.
-
-    A client that takes nothing is noticed by what waits for it. A machine that has vanished is not: what a slow stream
-    sends fits into the kernel's buffers for a long time, and TCP is patient. So whenever the timer fires, and once in
-    the write timeout, the relay looks whether what was sent is being acknowledged.
     """
 
+    # A driver: it moves bytes and wakes up. What leaves, when and how it ends is decided by the transfer.
+    #
+    # 1. Push: `receive_data` runs from the upstream's read to the client's write in one call stack. No task, no queue,
+    #    and no timer that is touched.
+    # 2. The timer is lazy: armed for the earliest deadline; when it fires, the transfer tells what is left. It is armed
+    #    anew only where a deadline can have come nearer, and may fire too early, which does no harm.
+    # 3. `ended` is set once, before source and downstream are closed, since both may call back.
+    # 4. A defect of the transfer ends the body with INTERNAL_ERROR. If even its last words fail, it ends without.
+    #
+    # Hazards: a client that blocks within the `write` that gives it the last bytes; a client that leaves within its own
+    # `abort`; a source that connects after the end; a deadline that was computed while the client was blocked has no
+    # idle timeout in it (`_idle_missed`).
+
     __slots__ = (
-        "_arrived",
-        "_blocked",
         "_clock",
         "_downstream",
         "_due",
         "_idle_missed",
-        "_missing_since",
         "_source",
         "_time",
         "_timer",
-        "_unsent",
-        "_write_timeout",
         "ended",
         "error",
         "transfer",
     )
 
-    def __init__(
-        self, transfer: Transfer, downstream: Downstream, *, write_timeout: float | None, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, transfer: Transfer, downstream: Downstream, *, clock: Clock | None = None) -> None:
         loop = asyncio.get_running_loop()
         self._clock: Clock = loop if clock is None else clock
         self._time = loop.time
@@ -78,14 +73,17 @@ class Relay:
         self._timer: Timer | None = None
         self._due = 0.0  # when the timer expires
         self._idle_missed = False  # the clock was read while the client was behind: without the idle timeout
-        self._write_timeout = write_timeout
-        self._arrived: int | None = None  # at the last look, if something was missing
-        self._missing_since = 0.0
-        self._blocked = False
-        self._unsent = 0
         self.transfer = transfer
         self.error: OriginError | None = None
         self.ended: asyncio.Future[CloseReason] = loop.create_future()
+
+    @property
+    def stats(self) -> TransferStats:
+        return self.transfer.stats
+
+    @property
+    def close_reason(self) -> CloseReason | None:
+        return self.transfer.close_reason
 
     def start(self) -> None:
         """Send what is due already, and begin to watch the clock."""
@@ -100,7 +98,7 @@ class Relay:
         if self.ended.done():
             self._source = None
             source.abort()
-        elif self._blocked:
+        elif self.transfer.delivery.is_blocked:
             source.pause()
 
     def receive_data(self, data: bytes) -> None:
@@ -133,7 +131,7 @@ class Relay:
             self.transfer.receive_error(reason, now=self._time())
         except Exception as error:  # noqa: BLE001 - the transfer cannot even end: break the body off without words
             _report(error)
-            Transfer.receive_error(self.transfer, CloseReason.INTERNAL_ERROR, now=self._time())
+            self.transfer.close(CloseReason.INTERNAL_ERROR, clean=False, now=self._time())
         self._transmit()
 
     def stop_soon(self, reason: CloseReason) -> None:
@@ -144,19 +142,16 @@ class Relay:
 
     def pause_writing(self) -> None:
         """The client does not keep up."""
-        self._blocked = True
-        self._unsent = self._downstream.unsent()
-        now = self._time()
-        self.transfer.write_started(now=now)
+        self.transfer.pause_writing(unsent=self._downstream.unsent(), now=self._time())
         if self._source is not None:
             self._source.pause()
-        if self._write_timeout is not None:
-            self._arm_for(now + self._write_timeout / _WRITE_LOOKS)
+        look = self.transfer.delivery.next_look()
+        if look is not None:
+            self._arm_for(look)
 
     def resume_writing(self) -> None:
         """The client has taken all there was."""
-        self._blocked = False
-        self.transfer.write_finished(now=self._time())
+        self.transfer.resume_writing(now=self._time())
         if self._source is not None and not self.ended.done():
             self._source.resume()
         if self._idle_missed:
@@ -176,11 +171,11 @@ class Relay:
     def apply(self, change: Callable[[], None]) -> None:
         """Call `change`, which does something to the transfer that can bring a deadline forward.
 
-        A defect in it ends the body, as one in the way of bytes does: the caller may have nobody to tell of it.
+        A defect in it ends the body, as one in the way of bytes does: the caller may be a callback of the event loop.
         """
         try:
             change()
-        except Exception as error:  # noqa: BLE001 - else the client would wait for an end that nobody brings about
+        except Exception as error:  # noqa: BLE001 - else the client would wait for an end that never comes
             self._fail(error)
             return
         self.rearm()
@@ -191,19 +186,13 @@ class Relay:
         self._arm()
 
     def _arm(self) -> None:
-        deadline = self.transfer.next_deadline()
-        if self._blocked:
+        deadline, look = self.transfer.next_deadline(), self.transfer.delivery.next_look()
+        if self.transfer.delivery.is_blocked:
             self._idle_missed = True
-        if self._write_timeout is not None:
-            look = self._next_look(self._write_timeout)
+        if look is not None:
             deadline = look if deadline is None else min(deadline, look)
         if deadline is not None:
             self._arm_for(deadline)
-
-    def _next_look(self, limit: float) -> float:
-        if self._blocked:
-            return self._time() + limit / _WRITE_LOOKS
-        return limit + (self._time() if self._arrived is None else self._missing_since)
 
     def _arm_for(self, deadline: float) -> None:
         """Wake up then, or earlier: to look at the clock too often does no harm, and costs less than a new timer."""
@@ -219,33 +208,15 @@ class Relay:
     def _wake_up(self) -> None:
         self._timer = None
         now = self._time()
-        if self._blocked:
-            self._look_for_progress(now)
-        elif self._write_timeout is not None:
-            self._look_for_life(now, self._write_timeout)
-        if self.ended.done():
-            return
+        downstream = self._downstream
         try:
+            self.transfer.delivery.look(unsent=downstream.unsent(), acknowledged=downstream.acknowledged(), now=now)
             self.transfer.handle_timeout(now=now)
         except Exception as error:  # noqa: BLE001 - else the stream would stay open without a clock
             self._fail(error)
             return
         self._transmit()
         self._arm()
-
-    def _look_for_progress(self, now: float) -> None:
-        unsent = self._downstream.unsent()
-        if unsent < self._unsent:
-            self.transfer.write_progressed(now=now)
-        self._unsent = unsent
-
-    def _look_for_life(self, now: float, limit: float) -> None:
-        """Before anything more is sent: what is missing now was sent before the last look, or nothing has arrived."""
-        arrived = self._downstream.acknowledged()
-        if arrived is None or arrived != self._arrived:
-            self._arrived, self._missing_since = arrived, now
-        elif now - self._missing_since >= limit:
-            self.stop(CloseReason.CLIENT_STALLED)
 
     # Private.
 

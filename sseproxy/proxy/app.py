@@ -16,14 +16,16 @@ from sseproxy.core.http.fields import PSEUDONYM, Peer, forwarded_addresses
 from sseproxy.core.http.peek import BodyPeek
 from sseproxy.core.http.via import is_loop
 from sseproxy.core.routes import Route, find_route
-from sseproxy.engine.live import Admissions, LiveStreams
+from sseproxy.engine.access import AccessLog, AccessRecord
+from sseproxy.engine.admissions import Admissions
+from sseproxy.engine.live import LiveStreams
 from sseproxy.http1.content import RequestContent
 from sseproxy.http1.disconnects import DisconnectWatch
 from sseproxy.http1.downstream import HttpDownstream
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.http1.requests import ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
-from sseproxy.logs import LOGGER, AccessLog, AccessRecord
+from sseproxy.logs import LOGGER
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.body import Body, BodyReader, KeptBody
 from sseproxy.proxy.eventsource.cors_guard import CorsGuard, refuse_foreign_login
@@ -71,7 +73,7 @@ class ProxyApp:
         streams: LiveStreams | None = None,
     ) -> None:
         self.streams = LiveStreams() if streams is None else streams
-        self._admissions = Admissions()
+        self.admissions = Admissions()
         self.disconnects = DisconnectWatch()
         self.draining = False
         self._routes = tuple(routes)
@@ -118,7 +120,7 @@ class ProxyApp:
         """End all that is still under way, now: requests without a response get a 503, streams are broken off."""
         for cycle in self._cycles:
             cycle.downstream.linger = 0.0
-        self.streams.cut_all()
+        self.streams.abort_all()
         for cycle in list(self._cycles):
             cycle.cut()
 
@@ -265,7 +267,7 @@ class ProxyApp:
             downstream=downstream,
             streams=self.streams,
             clock=self.streams.clock(),
-            admissions=self._admissions,
+            admissions=self.admissions,
             record=record,
             ends=self._ends,
             when_sent=when_sent,

@@ -11,14 +11,15 @@ from sseproxy.core.limits import REFUSAL_TIME
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.error_events import StreamError
+from sseproxy.core.stream.kinds import EVENT_STREAM
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.transfer import CloseReason
+from sseproxy.engine.access import AccessRecord
 from sseproxy.engine.relay import Relay
-from sseproxy.logs import AccessRecord
 from sseproxy.origins.codings import can_decode, decoder_for
 from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.refusal import read_refusal
-from sseproxy.proxy.response_body import let_flow, read_coding
+from sseproxy.proxy.response_body import let_flow, read_kind
 
 #: Statuses that a client gets again if it comes back.
 _FINAL = frozenset((204, 401, 403, 404, 410))
@@ -50,10 +51,10 @@ class EarlyAnswer:
         """The upstream has answered: go on with its stream or its JSON, or tell the client what it is instead."""
         head, session = exchange.head, self._session
         self.record.intended = head.status
-        decoder, is_stream = read_coding(head, self.route)
+        kind, decoder = read_kind(head, self.route)
         is_whole = 200 <= head.status < 300 and head.status != HTTPStatus.PARTIAL_CONTENT
         now = asyncio.get_running_loop().time()
-        if is_whole and is_stream:
+        if is_whole and kind is EVENT_STREAM:
             session.receive_response(now=now)
         elif is_whole and head.has_body and is_json(head.headers) and can_decode(head.headers):
             session.receive_json(now=now)
@@ -81,5 +82,5 @@ class EarlyAnswer:
         if self.relay.ended.done():
             return
         told = None if farewell is not None and error.status == HTTPStatus.NO_CONTENT else error
-        self._session.receive_refusal(told, reason, farewell=farewell, now=asyncio.get_running_loop().time())
+        self._session.receive_refusal(told, reason, end_message=farewell, now=asyncio.get_running_loop().time())
         self.relay.rearm()

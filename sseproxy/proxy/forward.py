@@ -16,27 +16,31 @@ from sseproxy.core.errors import (
     UpstreamBroken,
 )
 from sseproxy.core.frames import release_frames
-from sseproxy.core.http.fields import Headers, apply_rules, event_stream
+from sseproxy.core.http.fields import Headers, apply_rules
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.end_message import EndMessage
+from sseproxy.core.stream.kinds import EVENT_STREAM, MediaKind
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.request import StreamRequest
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.transfer import CloseReason, Transfer, TransferStats
-from sseproxy.engine.live import Admission, Admissions, Drainable, LiveStream, LiveStreams
+from sseproxy.engine.access import AccessRecord
+from sseproxy.engine.admissions import Admission, Admissions
+from sseproxy.engine.live import Drainable, LiveStream, LiveStreams
+from sseproxy.engine.observer import Phase
 from sseproxy.engine.relay import Relay
 from sseproxy.http1.downstream import HttpDownstream
 from sseproxy.http1.messages import OriginRequest, ResponseHead
 from sseproxy.http1.server import DownstreamConnection
-from sseproxy.logs import LOGGER, AccessRecord
+from sseproxy.logs import LOGGER
 from sseproxy.origins.http import HttpExchange, HttpOrigin
 from sseproxy.proxy.body import Body, request_body
 from sseproxy.proxy.early import EarlyAnswer
 from sseproxy.proxy.eventsource.end_signer import EndSigner
 from sseproxy.proxy.inbound import FORGOTTEN, InboundRequest
 from sseproxy.proxy.refusal import first_of
-from sseproxy.proxy.response_body import let_flow, read_coding
-from sseproxy.proxy.responses import promised_stream, send_nothing, send_problem
+from sseproxy.proxy.response_body import let_flow, read_kind
+from sseproxy.proxy.responses import send_nothing, send_problem
 from sseproxy.proxy.tunnel import Tunnel
 from sseproxy.timers import Clock
 
@@ -186,16 +190,16 @@ class Forwarding:
         if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
             await self._tunnel(exchange, head)
             return None
-        decoder, is_stream = read_coding(head, self.route)
+        kind, decoder = read_kind(head, self.route)
         headers = head.headers
-        if is_stream:
+        if kind is not None:
             self._admit()
-            headers = event_stream(headers, decoded=decoder is not None)
+            headers = kind.head(headers, decoded=decoder is not None)
         elif (body := exchange.take_whole()) is not None:
             await self._answer_at_once(head, body)
             return None
-        self._send_head(head, headers, is_stream=is_stream)
-        relay = self._new_relay(self.request.plan() if is_stream else None)
+        self._send_head(head, headers, is_stream=kind is not None)
+        relay = self._new_relay(kind)
         let_flow(relay, exchange, decoder)
         self.downstream.release_head()
         return relay
@@ -238,40 +242,33 @@ class Forwarding:
         if self._admission is None:
             self._admission = self.admissions.admit(self.route, self._client)
 
-    def _new_relay(self, plan: StreamPlan | None, *, responded: bool = True) -> Relay:
-        """The relay for the response body, known to the process and to the client's connection.
-
-        plan: of an event stream; ``None`` for any other body.
-        """
+    def _new_relay(self, kind: MediaKind | None, *, responded: bool = True) -> Relay:
+        """Make the relay for a stream of `kind`, or for any other body; process and connection know it from here on."""
         now = asyncio.get_running_loop().time()
         timeouts = self.route.timeouts
-        transfer = Transfer(timeouts, now=now) if plan is None else self._new_session(plan, now, responded)
-        relay = Relay(transfer, self.downstream, write_timeout=timeouts.write, clock=self.clock)
+        plan = None if kind is None else self.request.plan()
+        if kind is None or plan is None:
+            transfer = Transfer(timeouts, now=now)
+        else:
+            message = self._end_message() if self.request.is_event_source else None
+            transfer = self.streams.new_session(plan, kind=kind, end_message=message, responded=responded, now=now)
+        relay = Relay(transfer, self.downstream, clock=self.clock)
         self.record.stats = transfer.stats
         self._body = relay
         self.connection.flow = relay
         if plan is not None:
             self.downstream.make_live()
         relay.start()
-        self._go_live(relay, plan)
+        self._go_live(relay, plan, Phase.OPEN if responded else Phase.WAITING)
         return relay
 
-    def _go_live(self, relay: Drainable, plan: StreamPlan | None) -> None:
-        self._live = LiveStream(
-            route=self.route.name,
-            client=self._client,
-            relay=relay,
-            is_event_stream=plan is not None,
-            comes_back=plan is not None and plan.comes_back,
-        )
+    def _go_live(self, relay: Drainable, plan: StreamPlan | None, phase: Phase = Phase.OPEN) -> None:
+        self._live = LiveStream(self.route.name, self._client, relay, plan, phase)
         self.streams.add(self._live)
 
-    def _new_session(self, plan: StreamPlan, now: float, responded: bool) -> StreamSession:
-        farewell = None
-        if self.request.is_event_source:
-            has_event = self.request.drops_ids_without_data
-            farewell = self.ends.farewell(self.route, self.inbound, self.upstream_headers, id_has_event=has_event)
-        return self.streams.new_session(plan, farewell=farewell, responded=responded, now=now)
+    def _end_message(self) -> EndMessage | None:
+        has_event = self.request.drops_ids_without_data
+        return self.ends.farewell(self.route, self.inbound, self.upstream_headers, id_has_event=has_event)
 
     async def _finish(self, relay: Relay) -> None:
         """The relay has ended: so does the response."""
@@ -295,14 +292,14 @@ class Forwarding:
     async def _answer_early(self, opening: asyncio.Task[HttpExchange]) -> Relay:
         """The client has waited long enough: promise it a stream, and keep it company until there is one."""
         self._admit()
-        headers = self._as_the_route_wants(promised_stream())
+        headers = self._as_the_route_wants(EVENT_STREAM.promised_head())
         self.downstream.send_head(200, b"OK", headers, length=None, has_body=True)
         self.record.status = 200
-        plan = self.request.plan()
-        relay = self._new_relay(plan, responded=False)
+        relay = self._new_relay(EVENT_STREAM, responded=False)
         relay.transfer.stats.last_upstream_at = self.record.started_at  # the silence has begun with the request
         # A route with `end` gives answers, but a browser comes back for them all the same.
-        returns = plan.comes_back or (self.route.end is not None and self.request.reconnects)
+        is_feed = self._live is not None and self._live.comes_back
+        returns = is_feed or (self.route.end is not None and self.request.reconnects)
         early = EarlyAnswer(self.route, relay, self.record, self._farewell_for_good if returns else None)
         await first_of(opening, relay.ended)
         if relay.ended.done():
@@ -310,6 +307,8 @@ class Forwarding:
             return relay
         try:
             self._exchange = await opening
+            if self._live is not None:
+                self.streams.respond(self._live)
         except SSEProxyError as error:
             early.fail(error)
             release_frames(error)

@@ -2,8 +2,8 @@
 
 import logging
 
-from sseproxy.core.http.fields import is_stream_response
 from sseproxy.core.routes import Route
+from sseproxy.core.stream.kinds import MediaKind, kind_of
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.engine.relay import Relay
@@ -15,15 +15,18 @@ from sseproxy.origins.http import HttpExchange
 _log = logging.getLogger(LOGGER)
 
 
-def read_coding(head: ResponseHead, route: Route) -> tuple[Decoder | None, bool]:
-    """Whether the response is an event stream that we can read, and what decodes it (S11)."""
-    if route.stream is StreamMode.NEVER or not head.has_body or not is_stream_response(head.status, head.headers):
-        return None, False
+def read_kind(head: ResponseHead, route: Route) -> tuple[MediaKind | None, Decoder | None]:
+    """Return which kind of stream the response is, and what decodes it; no kind if it is relayed as it is."""
+    if route.stream is StreamMode.NEVER or not head.has_body:
+        return None, None
+    kind = kind_of(head.status, head.headers)
+    if kind is None:
+        return None, None
     try:
-        return decoder_for(head.headers), True
+        return kind, decoder_for(head.headers)
     except LookupError as error:
         _log.warning("route %s: an event stream with an unknown content coding %s", route.name, error)
-        return None, False
+        return None, None
 
 
 def let_flow(relay: Relay, exchange: HttpExchange, decoder: Decoder | None) -> None:

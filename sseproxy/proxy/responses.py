@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from sseproxy.core.errors import ClientError, SSEProxyError
-from sseproxy.core.http.fields import PSEUDONYM, Headers, event_stream
+from sseproxy.core.http.fields import PSEUDONYM, Headers
 from sseproxy.http1.downstream import HttpDownstream
 
 _ALLOW = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
@@ -41,11 +41,6 @@ def send_nothing(downstream: HttpDownstream, status: HTTPStatus, more: Sequence[
 def send_options(downstream: HttpDownstream) -> None:
     """Answer an OPTIONS that goes no further than this proxy (RFC 9110 section 7.6.2)."""
     send_nothing(downstream, HTTPStatus.NO_CONTENT, [_ALLOW])
-
-
-def promised_stream() -> Headers:
-    """The head of an event stream that is promised before there is one (S8)."""
-    return event_stream([(b"Content-Type", b"text/event-stream")], decoded=False)
 
 
 def _never_stored() -> Headers:

@@ -14,9 +14,9 @@ from sseproxy.core.eventsource.tickets import is_for_script
 from sseproxy.core.http.fields import Peer
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.transfer import CloseReason
+from sseproxy.engine.access import AccessRecord
 from sseproxy.http1.content import RequestContent
 from sseproxy.http1.downstream import HttpDownstream
-from sseproxy.logs import AccessRecord
 from sseproxy.proxy.body import BodyReader
 from sseproxy.proxy.eventsource.cors_guard import is_from_foreign_page, refuse_foreign
 from sseproxy.proxy.eventsource.tickets import OwnedTicket, TicketService, TicketTarget, body_limit, sent_with

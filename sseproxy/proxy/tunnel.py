@@ -27,6 +27,11 @@ class Tunnel:
         self.stats = TransferStats(opened_at=self._last_byte, last_upstream_at=self._last_byte)
         self.ended: asyncio.Future[CloseReason] = self._loop.create_future()
 
+    @property
+    def close_reason(self) -> CloseReason | None:
+        ended = self.ended
+        return ended.result() if ended.done() and not ended.cancelled() else None
+
     def start(self) -> None:
         """Let the bytes flow, those first that came too early."""
         self._downstream.flow = self
@@ -52,7 +57,7 @@ class Tunnel:
         self._upstream.on_lost = self._upstream.on_writable = None
         self._upstream.switch_to_raw(_drop)
         transport = self._upstream.transport
-        if transport is not None and self._is_left_by_client and transport.get_write_buffer_size():
+        if transport is not None and self.close_reason is CloseReason.CLIENT_GONE and transport.get_write_buffer_size():
             transport.close()
             self._loop.call_later(LAST_BYTES, transport.abort)
         else:
@@ -105,11 +110,6 @@ class Tunnel:
             self._end(CloseReason.IDLE_TIMEOUT)
         else:
             self._timer = self._loop.call_later(left, self._watch)
-
-    @property
-    def _is_left_by_client(self) -> bool:
-        ended = self.ended
-        return ended.done() and not ended.cancelled() and ended.result() is CloseReason.CLIENT_GONE
 
     def _end(self, reason: CloseReason) -> None:
         if not self.ended.done():

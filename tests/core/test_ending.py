@@ -143,7 +143,7 @@ def test_no_id_of_ours_goes_on(value: bytes, stays: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("farewell", "eol", "data"),
+    ("end_message", "eol", "data"),
     [
         (EndMessage(), b"\n", b""),
         (EndMessage(("end", "")), b"\n", b"event: end\ndata: \n\n"),
@@ -152,8 +152,8 @@ def test_no_id_of_ours_goes_on(value: bytes, stays: bool) -> None:
         (EndMessage(("end", "a"), "x"), b"\r", b"event: end\rdata: a\r\rid: x\r\r"),
     ],
 )
-def test_last_words(farewell: EndMessage, eol: bytes, data: bytes) -> None:
-    assert farewell.write(eol=eol) == data
+def test_last_words(end_message: EndMessage, eol: bytes, data: bytes) -> None:
+    assert end_message.write(eol=eol) == data
 
 
 @pytest.mark.parametrize("eol", [b"\n", b"\r\n", b"\r"])

@@ -39,7 +39,11 @@ def end_cell(end: End) -> str:
     if end.is_by_client:
         return "broken; nothing is written"
     waits = "" if end.waits == 0 else " at the next event boundary"
-    word = {LastWord.ERROR: "error event, ", LastWord.RETRY: "`retry:`, ", LastWord.FAREWELL: "the farewell of `end`, "}
+    word = {
+        LastWord.ERROR: "error event, ",
+        LastWord.RETRY: "`retry:`, ",
+        LastWord.END_MESSAGE: "the farewell of `end`, ",
+    }
     return f"{word.get(end.last_word, '')}{'clean' if end.is_clean else 'broken'}{waits}"
 
 
@@ -105,7 +109,7 @@ def test_the_last_event_decides_as_the_document_says() -> None:
         here = {last: decide(reason, last, is_between_events=True, comes_back=False) for last in Finality}
         assert (here[Finality.TERMINAL].reason, here[Finality.TERMINAL].is_clean) == (CloseReason.UPSTREAM_END, True)
         assert here[Finality.FINISHED].is_clean
-        assert here[Finality.FINISHED].last_word in (LastWord.NOTHING, LastWord.FAREWELL)
+        assert here[Finality.FINISHED].last_word in (LastWord.NOTHING, LastWord.END_MESSAGE)
         assert here[Finality.ERROR].last_word is LastWord.NOTHING
         assert here[Finality.ERROR].is_clean is end.is_clean
         assert here[Finality.NONE] == end

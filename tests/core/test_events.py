@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from sseproxy.core.stream.event_reader import EventReader
 from sseproxy.core.stream.events import (
-    EventCounter,
     comment,
     event,
     first_boundary,
@@ -139,8 +139,8 @@ def pieces(stream: bytes, seed: int) -> list[bytes]:
 
 
 def count(parts: list[bytes]) -> int:
-    counter = EventCounter()
-    return sum(counter.feed(part) for part in parts)
+    reader = EventReader()
+    return sum(reader.feed(part, 0.0) for part in parts)
 
 
 @pytest.mark.parametrize("stream", SAMPLES)

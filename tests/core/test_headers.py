@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sseproxy.core.http import fields as headers
 from sseproxy.core.http.fields import HeaderRules, Headers, Peer
-from sseproxy.core.http.known_fields import is_for_everybody
+from sseproxy.core.http.known_fields import is_end_to_end
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyzABC-_1", min_size=1, max_size=12).map(str.encode)
 VALUES = st.binary(max_size=30).map(lambda value: bytes(byte for byte in value if byte >= 32 and byte != 127))
@@ -34,7 +34,7 @@ def test_tokens(values: list[bytes], expected: list[bytes]) -> None:
 @given(FIELDS)
 def test_what_is_end_to_end_stays_as_it_is(fields: Headers) -> None:
     kept = headers.end_to_end(fields)
-    named = {name for name in headers.tokens(headers.get_all(fields, b"connection")) if not is_for_everybody(name)}
+    named = {name for name in headers.tokens(headers.get_all(fields, b"connection")) if not is_end_to_end(name)}
     assert kept == [field for field in fields if field[0].lower() not in headers.HOP_BY_HOP | named]
 
 
@@ -196,11 +196,6 @@ def test_media_type_of_an_event_stream(value: bytes, expected: bool) -> None:
 )
 def test_of_several_media_types_the_last_counts(values: list[bytes], expected: bool) -> None:
     assert headers.is_event_stream([(b"Content-Type", value) for value in values]) is expected
-
-
-@pytest.mark.parametrize(("status", "expected"), [(200, True), (500, True), (204, False), (206, False), (304, False)])
-def test_statuses_of_event_streams(status: int, expected: bool) -> None:
-    assert headers.is_stream_response(status, [(b"content-type", b"text/event-stream")]) is expected
 
 
 def test_no_media_type_is_no_event_stream() -> None:

@@ -90,7 +90,7 @@ def test_comment_and_event_are_configurable() -> None:
 def test_a_known_client_has_a_form_of_its_own() -> None:
     policy = HeartbeatPolicy(form=HeartbeatForm.AUTO)
     assert HeartbeatWriter(policy, HeartbeatForm.COMMENT_LINE).write(Scanner()) == b": heartbeat\n"
-    assert HeartbeatWriter(policy, HeartbeatForm.BLANK).comments_allowed is False
+    assert HeartbeatWriter(policy, HeartbeatForm.BLANK).write(Scanner()) == b"\n"
 
 
 class TestOpenAIChat:

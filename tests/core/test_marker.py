@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sseproxy.core.stream.end_message import EndMessage
-from sseproxy.core.stream.last_event import LastEvent
+from sseproxy.core.stream.event_reader import EventReader
 from sseproxy.core.stream.transfer import CloseReason
 from tests.support.playbook import Play, closed, data, eof, error, error_of, sent, sleep, stream
 from tests.support.trips import Case, TripWithoutRules, cases, is_between_events, streams
@@ -71,14 +71,14 @@ def test_after_which_stream(received: bytes, is_end: bool, interval: float | Non
 
 
 def test_the_end_is_told_as_any_other(play: Play) -> None:
-    session = stream(marker="[DONE]", farewell=EndMessage(id="over"))
+    session = stream(marker="[DONE]", end_message=EndMessage(id="over"))
     play(session) >> data(b"data: x\n\n") >> data(DONE) >> error(BROKEN) << sent(b"id: over\n\n") << closed(END)
-    broken = play(stream(marker="[DONE]", farewell=EndMessage(id="over"))) >> data(b"data: x\n\n")
+    broken = play(stream(marker="[DONE]", end_message=EndMessage(id="over"))) >> data(b"data: x\n\n")
     broken >> error(BROKEN) << sent(ERROR) << closed(BROKEN, clean=False)
 
 
 def test_comments_behind_the_marker_change_nothing(play: Play) -> None:
-    session = stream(marker="[DONE]", farewell=EndMessage(id="over"))
+    session = stream(marker="[DONE]", end_message=EndMessage(id="over"))
     book = play(session) >> data(DONE + b": closing\n") << sent(DONE + b": closing\n")
     book >> error(BROKEN) << sent(b"id: over\n\n") << closed(END)
 
@@ -105,7 +105,7 @@ def test_a_line_that_is_let_through_in_pieces(play: Play) -> None:
 
 
 def test_what_is_kept_is_bounded() -> None:
-    last = LastEvent()
+    last = EventReader()
     tracemalloc.start()
     for _ in range(100):
         last.feed(b"data: " + b"x" * 10_000, 1.0)
@@ -117,7 +117,7 @@ def test_what_is_kept_is_bounded() -> None:
 
 
 def test_of_long_data_both_ends_are_kept() -> None:
-    last = LastEvent()
+    last = EventReader()
     for piece in (b"event: a\ndata: {be", b"x" * 9000, b"y" * 9000 + b"en", b"d}\n\n"):
         last.feed(piece, 7.0)
     assert (last.name, last.data[:3], last.data[-4:], len(last.data) <= 2048) == (b"a", b"{be", b"end}", True)

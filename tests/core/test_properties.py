@@ -132,7 +132,7 @@ class _EndingTrip(TripWithoutRules):
                 session.receive_error(CloseReason.CLIENT_GONE, now=self.now)
             case End.IDLE:
                 self.blocked = False
-                session.write_finished(now=self.now)
+                session.resume_writing(now=self.now)
                 self.sleep(6)
             case End.DRAIN:
                 session.drain(at=None, deadline=self.now + 6)

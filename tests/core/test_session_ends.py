@@ -448,16 +448,16 @@ class TestDeadlines:
         assert session.next_deadline() is None
         session.receive_response(now=1.0)
         assert session.next_deadline() == 41.0
-        session.write_started(now=2.0)
+        session.pause_writing(unsent=1, now=2.0)
         assert session.next_deadline() == 32.0
         session.drain(at=3.0, deadline=9.0)
         assert session.next_deadline() == 3.0
 
     def test_an_unblocked_client_brings_the_idle_timeout_back(self) -> None:
         session = stream(interval=None, timeouts=TimeoutPolicy(idle=40, write=None))
-        session.write_started(now=1.0)
+        session.pause_writing(unsent=1, now=1.0)
         assert session.next_deadline() is None
-        session.write_finished(now=3.0)
+        session.resume_writing(now=3.0)
         assert session.next_deadline() == 42.0  # without the two seconds in which nobody listened
 
     def test_short_waits_for_the_client_do_not_keep_a_silent_upstream_alive(self) -> None:
@@ -465,25 +465,25 @@ class TestDeadlines:
         session = stream(interval=15, timeouts=TimeoutPolicy(idle=40))
         for beat in (15, 30):
             session.handle_timeout(now=beat)
-            session.write_started(now=beat)
-            session.write_started(now=beat)
-            session.write_finished(now=beat)
-            session.write_finished(now=beat)
+            session.pause_writing(unsent=1, now=beat)
+            session.pause_writing(unsent=1, now=beat)
+            session.resume_writing(now=beat)
+            session.resume_writing(now=beat)
         session.handle_timeout(now=40)
         assert session.close_reason is CloseReason.IDLE_TIMEOUT
 
     def test_what_arrives_while_the_client_is_behind_counts_from_its_catching_up(self) -> None:
         session = stream(interval=None, timeouts=TimeoutPolicy(idle=40, write=None))
-        session.write_started(now=1.0)
+        session.pause_writing(unsent=1, now=1.0)
         session.receive_data(b"data: in flight\n\n", now=2.0)
-        session.write_finished(now=9.0)
+        session.resume_writing(now=9.0)
         assert session.next_deadline() == 49.0
 
     def test_each_timer_falls_due_exactly_when_it_says(self) -> None:
         for timeouts, ready in ((TimeoutPolicy(idle=0.3), False), (TimeoutPolicy(idle=None, write=0.7), True)):
             session = stream(interval=None, timeouts=timeouts)
             if ready:
-                session.write_started(now=0.1)
+                session.pause_writing(unsent=1, now=0.1)
             deadline = session.next_deadline()
             assert deadline is not None
             session.handle_timeout(now=deadline)

@@ -10,9 +10,10 @@ from hypothesis import Phase, given, settings
 
 from sseproxy.core.stream import events as events_module
 from sseproxy.core.stream import session as session_module
-from sseproxy.core.stream.events import LF, EventCounter
+from sseproxy.core.stream.event_reader import EventReader
+from sseproxy.core.stream.events import LF
 from sseproxy.core.stream.heartbeat import HeartbeatWriter
-from sseproxy.core.stream.lines import HeldLines
+from sseproxy.core.stream.lines import UpstreamLines
 from sseproxy.core.stream.scanner import Position, Scanner
 from sseproxy.core.stream.session import StreamSession
 from tests.core import test_properties as properties
@@ -61,11 +62,11 @@ def _crlf_is_two_lines(self: Scanner) -> Position:
     return Position.LINE_BOUNDARY if self.tail.endswith((b"\n", b"\r")) else Position.MID_LINE
 
 
-def _hold_nothing(self: HeldLines, data: bytes, *, is_inside_line: bool = False) -> bytes:
+def _hold_nothing(self: UpstreamLines, data: bytes, *, is_inside_line: bool = False) -> bytes:
     return data
 
 
-def _hold_without_limit(self: HeldLines, data: bytes, *, is_inside_line: bool) -> bytes:
+def _hold_without_limit(self: UpstreamLines, data: bytes, *, is_inside_line: bool) -> bytes:
     end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
     lines = self.take() + data[:end] if end else b""
     if end < len(data):
@@ -77,27 +78,20 @@ def _forget_held(self: StreamSession, *, now: float) -> None:
     super(StreamSession, self).receive_eof(now=now)
 
 
-def _keep_second_half(self: StreamSession, data: bytes) -> bytes:
-    self._swallow_lf = False
-    return data
+_note_inserted = UpstreamLines.note_inserted
 
 
-_insert = StreamSession._insert
+def _keep_second_half(self: UpstreamLines, data: bytes, *, after_cr: bool) -> None:
+    _note_inserted(self, data, after_cr=False)
 
 
-def _drop_also_behind_our_cr(self: StreamSession, data: bytes, *, now: float) -> None:
-    _insert(self, data, now=now)
-    self._swallow_lf = self._scanner.after_cr and not self._held
+def _drop_also_behind_our_cr(self: UpstreamLines, data: bytes, *, after_cr: bool) -> None:
+    _note_inserted(self, data, after_cr=after_cr)
+    self.drops_lf = after_cr and not self._pieces
 
 
-def _drop_whatever_is_held(self: StreamSession, data: bytes, *, now: float) -> None:
-    _insert(self, data, now=now)
-    self._swallow_lf = self._scanner.after_cr
-
-
-def _keep_late_bom(self: StreamSession, data: bytes) -> bytes:
-    self._started = True
-    return data
+def _keep_late_bom(self: UpstreamLines, data: bytes) -> tuple[bytes, bytes]:
+    return b"", data
 
 
 def _always_the_style(self: Scanner) -> bytes:
@@ -108,16 +102,20 @@ def _observe_nothing(self: HeartbeatWriter, lines: bytes) -> None:
     """The heartbeats never learn about ids."""
 
 
-def _observe_pieces(self: StreamSession, data: bytes) -> None:
-    self._writer.observe(data)
+_observe = HeartbeatWriter.observe
 
 
-_count_lines = EventCounter.feed
+def _observe_pieces(self: HeartbeatWriter, lines: bytes) -> None:
+    """A piece of a long line is taken for a line."""
+    _observe(self, lines.removeprefix(b" "))
 
 
-def _count_split_crlf_twice(self: EventCounter, data: bytes) -> int:
-    self._split_crlf = False
-    return _count_lines(self, data)
+_count_lines = EventReader.feed
+
+
+def _count_split_crlf_twice(self: EventReader, data: bytes, now: float) -> int:
+    self._after_cr = False
+    return _count_lines(self, data, now)
 
 
 def _whole_without_a_look_for_cr(data: bytes, boundary: bytes) -> int:
@@ -174,16 +172,16 @@ BREAKS = [
     Break("S3: nothing inside a line", ((Scanner, "position", property(_never_mid_line)),)),
     Break("S3: CRLF CRLF is a boundary, three bytes tell", ((Scanner, "position", property(_last_two_bytes)),), False),
     Break("S3: CRLF is one line end", ((Scanner, "position", property(_crlf_is_two_lines)),)),
-    Break("S4: an unfinished line is held back", ((HeldLines, "complete", _hold_nothing),), False),
-    Break("S4: but not a line of any length", ((HeldLines, "complete", _hold_without_limit),), False),
+    Break("S4: an unfinished line is held back", ((UpstreamLines, "complete", _hold_nothing),), False),
+    Break("S4: but not a line of any length", ((UpstreamLines, "complete", _hold_without_limit),), False),
     Break("S4: what is held at a clean end is sent", ((StreamSession, "receive_eof", _forget_held),), False),
-    Break("S5: the LF behind something inserted", ((StreamSession, "_without_second_half", _keep_second_half),)),
-    Break("S5: not behind a CR of ours", ((StreamSession, "_insert", _drop_also_behind_our_cr),)),
-    Break("S6: no BOM behind something inserted", ((StreamSession, "_without_late_bom", _keep_late_bom),)),
+    Break("S5: the LF behind something inserted", ((UpstreamLines, "note_inserted", _keep_second_half),)),
+    Break("S5: not behind a CR of ours", ((UpstreamLines, "note_inserted", _drop_also_behind_our_cr),)),
+    Break("S6: no BOM behind something inserted", ((UpstreamLines, "split_mark", _keep_late_bom),)),
     Break("S5: the line end of what is inserted", ((Scanner, "eol", property(_always_the_style)),)),
     Break("S7: no blank line once there was an id", ((HeartbeatWriter, "observe", _observe_nothing),), False),
-    Break("S7: a piece of a long line is no line", ((StreamSession, "_observe", _observe_pieces),), False),
-    Break("events are counted as a client counts them", ((EventCounter, "feed", _count_split_crlf_twice),)),
+    Break("S7: a piece of a long line is no line", ((HeartbeatWriter, "observe", _observe_pieces),), False),
+    Break("events are counted as a client counts them", ((EventReader, "feed", _count_split_crlf_twice),)),
     Break("the hot path: whole events end with LF LF", ((session_module, "whole_events", _whole_whatever_the_end),)),
     Break("the hot path: and have no CR", ((session_module, "whole_events", _whole_without_a_look_for_cr),)),
     Break("the hot path: one line each", ((session_module, "one_line_events", _one_line_of_any_number),)),
@@ -261,7 +259,7 @@ def test_an_end_in_the_wrong_place_is_noticed(broken: Break, monkeypatch: pytest
 
 
 def test_the_bom_in_two_pieces_behind_a_prelude_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HeldLines, "whole_mark", _hold_nothing)
+    monkeypatch.setattr(UpstreamLines, "whole_mark", _hold_nothing)
     assert _counterexample(properties.a_prelude_alone_changes_no_event)
 
 

@@ -52,7 +52,7 @@ def test_silence_of_the_upstream_ends_it(play: Play) -> None:
 def test_a_timeout_that_is_off_never_comes() -> None:
     transfer = body(idle=None, write=None)
     assert transfer.next_deadline() is None
-    transfer.write_started(now=0.0)
+    transfer.pause_writing(unsent=1, now=0.0)
     assert transfer.next_deadline() is None
 
 

@@ -170,8 +170,7 @@ async def test_a_place_becomes_free(ending: Ending) -> None:
     only = LimitPolicy(streams_per_client=1)
     async with stage(script, limits=only, timeouts=TimeoutPolicy(response=0.2)) as on:
         await act(on)
-        await eventually(lambda: not on.proxy.app._admissions._by_client)
-        assert not on.proxy.app._admissions._by_route
+        await eventually(lambda: len(on.proxy.app.admissions) == 0)
 
 
 # Whose place it is.

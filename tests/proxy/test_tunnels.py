@@ -163,7 +163,7 @@ async def test_nor_is_anything_lost_of_what_has_been_read_already() -> None:
 
     async with stage(script) as on:
         await open_tunnel(on, b"x-own/2")
-        [live] = on.proxy.app.streams._streams
+        [live] = on.proxy.app.streams
         assert isinstance(live.relay, tunnel.Tunnel)
         transport = live.relay._upstream.transport
         assert transport is not None
@@ -212,7 +212,7 @@ async def test_an_upstream_that_does_not_take_the_rest_is_cut_off(monkeypatch: p
         await open_tunnel(on, b"x-own/2")
         pouring = asyncio.ensure_future(on.client.send(bytes(64 * 1024 * 1024)))
         await eventually(lambda: len(on.proxy.app.disconnects) == 1)
-        [live] = on.proxy.app.streams._streams
+        [live] = on.proxy.app.streams
         assert isinstance(live.relay, tunnel.Tunnel)
         upstream = live.relay._upstream
         on.client.reset()

@@ -4,6 +4,7 @@ from typing import Any
 
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.error_events import StreamError
+from sseproxy.core.stream.kinds import EVENT_STREAM, MediaKind
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.transfer import CloseReason
@@ -24,9 +25,15 @@ class DefectiveStreams(LiveStreams):
         self._fails_in = fails_in
 
     def new_session(
-        self, plan: StreamPlan, *, farewell: EndMessage | None = None, responded: bool, now: float
+        self,
+        plan: StreamPlan,
+        *,
+        kind: MediaKind = EVENT_STREAM,
+        end_message: EndMessage | None = None,
+        responded: bool,
+        now: float,
     ) -> StreamSession:
-        session = _Defective(plan, farewell=farewell, responded=responded, now=now)
+        session = _Defective(plan, end_message=end_message, responded=responded, now=now)
         session.fails_in = self._fails_in
         return session
 

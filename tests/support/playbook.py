@@ -25,6 +25,9 @@ from sseproxy.core.stream.transfer import CloseReason, Transfer
 #: More timeouts than this in one sleep, and the session is asking for the same moment for ever.
 _TIMEOUTS_PER_SLEEP = 10_000
 
+#: Bytes that wait for a client when it begins to block.
+_UNSENT = 1_000_000
+
 Action = Callable[["Playbook"], None]
 
 
@@ -91,17 +94,22 @@ def refusal(status: int, *, retry_after: str | None = None, body: bytes = b"") -
 
 def blocked() -> Step:
     """The client takes no more."""
-    return Step("blocked()", lambda book: book.session.write_started(now=book.now))
+    return Step("blocked()", lambda book: book.session.pause_writing(unsent=_UNSENT, now=book.now))
 
 
 def progressed() -> Step:
     """The client has taken something, but not all."""
-    return Step("progressed()", lambda book: book.session.write_progressed(now=book.now))
+
+    def take_one(book: "Playbook") -> None:
+        delivery = book.session.delivery
+        delivery.look(unsent=delivery.unsent - 1, acknowledged=None, now=book.now)
+
+    return Step("progressed()", take_one)
 
 
 def unblocked() -> Step:
     """The client has taken all there was."""
-    return Step("unblocked()", lambda book: book.session.write_finished(now=book.now))
+    return Step("unblocked()", lambda book: book.session.resume_writing(now=book.now))
 
 
 def drain(*, after: float | None = 0.0, within: float = 25.0, retry: int | None = None) -> Step:
@@ -159,7 +167,7 @@ def stream(
     timeouts: TimeoutPolicy = TimeoutPolicy(idle=None, write=None),
     dialect: Dialect = Dialect.GENERIC,
     line: int = 64 * 1024,
-    farewell: EndMessage | None = None,
+    end_message: EndMessage | None = None,
     marker: str | Marker | None = None,
     responded: bool = True,
     lead: float = 0.0,
@@ -177,7 +185,7 @@ def stream(
             marker=Marker(data=marker) if isinstance(marker, str) else marker,
             **plan,
         ),
-        farewell=farewell,
+        end_message=end_message,
         responded=responded,
         lead=lead,
         now=0.0,

@@ -14,7 +14,6 @@ from typing import Any
 from sseproxy.core.routes import Route, Upstream
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.engine.live import LiveStreams
-from sseproxy.engine.relay import Relay
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
 from sseproxy.stores.base import TicketStore
@@ -96,18 +95,14 @@ class ProxyServer:
             yield client
 
     @property
-    def _relays(self) -> list[Relay]:
-        return [live.relay for live in self.app.streams._streams if isinstance(live.relay, Relay)]
-
-    @property
     def bytes_in(self) -> int:
         """Bytes of all responses under way that have gone through the proxy's policies, content codings undone."""
-        return sum(relay.transfer.stats.bytes_in for relay in self._relays)
+        return sum(live.stats.bytes_in for live in self.app.streams)
 
     @property
     def skipped(self) -> int:
         """How many heartbeats of all responses under way were due and did not go out."""
-        each = (relay.transfer.stats.heartbeats_skipped for relay in self._relays)
+        each = (live.stats.heartbeats_skipped for live in self.app.streams)
         return sum(sum(skipped.values()) for skipped in each)
 
 
@@ -155,8 +150,7 @@ async def _end(app: ProxyApp) -> None:
     async with asyncio.timeout(LIMIT):
         await app.wait_until_idle()
     assert len(app.streams) == 0
-    assert not app._admissions._by_route
-    assert not app._admissions._by_client
+    assert len(app.admissions) == 0
     assert not app._desk._open
     assert not app._desk._incoming
 

@@ -105,7 +105,7 @@ class Case:
     interval: float | None = 1.0
     timeouts: TimeoutPolicy = TimeoutPolicy(idle=None, write=None)
     dialect: Dialect = Dialect.GENERIC
-    farewell: EndMessage | None = None
+    end_message: EndMessage | None = None
     marker: str | None = None
     comes_back: bool = False
 
@@ -119,7 +119,7 @@ class Case:
             marker=None if self.marker is None else Marker(data=self.marker),
             comes_back=self.comes_back,
         )
-        return StreamSession(plan, farewell=self.farewell, responded=self.early is None, now=0.0)
+        return StreamSession(plan, end_message=self.end_message, responded=self.early is None, now=0.0)
 
 
 # A program of one byte for each line or move: hypothesis draws and shrinks bytes faster than anything else.
@@ -303,9 +303,9 @@ class Trip:
     def _block(self, blocked: bool) -> None:
         self.blocked = blocked
         if blocked:
-            self.session.write_started(now=self.now)
+            self.session.pause_writing(unsent=1, now=self.now)
         else:
-            self.session.write_finished(now=self.now)
+            self.session.resume_writing(now=self.now)
 
     def _insert(self, data: bytes) -> None:
         self.insertions.append(Insertion(self.left, data))
@@ -380,7 +380,7 @@ class Trip:
         events = [line for line in lines_of(b"\n" + gone) if line.removeprefix(BOM).startswith(b"data: {")]
         if events and len(events[-1]) > self.case.line:
             return _KEEPALIVE_OR_COMMENT
-        return _KEEPALIVE if events and events[-1].removeprefix(BOM) == _RESPONSE else None
+        return _KEEPALIVE if events and b'"type":"response.created"' in events[-1] else None
 
     def _chat_shape(self, gone: bytes) -> re.Pattern[bytes] | None:
         """Like the last chunk; but of one that was let through in pieces (S4) nothing need be known."""

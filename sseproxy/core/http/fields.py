@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from sseproxy.core.http.known_fields import is_for_everybody
+from sseproxy.core.http.known_fields import is_end_to_end
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -140,11 +140,11 @@ def end_to_end(
 ) -> Headers:
     """What may go on: without hop-by-hop fields, those that ``Connection`` names, and those with the names in `but`.
 
-    A connection option that names a field for everybody, or one of `keep`, is ignored (RFC 9110 section 7.6.1).
+    A connection option that names a field for all recipients, or one of `keep`, is ignored (RFC 9110 section 7.6.1).
     """
     fields = [(key.lower(), (key, value)) for key, value in headers]
     named = tokens([value for name, (_, value) in fields if name == b"connection"])
-    dropped = HOP_BY_HOP.union(name for name in named if name not in keep and not is_for_everybody(name))
+    dropped = HOP_BY_HOP.union(name for name in named if name not in keep and not is_end_to_end(name))
     return [field for name, field in fields if name not in dropped and name not in but]
 
 
@@ -156,7 +156,7 @@ def has_forbidden_bytes(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 def apply_rules(headers: Headers, rules: HeaderRules) -> Headers:
     """`headers` as the route wants them: fields removed, then fields set in place of all of that name.
 
-    Hazard: ``X_Team`` is another name, but not for CGI and WSGI, which would read it together with ours.
+    Hazard: ``X_Team`` is another name, but not for CGI and WSGI, which would read it together with the one that is set.
     """
     if not rules.set and not rules.remove:
         return headers
@@ -247,27 +247,20 @@ def _forwarded_element(peer: Peer, host: bytes) -> bytes:
 
 
 def is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """True if the media type is ``text/event-stream``, with whatever parameters, in whatever case.
+    """True if the media type is ``text/event-stream``; see `media_type`."""
+    return media_type(headers) == b"text/event-stream"
+
+
+def media_type(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """Return the media type of a message, in lower case and without parameters; ``None`` if none makes sense.
 
     Of several types the last that makes sense counts, as it does for browsers (Fetch standard, "extract a MIME type").
     """
-    return _media_type(headers) == b"text/event-stream"
-
-
-def _media_type(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     said = get_all(headers, b"content-type")
     if len(said) == 1 and b"," not in said[0]:
         return _essence(said[0])
     types = [essence for value in _MEMBER.findall(b",".join(said)) if (essence := _essence(value)) is not None]
     return types[-1] if types else None
-
-
-def is_stream_response(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """True if a response with a body is an event stream that heartbeats may go into (contract S11).
-
-    A 206 never is: its bytes are those that ``Content-Range`` names, and no others (RFC 9110 section 14.4).
-    """
-    return status not in (204, 206, 304) and is_event_stream(headers)
 
 
 def _essence(value: bytes) -> bytes | None:
@@ -278,12 +271,12 @@ def _essence(value: bytes) -> bytes | None:
 
 def is_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """True if the media type is JSON, or a format that is written in it (RFC 6839 section 3.1)."""
-    media = _media_type(headers)
+    media = media_type(headers)
     return media is not None and (media == b"application/json" or media.endswith(b"+json"))
 
 
 def event_stream(headers: Headers, *, decoded: bool) -> Headers:
-    """Return the head of an event stream on its way to the client (contract S12), from end-to-end `headers`.
+    """Return the head of an event stream on its way to the client, from end-to-end `headers`.
 
     What speaks of the upstream's very bytes does not hold for the bytes that leave: lengths, ranges and digests go,
     and a strong validator becomes a weak one (RFC 9110 section 8.8.1).

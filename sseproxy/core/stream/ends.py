@@ -20,7 +20,7 @@ class LastWord(Enum):
     ERROR = "error event"  # the dialect's
     COMMENT = "comment"  # with the reason, where one is allowed
     RETRY = "retry field"  # the time after which the client comes back
-    FAREWELL = "farewell"  # the route's `end`, after a clean end of the upstream
+    END_MESSAGE = "end message"  # the route's `end`, after a clean end of the upstream
 
 
 class AppNotice(Enum):
@@ -62,7 +62,7 @@ def _by_client(reason: CloseReason, app: AppNotice, *, server_ends: bool = False
 
 
 _ROWS = (
-    End(CloseReason.UPSTREAM_END, LastWord.FAREWELL, is_clean=True, app=AppNotice.NONE),
+    End(CloseReason.UPSTREAM_END, LastWord.END_MESSAGE, is_clean=True, app=AppNotice.NONE),
     replace(_error(CloseReason.UPSTREAM_ERROR, 502, "the response broke off"), app=AppNotice.NONE, server_ends=True),
     _error(CloseReason.INTERNAL_ERROR, 500, "an internal error occurred"),
     _error(CloseReason.IDLE_TIMEOUT, 504, "the stream has been silent for too long"),

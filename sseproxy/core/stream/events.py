@@ -83,7 +83,12 @@ def whole_events(data: bytes, boundary: bytes = b"\n\n") -> int:
     boundary: how they end, LF LF or CRLF CRLF. What begins behind one and is plain leaves the stream behind one, too.
     A glance costs a tenth of a look at each line.
     """
-    if not data.endswith(boundary) or not _has_line_ends_of(data, boundary):
+    if not data.endswith(boundary):
+        return 0
+    has_other_line_ends = (
+        CR[0] in data if len(boundary) == len(LF + LF) else not data.count(CRLF) == data.count(CR) == data.count(LF)
+    )
+    if has_other_line_ends:
         return 0
     ends = data.count(boundary)
     if ends == 1:
@@ -94,12 +99,6 @@ def whole_events(data: bytes, boundary: bytes = b"\n\n") -> int:
     return ends if data.startswith(b"data:") and inner == ends - 1 else 0
 
 
-def _has_line_ends_of(data: bytes, boundary: bytes) -> bool:
-    if len(boundary) == len(LF + LF):
-        return CR[0] not in data
-    return data.count(CRLF) == data.count(CR) == data.count(LF)
-
-
 def around_whole_events(data: bytes) -> tuple[bytes, bytes, bytes]:
     """The end of an event, events, and the beginning of one; if the line ends are all LF or all CRLF."""
     boundary = CRLF + CRLF if CR[0] in data else LF + LF
@@ -108,42 +107,3 @@ def around_whole_events(data: bytes) -> tuple[bytes, bytes, bytes]:
         return data, b"", b""
     first += len(boundary)
     return data[:first], data[first:last], data[last:]
-
-
-class EventCounter:
-    """Counts the events that a compliant client would dispatch: blocks with a ``data`` field.
-
-    is_void: no complete line of the block under way belongs to an event: there are comments, what has had its effect
-    already (``retry``), or nothing. So what follows them is as good as behind a blank line.
-    """
-
-    __slots__ = ("_has_data", "_head", "_split_crlf", "is_void")
-
-    def __init__(self) -> None:
-        self._has_data = False  # the block under way has a data field
-        self._head = b""  # the first bytes of the line under way: enough to know its field
-        self._split_crlf = False  # the last byte was CR: an LF would be the other half of a CRLF
-        self.is_void = True
-
-    def feed(self, data: bytes) -> int:
-        """Go on with `data`, which begins where the last piece ended. Returns the number of events that it ends."""
-        if self._split_crlf:
-            data = data.removeprefix(LF)
-        self._split_crlf = data.endswith(CR)
-        lines = LINE_END.split(data)
-        lines[0] = self._head + lines[0]
-        self._head = lines.pop()[: len(b"event:")]
-        count = 0
-        for line in lines:
-            if line:
-                self._has_data = self._has_data or line == b"data" or line.startswith(b"data:")
-                self.is_void = self.is_void and not (self._has_data or _names(line))
-                continue
-            count += self._has_data
-            self._has_data, self.is_void = False, True
-        return count
-
-
-def _names(line: bytes) -> bool:
-    """Whether a line gives an event that is under way its type or its id."""
-    return line[: len(b"event:")].partition(b":")[0] in (b"event", b"id")

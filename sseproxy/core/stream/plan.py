@@ -68,7 +68,7 @@ class StreamPlan:
     dialect: never `Dialect.AUTO`. form, event: of the heartbeats, and name and data where the form is ``event``.
     is_answer: the stream is finite. comes_back: its client reconnects by itself. takes_retry: its client accepts
     ``retry`` fields. request_id: of the JSON-RPC request. marker: the route's terminal event.
-    only_marker: a farewell is said behind the terminal event only.
+    only_marker: the end message is written behind the terminal event only.
     """
 
     heartbeat: HeartbeatPolicy = HeartbeatPolicy()
@@ -89,6 +89,11 @@ class StreamPlan:
         """Bytes of an event, from its beginning and from its end, that are enough to know the last one by."""
         size = 0 if self.marker is None else len((self.marker.data or "").encode())
         return max(size, 32 * KIB) if self.dialect is Dialect.GEMINI else size
+
+    @property
+    def takes_comments(self) -> bool:
+        """True if the client takes comments; one that is given blank lines takes them for a broken event."""
+        return self.form is not HeartbeatForm.BLANK
 
     @property
     def has_terminal_event(self) -> bool:

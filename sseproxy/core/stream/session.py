@@ -1,25 +1,15 @@
-"""What becomes of one event stream: which bytes leave, when, and how it ends? (contract S1-S10)"""
+"""What becomes of one event stream: which bytes leave, when, and how it ends?"""
 
 from sseproxy.core.stream.dialects import Finality
 from sseproxy.core.stream.end_message import EndMessage
-from sseproxy.core.stream.ends import LastWord, decide, row
-from sseproxy.core.stream.error_events import StreamError, error_event
-from sseproxy.core.stream.events import (
-    BOM,
-    CR,
-    LF,
-    EventCounter,
-    around_whole_events,
-    comment,
-    first_boundary,
-    one_line_events,
-    reconnection_time,
-    whole_events,
-)
+from sseproxy.core.stream.ends import row
+from sseproxy.core.stream.error_events import StreamError
+from sseproxy.core.stream.event_reader import EventReader, last_event_in
+from sseproxy.core.stream.events import CR, LF, around_whole_events, first_boundary, one_line_events, whole_events
 from sseproxy.core.stream.heartbeat import HeartbeatWriter, why_skipped
-from sseproxy.core.stream.last_event import LastEvent, last_event_in
+from sseproxy.core.stream.last_words import LastWords
 from sseproxy.core.stream.late_json import JsonEvent
-from sseproxy.core.stream.lines import HeldLines
+from sseproxy.core.stream.lines import UpstreamLines
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.scanner import Position, Scanner
 from sseproxy.core.stream.timeouts import Timer
@@ -27,9 +17,6 @@ from sseproxy.core.stream.transfer import CloseReason, Transfer
 
 #: Seconds that an upstream may stay open behind its terminal event.
 _LINGER = 5.0
-
-#: Milliseconds: what a client that comes back by itself waits at least.
-RECONNECT_AT_LEAST = 1000
 
 _CR = CR[0]  # `in` is fast for a number only: for bytes it makes an exception first, and drops it
 
@@ -40,35 +27,45 @@ _BULK = 2048
 class StreamSession(Transfer):
     """One event stream on its way to one client.
 
-    Rule 1: everything that leaves goes through one queue, `data_to_send`, in the order in which it was decided.
-    Rule 2: what has left always ends where the scanner says, so a decision made by it is never out of date.
-    Rule 3: while heartbeats are on, an unfinished line stays here (S4), so that Rule 2 ends at a line boundary.
-    Rule 4: every end is a row of `ends`, and happens in `_end_now`.
-
-    plan: how the stream is treated. farewell: written when the upstream ends cleanly between events.
-    responded: the upstream's head has arrived; otherwise the stream was opened before it (S8), a heartbeat goes out at
-    once, and `receive_response`, `receive_json` or an error must follow. lead: seconds by which heartbeats come early,
-    so that streams which began, or heard something, together do not all beat together.
+    plan: how the stream is treated. end_message: written when the upstream ends cleanly between events.
+    responded: the upstream's head has arrived; otherwise the client was promised the stream before it, a heartbeat goes
+    out at once, and `receive_response`, `receive_json`, `receive_refusal` or an error must follow. lead: seconds by
+    which heartbeats come early, so that streams which began, or heard something, together do not all beat together.
     """
+
+    # Upstream bytes pass `lines` (what has to wait?), then leave; `scanner` and `events` follow what has left. Whatever
+    # is decided about heartbeats and ends is decided by what has left, never by what has come.
+    #
+    # 1. All bytes leave through one queue, `data_to_send`, in the order in which they were decided. Nothing is
+    #    written past it: a heartbeat that was decided on earlier, and written later, would land inside a line.
+    # 2. What has left always ends where the scanner says, so a decision that was made by it is never out of date.
+    # 3. While heartbeats are on, an unfinished line stays in `lines`: so what has left ends at a line boundary, and
+    #    something may be inserted at any time.
+    # 4. Inserted bytes never go through `scanner` and `events`: for the client, they are not part of the stream.
+    # 5. Every end is a row of `ends`, and happens in `_end_now`, but for the refusals of a promised stream. The first
+    #    reason counts.
+    #
+    # The hot path is the first half of `forward`: while `_settled` is set, the stream stands at an event boundary, its
+    # line ends are known, nothing is held, dropped, or about to end. Bytes that are plainly whole events leave as they
+    # came then, and change nothing but counters. Each step that breaks one of these conditions clears `_settled`.
+    #
+    # Hazards: ``data: x`` LF | heartbeat | LF: the blank line still ends the event (scanner). CR | heartbeat | LF, and
+    # a byte order mark behind a heartbeat (lines). A terminal event whose upstream stays open (LAST_EVENT). A drain in
+    # the middle of a long event (BOUNDARY).
 
     __slots__ = (
         "_ending",
         "_events",
-        "_farewell",
-        "_held",
-        "_inserted",
         "_json",
-        "_last",
         "_last_heard",
         "_last_look",
         "_lead",
+        "_lines",
         "_plan",
         "_responded",
-        "_retry",
         "_scanner",
         "_settled",
-        "_started",
-        "_swallow_lf",
+        "_words",
         "_writer",
     )
 
@@ -76,44 +73,39 @@ class StreamSession(Transfer):
         self,
         plan: StreamPlan,
         *,
-        farewell: EndMessage | None = None,
+        end_message: EndMessage | None = None,
         responded: bool = True,
         lead: float = 0.0,
         now: float,
     ) -> None:
         super().__init__(plan.timeouts, is_answer=plan.is_answer, now=now)
         self._plan = plan
-        self._farewell = farewell
         self._lead = lead
-        self._writer = HeartbeatWriter(plan.heartbeat, plan.form, plan.event)
+        self._lines = UpstreamLines(plan.limits.line, by_line=plan.heartbeat.interval is not None)
         self._scanner = Scanner()
-        self._events = EventCounter()
-        self._last = LastEvent(plan.kept_of_events)
+        self._events = EventReader(plan.kept_of_events)
+        self._writer = HeartbeatWriter(plan.heartbeat, plan.form, plan.event)
+        self._words = LastWords(plan, end_message, self._scanner, self._events, lead=lead)
         self._json: JsonEvent | None = None  # writes a late JSON answer as an event
-        self._held = HeldLines(plan.limits.line)
         self._responded = responded
-        self._started = False  # a byte of the upstream has left
-        self._inserted = False  # a byte of ours has left
-        self._settled = b""  # the boundary behind which whole events may leave as they come: nothing is held or owed
-        self._swallow_lf = False
-        self._ending: CloseReason | None = None
-        self._retry = RECONNECT_AT_LEAST + int(lead * 1000)
+        self._settled = b""  # the boundary behind which whole events may leave as they come
+        self._ending: CloseReason | None = None  # at the next event boundary
         self._last_heard = self._last_look = now
         if plan.timeouts.max_duration is not None:
             self._timers.set(Timer.MAX_DURATION, now + plan.timeouts.max_duration)
         if not responded or plan.heartbeat.prelude:
-            self._heartbeat(now=now)
+            self._beat(now=now)
 
     # Receiving from upstream.
 
     def receive_response(self, *, now: float) -> None:
-        """The upstream has answered with an event stream, whose body follows (S8)."""
+        """The upstream has answered with an event stream, whose body follows."""
         self._responded = True
         self._last_received = now
         self.stats.heard(now=now)
 
     def receive_json(self, *, now: float) -> None:
-        """The upstream has answered with JSON, whose body follows: it becomes one event (S8)."""
+        """The upstream has answered with JSON, whose body follows: it becomes one event."""
         self._json = JsonEvent(self._plan.json_event)
         self.receive_response(now=now)
 
@@ -122,21 +114,21 @@ class StreamSession(Transfer):
         error: StreamError | None,
         reason: CloseReason = CloseReason.UPSTREAM_END,
         *,
-        farewell: EndMessage | None = None,
+        end_message: EndMessage | None = None,
         now: float,
     ) -> None:
-        """The client was promised an event stream that it will not get (S8): tell it what there is instead.
+        """The client was promised an event stream that it will not get: write `error` instead, and end.
 
-        reason: by default the upstream has answered with something else. farewell: for a client that would come back
+        reason: by default the upstream has answered with something else. end_message: for a client that would come back
         for the same answer; behind it the end is clean.
         """
         if self.close_reason is not None:
             return
         if error is not None:
-            self._tell(error, now=now)
-        if farewell is not None:
-            self._insert(farewell.write(eol=self._scanner.eol), now=now)
-        self._close(reason, clean=farewell is not None, now=now)
+            self._insert(self._words.write_error(error), now=now)
+        if end_message is not None:
+            self._insert(end_message.write(eol=self._scanner.eol), now=now)
+        self.close(reason, clean=end_message is not None, now=now)
 
     def receive_data(self, data: bytes, *, now: float) -> None:
         """Take bytes of the upstream's body, cut anywhere."""
@@ -169,7 +161,7 @@ class StreamSession(Transfer):
                 stats.bytes_in += size
                 stats.bytes_out += size
                 stats.events += events
-                self._last.newest = data if size <= _BULK else last_event_in(data, self._settled)
+                self._events.newest = data if size <= _BULK else last_event_in(data, self._settled)
                 if now - stats.last_upstream_at > stats.longest_silence:  # noqa: PLR1730 - `max` is a call
                     stats.longest_silence = now - stats.last_upstream_at
                 stats.last_upstream_at = self._last_received = self._last_heard = now
@@ -177,31 +169,39 @@ class StreamSession(Transfer):
         if cut and len(data) > _BULK:
             return b"".join([self.forward(part, now, cut=False) for part in around_whole_events(data)])
         if data and self.close_reason is None:
-            self._receive_pieces(data, now=now)
+            self._receive_piece(data, now)
         return self.data_to_send()
 
-    def _receive_pieces(self, data: bytes, *, now: float) -> None:
-        self._last.settle(self._last_received)
+    def _receive_piece(self, data: bytes, now: float) -> None:
+        lines = self._lines
+        self._events.park(self._last_received)
         self.stats.received(len(data), now=now)
         self._last_received = now
         if self._json is not None:
             data = self._json.feed(data)
-        if self._swallow_lf:
-            data = self._without_second_half(data)
-        lines = self._ready(data)
-        if lines:
-            self._release(lines, now=now)
-        is_free = not (self._held or self._swallow_lf) and self._ending is None and self.close_reason is None
+        if lines.drops_lf:
+            lines.drops_lf = False
+            if data.startswith(LF):
+                self._scanner.feed(LF)
+                self._events.settle(now)
+                self._events.feed(LF, now)
+                data = data[1:]
+        ready = lines.receive(data, is_inside_line=self._scanner.position is Position.MID_LINE)
+        if ready:
+            self._release(ready, now)
+        is_free = lines.is_clear and self._ending is None and self.close_reason is None
         self._settled = self._scanner.settled if is_free else b""
 
     def receive_eof(self, *, now: float) -> None:
         """The upstream's body is complete: what was held back belongs to it."""
-        if self._json is not None and (end := self._json.end()):
-            self._held.hold(end)
-        elif self._json is not None:
-            self.receive_error(CloseReason.UPSTREAM_ERROR, now=now)
-        if self._held and self.close_reason is None:
-            self._release(self._held.take(), now=now)
+        held = self._lines.take()
+        if self._json is not None:
+            last = self._json.end()
+            if not last:
+                self.receive_error(CloseReason.UPSTREAM_ERROR, now=now)
+            held += last
+        if held and self.close_reason is None:
+            self._release(held, now)
         self.receive_error(CloseReason.UPSTREAM_END, now=now)
 
     def receive_error(self, reason: CloseReason, *, now: float) -> None:
@@ -211,13 +211,20 @@ class StreamSession(Transfer):
 
     def stop(self, reason: CloseReason, *, now: float) -> None:
         """End at the next event boundary, or soon if none comes; reasons that do not wait end now."""
-        if self.close_reason is None:
-            self._end_soon(reason, now=now)
+        if self.close_reason is not None:
+            return
+        waits = row(reason, comes_back=self._plan.comes_back).waits
+        if self._words.is_between_events or not waits:
+            self._end_now(reason, now=now)
+        elif self._ending is None:
+            self._ending = reason
+            self._settled = b""
+            self._timers.set(Timer.BOUNDARY, now + waits)
 
     # Backpressure.
 
-    def write_finished(self, *, now: float) -> None:
-        super().write_finished(now=now)
+    def resume_writing(self, *, now: float) -> None:
+        super().resume_writing(now=now)
         self._last_heard = now
 
     # Time.
@@ -230,170 +237,101 @@ class StreamSession(Transfer):
         """
         super().drain(at=at, deadline=deadline)
         self._timers.set(Timer.DRAIN, at)
-        self._retry = self._retry if retry is None else retry
+        if retry is not None:
+            self._words.retry = retry
 
-    # Private: the upstream's bytes.
+    def set_timers(self) -> None:
+        super().set_timers()
+        interval = self._plan.heartbeat.interval
+        self._timers.set(Timer.HEARTBEAT, None if interval is None else self._last_heard + interval - self._lead)
+        if self._plan.has_terminal_event:
+            self._events.settle(self._last_received)
+            self._timers.set(Timer.LAST_EVENT, max(self._events.at, self._last_look) + _LINGER)
+        if not self._responded:
+            self._timers.stop(Timer.IDLE)
 
-    def _without_second_half(self, data: bytes) -> bytes:
-        """S5: an LF that completes a CRLF in which we inserted would now be a blank line."""
-        self._swallow_lf = False
-        if not data.startswith(LF):
-            return data
-        self._scanner.feed(LF)
-        self._last.feed(LF, self._last_received)
-        self.stats.events += self._events.feed(LF)
-        return data[1:]
+    def expire(self, timer: Timer, *, now: float) -> None:
+        match timer:
+            case Timer.MAX_DURATION | Timer.DRAIN:
+                self._timers.stop(timer)
+                self.stop(_REASONS[timer], now=now)
+            case Timer.BOUNDARY if self._ending is not None:
+                self._end_now(self._ending, now=now)
+            case Timer.LAST_EVENT:
+                self._last_look = now
+                if self._words.finality(self._last_received) is Finality.TERMINAL:
+                    self._end_now(CloseReason.UPSTREAM_END, now=now)
+            case Timer.HEARTBEAT:
+                self._beat(now=now)
+            case _:
+                self._end_now(_REASONS[timer], now=now)
 
-    def _ready(self, data: bytes) -> bytes:
-        """What may leave. Without heartbeats only a BOM is waited for: cut in two, behind a prelude (S6)."""
-        if self._plan.heartbeat.interval is not None:
-            return self._held.complete(data, is_inside_line=self._scanner.position is Position.MID_LINE)
-        return data if self._started else self._held.whole_mark(data)
+    # Private: what leaves.
 
-    def _release(self, data: bytes, *, now: float) -> None:
-        if not self._started:
-            data = self._without_late_bom(data)
+    def _release(self, data: bytes, now: float) -> None:
+        """Let `data` of the upstream go, up to the event boundary at which the stream ends, if one is looked for."""
+        mark, data = self._lines.split_mark(data)
+        if mark:
+            self._send(mark)
         end = None if self._ending is None else first_boundary(self._scanner.tail, data)
-        self._pass_on(data if end is None else data[:end], now=now)
+        if passed := data[:end]:
+            self._pass_on(passed, now)
         if self._ending is not None and end is not None:
             self._end_now(self._ending, now=now)
 
-    def _without_late_bom(self, data: bytes) -> bytes:
-        """S6: a client strips a BOM at the very start only; behind a heartbeat it would be part of a field name."""
-        self._started = True
-        if data.startswith(BOM) and not self._inserted:
-            self._send(BOM, now=self._last_heard)
-        return data.removeprefix(BOM)
-
-    def _pass_on(self, data: bytes, *, now: float) -> None:
-        if not data:
-            return
-        if self._writer.observes:
-            self._observe(data)
-        self._scanner.feed(data)
-        self._last.feed(data, now)
-        self.stats.events += self._events.feed(data)
+    def _pass_on(self, data: bytes, now: float) -> None:
+        scanner, writer = self._scanner, self._writer
+        if writer.observes:
+            # Hazard: a line over the limit leaves in pieces, and one of them may begin with what looks like a field.
+            writer.observe(b" " + data if scanner.position is Position.MID_LINE else data)
+        boundary = scanner.settled
+        events = whole_events(data, boundary) if boundary else 0
+        if events:
+            self._events.newest = data if len(data) <= _BULK else last_event_in(data, boundary)
+        else:
+            scanner.feed(data)
+            self._events.settle(now)
+            events = self._events.feed(data, now)
+        self.stats.events += events
         self._last_heard = now
-        self._send(data, now=now)
-
-    def _observe(self, data: bytes) -> None:
-        # Hazard: a line over the limit leaves in pieces, and one of them may begin with what looks like a field.
-        self._writer.observe(b" " + data if self._scanner.position is Position.MID_LINE else data)
-
-    # Private: own bytes.
+        self._send(data)
 
     def _insert(self, data: bytes, *, now: float) -> None:
-        self._inserted = True
-        # Only where nothing is held: behind a CR that is followed by a held line, the next LF ends that line.
-        # Behind a CR of ours the LF makes no blank line but one line end with it. To drop it there would be wrong:
-        # in CR, ours with CR, LF, LF the second LF is a blank line, and would be taken for the rest of our CRLF.
-        self._swallow_lf = self._scanner.after_cr and not self._held and not data.endswith(CR)
-        self._last_heard = now
-        self._send(data, now=now)
+        """Let bytes of sseproxy's own go."""
+        if data:
+            self._lines.note_inserted(data, after_cr=self._scanner.after_cr)
+            self._last_heard = now
+            self._send(data)
 
-    def _heartbeat(self, *, now: float) -> None:
-        is_over = self._look() is Finality.TERMINAL
-        beat = None if self._blocked or is_over else self._writer.write(self._scanner)
+    def _beat(self, *, now: float) -> None:
+        is_over = self._words.finality(self._last_received) is Finality.TERMINAL
+        is_blocked = self.delivery.is_blocked
+        beat = None if is_blocked or is_over else self._writer.write(self._scanner)
         if beat is None:
             self._last_heard = now  # try again after another interval
-            self.stats.skipped(why_skipped(self._scanner.position, is_blocked=self._blocked, is_over=is_over))
+            self.stats.skipped(why_skipped(self._scanner.position, is_blocked=is_blocked, is_over=is_over))
             return
         self.stats.heartbeats += 1
         self.stats.heartbeats_before_response += not self._responded
         self._insert(beat, now=now)
 
-    def _tell(self, error: StreamError, *, now: float) -> None:
-        """Write the dialect's error event; a comment where the dialect has none for this request."""
-        asked = self._plan.request_id
-        if written := error_event(self._plan.dialect, error, request_id=asked, eol=self._scanner.eol):
-            self._insert(written, now=now)
-        else:
-            self._remark(error.type, now=now)
-
-    @property
-    def _is_between_events(self) -> bool:
-        """Nothing of an event is under way, whether there is a blank line behind the last one or not."""
-        return self._scanner.position is not Position.MID_LINE and self._events.is_void
-
-    def _bid_farewell(self, *, now: float) -> None:
-        """Inside an event nothing can be said: it would end the event, which the client must not see (S1)."""
-        is_meant = not self._plan.only_marker or self._look() is Finality.TERMINAL
-        if self._farewell is not None and self._is_between_events and is_meant:
-            self._insert(self._farewell.write(eol=self._scanner.eol), now=now)
-
-    def _remark(self, reason: str, *, now: float) -> None:
-        """A comment with the reason, where one is allowed: not inside a line, nor to clients that reject comments."""
-        if self._scanner.position is not Position.MID_LINE and self._writer.comments_allowed:
-            self._insert(comment(reason, eol=self._scanner.eol), now=now)
-
-    # Private: time.
-
-    def _set_timers(self) -> None:
-        super()._set_timers()
-        interval = self._plan.heartbeat.interval
-        self._timers.set(Timer.HEARTBEAT, None if interval is None else self._last_heard + interval - self._lead)
-        if self._plan.has_terminal_event:
-            self._last.settle(self._last_received)
-            self._timers.set(Timer.LAST_EVENT, max(self._last.at, self._last_look) + _LINGER)
-        if not self._responded:
-            self._timers.stop(Timer.IDLE)
-
-    def _expire(self, timer: Timer, *, now: float) -> None:
-        match timer:
-            case Timer.MAX_DURATION:
-                self._timers.stop(timer)
-                self._end_soon(CloseReason.MAX_DURATION, now=now)
-            case Timer.DRAIN:
-                self._timers.stop(timer)
-                self._end_soon(CloseReason.DRAIN, now=now)
-            case Timer.DRAIN_DEADLINE:
-                self._end_now(CloseReason.DRAIN, now=now)
-            case Timer.BOUNDARY if self._ending is not None:
-                self._end_now(self._ending, now=now)
-            case Timer.LAST_EVENT:
-                self._last_look = now
-                if self._look() is Finality.TERMINAL:
-                    self._end_now(CloseReason.UPSTREAM_END, now=now)
-            case Timer.IDLE:
-                self._end_now(CloseReason.IDLE_TIMEOUT, now=now)
-            case Timer.HEARTBEAT:
-                self._heartbeat(now=now)
-            case _:
-                super()._expire(timer, now=now)
-
     # Private: ends.
 
-    def _look(self) -> Finality:
-        """What the last event that has left says about the end, if nothing of another one has left after it."""
-        if not self._is_between_events:
-            return Finality.NONE
-        self._last.settle(self._last_received)
-        return self._plan.finality(self._last.name, self._last.data)
-
-    def _end_soon(self, reason: CloseReason, *, now: float) -> None:
-        """End here if this is an event boundary, else at the next one; one that does not come is not waited for."""
-        waits = row(reason, comes_back=self._plan.comes_back).waits
-        if self._is_between_events or not waits:
-            self._end_now(reason, now=now)
-        elif self._ending is None:
-            self._ending = reason
-            self._settled = b""
-            self._timers.set(Timer.BOUNDARY, now + waits)
-
     def _end_now(self, reason: CloseReason, *, now: float) -> None:
-        plan = self._plan
-        end = decide(reason, self._look(), is_between_events=self._is_between_events, comes_back=plan.comes_back)
-        match end.last_word:
-            case LastWord.FAREWELL:
-                self._bid_farewell(now=now)
-            case LastWord.COMMENT:
-                self._remark(end.reason, now=now)
-            case LastWord.RETRY if plan.takes_retry:
-                self._insert(reconnection_time(self._retry, eol=self._scanner.eol), now=now)
-            case LastWord.ERROR:
-                self._tell(StreamError(end.reason, end.status, end.detail), now=now)
-        self._close(end.reason, clean=end.is_clean, now=now)
+        end = self._words.end(reason, self._last_received)
+        self._insert(self._words.write(end, self._last_received), now=now)
+        self.close(end.reason, clean=end.is_clean, now=now)
 
-    def _close(self, reason: CloseReason, *, clean: bool, now: float) -> None:
+    def close(self, reason: CloseReason, *, clean: bool, now: float) -> None:
         self._settled = b""
-        super()._close(reason, clean=clean, now=now)
+        super().close(reason, clean=clean, now=now)
+
+
+#: For which reason a stream ends when a timer expires.
+_REASONS = {
+    Timer.DRAIN_DEADLINE: CloseReason.DRAIN,
+    Timer.MAX_DURATION: CloseReason.MAX_DURATION,
+    Timer.IDLE: CloseReason.IDLE_TIMEOUT,
+    Timer.WRITE: CloseReason.CLIENT_STALLED,
+    Timer.DRAIN: CloseReason.DRAIN,
+}

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sseproxy.core.stream.delivery import DeliveryWatch
 from sseproxy.core.stream.timeouts import TimeoutPolicy, Timer, TimerTable
 
 
 class CloseReason(StrEnum):
-    """Why a stream ended (contract S10). There is exactly one for each stream."""
+    """Why a stream ended. There is exactly one for each stream; what it means is a row of `ends`."""
 
     UPSTREAM_END = "upstream_end"
     UPSTREAM_ERROR = "upstream_error"
@@ -57,7 +58,7 @@ class TransferStats:
         self.last_upstream_at = now
 
     def heard_last(self, *, now: float) -> None:
-        """Nobody listens any longer: the silence that has lasted until now counts, too."""
+        """The stream ends: the silence that has lasted until now counts, too."""
         self.longest_silence = max(self.longest_silence, now - self.last_upstream_at)
 
     def skipped(self, why: str) -> None:
@@ -67,23 +68,29 @@ class TransferStats:
 class Transfer:
     """A response body on its way, changed in nothing. Bytes and time go in; bytes and a deadline come out.
 
-    Used as it is for all that is not an event stream (contract S11). is_answer: see `TimeoutPolicy.idle_of`.
+    Used as it is for all that is not an event stream. is_answer: see `TimeoutPolicy.idle_of`.
     After every call, send what `data_to_send` gives, then look at `close_reason`: once it is set, end the body,
     cleanly if `clean` is true and by breaking the connection otherwise. `now` is the driver's monotonic clock in
     seconds.
     """
 
+    # 1. No method does I/O, reads a clock or calls the driver: a test plays both ends with numbers.
+    # 2. Timers are lazy. Bytes only note when they came; deadlines are computed when the driver asks for the next one,
+    #    so nothing is armed anew for each piece.
+    # 3. `close` comes once. The first reason counts, and behind it every call does nothing.
+    # 4. While the client is blocked, the upstream is paused, and its silence is not its own: the idle timeout stands
+    #    still, and begins again with what was left of it.
+    #
+    # A kind of body extends `set_timers`, `expire` and `close`, and calls what it extends.
+
     __slots__ = (
-        "_blocked",
-        "_blocked_since",
         "_idle",
-        "_last_progress",
         "_last_received",
         "_out",
         "_timers",
-        "_write",
         "clean",
         "close_reason",
+        "delivery",
         "stats",
     )
 
@@ -92,13 +99,10 @@ class Transfer:
         self.clean = False
         self.stats = TransferStats(opened_at=now, last_upstream_at=now)
         self._idle = timeouts.idle_of(is_answer=is_answer)
-        self._write = timeouts.write
         self._timers = TimerTable()
         self._out: list[bytes] = []
-        self._blocked = False
-        self._blocked_since = now
-        self._last_progress = now
         self._last_received = now
+        self.delivery = DeliveryWatch(timeouts.write, now=now)
 
     # Receiving from upstream.
 
@@ -107,7 +111,7 @@ class Transfer:
         if self.close_reason is None and data:
             self.stats.received(len(data), now=now)
             self._last_received = now
-            self._send(data, now=now)
+            self._send(data)
 
     def forward(self, data: bytes, now: float) -> bytes:
         """`receive_data` and `data_to_send` in one call."""
@@ -116,11 +120,11 @@ class Transfer:
 
     def receive_eof(self, *, now: float) -> None:
         """The upstream's body is complete."""
-        self._close(CloseReason.UPSTREAM_END, clean=True, now=now)
+        self.close(CloseReason.UPSTREAM_END, clean=True, now=now)
 
     def receive_error(self, reason: CloseReason, *, now: float) -> None:
         """Something broke, on either side; what has not arrived will not."""
-        self._close(reason, clean=False, now=now)
+        self.close(reason, clean=False, now=now)
 
     def stop(self, reason: CloseReason, *, now: float) -> None:
         """End soon, where the body can end. An ordinary body cannot end early."""
@@ -128,40 +132,34 @@ class Transfer:
 
     # Backpressure.
 
-    def write_started(self, *, now: float) -> None:
-        """The client does not take bytes as fast as they come: some wait in our buffers."""
-        if not self._blocked:
-            self._blocked = True
-            self._blocked_since = now
-        self._last_progress = now
+    def pause_writing(self, *, unsent: int, now: float) -> None:
+        """The client does not take bytes as fast as they come: `unsent` wait in the driver's buffers."""
+        self.delivery.block(unsent=unsent, now=now)
 
-    def write_progressed(self, *, now: float) -> None:
-        """Some of the waiting bytes have gone."""
-        self._last_progress = now
-
-    def write_finished(self, *, now: float) -> None:
-        """Nothing waits any more. The upstream was not listened to meanwhile: that time does not count for it."""
-        if self._blocked:
-            self._blocked = False
-            self._last_received = min(self._last_received + now - self._blocked_since, now)
+    def resume_writing(self, *, now: float) -> None:
+        """No bytes wait any more. The upstream was paused meanwhile: that time is no silence of its own."""
+        self._last_received = min(self._last_received + self.delivery.unblock(now=now), now)
 
     # Time.
 
     def next_deadline(self) -> float | None:
         """When `handle_timeout` wants to be called; asking again after any other call is allowed, not required,
-        except after `drain`, `write_started`, `write_finished` and `receive_response`, which can bring it forward."""
+        except after `drain`, `pause_writing`, `resume_writing` and `receive_response`, which can bring it forward.
+
+        The driver calls `delivery.look` before `handle_timeout`, and also by itself, at `delivery.next_look`.
+        """
         if self.close_reason is not None:
             return None
-        self._set_timers()
+        self.set_timers()
         return self._timers.next_deadline()
 
     def handle_timeout(self, *, now: float) -> None:
         """Do what is due. A spurious call does nothing."""
         if self.close_reason is not None:
             return
-        self._set_timers()
+        self.set_timers()
         for timer in self._timers.expired(now=now):
-            self._expire(timer, now=now)
+            self.expire(timer, now=now)
             if self.close_reason is not None:
                 return
 
@@ -182,29 +180,30 @@ class Transfer:
 
     # Private.
 
-    def _send(self, data: bytes, *, now: float) -> None:
+    def _send(self, data: bytes) -> None:
         self._out.append(data)
         self.stats.bytes_out += len(data)
 
-    def _set_timers(self) -> None:
-        """Timers are lazy: events only note their time, deadlines are computed when somebody asks."""
-        idle, write = self._idle, self._write
-        runs_idle = idle is not None and not self._blocked
-        self._timers.set(Timer.IDLE, self._last_received + idle if idle is not None and runs_idle else None)
-        self._timers.set(Timer.WRITE, self._last_progress + write if write is not None and self._blocked else None)
+    def set_timers(self) -> None:
+        """Compute the deadlines; a kind of body adds its own. Called before the timers are looked at."""
+        idle = None if self.delivery.is_blocked else self._idle
+        self._timers.set(Timer.IDLE, None if idle is None else self._last_received + idle)
+        self._timers.set(Timer.WRITE, self.delivery.stalls_at())
 
-    def _expire(self, timer: Timer, *, now: float) -> None:
+    def expire(self, timer: Timer, *, now: float) -> None:
+        """Do what is due when `timer` expires."""
         match timer:
             case Timer.IDLE:
-                self._close(CloseReason.IDLE_TIMEOUT, clean=False, now=now)
+                self.close(CloseReason.IDLE_TIMEOUT, clean=False, now=now)
             case Timer.WRITE:
-                self._close(CloseReason.CLIENT_STALLED, clean=False, now=now)
+                self.close(CloseReason.CLIENT_STALLED, clean=False, now=now)
             case Timer.DRAIN_DEADLINE:
-                self._close(CloseReason.DRAIN, clean=False, now=now)
+                self.close(CloseReason.DRAIN, clean=False, now=now)
 
-    def _close(self, reason: CloseReason, *, clean: bool, now: float) -> None:
+    def close(self, reason: CloseReason, *, clean: bool, now: float) -> None:
+        """End the body, without another word. clean: as if it were complete."""
         if self.close_reason is None:
-            if not self._blocked:  # else it was not listened to
+            if not self.delivery.is_blocked:  # else the upstream was paused, and could not be heard
                 self.stats.heard_last(now=now)
             self.close_reason = reason
             self.clean = clean

@@ -9,8 +9,8 @@ from sseproxy.core.eventsource.cors import CrossOrigin, is_foreign, preflight_me
 from sseproxy.core.eventsource.fetch_metadata import is_navigation
 from sseproxy.core.http.fields import Peer, get_all, tokens
 from sseproxy.core.routes import Route, find_route
+from sseproxy.engine.access import AccessRecord
 from sseproxy.http1.downstream import HttpDownstream
-from sseproxy.logs import AccessRecord
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.responses import send_nothing

@@ -1,0 +1,78 @@
+"""Do observers hear of each response that opens, changes and ends, and is it in the list meanwhile?"""
+
+import asyncio
+
+import pytest
+
+from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.plan import StreamPlan
+from sseproxy.core.stream.session import StreamSession
+from sseproxy.core.stream.transfer import CloseReason
+from sseproxy.engine.live import LiveStream, LiveStreams
+from sseproxy.engine.observer import ObservedStream, Observer, Phase
+
+
+class Notes(Observer):
+    """What an observer hears, in its order."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, int, Phase, CloseReason | None]] = []
+
+    def _note(self, what: str, stream: ObservedStream) -> None:
+        self.said.append((what, stream.id, stream.phase, stream.reason))
+
+    def opened(self, stream: ObservedStream) -> None:
+        self._note("opened", stream)
+
+    def changed(self, stream: ObservedStream) -> None:
+        self._note("changed", stream)
+
+    def ended(self, stream: ObservedStream) -> None:
+        self._note("ended", stream)
+
+
+@pytest.fixture
+def notes() -> Notes:
+    return Notes()
+
+
+def new_stream(phase: Phase = Phase.OPEN) -> LiveStream:
+    plan = StreamPlan(dialect=Dialect.MCP)
+    return LiveStream("route", "192.0.2.1", StreamSession(plan, now=0.0), plan, phase)
+
+
+async def test_a_stream_is_observed_from_its_promise_to_its_end(notes: Notes) -> None:
+    streams = LiveStreams(observers=[notes])
+    stream = new_stream(Phase.WAITING)
+    streams.add(stream)
+    assert list(streams) == [stream]
+    streams.respond(stream)
+    streams.respond(stream)
+    streams.drain(now=asyncio.get_running_loop().time(), timeout=0.0, spread=0.0)
+    assert isinstance(stream.relay, StreamSession)
+    stream.relay.receive_eof(now=1.0)
+    streams.remove(stream)
+    streams.remove(stream)
+    assert notes.said == [
+        ("opened", 1, Phase.WAITING, None),
+        ("changed", 1, Phase.OPEN, None),
+        ("changed", 1, Phase.DRAINING, None),
+        ("ended", 1, Phase.ENDED, CloseReason.UPSTREAM_END),
+    ]
+    assert list(streams) == []
+
+
+async def test_each_stream_has_a_number_of_its_own(notes: Notes) -> None:
+    streams = LiveStreams(observers=[notes])
+    pair = new_stream(), new_stream()
+    for stream in pair:
+        streams.add(stream)
+    assert [stream.id for stream in pair] == [1, 2]
+    assert {stream.dialect for stream in streams} == {Dialect.MCP}
+
+
+async def test_a_stream_that_begins_during_a_drain_drains(notes: Notes) -> None:
+    streams = LiveStreams(observers=[notes])
+    streams.drain(now=asyncio.get_running_loop().time(), timeout=5.0, spread=0.0)
+    streams.add(new_stream())
+    assert [said for said, *_ in notes.said] == ["opened", "changed"]
