@@ -11,7 +11,7 @@ import pytest
 
 from sseproxy import __version__
 from sseproxy.cli import main
-from sseproxy.config.overrides import OVERRIDES, Override
+from sseproxy.config.flags import OVERRIDES, Override
 
 COMMANDS = ("serve", "check", "schema", "demo")
 
@@ -70,6 +70,17 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--version"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == f"sseproxy {__version__}\n"
+
+
+def test_the_version_costs_only_the_parser() -> None:
+    program = """
+import sys
+from sseproxy.cli import new_parser
+new_parser().format_help()
+print(*sorted({"aiohttp", "asyncio", "httptools", "pydantic", "yaml"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "\n"
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

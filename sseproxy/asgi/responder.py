@@ -1,6 +1,7 @@
 """How is one request answered with an event stream, from its head to its end?"""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from enum import Enum, auto
@@ -289,9 +290,10 @@ class Responder:
         is_own = error is None or isinstance(error, Exception)  # else the server cancels, or the process ends
         try:
             if is_own:
-                if not self._relay.ended.done():
-                    self._end_unfinished(_NO_RESPONSE if error is None else _FAILED)
-                await self._flush.run_quietly()
+                with contextlib.nullcontext() if error is None else contextlib.suppress(Exception):  # its own goes on
+                    if not self._relay.ended.done():
+                        self._end_unfinished(_NO_RESPONSE if error is None else _FAILED)
+                    await self._flush.run_quietly()
             if not self._session.clean and (is_own or self._app.is_cancelled):
                 await self._flush.linger(self._channel, self._streams.linger)
         finally:

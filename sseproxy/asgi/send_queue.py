@@ -10,6 +10,7 @@ from typing import Any
 from sseproxy.asgi.later import begin_later
 from sseproxy.asgi.types import Message, Send
 from sseproxy.asgi.waiting import DONE, rest_of, watched
+from sseproxy.core.frames import release_frames
 
 #: Bytes of one message at most. That a client takes something is seen only by a `send` that returns.
 _PIECE = 16 * 1024
@@ -224,6 +225,7 @@ class SendQueue:
         """The server's `send` has failed, and not in a call of the app's."""
         self._stage = _OVER
         self._queue.clear()
+        release_frames(error)  # which lead back here
         self.error = error
         self._on_failed(error)
 

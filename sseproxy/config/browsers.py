@@ -1,4 +1,4 @@
-"""Which keys make up for what a browser's `EventSource` cannot do? (contract section 5)
+"""Which keys make up for what a browser's `EventSource` cannot do? (docs/eventsource.md)
 
 Each option is off where it is not named; a section with nothing in it, `{}`, switches it on with its defaults.
 """
@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from sseproxy.config.fields import (
     VARIABLE,
+    AnyText,
     Binding,
     BodySize,
     Boolean,
@@ -19,13 +20,12 @@ from sseproxy.config.fields import (
     Exposed,
     FieldName,
     LimitedDuration,
-    Marker,
+    MarkerValue,
     Origins,
     ReopenWord,
     Secret,
     Section,
     Template,
-    Text,
     TicketPath,
 )
 from sseproxy.config.values import BadValue, describe
@@ -35,26 +35,27 @@ from sseproxy.core.stream.end_message import EndsAt
 _TICKETS, _AUTH = TicketPolicy(), CookieAuth("")
 
 
-def _or_off(value: object) -> object:
+def section_or_off(value: object) -> object:
     """``None`` for ``off``. What stands in a section is the section's own business."""
     if value is not None and value != "off" and not isinstance(value, Mapping | Section):
         raise BadValue(f"expected a mapping or off, got {describe(value)}")
     return None if value == "off" else value
 
 
-def _may_be_off(schema: dict[str, Any]) -> None:
+def may_be_off(schema: dict[str, Any]) -> None:
+    """Let editors accept ``off`` in place of a section."""
     schema["anyOf"] += [{"const": "off"}, VARIABLE]
 
 
-or_off = BeforeValidator(_or_off)
+or_off = BeforeValidator(section_or_off)
 
 
 def switchable(description: str) -> Any:
     """A section that is off when it is left out, and that ``off`` switches off where it would be inherited."""
-    return Field(default=None, description=description, json_schema_extra=_may_be_off)
+    return Field(default=None, description=description, json_schema_extra=may_be_off)
 
 
-class Tickets(Section):
+class TicketsSection(Section):
     """Requests that are kept until a GET asks for them."""
 
     path: TicketPath = Field(
@@ -74,7 +75,7 @@ class Tickets(Section):
     )
 
 
-class Auth(Section):
+class AuthSection(Section):
     """A login cookie that becomes a request header."""
 
     cookie: CookieName | None = Field(default=None, description="The name of the cookie.")
@@ -87,28 +88,28 @@ class Auth(Section):
     strip_cookie: Boolean = Field(default=_AUTH.strip_cookie, description="The cookie itself does not go on.")
 
 
-class EndEvent(Section):
+class EndEventSection(Section):
     """The event that tells a page of the end."""
 
     name: EventName = Field(default="end", description="Its type, for addEventListener().")
-    data: Text = Field(default="", description="Its data; may have several lines.")
+    data: AnyText = Field(default="", description="Its data; may have several lines.")
 
 
-class End(Section):
-    """What an `EventSource` is told at a clean end of the upstream."""
+class EndSection(Section):
+    """What is said to an `EventSource` at a clean end of the upstream."""
 
     @model_validator(mode="before")
     @classmethod
     def _nothing_is_left_out(cls, value: object) -> object:
         return without_nothing(value, ("event",))
 
-    event: Annotated[EndEvent | None, or_off] = switchable(
+    event: Annotated[EndEventSection | None, or_off] = switchable(
         "An event that tells the page of the end; left out or off: none."
     )
     stop_reconnect: Boolean = Field(
         default=True, description="The automatic reconnect after a clean end is answered 204, and the browser stops."
     )
-    marker: Marker | None = Field(
+    marker: MarkerValue | None = Field(
         default=None,
         description="The event that ends each stream of the service: its data, {data: TEXT} or {event: NAME}. "
         "Behind it every end is a clean one.",
@@ -123,7 +124,7 @@ class End(Section):
     )
 
 
-class CORS(Section):
+class CORSSection(Section):
     """Which pages of other origins may read the responses."""
 
     origins: Origins = Field(default=(), description="Origins such as https://app.example, or * for all of them.")
@@ -131,6 +132,11 @@ class CORS(Section):
     expose: Exposed = Field(
         default=(), description="Response fields that pages may read, such as Mcp-Session-Id; * for all of them."
     )
+
+
+# Off, left out and inherited are three things. ``end:`` with nothing behind it says nothing, so the route inherits;
+# ``end: off`` switches off what it would inherit; ``end: {}`` switches it on, with its defaults. Pydantic sees None for
+# the first two. So a key with nothing behind it is removed before it sees the mapping, and ``off`` becomes None.
 
 
 def without_nothing(value: object, names: tuple[str, ...]) -> object:

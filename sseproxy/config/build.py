@@ -3,14 +3,16 @@
 from dataclasses import replace
 from pathlib import Path as FilePath
 
-from sseproxy.config.browsers import CORS, Auth, End, Tickets
+from sseproxy.config.browsers import AuthSection, CORSSection, EndSection, TicketsSection
 from sseproxy.config.effective import EffectiveRoute
-from sseproxy.config.schema import FileSchema, Heartbeat, Limits, RequestFields, RouteSection, Server, Timeouts
+from sseproxy.config.schema import FieldRulesSection, FileSchema, RouteSection, ServerSection, StoreSection
 from sseproxy.config.settings import AdminSettings, CertificateFiles, Config, LogSettings, ServerSettings
+from sseproxy.config.streams import HeartbeatSection, LimitsSection, TimeoutsSection
 from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, TicketPolicy
 from sseproxy.core.http.fields import HeaderRules
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Match, Route, Upstream, UpstreamTLS
+from sseproxy.core.store import StorePolicy
 from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import Declaration, StreamMode
@@ -25,22 +27,25 @@ def absolute(path: str, folder: FilePath) -> str:
 def build_config(file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: FilePath) -> Config:
     """The result. `file` has passed all checks; relative paths in it begin at `folder`."""
     return Config(
-        server=_server(file.server, folder),
+        server=server_settings(file.server, folder),
         admin=AdminSettings(file.admin.listen) if file.admin and file.admin.listen else None,
         log=LogSettings(file.log.level, file.log.format, file.log.access),
-        routes=tuple(_route(route, folder) for route in routes),
+        routes=tuple(route_policy(route, folder) for route in routes),
+        store=store_policy(file.store),
     )
 
 
-def drain_spread(server: Server) -> float:
+def drain_spread(server: ServerSection) -> float:
     """Seconds; where only a short timeout is given, the default spread must fit into it."""
     spread, timeout = server.drain.spread or 0.0, server.drain.timeout
+    # One that is written and too long is a problem, which `ServerCheck.drain` reports.
     if timeout is None or "spread" in server.drain.model_fields_set:
         return spread
     return min(spread, timeout)
 
 
-def _server(server: Server, folder: FilePath) -> ServerSettings:
+def server_settings(server: ServerSection, folder: FilePath) -> ServerSettings:
+    """The public side."""
     tls = None
     if server.tls is not None and server.tls.certificate and server.tls.key:
         tls = CertificateFiles(absolute(server.tls.certificate, folder), absolute(server.tls.key, folder))
@@ -48,33 +53,35 @@ def _server(server: Server, folder: FilePath) -> ServerSettings:
         listen=server.listen,
         tls=tls,
         workers=server.workers,
+        connections=server.connections if isinstance(server.connections, int) else None,
         trusted_proxies=server.trusted_proxies,
         drain_timeout=server.drain.timeout,
         drain_spread=drain_spread(server),
     )
 
 
-def _route(route: EffectiveRoute, folder: FilePath) -> Route:
+def route_policy(route: EffectiveRoute, folder: FilePath) -> Route:
+    """One route with everything that holds for its requests."""
     section, merged = route.section, route.merged
     declared = merged.stream.declared
     return Route(
         name=route.name,
-        upstream=_upstream(section, folder),
+        upstream=upstream_of(section, folder),
         match=match_of(section),
         dialect=merged.dialect,
         stream=declared if isinstance(declared, StreamMode) else StreamMode.AUTO,
         declaration=declared if isinstance(declared, Declaration) else Declaration(),
         kind=merged.stream.kind,
-        heartbeat=_heartbeat(merged.heartbeat),
-        timeouts=_timeouts(merged.timeouts),
-        limits=_limits(merged.limits),
+        heartbeat=heartbeat_policy(merged.heartbeat),
+        timeouts=timeout_policy(merged.timeouts),
+        limits=limit_policy(merged.limits),
         strip_prefix=section.rewrite.strip_prefix,
-        request_headers=_rules(section.headers.request),
-        response_headers=_rules(section.headers.response),
-        tickets=None if merged.tickets is None else _tickets(merged.tickets),
-        auth=None if merged.auth is None else _auth(merged.auth),
-        end=None if merged.end is None else _end(merged.end),
-        cors=None if merged.cors is None else _cors(merged.cors),
+        request_headers=header_rules(section.headers.request),
+        response_headers=header_rules(section.headers.response),
+        tickets=None if merged.tickets is None else ticket_policy(merged.tickets),
+        auth=None if merged.auth is None else cookie_auth(merged.auth),
+        end=None if merged.end is None else end_policy(merged.end),
+        cors=None if merged.cors is None else cors_policy(merged.cors),
     )
 
 
@@ -84,7 +91,8 @@ def match_of(section: RouteSection) -> Match:
     return Match(match.path, match.prefix, frozenset(match.methods), match.host)
 
 
-def _upstream(section: RouteSection, folder: FilePath) -> Upstream:
+def upstream_of(section: RouteSection, folder: FilePath) -> Upstream:
+    """Where a route leads. Raises `ValueError` for a section that has not passed the checks."""
     if section.upstream is None:
         raise ValueError("a route without upstream has passed the checks")
     if section.tls is None:
@@ -93,7 +101,8 @@ def _upstream(section: RouteSection, folder: FilePath) -> Upstream:
     return replace(section.upstream, tls=UpstreamTLS(section.tls.verify, ca, section.tls.server_name))
 
 
-def _heartbeat(section: Heartbeat) -> HeartbeatPolicy:
+def heartbeat_policy(section: HeartbeatSection) -> HeartbeatPolicy:
+    """When a heartbeat goes out and what it says."""
     return HeartbeatPolicy(
         interval=section.interval,
         form=section.form,
@@ -105,7 +114,8 @@ def _heartbeat(section: Heartbeat) -> HeartbeatPolicy:
     )
 
 
-def _timeouts(section: Timeouts) -> TimeoutPolicy:
+def timeout_policy(section: TimeoutsSection) -> TimeoutPolicy:
+    """How long to wait."""
     return TimeoutPolicy(
         connect=section.connect,
         response=section.response,
@@ -116,29 +126,38 @@ def _timeouts(section: Timeouts) -> TimeoutPolicy:
     )
 
 
-def _limits(section: Limits) -> LimitPolicy:
+def limit_policy(section: LimitsSection) -> LimitPolicy:
+    """How much to take."""
     return LimitPolicy(section.streams, section.streams_per_client, section.line, section.request_body)
 
 
-def _tickets(section: Tickets) -> TicketPolicy:
+def ticket_policy(section: TicketsSection) -> TicketPolicy:
+    """Which requests are kept."""
     bind, cookie = section.bind
     return TicketPolicy(section.path, section.ttl, section.max_body, bind, cookie, section.reopen)
 
 
-def _auth(section: Auth) -> CookieAuth:
-    if section.cookie is None:
-        raise ValueError("auth without cookie has passed the checks")
-    return CookieAuth(section.cookie, section.header, section.format, section.strip_cookie)
+def cookie_auth(section: AuthSection) -> CookieAuth:
+    """The cookie that becomes a header; its name is empty if it is missing, which `check_browsers` reports."""
+    return CookieAuth(section.cookie or "", section.header, section.format, section.strip_cookie)
 
 
-def _end(section: End) -> EndPolicy:
+def end_policy(section: EndSection) -> EndPolicy:
+    """What is said to clients at a clean end."""
     event = None if section.event is None else (section.event.name, section.event.data)
     return EndPolicy(event, section.stop_reconnect, section.marker, section.only, section.secret or "")
 
 
-def _cors(section: CORS) -> CorsPolicy:
+def cors_policy(section: CORSSection) -> CorsPolicy:
+    """Which pages of other origins may read."""
     return CorsPolicy(frozenset(section.origins), section.credentials, section.expose)
 
 
-def _rules(section: RequestFields) -> HeaderRules:
+def store_policy(section: StoreSection) -> StorePolicy:
+    """Where is kept what outlives a connection."""
+    return StorePolicy(section.secret or "", section.memory)
+
+
+def header_rules(section: FieldRulesSection) -> HeaderRules:
+    """Fields to set and to remove."""
     return HeaderRules(tuple(section.set.items()), section.remove)

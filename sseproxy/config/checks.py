@@ -3,6 +3,7 @@
 Checks add to `Document.problems`. Where a value that a check looks at has been found wrong already, it stays silent.
 """
 
+from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 from sseproxy.config import files
@@ -10,7 +11,7 @@ from sseproxy.config.addresses import Address
 from sseproxy.config.build import absolute
 from sseproxy.config.document import Document
 from sseproxy.config.problems import Path
-from sseproxy.config.schema import Drain, FileSchema, ServerTLS
+from sseproxy.config.schema import FileSchema
 from sseproxy.config.values import format_duration
 
 LISTEN: Path = ("server", "listen")
@@ -21,82 +22,97 @@ _TLS: Path = ("server", "tls")
 
 def check_server(document: Document, file: FileSchema, folder: FilePath) -> None:
     """Listeners, certificate and drain."""
-    _check_listeners(document, file)
-    _check_drain(document, file.server.drain)
-    if file.server.tls is not None:
-        _check_tls(document, file.server.tls, folder)
+    check = ServerCheck(document, file, folder)
+    check.public_listeners()
+    check.admin_listener()
+    check.drain()
+    check.tls()
 
 
-def _check_listeners(document: Document, file: FileSchema) -> None:
-    if not document.is_broken(LISTEN):
-        _check_listen(document, file.server.listen)
-    if file.admin is not None and not document.is_broken(("admin",)):
-        _check_admin(document, file)
+@dataclass(frozen=True, slots=True)
+class ServerCheck:
+    """What one file says about both sides. folder: where its relative paths begin."""
 
+    document: Document
+    file: FileSchema
+    folder: FilePath
 
-def _check_listen(document: Document, listen: tuple[Address, ...]) -> None:
-    if not listen:
-        document.problem(LISTEN, "must not be empty")
-    for index, address in enumerate(listen):
-        at = document.shown((*LISTEN, index))
-        _check_socket(document, (*LISTEN, index), address)
-        taken = next((earlier for earlier in listen[:index] if address.overlaps(earlier)), None)
-        if taken is not None:
-            document.problem(at, f"takes the same place as {taken}")
-
-
-def _check_admin(document: Document, file: FileSchema) -> None:
-    listen = file.admin.listen if file.admin else None
-    if listen is None:
-        document.problem(ADMIN_LISTEN, "is missing", "leave out admin for none")
-        return
-    _check_socket(document, ADMIN_LISTEN, listen)
-    if not listen.trust:
-        document.problem((*ADMIN_LISTEN, "trust"), "has no effect here", "leave it out")
-    for address in () if document.is_broken(LISTEN) else file.server.listen:
-        if listen.overlaps(address):
-            document.problem(ADMIN_LISTEN, f"takes the same place as server.listen {address}")
-
-
-def _check_socket(document: Document, at: Path, address: Address) -> None:
-    wrong = files.unusable_socket(address.path) if address.path is not None else None
-    if wrong:
-        document.problem(document.shown(at), wrong)
-    wrong = files.unknown_group(address.group) if address.group is not None else None
-    if wrong:
-        document.problem((*at, "group"), wrong)
-
-
-def _check_drain(document: Document, drain: Drain) -> None:
-    at: Path = ("server", "drain", "spread")
-    if document.is_broken(("server", "drain")) or drain.timeout is None or "spread" not in drain.model_fields_set:
-        return
-    if (drain.spread or 0) > drain.timeout:
-        document.problem(at, f"must not be longer than server.drain.timeout ({format_duration(drain.timeout)})")
-
-
-def _check_tls(document: Document, tls: ServerTLS, folder: FilePath) -> None:
-    readable = True
-    for name, path in (("certificate", tls.certificate), ("key", tls.key)):
-        at = (*_TLS, name)
-        if document.is_broken(at) or path is None:
-            readable = False
-            if not document.is_broken(at):
-                document.problem(at, "is missing", "tls needs certificate and key")
-        else:
-            readable &= check_readable(document, at, path, folder)
-    if readable and tls.certificate and tls.key:
-        wrong = files.unusable_certificate(absolute(tls.certificate, folder))
-        if wrong:
-            document.problem((*_TLS, "certificate"), wrong)
+    def public_listeners(self) -> None:
+        """Check that there is a listener, and none takes the place of another."""
+        if self.document.is_broken(LISTEN):
             return
-        wrong = files.unusable_pair(absolute(tls.certificate, folder), absolute(tls.key, folder))
+        listen = self.file.server.listen
+        if not listen:
+            self.document.problem(LISTEN, "must not be empty")
+        for index, address in enumerate(listen):
+            self.unix_socket((*LISTEN, index), address)
+            taken = next((earlier for earlier in listen[:index] if address.overlaps(earlier)), None)
+            if taken is not None:
+                self.document.problem(self.document.shown((*LISTEN, index)), f"takes the same place as {taken}")
+
+    def admin_listener(self) -> None:
+        """Check that its address is named, and apart from the public ones."""
+        if self.file.admin is None or self.document.is_broken(("admin",)):
+            return
+        listen = self.file.admin.listen
+        if listen is None:
+            self.document.problem(ADMIN_LISTEN, "is missing", "leave out admin for none")
+            return
+        self.unix_socket(ADMIN_LISTEN, listen)
+        if not listen.trust:
+            self.document.problem((*ADMIN_LISTEN, "trust"), "has no effect here", "leave it out")
+        for address in () if self.document.is_broken(LISTEN) else self.file.server.listen:
+            if listen.overlaps(address):
+                self.document.problem(ADMIN_LISTEN, f"takes the same place as server.listen {address}")
+
+    def unix_socket(self, at: Path, address: Address) -> None:
+        """Check that the folder and the group of its file exist."""
+        wrong = files.unusable_socket(address.path) if address.path is not None else None
         if wrong:
-            document.problem((*_TLS, "key"), wrong)
+            self.document.problem(self.document.shown(at), wrong)
+        wrong = files.unknown_group(address.group) if address.group is not None else None
+        if wrong:
+            self.document.problem((*at, "group"), wrong)
+
+    def drain(self) -> None:
+        """Check that all streams are asked to end before the last one is aborted."""
+        at: Path = ("server", "drain", "spread")
+        timeout, spread = self.file.server.drain.timeout, self.file.server.drain.spread or 0
+        # A spread that is left out is no problem: it shrinks with the timeout.
+        is_said = "spread" in self.file.server.drain.model_fields_set
+        if is_said and not self.document.is_broken(at[:2]) and timeout is not None and spread > timeout:
+            self.document.problem(at, f"must not be longer than server.drain.timeout ({format_duration(timeout)})")
+
+    def tls(self) -> None:
+        """Check that certificate and key are there, can be read, and belong together."""
+        tls = self.file.server.tls
+        if tls is None:
+            return
+        readable = [self.pem_file("certificate", tls.certificate), self.pem_file("key", tls.key)]
+        if not all(readable) or not tls.certificate or not tls.key:
+            return
+        certificate, key = absolute(tls.certificate, self.folder), absolute(tls.key, self.folder)
+        wrong = files.unusable_certificate(certificate)
+        if wrong:
+            self.document.problem((*_TLS, "certificate"), wrong)
+            return
+        wrong = files.unusable_pair(certificate, key)
+        if wrong:
+            self.document.problem((*_TLS, "key"), wrong)
+
+    def pem_file(self, name: str, path: str | None) -> bool:
+        """Return whether the file under the key `name` can be read; if not, it is noted."""
+        at = (*_TLS, name)
+        if self.document.is_broken(at):
+            return False
+        if path is None:
+            self.document.problem(at, "is missing", "tls needs certificate and key")
+            return False
+        return check_readable(self.document, at, path, self.folder)
 
 
 def check_readable(document: Document, at: Path, path: str, folder: FilePath) -> bool:
-    """Whether a file can be read; if not, it is noted."""
+    """Return whether a file can be read; if not, it is noted."""
     wrong = files.unreadable(absolute(path, folder))
     if wrong:
         relative = not FilePath(path).is_absolute()

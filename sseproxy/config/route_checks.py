@@ -3,27 +3,26 @@
 Like `checks`: what is wrong is added to `Document.problems`, and nothing is said about values that are wrong already.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 from sseproxy.config import files
 from sseproxy.config.addresses import Address
-from sseproxy.config.build import absolute, match_of
+from sseproxy.config.build import absolute, header_rules, heartbeat_policy, limit_policy, match_of
 from sseproxy.config.checks import LISTEN, check_readable
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
-from sseproxy.config.problems import Path
-from sseproxy.config.schema import FileSchema, RequestFields
+from sseproxy.config.schema import FieldRulesSection, FileSchema
 from sseproxy.config.values import format_duration
-from sseproxy.core.http.fields import HOP_BY_HOP
-from sseproxy.core.http.paths import has_prefix
+from sseproxy.core.http.fields import belongs_to_connection
 from sseproxy.core.limits import MINIMUM_LINE
-from sseproxy.core.routes import Match
 from sseproxy.core.stream.plan import StreamMode
 
-#: Header fields (lower case) that nobody but the connection itself may write.
-UNCHANGEABLE = frozenset(name.decode() for name in HOP_BY_HOP) | {"content-length"}
 _BEFORE_RESPONSE = ("heartbeat", "before_response")
+
+#: How the file switches off what needs heartbeats.
+_SWITCHED_OFF = {"before_response": "off", "prelude": "false"}
 
 
 def check_routes(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: FilePath) -> None:
@@ -31,164 +30,149 @@ def check_routes(document: Document, file: FileSchema, routes: tuple[EffectiveRo
     if not routes and not document.is_broken(("routes",)):
         message = "nothing to proxy: there are no routes and no upstream"
         document.problem(("routes",) if ("routes",) in document.places else (), message, "--upstream URL, or routes")
-    names: dict[str, EffectiveRoute] = {}
     for route in routes:
-        if route.own() not in document.broken:
-            _check_route(document, file, route, folder)
-            _check_order(document, route, routes[: route.index])
-            _check_name(document, route, names)
+        if route.own() in document.broken:
+            continue
+        check = RouteCheck(document, file, route, folder)
+        check.match()
+        check.heartbeat()
+        check.upstream()
+        check.tls()
+        check.fields("request", route.section.headers.request)
+        check.fields("response", route.section.headers.response)
+        check.limits()
+        check.order(routes[: route.index])
+        check.name([other for other in routes[: route.index] if other.own() not in document.broken])
 
 
 def is_right(document: Document, route: EffectiveRoute, *keys: str) -> bool:
-    """Whether an inherited key has not been found wrong. A wrong value is taken out: nobody can tell where it stood."""
+    """True if an inherited key has not been found wrong, in the route or in ``defaults``.
+
+    A wrong value is taken out, so that it does not show any more in which of the two it stood.
+    """
     return not (document.is_broken(route.own(*keys)) or document.is_broken(("defaults", *keys)))
 
 
-def _check_route(document: Document, file: FileSchema, route: EffectiveRoute, folder: FilePath) -> None:
-    _check_match(document, route)
-    _check_heartbeat(document, route)
-    _check_upstream(document, file, route)
-    _check_tls(document, route, folder)
-    for direction in ("request", "response"):
-        _check_fields(document, route.own("headers", direction), getattr(route.section.headers, direction), direction)
-    if route.merged.limits.line < MINIMUM_LINE:
-        document.problem(route.where("limits", "line"), f"must be at least {MINIMUM_LINE} bytes")
+@dataclass(frozen=True, slots=True)
+class RouteCheck:
+    """What one route says, with all that it inherits. folder: where relative paths of the file begin."""
 
+    document: Document
+    file: FileSchema
+    route: EffectiveRoute
+    folder: FilePath
 
-def _check_match(document: Document, route: EffectiveRoute) -> None:
-    match, strip = route.section.match, route.section.rewrite.strip_prefix
-    if match.path is not None and match.prefix is not None:
-        document.problem(route.own("match", "prefix"), "cannot stand beside path", "a path is matched whole")
-    if "methods" in match.model_fields_set and not match.methods:
-        document.problem(route.own("match", "methods"), "must not be empty", "leave it out for all methods")
-    if strip is None or document.is_broken(route.own("match")):
-        return
-    matched = match.path if match.path is not None else match.prefix or "/"
-    if not has_prefix(matched, strip) and (match.path is not None or not has_prefix(strip, matched)):
-        document.problem(route.own("rewrite", "strip_prefix"), f"no path that the route matches ({matched}) begins so")
-
-
-def _check_heartbeat(document: Document, route: EffectiveRoute) -> None:
-    heartbeat, response = route.merged.heartbeat, route.merged.timeouts.response
-    if heartbeat.interval is None and is_right(document, route, "heartbeat", "interval"):
-        _check_without_heartbeats(document, route)
-    if heartbeat.before_response is None:
-        return
-    at = route.where(*_BEFORE_RESPONSE)
-    response_is_right = is_right(document, route, "timeouts", "response")
-    if response is not None and response_is_right and heartbeat.before_response >= response:
-        document.problem(at, f"must be shorter than timeouts.response ({format_duration(response)})")
-    # A route that is never touched may inherit before_response; it must not ask for it.
-    if route.merged.stream.declared is StreamMode.NEVER and (route.says(*_BEFORE_RESPONSE) or not route.says("stream")):
-        document.problem(at, "has no effect with stream: never", "leave one of them out")
-
-
-def _check_without_heartbeats(document: Document, route: EffectiveRoute) -> None:
-    if route.merged.stream.declared is StreamMode.NEVER:
-        return
-    heartbeat = route.merged.heartbeat
-    if heartbeat.before_response is not None:
-        _say_interval_is_off(document, route, "before_response", "off")
-    if heartbeat.prelude:
-        _say_interval_is_off(document, route, "prelude", "false")
-
-
-def _say_interval_is_off(document: Document, route: EffectiveRoute, key: str, without: str) -> None:
-    """At the one of the two that is nearer to the operator: a flag before a route, a route before ``defaults``."""
-    at, interval = route.where("heartbeat", key), route.where("heartbeat", "interval")
-    route_wants_none = route.says("heartbeat", "interval") and not route.says("heartbeat", key)
-    if interval in document.origins or (route_wants_none and at not in document.origins):
-        message = f"is off, but heartbeat.{key} needs heartbeats"
-        document.problem(interval, message, f"or set {key}: {without}")
-    else:
-        document.problem(at, "needs heartbeats, but heartbeat.interval is off")
-
-
-def _check_upstream(document: Document, file: FileSchema, route: EffectiveRoute) -> None:
-    at = route.own("upstream")
-    if document.is_broken(at):
-        return
-    upstream = route.section.upstream
-    if upstream is None:
-        document.problem(at, "is missing", "the URL to forward to")
-    elif not document.is_broken(LISTEN):
-        target = Address(upstream.host, upstream.port, upstream.socket_path)
-        for listen in file.server.listen:
-            if (target.is_local or target.host == listen.host) and target.overlaps(listen):
-                document.problem(at, f"leads back to server.listen {listen}")
-
-
-def _check_tls(document: Document, route: EffectiveRoute, folder: FilePath) -> None:
-    tls, upstream = route.section.tls, route.section.upstream
-    if tls is None:
-        return
-    if upstream is not None and upstream.scheme != "https":
-        document.problem(route.own("tls"), f"has no effect on an {upstream.scheme} upstream")
-    if tls.ca is None:
-        return
-    at = route.own("tls", "ca")
-    if not tls.verify:
-        document.problem(at, "has no effect with verify: false")
-    if check_readable(document, at, tls.ca, folder):
-        wrong = files.unusable_certificate(absolute(tls.ca, folder))
-        if wrong:
-            document.problem(at, f"{tls.ca} {wrong}")
-
-
-def _check_fields(document: Document, at: Path, fields: RequestFields, direction: str) -> None:
-    seen: dict[str, str] = {}
-    for name in fields.set:
-        _check_field(document, (*at, "set", name), name, direction, removed=False)
-        if seen.setdefault(name.lower(), name) != name:
-            document.problem((*at, "set", name), f"is set twice, first as {seen[name.lower()]}", at_key=True)
-    for index, name in enumerate(fields.remove):
-        _check_field(document, (*at, "remove", index), name, direction, removed=True)
-        if name.lower() in seen:
-            document.problem((*at, "remove", index), f"{name} is set as well", "set replaces all of that name")
-
-
-def _check_field(document: Document, at: Path, name: str, direction: str, *, removed: bool) -> None:
-    subject = f"{name} " if removed else ""
-    if name.lower() in UNCHANGEABLE:
-        document.problem(at, f"{subject}belongs to the connection and cannot be changed", at_key=True)
-    elif removed and direction == "request" and name.lower() == "host":
-        document.problem(at, f"{subject}cannot be removed: every request needs it", at_key=True)
-
-
-def _check_order(document: Document, route: EffectiveRoute, earlier: tuple[EffectiveRoute, ...]) -> None:
-    if document.is_broken(route.own("match")):
-        return
-    for other in earlier:
-        if not document.is_broken(other.own("match")) and _covers(match_of(other.section), match_of(route.section)):
-            line = _line(document, other.own())
-            message = f"is never reached: routes[{other.index}]{line} matches all that it matches"
-            document.problem(route.own(), message, "the first that matches wins")
+    def match(self) -> None:
+        """Check that some request can match, and what is taken off its path is there."""
+        match, strip = self.route.section.match, self.route.section.rewrite.strip_prefix
+        if match.path is not None and match.prefix is not None:
+            at = self.route.own("match", "prefix")
+            self.document.problem(at, "cannot stand beside path", "a path is matched whole")
+        if "methods" in match.model_fields_set and not match.methods:
+            at = self.route.own("match", "methods")
+            self.document.problem(at, "must not be empty", "leave it out for all methods")
+        if strip is None or self.document.is_broken(self.route.own("match")):
             return
+        policy = match_of(self.route.section)
+        if not policy.can_begin_with(strip):
+            message = f"no path that the route matches ({policy.matched}) begins so"
+            self.document.problem(self.route.own("rewrite", "strip_prefix"), message)
 
+    def heartbeat(self) -> None:
+        """Check that what needs heartbeats has them, and an early answer comes before the timeout."""
+        policy, response = heartbeat_policy(self.route.merged.heartbeat), self.route.merged.timeouts.response
+        is_touched = self.route.merged.stream.declared is not StreamMode.NEVER
+        if is_touched and is_right(self.document, self.route, "heartbeat", "interval"):
+            for name in policy.fields_without_interval:
+                self.interval_is_off(name)
+        at = self.route.where(*_BEFORE_RESPONSE)
+        if policy.answers_too_late(response) and is_right(self.document, self.route, "timeouts", "response"):
+            self.document.problem(at, f"must be shorter than timeouts.response ({format_duration(response)})")
+        # A route that is never touched may inherit before_response; it must not ask for it.
+        asks = self.route.says(*_BEFORE_RESPONSE) or not self.route.says("stream")
+        if policy.before_response is not None and not is_touched and asks:
+            self.document.problem(at, "has no effect with stream: never", "leave one of them out")
 
-def _covers(first: Match, second: Match) -> bool:
-    """Whether `first` matches whatever `second` matches."""
-    return (
-        _covers_path(first, second)
-        and (not first.methods or (bool(second.methods) and second.methods <= first.methods))
-        and first.host in (None, second.host)
-    )
+    def interval_is_off(self, key: str) -> None:
+        """Report it at the one of the two that is nearer to the operator: a flag, a route, then ``defaults``."""
+        at, interval = self.route.where("heartbeat", key), self.route.where("heartbeat", "interval")
+        route_wants_none = self.route.says("heartbeat", "interval") and not self.route.says("heartbeat", key)
+        if interval in self.document.origins or (route_wants_none and at not in self.document.origins):
+            message = f"is off, but heartbeat.{key} needs heartbeats"
+            self.document.problem(interval, message, f"or set {key}: {_SWITCHED_OFF[key]}")
+        else:
+            self.document.problem(at, "needs heartbeats, but heartbeat.interval is off")
 
+    def upstream(self) -> None:
+        """Check that the route has one, and that it is not this proxy."""
+        at, upstream = self.route.own("upstream"), self.route.section.upstream
+        if self.document.is_broken(at):
+            return
+        if upstream is None:
+            self.document.problem(at, "is missing", "the URL to forward to")
+        elif not self.document.is_broken(LISTEN):
+            target = Address(upstream.host, upstream.port, upstream.socket_path)
+            for listen in self.file.server.listen:
+                if (target.is_local or target.host == listen.host) and target.overlaps(listen):
+                    self.document.problem(at, f"leads back to server.listen {listen}")
 
-def _covers_path(first: Match, second: Match) -> bool:
-    if first.path is not None:
-        return first.path == second.path
-    matched = second.path if second.path is not None else second.prefix or "/"
-    return first.prefix is None or has_prefix(matched, first.prefix)
+    def tls(self) -> None:
+        """Check that the settings have an effect, and the authorities can be read."""
+        tls, upstream = self.route.section.tls, self.route.section.upstream
+        if tls is None:
+            return
+        if upstream is not None and upstream.scheme != "https":
+            self.document.problem(self.route.own("tls"), f"has no effect on an {upstream.scheme} upstream")
+        if tls.ca is None:
+            return
+        at = self.route.own("tls", "ca")
+        if not tls.verify:
+            self.document.problem(at, "has no effect with verify: false")
+        if check_readable(self.document, at, tls.ca, self.folder):
+            wrong = files.unusable_certificate(absolute(tls.ca, self.folder))
+            if wrong:
+                self.document.problem(at, f"{tls.ca} {wrong}")
 
+    def fields(self, direction: str, fields: FieldRulesSection) -> None:
+        """Check that no field belongs to the connection, and none is named twice."""
+        rules, at = header_rules(fields), self.route.own("headers", direction)
+        for name in fields.set:
+            here = (*at, "set", name)
+            if belongs_to_connection(name):
+                self.document.problem(here, "belongs to the connection and cannot be changed", at_key=True)
+            first = rules.first_spelling(name)
+            if first != name:
+                self.document.problem(here, f"is set twice, first as {first}", at_key=True)
+        for index, name in enumerate(fields.remove):
+            here = (*at, "remove", index)
+            if belongs_to_connection(name):
+                self.document.problem(here, f"{name} belongs to the connection and cannot be changed")
+            elif direction == "request" and name.lower() == "host":
+                self.document.problem(here, f"{name} cannot be removed: every request needs it")
+            if rules.first_spelling(name) is not None:
+                self.document.problem(here, f"{name} is set as well", "set replaces all of that name")
 
-def _check_name(document: Document, route: EffectiveRoute, names: dict[str, EffectiveRoute]) -> None:
-    first = names.setdefault(route.name, route)
-    if first is not route:
-        line = _line(document, first.own("name"))
-        document.problem(route.own("name"), f"{route.name} is the name of routes[{first.index}]{line} too")
+    def limits(self) -> None:
+        """Check that what is held back has room for a field name."""
+        if limit_policy(self.route.merged.limits).is_line_too_short:
+            self.document.problem(self.route.where("limits", "line"), f"must be at least {MINIMUM_LINE} bytes")
 
+    def order(self, earlier: tuple[EffectiveRoute, ...]) -> None:
+        """Check that no earlier route matches all that this one matches."""
+        if self.document.is_broken(self.route.own("match")):
+            return
+        match = match_of(self.route.section)
+        for other in earlier:
+            if not self.document.is_broken(other.own("match")) and match_of(other.section).covers(match):
+                line = self.document.line_of(other.own())
+                message = f"is never reached: routes[{other.index}]{line} matches all that it matches"
+                self.document.problem(self.route.own(), message, "the first that matches wins")
+                return
 
-def _line(document: Document, path: Path) -> str:
-    places: Mapping[Path, object] = document.places
-    return f" on line {document.position(path)[0]}" if path in places else ""
+    def name(self, earlier: Iterable[EffectiveRoute]) -> None:
+        """Check that no earlier route has its name."""
+        first = next((other for other in earlier if other.name == self.route.name), None)
+        if first is not None:
+            line = self.document.line_of(first.own("name"))
+            message = f"{self.route.name} is the name of routes[{first.index}]{line} too"
+            self.document.problem(self.route.own("name"), message)

@@ -1,65 +1,80 @@
-"""Which keys does the file have, what may they say, and what holds when they are left out? (contract section 4)
+"""Which keys does the file have, what may they say, and what holds when they are left out?
 
 Defaults that belong to a policy are the policy's own. No key is required here: `checks` asks for what is missing,
-so that one missing key does not hide what else is wrong. What a route does for `EventSource` is in `browsers`.
+so that one missing key does not hide what else is wrong. How streams are treated is in `streams`, what a route does for
+`EventSource` in `browsers`.
 """
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from sseproxy.config.addresses import Address
-from sseproxy.config.browsers import CORS, Auth, End, Tickets, or_off, switchable, without_nothing
+from sseproxy.config.browsers import (
+    AuthSection,
+    CORSSection,
+    EndSection,
+    TicketsSection,
+    or_off,
+    switchable,
+    without_nothing,
+)
 from sseproxy.config.fields import (
-    VARIABLE,
     Boolean,
-    CountOrOff,
-    Declared,
-    Dialect,
-    Duration,
+    CountOrAuto,
+    DialectWord,
     DurationOrZero,
-    EventName,
     FieldName,
     FieldValue,
     FilePath,
-    Form,
-    Format,
-    Host,
     HostName,
-    IdleDuration,
-    Kind,
-    Level,
-    Line,
     Listen,
     LogFormat,
+    LogFormatWord,
     LogLevel,
+    LogLevelWord,
+    MatchHost,
     MatchPath,
     Method,
     Network,
     RouteName,
+    Secret,
     Section,
     Size,
-    SizeOrOff,
-    Store,
-    Text,
     UpstreamURL,
     Workers,
     listed_listeners,
     one_or_several_listeners,
 )
 from sseproxy.config.problems import Path
-from sseproxy.core.limits import LimitPolicy
+from sseproxy.config.streams import (
+    STREAM_WORDS,
+    HeartbeatSection,
+    LimitsSection,
+    StreamSection,
+    TimeoutsSection,
+    may_be_a_word,
+    stream_of_word,
+)
+from sseproxy.config.values import BadValue
 from sseproxy.core.routes import UpstreamTLS
-from sseproxy.core.stream.dialects import Dialect as _Dialect
-from sseproxy.core.stream.heartbeat import HeartbeatPolicy
-from sseproxy.core.stream.plan import StreamKind, StreamMode
-from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.core.store import StorePolicy
+from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.plan import StreamMode
+from sseproxy.core.stream.timeouts import Auto
 
 _SWITCHABLE = ("tickets", "auth", "end", "cors")
-_HEARTBEAT, _TIMEOUTS, _LIMITS, _UPSTREAM_TLS = HeartbeatPolicy(), TimeoutPolicy(), LimitPolicy(), UpstreamTLS()
+_UPSTREAM_TLS = UpstreamTLS()
+_STORE = StorePolicy()
 
 
-class ServerTLS(Section):
+# Every section can be left out, and every key of it. A default that is a section is made once and shared: sections are
+# frozen. Descriptions are for editors; docs/configuration.md repeats them, and a test compares the two.
+
+
+class ServerTLSSection(Section):
     """The certificate that clients see."""
 
     model_config = ConfigDict(json_schema_extra={"required": ["certificate", "key"]})
@@ -68,8 +83,8 @@ class ServerTLS(Section):
     key: FilePath | None = Field(default=None, description="PEM file: the private key, without a passphrase.")
 
 
-class Drain(Section):
-    """How streams end when the process is told to stop."""
+class DrainSection(Section):
+    """How streams end when the process is asked to stop."""
 
     timeout: DurationOrZero = Field(
         default=25.0, description="Streams may finish for this long, then they break off; off: wait for the last one."
@@ -80,7 +95,7 @@ class Drain(Section):
     )
 
 
-class Server(Section):
+class ServerSection(Section):
     """The public side."""
 
     listen: Annotated[tuple[Listen, ...], BeforeValidator(listed_listeners), one_or_several_listeners] = Field(
@@ -88,17 +103,23 @@ class Server(Section):
         description="HOST:PORT, [::1]:8080, :8080 (all interfaces) or unix:/run/sseproxy.sock; a list for several. "
         'A socket with rights of its own: {unix: PATH, mode: "0660", group: GROUP, trust: false}.',
     )
-    tls: ServerTLS | None = Field(default=None, description="Serve HTTPS on every TCP listener; left out: HTTP.")
+    tls: ServerTLSSection | None = Field(default=None, description="Serve HTTPS on every TCP listener; left out: HTTP.")
     workers: Workers = Field(default=1, description="Processes that share the port.")
+    connections: CountOrAuto = Field(
+        default=Auto.AUTO,
+        description="Connections of clients that each worker may have, streams and tunnels included; "
+        "auto: half of its file descriptors, less 64. Then idle ones are closed for new ones, and where all are busy "
+        "new ones get 503.",
+    )
     trusted_proxies: tuple[Network, ...] = Field(
         default=(),
         description="Peers whose X-Forwarded-*, Forwarded and Via are believed and appended to. "
         "Of all others these and X-Real-IP are removed, but for the names of sseproxy instances in Via.",
     )
-    drain: Drain = Field(default=Drain(), description="How streams end when the process is told to stop.")
+    drain: DrainSection = Field(default=DrainSection(), description="How streams end when the process is told to stop.")
 
 
-class Admin(Section):
+class AdminSection(Section):
     """Health, never on the public side."""
 
     model_config = ConfigDict(json_schema_extra={"required": ["listen"]})
@@ -106,110 +127,17 @@ class Admin(Section):
     listen: Listen | None = Field(default=None, description="HOST:PORT or unix:/run/sseproxy-admin.sock.")
 
 
-class Log(Section):
+class LogSection(Section):
     """What is written: requests to stdout, everything else to stderr."""
 
-    level: Level = Field(default=LogLevel.INFO, description="The least severe messages that are written.")
-    format: Format = Field(
+    level: LogLevelWord = Field(default=LogLevel.INFO, description="The least severe messages that are written.")
+    format: LogFormatWord = Field(
         default=LogFormat.TEXT, description="text for people, json for machines (one object on each line)."
     )
     access: Boolean = Field(default=True, description="One line for each request, when it ends.")
 
 
-class Event(Section):
-    """The event of the form `event`."""
-
-    name: EventName = Field(default=_HEARTBEAT.event_name, description="Its type, for addEventListener().")
-    data: Text = Field(default=_HEARTBEAT.event_data, description="Its data; may have several lines.")
-
-
-class Heartbeat(Section):
-    """What a silent stream is kept alive with."""
-
-    interval: Duration = Field(
-        default=_HEARTBEAT.interval,
-        description="Silence towards the client after which a heartbeat goes out; off: none.",
-    )
-    form: Form = Field(
-        default=_HEARTBEAT.form, description="What a heartbeat looks like; auto: what suits client and service."
-    )
-    comment: Line = Field(default=_HEARTBEAT.comment, description="The text of a comment.")
-    event: Event = Field(default=Event(), description="The event of the form `event`.")
-    before_response: Duration = Field(
-        default=_HEARTBEAT.before_response,
-        description="A declared stream without a response head so long after the request's end is answered 200 and "
-        "kept alive. It trades status line and header fields for the connection.",
-    )
-    prelude: Boolean = Field(default=_HEARTBEAT.prelude, description="Send one heartbeat with the response head.")
-
-
-class Timeouts(Section):
-    """How long to wait."""
-
-    connect: Duration = Field(
-        default=_TIMEOUTS.connect, description="Until the upstream connection stands, TLS included."
-    )
-    response: Duration = Field(default=_TIMEOUTS.response, description="From there until the upstream's response head.")
-    idle: IdleDuration = Field(
-        default=_TIMEOUTS.idle,
-        description="Silence of the upstream inside a response; auto: 15m for an answer, off for a feed, a tunnel and "
-        "a body that is no stream.",
-    )
-    write: Duration = Field(
-        default=_TIMEOUTS.write,
-        description="A client that takes nothing while bytes wait for it; on Linux also one that has vanished.",
-    )
-    max_duration: Duration = Field(default=_TIMEOUTS.max_duration, description="The age of an event stream.")
-    request_body: Duration = Field(
-        default=_TIMEOUTS.request_body,
-        description="From a request's head until the end of its body; a client that takes longer gets a 400.",
-    )
-
-
-class Limits(Section):
-    """How much to take."""
-
-    streams: CountOrOff = Field(
-        default=_LIMITS.streams, description="Open event streams of the route, for each worker."
-    )
-    streams_per_client: CountOrOff = Field(
-        default=_LIMITS.streams_per_client,
-        description="Open event streams of one client (an address, of IPv6 a /64), for each worker.",
-    )
-    line: Size = Field(default=_LIMITS.line, description="Bytes of an unfinished line that are held back.")
-    request_body: SizeOrOff = Field(
-        default=_LIMITS.request_body, description="Bytes of a request body; more is refused: 413."
-    )
-
-
-class Stream(Section):
-    """Which requests are for streams, and for which kind of them."""
-
-    declared: Declared = Field(
-        default=StreamMode.AUTO,
-        description="Is a request for a stream? auto: it says so; always; never: responses are not touched; "
-        "{json: NAME, equals: VALUE} or {query: NAME}: that says so, too.",
-    )
-    kind: Kind = Field(
-        default=StreamKind.AUTO,
-        description="answer: finite; feed: endless; auto: an answer unless it is a GET of an unknown service.",
-    )
-
-
-def _short_stream(value: object) -> object:
-    return {"declared": value} if isinstance(value, str) else value
-
-
-def _may_be_short(schema: dict[str, Any]) -> None:
-    words = {"type": "string", "enum": [mode.value for mode in StreamMode]}
-    schema["anyOf"] = [{"$ref": schema.pop("$ref")}, words, VARIABLE]
-    schema["default"] = StreamMode.AUTO.value
-
-
-short_stream = BeforeValidator(_short_stream)
-
-
-class Inherited(Section):
+class InheritedSection(Section):
     """What every route inherits and may override."""
 
     @model_validator(mode="before")
@@ -217,33 +145,35 @@ class Inherited(Section):
     def _nothing_is_left_out(cls, value: object) -> object:
         return without_nothing(value, _SWITCHABLE)
 
-    dialect: Dialect = Field(
-        default=_Dialect.AUTO,
+    dialect: DialectWord = Field(
+        default=Dialect.AUTO,
         description="The kind of service: what an error looks like, which event is the last; auto: by the request.",
     )
-    stream: Annotated[Stream, short_stream] = Field(
-        default=Stream(),
+    stream: Annotated[StreamSection, BeforeValidator(stream_of_word)] = Field(
+        default=StreamSection(),
         description="What streams there are; a word in place of a mapping is `declared`.",
-        json_schema_extra=_may_be_short,
+        json_schema_extra=partial(may_be_a_word, word=STREAM_WORDS, default=StreamMode.AUTO.value),
     )
-    heartbeat: Heartbeat = Field(default=Heartbeat(), description="What a silent stream is kept alive with.")
-    timeouts: Timeouts = Field(default=Timeouts(), description="How long to wait.")
-    limits: Limits = Field(default=Limits(), description="How much to take.")
-    tickets: Annotated[Tickets | None, or_off] = switchable(
+    heartbeat: HeartbeatSection = Field(
+        default=HeartbeatSection(), description="What a silent stream is kept alive with."
+    )
+    timeouts: TimeoutsSection = Field(default=TimeoutsSection(), description="How long to wait.")
+    limits: LimitsSection = Field(default=LimitsSection(), description="How much to take.")
+    tickets: Annotated[TicketsSection | None, or_off] = switchable(
         "Requests that are kept until a GET asks for them, as EventSource does; left out or off: none."
     )
-    auth: Annotated[Auth | None, or_off] = switchable(
+    auth: Annotated[AuthSection | None, or_off] = switchable(
         "A login cookie that becomes a request header; left out or off: none."
     )
-    end: Annotated[End | None, or_off] = switchable(
+    end: Annotated[EndSection | None, or_off] = switchable(
         "What an EventSource is told at a clean end of the upstream; left out or off: nothing."
     )
-    cors: Annotated[CORS | None, or_off] = switchable(
+    cors: Annotated[CORSSection | None, or_off] = switchable(
         "Which pages of other origins may read the responses; left out or off: the upstream says it."
     )
 
 
-class RouteMatch(Section):
+class MatchSection(Section):
     """What a request must look like; what is left out matches everything."""
 
     path: MatchPath | None = Field(default=None, description="The whole path, normalised, without the query.")
@@ -251,30 +181,30 @@ class RouteMatch(Section):
         default=None, description="The first segments: /api matches /api and /api/x, not /apix."
     )
     methods: tuple[Method, ...] = Field(default=(), description="One of these methods.")
-    host: Host | None = Field(default=None, description="The host of the request, without a port.")
+    host: MatchHost | None = Field(default=None, description="The host of the request, without a port.")
 
 
-class Rewrite(Section):
+class RewriteSection(Section):
     """What changes about the request target."""
 
     strip_prefix: MatchPath | None = Field(default=None, description="Segments taken off the front of the path.")
 
 
-class RequestFields(Section):
+class FieldRulesSection(Section):
     """Header fields of one direction."""
 
     set: dict[FieldName, FieldValue] = Field(default={}, description="Fields to set, in place of all of that name.")
     remove: tuple[FieldName, ...] = Field(default=(), description="Fields to remove.")
 
 
-class HeaderFields(Section):
+class HeadersSection(Section):
     """Header fields of both directions."""
 
-    request: RequestFields = Field(default=RequestFields(), description="On the way to the upstream.")
-    response: RequestFields = Field(default=RequestFields(), description="On the way to the client.")
+    request: FieldRulesSection = Field(default=FieldRulesSection(), description="On the way to the upstream.")
+    response: FieldRulesSection = Field(default=FieldRulesSection(), description="On the way to the client.")
 
 
-class RouteTLS(Section):
+class UpstreamTLSSection(Section):
     """How an https upstream is verified."""
 
     verify: Boolean = Field(default=_UPSTREAM_TLS.verify, description="Verify certificate and name.")
@@ -286,31 +216,61 @@ class RouteTLS(Section):
     )
 
 
-class RouteSection(Inherited):
+class RouteSection(InheritedSection):
     """Requests that match go to one upstream, under these policies."""
 
     model_config = ConfigDict(json_schema_extra={"required": ["upstream"]})
 
     name: RouteName | None = Field(default=None, description="What the log calls it; left out: route-1, route-2, …")
-    match: RouteMatch = Field(default=RouteMatch(), description="What a request must look like; left out: anything.")
+    match: MatchSection = Field(
+        default=MatchSection(), description="What a request must look like; left out: anything."
+    )
     upstream: UpstreamURL | None = Field(
         default=None, description="http://, https:// or http+unix:// URL; a base path is kept."
     )
-    rewrite: Rewrite = Field(default=Rewrite(), description="What changes about the request target.")
-    headers: HeaderFields = Field(default=HeaderFields(), description="Header fields to set and remove.")
-    tls: RouteTLS | None = Field(default=None, description="How an https upstream is verified.")
+    rewrite: RewriteSection = Field(default=RewriteSection(), description="What changes about the request target.")
+    headers: HeadersSection = Field(default=HeadersSection(), description="Header fields to set and remove.")
+    tls: UpstreamTLSSection | None = Field(default=None, description="How an https upstream is verified.")
+
+
+class StoreSection(Section):
+    """Where is kept what outlives a connection."""
+
+    secret: Secret | None = Field(
+        default=None,
+        description="For replicas that answer each other's reconnects, on every route without an end.secret; left out: "
+        "made up at the start.",
+    )
+    memory: Size = Field(
+        default=_STORE.memory, description="Bytes of requests that wait in tickets; what does not fit is refused: 503."
+    )
+
+
+def store_of_word(value: object) -> object:
+    """The section for the word ``memory``. Messages do not repeat what stands there: a URL may hold a password."""
+    if value == "memory":
+        return {}
+    if value is not None and not isinstance(value, Mapping | Section):
+        raise BadValue("expected memory", "there is no other store")
+    return value
 
 
 class FileSchema(Section):
     """The configuration of sseproxy."""
 
-    server: Server = Field(default=Server(), description="The public side.")
-    admin: Admin | None = Field(default=None, description="Health; left out: none.")
-    log: Log = Field(default=Log(), description="What is written: requests to stdout, everything else to stderr.")
-    defaults: Inherited = Field(
-        default=Inherited(), description="Every route inherits these and may override any of them."
+    server: ServerSection = Field(default=ServerSection(), description="The public side.")
+    admin: AdminSection | None = Field(default=None, description="Health; left out: none.")
+    log: LogSection = Field(
+        default=LogSection(), description="What is written: requests to stdout, everything else to stderr."
     )
-    store: Store = Field(default="memory", description="Where tickets are kept.")
+    defaults: InheritedSection = Field(
+        default=InheritedSection(), description="Every route inherits these and may override any of them."
+    )
+    store: Annotated[StoreSection, BeforeValidator(store_of_word)] = Field(
+        default=StoreSection(),
+        description="What outlives a connection is kept in memory; the word memory in place of a mapping: as it is.",
+        json_schema_extra=partial(may_be_a_word, word={"const": "memory"}, default="memory"),
+    )
     routes: tuple[RouteSection, ...] = Field(default=(), description="The first that matches wins; none: 404.")
 
 

@@ -6,6 +6,7 @@ from sseproxy.config.addresses import Address, IPNetwork
 from sseproxy.config.fields import LogFormat, LogLevel
 from sseproxy.config.problems import ConfigProblem
 from sseproxy.core.routes import Route
+from sseproxy.core.store import StorePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +21,15 @@ class CertificateFiles:
 class ServerSettings:
     """The public side.
 
-    drain_timeout: seconds until the last stream is cut, ``None`` for never.
+    connections: how many clients of one worker may be connected; ``None``: as many as its file descriptors allow.
+    drain_timeout: seconds until the last stream is aborted, ``None`` for never.
     drain_spread: seconds over which streams are asked to end, never more than `drain_timeout`.
     """
 
     listen: tuple[Address, ...]
     tls: CertificateFiles | None
     workers: int
+    connections: int | None
     trusted_proxies: tuple[IPNetwork, ...]
     drain_timeout: float | None
     drain_spread: float
@@ -50,7 +53,7 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything. Only the composition root sees it; everybody else gets the policy that concerns them.
+    """Everything. Only the composition root sees it; all other modules get the policy that concerns them.
 
     warnings: what is dangerous about it, in the order of the file.
     """
@@ -59,4 +62,5 @@ class Config:
     admin: AdminSettings | None
     log: LogSettings
     routes: tuple[Route, ...]
+    store: StorePolicy = field(default=StorePolicy())
     warnings: tuple[ConfigProblem, ...] = field(default=(), compare=False)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sseproxy.config.values import BadValue, Text, quote
+from sseproxy.config.values import BadValue, UntypedText, quote
 
 _REFERENCE = re.compile(r"\$(?P<escape>\$\{)|\$\{(?P<inside>[^}]*)(?P<end>\}?)")
 _INSIDE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.DOTALL)
@@ -18,7 +18,7 @@ _INSIDE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", 
 class Substitution:
     """The outcome. names: of the variables that were asked for; if there are none, the text keeps its YAML type."""
 
-    text: Text
+    text: UntypedText
     names: frozenset[str]
 
 
@@ -28,9 +28,15 @@ def substitute(text: str, environ: Mapping[str, str]) -> Substitution:
     Errors: `BadValue` for a variable that is not set and has no default, and for a reference that is not one.
     """
     if "${" not in text:
-        return Substitution(Text(text), frozenset())
+        return Substitution(UntypedText(text), frozenset())
     names: set[str] = set()
-    return Substitution(Text(_REFERENCE.sub(lambda found: _replacement(found, environ, names), text)), frozenset(names))
+    return Substitution(
+        UntypedText(_REFERENCE.sub(lambda found: _replacement(found, environ, names), text)), frozenset(names)
+    )
+
+
+# A value comes from the environment with all its characters: it may hold quotes, brackets and line breaks, and was
+# never YAML. That is why references are replaced in scalars, behind the parser, and not in the text of the file.
 
 
 def _replacement(found: re.Match[str], environ: Mapping[str, str], names: set[str]) -> str:

@@ -1,10 +1,10 @@
-"""Which parts of a configuration can be used, and are dangerous or will surprise? (contract section 4)
+"""Which parts of a configuration can be used, and are dangerous or will surprise?
 
 Like `checks`, but for a configuration without errors: each function adds to `Document.warnings`.
 """
 
 import stat
-from ipaddress import ip_address
+from dataclasses import dataclass
 
 from sseproxy.config import files
 from sseproxy.config.addresses import Address, IPNetwork
@@ -30,66 +30,67 @@ _BROAD_BELOW = {4: 8, 6: 7}
 
 def warn(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...]) -> None:
     """All warnings. `file` has passed all checks."""
-    _warn_of_sockets(document, file.server.listen)
-    _warn_of_trust(document, file.server.trusted_proxies)
-    _warn_of_drain(document, file.server.drain.timeout)
+    warnings = Warnings(document)
+    warnings.of_sockets(file.server.listen)
+    warnings.of_trust(file.server.trusted_proxies)
+    warnings.of_drain(file.server.drain.timeout)
     if file.admin is not None and file.admin.listen is not None:
-        _warn_of_admin(document, file.admin.listen)
+        warnings.of_admin(file.admin.listen)
     for route in routes:
-        _warn_of_tls(document, route)
-        _warn_of_unbound_tickets(document, route)
+        warnings.of_tls(route)
+        warnings.of_unbound_tickets(route)
     warn_of_changed_defaults(document, file, routes)
 
 
-def _warn_of_sockets(document: Document, listen: tuple[Address, ...]) -> None:
-    for index, address in enumerate(listen):
-        anybody = address.mode is None or address.mode & stat.S_IWOTH
-        if address.path is not None and address.trust and anybody and files.opens_to_all(address.path):
-            message = "everybody on this machine reaches this folder, and who connects is believed as a proxy"
-            hint = 'a folder of its own under /run, or mode: "0660", or trust: false'
-            document.warning(document.shown((*LISTEN, index)), message, hint)
+@dataclass(frozen=True, slots=True)
+class Warnings:
+    """What one file is warned of."""
 
+    document: Document
 
-def _warn_of_trust(document: Document, networks: tuple[IPNetwork, ...]) -> None:
-    for index, network in enumerate(networks):
-        if network.prefixlen < _BROAD_BELOW[network.version]:
-            message = f"{network} trusts strangers: any of them may name another client, scheme and host"
-            document.warning(document.shown((*TRUSTED, index)), message, "the addresses of your gateway")
+    def of_sockets(self, listen: tuple[Address, ...]) -> None:
+        """Warn of a trusted unix socket in a folder where any user may put files."""
+        for index, address in enumerate(listen):
+            is_open = address.mode is None or address.mode & stat.S_IWOTH
+            if address.path is not None and address.trust and is_open and files.opens_to_all(address.path):
+                message = "everybody on this machine reaches this folder, and who connects is believed as a proxy"
+                hint = 'a folder of its own under /run, or mode: "0660", or trust: false'
+                self.document.warning(self.document.shown((*LISTEN, index)), message, hint)
 
+    def of_trust(self, networks: tuple[IPNetwork, ...]) -> None:
+        """Warn of a network that is larger than any private one."""
+        for index, network in enumerate(networks):
+            if network.prefixlen < _BROAD_BELOW[network.version]:
+                message = f"{network} trusts strangers: any of them may name another client, scheme and host"
+                self.document.warning(self.document.shown((*TRUSTED, index)), message, "the addresses of your gateway")
 
-def _warn_of_drain(document: Document, timeout: float | None) -> None:
-    if timeout is None or timeout > GRACE_PERIOD - RESERVE:
-        said = "waits for the last stream" if timeout is None else f"{format_duration(timeout)} is a long time"
-        message = f"{said}: Kubernetes kills a pod {format_duration(GRACE_PERIOD)} after SIGTERM by default"
-        needed = "" if timeout is None else f" to {format_duration(timeout + RESERVE)}"
-        document.warning(DRAIN_TIMEOUT, message, f"raise terminationGracePeriodSeconds{needed}")
+    def of_drain(self, timeout: float | None) -> None:
+        """Warn of a drain that an orchestrator would cut short."""
+        if timeout is None or timeout > GRACE_PERIOD - RESERVE:
+            said = "waits for the last stream" if timeout is None else f"{format_duration(timeout)} is a long time"
+            message = f"{said}: Kubernetes kills a pod {format_duration(GRACE_PERIOD)} after SIGTERM by default"
+            needed = "" if timeout is None else f" to {format_duration(timeout + RESERVE)}"
+            self.document.warning(DRAIN_TIMEOUT, message, f"raise terminationGracePeriodSeconds{needed}")
 
+    def of_admin(self, listen: Address) -> None:
+        """Warn of an admin listener that is not on this machine alone."""
+        if not listen.is_loopback:
+            message = f"{listen} can be reached from other machines"
+            self.document.warning(
+                ADMIN_LISTEN, message, f"127.0.0.1:{listen.port}, or let the network keep strangers out"
+            )
 
-def _warn_of_admin(document: Document, listen: Address) -> None:
-    if not _is_loopback(listen):
-        message = f"{listen} can be reached from other machines"
-        document.warning(ADMIN_LISTEN, message, f"127.0.0.1:{listen.port}, or let the network keep strangers out")
+    def of_tls(self, route: EffectiveRoute) -> None:
+        """Warn of an upstream that is not verified."""
+        tls = route.section.tls
+        if tls is not None and not tls.verify:
+            message = "anybody on the way to the upstream can read and change everything"
+            self.document.warning(route.own("tls", "verify"), message, "name its authority: ca")
 
-
-def _is_loopback(address: Address) -> bool:
-    if address.path is not None or address.host == "localhost":
-        return True
-    try:
-        return ip_address(address.host).is_loopback
-    except ValueError:
-        return False
-
-
-def _warn_of_tls(document: Document, route: EffectiveRoute) -> None:
-    tls = route.section.tls
-    if tls is not None and not tls.verify:
-        message = "anybody on the way to the upstream can read and change everything"
-        document.warning(route.own("tls", "verify"), message, "name its authority: ca")
-
-
-def _warn_of_unbound_tickets(document: Document, route: EffectiveRoute) -> None:
-    tickets, auth = route.merged.tickets, route.merged.auth
-    if tickets is None or auth is None or tickets.bind[0] is not TicketBinding.NONE:
-        return
-    message = "with auth: who learns the URL of a ticket gets an answer in the name of the user who is logged in"
-    document.warning(route.where("tickets", "bind"), message, f"bind: cookie:{auth.cookie}")
+    def of_unbound_tickets(self, route: EffectiveRoute) -> None:
+        """Warn of tickets that log their opener in as the user who made them."""
+        tickets, auth = route.merged.tickets, route.merged.auth
+        if tickets is None or auth is None or tickets.bind[0] is not TicketBinding.NONE:
+            return
+        message = "with auth: who learns the URL of a ticket gets an answer in the name of the user who is logged in"
+        self.document.warning(route.where("tickets", "bind"), message, f"bind: cookie:{auth.cookie}")

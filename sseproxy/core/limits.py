@@ -35,3 +35,8 @@ class LimitPolicy:
         """True if a route has a limit of its own for streams: what a request body declares then counts at once."""
         usual = LimitPolicy().streams
         return self.streams_per_client is not None or (self.streams is not None and self.streams != usual)
+
+    @property
+    def is_line_too_short(self) -> bool:
+        """True if `line` is below `MINIMUM_LINE`."""
+        return self.line < MINIMUM_LINE

@@ -38,6 +38,25 @@ class Match:
             and (self.host is None or host == self.host)
         )
 
+    @property
+    def matched(self) -> str:
+        """The path, or the prefix of all paths, that can match."""
+        return self.path if self.path is not None else self.prefix or "/"
+
+    def covers(self, other: "Match") -> bool:
+        """True if every request that `other` matches is matched: behind this one, `other` is never reached."""
+        has_paths = other.path == self.path if self.path is not None else has_prefix(other.matched, self.matched)
+        has_methods = not self.methods or (bool(other.methods) and other.methods <= self.methods)
+        return has_paths and has_methods and self.host in (None, other.host)
+
+    def can_begin_with(self, prefix: str) -> bool:
+        """True if some path that matches has `prefix`, by whole segments."""
+        return has_prefix(self.matched, prefix) or (self.path is None and has_prefix(prefix, self.matched))
+
+    def is_below(self, prefix: str) -> bool:
+        """True if the match names paths, all of which have `prefix`, by whole segments."""
+        return (self.path is not None or self.prefix is not None) and has_prefix(self.matched, prefix)
+
 
 @dataclass(frozen=True, slots=True)
 class UpstreamTLS:

@@ -1,8 +1,4 @@
-"""Where does each request begin in what a client sends, and where may it end? (RFC 9112 section 2.1)
-
-llhttp does not tell. So it gets no byte of the next request together with one, and the line that a request begins with
-is known however the bytes are cut. Each byte is looked at once.
-"""
+"""Where does each request begin in what a client sends, and where may it end? (RFC 9112 section 2.1)"""
 
 import re
 
@@ -21,19 +17,48 @@ def behind_line_breaks(data: bytes, at: int) -> int:
     return at if match is None else match.end()
 
 
-class EmptyLine:
-    """Finds the next empty line. A head and a body in chunks end with one, and may have others before it."""
+class RequestBoundary:
+    """The line that a request begins with, and the next empty line in it.
 
-    __slots__ = ("_last",)
+    A head ends with an empty line and has none before. A body in chunks ends with one, and may have others before.
+    """
+
+    # llhttp does not say where in a read a request ends. So it never gets a byte of the next request together with one
+    # of this: it is fed up to each empty line, and asked whether that was the end. And the line that a request begins
+    # with is known however the bytes are cut.
+    #
+    # Each byte is looked at once, and none is copied but those of the first line: a client that sends single bytes
+    # costs as much for each of them as one that sends many. Hazard: an empty line that is cut by the end of a read;
+    # `_last` holds what may be its beginning.
+
+    __slots__ = ("_last", "_line", "_line_is_complete")
 
     def __init__(self) -> None:
-        self._last = b""  # bytes before the next piece, which may hold the begin of the empty line
+        self._last = b""  # the last bytes before the next read that may begin an empty line
+        self._line = bytearray()
+        self._line_is_complete = False
 
-    def reset(self) -> None:
-        """Forget what came: a request begins, or its body."""
+    def begin_request(self, data: bytes, at: int) -> int:
+        """Begin a request at `data[at]`. Return where its head ends, or the end of `data` if that is not in it."""
+        self._line.clear()
+        self._line_is_complete = False
+        self._last = b""
+        return self.continue_head(data, at)
+
+    def continue_head(self, data: bytes, at: int) -> int:
+        """Return where the head that goes on at `data[at]` ends, or the end of `data` if that is not in it."""
+        end = self.empty_line_end(data, at)
+        if not self._line_is_complete:
+            line_end = data.find(b"\n", at, end)
+            self._line_is_complete = line_end >= 0
+            self._line += data[at : line_end if self._line_is_complete else end]
+        return end
+
+    def begin_body(self) -> None:
+        """Begin the body of the request."""
         self._last = b""
 
-    def end(self, data: bytes, at: int) -> int:
+    def empty_line_end(self, data: bytes, at: int) -> int:
         """Return where the next one ends in `data[at:]`, or the end of `data` if there is none. Call it in order."""
         last, self._last = self._last, b""
         if last:
@@ -46,45 +71,15 @@ class EmptyLine:
         self._last = (last + data[max(at, len(data) - _KEPT) :])[-_KEPT:]
         return len(data)
 
-
-class RequestLine:
-    """The line that the head under way begins with, as far as it has come."""
-
-    __slots__ = ("_is_complete", "_text")
-
-    def __init__(self) -> None:
-        self._text = bytearray()
-        self._is_complete = True
-
-    def __bool__(self) -> bool:
-        return bool(self._text)
-
-    def begin(self) -> None:
-        """What is taken next begins a request."""
-        self._text.clear()
-        self._is_complete = False
-
-    def take(self, data: bytes, at: int, end: int) -> None:
-        """Read `data[at:end]`, the next bytes of the head."""
-        if not self._is_complete:
-            line_end = data.find(b"\n", at, end)
-            self._is_complete = line_end >= 0
-            self._text += data[at : line_end if self._is_complete else end]
-
-    def forget(self) -> None:
-        """The head is complete."""
-        self._text.clear()
-        self._is_complete = True
-
     @property
     def is_http(self) -> bool:
         """True if the complete line, which llhttp has accepted, is not one of RTSP or ICE, which it accepts too.
 
         A line of HTTP/0.9, which names no protocol, is none of HTTP here.
         """
-        return self._text.rpartition(b" ")[2].startswith(b"HTTP/")
+        return self._line.rpartition(b" ")[2].startswith(b"HTTP/")
 
     @property
     def begins_with_method(self) -> bool:
         """True if this may become a request of HTTP whose method llhttp does not know."""
-        return _METHOD.match(self._text) is not None
+        return _METHOD.match(self._line) is not None

@@ -1,26 +1,22 @@
-"""What does one upstream connection say? (HTTP/1.1 responses, RFC 9112)
+"""Who reads what one upstream connection says, and who writes to it?
 
-A pool makes, keeps and closes these connections; llhttp (by httptools) reads the responses.
-Bytes of a body go to their sink in the call stack of `data_received`: no task switch, no queue.
+A pool makes, keeps and closes these connections. Bytes of a body go to their sink in the call stack of
+`data_received`: no task switch, no queue.
 """
 
 import asyncio
 from collections.abc import Callable
+from enum import Enum
 from typing import Protocol, cast
 
 import httptools
 
 from sseproxy.core.errors import OriginError, UpstreamBroken
-from sseproxy.core.http.fields import Headers
-from sseproxy.http1.faults import broken_off, not_http, too_large
-from sseproxy.http1.heads import check_fields, read_head
-from sseproxy.http1.leniency import ResponseParser, with_one_length
+from sseproxy.http1.faults import broken_off, not_http
 from sseproxy.http1.messages import ResponseHead
+from sseproxy.http1.responses import Progress, ResponseParser
 from sseproxy.http1.sockets import probe_in_silence, reset_when_closed
 from sseproxy.http1.unread_response import last_words
-
-#: Bytes of a response head and of the interim ones before it; behind it, of trailers and what else is no body.
-MAX_HEAD = 64 * 1024
 
 #: Bytes of a body that come in one read and are too many to go on in one turn of the event loop.
 _LONG_READ = 32 * 1024
@@ -41,38 +37,49 @@ class ResponseListener(Protocol):
     def failed(self, error: OriginError) -> None: ...
 
 
+class _State(Enum):
+    IDLE = "no request is under way, and no byte may come"
+    WAITING = "for the head of a response"
+    FLOWING = "the listener has the head; the body comes"
+    SWITCHING = "the listener has a 101; bytes wait for `switch_to_raw`"
+    RAW = "another protocol is spoken"
+    SPENT = "must not be used again"
+
+
 class UpstreamConnection(asyncio.Protocol):
     """One connection, one response at a time. Also the shape that aiohttp's connector expects of its protocols.
 
-    is_local: the upstream is on this machine.
+    is_local: the upstream is on this machine. responses: how many have come to their end.
+    on_writable, on_lost: called after a 101 when the transport takes no more or takes more, and when it is closed.
     """
+
+    # The plan: IDLE -> WAITING -> FLOWING -> IDLE, for each response; or WAITING -> SWITCHING -> RAW, for another
+    # protocol. `_response` and `_listener` exist in WAITING and FLOWING; in SWITCHING only the listener does, until
+    # `detach`. SPENT is where errors lead, and responses behind which no other can follow.
+    #
+    # 1. A listener hears `ended` or `failed` exactly once, or nothing after `detach`. Both are the last thing that a
+    #    call does, for the pool may use the connection for another request before they return.
+    # 2. What was valid before an error is delivered before the error.
+    # 3. `should_close` is known before `ended` is called, which is when the pool asks.
+    # 4. The steady body takes the first half of `data_received` and nothing else.
+    #
+    # Hazards: bytes in IDLE (an upstream that answers without being asked: another request would take them for its
+    # response); a reset behind a response that was not read yet (`unread_response`); a read of megabytes, which
+    # would keep all other connections waiting (`_LONG_READ`).
 
     __slots__ = (
         "_closed",
-        "_complete",
         "_drained",
-        "_early_raw",
-        "_head",
-        "_head_done",
-        "_head_size",
-        "_headers",
         "_is_local",
         "_listener",
         "_loop",
         "_lost",
-        "_parser",
-        "_pieces",
         "_raw",
-        "_reason",
-        "_received",
-        "_responded",
+        "_response",
         "_sink",
-        "_to_head",
-        "_until_eof",
-        "_unusable",
-        "_upgraded",
+        "_state",
+        "_tail",
         "_write_paused",
-        "on_body",
         "on_lost",
         "on_writable",
         "responses",
@@ -82,44 +89,31 @@ class UpstreamConnection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, *, is_local: bool = False) -> None:
         self.transport: asyncio.Transport | None = None
         self.responses = 0
-        self._loop = loop
-        self._is_local = is_local
-        self._closed: asyncio.Future[None] | None = None
-        self._lost = False
-        self._unusable = False
-        self._listener: ResponseListener | None = None
-        self._raw: Callable[[bytes], None] | None = None
-        self._drained: asyncio.Future[None] | None = None
-        self._write_paused = False
         self.on_writable: Callable[[bool], None] | None = None
         self.on_lost: Callable[[], None] | None = None
-        self._parser: ResponseParser | None = None
-        self._received = b""  # until the response has a head
-        self._pieces: list[bytes] = []
-        self.on_body = self._pieces.append  # for llhttp, straight into the list
+        self._loop = loop
+        self._is_local = is_local
+        self._state = _State.IDLE
+        self._listener: ResponseListener | None = None
+        self._response: ResponseParser | None = None
         self._sink: Callable[[bytes], None] | None = None
-        self._to_head = False
-        self._reason = b""
-        self._headers: Headers = []
-        self._head: ResponseHead | None = None
-        self._head_size = 0
-        self._head_done = False
-        self._responded = False
-        self._complete = False
-        self._until_eof = False
-        self._upgraded = False
-        self._early_raw = b""
+        self._raw: Callable[[bytes], None] | None = None
+        self._tail = b""  # bytes behind a 101
+        self._closed: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._write_paused = False
+        self._lost = False
 
-    # For the pool.
+    # The pool's calls.
 
     @property
     def should_close(self) -> bool:
-        """Whether the pool must not keep this connection."""
-        return self._unusable or self._listener is not None or self._raw is not None
+        """True if the pool must not keep this connection."""
+        return self._lost or self._state is not _State.IDLE
 
     @property
     def closed(self) -> asyncio.Future[None] | None:
-        """Done when the connection is lost; ``None`` when it was lost before anybody asked."""
+        """Done when the connection is lost; ``None`` if it was lost before."""
         if self._closed is None and not self._lost:
             self._closed = self._loop.create_future()
         return self._closed
@@ -144,28 +138,28 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.abort()
             self.transport = None
 
-    # Asking.
+    # The listener's calls.
 
     def expect_response(self, listener: ResponseListener, *, to_head: bool) -> None:
         """Read the next response for `listener`. to_head: the request was a HEAD, so there is no body."""
+        self._state = _State.WAITING
         self._listener = listener
-        self._to_head = to_head
-        self._begin_response()
+        self._response = ResponseParser(to_head=to_head)
 
     def flow_into(self, sink: Callable[[bytes], None]) -> None:
         """Call `sink` instead of the listener with the bytes of the body."""
         self._sink = sink
 
-    def forget_listener(self) -> None:
-        """Nobody waits any more; the connection cannot be used again."""
-        self._listener = self._sink = self._parser = None  # of which each leads back here
-        self._unusable = True
+    def detach(self) -> None:
+        """Call the listener no more. The connection cannot be used for another request."""
+        self._end_response(_State.SPENT if self._state is not _State.SWITCHING else _State.SWITCHING)
 
     def switch_to_raw(self, sink: Callable[[bytes], None]) -> bytes:
-        """After a 101: `sink` gets all bytes from now on. Returns those that have already arrived."""
+        """After a 101: pass all further bytes to `sink`. Return those that have already arrived."""
+        self._state = _State.RAW
         self._raw = sink
-        early, self._early_raw = self._early_raw, b""
-        return early
+        tail, self._tail = self._tail, b""
+        return tail
 
     async def drain(self) -> None:
         """Wait until the transport takes more. Raises `UpstreamBroken` if it never will."""
@@ -186,59 +180,43 @@ class UpstreamConnection(asyncio.Protocol):
             probe_in_silence(transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._parser is None:
-            self._receive_unparsed(data)
-        elif not self._responded:
-            self._parse(data)
-        else:  # the hot path
-            if len(data) > _LONG_READ:
-                self._sink = None  # the listener hands it on, in turns
-            try:
-                if self._parser.looks_for_extensions:
-                    self._parser.feed(data)
-                else:
-                    self._parser.feed_data(data)
-            except httptools.HttpParserError as error:
-                self._reject(not_http(error))
-                return
-            if self._sink is not None and len(self._pieces) == 1 and not self._complete:
-                self._head_size = 0
-                self._sink(self._pieces.pop())
-            elif self._pieces or self._complete:
-                self._head_size = 0
-                self._deliver()
-            else:
-                self._limit_fields(len(data))
-
-    def _receive_unparsed(self, data: bytes) -> None:
-        if self._raw is not None:
-            self._raw(data)
-        elif self._upgraded:
-            self._early_raw += data
+        response = self._response
+        if response is None or (feed := response.feed_body) is None:
+            self._receive(data)
+            return
+        if len(data) > _LONG_READ:
+            self._sink = None  # the listener hands it on, in turns
+        try:
+            feed(data)
+        except httptools.HttpParserError as error:
+            self._reject(not_http(error))
+            return
+        if len(response.pieces) == 1 and self._sink is not None and response.feed_body is not None:
+            response.unframed = 0
+            self._sink(response.pieces.pop())
         else:
-            self._unusable = True  # bytes that nobody asked for
-            self.close()
+            self._deliver_counted(response, len(data))
 
     def eof_received(self) -> None:
         """Let the transport close: an upstream that half-closes has nothing more to say."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        waits = self._listener is not None and not self._responded
-        if exc is not None and waits and (words := last_words(self.transport)):
+        if exc is not None and self._state is _State.WAITING and (words := last_words(self.transport)):
             self.data_received(words)
+        error = broken_off(exc, in_body=self._state in (_State.FLOWING, _State.SWITCHING))
         self.transport = None
         self._lost = True
-        self._unusable = True
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
-        self._wake_writer()
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_exception(error)
         if self.on_lost is not None:
             self.on_lost()
         if self._listener is not None:
-            if exc is None and self._head_done and self._until_eof:
+            if exc is None and self._response is not None and self._response.ends_with_connection:
                 self._finish()
             else:
-                self._fail(broken_off(exc, in_body=self._head_done))
+                self._fail(error)
 
     def pause_writing(self) -> None:
         self._write_paused = True
@@ -247,154 +225,90 @@ class UpstreamConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._write_paused = False
-        self._wake_writer()
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
         if self.on_writable is not None:
             self.on_writable(True)
 
-    # llhttp's calls.
-
-    def on_message_begin(self) -> None:
-        if self._complete:
-            raise ValueError("a second response, to no request")
-
-    def on_status(self, reason: bytes) -> None:
-        self._reason += reason
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._head_done:  # trailers come here too, and are dropped
-            self._headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        assert self._parser is not None
-        check_fields(self._reason, self._headers)
-        if sum(len(name) + len(value) + 4 for name, value in self._headers) > MAX_HEAD:
-            self._head_size = MAX_HEAD + 1
-            raise ValueError("the head is too large")
-        status = self._parser.status()
-        if status < 200 and status != 101:
-            self._unusable = self._unusable or not self._parser.should_keep_alive()
-            return
-        self._head_done = True
-        self._received = b""
-        self._head = head = self._read_head(status)
-        self._parser.enter_body(head)
-
-    def on_message_complete(self) -> None:
-        if not self._head_done:
-            self._begin_head()  # that was an interim response
-        elif not self._upgraded:
-            self._complete = True
-
     # Private.
 
-    def _begin_response(self) -> None:
-        self._parser = ResponseParser(self, self._pieces)
-        self._received = b""
-        self._begin_head()
-
-    def _begin_head(self) -> None:
-        self._reason = b""
-        self._headers = []
-        self._head = None
-        self._head_size = 0
-        self._head_done = self._responded = self._complete = self._until_eof = self._upgraded = False
-
-    def _parse(self, data: bytes) -> None:
-        assert self._parser is not None
-        self._received += data
-        try:
-            self._parser.feed(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._parser = None
-            self._early_raw = data[upgrade.args[0] :]
-        except httptools.HttpParserError as error:
-            self._repair(error)
-            return
-        if not self._head_done:
-            if len(self._received) > MAX_HEAD:
-                self._fail(too_large())
-        elif self._pieces and self._head is not None and not self._head.has_body:
-            self._pieces.clear()
-            self._reject(not_http("a body where there can be none"))
+    def _receive(self, data: bytes) -> None:
+        """Receive anything but the steady body."""
+        if self._response is not None:
+            if len(data) > _LONG_READ:
+                self._sink = None  # as in `data_received`
+            try:
+                self._response.feed(data)
+            except OriginError as error:
+                self._reject(error)
+            else:
+                self._deliver(self._response)
+        elif self._raw is not None:
+            self._raw(data)
+        elif self._state is _State.SWITCHING:
+            self._tail += data
         else:
-            self._deliver()
+            self._state = _State.SPENT  # no request has asked for these bytes
+            self.close()
 
-    def _repair(self, error: httptools.HttpParserError) -> None:
-        """The parser refuses what has come. Read it once more if there is one way to read it, or else reject it."""
-        repaired = with_one_length(self._received)
-        if self._head_size > MAX_HEAD or (repaired is None and len(self._received) > MAX_HEAD):
-            self._reject(too_large())
-        elif repaired == self._received:
-            self._reject(not_http(error))
-        elif repaired is not None:
-            self._begin_response()
-            self._parse(repaired)
+    def _deliver_counted(self, response: ResponseParser, size: int) -> None:
+        """Deliver what `feed_body` has found in `size` bytes, if their framing is not too long."""
+        try:
+            response.limit_framing(size)
+        except OriginError as error:
+            self._reject(error)
+        else:
+            self._deliver(response)
 
-    def _limit_fields(self, size: int) -> None:
-        """Bytes without body: the framing of a chunk, or trailers, of which httptools keeps each until it is whole."""
-        self._head_size += size
-        if self._head_size > MAX_HEAD:
-            self._fail(not_http("the trailers are too large", "http_response_trailer_section_size"))
-
-    def _reject(self, error: OriginError) -> None:
-        """The bytes make no sense; a response that was complete before them still counts."""
-        self._unusable = True
-        self._deliver()
-        self._fail_if_waiting(error)
-
-    def _deliver(self) -> None:
+    def _deliver(self, response: ResponseParser) -> None:
         """Hand on what the last bytes held: perhaps a head, perhaps some body, perhaps the end."""
         listener = self._listener
         if listener is None:
             return
-        if self._head is not None and not self._responded:
-            self._responded = True
-            head, self._head, self._headers = self._head, None, []
-            self._head_size = 0
+        if self._state is _State.WAITING and response.head is not None:
+            head = response.take_head()
+            self._state = _State.FLOWING
+            if response.progress is Progress.SWITCHED:
+                self._state = _State.SWITCHING
+                self._tail = response.tail
+                self._response = None
+                response.close()
             listener.responded(head)
-        if self._pieces:
-            data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-            self._pieces.clear()
-            (self._sink or listener.body)(data)
-        if self._complete and self._listener is not None:
+        if response.pieces:
+            (self._sink or listener.body)(response.take_body())
+        if response.progress is Progress.COMPLETE and self._listener is not None:
             self._finish()
 
-    def _read_head(self, status: int) -> ResponseHead:
-        assert self._parser is not None
-        head = read_head(status, self._reason, self._headers, to_head=self._to_head)
-        self._upgraded = head.upgraded_to is not None
-        self._until_eof = head.ends_with_connection
-        if self._until_eof or not self._parser.should_keep_alive():
-            self._unusable = True
-        self._complete = self._complete or not (head.has_body or self._upgraded)
-        return head
-
-    def _finish(self) -> None:
-        listener, self._listener = self._listener, None
-        self._parser = self._sink = None
-        self.responses += 1
-        if listener is not None:
-            listener.ended()
-
-    def _fail_if_waiting(self, error: OriginError) -> None:
-        self._unusable = True
+    def _reject(self, error: OriginError) -> None:
+        """Fail, because the bytes make no sense. A response that was complete before them still counts."""
+        response = self._response
+        assert response is not None
+        response.keeps_connection = False
+        self._deliver(response)
         if self._listener is not None:
             self._fail(error)
         else:
             self.abort()
 
+    def _finish(self) -> None:
+        keeps = self._response is not None and self._response.keeps_connection
+        listener = self._end_response(_State.IDLE if keeps else _State.SPENT)
+        self.responses += 1
+        if listener is not None:
+            listener.ended()
+
     def _fail(self, error: OriginError) -> None:
-        listener, self._listener = self._listener, None
-        self._parser = self._sink = None
-        self._received = b""
-        self._unusable = True
+        listener = self._end_response(_State.SPENT)
         self.abort()
         if listener is not None:
             listener.failed(error)
 
-    def _wake_writer(self) -> None:
-        if self._drained is not None and not self._drained.done():
-            if self._lost:
-                self._drained.set_exception(broken_off(None, in_body=self._head_done))
-            else:
-                self._drained.set_result(None)
+    def _end_response(self, then: _State) -> ResponseListener | None:
+        """Release what each leads back here: listener, sink and parser."""
+        listener, self._listener = self._listener, None
+        response, self._response = self._response, None
+        self._sink = None
+        self._state = then
+        if response is not None:
+            response.close()
+        return listener

@@ -16,11 +16,11 @@ from email.utils import formatdate
 from enum import Enum
 from http import HTTPStatus
 
-from sseproxy.core.eventsource.cors import CrossOrigin
-from sseproxy.core.eventsource.tickets import opened_answer
 from sseproxy.core.frames import release_frames
-from sseproxy.core.http.fields import Headers, get, is_event_stream, response_head, without
+from sseproxy.core.http.fields import Headers, get, is_event_stream, without
+from sseproxy.http1.framing import CHUNK, CHUNK_END, CHUNK_SIZE, CONTINUE, LAST_CHUNK, chunked, response_head
 from sseproxy.http1.server import DownstreamConnection
+from sseproxy.http1.treatment import ResponseTreatment
 
 _ORDINARY_WRITE_BUFFER = 64 * 1024  # asyncio's own default
 _WORTH_A_COPY = 16 * 1024  # bytes: below, one piece is cheaper to write than three
@@ -40,65 +40,55 @@ class Framing(Enum):
 
 
 class HttpDownstream:
-    """The response to one request. is_11: the client speaks HTTP/1.1; is_head: it asks with HEAD.
+    """The response to one request.
 
-    keep_alive: another request may follow it. broken: it must not look complete. linger: seconds for which a
-    stream that breaks stays open behind its last bytes. Node's fetch and aiohttp drop what their reader has not taken
-    yet when the connection ends, the error event included. on_untellable: called for a broken end that the client
-    cannot tell from a clean one.
+    treatment: how it is written; it may be replaced until the head is sent. keep_alive: another request may follow.
+    broken: the response must not look complete. on_untellable: called for a broken end that the client cannot tell from
+    a clean one.
     """
 
     __slots__ = (
         "_connection",
         "_framing",
         "_gathers",
+        "_has_asked",
         "_has_body",
         "_held",
-        "_is_11",
         "_is_chunked",
-        "_is_head",
         "_is_live",
+        "_linger",
         "_lingers",
         "_on_untellable",
         "_resetting",
         "_transport",
-        "awaits_continue",
         "broken",
-        "cross_origin",
         "keep_alive",
-        "linger",
-        "opens_ticket",
         "status",
+        "treatment",
     )
 
     def __init__(
         self,
         connection: DownstreamConnection,
+        treatment: ResponseTreatment,
         *,
-        is_11: bool,
-        is_head: bool,
-        keep_alive: bool,
-        linger: float = 0.0,
         on_untellable: Callable[[], object] = lambda: None,
     ) -> None:
         self._connection = connection
         self._transport = connection.transport
         self._gathers = connection.gathers
-        self._is_11 = is_11
-        self._is_head = is_head
         self._framing = Framing.NONE
         self._has_body = self._is_chunked = self._is_live = False
         self._held = b""  # a head that waits for the first bytes of its body
         self._resetting: asyncio.Task[None] | None = None
         self._lingers = False  # behind a stream that breaks
-        self.linger = linger
+        self._linger = treatment.linger
+        self._has_asked = False  # for the request body
         self._on_untellable = on_untellable
-        self.keep_alive = keep_alive
+        self.treatment = treatment
+        self.keep_alive = treatment.keep_alive
         self.status: int | None = None
-        self.cross_origin: CrossOrigin | None = None  # what the head says about pages of other origins
-        self.opens_ticket = False  # it is what a ticket has brought about
         self.broken = False
-        self.awaits_continue = False  # the client sends its body only when it is asked for it
 
     @property
     def started(self) -> bool:
@@ -115,21 +105,19 @@ class HttpDownstream:
         hold: until there is a body to go with it, or until `release_head` is called, which has to be soon.
         """
         self.status = status
-        if self.cross_origin is not None:
-            headers, self.cross_origin = self.cross_origin.response_fields(headers), None
-        if self.opens_ticket:
-            headers = opened_answer(headers)
-        self._framing = self._choose_framing(length, has_body and not self._is_head)
+        headers = self.treatment.fields(headers)
+        self._framing = self._choose_framing(length, has_body and not self.treatment.is_head)
         self._has_body = self._framing is not Framing.NONE
         self._is_chunked = self._framing is Framing.CHUNKED
         # A 205 has no body (RFC 9110 section 15.3.6). Browsers take its word for that, and one that comes all the same
         # for the next response.
         reset_with_body = status == HTTPStatus.RESET_CONTENT and self._has_body and length != 0
         # A client that was not asked for its body may send it or not, and whoever is in between may expect either.
-        if self._framing is Framing.CLOSE or reset_with_body or self.awaits_continue:
+        was_not_asked = self.treatment.awaits_continue and not self._has_asked
+        if self._framing is Framing.CLOSE or reset_with_body or was_not_asked:
             self.keep_alive = False
         fields = headers if length is not None or not has_body else without(headers, {b"content-length"})
-        if not has_body and not self._is_head and status not in (204, 304):
+        if not has_body and not self.treatment.is_head and status not in (204, 304):
             # A kept HEAD, which a GET has brought about: its length would be one of nothing.
             fields = [*without(fields, {b"content-length"}), (b"Content-Length", b"0")]
         if get(fields, b"date") is None:
@@ -143,12 +131,7 @@ class HttpDownstream:
     ) -> None:
         """Send head, body and end in one write; see `send_head`."""
         self.send_head(status, reason, headers, length=length, has_body=has_body, hold=True)
-        if not self._is_chunked:
-            self._send(body if self._has_body else b"")
-        elif body:
-            self._send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
-        else:
-            self._send(b"0\r\n\r\n")
+        self._send(chunked(body) if self._is_chunked else body if self._has_body else b"")
 
     def release_head(self) -> None:
         """Send the head, if it was held and is still here."""
@@ -163,9 +146,9 @@ class HttpDownstream:
 
     def send_continue(self) -> None:
         """Ask for the request body (RFC 9110 section 15.2.1)."""
-        if self._is_11 and not self.started:
-            self.awaits_continue = False
-            self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self.treatment.is_11 and not self.started:
+            self._has_asked = True
+            self._send(CONTINUE)
 
     def make_live(self) -> None:
         """From now on every unsent byte counts: `pause_writing` is called as soon as one waits."""
@@ -180,14 +163,14 @@ class HttpDownstream:
         if transport is None or transport.is_closing():
             return
         if self._held:
-            self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data if self._has_body else b"")
+            self._send(CHUNK % (len(data), data) if self._is_chunked else data if self._has_body else b"")
         elif not self._is_chunked:
             if self._has_body:
                 transport.write(data)
         elif len(data) < _WORTH_A_COPY or not self._gathers:
-            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            transport.write(CHUNK % (len(data), data))
         else:
-            transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+            transport.writelines((CHUNK_SIZE % len(data), data, CHUNK_END))
 
     @property
     def has_unsent(self) -> bool:
@@ -209,7 +192,15 @@ class HttpDownstream:
 
     def finish(self) -> None:
         if self._framing is Framing.CHUNKED:
-            self._send(b"0\r\n\r\n")
+            self._send(LAST_CHUNK)
+
+    def close_behind(self) -> None:
+        """Let no other request follow this one: the connection closes behind the response."""
+        self.keep_alive = False
+
+    def skip_linger(self) -> None:
+        """Do not stay open behind a stream that breaks: the process ends."""
+        self._linger = 0.0
 
     def abort(self) -> None:
         """Close without the end of the body. Where closing *is* the end (HTTP/1.0), reset the connection."""
@@ -237,7 +228,7 @@ class HttpDownstream:
                 await self._flush(limit)
         if self._lingers and not transport.is_closing():
             self._lingers = False
-            await asyncio.sleep(self.linger)  # a client that leaves ends it: its connection cancels the request
+            await asyncio.sleep(self._linger)  # a client that leaves ends it: its connection cancels the request
         if self._is_live and not transport.is_closing():
             transport.set_write_buffer_limits(high=_ORDINARY_WRITE_BUFFER)
 
@@ -254,7 +245,7 @@ class HttpDownstream:
             return Framing.NONE
         if length is not None:
             return Framing.LENGTH
-        return Framing.CHUNKED if self._is_11 else Framing.CLOSE
+        return Framing.CHUNKED if self.treatment.is_11 else Framing.CLOSE
 
     def _connection_fields(self, others: Headers) -> Headers:
         fields: Headers = []
@@ -262,7 +253,7 @@ class HttpDownstream:
             # Hazard: Node's fetch takes each end of a response that says ``Connection: close`` for a clean one. Behind
             # a stream the connection is closed without a word (RFC 9112 section 9.6 does not demand one).
             fields.append((b"Transfer-Encoding", b"chunked"))
-        options = [] if self.keep_alive and self._is_11 else [b"keep-alive" if self.keep_alive else b"close"]
+        options = [] if self.keep_alive and self.treatment.is_11 else [b"keep-alive" if self.keep_alive else b"close"]
         if self._is_chunked and is_event_stream(others):
             options = []
         if self.status == HTTPStatus.UPGRADE_REQUIRED and get(others, b"upgrade") is not None:
@@ -316,7 +307,7 @@ class HttpDownstream:
             while self.unsent() and waited < _DELIVERY_LIMIT:
                 await asyncio.sleep(_DELIVERY_POLL)
                 waited += _DELIVERY_POLL
-            await asyncio.sleep(max(_READ_GRACE, self.linger))
+            await asyncio.sleep(max(_READ_GRACE, self._linger))
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._cut()

@@ -9,16 +9,22 @@ from sseproxy.http1.messages import ResponseHead
 MAX_FIELDS = 256
 
 
-def check_fields(reason: bytes, headers: Headers) -> None:
-    """Raise `ValueError` for a head that must not be written to a client."""
+class HeadTooLarge(ValueError):
+    """A head of more bytes than are kept."""
+
+
+def check_fields(reason: bytes, headers: Headers, *, max_size: int) -> None:
+    """Raise `ValueError` for a head that must not be written to a client. max_size: of its fields, in bytes."""
     if len(headers) > MAX_FIELDS:
         raise ValueError(f"more than {MAX_FIELDS} header fields")
     if has_forbidden_bytes([(b"", reason), *headers]):
         raise ValueError("a control character in a header field or in the reason phrase")
+    if sum(len(name) + len(value) + 4 for name, value in headers) > max_size:
+        raise HeadTooLarge("the head is too large")
 
 
 def read_head(status: int, reason: bytes, headers: Headers, *, to_head: bool) -> ResponseHead:
-    """The head in short. to_head: it answers a HEAD request. Raises `ValueError` for what makes no sense."""
+    """Return the head in short. to_head: it answers a HEAD request. Raises `ValueError` for what makes no sense."""
     fields = by_name(headers)
     coded = tokens(fields.get(b"transfer-encoding", ()))
     if coded and coded != [b"chunked"]:

@@ -1,4 +1,4 @@
-"""Which responses that are not quite HTTP are read all the same? (contract section 2)
+"""Which responses that are not quite HTTP are read all the same?
 
 Those that browsers and nginx read, and that can mean one thing only. They are written anew on their way to the client,
 so the next parser on the way sees none of it. Whatever two parsers could read in two ways is refused.
@@ -10,13 +10,14 @@ so the next parser on the way sees none of it. Whatever two parsers could read i
 4. A length may be said twice if it is the same each time (RFC 9112 section 6.3, rule 5).
 5. HTTP/1.2 and later are read as 1.1 (RFC 9110 section 2.5).
 
-llhttp reads the first, the third, the fifth, and blanks behind a size. Extensions with blanks it refuses; nobody reads
-them, so it does not get them. It refuses the fourth at its second number, whatever is behind it: hence the head is
-kept until it is whole, and then read once more with one length in it.
+llhttp reads the first, the third, the fifth, and blanks behind a size. It refuses extensions with blanks; no client
+needs them, so it does not get them. It refuses the fourth at its second number, whatever is behind it: hence the head
+is kept until it is whole, and then read once more with one length in it.
 """
 
 import re
 from collections.abc import Sized
+from enum import Enum
 
 import httptools
 
@@ -39,15 +40,30 @@ _EXTENSIONS = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _VERSIONS = ("0.9", "2.0")
 
 
-class ResponseParser(httptools.HttpResponseParser):
+class _Extensions(Enum):
+    """What is known of the extensions of a response's chunks."""
+
+    UNKNOWN = "the head is incomplete"
+    ABSENT = "there are no chunks, or the first one has no extensions"
+    POSSIBLE = "the first chunk is awaited"
+    PRESENT = "some chunk had extensions"
+    UNFINISHED = "the last read ended inside extensions"
+
+
+class LenientLlhttp(httptools.HttpResponseParser):
     """llhttp for the responses of one request.
 
     owner: has its callbacks. pieces: to which the owner adds what llhttp finds of a body.
-    looks_for_extensions: bytes have to come by `feed`. That costs several times as much as `feed_data`, so the first
-    chunk decides: a server that sends extensions sends them from there on.
     """
 
-    __slots__ = ("_has_extensions", "_is_chunked", "_is_in_extensions", "_pieces", "looks_for_extensions")
+    # llhttp does not say what a byte is to it. But a ``;`` that adds no piece of a body, behind what looks like a size,
+    # begins extensions; or it stands in a trailer, and trailers are dropped too. So `feed` stops at each such ``;``,
+    # looks whether llhttp has found a body, and passes over the extensions if not.
+    #
+    # To look costs several times as much as `feed_data`. So the first chunk decides: a server that sends extensions
+    # sends them from there on.
+
+    __slots__ = ("_extensions", "_pieces")
 
     def __init__(self, owner: object, pieces: Sized) -> None:
         super().__init__(owner)
@@ -58,10 +74,12 @@ class ResponseParser(httptools.HttpResponseParser):
             lenient_version=True,
         )
         self._pieces = pieces
-        self._is_chunked: bool | None = None  # not known before the head is whole
-        self._is_in_extensions = False
-        self._has_extensions = False
-        self.looks_for_extensions = True
+        self._extensions = _Extensions.UNKNOWN
+
+    @property
+    def looks_for_extensions(self) -> bool:
+        """True if bytes have to come by `feed`, and not by `feed_data`."""
+        return self._extensions is not _Extensions.ABSENT
 
     def status(self) -> int:
         """Return the status of the head that has been read. Raises `ValueError` if it is not one of HTTP/1."""
@@ -73,38 +91,34 @@ class ResponseParser(httptools.HttpResponseParser):
         return status
 
     def enter_body(self, head: ResponseHead) -> None:
-        """The head is whole. From here on a line ends with CR and LF: that of a chunk's size is framing."""
-        self._is_chunked = head.has_body and head.length is None and not head.ends_with_connection
-        self.looks_for_extensions = self._is_chunked
+        """Read the body. From here on a line ends with CR and LF: that of a chunk's size is framing."""
+        is_chunked = head.has_body and head.length is None and not head.ends_with_connection
+        self._extensions = _Extensions.POSSIBLE if is_chunked else _Extensions.ABSENT
         self.set_dangerous_leniencies(lenient_optional_cr_before_lf=False)
 
     def feed(self, data: bytes) -> None:
-        """Read `data` as `feed_data` does, less the extensions of chunks.
-
-        llhttp does not tell what a byte is to it. But a ``;`` that is no body, behind what looks like a size, is the
-        begin of extensions; or it stands in the trailers, which are dropped too.
-        """
-        if self._is_chunked is False:
+        """Read `data` as `feed_data` does, less the extensions of chunks."""
+        if self._extensions is _Extensions.ABSENT:
             self.feed_data(data)
             return
-        at = self._behind_extensions(data, 0) if self._is_in_extensions else 0
+        at = self._behind_extensions(data, 0) if self._extensions is _Extensions.UNFINISHED else 0
         while (begin := _find_extensions(data, at)) >= 0:
             self._feed_part(data, at, begin)
             before = len(self._pieces)
             at = begin + 1
             self._feed_part(data, begin, at)
-            if self._is_chunked and len(self._pieces) == before:
-                self._has_extensions = True
+            is_in_chunks = self._extensions in (_Extensions.POSSIBLE, _Extensions.PRESENT)
+            if is_in_chunks and len(self._pieces) == before:
                 self.feed_data(b"x")  # they have to have a name
                 at = self._behind_extensions(data, at)
         self._feed_part(data, at, len(data))
-        if len(self._pieces) and not self._has_extensions:
-            self.looks_for_extensions = False
+        if len(self._pieces) and self._extensions is _Extensions.POSSIBLE:
+            self._extensions = _Extensions.ABSENT
 
     def _behind_extensions(self, data: bytes, at: int) -> int:
         match = _EXTENSIONS.match(data, at)
         end = at if match is None else match.end()
-        self._is_in_extensions = end == len(data)
+        self._extensions = _Extensions.UNFINISHED if end == len(data) else _Extensions.PRESENT
         return end
 
     def _feed_part(self, data: bytes, at: int, end: int) -> None:

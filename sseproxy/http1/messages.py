@@ -1,9 +1,10 @@
-"""What does the rest of the house need of a place that events come from?"""
+"""What is a request to an upstream, and what is the head of its response?"""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from sseproxy.core.http.fields import Headers
+from sseproxy.http1.framing import chunked
 
 _WITHOUT_BODY = frozenset(("GET", "HEAD", "OPTIONS", "DELETE"))
 
@@ -29,11 +30,8 @@ class RequestBody:
     @property
     def framed(self) -> bytes:
         """The bytes of a body that is all here."""
-        data = self.pieces
-        assert isinstance(data, bytes)
-        if self.length is not None:
-            return data
-        return b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
+        assert isinstance(self.pieces, bytes)
+        return chunked(self.pieces) if self.length is None else self.pieces
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from typing import cast
 from sseproxy.core.errors import BadRequest, OriginError, RequestBroken, ResponseTimeout, UpstreamBroken
 from sseproxy.core.flow import BodySink
 from sseproxy.core.frames import release_frames
-from sseproxy.core.http.fields import request_head
 from sseproxy.core.routes import Upstream
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.http1.backlog import Backlog
 from sseproxy.http1.client import UpstreamConnection
+from sseproxy.http1.framing import CHUNK, LAST_CHUNK, request_head
 from sseproxy.http1.messages import OriginRequest, RequestBody, ResponseHead
 from sseproxy.origins.faults import our_errors
 from sseproxy.origins.pools import Lease, pool_for
@@ -195,14 +195,14 @@ class HttpExchange:
             self._waits_for_client = True
             async for piece in pieces:
                 self._waits_for_client = False
-                self._write(piece if length is not None else b"%x\r\n%b\r\n" % (len(piece), piece))
+                self._write(piece if length is not None else CHUNK % (len(piece), piece))
                 await self._protocol.drain()
                 if response_timeout is not None and not self._answered:
                     limit.reschedule(loop.time() + response_timeout)
                 self._waits_for_client = True
             self._waits_for_client = False
             if length is None:
-                self._write(b"0\r\n\r\n")
+                self._write(LAST_CHUNK)
             self._in_request = False
         except UpstreamBroken:
             # The answer that came before the end, if any, says more than this.
@@ -312,7 +312,7 @@ class HttpExchange:
 
     def switch_to_raw(self) -> tuple[UpstreamConnection, Lease]:
         """After a 101: the connection itself, and the lease on it that must be closed in the end."""
-        self._protocol.forget_listener()
+        self._protocol.detach()
         return self._protocol, self._lease
 
     def abort(self) -> None:
@@ -322,7 +322,7 @@ class HttpExchange:
         self._early.clear()
         if not self._ended:
             self._ended = True
-            self._protocol.forget_listener()
+            self._protocol.detach()
             self._protocol.abort(in_request=self._in_request or self.is_sending)
             self._lease.close()
 

@@ -15,22 +15,26 @@ class AdminServer:
     def __init__(self, *, is_ready: Callable[[], bool]) -> None:
         self._is_ready = is_ready
         app = web.Application()
-        app.router.add_get("/healthz", self._health)
-        app.router.add_get("/readyz", self._readiness)
+        app.router.add_get("/healthz", self.health)
+        app.router.add_get("/readyz", self.readiness)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Serve on `sockets`, which are listening already and stay the caller's."""
         await self._runner.setup()
         for sock in sockets:
             await web.SockSite(self._runner, sock).start()
 
     async def stop(self) -> None:
+        """Close the listeners and all connections."""
         await self._runner.cleanup()
 
-    async def _health(self, request: web.Request) -> web.Response:
+    async def health(self, request: web.Request) -> web.Response:
+        """Answer 200: that there is an answer says that the event loop runs."""
         return web.Response(text="ok\n")
 
-    async def _readiness(self, request: web.Request) -> web.Response:
+    async def readiness(self, request: web.Request) -> web.Response:
+        """Answer 200, or 503 while the process drains."""
         if self._is_ready():
             return web.Response(text="ready\n")
         return web.Response(status=503, text="draining\n")

@@ -30,6 +30,7 @@ _STATM = Path("/proc/self/statm")
 
 def spare_the_collector() -> None:
     """Take what is loaded for good, and let the collector come seldom."""
+    # First, or the garbage of the start would be frozen with the rest.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECTED_AFTER)
@@ -61,25 +62,25 @@ class GarbageNet:
         self._collect = collect
         self._least = memory()
         self._looks = 0
-        self._timer: Timer = self._arm()
+        self._timer: Timer = clock.call_at(clock.time() + LOOK_EVERY, self.look)
 
     def close(self) -> None:
         """Look no more."""
         self._timer.cancel()
 
-    def _arm(self) -> Timer:
-        return self._clock.call_at(self._clock.time() + LOOK_EVERY, self._look)
-
-    def _look(self) -> None:
-        self._timer = self._arm()
+    def look(self) -> None:
+        """Collect if it is due, and schedule the next look."""
+        self._timer = self._clock.call_at(self._clock.time() + LOOK_EVERY, self.look)
         self._looks += 1
         used = self._memory()
         if used is None or self._least is None:
             is_due = self._looks >= _BLIND_LOOKS
         else:
+            # From the least, not from the last: memory that grows a little at every look is growth too.
             self._least = min(self._least, used)
             is_due = used >= self._least + GROWTH
         if is_due:
             self._collect()
+            # What is left is in use: it must not make the next look collect again.
             self._least = self._memory()
             self._looks = 0

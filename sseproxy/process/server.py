@@ -7,28 +7,31 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 
-from sseproxy.config.settings import Config
+from sseproxy.config.settings import CertificateFiles, Config
 from sseproxy.engine.live import LiveStreams
 from sseproxy.http1.listener import ClientConnections
+from sseproxy.http1.policy import ServerPolicy
 from sseproxy.logs import LOGGER
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.process.admin import AdminServer
+from sseproxy.process.descriptors import connections_allowed
 from sseproxy.process.garbage import GarbageNet, spare_the_collector
 from sseproxy.process.listeners import BACKLOG
+from sseproxy.process.stopping import StopRequest
 from sseproxy.proxy.app import ProxyApp
 from sseproxy.stores.memory import MemoryTicketStore
 
 _log = logging.getLogger(LOGGER)
 
-#: Seconds that the last connections get to close once nothing is under way.
+#: Seconds that the last connections get to close once no request is under way.
 _LAST_MOMENT = 0.5
 
 
-class Server:
+class ServerProcess:
     """One process: its listeners, its upstreams and its end.
 
     sockets, admin_sockets: listening already; they stay the caller's.
-    end_key, instance: shared by workers; see `ProxyApp`.
+    end_key, instance: shared by workers; see `ProxyApp`. The store's secret comes before `end_key`.
     """
 
     def __init__(
@@ -40,133 +43,109 @@ class Server:
         end_key: bytes = b"",
         instance: str = "",
     ) -> None:
-        self._end_key = end_key
-        self._instance = instance
         self._config = config
         self._sockets = sockets
         self._admin_sockets = admin_sockets
-        self._stopping: asyncio.Event | None = None
-        self._stopped_at_once: asyncio.Event | None = None
+        self._end_key = config.store.secret.encode() or end_key
+        self._instance = instance
 
     def run(
         self, *, on_ready: Callable[[], None], on_draining: Callable[[], None], signals: Sequence[signal.Signals]
     ) -> None:
         """Serve until one of `signals` comes: then drain; a second one stops at once."""
         spare_the_collector()
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(self._serve_until_signal(on_ready, on_draining, signals))
-
-    async def _serve_until_signal(
-        self, on_ready: Callable[[], None], on_draining: Callable[[], None], signals: Sequence[signal.Signals]
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        for number in signals:
-            loop.add_signal_handler(number, self.stop)
-        try:
-            await self.serve(on_ready=on_ready, on_draining=on_draining)
-        finally:
-            self._ignore(signals)
+        with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
+            runner.run(self.serve(on_ready=on_ready, on_draining=on_draining, signals=signals))
 
     async def serve(
-        self, *, on_ready: Callable[[], None] = lambda: None, on_draining: Callable[[], None] = lambda: None
+        self,
+        *,
+        on_ready: Callable[[], None],
+        on_draining: Callable[[], None],
+        signals: Sequence[signal.Signals],
     ) -> None:
-        """Serve until `stop` is called, and end in order.
+        """Serve until one of `signals` comes, and end in order.
 
-        on_draining: must close `sockets`. What is connected to them by then is served; whoever comes later must be
-        refused, instead of waiting in a queue that nobody empties.
+        on_draining: must close `sockets`. What is connected to them by then is served; a client that comes later must
+        be refused, instead of waiting in the queue of a process that accepts no more.
         """
-        self._stopping, self._stopped_at_once = asyncio.Event(), asyncio.Event()
-        app = self._new_app()
-        admin = AdminServer(is_ready=lambda: not app.draining)
-        await admin.start(self._admin_sockets)
-        factories, servers = await self._listen(app)
-        net = GarbageNet(asyncio.get_running_loop())
-        on_ready()
-        try:
-            await self._stopping.wait()
-            for server in servers:
-                server.close()
-            on_draining()
-            await self._drain(app)
-        finally:
-            await asyncio.gather(*(factory.shutdown(_LAST_MOMENT) for factory in factories))
-            await app.close()
-            await admin.stop()
-            net.close()
+        stop = StopRequest()
+        with stop.by_signals(signals):
+            app = self.new_app()
+            admin = AdminServer(is_ready=lambda: not app.draining)
+            await admin.start(self._admin_sockets)
+            factories, servers = await self.accept(app)
+            net = GarbageNet(asyncio.get_running_loop())
+            on_ready()
+            try:
+                await stop.wait_for_drain()
+                # Accepting ends before the sockets close: each server has a copy, and a port lives as long as one does.
+                for server in servers:
+                    server.close()
+                on_draining()
+                await self.drain(app, stop)
+            finally:
+                await asyncio.gather(*(factory.shutdown(_LAST_MOMENT) for factory in factories))
+                await app.close()
+                await admin.stop()
+                net.close()
 
-    def stop(self) -> None:
-        """Drain and end; called again, end at once."""
-        if self._stopping is None or self._stopped_at_once is None:
-            return
-        if self._stopping.is_set():
-            self._stopped_at_once.set()
-        self._stopping.set()
-
-    # Private.
-
-    def _ignore(self, signals: Sequence[signal.Signals]) -> None:
-        """They have been obeyed: one that comes before the process is gone must not make its exit look like a crash."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-        for number in signals:
-            asyncio.get_running_loop().remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-    def _new_app(self) -> ProxyApp:
-        loop = asyncio.get_running_loop()
+    def new_app(self) -> ProxyApp:
+        """Return the proxy that the configuration asks for."""
         streams = LiveStreams()
-        origins = {route.name: HttpOrigin(route.upstream, clock=streams.clock()) for route in self._config.routes}
-        store = MemoryTicketStore(loop)
+        connections = self._config.server.connections
         return ProxyApp(
             self._config.routes,
-            origins,
+            {route.name: HttpOrigin(route.upstream, clock=streams.clock()) for route in self._config.routes},
             trusted_proxies=self._config.server.trusted_proxies,
-            tickets=store,
+            tickets=MemoryTicketStore(asyncio.get_running_loop(), most_bytes=self._config.store.memory),
             end_key=self._end_key,
             instance=self._instance,
             streams=streams,
+            policy=ServerPolicy(connections=connections_allowed() if connections is None else connections),
         )
 
-    async def _listen(self, app: ProxyApp) -> tuple[list[ClientConnections], list[asyncio.Server]]:
-        """Accept connections. What comes over a unix socket is from this machine and needs no TLS."""
-        loop, context = asyncio.get_running_loop(), self._tls_context()
+    async def accept(self, app: ProxyApp) -> tuple[list[ClientConnections], list[asyncio.Server]]:
+        """Accept connections for `app`. What comes over a unix socket is from this machine and needs no TLS."""
+        loop = asyncio.get_running_loop()
+        context = None if self._config.server.tls is None else tls_context(self._config.server.tls)
         untrusted = {address.path for address in self._config.server.listen if not address.trust}
         factories, servers = [], []
         for sock in self._sockets:
             is_unix = sock.family == socket.AF_UNIX
             tls = None if is_unix else context
+            # The rights of its file decide who connects to a unix socket: its peers are trusted, unless `trust` is off.
             trusts = is_unix and sock.getsockname() not in untrusted
             factory = app.server(scheme="http" if tls is None else "https", is_unix=is_unix, trusts=trusts)
             factories.append(factory)
             servers.append(await loop.create_server(factory, sock=sock.dup(), ssl=tls, backlog=BACKLOG))
         return factories, servers
 
-    def _tls_context(self) -> ssl.SSLContext | None:
-        tls = self._config.server.tls
-        if tls is None:
-            return None
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.set_alpn_protocols(["http/1.1"])
-        context.load_cert_chain(tls.certificate, tls.key)
-        return context
-
-    async def _drain(self, app: ProxyApp) -> None:
-        """Let what is under way come to its end, within the time that the configuration gives it."""
-        assert self._stopped_at_once is not None
+    async def drain(self, app: ProxyApp, stop: StopRequest) -> None:
+        """Let what is under way finish, within the time that the configuration gives it, and abort what has not."""
         timeout = self._config.server.drain_timeout
         _log.info("draining: %d requests under way", app.requests)
         app.drain(timeout=timeout, spread=self._config.server.drain_spread)
+        # Waiting for both at once: a second signal ends a drain that would take longer.
         idle = asyncio.ensure_future(app.wait_until_idle())
-        hurry = asyncio.ensure_future(self._stopped_at_once.wait())
-        await asyncio.wait({idle, hurry}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        hurry.cancel()
+        at_once = asyncio.ensure_future(stop.wait_for_end())
+        await asyncio.wait({idle, at_once}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        at_once.cancel()
         app.cut()
         await asyncio.wait({idle}, timeout=_LAST_MOMENT)
         idle.cancel()
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed."""
+def tls_context(files: CertificateFiles) -> ssl.SSLContext:
+    """Return the server's side of TLS. Only HTTP/1.1 is offered (RFC 7301): there is no HTTP/2 behind it."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(files.certificate, files.key)
+    return context
+
+
+def event_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's event loop where it is installed, else ``None`` for asyncio's own."""
     try:
         import uvloop  # noqa: PLC0415 - not on every platform
     except ImportError:

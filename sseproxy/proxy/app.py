@@ -5,11 +5,12 @@ import functools
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
-from sseproxy.core.errors import BadRequest, ClientError, InternalError, LoopDetected, RouteNotFound, SSEProxyError
+from sseproxy.core.errors import BadRequest, InternalError, LoopDetected, RouteNotFound, SSEProxyError
 from sseproxy.core.eventsource.cors import CrossOrigin
 from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import PSEUDONYM, Peer, forwarded_addresses
@@ -22,9 +23,11 @@ from sseproxy.engine.live import LiveStreams
 from sseproxy.http1.content import RequestContent
 from sseproxy.http1.disconnects import DisconnectWatch
 from sseproxy.http1.downstream import HttpDownstream
-from sseproxy.http1.listener import ClientConnections
+from sseproxy.http1.listener import ClientConnections, ConnectionLimit
+from sseproxy.http1.policy import ServerPolicy
 from sseproxy.http1.requests import ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
+from sseproxy.http1.treatment import ResponseTreatment
 from sseproxy.logs import LOGGER
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.body import Body, BodyReader, KeptBody
@@ -33,7 +36,7 @@ from sseproxy.proxy.eventsource.end_signer import EndSigner
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import InboundRequest, read_request
-from sseproxy.proxy.notices import ForwardingNotice, UntellableNotice
+from sseproxy.proxy.notices import ForwardingNotice, UntellableNotice, warn_of_connections
 from sseproxy.proxy.responses import send_options, send_problem
 from sseproxy.proxy.ticket_requests import TicketRequest
 from sseproxy.stores.base import TicketStore
@@ -59,6 +62,7 @@ class ProxyApp:
     instance: what tells this proxy from others of its name, for processes that are one proxy; at most 32 digits and
     lower-case letters.
     streams: where those under way are known, and whose clock they go by.
+    policy: of client connections.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class ProxyApp:
         end_key: bytes = b"",
         instance: str = "",
         streams: LiveStreams | None = None,
+        policy: ServerPolicy = ServerPolicy(),
     ) -> None:
         self.streams = LiveStreams() if streams is None else streams
         self.admissions = Admissions()
@@ -88,6 +93,8 @@ class ProxyApp:
         self._via = PSEUDONYM + b"-" + (instance or secrets.token_hex(INSTANCE_BYTES)).encode()
         self._ends = EndSigner(end_key or secrets.token_bytes(32))
         self._cycles: set[Forwarding | TicketRequest] = set()
+        self._policy = policy
+        self._limit = ConnectionLimit(policy.connections, on_reached=warn_of_connections)
         self._servers: list[ClientConnections] = []
         self._when_idle: asyncio.Event | None = None
         self._time = asyncio.get_running_loop().time
@@ -98,7 +105,9 @@ class ProxyApp:
         trusts: all peers are trusted proxies; left out: those on a unix socket are.
         """
         trusts = is_unix if trusts is None else trusts
-        server = ClientConnections(self, scheme=scheme, is_unix=is_unix, trusts=trusts)
+        server = ClientConnections(
+            self, scheme=scheme, is_unix=is_unix, trusts=trusts, policy=self._policy, limit=self._limit
+        )
         self._servers.append(server)
         return server
 
@@ -112,14 +121,14 @@ class ProxyApp:
         self.draining = self._desk.draining = True
         self.streams.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)
         for cycle in self._cycles:
-            cycle.downstream.keep_alive = False
+            cycle.downstream.close_behind()
         for server in self._servers:
             server.close_idle()
 
     def cut(self) -> None:
         """End all that is still under way, now: requests without a response get a 503, streams are broken off."""
         for cycle in self._cycles:
-            cycle.downstream.linger = 0.0
+            cycle.downstream.skip_linger()
         self.streams.abort_all()
         for cycle in list(self._cycles):
             cycle.cut()
@@ -143,10 +152,12 @@ class ProxyApp:
         record = AccessRecord(connection.client_address or "unix", request.method, request.target, time())
         downstream = HttpDownstream(
             connection,
-            is_11=request.version == "1.1",
-            is_head=request.method == "HEAD",
-            keep_alive=request.keeps_alive and not self.draining,
-            linger=self.streams.linger,
+            ResponseTreatment(
+                is_11=request.version == "1.1",
+                is_head=request.method == "HEAD",
+                keep_alive=request.keeps_alive and not self.draining,
+                linger=self.streams.linger,
+            ),
             on_untellable=self._untellable.give,
         )
         try:
@@ -158,10 +169,10 @@ class ProxyApp:
             self._access.ended(record)
         return downstream
 
-    def refuse(self, error: ClientError, connection: DownstreamConnection) -> None:
-        """Answer a request that could not even be read."""
+    def refuse(self, error: SSEProxyError, connection: DownstreamConnection) -> None:
+        """Answer a request that could not even be read, or a connection that is one too many."""
         record = AccessRecord(connection.client_address or "unix", "-", "-", self._time())
-        downstream = HttpDownstream(connection, is_11=True, is_head=False, keep_alive=False)
+        downstream = HttpDownstream(connection, ResponseTreatment())
         self._answer_with(error, downstream, record)
         record.ended_at = record.started_at
         self._access.ended(record)
@@ -209,7 +220,8 @@ class ProxyApp:
             send_options(downstream)
             return None
         content = (request.content or RequestContent.empty()) if inbound.has_body else None
-        downstream.awaits_continue = inbound.expects_continue and content is not None and not content.is_complete
+        awaits_continue = inbound.expects_continue and content is not None and not content.is_complete
+        downstream.treatment = replace(downstream.treatment, awaits_continue=awaits_continue)
         call = self._desk.find_call(inbound)
         if call is not None:
             new_cycle = partial(self._new_cycle, connection=connection, downstream=downstream, record=record)
@@ -248,11 +260,11 @@ class ProxyApp:
             raise BadRequest("The request target must not have dot segments on this route.")
         if inbound.opened_with is None and inbound.is_logged_in(route):
             refuse_foreign_login(inbound, route, peer)
-        downstream.opens_ticket = inbound.opened_with is not None
-        if downstream.cross_origin is not None and inbound.opened_with is not None:
+        if inbound.opened_with is not None:
             # Only now it is known whose ticket it was.
-            cors = route.cors
-            downstream.cross_origin = None if cors is None else CrossOrigin.of(cors, inbound.opened_with)
+            cors = route.cors if downstream.treatment.cross_origin is not None else None
+            cross_origin = None if cors is None else CrossOrigin.of(cors, inbound.opened_with)
+            downstream.treatment = replace(downstream.treatment, opens_ticket=True, cross_origin=cross_origin)
         wanted = inbound.stream_request(route)
         if members := wanted.wanted_members:
             wanted.peek = BodyPeek(members)

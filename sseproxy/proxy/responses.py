@@ -17,7 +17,7 @@ def send_problem(downstream: HttpDownstream, error: SSEProxyError) -> None:
         {"type": "about:blank", "title": error.title, "status": error.status, "detail": error.detail}
     ).encode()
     if isinstance(error, ClientError) and error.status not in (403, 404):
-        downstream.keep_alive = False
+        downstream.close_behind()
     downstream.send_head(error.status, error.title.encode(), _fields(error, len(body)), length=len(body), has_body=True)
     downstream.write(body)
     downstream.finish()

@@ -21,7 +21,7 @@ from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.live import LiveStreams
 from sseproxy.engine.relay import Relay
 from tests.support.aiohttp_app import AiohttpApp, Handler, broken_body, open_stream, until
-from tests.support.raw_client import RawClient
+from tests.support.async_peer import RawClient
 
 BEAT = b": heartbeat\n"
 EVENT_SOURCE = ("Accept: text/event-stream", "Cache-Control: no-cache")

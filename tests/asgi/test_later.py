@@ -55,7 +55,7 @@ async def test_a_stream_ends_as_ever_whatever_the_loops_factory(
         assert seen.body.startswith(EVENT + b"event: error\n")
         assert not seen.is_whole
     else:
-        seen._left = True  # the server says so to the last words only
+        seen.has_left = True  # the server says so to the last words only
         assert seen.task is not None
         await asyncio.wait([seen.task])
         assert seen.body == EVENT

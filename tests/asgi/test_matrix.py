@@ -9,9 +9,9 @@ import pytest
 
 from tests.asgi.apps.source import EVENTS, HEARTBEAT
 from tests.support.asgi_servers import SERVERS, AsgiServer, ServerLine
+from tests.support.blocking_peer import ClientPeer
 from tests.support.processes import wait_until
 from tests.support.whatwg import Event, parse
-from tests.support.wires import ClientWire
 
 BEAT = b": heartbeat"
 
@@ -63,7 +63,7 @@ def everywhere(test: Any) -> Any:
 
 @everywhere
 def test_in_each_cell(server: AsgiServer, style: str) -> None:
-    with ClientWire(server.url) as client:
+    with ClientPeer(server.url) as client:
         _events_are_unchanged_and_the_end_is_an_end(client, style)
         _silence_is_kept_alive(client, style)
         before = server.recorded().count("stopped")
@@ -74,7 +74,7 @@ def test_in_each_cell(server: AsgiServer, style: str) -> None:
     assert server.wrongs() == []
 
 
-def _events_are_unchanged_and_the_end_is_an_end(client: ClientWire, style: str) -> None:
+def _events_are_unchanged_and_the_end_is_an_end(client: ClientPeer, style: str) -> None:
     client.ask(f"{style}/events")
     answer = client.read_head()
     assert answer.status == 200
@@ -88,7 +88,7 @@ def _events_are_unchanged_and_the_end_is_an_end(client: ClientWire, style: str) 
     client.expect_silence(3 * HEARTBEAT)
 
 
-def _silence_is_kept_alive(client: ClientWire, style: str) -> None:
+def _silence_is_kept_alive(client: ClientPeer, style: str) -> None:
     """On the same connection: the end of the stream before was well-formed."""
     asked = time.monotonic()
     client.ask(f"{style}/silence")

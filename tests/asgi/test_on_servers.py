@@ -7,10 +7,10 @@ import pytest
 
 from tests.asgi.apps.source import EVENTS
 from tests.support.asgi_servers import SERVERS, AsgiServer
+from tests.support.blocking_peer import ClientPeer
 from tests.support.curl import Curl
 from tests.support.processes import wait_until
 from tests.support.whatwg import Event, parse
-from tests.support.wires import ClientWire
 
 #: More of a request body than is kept for an app that does not read it.
 LARGE = bytes(3_000_000)
@@ -28,7 +28,7 @@ def test_a_client_that_leaves_is_noticed_behind_a_large_body_that_the_app_does_n
 ) -> None:
     server = started(name, "raw:application", tmp_path)
     try:
-        with ClientWire(server.url) as client:
+        with ClientPeer(server.url) as client:
             client.ask("/silence", method="POST", body=LARGE)
             client.read_head()
             client.read_until(b": heartbeat\n")
@@ -41,7 +41,7 @@ def test_a_client_that_leaves_is_noticed_behind_a_large_body_that_the_app_does_n
 def test_a_django_that_compresses_sends_its_events_as_they_are(tmp_path: Path) -> None:
     server = started("uvicorn-httptools", "django_app:application", tmp_path)
     try:
-        with ClientWire(server.url) as client:
+        with ClientPeer(server.url) as client:
             client.ask("/events", headers=["Accept: text/event-stream", "Accept-Encoding: gzip"])
             assert "content-encoding" not in client.read_head().headers
             body = client.read_body()
@@ -57,7 +57,7 @@ def test_a_django_view_ends_with_its_stream(name: str, tmp_path: Path) -> None:
     """Django does its work in a task of its own, which goes on when Django is cancelled."""
     server = started(name, "django_app:impatient", tmp_path)
     try:
-        with ClientWire(server.url) as client:
+        with ClientPeer(server.url) as client:
             client.ask("/silence")
             client.read_head()
             assert not client.read_body().is_whole

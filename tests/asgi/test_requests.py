@@ -125,8 +125,7 @@ class TestTheWaitBeginsBehindTheBody:
             seen.say(piece)
         await passing(30)
         assert seen.sent == []
-        seen._incoming.append({"type": "http.request", "body": b"", "more_body": False})
-        seen._changed.set()
+        seen.end_body()
         await seen.finish()
         assert round(seen.sent[0][0] - asked_at, 3) == 100
         assert seen.body == BEAT + EVENT

@@ -12,10 +12,10 @@ import pytest
 from tests.asgi.apps.raw import PIECES
 from tests.asgi.apps.source import RECORD
 from tests.support.asgi_servers import SERVERS, AsgiServer
-from tests.support.http2_wire import Http2Wire
+from tests.support.blocking_peer import ClientPeer
+from tests.support.http2_peer import Http2Peer
 from tests.support.processes import wait_until
 from tests.support.server_process import ServerProcess
-from tests.support.wires import ClientWire
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def test_a_client_that_does_not_read_and_an_app_that_is_too_silent(name: str, tm
 
 
 def _check_what_holds_back(server: AsgiServer, limits: Limits) -> None:
-    with ClientWire(server.url, receive_buffer=4096) as client:
+    with ClientPeer(server.url, receive_buffer=4096) as client:
         client.ask("/flood")
         client.read_head()
         if limits.holds_back:
@@ -83,7 +83,7 @@ def _check_what_holds_back(server: AsgiServer, limits: Limits) -> None:
 
 
 def _check_what_breaks_off(server: AsgiServer, limits: Limits) -> None:
-    with ClientWire(server.url) as client:
+    with ClientPeer(server.url) as client:
         client.ask("/silence")
         client.read_head()
         said = client.read_until(b'"code": 504}}\n\n')
@@ -116,7 +116,7 @@ def test_a_client_that_takes_nothing_stays_connected_until_the_servers_own_limit
     monkeypatch.setenv(RECORD, str(record))
     with (
         ServerProcess(*BACKSTOPS[name], "tests.asgi.apps.raw:impatient") as server,
-        ClientWire(server.url, receive_buffer=4096) as client,
+        ClientPeer(server.url, receive_buffer=4096) as client,
     ):
         client.ask("/flood")
         client.read_head()
@@ -140,7 +140,7 @@ def test_a_stream_that_is_broken_off_over_http_2(name: str, tmp_path: Path, monk
     monkeypatch.setenv(RECORD, str(record))
     with (
         ServerProcess(*command, "tests.asgi.apps.raw:impatient") as server,
-        Http2Wire(server.url) as client,
+        Http2Peer(server.url) as client,
     ):
         silent = client.ask("/silence")
         wait_until(lambda: record.exists() and "stopped" in record.read_text())
@@ -159,7 +159,7 @@ def test_a_total_limit_of_the_framework_ends_a_stream_in_spite_of_heartbeats(
     path, _ = TOTAL_LIMITS[framework]
     server = start(name, f"{framework}:application", tmp_path)
     try:
-        with ClientWire(server.url) as client:
+        with ClientPeer(server.url) as client:
             client.ask(path)
             client.read_head()
             assert b": heartbeat\n" in client.read_until(b": heartbeat\n")

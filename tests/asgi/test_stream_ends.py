@@ -175,7 +175,7 @@ class TestTheClientLeaves:
     async def test_a_server_that_raises_where_the_client_is_gone_is_heard_by_the_app(self) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await send(head())
-            seen._left = True
+            seen.has_left = True
             await send(body(EVENT))
 
         seen = Exchange(wrapped(app), send_error=OSError("gone")).start()
@@ -201,7 +201,7 @@ class TestTheClientLeaves:
         wrap = wrapped(app)
         seen = Mute(wrap, send_error=OSError("gone")).start()
         await passing(5)
-        seen._left = True
+        seen.has_left = True
         await seen.finish()
         assert app.end is asyncio.CancelledError
         assert wrap.open_streams == 0
@@ -320,7 +320,7 @@ class TestTheAppEndsIt:
         async def server() -> None:
             task = asyncio.current_task()
             assert task is not None
-            await seen._call()
+            await seen.call()
             left.append(task.cancelling())
 
         seen = Exchange(wrapped(for_ever))

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from sseproxy.config.flags import FlagValue
 from sseproxy.config.loader import load
-from sseproxy.config.overrides import FlagValue
 from sseproxy.config.problems import ConfigErrors
 from sseproxy.config.settings import Config
 

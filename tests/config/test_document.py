@@ -8,9 +8,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sseproxy.config.document import DEEPEST, LARGEST_FILE, MOST_VALUES, read_document
 from sseproxy.config.loader import load
 from sseproxy.config.problems import ConfigErrors
+from sseproxy.config.reading import MOST_VALUES, read_document
+from sseproxy.config.yaml_text import DEEPEST, LARGEST_FILE
 from tests.config.reading import complaints, read
 
 UP = "routes: [{upstream: 'http://u'}]\n"

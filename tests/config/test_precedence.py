@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from sseproxy.config.flags import OVERRIDES, FlagValue
 from sseproxy.config.loader import load
-from sseproxy.config.overrides import OVERRIDES, FlagValue
 from sseproxy.config.settings import Config
 from sseproxy.core.stream.timeouts import Auto
 from tests.config.reading import complaints, read

@@ -7,12 +7,21 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from sseproxy.config.document import Document, read_document
+from sseproxy.config.document import Document
 from sseproxy.config.fields import Section
+from sseproxy.config.flags import OVERRIDES
 from sseproxy.config.loader import load
-from sseproxy.config.overrides import OVERRIDES
 from sseproxy.config.problems import write_path
-from sseproxy.config.schema import FileSchema, Inherited, Log, Server, json_schema, section_in
+from sseproxy.config.reading import read_document
+from sseproxy.config.schema import (
+    FileSchema,
+    InheritedSection,
+    LogSection,
+    ServerSection,
+    StoreSection,
+    json_schema,
+    section_in,
+)
 
 HERE = Path(__file__).parents[2]
 SMALL, FULL = HERE / "config/sseproxy.yaml", HERE / "config/sseproxy.full.yaml"
@@ -33,7 +42,7 @@ def keys(section: type[Section] = FileSchema, above: str = "") -> Iterator[tuple
 
 def is_of_its_own(path: str) -> bool:
     """Whether a key is more than what a route may repeat of ``defaults``."""
-    return path.removeprefix("routes.").split(".")[0] not in Inherited.model_fields
+    return path.removeprefix("routes.").split(".")[0] not in InheritedSection.model_fields
 
 
 def full_document(folder: Path) -> Document:
@@ -78,9 +87,10 @@ def test_the_full_file_has_every_key_and_no_other(tmp_path: Path) -> None:
 
 def test_the_full_file_says_the_defaults() -> None:
     file = FileSchema.model_validate(read_document(FULL, {}).data)
-    assert file.server == Server()
-    assert file.log == Log()
-    assert file.defaults == Inherited()
+    assert file.server == ServerSection()
+    assert file.log == LogSection()
+    assert file.defaults == InheritedSection()
+    assert file.store == StoreSection()
 
 
 def test_the_manual_has_every_key_flag_and_variable() -> None:
@@ -127,6 +137,8 @@ def test_the_examples_of_the_documents_are_right_and_warn_of_nothing(document: P
         "defaults: {stream: {declared: {json: mode, equals: streaming}}, end: {marker: {event: x}, only: marker}}",
         "defaults: {timeouts: {idle: '15', write: '${N}'}, stream: '${N:-auto}', heartbeat: {prelude: '${N}'}}",
         "defaults: {limits: {streams: off, streams_per_client: 5, line: 65536, request_body: 1GiB}}",
+        "store: {secret: 'sixteen characters', memory: 64MiB}\nroutes: [{upstream: 'http://u'}]",
+        "store:\nroutes: [{upstream: 'http://u'}]",
         "routes: [{upstream: '${N}', headers: {request: {set: {X-A: b}, remove: [Cookie]}}}]",
         "store: memory\ndefaults: {tickets: {}, auth: {cookie: a}, end: {event: {}}, cors: {origins: '*'}}",
         "routes: [{upstream: 'http://u', tickets: '${N:-off}', auth: off, end: {event: off, marker: x}, cors: }]",
@@ -160,6 +172,7 @@ def test_editors_accept_what_the_loader_accepts(text: str, tmp_path: Path) -> No
         "defaults: {limits: {line: off}}",
         "defaults: {heartbeat: {event: {name: ''}}}",
         "store: redis",
+        "store: {url: 'redis://127.0.0.1'}",
         "routes: [{upstream: 'http://u', match: {path: '/a{b}'}}]",
         "defaults: {tickets: {path: '/a`b'}}",
         "defaults: {tickets: on}",

@@ -220,9 +220,3 @@ def test_what_speaks_of_the_upstreams_bytes_does_not_go_on() -> None:
     weak = [(b"ETag", b'W/"a"'), (b"etag", b'W/"b"'), (b"ETAG", b'W/"c"')]
     assert out[:-2] == weak
     assert [name for name, _ in out[-2:]] == [b"Cache-Control", b"X-Accel-Buffering"]
-
-
-def test_heads_are_written_byte_for_byte() -> None:
-    fields = [(b"hOST", b"a"), (b"X", b"\xe9")]
-    assert headers.request_head("GET", "/caf\udce9?", fields) == b"GET /caf\xe9? HTTP/1.1\r\nhOST: a\r\nX: \xe9\r\n\r\n"
-    assert headers.response_head(299, b"Fine \xe9", []) == b"HTTP/1.1 299 Fine \xe9\r\n\r\n"

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.blocking_peer import CHUNKED_STREAM, LAST_CHUNK, STREAM_HEAD, Body, ClientPeer, UpstreamPeer, chunk
 from tests.support.fault_stand import LOOPS, Stand, standing
 from tests.support.unreachable import Unreachable
 from tests.support.whatwg import EventStreamParser
-from tests.support.wires import CHUNKED_STREAM, LAST_CHUNK, STREAM_HEAD, Body, ClientWire, UpstreamWire, chunk
 
 ONE = b"id: 1\ndata: one\n\n"
 BOM = b"\xef\xbb\xbf"
@@ -40,7 +40,7 @@ def stand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             yield stand
 
 
-def promised(client: ClientWire) -> None:
+def promised(client: ClientPeer) -> None:
     """The client has been answered, and hears heartbeats."""
     answer = client.read_head()
     assert (answer.status, answer.headers["content-type"]) == (200, "text/event-stream")
@@ -48,7 +48,7 @@ def promised(client: ClientWire) -> None:
     assert client.read_chunk() == client.read_chunk() == b": heartbeat\n"
 
 
-def waiting(stand: Stand, path: str, headers: Sequence[str] = ACCEPT) -> tuple[ClientWire, UpstreamWire]:
+def waiting(stand: Stand, path: str, headers: Sequence[str] = ACCEPT) -> tuple[ClientPeer, UpstreamPeer]:
     client, upstream = stand.ask(path, headers=headers)
     promised(client)
     return client, upstream
@@ -139,7 +139,7 @@ def test_other_bodies_declare_nothing(stand: Stand, kind: str, body: bytes) -> N
 
 def upload(
     stand: Stand, pieces: Sequence[bytes], *, is_chunked: bool, kind: Sequence[str] = JSON
-) -> tuple[ClientWire, UpstreamWire]:
+) -> tuple[ClientPeer, UpstreamPeer]:
     size = sum(map(len, pieces))
     framing = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {size}"
     client = stand.client()
@@ -363,7 +363,7 @@ def test_a_client_that_breaks_its_request_gets_the_true_status(
     assert "intended" not in log
 
 
-@pytest.mark.parametrize("leave", [ClientWire.reset, ClientWire.close])
+@pytest.mark.parametrize("leave", [ClientPeer.reset, ClientPeer.close])
 def test_a_client_that_leaves_while_it_waits(stand: Stand, leave: Any) -> None:
     path = stand.path("early")
     client, upstream = waiting(stand, path)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.blocking_peer import LAST_CHUNK, STREAM_HEAD, BlockingPeer, chunk
 from tests.support.fault_stand import Stand, standing
 from tests.support.processes import forget_peak, peak_resident, resident
-from tests.support.wires import LAST_CHUNK, STREAM_HEAD, Wire, chunk
 
 _SIZE = 2**30
 _PIECE = b"0123456789abcdef" * 65536
@@ -34,7 +34,7 @@ def bounded(stand: Stand, work: Callable[[], None]) -> None:
     assert peak_resident(stand.proxy.pid) - idle < _ALLOWED
 
 
-def pour(wire: Wire) -> threading.Thread:
+def pour(wire: BlockingPeer) -> threading.Thread:
     """Send the bulk on a thread of its own."""
 
     def work() -> None:
@@ -46,7 +46,7 @@ def pour(wire: Wire) -> threading.Thread:
     return thread
 
 
-def drink(wire: Wire, size: int = _SIZE) -> int:
+def drink(wire: BlockingPeer, size: int = _SIZE) -> int:
     """Take up to `size` bytes and keep none of them. Returns how many came."""
     taken = len(wire.received)
     wire.received.clear()

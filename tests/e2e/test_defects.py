@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.blocking_peer import CHUNKED_STREAM, LAST_CHUNK, ClientPeer, UpstreamPeer, chunk
 from tests.support.fault_stand import LOOPS, Stand, plain_error, standing
-from tests.support.wires import CHUNKED_STREAM, LAST_CHUNK, ClientWire, UpstreamWire, chunk
 
 ONE, TWO, HALF = b"data: one\n\n", b"data: two\n\n", b"data: ha\n"
 
@@ -47,7 +47,7 @@ def stand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield stand
 
 
-def begun(stand: Stand, path: str, *events: bytes, method: str) -> tuple[ClientWire, UpstreamWire]:
+def begun(stand: Stand, path: str, *events: bytes, method: str) -> tuple[ClientPeer, UpstreamPeer]:
     """A stream whose client has all of `events`."""
     client = stand.client()
     client.ask(path, method=method)

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from sseproxy.core.stream.dialects import Dialect
+from tests.support.blocking_peer import CHUNKED_STREAM, LAST_CHUNK, Body, ClientPeer, End, UpstreamPeer
 from tests.support.fault_stand import LOOPS, STATUSES, Stand, plain_error, standing
 from tests.support.processes import children, has_ended, wait_until
 from tests.support.unreachable import Unreachable
 from tests.support.whatwg import parse
-from tests.support.wires import CHUNKED_STREAM, LAST_CHUNK, Body, ClientWire, End, UpstreamWire
 
 ONE, TWO = b"id: 1\ndata: one\n\n", b"id: 2\ndata: two\n\n"
 HALF, REST = b"data: ha\n", b"data: lf\n\n"
@@ -208,7 +208,7 @@ def is_refused(stand: Stand) -> bool:
     return False
 
 
-def post(stand: Stand, path: str) -> tuple[ClientWire, UpstreamWire]:
+def post(stand: Stand, path: str) -> tuple[ClientPeer, UpstreamPeer]:
     client = stand.client()
     client.ask(path, method="POST", headers=["Accept: text/event-stream"], body=b"{}")
     upstream = stand.upstream.accept()
@@ -216,7 +216,7 @@ def post(stand: Stand, path: str) -> tuple[ClientWire, UpstreamWire]:
     return client, upstream
 
 
-def begin(client: ClientWire, upstream: UpstreamWire, *events: bytes) -> None:
+def begin(client: ClientPeer, upstream: UpstreamPeer, *events: bytes) -> None:
     upstream.send(CHUNKED_STREAM)
     upstream.send_events(*events)
     assert client.read_head().status == 200

@@ -12,19 +12,19 @@ from pathlib import Path
 import pytest
 
 from tests.support import dying_upstream
-from tests.support.fault_stand import LOOPS, Stand, plain_error, standing
-from tests.support.programs import require
-from tests.support.wires import (
+from tests.support.blocking_peer import (
     CHUNKED_STREAM,
     LAST_CHUNK,
     LIMIT,
     STREAM_HEAD,
     Body,
-    ClientWire,
+    ClientPeer,
     End,
-    UpstreamWire,
+    UpstreamPeer,
     chunk,
 )
+from tests.support.fault_stand import LOOPS, Stand, plain_error, standing
+from tests.support.programs import require
 
 ONE, TWO = b"id: 1\ndata: one\n\n", b"id: 2\ndata: two\n\n"
 
@@ -38,8 +38,8 @@ stall   timeouts: {write: 2s}
 vanish  timeouts: {write: 800ms} | heartbeat: {interval: 20ms}
 """
 
-Leave = Callable[[ClientWire], None]
-LEAVES = [pytest.param(ClientWire.reset, id="reset"), pytest.param(ClientWire.close, id="close")]
+Leave = Callable[[ClientPeer], None]
+LEAVES = [pytest.param(ClientPeer.reset, id="reset"), pytest.param(ClientPeer.close, id="close")]
 
 
 REMARK = b": upstream_error\n"
@@ -62,9 +62,9 @@ def stand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 # The upstream breaks.
 
 
-@pytest.mark.parametrize("leave", [UpstreamWire.reset, UpstreamWire.close])
+@pytest.mark.parametrize("leave", [UpstreamPeer.reset, UpstreamPeer.close])
 def test_an_upstream_that_breaks_before_its_head_is_a_bad_gateway(
-    stand: Stand, leave: Callable[[UpstreamWire], None]
+    stand: Stand, leave: Callable[[UpstreamPeer], None]
 ) -> None:
     path = stand.path("plain")
     client, upstream = stand.ask(path, headers=["Accept: text/event-stream"])
@@ -74,7 +74,7 @@ def test_an_upstream_that_breaks_before_its_head_is_a_bad_gateway(
 
 
 @pytest.mark.parametrize("route", ["plain", "beats"])
-@pytest.mark.parametrize("leave", [UpstreamWire.reset, UpstreamWire.close])
+@pytest.mark.parametrize("leave", [UpstreamPeer.reset, UpstreamPeer.close])
 @pytest.mark.parametrize(
     ("sent", "arrives"),
     [
@@ -86,7 +86,7 @@ def test_an_upstream_that_breaks_before_its_head_is_a_bad_gateway(
     ],
 )
 def test_what_arrived_whole_is_delivered_and_never_a_clean_end(
-    stand: Stand, route: str, leave: Callable[[UpstreamWire], None], sent: bytes, arrives: bytes
+    stand: Stand, route: str, leave: Callable[[UpstreamPeer], None], sent: bytes, arrives: bytes
 ) -> None:
     path = stand.path(route)
     client, upstream = stand.ask(path)
@@ -145,10 +145,10 @@ def test_a_malformed_chunk_ends_the_stream_after_the_last_whole_event(stand: Sta
     assert stand.reason(path) == "upstream_error"
 
 
-@pytest.mark.parametrize("leave", [UpstreamWire.reset, UpstreamWire.close])
+@pytest.mark.parametrize("leave", [UpstreamPeer.reset, UpstreamPeer.close])
 @pytest.mark.parametrize("size", [1, 1000, 60_000])
 def test_the_last_whole_event_in_the_packet_that_ends_it_is_never_lost(
-    stand: Stand, leave: Callable[[UpstreamWire], None], size: int
+    stand: Stand, leave: Callable[[UpstreamPeer], None], size: int
 ) -> None:
     last = b"data: " + b"x" * size + b"\n\n"
     for _ in range(5):
@@ -200,9 +200,9 @@ def test_an_upstream_that_answers_without_reading_the_body_is_let_go(stand: Stan
 # What a client that has no chunks, and curl, make of it.
 
 
-@pytest.mark.parametrize("leave", [UpstreamWire.reset, UpstreamWire.close])
+@pytest.mark.parametrize("leave", [UpstreamPeer.reset, UpstreamPeer.close])
 def test_a_client_without_chunks_gets_the_last_event_and_then_a_reset(
-    stand: Stand, leave: Callable[[UpstreamWire], None]
+    stand: Stand, leave: Callable[[UpstreamPeer], None]
 ) -> None:
     client, upstream = stand.ask(stand.path("plain"), version="1.0")
     upstream.send(CHUNKED_STREAM + chunk(ONE) + chunk(TWO))
@@ -328,7 +328,7 @@ def test_a_line_is_held_back_up_to_the_limit(stand: Stand, route: str, length: i
 # The client leaves.
 
 
-def noticed(stand: Stand, upstream: UpstreamWire, path: str, since: float) -> None:
+def noticed(stand: Stand, upstream: UpstreamPeer, path: str, since: float) -> None:
     """The upstream's connection is closed, and the log says why. The figure is printed (pytest -rP)."""
     seconds = upstream.seconds_until_gone(since)
     sys.stdout.write(f"the upstream noticed after {seconds:.4f} s\n")
@@ -356,7 +356,7 @@ def test_the_client_leaves_while_it_sends_a_body_that_the_upstream_does_not_take
     client.ask(path, method="POST", headers=[f"Content-Length: {1 << 30}"])
     upstream = stand.upstream.accept()
     client.send_until_stuck(b"x" * (1 << 20))
-    while leave is ClientWire.close and client.undelivered:  # an end queues up behind what was sent before it
+    while leave is ClientPeer.close and client.undelivered:  # an end queues up behind what was sent before it
         upstream.read_exactly(65536)
     since = time.monotonic()
     leave(client)

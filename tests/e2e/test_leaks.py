@@ -19,8 +19,9 @@ from sseproxy.http1.server import DownstreamConnection
 from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.forward import Forwarding
 from tests.support.fault_stand import LOOPS
-from tests.support.inside import Inside, alive, inside, run_on, wait_until
+from tests.support.inside import Inside, alive, inside, run_on
 from tests.support.processes import open_sockets, resident
+from tests.support.settled import eventually
 
 _STREAMS = 2000
 _WARM_UP = 400
@@ -54,8 +55,8 @@ async def _drop_streams(folder: Path) -> None:
         await _settle(proxy, tasks)
         gc.collect()
         assert resident(os.getpid()) - memory < 48 * 2**20
-    await wait_until(lambda: len(asyncio.all_tasks()) <= tasks)
-    await wait_until(lambda: open_sockets(os.getpid()) <= sockets)
+    await eventually(lambda: len(asyncio.all_tasks()) <= tasks)
+    await eventually(lambda: open_sockets(os.getpid()) <= sockets)
     assert upstream.served > _STREAMS / 4  # the others left before they had asked
     assert not Counter(alive(*_KINDS)) - Counter(of_other_tests)
     assert complaints == []
@@ -64,9 +65,9 @@ async def _drop_streams(folder: Path) -> None:
 async def _settle(proxy: Inside, tasks: int) -> None:
     """Wait until no request, stream, connection or task of them is left; kept connections to the upstream may be."""
     app = proxy.app
-    await wait_until(lambda: app.requests == len(app.streams) == len(app.disconnects) == 0)
-    await wait_until(lambda: not any(origin.pool.leased for origin in proxy.origins.values()))
-    await wait_until(lambda: sum(not _is_upstream(task) for task in asyncio.all_tasks()) <= tasks)
+    await eventually(lambda: app.requests == len(app.streams) == len(app.disconnects) == 0)
+    await eventually(lambda: not any(origin.pool.leased for origin in proxy.origins.values()))
+    await eventually(lambda: sum(not _is_upstream(task) for task in asyncio.all_tasks()) <= tasks)
 
 
 def _is_upstream(task: "asyncio.Task[object]") -> bool:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.blocking_client import Request, connection_to, fetch
 from tests.support.echo_upstream import EchoUpstream
 from tests.support.hand_upstream import HandUpstream
 from tests.support.sseproxy_process import SseproxyProcess
-from tests.support.stream_client import Request, connection_to, fetch
 
 ROOT = Path(__file__).parents[2]
 ANYWHERE = ("--listen", "127.0.0.1:0")

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.e2e.peers.orders import Order
+from tests.support.blocking_client import Request
 from tests.support.curl import count_heartbeats, without_heartbeats
 from tests.support.hand_upstream import Call, HandUpstream
 from tests.support.sseproxy_process import Output, SseproxyProcess
-from tests.support.stream_client import Request
 from tests.support.whatwg import Event, parse
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.drains.draining_app import tokens
+from tests.support.blocking_client import Request
 from tests.support.server_process import ServerProcess
-from tests.support.stream_client import Request
 from tests.support.whatwg import parse
 
 APPS = Path(__file__).parent / "drains"

@@ -8,11 +8,11 @@ import pytest
 
 from sseproxy.demo.chat import finish, request_body, token
 from sseproxy.demo.embedded import embedded
+from sseproxy.demo.exchange import Answer, Ending, exchange, post
 from sseproxy.demo.model import Begin, Die, Noticed, Script, Send, Silence, serving
 from sseproxy.demo.ports import listener, port_of
 from sseproxy.demo.standin import StandIn
 from tests.support.nginx import nginx_before
-from tests.support.raw_http import Answer, Ending, exchange, get, post
 
 _PATIENCE = 0.5
 _LIMIT = 30.0
@@ -54,8 +54,9 @@ async def test_nobody_behind_it() -> None:
     with contextlib.closing(listener()) as unused:
         nobody = port_of(unused)
     async with _stand_in_before(nobody) as stand_in, nginx_before(nobody, read_timeout=_PATIENCE) as nginx:
-        real, ours = [await exchange(port, get("/"), limit=_LIMIT) for port in (nginx, stand_in)]
-    assert (ours.status, real.status) == (502, 502)
+        request = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+        real, stood_in = [await exchange(port, request, limit=_LIMIT) for port in (nginx, stand_in)]
+    assert (stood_in.status, real.status) == (502, 502)
 
 
 async def test_a_client_that_leaves_is_told_to_the_service() -> None:

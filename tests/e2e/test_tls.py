@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.blocking_client import Request, fetch
 from tests.support.certificates import Certificate, new_authority, new_certificate
 from tests.support.curl import without_heartbeats
 from tests.support.echo_upstream import EchoUpstream, echo_of
 from tests.support.hand_upstream import Call, HandUpstream
 from tests.support.sseproxy_process import SseproxyProcess
-from tests.support.stream_client import Request, fetch
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.blocking_client import Request, fetch
 from tests.support.curl import without_heartbeats
 from tests.support.hand_upstream import HandUpstream
 from tests.support.sseproxy_process import SseproxyProcess
-from tests.support.stream_client import Request, fetch
 
 WORKERS = 2
 STREAM = {"Accept": "text/event-stream"}

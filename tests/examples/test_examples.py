@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.blocking_client import Request
 from tests.support.server_process import ServerProcess
-from tests.support.stream_client import Request
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FILES = sorted(EXAMPLES.glob("*.py"))

@@ -9,11 +9,11 @@ import pytest
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.timeouts import TimeoutPolicy
+from tests.support.async_peer import RawClient
+from tests.support.http1_reader import Message
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, stage
-from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import Visit, replies
 from tests.support.settled import eventually
-from tests.support.wire import Message
 
 ASK = b"GET /a HTTP/1.1\r\nHost: a.test\r\nAccept: text/event-stream\r\n%b\r\n"
 PLAIN = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"

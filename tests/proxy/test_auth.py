@@ -7,10 +7,10 @@ from sseproxy.core.http.fields import HeaderRules
 from sseproxy.core.routes import Match
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from tests.proxy.test_requests import ask, sent
+from tests.support.async_peer import RawClient
+from tests.support.http1_reader import Message
 from tests.support.proxy_server import ProxyServer, route_to, stage
-from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import RawUpstream, Visit, replies
-from tests.support.wire import Message
 
 AUTH = CookieAuth("token")
 

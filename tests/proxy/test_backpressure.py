@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from tests.support.async_peer import RawClient
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, route_to
-from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import RawUpstream, Script, Visit
 from tests.support.settled import eventually, settled
 

@@ -23,8 +23,8 @@ from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy
+from tests.support.async_peer import RawClient
 from tests.support.proxy_server import SILENT, ProxyServer, route_to
-from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import OK, RawUpstream, Script, Visit, replies, replies_once
 from tests.support.settled import eventually
 
@@ -368,8 +368,8 @@ def without_collector() -> Iterator[None]:
 
 async def at_rest(proxy: ProxyServer) -> None:
     await proxy.app.wait_until_idle()
-    await eventually(lambda: not any(map(len, proxy.app._servers)))
-    await eventually(lambda: not any(origin.pool.leased for origin in proxy.app._origins.values()))
+    await eventually(lambda: not len(proxy.connections))
+    await eventually(lambda: not any(origin.pool.leased for origin in proxy.origins.values()))
     for _ in range(10):
         await asyncio.sleep(0)
 

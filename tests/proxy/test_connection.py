@@ -6,14 +6,16 @@ import logging
 import pytest
 
 from sseproxy.core.routes import Match
-from sseproxy.http1 import server as connections
-from sseproxy.http1.listener import IDLE
-from sseproxy.http1.requests import MAX_TAIL, PIECE
-from sseproxy.http1.server import MOST_QUEUED, DownstreamConnection
+from sseproxy.http1.listener import ClientConnections
+from sseproxy.http1.policy import ServerPolicy
+from sseproxy.http1.requests import PIECE
+from sseproxy.http1.server import DownstreamConnection
 from sseproxy.logs import LOGGER
 from tests.support.proxy_server import ProxyServer, Stage, route_to, stage
 from tests.support.raw_upstream import OK, RawUpstream, Visit, replies
 from tests.support.settled import eventually, settled
+
+POLICY = ServerPolicy()
 
 GET = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
@@ -23,8 +25,13 @@ def get(number: int) -> bytes:
 
 
 def only(on: Stage) -> DownstreamConnection:
-    [found] = on.proxy.app._servers[0]._open
+    [found] = on.proxy.connections
     return found
+
+
+def is_read(connection: DownstreamConnection) -> bool:
+    """True if what the client sends is read."""
+    return connection.transport is not None and connection.transport.is_reading()
 
 
 async def never(visit: Visit) -> None:
@@ -77,8 +84,8 @@ async def test_what_comes_behind_a_request_under_way_is_not_collected() -> None:
         except TimeoutError:
             pass
         assert sent < 32 * 2**20, "all of it was read"
-        assert await settled(lambda: len(only(on)._requests)) < MOST_QUEUED + PIECE / len(GET) + 1
-        assert len(only(on)._parser.tail) <= 2 * 2**18  # what a read or two hold
+        assert await settled(lambda: only(on).queued) < POLICY.queued + PIECE / len(GET) + 1
+        assert only(on).unread <= 2 * 2**18  # what a read or two hold
         on.client.reset()
 
 
@@ -87,15 +94,15 @@ async def test_of_many_requests_in_one_read_few_are_kept_as_such() -> None:
     many = 2000
     post = b"POST /%04d HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nabc"
     async with stage(replies(), match=Match(path="/a")) as on:
-        await eventually(lambda: len(on.proxy.app._servers[0]) == 1)
+        await eventually(lambda: len(on.proxy.connections) == 1)
         only(on).data_received(b"".join(post % number for number in range(many)) + GET)  # as if read at once
-        most = len(only(on)._requests)
+        most = only(on).queued
         for _ in range(many):
             assert (await on.client.response()).status == 404
-            most = max(most, len(only(on)._requests))
-        assert MOST_QUEUED <= most <= MOST_QUEUED + PIECE // len(post)
+            most = max(most, only(on).queued)
+        assert POLICY.queued <= most <= POLICY.queued + PIECE // len(post)
         assert (await on.client.response()).status == 200
-        await eventually(lambda: only(on)._holds == 0)
+        await eventually(lambda: is_read(only(on)))
 
 
 async def test_a_client_that_leaves_while_reading_has_stopped_is_noticed() -> None:
@@ -113,7 +120,7 @@ async def test_reading_goes_on_when_nobody_waits() -> None:
         await on.client.send(GET * 3)
         for _ in range(3):
             await on.client.response()
-        await eventually(lambda: only(on)._holds == 0)
+        await eventually(lambda: is_read(only(on)))
         assert len(on.proxy.app.disconnects) == 0
         assert (await on.client.ask(GET)).status == 200
 
@@ -123,9 +130,9 @@ async def test_what_waits_for_another_protocol_is_not_collected() -> None:
         await on.client.send(GET[:-2] + b"Connection: Upgrade\r\nUpgrade: x\r\n\r\n")
         visit = await on.upstream.visit()
         for _ in range(3):
-            await on.client.send(bytes(MAX_TAIL))
+            await on.client.send(bytes(POLICY.tail))
         await eventually(lambda: len(on.proxy.app.disconnects) == 1)
-        assert len(only(on)._parser.tail) <= MAX_TAIL + 2**18
+        assert only(on).unread <= POLICY.tail + 2**18
         on.client.reset()
         await visit.wait_closed()
 
@@ -163,12 +170,11 @@ async def test_an_answer_arrives_although_the_client_goes_on_sending() -> None:
         assert not on.client.was_reset
 
 
-async def test_whoever_does_not_stop_sending_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "LINGER", 0.05)
-    async with stage(replies()) as on:
+async def test_whoever_does_not_stop_sending_is_cut_off() -> None:
+    async with stage(replies(), policy=ServerPolicy(linger=0.05)) as on:
         await on.client.send(b"BAD\r\n\r\n")
         assert (await on.client.response()).status == 400
-        await eventually(lambda: not on.proxy.app._servers[0]._open)
+        await eventually(lambda: len(on.proxy.connections) == 0)
 
 
 async def test_the_rest_of_a_body_that_nobody_wanted_is_passed_over() -> None:
@@ -183,20 +189,18 @@ async def test_the_rest_of_a_body_that_nobody_wanted_is_passed_over() -> None:
         assert (await on.client.ask(post)).status == 200
         await on.client.send(b"world" + GET)
         assert (await on.client.response()).status == 200
-        assert len(on.proxy.app._servers[0]) == 1
+        assert len(on.proxy.connections) == 1
 
 
-async def test_the_rest_of_a_body_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "LINGER", 0.05)
-
+async def test_the_rest_of_a_body_is_not_waited_for_for_ever() -> None:
     async def script(visit: Visit) -> None:
         await visit.head()
         await visit.send(OK)
 
-    async with stage(script) as on:
+    async with stage(script, policy=ServerPolicy(linger=0.05)) as on:
         assert (await on.client.ask(b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\n")).status == 200
         assert await on.client.rest() == b""
-        await eventually(lambda: not on.proxy.app._servers[0]._open)
+        await eventually(lambda: len(on.proxy.connections) == 0)
 
 
 # Connections that are not used.
@@ -205,8 +209,8 @@ async def test_the_rest_of_a_body_is_not_waited_for_for_ever(monkeypatch: pytest
 async def test_an_unused_connection_is_closed_in_the_end() -> None:
     async with stage(replies()) as on:
         assert (await on.client.ask(GET)).status == 200
-        server, now = on.proxy.app._servers[0], asyncio.get_running_loop().time()
-        server.close_idle(since=now - IDLE)
+        server, now = on.proxy.connections, asyncio.get_running_loop().time()
+        server.close_idle(since=now - POLICY.idle)
         assert (await on.client.ask(GET)).status == 200
         server.close_idle(since=asyncio.get_running_loop().time())
         assert await on.client.rest() == b""
@@ -215,8 +219,8 @@ async def test_an_unused_connection_is_closed_in_the_end() -> None:
 async def test_a_head_that_does_not_come_to_its_end_is_no_use() -> None:
     async with stage(replies()) as on:
         await on.client.send(GET[:-2])
-        await eventually(lambda: only(on)._parser.has_begun)
-        on.proxy.app._servers[0].close_idle(since=asyncio.get_running_loop().time())
+        await eventually(lambda: not only(on).is_idle)
+        on.proxy.connections.close_idle(since=asyncio.get_running_loop().time())
         assert await on.client.rest() == b""
 
 
@@ -231,23 +235,35 @@ async def test_a_request_under_way_is_a_use() -> None:
     async with stage(script) as on:
         await on.client.send(GET)
         await on.upstream.visit()
-        on.proxy.app._servers[0].close_idle(since=asyncio.get_running_loop().time())
-        on.proxy.app._servers[0].close_idle()
+        on.proxy.connections.close_idle(since=asyncio.get_running_loop().time())
+        on.proxy.connections.close_idle()
         release.set()
         assert (await on.client.response()).status == 200
 
 
-async def test_one_look_at_all_connections_is_repeated_as_long_as_there_are_any() -> None:
-    async with stage(replies()) as on:
-        await on.client.ask(GET)
-        server = on.proxy.app._servers[0]
-        server._look()
-        assert server._next_look is not None
-        server._next_look.cancel()
-        await on.client.close()
-        await eventually(lambda: len(server) == 0)
-        server._look()
-        assert server._next_look is None
+async def test_one_look_at_all_connections_is_repeated_as_long_as_there_are_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = 0
+    close_idle = ClientConnections.close_idle
+
+    def look(self: ClientConnections, *, since: float | None = None) -> None:
+        nonlocal looks
+        looks += since is not None
+        close_idle(self, since=since)
+
+    monkeypatch.setattr(ClientConnections, "close_idle", look)
+    async with stage(replies(), policy=ServerPolicy(look_every=0.01)) as on:
+        for _ in range(2):
+            async with on.proxy.connect() as client:
+                assert (await client.ask(GET)).status == 200
+                await eventually(lambda before=looks: looks > before + 2)  # type: ignore[misc]
+            await on.client.close()
+            await eventually(lambda: len(on.proxy.connections) == 0)
+            await asyncio.sleep(0.05)
+            before = looks
+            await asyncio.sleep(0.05)
+            assert looks == before
 
 
 async def test_a_drain_lets_a_head_that_has_begun_come_to_its_end() -> None:
@@ -258,8 +274,8 @@ async def test_a_drain_lets_a_head_that_has_begun_come_to_its_end() -> None:
         proxy.connect() as idle,
     ):
         await slow.send(GET[:-2])
-        await eventually(lambda: any(each._parser.has_begun for each in proxy.app._servers[0]._open))
-        await eventually(lambda: len(proxy.app._servers[0]) == 2)
+        await eventually(lambda: any(not each.is_idle for each in proxy.connections))
+        await eventually(lambda: len(proxy.connections) == 2)
         proxy.app.drain(timeout=None, spread=0)
         assert await idle.rest() == b""
         await slow.send(b"\r\n")

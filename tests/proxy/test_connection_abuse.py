@@ -9,25 +9,27 @@ import ssl
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Match
-from sseproxy.http1 import server as connections
 from sseproxy.http1.content import MOST_WAITING, RequestContent
 from sseproxy.http1.messages import ResponseHead
-from sseproxy.http1.requests import MAX_TAIL, ParsedRequest
+from sseproxy.http1.policy import ServerPolicy
+from sseproxy.http1.requests import ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
 from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import FORGOTTEN
+from tests.support.async_peer import RawClient
 from tests.support.processes import resident
 from tests.support.proxy_server import ProxyServer, route_to, stage
-from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import OK, RawUpstream, Script, Visit, replies
 from tests.support.settled import eventually, settled
+
+_Kind = TypeVar("_Kind")
 
 GET = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
 NOWHERE = b"GET /nowhere HTTP/1.1\r\nHost: a.test\r\n\r\n"
@@ -75,7 +77,7 @@ async def test_a_client_that_resets_at_once_is_never_believed() -> None:
                 sock.sendall(GET[:-2] + b"X-Forwarded-For: 192.0.2.66\r\n\r\n")
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             await asyncio.sleep(0)
-        await eventually(lambda: len(proxy.app._servers[0]) == 0)
+        await eventually(lambda: len(proxy.connections) == 0)
         assert b"192.0.2.66" not in upstream.received
 
 
@@ -89,7 +91,7 @@ async def test_a_body_that_came_and_was_not_read_does_not_stop_the_connection(si
             head = b"POST /nowhere HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n" % size
             assert (await on.client.ask(head + bytes(size))).status == 404
         assert (await on.client.ask(GET)).status == 200
-        assert len(on.proxy.app._servers[0]) == 1
+        assert len(on.proxy.connections) == 1
 
 
 async def test_nor_does_one_of_a_stream_too_many() -> None:
@@ -117,9 +119,9 @@ async def test_a_flood_that_we_answer_ourselves_leaves_others_their_turn() -> No
     async with stage(replies(), match=ONLY_A) as on, on.proxy.connect() as other:
         flooding = asyncio.ensure_future(on.client.send(NOWHERE * 20_000))
         assert (await on.client.response()).status == 404
-        left = len(next(each._requests for each in on.proxy.app._servers[0]._open if each._requests))
+        left = next(each.queued for each in on.proxy.connections if each.queued)
         assert (await other.ask(GET)).status == 200
-        still = [len(each._requests) for each in on.proxy.app._servers[0]._open if each._requests]
+        still = [each.queued for each in on.proxy.connections if each.queued]
         assert still, "the other one waited for all of them"
         assert left > 100
         on.client.reset()
@@ -134,7 +136,7 @@ async def test_whoever_does_not_read_our_answers_gets_no_more_of_them() -> None:
         [connection] = await _open(on.proxy)
         await eventually(lambda: connection.writing_paused)
         before = resident(os.getpid())
-        waiting = await settled(lambda: len(connection._requests))
+        waiting = await settled(lambda: connection.queued)
         assert waiting > 0
         transport = connection.transport
         assert transport is not None
@@ -146,8 +148,8 @@ async def test_whoever_does_not_read_our_answers_gets_no_more_of_them() -> None:
 
 
 async def _open(proxy: ProxyServer) -> list[DownstreamConnection]:
-    await eventually(lambda: len(proxy.app._servers[0]) > 0)
-    return list(proxy.app._servers[0]._open)
+    await eventually(lambda: len(proxy.connections) > 0)
+    return list(proxy.connections)
 
 
 async def test_many_wishes_for_another_protocol_in_one_read() -> None:
@@ -172,8 +174,8 @@ async def test_a_flood_of_wishes_is_read_no_faster_than_it_is_answered() -> None
         most = 0
         for _ in range(500):
             assert (await on.client.response()).status == 404
-            most = max(most, len(connection._parser.tail))
-        assert MAX_TAIL < most < 2**19  # one read more than is kept
+            most = max(most, connection.unread)
+        assert ServerPolicy().tail < most < 2**19  # one read more than is kept
         on.client.reset()
         with contextlib.suppress(ConnectionError):
             await flooding
@@ -195,12 +197,11 @@ async def test_a_handshake_that_fails_leaves_nothing(tls_files: tuple[Path, Path
         trust = ssl.create_default_context(cafile=str(tls_files[0]))
         async with RawClient.connect(proxy.port, tls=trust) as client:
             assert (await client.ask(GET)).status == 200
-            assert len(proxy.app._servers[0]) == 1
+            assert len(proxy.connections) == 1
 
 
-async def test_a_client_that_is_read_to_its_end_but_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_is_read_to_its_end_but_takes_nothing_is_cut_off() -> None:
     """It has closed its half: the transport would wait for ever until it has taken what is left."""
-    monkeypatch.setattr(connections, "LINGER", 0.1)
 
     async def script(visit: Visit) -> None:
         await visit.request()
@@ -209,15 +210,15 @@ async def test_a_client_that_is_read_to_its_end_but_takes_nothing_is_cut_off(mon
             while not visit.closed.is_set():
                 await visit.send(b"data: %b\n\n" % (b"x" * 5000))
 
-    async with stage(script, send_buffer=4096) as on:
-        on.client._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    async with stage(script, send_buffer=4096, policy=ServerPolicy(linger=0.1)) as on:
+        on.client.shrink_receive_buffer(4096)
         on.client.pause()
         await on.client.send(GET)
         [connection] = await _open(on.proxy)
         await eventually(lambda: connection.writing_paused)
         on.client.finish_sending()
         await (await on.upstream.visit()).wait_closed()
-        await eventually(lambda: len(on.proxy.app._servers[0]) == 0)
+        await eventually(lambda: len(on.proxy.connections) == 0)
         on.client.reset()
 
 
@@ -236,20 +237,15 @@ async def _over_tls(
         yield client, upstream, proxy
 
 
-async def test_a_slow_client_gets_all_of_its_last_answer_over_tls(
-    tls_files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_slow_client_gets_all_of_its_last_answer_over_tls(tls_files: tuple[Path, Path]) -> None:
     """What waits below TLS cannot be seen; it is not thrown away after the moment that a half-closed one gets."""
-    monkeypatch.setattr(connections, "LINGER", 0.05)
-    size = 300_000
-    async with _over_tls(replies(_whole(size)), tls_files, send_buffer=4096) as (client, _, proxy):
-        client._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    size, policy = 300_000, ServerPolicy(linger=0.05)
+    async with _over_tls(replies(_whole(size)), tls_files, send_buffer=4096, policy=policy) as (client, _, proxy):
+        client.shrink_receive_buffer(4096)
         client.pause()
         await client.send(GET[:-2] + b"Connection: close\r\n\r\n")
-        await eventually(lambda: not proxy.app._cycles and bool(proxy.app._servers[0]._open))
-        [connection] = proxy.app._servers[0]._open
-        await eventually(lambda: connection._closing is not None or connection.writing_paused)
-        assert connection._closing is None or connection._closing.when() > asyncio.get_running_loop().time() + 1
+        await eventually(lambda: proxy.app.requests == 0 and len(proxy.connections) > 0)
+        await asyncio.sleep(0.3)  # a half-closed connection would be aborted by now
         client.resume()
         assert len((await client.response()).body) == size
 
@@ -283,7 +279,7 @@ async def test_a_closed_connection_leaves_no_circle_of_references(ends: str) -> 
                     assert (await client.ask(b"BAD\r\n\r\n" if ends == "refused" else GET)).status in (200, 400)
                     if ends == "reset":
                         client.reset()
-            await eventually(lambda: not proxy.app._servers[0]._open)
+            await eventually(lambda: len(proxy.connections) == 0)
             for _ in range(3):
                 await asyncio.sleep(0)
             left = [each for each in _connections() if each not in of_other_tests]
@@ -292,26 +288,38 @@ async def test_a_closed_connection_leaves_no_circle_of_references(ends: str) -> 
             gc.enable()
 
 
+def _lists_with(field: tuple[bytes, bytes]) -> list[list[Any]]:
+    """All lists of header fields that hold `field`."""
+    lists = [each for each in gc.get_objects() if type(each) is list]
+    return [each for each in lists if any(type(item) is tuple and item == field for item in each)]
+
+
+def _alive(kind: type[_Kind]) -> list[_Kind]:
+    gc.collect()
+    return [each for each in gc.get_objects() if type(each) is kind]
+
+
 async def test_a_stream_that_runs_has_forgotten_what_was_asked() -> None:
+    marker, responds = (b"X-Marker", b"1"), asyncio.Event()
+
     async def script(visit: Visit) -> None:
         await visit.request()
+        await responds.wait()
         await visit.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: a\n\n")
         await visit.wait_closed()
 
     async with stage(script) as on:
         await on.client.send(GET[:-2] + b"X-Marker: 1\r\n\r\n")
+        await eventually(lambda: len(on.upstream.requests) == 1)
+        assert _lists_with(marker) != []
+        responds.set()
         await on.client.head()
         assert await on.client.chunk() == b"data: a\n\n"
-        [connection] = await _open(on.proxy)
-        assert (connection._parser._headers, connection._parser._target) == ([], b"")
-        assert connection._serving is not None
-        frame = getattr(connection._serving.get_coro(), "cr_frame", None)
-        assert frame is not None
-        assert isinstance(frame.f_locals["request"], ParsedRequest)
-        assert frame.f_locals["request"].headers == []
-        [cycle] = on.proxy.app._cycles
-        assert isinstance(cycle, Forwarding)
-        assert (cycle.inbound, cycle.upstream_headers) == (FORGOTTEN, [])
+        assert _lists_with(marker) == []
+        [request] = _alive(ParsedRequest)
+        assert request.headers == []
+        [forwarding] = _alive(Forwarding)
+        assert (forwarding.inbound, forwarding.upstream_headers) == (FORGOTTEN, [])
 
 
 # Answers that are whole.
@@ -330,7 +338,7 @@ async def test_an_answer_that_has_come_as_a_whole_is_not_broken_off(end: str) ->
         await on.client.send(GET + GET)
         [connection] = await _open(on.proxy)
         await eventually(lambda: connection.writing_paused)
-        [cycle] = on.proxy.app._cycles
+        [cycle] = [each for each in _alive(Forwarding) if each.connection is connection]
         getattr(cycle, end)()
         on.client.resume()
         for _ in range(2):

@@ -14,11 +14,11 @@ from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Match, Route, Upstream
 from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
+from tests.support.async_peer import RawClient
+from tests.support.http1_reader import Message
 from tests.support.proxy_server import ProxyServer, route_to, stage
-from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import OK, RawUpstream, Visit, replies
 from tests.support.unreachable import Unreachable
-from tests.support.wire import Message
 
 CORS = CorsPolicy(frozenset({"https://app.test"}), credentials=True)
 ALL = CorsPolicy(frozenset({"*"}))

@@ -15,11 +15,11 @@ from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.proxy.eventsource.end_signer import EndSigner
 from sseproxy.proxy.inbound import InboundRequest
+from tests.support.async_peer import RawClient
+from tests.support.http1_reader import Message
 from tests.support.playbook import error_of
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, route_to, stage
-from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import RawUpstream, Script, Visit, replies
-from tests.support.wire import Message
 
 STOP = EndPolicy(stop_reconnect=True)
 ACCEPT = b"Accept: text/event-stream"

@@ -13,11 +13,11 @@ import pytest
 from sseproxy.core.http.fields import HeaderRules
 from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamMode
+from tests.support.async_peer import LIMIT
+from tests.support.http1_reader import Message
 from tests.support.proxy_server import stage
-from tests.support.raw_client import LIMIT
 from tests.support.raw_upstream import Script, Visit, replies, replies_once
 from tests.support.settled import settled
-from tests.support.wire import Message
 
 if sys.version_info >= (3, 14):
     from compression import zstd

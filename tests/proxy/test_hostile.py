@@ -6,9 +6,9 @@ import pytest
 
 from sseproxy.core.limits import LimitPolicy
 from tests.proxy.hostile import SMUGGLED, Hostile, bodies, heads, request
+from tests.support.http1_reader import Message
 from tests.support.proxy_server import Stage, stage
 from tests.support.raw_upstream import Visit, replies
-from tests.support.wire import Message
 
 HEADS = [pytest.param(case, id=case.name) for case in heads()]
 

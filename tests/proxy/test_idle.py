@@ -4,8 +4,8 @@ import pytest
 
 from sseproxy.core.stream.plan import StreamKind
 from sseproxy.core.stream.timeouts import TimeoutPolicy
+from tests.support.async_peer import RawClient
 from tests.support.proxy_server import Stage, stage
-from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import Visit
 
 #: So long may an answer be silent here.

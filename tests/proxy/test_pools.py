@@ -63,7 +63,7 @@ async def test_keys_of_the_pool() -> None:
 
 async def test_our_connection_is_what_the_pool_lends_and_keeps(pool: type[AiohttpPool | PlainPool]) -> None:
     async with stage(replies()) as on:
-        origin = on.proxy.app._origins["default"]
+        origin = on.proxy.origins["default"]
         assert type(origin.pool) is pool
         protocols: list[UpstreamConnection] = []
         for _ in range(3):

@@ -11,11 +11,11 @@ from sseproxy.core.http.fields import MOST_MEMBERS, HeaderRules
 from sseproxy.core.http.via import MOST_INSTANCES
 from sseproxy.core.routes import Route, Upstream, UpstreamTLS
 from sseproxy.core.stream.plan import StreamMode
-from sseproxy.http1.requests import HeadLimits
+from sseproxy.http1.policy import HeadLimits
+from tests.support.async_peer import RawClient
+from tests.support.http1_reader import Message
 from tests.support.proxy_server import SILENT, ProxyServer, route_to, stage
-from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import RawUpstream, replies
-from tests.support.wire import Message
 
 #: What the proxy says about a client on IPv4 that asked for a.test; the last fields of every request.
 SIGNED = (

@@ -7,9 +7,9 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from sseproxy.core.http.fields import HeaderRules
+from tests.support.http1_reader import Message
 from tests.support.proxy_server import stage
 from tests.support.raw_upstream import OK, Visit, replies, replies_once
-from tests.support.wire import Message
 
 EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 GET = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"

@@ -24,12 +24,12 @@ from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.ticket_requests import TicketRequest
 from sseproxy.stores.base import KeptRequest, TicketState
 from sseproxy.stores.memory import MemoryTicketStore
+from tests.support.async_peer import RawClient
 from tests.support.hand_clock import HandClock
+from tests.support.http1_reader import Message
 from tests.support.proxy_server import ProxyServer, route_to, stage
-from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import RawUpstream, Script, Visit, replies
 from tests.support.settled import eventually
-from tests.support.wire import Message
 
 TICKETS = TicketPolicy()
 ACCEPT = b"Accept: text/event-stream"

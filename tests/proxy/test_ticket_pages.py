@@ -9,10 +9,10 @@ import pytest
 
 from sseproxy.core.eventsource.policies import CorsPolicy, TicketPolicy
 from sseproxy.core.http.fields import HeaderRules
+from tests.support.async_peer import RawClient
+from tests.support.http1_reader import Message
 from tests.support.proxy_server import stage
-from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import replies
-from tests.support.wire import Message
 
 TICKETS = TicketPolicy()
 CORS = CorsPolicy(frozenset(["https://app.test"]), credentials=True)

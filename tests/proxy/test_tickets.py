@@ -21,8 +21,8 @@ from sseproxy.origins.http import HttpExchange, HttpOrigin
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.stores.base import KeptRequest
 from sseproxy.stores.memory import MemoryTicketStore
+from tests.support.async_peer import RawClient
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, route_to, stage
-from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import OK, RawUpstream, Script, Visit, replies
 from tests.support.settled import eventually
 
@@ -552,9 +552,7 @@ async def test_an_error_that_was_told_in_a_stream_was_told() -> None:
             await waits.wait()
             raise ConnectError("The upstream cannot be reached.", proxy_status="destination_unavailable")
 
-    async with ProxyServer.serve(route) as proxy, proxy.connect() as client:
-        await proxy.app._origins["slow"].close()
-        proxy.app._origins["slow"] = Slow(route.upstream)
+    async with ProxyServer.serve(route, origin=Slow) as proxy, proxy.connect() as client:
         url = await kept(client)
         await client.send(ask(b"GET " + url, ACCEPT))
         assert (await client.head()).status == 200

@@ -12,8 +12,8 @@ from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.proxy import tunnel
+from tests.support.async_peer import LIMIT
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, stage
-from tests.support.raw_client import LIMIT
 from tests.support.raw_upstream import OK, Visit, replies
 from tests.support.settled import eventually, settled
 

@@ -16,10 +16,10 @@ from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Route, Upstream
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.http1.heads import MAX_FIELDS
+from tests.support.async_peer import RawClient
+from tests.support.http1_reader import Message
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, route_to, stage
-from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import OK, RawUpstream, Visit, replies, replies_once
-from tests.support.wire import Message
 
 EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from sseproxy.aiohttp import SSEKeepalive, sse_keepalive
 from tests.support.asgi_exchange import on_time
-from tests.support.raw_client import LIMIT, RawClient
+from tests.support.async_peer import LIMIT, RawClient
 
 #: Bytes of a request body that a handler may read: more than any test sends.
 _BODY_LIMIT = 8 * 2**20

@@ -61,7 +61,8 @@ class Exchange:
         self._changed = asyncio.Event()
         self._thawed = asyncio.Event()
         self._thawed.set()
-        self._left = False
+        self.has_left = False
+        self._refuses: type[Exception] | None = None
         self._receiving = 0
         self._sending = 0
         self.task: asyncio.Task[None] | None = None
@@ -70,7 +71,7 @@ class Exchange:
 
     def start(self) -> "Exchange":
         """Call the app, in a task."""
-        self.task = asyncio.get_running_loop().create_task(self._call())
+        self.task = asyncio.get_running_loop().create_task(self.call())
         return self
 
     async def finish(self) -> "Exchange":
@@ -85,19 +86,30 @@ class Exchange:
 
     def leave(self) -> None:
         """The client closes the connection."""
-        self._left = True
+        self.has_left = True
         self._thawed.set()
         self._changed.set()
+
+    def refuse_to_send(self, kind: type[Exception]) -> None:
+        """From now on the server's `send` raises an error of this kind, a new one each time."""
+        self._refuses = kind
 
     def say(self, *pieces: bytes) -> None:
         """The client sends more of its request body."""
         self._incoming.extend({"type": "http.request", "body": piece, "more_body": True} for piece in pieces)
         self._changed.set()
 
+    def end_body(self) -> None:
+        """The client has sent all of its request body."""
+        self._incoming.append({"type": "http.request", "body": b"", "more_body": False})
+        self._changed.set()
+
     def freeze(self) -> None:
+        """Let `send` wait: the client takes nothing."""
         self._thawed.clear()
 
     def thaw(self) -> None:
+        """Let the client take everything again."""
         self._thawed.set()
 
     # What came of it.
@@ -129,7 +141,7 @@ class Exchange:
 
     # The server's side.
 
-    async def _call(self) -> None:
+    async def call(self) -> None:
         await self.app(self.scope, self.receive, self.send)
 
     async def receive(self) -> Message:
@@ -148,13 +160,15 @@ class Exchange:
     @property
     def _is_over(self) -> bool:
         """As servers do: who has sent the whole response hears nothing but that it is over."""
-        return self._left or self.is_whole
+        return self.has_left or self.is_whole
 
     async def send(self, message: Message) -> None:
         self._judge(message)
         self._sending += 1
         try:
-            if self.send_error is not None and self._left:
+            if self._refuses is not None:
+                raise self._refuses("refused")
+            if self.send_error is not None and self.has_left:
                 raise self.send_error
             self.sent.append((now(), message))
             if self.is_whole:

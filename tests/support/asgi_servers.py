@@ -59,6 +59,7 @@ class AsgiServer:
         self.output = Output(self._process.stdout)
 
     def wait_until_ready(self) -> None:
+        """Return once the server answers."""
         try:
             self.output.wait_for(lambda lines: any(map(_LISTENING.search, lines)), limit=60)
             wait_until(self._answers)

@@ -21,11 +21,11 @@ from sseproxy.core.stream.timeouts import TimeoutPolicy
 from tests.support.aiohttp_app import AiohttpApp
 from tests.support.asgi_exchange import Exchange, on_time
 from tests.support.asgi_exchange import body as body_message
+from tests.support.async_peer import RawClient
+from tests.support.http1_reader import read_chunk
 from tests.support.proxy_server import stage
-from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import Visit
 from tests.support.virtual_clock import passing
-from tests.support.wire import read_chunk
 
 #: Seconds. Early answers are due when this much has passed; no script of a test may do anything in that very moment.
 INTERVAL, EARLY = 0.25, 1.0

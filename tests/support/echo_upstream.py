@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any, Self
 
-from tests.support.stream_client import Request
+from tests.support.blocking_client import Request
 
 
 class EchoUpstream:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.blocking_peer import CHUNKED_STREAM, ClientPeer, Upstream, UpstreamPeer
 from tests.support.sseproxy_process import SseproxyProcess
 from tests.support.whatwg import parse
-from tests.support.wires import CHUNKED_STREAM, ClientWire, Upstream, UpstreamWire
 
 _ROOT = Path(__file__).parents[2]
 
@@ -71,12 +71,12 @@ class Stand:
     def path(self, route: str) -> str:
         return f"/{route}/{next(self._numbers)}"
 
-    def client(self, *, receive_buffer: int | None = None) -> ClientWire:
-        return ClientWire(self.proxy.url, receive_buffer=receive_buffer)
+    def client(self, *, receive_buffer: int | None = None) -> ClientPeer:
+        return ClientPeer(self.proxy.url, receive_buffer=receive_buffer)
 
     def ask(
         self, path: str, *, headers: Sequence[str] = (), version: str = "1.1", receive_buffer: int | None = None
-    ) -> tuple[ClientWire, UpstreamWire]:
+    ) -> tuple[ClientPeer, UpstreamPeer]:
         """A client that asks for `path`, and the upstream's end of it, which has not answered."""
         client = self.client(receive_buffer=receive_buffer)
         client.ask(path, headers=headers, version=version)
@@ -84,7 +84,7 @@ class Stand:
 
     def stream(
         self, path: str, *events: bytes, headers: Sequence[str] = (), version: str = "1.1"
-    ) -> tuple[ClientWire, UpstreamWire]:
+    ) -> tuple[ClientPeer, UpstreamPeer]:
         """The same with a chunked event stream that has begun with `events`."""
         client, upstream = self.ask(path, headers=headers, version=version)
         upstream.send(CHUNKED_STREAM)

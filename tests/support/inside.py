@@ -15,8 +15,6 @@ from sseproxy.proxy.app import ProxyApp
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
-_LIMIT = 20.0
-
 
 def run_on(loop: str, test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run `test` on a new loop of asyncio's own kind, or of uvloop's."""
@@ -58,15 +56,6 @@ async def inside(options: str, serve: Serve, folder: Path) -> AsyncIterator[Insi
         await factory.shutdown(0.2)
         await app.close()
         upstream.close()
-
-
-async def wait_until(condition: Callable[[], bool], limit: float = _LIMIT) -> None:
-    """AssertionError: it is not so within `limit` seconds."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + limit
-    while not condition():
-        assert loop.time() < until, "it did not come about"
-        await asyncio.sleep(0.01)
 
 
 def alive(*kinds: type) -> dict[str, int]:

@@ -40,10 +40,12 @@ def peak_resident(pid: int) -> int:
 
 
 def forget_peak(pid: int) -> None:
+    """Let `peak_resident` begin anew."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def open_sockets(pid: int) -> int:
+    """Return how many sockets the process has open."""
     links = (_link(file) for file in Path(f"/proc/{pid}/fd").iterdir())
     return sum(link.startswith("socket:") for link in links)
 

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -14,11 +14,13 @@ from typing import Any
 from sseproxy.core.routes import Route, Upstream
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.engine.live import LiveStreams
+from sseproxy.http1.listener import ClientConnections
+from sseproxy.http1.policy import ServerPolicy
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
 from sseproxy.stores.base import TicketStore
 from sseproxy.stores.memory import MemoryTicketStore
-from tests.support.raw_client import LIMIT, RawClient
+from tests.support.async_peer import LIMIT, RawClient
 from tests.support.raw_upstream import RawUpstream, Script
 
 #: For tests that are not about heartbeats.
@@ -26,10 +28,17 @@ SILENT = HeartbeatPolicy(interval=None)
 
 
 class ProxyServer:
-    """A `ProxyApp` that listens. Leaving it asserts that nothing is under way and nothing unexpected was logged."""
+    """A `ProxyApp` that listens. Leaving it asserts that nothing is under way and nothing unexpected was logged.
 
-    def __init__(self, app: ProxyApp, port: int) -> None:
+    connections: of its clients. origins: the upstreams, by the name of the route.
+    """
+
+    def __init__(
+        self, app: ProxyApp, connections: ClientConnections, origins: Mapping[str, HttpOrigin], port: int
+    ) -> None:
         self.app = app
+        self.connections = connections
+        self.origins = origins
         self.port = port
 
     @classmethod
@@ -47,15 +56,18 @@ class ProxyServer:
         streams: LiveStreams | None = None,
         listener: socket.socket | None = None,
         instance: str = "test",
+        origin: Callable[[Upstream], HttpOrigin] = HttpOrigin,
+        policy: ServerPolicy = ServerPolicy(),
     ) -> "AsyncIterator[ProxyServer]":
         """On a port that the kernel chooses, or on a unix socket.
 
         trusted: networks of proxies. send_buffer: bytes of SO_SNDBUF of its connections. store: of tickets.
         end_key: of the ends of streams. streams: left out, those that break do so at once.
         listener: a socket in place of one of its own. instance: see `ProxyApp`.
+        origin: makes what stands for an upstream. policy: of client connections.
         """
         loop = asyncio.get_running_loop()
-        origins = {route.name: HttpOrigin(route.upstream) for route in routes}
+        origins = {route.name: origin(route.upstream) for route in routes}
         networks = [ip_network(network) for network in trusted]
         tickets = MemoryTicketStore(loop) if store is None else store
         app = ProxyApp(
@@ -66,6 +78,7 @@ class ProxyServer:
             end_key=end_key,
             streams=LiveStreams(linger=0.0) if streams is None else streams,
             instance=instance,
+            policy=policy,
         )
         factory = app.server(scheme="http" if tls is None else "https", is_unix=socket_path is not None)
         port = 0
@@ -81,7 +94,7 @@ class ProxyServer:
             port = server.sockets[0].getsockname()[1]
         with _no_surprises(loop):
             try:
-                yield cls(app, port)
+                yield cls(app, factory, origins, port)
                 await _end(app)
             finally:
                 server.close()
@@ -91,6 +104,7 @@ class ProxyServer:
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator[RawClient]:
+        """Open a connection of a client."""
         async with RawClient.connect(self.port) as client:
             yield client
 
@@ -123,6 +137,7 @@ async def stage(
     base_path: str = "",
     send_buffer: int | None = None,
     streams: LiveStreams | None = None,
+    policy: ServerPolicy = ServerPolicy(),
     **options: Any,
 ) -> AsyncIterator[Stage]:
     """Everything for a test with one route and one connection. options: of the `Route`."""
@@ -133,6 +148,7 @@ async def stage(
             trusted=trusted,
             send_buffer=send_buffer,
             streams=streams,
+            policy=policy,
         ) as proxy,
         proxy.connect() as client,
     ):

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support import wire
-from tests.support.raw_client import LIMIT
+from tests.support import http1_reader
+from tests.support.async_peer import LIMIT
+from tests.support.http1_reader import Message
 from tests.support.settled import eventually
-from tests.support.wire import Message
 
 #: Bytes that are taken from the network before the script reads them; a script that does not read pushes back.
 READ_LIMIT = 256 * 1024
@@ -37,13 +37,13 @@ class Visit:
 
     async def request(self) -> Message:
         """The next request, whole. IncompleteReadError: it never came."""
-        message = await wire.read_request(self.reader)
+        message = await http1_reader.read_request(self.reader)
         self.requests.append(message)
         return message
 
     async def head(self) -> Message:
         """The next request's head; its body stays to be read."""
-        message = Message(await wire.read_head(self.reader))
+        message = Message(await http1_reader.read_head(self.reader))
         self.requests.append(message)
         return message
 
@@ -54,9 +54,11 @@ class Visit:
             await self.writer.drain()
 
     def close(self) -> None:
+        """Close the connection, once what was sent has gone out."""
         self.writer.close()
 
     def reset(self) -> None:
+        """End the connection with a TCP reset."""
         sock: socket.socket = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
@@ -147,7 +149,7 @@ class RawUpstream:
         server: asyncio.Server
 
         def factory() -> _Recorder:
-            return _Recorder(upstream._play, loop)
+            return _Recorder(upstream.play, loop)
 
         if socket_path is not None:
             server = await loop.create_unix_server(factory, str(socket_path))
@@ -158,7 +160,7 @@ class RawUpstream:
             yield upstream
         finally:
             server.close()
-            await upstream._close()
+            await upstream.close()
 
     @property
     def received(self) -> bytes:
@@ -176,7 +178,8 @@ class RawUpstream:
             await self._arrived.wait_for(lambda: len(self.visits) > number)
         return self.visits[number]
 
-    async def _play(self, visit: Visit) -> None:
+    async def play(self, visit: Visit) -> None:
+        """Run the script for a connection, and close that."""
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -193,7 +196,8 @@ class RawUpstream:
             if not visit.writer.transport.is_closing():
                 visit.close()
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
+        """Abort all connections, and end their scripts."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

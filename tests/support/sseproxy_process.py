@@ -115,6 +115,7 @@ class SseproxyProcess:
         return self._process.poll() is None
 
     def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process itself."""
         self._process.send_signal(number)
 
     def wait(self, limit: float = 30.0) -> int:

@@ -6,9 +6,10 @@ Policies only; ``None`` in place of one means that the route does not do it.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sseproxy.core.http.fields import FORWARDING, belongs_to_connection
 from sseproxy.core.limits import MIB
 
-#: Bytes of a request body that can be kept at most: half of what the store in memory holds.
+#: Bytes of a request body that can be kept at most, however large the store is: a body is kept in one piece.
 MOST_BODY = 32 * MIB
 
 
@@ -44,6 +45,10 @@ class TicketPolicy:
     reopen: Reopen = Reopen.NEVER
 
 
+#: Request fields (lower case) that the proxy reads before the cookie would become one of them.
+_READ_BY_PROXY = frozenset(("host", "cookie", "expect", "origin", "last-event-id"))
+
+
 @dataclass(frozen=True, slots=True)
 class CookieAuth:
     """A login cookie that becomes a request header, where the request has none of that name.
@@ -55,6 +60,20 @@ class CookieAuth:
     header: str = "Authorization"
     format: str = "Bearer {value}"
     strip_cookie: bool = True
+
+    def sets(self, name: str) -> bool:
+        """True if `name`, in any case, is the field that the cookie becomes."""
+        return name.lower() == self.header.lower()
+
+    @property
+    def is_header_reserved(self) -> bool:
+        """True if the connection or the proxy itself goes by `header`, so that no cookie may become it."""
+        name = self.header.lower()
+        return belongs_to_connection(name) or name in _READ_BY_PROXY or name.encode() in FORWARDING
+
+
+#: Forbidden response-header names (Fetch standard, section 2.2.2).
+_NEVER_READ = frozenset(("set-cookie", "set-cookie2"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +91,29 @@ class CorsPolicy:
     @property
     def any_origin(self) -> bool:
         return "*" in self.origins
+
+    @property
+    def names_more_than_all(self) -> bool:
+        """True if ``*`` stands beside other origins."""
+        return self.any_origin and len(self.origins) > 1
+
+    @property
+    def too_open_for_credentials(self) -> str | None:
+        """Return the origin, ``*`` or ``null``, by which any page could read in the name of a user; else ``None``."""
+        if not self.credentials:
+            return None
+        return next((origin for origin in ("*", "null") if origin in self.origins), None)
+
+    @property
+    def exposes_a_star(self) -> bool:
+        """True if ``*`` in `expose` names a field instead of all of them (Fetch standard, section 3.2.4)."""
+        return self.credentials and "*" in self.expose
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """Those of `expose` that no browser lets a page read."""
+        return tuple(name for name in self.expose if name.lower() in _NEVER_READ)
+
+    def says(self, name: str) -> bool:
+        """True if the policy writes the response field `name`, in any case."""
+        return name.lower().startswith("access-control-")

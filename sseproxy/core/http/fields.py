@@ -21,6 +21,10 @@ class HeaderRules:
     set: tuple[tuple[str, str], ...] = ()
     remove: tuple[str, ...] = ()
 
+    def first_spelling(self, name: str) -> str | None:
+        """The first name in `set` that is `name` in any case; ``None`` if the rules do not set it."""
+        return next((known for known, _ in self.set if known.lower() == name.lower()), None)
+
 
 #: RFC 9110 section 7.6.1, and the fields of proxies and connections that older software sends.
 HOP_BY_HOP = frozenset(
@@ -36,6 +40,12 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
+
+
+def belongs_to_connection(name: str) -> bool:
+    """True for fields that only the connection itself may write: hop-by-hop, and the length of the body."""
+    return name.lower() == "content-length" or name.lower().encode() in HOP_BY_HOP
+
 
 #: The fields in which proxies say where a request came from.
 FORWARDING = frozenset((b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"))
@@ -295,18 +305,3 @@ def _weakened(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
     name, value = field
     is_strong = len(name) == 4 and name.lower() == b"etag" and not value.lstrip(_BLANKS).startswith(b"W/")
     return (name, b"W/" + value.lstrip(_BLANKS)) if is_strong else field
-
-
-def request_head(method: str, target: str, headers: Headers) -> bytes:
-    """The head of an HTTP/1.1 request; `target` goes out as it came in."""
-    line = f"{method} {target} HTTP/1.1".encode("utf-8", "surrogateescape")
-    return _head(line, headers)
-
-
-def response_head(status: int, reason: bytes, headers: Headers) -> bytes:
-    """The head of an HTTP/1.1 response (RFC 9112 section 4: also to a client that speaks 1.0)."""
-    return _head(b"HTTP/1.1 %d %b" % (status, reason), headers)
-
-
-def _head(line: bytes, headers: Headers) -> bytes:
-    return b"".join([line, b"\r\n", *[b"%b: %b\r\n" % field for field in headers], b"\r\n"])

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from sseproxy.core.stream.dialects import Marker
+from sseproxy.core.stream.dialects import Dialect, Marker
 from sseproxy.core.stream.events import LF, event
 
 
@@ -28,6 +28,20 @@ class EndPolicy:
     marker: Marker | None = None
     only: EndsAt = EndsAt.END
     secret: str = field(default="", repr=False)
+
+    @property
+    def does_nothing(self) -> bool:
+        """True if no client would notice the policy."""
+        return not self.stop_reconnect and self.event is None and self.marker is None
+
+    @property
+    def signs_nothing(self) -> bool:
+        """True if there is a secret, and no ids that it could sign."""
+        return bool(self.secret) and not self.stop_reconnect
+
+    def lacks_marker(self, dialect: Dialect) -> bool:
+        """True if only ends behind the terminal event count, and neither the policy nor `dialect` knows that event."""
+        return self.only is EndsAt.MARKER and self.marker is None and not dialect.is_of_answers
 
 
 #: The type of an event that is sent for its id only; no page listens for it.

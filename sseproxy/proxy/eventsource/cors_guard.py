@@ -63,7 +63,8 @@ class CorsGuard:
                 self._answer(inbound, *found, downstream, record)
                 return True
         found = self._find(inbound)
-        downstream.cross_origin = None if found is None else found[1]
+        cross_origin = None if found is None else found[1]
+        downstream.treatment = replace(downstream.treatment, cross_origin=cross_origin)
         return False
 
     def _find(self, inbound: InboundRequest) -> tuple[Route, CrossOrigin] | None:

@@ -112,17 +112,23 @@ class Stage:
     def set_up(cls, script: str) -> "Iterator[Stage]":
         """script: the page's own."""
         stage = cls(script)
-        thread = threading.Thread(target=stage._loop.run_forever, name="stage")
+        with stage.running():
+            yield stage
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Serve, on a loop in a thread of its own."""
+        thread = threading.Thread(target=self._loop.run_forever, name="stage")
         thread.start()
         running = contextlib.AsyncExitStack()
         try:
-            stage.way = stage._way("direct", running, stage._serve)
-            yield stage
+            self.way = self._way("direct", running, self._serve)
+            yield
         finally:
-            stage._run(running.aclose())
-            stage._loop.call_soon_threadsafe(stage._loop.stop)
+            self._run(running.aclose())
+            self._loop.call_soon_threadsafe(self._loop.stop)
             thread.join()
-            stage._loop.close()
+            self._loop.close()
 
     @contextlib.contextmanager
     def tapped(self, port: int) -> Iterator[Way]:

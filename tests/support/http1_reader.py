@@ -76,6 +76,7 @@ async def read_chunks(reader: asyncio.StreamReader) -> bytes:
 
 
 async def read_request(reader: asyncio.StreamReader) -> Message:
+    """Return the next request, whole. A body has a length or chunks."""
     message = Message(await read_head(reader))
     return Message(message.head, await _read_body(reader, message, until_eof=False))
 

@@ -8,8 +8,8 @@ import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from tests.support import wire
-from tests.support.wire import Message
+from tests.support import http1_reader
+from tests.support.http1_reader import Message
 
 #: Seconds after which a wait is given up: far more than any wait needs.
 LIMIT = 20.0
@@ -50,6 +50,7 @@ class RawClient:
     async def connect(
         cls, port: int, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
     ) -> "AsyncIterator[RawClient]":
+        """Connect to a port of this machine. tls: trusts the server's certificate, which names ``localhost``."""
         loop = asyncio.get_running_loop()
         name = "localhost" if tls is not None else None
         made = await loop.create_connection(lambda: _Patient(loop), host, port, ssl=tls, server_hostname=name)
@@ -59,6 +60,7 @@ class RawClient:
     @classmethod
     @contextlib.asynccontextmanager
     async def connect_unix(cls, path: Path) -> "AsyncIterator[RawClient]":
+        """Connect to a unix socket."""
         loop = asyncio.get_running_loop()
         async with cls._closing(*await loop.create_unix_connection(lambda: _Patient(loop), str(path))) as client:
             yield client
@@ -95,18 +97,20 @@ class RawClient:
     async def response(self, *, to_head: bool = False) -> Message:
         """The next response, whole; interim ones count."""
         async with asyncio.timeout(LIMIT):
-            return await wire.read_response(self.reader, to_head=to_head)
+            return await http1_reader.read_response(self.reader, to_head=to_head)
 
     async def head(self) -> Message:
         """The head of the next response, so that its body can be read in pieces."""
         async with asyncio.timeout(LIMIT):
-            return Message(await wire.read_head(self.reader))
+            return Message(await http1_reader.read_head(self.reader))
 
     async def chunk(self) -> bytes:
+        """Return the data of the next chunk; empty for the last one."""
         async with asyncio.timeout(LIMIT):
-            return await wire.read_chunk(self.reader)
+            return await http1_reader.read_chunk(self.reader)
 
     async def exactly(self, size: int) -> bytes:
+        """Return the next `size` bytes."""
         async with asyncio.timeout(LIMIT):
             return await self.reader.readexactly(size)
 
@@ -120,14 +124,21 @@ class RawClient:
         await self.send(request)
         return await self.response(to_head=to_head)
 
+    def shrink_receive_buffer(self, size: int) -> None:
+        """Let the kernel keep so many bytes that the client has not read, or about twice as many (SO_RCVBUF)."""
+        sock: socket.socket = self._writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
     def pause(self) -> None:
         """Stop to read: the client is frozen, and its kernel's buffer fills up."""
         self._transport.pause_reading()
 
     def resume(self) -> None:
+        """Read again, after `pause`."""
         self._transport.resume_reading()
 
     def finish_sending(self) -> None:
+        """Close the sending half: a FIN, after which the client still reads."""
         self._writer.write_eof()
 
     def reset(self) -> None:
@@ -137,6 +148,7 @@ class RawClient:
         self._transport.abort()
 
     async def close(self) -> None:
+        """Close the connection, and wait until it is closed."""
         self._writer.close()
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             await self._writer.wait_closed()

@@ -30,6 +30,7 @@ _SO_ATTACH_FILTER = 26  # of Linux; the socket module does not know it
 
 
 def chunk(data: bytes) -> bytes:
+    """Return `data` framed as one chunk of a body (RFC 9112 section 7.1)."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
@@ -40,7 +41,7 @@ class End(Enum):
     RESET = "reset"
 
 
-class Wire:
+class BlockingPeer:
     """One TCP connection, closed when nobody knows it any more. received: what has come and was not asked for yet."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -61,6 +62,7 @@ class Wire:
     # Speaking.
 
     def send(self, data: bytes) -> None:
+        """Send all of `data`. TimeoutError: the other side takes nothing."""
         self.socket.sendall(data)
 
     def send_until_stuck(self, data: bytes, *, patience: float = 0.4) -> int:
@@ -89,6 +91,7 @@ class Wire:
         return self._take(self.received.index(mark) + len(mark))
 
     def read_exactly(self, size: int) -> bytes:
+        """Return the next `size` bytes. AssertionError: the other side left before."""
         while len(self.received) < size:
             assert self._read() is None, f"{size} bytes wanted, {len(self.received)} came"
         return self._take(size)
@@ -131,6 +134,7 @@ class Wire:
         self.close()
 
     def close(self) -> None:
+        """Leave in order: a FIN, unless bytes have come that were never read."""
         self.socket.close()
 
     # Private.
@@ -158,7 +162,7 @@ class RequestSeen:
     headers: Mapping[str, str]
 
 
-class UpstreamWire(Wire):
+class UpstreamPeer(BlockingPeer):
     """The upstream's end of one connection, after the head of the request was read."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -166,6 +170,7 @@ class UpstreamWire(Wire):
         self.request = self.read_request()
 
     def read_request(self) -> RequestSeen:
+        """Read the head of the next request."""
         lines = self.read_until(b"\r\n\r\n").decode("latin-1").split("\r\n")
         method, target, _ = lines[0].split(" ")
         return RequestSeen(method, target, _fields(lines[1:]))
@@ -198,9 +203,9 @@ class Upstream:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
 
-    def accept(self) -> UpstreamWire:
+    def accept(self) -> UpstreamPeer:
         """The next connection, and the head of its request."""
-        return UpstreamWire(self._socket.accept()[0])
+        return UpstreamPeer(self._socket.accept()[0])
 
     @property
     def has_visitor(self) -> bool:
@@ -223,7 +228,7 @@ class Answer:
     headers: Mapping[str, str]
 
 
-class ClientWire(Wire):
+class ClientPeer(BlockingPeer):
     """The client's end. receive_buffer: bytes of SO_RCVBUF, set before connecting so that the window stays small."""
 
     def __init__(self, url: str, *, receive_buffer: int | None = None) -> None:
@@ -250,6 +255,7 @@ class ClientWire(Wire):
         self.send("\r\n".join([*lines, "", ""]).encode() + (body or b""))
 
     def read_head(self) -> Answer:
+        """Read the head of the next response."""
         lines = self.read_until(b"\r\n\r\n").decode("latin-1").split("\r\n")
         return Answer(int(lines[0].split(" ")[1]), _fields(lines[1:]))
 

@@ -8,10 +8,10 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, StreamEnded, StreamReset
 
-from tests.support.wires import Wire
+from tests.support.blocking_peer import BlockingPeer
 
 
-class Http2Wire(Wire):
+class Http2Peer(BlockingPeer):
     """One connection that speaks HTTP/2 from its first byte.
 
     bodies, ends: by the number of the stream. An end is `ended` or `reset`; there is none while a stream is open.

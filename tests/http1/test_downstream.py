@@ -8,7 +8,8 @@ import pytest
 
 from sseproxy.http1.downstream import HttpDownstream
 from sseproxy.http1.server import DownstreamConnection
-from tests.support.wires import Wire
+from sseproxy.http1.treatment import ResponseTreatment
+from tests.support.blocking_peer import BlockingPeer
 
 REQUEST = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
@@ -43,13 +44,16 @@ class Connection:
 
 def acknowledged(sock: Any) -> int | None:
     connection = cast(DownstreamConnection, Connection(sock))
-    return HttpDownstream(connection, is_11=True, is_head=False, keep_alive=True).acknowledged()
+    return HttpDownstream(connection, ResponseTreatment(keep_alive=True)).acknowledged()
+
+
+Pair = tuple[BlockingPeer, socket.socket]
 
 
 @pytest.fixture
-def wires() -> Iterator[tuple[Wire, socket.socket]]:
+def pair() -> Iterator[Pair]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = Wire(socket.create_connection(listener.getsockname()))
+        client = BlockingPeer(socket.create_connection(listener.getsockname()))
         ours, _ = listener.accept()
         with ours:
             client.socket.sendall(REQUEST)
@@ -58,25 +62,25 @@ def wires() -> Iterator[tuple[Wire, socket.socket]]:
         client.socket.close()
 
 
-def take(wires: tuple[Wire, socket.socket], size: int) -> None:
+def take(pair: Pair, size: int) -> None:
     """Send the client so much, and hear from it that it has come: then it is acknowledged as well."""
-    client, ours = wires
+    client, ours = pair
     ours.sendall(bytes(size))
     assert len(client.socket.recv(size)) == size
     client.socket.sendall(b".")
     assert ours.recv(1) == b"."
 
 
-def test_a_client_that_has_everything(wires: tuple[Wire, socket.socket]) -> None:
-    take(wires, 4)
-    assert acknowledged(wires[1]) is None
+def test_a_client_that_has_everything(pair: Pair) -> None:
+    take(pair, 4)
+    assert acknowledged(pair[1]) is None
 
 
 @pytest.mark.parametrize("before", [0, 4])
-def test_what_a_client_has_acknowledged_before_it_vanished(wires: tuple[Wire, socket.socket], before: int) -> None:
+def test_what_a_client_has_acknowledged_before_it_vanished(pair: Pair, before: int) -> None:
     """Perhaps nothing at all: it may have waited for its answer for a long time."""
-    client, ours = wires
-    take(wires, before)
+    client, ours = pair
+    take(pair, before)
     client.vanish()
     ours.sendall(b"never heard of")
     assert acknowledged(ours) == before
@@ -87,9 +91,9 @@ def test_what_a_client_has_acknowledged_before_it_vanished(wires: tuple[Wire, so
     [bytes(INFO), bytes(104), b"", OSError("no such option")],
     ids=["zeros", "an old one", "nothing", "an error"],
 )
-def test_a_kernel_that_does_not_count(wires: tuple[Wire, socket.socket], said: bytes | OSError) -> None:
+def test_a_kernel_that_does_not_count(pair: Pair, said: bytes | OSError) -> None:
     """Else every client that is always a little behind, as in a long download, would seem to have vanished."""
-    client, ours = wires
+    client, ours = pair
     client.vanish()
     ours.sendall(b"never heard of")
     assert acknowledged(Kernel(ours, said)) is None

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sseproxy.core.errors import BadRequest, ClientError, HeadersTooLarge, MethodUnknown
-from sseproxy.http1 import requests as parser
 from sseproxy.http1.content import MOST_WAITING
-from sseproxy.http1.requests import PIECE, HeadLimits, ParsedRequest, RequestParser
+from sseproxy.http1.policy import HeadLimits
+from sseproxy.http1.requests import PIECE, ParsedRequest, RequestParser
 
 LIMITS = HeadLimits()
 
@@ -65,12 +65,18 @@ class Found:
     errors: list[ClientError] = field(default_factory=list)
     holds: list[bool] = field(default_factory=list)
     limits: HeadLimits = LIMITS
+    piece: int = PIECE
+    takes_one: bool = False  # and has enough for now
     parser: RequestParser = field(init=False)
 
     def __post_init__(self) -> None:
         self.parser = RequestParser(
-            self.requests.append, self.errors.append, hold=self.holds.append, limits=self.limits
+            self._take, self.errors.append, hold=self.holds.append, limits=self.limits, piece=self.piece
         )
+
+    def _take(self, request: ParsedRequest) -> None:
+        self.requests.append(request)
+        self.parser.is_full = self.takes_one
 
     def feed(self, *pieces: bytes) -> "Found":
         for piece in pieces:
@@ -372,8 +378,8 @@ def test_the_end_of_a_long_body_is_not_counted_to_the_head_behind_it() -> None:
 
 def test_no_more_requests_are_made_than_those_of_one_piece() -> None:
     data = b"GET /a HTTP/1.1\r\n\r\n" * 20_000
-    found = Found()
-    whole, found.parser._on_request = found.requests, lambda request: _take_one(found, request)
+    found = Found(takes_one=True)
+    whole = found.requests
     found.feed(data[:PIECE], data[PIECE:])
     assert 0 < len(whole) <= PIECE
     rounds = 0
@@ -385,20 +391,11 @@ def test_no_more_requests_are_made_than_those_of_one_piece() -> None:
     assert (len(whole), rounds > 1, found.parser.tail) == (20_000, True, b"")
 
 
-def _take_one(found: Found, request: ParsedRequest) -> None:
-    found.requests.append(request)
-    found.parser.is_full = True
-
-
 @given(st.lists(REQUESTS, min_size=1, max_size=4), st.lists(st.integers(0, 10_000), max_size=6), st.integers(1, 40))
 def test_whoever_has_enough_gets_the_rest_later(meant: list[Meant], at: list[int], piece: int) -> None:
-    found = Found()
-    found.parser._on_request = lambda request: _take_one(found, request)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parser, "PIECE", piece)
-        found.feed(*cut(b"".join(map(bytes, meant)), at))
-        while found.parser.is_full:
-            found.parser.go_on()
+    found = Found(takes_one=True, piece=piece).feed(*cut(b"".join(map(bytes, meant)), at))
+    while found.parser.is_full:
+        found.parser.go_on()
     assert found.errors == []
     assert found.heads == [(each.method, each.target) for each in meant]
     for index, each in enumerate(meant):
@@ -406,8 +403,7 @@ def test_whoever_has_enough_gets_the_rest_later(meant: list[Meant], at: list[int
 
 
 def test_what_is_behind_a_wish_for_another_protocol_waits_for_its_answer_only() -> None:
-    found = Found()
-    found.parser._on_request = lambda request: _take_one(found, request)
+    found = Found(takes_one=True)
     found.feed(UPGRADE + b"\r\nGET /b HTTP/1.1\r\n\r\n" + b"x" * 2 * PIECE)
     assert (found.heads, found.parser.is_full, found.parser.is_stopped) == ([("POST", "/a")], True, True)
     assert len(found.parser.tail) == 19 + 2 * PIECE

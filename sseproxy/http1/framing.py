@@ -1,0 +1,36 @@
+"""How are heads and bodies written? (RFC 9112 sections 2 to 7)"""
+
+from sseproxy.core.http.fields import Headers
+
+#: One chunk: ``CHUNK % (len(data), data)``. Formats, not functions: each event of a stream is a chunk, and a call costs
+#: as much as the rest of its framing.
+CHUNK = b"%x\r\n%b\r\n"
+
+#: The same in three pieces, for data that is too long to be copied: ``CHUNK_SIZE % len(data)``, data, ``CHUNK_END``.
+CHUNK_SIZE = b"%x\r\n"
+CHUNK_END = b"\r\n"
+
+#: Behind the last chunk, without trailers.
+LAST_CHUNK = b"0\r\n\r\n"
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def chunked(body: bytes) -> bytes:
+    """Return a whole body in chunks."""
+    return CHUNK % (len(body), body) + LAST_CHUNK if body else LAST_CHUNK
+
+
+#: Formats one field.
+_field = b"%b: %b\r\n".__mod__
+
+
+def request_head(method: str, target: str, headers: Headers) -> bytes:
+    """Return the head of an HTTP/1.1 request; `target` goes out as it came in."""
+    line = f"{method} {target} HTTP/1.1\r\n".encode("utf-8", "surrogateescape")
+    return b"".join((line, *map(_field, headers), b"\r\n"))
+
+
+def response_head(status: int, reason: bytes, headers: Headers) -> bytes:
+    """Return the head of an HTTP/1.1 response (RFC 9112 section 4: also to a client that speaks 1.0)."""
+    return b"".join((b"HTTP/1.1 %d %b\r\n" % (status, reason), *map(_field, headers), b"\r\n"))

@@ -1,0 +1,129 @@
+"""How does a configuration become running processes, one or several?"""
+
+import logging
+import os
+import secrets
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Self
+
+from sseproxy import __version__
+from sseproxy.config.settings import Config
+from sseproxy.logs import LOGGER, JSONFormatter, configure, flush
+from sseproxy.process.descriptors import raise_file_limit
+from sseproxy.process.listeners import ListenError, Listeners, listen
+from sseproxy.process.server import ServerProcess
+from sseproxy.process.supervisor import Supervisor
+from sseproxy.proxy.app import INSTANCE_BYTES
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+#: How long a process without a drain limit is waited for, in seconds.
+_NO_LIMIT = 10.0**9
+
+
+class ServeError(Exception):
+    """The processes could not run; the text says why, for the operator."""
+
+
+class OpenSockets:
+    """The sockets of all listeners, open for the time of a ``with`` block. Raises `ListenError`."""
+
+    def __init__(self, config: Config) -> None:
+        workers = config.server.workers
+        scheme = "http" if config.server.tls is None else "https"
+        self.public = listen(config.server.listen, workers=workers, scheme=scheme)
+        try:
+            admin = () if config.admin is None else (config.admin.listen,)
+            self.admin: Listeners = listen(admin, workers=workers, scheme="http")
+        except BaseException:
+            self.public.close()
+            raise
+
+    def leave_to_workers(self) -> None:
+        """In the parent of workers that are to end: refuse new clients, and go on answering the orchestrator."""
+        self.public.close()
+        self.admin.leave_to_workers()
+
+    def announcement(self) -> str:
+        """What listens where, in one line."""
+        text = "listening on " + ", ".join(self.public.names)
+        return text + "; admin on " + ", ".join(self.admin.names) if self.admin.names else text
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.public.close()
+        self.admin.close()
+
+
+def serve(config: Config) -> int:
+    """Serve until a signal asks for the end. Returns the exit code. Raises `ServeError`."""
+    # A terminal that closes, or a reload, must not cost the streams.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    configure(level=config.log.level, form=config.log.format, access=config.log.access)
+    for warning in config.warnings:
+        logging.getLogger(LOGGER).warning("%s", warning)
+    raise_file_limit(max((route.limits.streams or 0 for route in config.routes), default=0))
+    try:
+        with OpenSockets(config) as sockets:
+            return serve_with_workers(config, sockets) if config.server.workers > 1 else serve_alone(config, sockets)
+    except (ListenError, OSError) as error:
+        raise ServeError(str(error)) from error
+    finally:
+        flush()
+
+
+def serve_alone(config: Config, sockets: OpenSockets) -> int:
+    """Serve in this process."""
+    server = ServerProcess(config, sockets.public.by_worker[0], sockets.admin.by_worker[0])
+    server.run(on_ready=lambda: announce(config, sockets), on_draining=sockets.public.close, signals=_STOP_SIGNALS)
+    return 0
+
+
+def serve_with_workers(config: Config, sockets: OpenSockets) -> int:
+    """Serve in workers, and stay their parent."""
+    # Made by the parent: a browser may come back to another worker, and a request that goes in a circle, too.
+    end_key, instance = secrets.token_bytes(32), secrets.token_hex(INSTANCE_BYTES)
+
+    def work(index: int, on_worker_ready: Callable[[], None], parent: int) -> None:
+        end_with(parent)
+        sockets.public.keep(index)
+        sockets.admin.keep(index)
+        public, admin = sockets.public.by_worker[index], sockets.admin.by_worker[index]
+        worker = ServerProcess(config, public, admin, end_key=end_key, instance=instance)
+        worker.run(on_ready=on_worker_ready, on_draining=sockets.public.close, signals=(signal.SIGTERM,))
+        flush()
+
+    drain = config.server.drain_timeout
+    limit = _NO_LIMIT if drain is None else drain
+    supervisor = Supervisor(config.server.workers, limit, work, on_stopping=sockets.leave_to_workers)
+    return supervisor.run(on_ready=lambda: announce(config, sockets))
+
+
+def end_with(parent: int) -> None:
+    """Drain as soon as the pipe `parent` closes: without a parent no process passes signals on."""
+
+    def watch() -> None:
+        select.select([parent], [], [])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def announce(config: Config, sockets: OpenSockets) -> None:
+    """Write the one line that says what listens where, in the form of the log."""
+    text = sockets.announcement()
+    if config.log.format == "json":
+        fields = {"message": text, "version": __version__}
+        record = logging.makeLogRecord({"name": LOGGER, "levelname": "INFO", "fields": fields})
+        line = JSONFormatter().format(record)
+    else:
+        line = f"sseproxy {__version__} {text}"
+    # Not through the log: at level error it would not be written, and scripts wait for it.
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
