@@ -9,7 +9,7 @@ from sseproxy.core.http.fields import Headers, get
 from sseproxy.core.limits import ERROR_BODY, REFUSAL_TIME
 from sseproxy.core.stream.error_events import StreamError
 from sseproxy.origins.codings import decode_beginning, decoder_for
-from sseproxy.origins.http import HttpExchange
+from sseproxy.origins.exchange import HttpExchange
 
 
 async def read_refusal(exchange: HttpExchange, ended: asyncio.Future[Any]) -> StreamError:
@@ -58,11 +58,11 @@ class _Beginning:
         self._end()
 
     def body(self, headers: Headers) -> bytes:
-        """What came, decoded; nothing if that cannot be done."""
+        """Return what came, decoded; nothing if that cannot be done."""
         try:
             decoder = decoder_for(headers)
             return bytes(self._data) if decoder is None else decode_beginning(decoder, bytes(self._data), ERROR_BODY)
-        except Exception:  # noqa: BLE001 - whatever a decoder's library raises: there is no text to pass on
+        except Exception:  # noqa: BLE001 - a decoder's library may raise anything: there is no text to pass on
             return b""
 
     def _end(self) -> None:
