@@ -74,7 +74,7 @@ class Forwarding:
     # - an upstream that answers in the moment in which the opening is cancelled: the task then ends with an exchange,
     #   which `_abort_late` aborts;
     # - a request is spent from the moment in which it may have reached the upstream. A connection that was never made
-    #   takes that back, but not if the client has been told of it in a stream: it would be sent again behind its back.
+    #   takes that back, but not if the client has had an error event for it: the ticket would be sent once more.
 
     __slots__ = (
         "_body",

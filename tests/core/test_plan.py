@@ -339,12 +339,6 @@ def test_the_marker_comes_from_the_route() -> None:
     assert StreamPlan().has_terminal_event is False
 
 
-def test_what_was_asked_can_be_forgotten() -> None:
-    request = asked("POST", accept=STREAM, body=CALL)
-    request.forget()
-    assert request.peek is None
-
-
 def test_a_client_that_is_given_blank_lines_takes_no_comments() -> None:
     assert not StreamPlan(form=HeartbeatForm.BLANK).takes_comments
     assert all(StreamPlan(form=form).takes_comments for form in HeartbeatForm if form is not HeartbeatForm.BLANK)

@@ -212,8 +212,8 @@ ENDING = [
 ]
 
 
-def _counterexample(check: Property, examples: int = 4000) -> AssertionError | None:
-    """What the property finds in the same examples as in its own test, or None."""
+def _counterexample(check: Property, examples: int = 12_000) -> AssertionError | None:
+    """What the property finds, or None. The examples depend on the literals of all sources: so many are drawn."""
     search = settings(
         max_examples=examples,
         derandomize=True,

@@ -10,6 +10,7 @@ from enum import Enum
 from math import inf
 
 from sseproxy.core.stream.dialects import Finality
+from sseproxy.core.stream.timeouts import Timer
 from sseproxy.core.stream.transfer import CloseReason
 
 
@@ -82,6 +83,16 @@ _ENDS = {end.reason: end for end in _ROWS}
 _ENDS_FOR_RETURNING: Mapping[CloseReason, End] = _ENDS | {
     reason: End(reason, LastWord.RETRY, is_clean=True, waits=waits)
     for reason, waits in ((CloseReason.MAX_DURATION, 5.0), (CloseReason.DRAIN, inf))  # a drain has its own deadline
+}
+
+
+#: For which reason a stream ends when a timer expires.
+WHEN_EXPIRED: Mapping[Timer, CloseReason] = {
+    Timer.DRAIN_DEADLINE: CloseReason.DRAIN,
+    Timer.MAX_DURATION: CloseReason.MAX_DURATION,
+    Timer.IDLE: CloseReason.IDLE_TIMEOUT,
+    Timer.WRITE: CloseReason.CLIENT_STALLED,
+    Timer.DRAIN: CloseReason.DRAIN,
 }
 
 

@@ -98,11 +98,6 @@ class StreamRequest:
         self._mcp = self._find_mcp()
         self._dialect = self._dialect_of_head() if policy.dialect is Dialect.AUTO else policy.dialect
 
-    def forget(self) -> None:
-        """Drop what the client sent: all that it decides has been decided."""
-        self._fields = self._client_fields = {}
-        self.peek = None
-
     # What the request asks for.
 
     @property
@@ -212,10 +207,11 @@ class StreamRequest:
             return True
         if self._dialect is Dialect.GEMINI and "alt=sse" in self._query.split("&"):
             return True
-        if policy.declaration.query is None:
+        wanted = policy.declaration.query
+        if wanted is None:
             return False
         parameters = (pair.partition("=") for pair in self._query.split("&"))
-        return any(name == policy.declaration.query and value.lower() not in _FALSE for name, _, value in parameters)
+        return any(name == wanted and value.lower() not in _FALSE for name, _, value in parameters)
 
     @property
     def _rpc_declares(self) -> bool | None:

@@ -2,7 +2,7 @@
 
 from sseproxy.core.stream.dialects import Finality
 from sseproxy.core.stream.end_message import EndMessage
-from sseproxy.core.stream.ends import row
+from sseproxy.core.stream.ends import WHEN_EXPIRED, row
 from sseproxy.core.stream.error_events import StreamError
 from sseproxy.core.stream.event_reader import EventReader, last_event_in
 from sseproxy.core.stream.events import CR, LF, around_whole_events, first_boundary, one_line_events, whole_events
@@ -254,7 +254,7 @@ class StreamSession(Transfer):
         match timer:
             case Timer.MAX_DURATION | Timer.DRAIN:
                 self._timers.stop(timer)
-                self.stop(_REASONS[timer], now=now)
+                self.stop(WHEN_EXPIRED[timer], now=now)
             case Timer.BOUNDARY if self._ending is not None:
                 self._end_now(self._ending, now=now)
             case Timer.LAST_EVENT:
@@ -264,9 +264,13 @@ class StreamSession(Transfer):
             case Timer.HEARTBEAT:
                 self._beat(now=now)
             case _:
-                self._end_now(_REASONS[timer], now=now)
+                self._end_now(WHEN_EXPIRED[timer], now=now)
 
-    # Private: what leaves.
+    def close(self, reason: CloseReason, *, clean: bool, now: float) -> None:
+        self._settled = b""
+        super().close(reason, clean=clean, now=now)
+
+    # Private.
 
     def _release(self, data: bytes, now: float) -> None:
         """Let `data` of the upstream go, up to the event boundary at which the stream ends, if one is looked for."""
@@ -315,23 +319,7 @@ class StreamSession(Transfer):
         self.stats.heartbeats_before_response += not self._responded
         self._insert(beat, now=now)
 
-    # Private: ends.
-
     def _end_now(self, reason: CloseReason, *, now: float) -> None:
         end = self._words.end(reason, self._last_received)
         self._insert(self._words.write(end, self._last_received), now=now)
         self.close(end.reason, clean=end.is_clean, now=now)
-
-    def close(self, reason: CloseReason, *, clean: bool, now: float) -> None:
-        self._settled = b""
-        super().close(reason, clean=clean, now=now)
-
-
-#: For which reason a stream ends when a timer expires.
-_REASONS = {
-    Timer.DRAIN_DEADLINE: CloseReason.DRAIN,
-    Timer.MAX_DURATION: CloseReason.MAX_DURATION,
-    Timer.IDLE: CloseReason.IDLE_TIMEOUT,
-    Timer.WRITE: CloseReason.CLIENT_STALLED,
-    Timer.DRAIN: CloseReason.DRAIN,
-}
