@@ -50,10 +50,10 @@ class EarlyAnswer:
         self._tail = tail
         self._final_message = final_message
 
-    def promise(self, plan: StreamPlan, end_message: EndMessage | None, headers: Headers) -> None:
-        """Send the head, and heartbeats from now on."""
+    def promise(self, plan: StreamPlan, end_message: EndMessage | None, fields: Callable[[Headers], Headers]) -> None:
+        """Send the head, and heartbeats from now on. fields: what the route makes of the head's."""
         record = self._tail.record
-        self._tail.downstream.send_head(200, b"OK", headers, length=None, has_body=True)
+        self._tail.downstream.send_head(200, b"OK", fields(EVENT_STREAM.promised_head()), length=None, has_body=True)
         record.status = 200
         self._relay = self._tail.new_relay(
             self._route, kind=EVENT_STREAM, plan=plan, end_message=end_message, responded=False
