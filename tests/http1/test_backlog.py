@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sseproxy.origins.backlog import Backlog
+from sseproxy.http1.backlog import Backlog
 
 
 @given(st.lists(st.text("a\r\n", min_size=1, max_size=8).map(str.encode), max_size=6), st.lists(st.integers(1, 10)))
