@@ -45,3 +45,20 @@ def test_too_few_are_warned_of(soft: int) -> None:
 
 def test_with_hardly_any_there_is_no_room_for_a_stream() -> None:
     assert "about 0 streams" in raised(64, 64, 1)[1]
+
+
+@pytest.mark.parametrize(("limit", "clients"), [(1024, 480), (128, 32), (65, 1), (64, 1)])
+def test_clients_get_half_of_the_descriptors_and_housekeeping_its_share(limit: int, clients: int) -> None:
+    program = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
+        "from sseproxy.process.descriptors import connections_allowed; print(connections_allowed())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == str(clients)

@@ -59,6 +59,7 @@ def _server(server: ServerSection, folder: FilePath) -> ServerSettings:
         listen=server.listen,
         tls=tls,
         workers=server.workers,
+        connections=server.connections if isinstance(server.connections, int) else None,
         trusted_proxies=server.trusted_proxies,
         drain_timeout=server.drain.timeout,
         drain_spread=drain_spread(server),

@@ -111,6 +111,12 @@ CountOrOff = Annotated[
     PlainSerializer(lambda count: "off" if count is None else count),
     _scalar(_ONE_OR_MORE, _OFF),
 ]
+CountOrAuto = Annotated[
+    int | Auto,
+    PlainValidator(values.count_or_auto),
+    PlainSerializer(lambda count: count.value if isinstance(count, Auto) else count),
+    _scalar(_ONE_OR_MORE, {"const": "auto"}),
+]
 _parse_workers, _workers_schema = _integer(1, 1024)
 Workers = Annotated[int, PlainValidator(_parse_workers), _workers_schema]
 Boolean = Annotated[bool, PlainValidator(values.boolean), _scalar({"type": "boolean"})]

@@ -23,6 +23,7 @@ from sseproxy.config.fields import (
     VARIABLE,
     AnyText,
     Boolean,
+    CountOrAuto,
     CountOrOff,
     DeclaredValue,
     DialectWord,
@@ -64,7 +65,7 @@ from sseproxy.core.store import StorePolicy
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamKind, StreamMode
-from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.core.stream.timeouts import Auto, TimeoutPolicy
 
 _SWITCHABLE = ("tickets", "auth", "end", "cors")
 _HEARTBEAT, _TIMEOUTS, _LIMITS, _UPSTREAM_TLS = HeartbeatPolicy(), TimeoutPolicy(), LimitPolicy(), UpstreamTLS()
@@ -102,6 +103,12 @@ class ServerSection(Section):
     )
     tls: ServerTLSSection | None = Field(default=None, description="Serve HTTPS on every TCP listener; left out: HTTP.")
     workers: Workers = Field(default=1, description="Processes that share the port.")
+    connections: CountOrAuto = Field(
+        default=Auto.AUTO,
+        description="Connections of clients that each worker may have, streams and tunnels included; "
+        "auto: half of its file descriptors, less 64. Then idle ones are closed for new ones, and where all are busy "
+        "new ones get 503.",
+    )
     trusted_proxies: tuple[Network, ...] = Field(
         default=(),
         description="Peers whose X-Forwarded-*, Forwarded and Via are believed and appended to. "

@@ -21,6 +21,7 @@ class CertificateFiles:
 class ServerSettings:
     """The public side.
 
+    connections: how many clients of one worker may be connected; ``None``: as many as its file descriptors allow.
     drain_timeout: seconds until the last stream is cut, ``None`` for never.
     drain_spread: seconds over which streams are asked to end, never more than `drain_timeout`.
     """
@@ -28,6 +29,7 @@ class ServerSettings:
     listen: tuple[Address, ...]
     tls: CertificateFiles | None
     workers: int
+    connections: int | None
     trusted_proxies: tuple[IPNetwork, ...]
     drain_timeout: float | None
     drain_spread: float

@@ -195,6 +195,14 @@ def count_or_off(value: object) -> int | None:
     return whole_number(value, least=1, most=10**9)
 
 
+def count_or_auto(value: object) -> int | Auto:
+    """How many at most, or what suits the machine."""
+    try:
+        return Auto.AUTO if value == Auto.AUTO.value else whole_number(value, least=1, most=10**9)
+    except BadValue as error:
+        raise BadValue(error.message.replace("expected a", "expected auto or a"), error.hint) from None
+
+
 def boolean(value: object) -> bool:
     """``true`` or ``false``, and not what YAML 1.1 took for them."""
     if isinstance(value, bool):

@@ -12,6 +12,7 @@
     │   ├── HeadersTooLarge         431
     │   └── MethodUnknown           501
     ├── Unavailable                 503, we are at fault
+    │   ├── TooManyConnections
     │   ├── TooManyStreams
     │   ├── OutOfDescriptors
     │   ├── StoreFull
@@ -133,6 +134,12 @@ class Unavailable(SSEProxyError):
     def __init__(self, detail: str, *, retry_after: int, cause: str | None = None) -> None:
         super().__init__(detail, cause=cause)
         self.retry_after = retry_after
+
+
+class TooManyConnections(Unavailable):
+    """As many clients are connected as may be, and each has a request under way."""
+
+    proxy_status = "connection_limit_reached"
 
 
 class TooManyStreams(Unavailable):

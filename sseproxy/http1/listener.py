@@ -1,42 +1,113 @@
-"""Which client connections are open, and which of them are to be closed?"""
+"""Which client connections are open, how many may be, and which of them are to be closed?"""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from sseproxy.http1.policy import ServerPolicy
 from sseproxy.http1.server import DownstreamConnection, Service
 
-#: Seconds in which the head of a request has to come: from the connection's beginning, or the last response's end, on.
-IDLE = 75.0
+#: Connections that are being closed because there are too many. Each costs a descriptor until its client has taken the
+#: end; the oldest is aborted when there are more.
+_MOST_ENDING = 32
 
-#: Seconds between two looks at which connections are not used.
-LOOK_EVERY = 5.0
+
+class ConnectionLimit:
+    """The connections of one process, over all of its listeners.
+
+    most: how many there may be; ``None``: any number. on_reached: called once, the first time that there are so many.
+    idle: those without a request, in the order in which they became idle.
+    """
+
+    # 1. A connection is in `idle` from its beginning, or its last response, until its next request is complete. It puts
+    #    itself there and takes itself out (`DownstreamConnection`): one look at a table for each request, no search.
+    # 2. An idle connection makes room for a new one; a busy one never does.
+    # 3. What makes room, or is refused, does not count any more, although its descriptor is open until it has closed.
+    #    `_MOST_ENDING` of those fit into the reserve that the limit leaves.
+    #
+    # Hazards: a head that trickles in keeps a connection idle, or a client could hold all places with heads that never
+    # end; a client that does not take the end of what it got, over TLS for half a minute.
+
+    __slots__ = ("_ending", "_most", "_on_reached", "_open", "idle")
+
+    def __init__(self, most: int | None = None, *, on_reached: Callable[[int], object] = lambda _: None) -> None:
+        self._most = most
+        self._on_reached: Callable[[int], object] | None = on_reached
+        self._open: set[DownstreamConnection] = set()
+        self._ending: dict[DownstreamConnection, None] = {}
+        self.idle: dict[DownstreamConnection, None] = {}
+
+    def __len__(self) -> int:
+        """Return how many are open, without those that are being closed to make room."""
+        return len(self._open)
+
+    def admit(self, connection: DownstreamConnection) -> bool:
+        """Return True if `connection` may be served. If not, the caller refuses it."""
+        if self._most is not None and len(self._open) >= self._most:
+            if self._on_reached is not None:
+                on_reached, self._on_reached = self._on_reached, None
+                on_reached(self._most)
+            oldest = next(iter(self.idle), None)
+            self._begin_end(connection if oldest is None else oldest)
+            if oldest is None:
+                return False
+            oldest.make_room()
+        self._open.add(connection)
+        self.idle[connection] = None
+        return True
+
+    def discard(self, connection: DownstreamConnection) -> None:
+        """Count `connection` no more: it has closed."""
+        self._open.discard(connection)
+        self.idle.pop(connection, None)
+        self._ending.pop(connection, None)
+
+    def _begin_end(self, connection: DownstreamConnection) -> None:
+        self.discard(connection)
+        if len(self._ending) >= _MOST_ENDING:
+            oldest = next(iter(self._ending))
+            del self._ending[oldest]
+            oldest.abort()
+        self._ending[connection] = None
 
 
 class ClientConnections:
     """The connections of one listener, and what makes them: a protocol factory for `loop.create_server`.
 
     scheme: what its clients speak, ``http`` or ``https``. is_unix: it is a unix socket.
-    trusts: its peers are trusted proxies, whatever their addresses.
+    trusts: its peers are trusted proxies, whatever their addresses. limit: shared by all listeners of the process.
     """
 
-    def __init__(self, service: Service, *, scheme: str, is_unix: bool, trusts: bool) -> None:
+    def __init__(
+        self,
+        service: Service,
+        *,
+        scheme: str,
+        is_unix: bool,
+        trusts: bool,
+        policy: ServerPolicy = ServerPolicy(),
+        limit: ConnectionLimit | None = None,
+    ) -> None:
         self._service = service
         self._scheme = scheme
         self._is_unix = is_unix
         self._trusts = trusts
+        self._policy = policy
+        self._limit = ConnectionLimit(policy.connections) if limit is None else limit
         self._loop = asyncio.get_running_loop()
         self._open: set[DownstreamConnection] = set()
         self._next_look: asyncio.TimerHandle | None = None
 
     def __call__(self) -> DownstreamConnection:
-        """Another client has connected; over TLS nobody knows yet whether anything will come of it."""
+        """Return what speaks with another client. Over TLS it may be dropped: the handshake is still to come."""
         return DownstreamConnection(
             self._service,
             scheme=self._scheme,
             is_unix=self._is_unix,
             is_trusted=self._trusts,
+            policy=self._policy,
+            idle=self._limit.idle,
             on_made=self._add,
-            on_lost=self._open.discard,
+            on_lost=self._discard,
         )
 
     def __len__(self) -> int:
@@ -67,14 +138,19 @@ class ClientConnections:
         if self._next_look is not None:
             self._next_look.cancel()
 
-    def _add(self, connection: DownstreamConnection) -> None:
+    def _add(self, connection: DownstreamConnection) -> bool:
         self._open.add(connection)
         if self._next_look is None:
-            self._next_look = self._loop.call_later(LOOK_EVERY, self._look)
+            self._next_look = self._loop.call_later(self._policy.look_every, self._look)
+        return self._limit.admit(connection)
+
+    def _discard(self, connection: DownstreamConnection) -> None:
+        self._open.discard(connection)
+        self._limit.discard(connection)
 
     def _look(self) -> None:
-        """One timer for all: it is no matter of seconds."""
+        """Close what is idle for too long. One timer for all connections: it is no matter of seconds."""
         self._next_look = None
-        self.close_idle(since=self._loop.time() - IDLE)
+        self.close_idle(since=self._loop.time() - self._policy.idle)
         if self._open:
-            self._next_look = self._loop.call_later(LOOK_EVERY, self._look)
+            self._next_look = self._loop.call_later(self._policy.look_every, self._look)

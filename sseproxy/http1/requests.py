@@ -13,12 +13,9 @@ import httptools
 
 from sseproxy.core.errors import BadRequest, ClientError, HeadersTooLarge, MethodUnknown
 from sseproxy.core.http.fields import Headers, get
-from sseproxy.core.limits import KIB
 from sseproxy.http1.boundaries import RequestBoundary, behind_line_breaks
 from sseproxy.http1.content import RequestContent
-
-#: Bytes behind a request to switch protocols that are kept until it is answered.
-MAX_TAIL = 64 * 1024
+from sseproxy.http1.policy import HeadLimits
 
 #: Bytes that are read at once. Between two such pieces the connection may say that it has enough requests for now.
 PIECE = 32 * 1024
@@ -43,17 +40,6 @@ def _new_llhttp(owner: "RequestParser") -> httptools.HttpRequestParser:
 
 class _TooLarge(ValueError):
     """A head that is larger than its limits."""
-
-
-@dataclass(frozen=True, slots=True)
-class HeadLimits:
-    """How large a request head may be. Work on it, such as on lists and cookies, is in proportion to its size.
-
-    size: bytes of request line and fields together, and again of trailers. fields: how many.
-    """
-
-    size: int = 64 * KIB
-    fields: int = 256
 
 
 def _ignore(_: object) -> None:
@@ -96,7 +82,7 @@ class RequestParser:
     sense, or too much of it; nothing is read any more then. hold: see `RequestContent`.
     limits: of a head; more is refused with 431.
     is_stopped: the last request asks for another protocol. is_full: set by the caller who has enough requests for now;
-    at most those in `PIECE` bytes follow. In either case nothing is read until `go_on`. tail: what has come since.
+    at most those in `piece` bytes follow. In either case nothing is read until `go_on`. tail: what has come since.
     """
 
     # The plan: cut what comes at the places where a request may end (`boundaries`), feed each part to llhttp, and
@@ -123,6 +109,7 @@ class RequestParser:
         "_llhttp",
         "_on_error",
         "_on_request",
+        "_piece",
         "_request",
         "_state",
         "_target",
@@ -140,8 +127,10 @@ class RequestParser:
         *,
         hold: Callable[[bool], None],
         limits: HeadLimits = HeadLimits(),
+        piece: int = PIECE,
     ) -> None:
         self._limits = limits
+        self._piece = piece
         self._on_request = on_request
         self._on_error = on_error
         self._hold = hold
@@ -170,13 +159,14 @@ class RequestParser:
 
     def feed(self, data: bytes) -> None:
         """Read what came."""
-        if len(data) > PIECE:
+        piece = self._piece
+        if len(data) > piece:
             pieces = memoryview(data)
-            for begin in range(0, len(pieces), PIECE):
+            for begin in range(0, len(pieces), piece):
                 if self.is_stopped or self.is_full:
                     self._keep(bytes(pieces[begin:]))
                     return
-                self.feed(bytes(pieces[begin : begin + PIECE]))
+                self.feed(bytes(pieces[begin : begin + piece]))
             return
         at = 0
         if not self.is_full:

@@ -10,21 +10,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from sseproxy.core.errors import ClientError
+from sseproxy.core.errors import ClientError, SSEProxyError, TooManyConnections
 from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Peer, as_ipv4
 from sseproxy.http1.disconnects import DisconnectWatch
-from sseproxy.http1.requests import MAX_TAIL, ParsedRequest, RequestParser
+from sseproxy.http1.policy import ServerPolicy
+from sseproxy.http1.requests import ParsedRequest, RequestParser
 
-#: Seconds that the rest of a request is read, and thrown away, behind an answer that came before its end.
-LINGER = 5.0
-
-#: Requests that may wait for their turn. What has come beyond them stays bytes, which take a fraction of the space.
-MOST_QUEUED = 16
-
-#: Seconds in which a client has to take the end of what was sent to it over TLS, which has no half to close; how much
-#: of it the network has taken, nobody can see.
-TLS_CLOSE = 30.0
+#: Seconds after which a client that was refused for want of room may try again.
+_RETRY_AFTER = 1
 
 # Why reading has stopped.
 _QUEUE = 1  # there is another request behind the one under way
@@ -58,15 +52,16 @@ class Service(Protocol):
     async def handle(self, request: ParsedRequest, connection: "DownstreamConnection") -> Answer:
         """Serve a request. It is cancelled when the client has gone."""
 
-    def refuse(self, error: ClientError, connection: "DownstreamConnection") -> None:
-        """Answer what is no request."""
+    def refuse(self, error: SSEProxyError, connection: "DownstreamConnection") -> None:
+        """Answer what is no request, or a connection that is one too many."""
 
 
 class DownstreamConnection(asyncio.Protocol):
     """One client connection. scheme: what the client speaks, ``http`` or ``https``. is_unix: over a unix socket.
     is_trusted: the listener trusts all of its peers.
 
-    on_made: called when it can be used; on_lost: when it is closed, if it ever could.
+    on_made: called when it can be used, and returns False if there are too many; on_lost: called when it is closed.
+    idle: the connections without a request, where it enters and leaves itself.
     idle_since: when the last response ended, in seconds of the event loop.
     flow: hears how the response under way flows. client_address: without its port; empty over a unix socket.
     peer: who it is, once somebody has found out.
@@ -76,11 +71,13 @@ class DownstreamConnection(asyncio.Protocol):
         "_closing",
         "_full",
         "_holds",
+        "_idle",
         "_is_leaving",
         "_loop",
         "_on_lost",
         "_on_made",
         "_parser",
+        "_policy",
         "_raw",
         "_requests",
         "_service",
@@ -106,14 +103,18 @@ class DownstreamConnection(asyncio.Protocol):
         scheme: str,
         is_unix: bool,
         is_trusted: bool,
-        on_made: Callable[["DownstreamConnection"], object],
+        policy: ServerPolicy,
+        idle: dict["DownstreamConnection", None],
+        on_made: Callable[["DownstreamConnection"], bool],
         on_lost: Callable[["DownstreamConnection"], object],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._service = service
         self._on_made = on_made
         self._on_lost = on_lost
-        self._parser = RequestParser(self._take, self._take, hold=self._hold_content)
+        self._policy = policy
+        self._idle = idle
+        self._parser = RequestParser(self._take, self._take, hold=self._hold_content, limits=policy.head)
         self._requests: deque[ParsedRequest | ClientError] = deque()
         self._serving: asyncio.Task[None] | None = None
         self._closing: asyncio.TimerHandle | None = None
@@ -141,7 +142,6 @@ class DownstreamConnection(asyncio.Protocol):
         # Not with asyncio's own transports: at best they join the pieces, and in some releases (CVE-2024-12254) they
         # never say that there are too many.
         self.gathers = type(transport).__module__ == "uvloop.loop"
-        self._on_made(self)
         if not self.is_unix:
             # Hazard: a client that resets its connection has no name any more, but its bytes may still be read; and
             # whoever has none on a unix socket is trusted.
@@ -151,6 +151,11 @@ class DownstreamConnection(asyncio.Protocol):
             else:
                 self._is_leaving = True
                 self.transport.abort()
+                return
+        if not self._on_made(self):
+            refusal = TooManyConnections("Too many clients are connected.", retry_after=_RETRY_AFTER)
+            self._service.refuse(refusal, self)
+            self._close()
 
     def data_received(self, data: bytes) -> None:
         if self._raw is not None:
@@ -158,7 +163,7 @@ class DownstreamConnection(asyncio.Protocol):
         elif not self._is_leaving:
             self._parser.feed(data)
             if self._parser.is_stopped:
-                self._hold(_TAIL, self.unread > MAX_TAIL)
+                self._hold(_TAIL, self.unread > self._policy.tail)
             if self._requests:
                 self._serve_next()
 
@@ -222,7 +227,7 @@ class DownstreamConnection(asyncio.Protocol):
 
     def _take(self, request: ParsedRequest | ClientError) -> None:
         self._requests.append(request)
-        if self.queued >= MOST_QUEUED:
+        if self.queued >= self._policy.queued:
             self._parser.is_full = True
 
     def _serve_next(self) -> None:
@@ -230,6 +235,7 @@ class DownstreamConnection(asyncio.Protocol):
         if self._serving is not None or len(self._requests) > 1:
             self._hold(_QUEUE, True)
         if self._serving is None:
+            self._idle.pop(self, None)
             self._serving = self._loop.create_task(self._serve())
 
     async def _serve(self) -> None:
@@ -256,6 +262,8 @@ class DownstreamConnection(asyncio.Protocol):
         finally:
             self._serving = None
             self.idle_since = self._loop.time()
+            if self.transport is not None:
+                self._idle[self] = None
 
     async def _settle(self, request: ParsedRequest, answer: Answer) -> None:
         """The response has been written. Is there to be another one?"""
@@ -264,7 +272,7 @@ class DownstreamConnection(asyncio.Protocol):
             content.drop()
         if content is not None and not content.is_complete and answer.keep_alive and not answer.broken:
             try:
-                async with asyncio.timeout(LINGER):
+                async with asyncio.timeout(self._policy.linger):
                     await content.read()
             except (TimeoutError, ClientError) as error:
                 release_frames(error)  # the content keeps it
@@ -277,7 +285,7 @@ class DownstreamConnection(asyncio.Protocol):
     def _go_on(self) -> None:
         """Read what came behind the last request, perhaps only to the next wish for another protocol."""
         self._parser.go_on()
-        self._hold(_TAIL, self._parser.is_stopped and self.unread > MAX_TAIL)
+        self._hold(_TAIL, self._parser.is_stopped and self.unread > self._policy.tail)
 
     # Ending.
 
@@ -292,6 +300,13 @@ class DownstreamConnection(asyncio.Protocol):
         """Close at once."""
         if self.transport is not None:
             self.transport.abort()
+
+    def make_room(self) -> None:
+        """Close because others need the place. No request is under way."""
+        if self._is_leaving:
+            self.abort()
+        else:
+            self.close()
 
     async def wait_until_writable(self) -> None:
         """Until what was written has gone, as far as the transport wants it gone. Raises `ConnectionError`."""
@@ -334,7 +349,8 @@ class DownstreamConnection(asyncio.Protocol):
 
     def _abort_later(self) -> None:
         if self._closing is None and self.transport is not None:
-            seconds = LINGER if self.transport.can_write_eof() else TLS_CLOSE
+            policy = self._policy
+            seconds = policy.linger if self.transport.can_write_eof() else policy.tls_close
             self._closing = self._loop.call_later(seconds, self.abort)
 
     # Another protocol.

@@ -16,6 +16,9 @@ _PLENTY = 8192
 #: Descriptors for everything else: listeners, pools, logs, requests that are no streams.
 _RESERVE = 256
 
+#: Descriptors that clients never get: for listeners, the admin side, logs, and connections that are being closed.
+_HOUSEKEEPING = 64
+
 
 def raise_file_limit(streams: int) -> int:
     """Take as many descriptors as the system allows. Warns if they are not enough for `streams` event streams.
@@ -34,3 +37,13 @@ def raise_file_limit(streams: int) -> int:
         most = max(soft - _RESERVE, 0) // _PER_STREAM
         _log.warning("%d open files are allowed: enough for about %d streams (limits.streams: %d)", soft, most, streams)
     return soft
+
+
+def connections_allowed() -> int | None:
+    """Return how many clients may be connected to this process (`server.connections: auto`); ``None``: any number.
+
+    Each of them may need a connection to an upstream, and `_HOUSEKEEPING` descriptors are left for what must work when
+    clients have taken all of their share. `raise_file_limit` comes first.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else max((soft - _HOUSEKEEPING) // _PER_STREAM, 1)

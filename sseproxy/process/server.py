@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from sseproxy.config.settings import CertificateFiles, Config
 from sseproxy.engine.live import LiveStreams
 from sseproxy.http1.listener import ClientConnections
+from sseproxy.http1.policy import ServerPolicy
 from sseproxy.logs import LOGGER
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.process.admin import AdminServer
+from sseproxy.process.descriptors import connections_allowed
 from sseproxy.process.garbage import GarbageNet, spare_the_collector
 from sseproxy.process.listeners import BACKLOG
 from sseproxy.process.stopping import StopRequest
@@ -91,6 +93,7 @@ class ServerProcess:
     def new_app(self) -> ProxyApp:
         """Return the proxy that the configuration asks for."""
         streams = LiveStreams()
+        connections = self._config.server.connections
         return ProxyApp(
             self._config.routes,
             {route.name: HttpOrigin(route.upstream, clock=streams.clock()) for route in self._config.routes},
@@ -99,6 +102,7 @@ class ServerProcess:
             end_key=self._end_key,
             instance=self._instance,
             streams=streams,
+            policy=ServerPolicy(connections=connections_allowed() if connections is None else connections),
         )
 
     async def accept(self, app: ProxyApp) -> tuple[list[ClientConnections], list[asyncio.Server]]:

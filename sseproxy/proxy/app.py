@@ -11,12 +11,13 @@ from sseproxy.core.routes import Route
 from sseproxy.engine.admissions import Admissions
 from sseproxy.engine.live import LiveStreams
 from sseproxy.http1.disconnects import DisconnectWatch
-from sseproxy.http1.listener import ClientConnections
+from sseproxy.http1.listener import ClientConnections, ConnectionLimit
+from sseproxy.http1.policy import ServerPolicy
 from sseproxy.origins.http import HttpOrigin
-from sseproxy.proxy.eventsource.end_signer import EndSigner
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.forward import Forwarder
 from sseproxy.proxy.handler import RequestHandler
+from sseproxy.proxy.notices import warn_of_connections
 from sseproxy.proxy.resolve import Resolver
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.stores.base import TicketStore
@@ -32,7 +33,7 @@ class ProxyApp:
     end_key: what the ends of streams are signed with, for processes that answer each other's clients.
     instance: what tells this proxy from others of its name, for processes that are one proxy; at most 32 digits and
     lower-case letters.
-    streams: where those under way are known, and whose clock they go by.
+    streams: where those under way are known, and whose clock they go by. policy: of client connections.
     """
 
     def __init__(
@@ -45,16 +46,19 @@ class ProxyApp:
         end_key: bytes = b"",
         instance: str = "",
         streams: LiveStreams | None = None,
+        policy: ServerPolicy = ServerPolicy(),
     ) -> None:
         name = PSEUDONYM + b"-" + (instance or secrets.token_hex(INSTANCE_BYTES)).encode()
         self.streams = LiveStreams() if streams is None else streams
         self.admissions = Admissions()
         self.tickets = TicketService(routes, tickets)
         self._origins = dict(origins)
+        self._policy = policy
+        self._limit = ConnectionLimit(policy.connections, on_reached=warn_of_connections)
         self._listeners: list[ClientConnections] = []
         self._handler = RequestHandler(
             Resolver(routes, trusted_proxies=trusted_proxies, tickets=self.tickets.paths, instance=name),
-            Forwarder(self._origins, EndSigner(end_key or secrets.token_bytes(32)), instance=name),
+            Forwarder(self._origins, end_key=end_key or secrets.token_bytes(32), instance=name),
             self.tickets,
             partial(ResponseTail, streams=self.streams, admissions=self.admissions),
             linger=self.streams.linger,
@@ -66,7 +70,9 @@ class ProxyApp:
         trusts: all peers are trusted proxies; left out: those on a unix socket are.
         """
         trusts = is_unix if trusts is None else trusts
-        listener = ClientConnections(self._handler, scheme=scheme, is_unix=is_unix, trusts=trusts)
+        listener = ClientConnections(
+            self._handler, scheme=scheme, is_unix=is_unix, trusts=trusts, policy=self._policy, limit=self._limit
+        )
         self._listeners.append(listener)
         return listener
 

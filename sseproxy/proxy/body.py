@@ -35,7 +35,7 @@ def new_body(
 
 
 async def request_body(body: Body, length: int | None, *, limit: int | None, within: float | None) -> RequestBody:
-    """The body as it goes to the upstream. length: as the client has declared it.
+    """Return the body as it goes to the upstream. length: as the client has declared it.
 
     Raises `ClientError`, also if nothing comes of a body without a length for `within` seconds.
     """
@@ -117,7 +117,7 @@ class BodyReader:
         return self._content.ended
 
     def take_whole(self) -> bytes | None:
-        """All of it, if all has come and nothing is wrong with it. Raises `RequestTooLarge`."""
+        """Return all of it, if all has come and nothing is wrong with it. Raises `RequestTooLarge`."""
         if not self._content.is_complete:
             return None
         return self._note(self._content.take())
@@ -127,7 +127,7 @@ class BodyReader:
         self._first = await self._read()
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """What comes, as it comes."""
+        """Yield the pieces as they come."""
         piece = await self._read() if self._first is None else self._first
         self._first = None
         while piece:

@@ -25,17 +25,19 @@ from sseproxy.proxy.tunnel import run_tunnel
 class Forwarder:
     """Sends requests along their routes.
 
-    origins: by the name of the route. instance: the name of this proxy in ``Via``.
+    origins: by the name of the route. end_key: what the ends of streams are signed with. instance: the name of this
+    proxy in ``Via``.
     """
 
-    def __init__(self, origins: Mapping[str, HttpOrigin], ends: EndSigner, *, instance: bytes) -> None:
+    def __init__(self, origins: Mapping[str, HttpOrigin], *, end_key: bytes, instance: bytes) -> None:
         self._origins = origins
-        self._ends = ends
+        self._ends = EndSigner(end_key)
         self._instance = instance
 
     async def serve(self, request: ClientRequest, route: Route, tail: ResponseTail) -> None:
         """Send a request, and wait for the end of its response. Raises `SSEProxyError`."""
-        forwarding = self.forwarding(request, route, tail)
+        origin = self._origins[route.name]
+        forwarding = Forwarding(request, route, origin, tail, ends=self._ends, via=self._instance)
         del request
         await forwarding.start()
         del forwarding  # a stream may go on for hours
@@ -71,7 +73,7 @@ class Forwarding:
     # - an upstream that answers in the moment in which the opening is cancelled: the task then ends with an exchange,
     #   which `_abort_late` aborts;
     # - a request is spent from the moment in which it may have reached the upstream. A connection that was never made
-    #   takes that back, but not if the client has been told of it in a stream: it would be sent again behind its back.
+    #   takes that back, but not if the client has had an error event for it: the ticket would be sent once more.
 
     __slots__ = (
         "_body",

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 
-from sseproxy.core.errors import ClientError, InternalError, SSEProxyError
+from sseproxy.core.errors import InternalError, SSEProxyError
 from sseproxy.core.frames import release_frames
 from sseproxy.engine.access import AccessLog, AccessRecord
 from sseproxy.http1.disconnects import DisconnectWatch
@@ -96,8 +96,8 @@ class RequestHandler:
             self._access.ended(record)
         return downstream
 
-    def refuse(self, error: ClientError, connection: DownstreamConnection) -> None:
-        """Answer a request that could not even be read."""
+    def refuse(self, error: SSEProxyError, connection: DownstreamConnection) -> None:
+        """Answer a request that could not even be read, or a connection that is one too many."""
         record = AccessRecord(connection.client_address or "unix", "-", "-", self._time())
         self._new_tail(connection, HttpDownstream(connection, ResponseTreatment()), record).refuse(error)
         record.ended_at = record.started_at

@@ -51,3 +51,12 @@ class ForwardingNotice:
             shown,
             how,
         )
+
+
+def warn_of_connections(most: int) -> None:
+    """Warn that as many clients are connected as may be."""
+    _log.warning(
+        "%d client connections are open, as many as may be (server.connections): idle ones are closed for new ones; "
+        "where all are busy, new ones get 503",
+        most,
+    )

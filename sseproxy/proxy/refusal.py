@@ -58,11 +58,11 @@ class _Beginning:
         self._end()
 
     def body(self, headers: Headers) -> bytes:
-        """What came, decoded; nothing if that cannot be done."""
+        """Return what came, decoded; nothing if that cannot be done."""
         try:
             decoder = decoder_for(headers)
             return bytes(self._data) if decoder is None else decode_beginning(decoder, bytes(self._data), ERROR_BODY)
-        except Exception:  # noqa: BLE001 - whatever a decoder's library raises: there is no text to pass on
+        except Exception:  # noqa: BLE001 - a decoder's library may raise anything: there is no text to pass on
             return b""
 
     def _end(self) -> None:

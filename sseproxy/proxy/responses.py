@@ -1,4 +1,4 @@
-"""What does a client get from us, and not from an upstream? (RFC 9457 problem details, RFC 9209 Proxy-Status)"""
+"""What does a client get from sseproxy itself? (RFC 9457 problem details, RFC 9209 Proxy-Status)"""
 
 import json
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def send_created(downstream: HttpDownstream, location: str, value: object) -> No
 
 
 def send_nothing(downstream: HttpDownstream, status: HTTPStatus, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
-    """Answer without a body: 204, or whatever a HEAD is told. more: header fields."""
+    """Answer without a body: with 204, or to a HEAD. more: header fields."""
     downstream.send_head(status, status.phrase.encode(), [*_never_stored(), *more], length=None, has_body=False)
 
 

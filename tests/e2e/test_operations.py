@@ -1,7 +1,9 @@
 """The proxy in the hands of an operator: where it listens, how it starts and ends, what its exit code says."""
 
+import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -398,3 +400,32 @@ def test_flags_win_over_variables_over_the_file(tmp_path: Path) -> None:
         ):
             answers = [echo_of(fetch(proxy.url, "/"))["upstream"] for proxy in (lowest, middle, highest)]
     assert answers == ["file", "variable", "flag"]
+
+
+def test_clients_that_take_all_their_places_leave_the_admin_side_and_each_other_some(tmp_path: Path) -> None:
+    """With 128 descriptors 32 clients may be connected (`server.connections: auto`)."""
+    config = {
+        "server": {"listen": "127.0.0.1:0"},
+        "admin": {"listen": "127.0.0.1:0"},
+        "routes": [{"upstream": "http://127.0.0.1:9"}],
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", _LIMITED.replace("(256, 512)", "(128, 128)"), "serve", "-c", written(tmp_path, config)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    with contextlib.ExitStack() as stack:
+        stack.callback(process.stderr.close)
+        stack.callback(process.wait, timeout=30)
+        stack.callback(process.terminate)
+        line = next(line for line in iter(process.stderr.readline, "") if "listening on" in line)
+        public, admin = re.findall(r"http://[^ ;]+", line)
+        host, _, port = public.rpartition("/")[2].partition(":")
+        for _ in range(300):
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=20))
+        assert fetch(admin, "/readyz").status == 200
+        assert fetch(public, "/").status == 502
+    assert process.returncode == 0

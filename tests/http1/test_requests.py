@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sseproxy.core.errors import BadRequest, ClientError, HeadersTooLarge, MethodUnknown
-from sseproxy.http1 import requests as parser
 from sseproxy.http1.content import MOST_WAITING
-from sseproxy.http1.requests import PIECE, HeadLimits, ParsedRequest, RequestParser
+from sseproxy.http1.policy import HeadLimits
+from sseproxy.http1.requests import PIECE, ParsedRequest, RequestParser
 
 LIMITS = HeadLimits()
 
@@ -65,16 +65,18 @@ class Found:
     errors: list[ClientError] = field(default_factory=list)
     holds: list[bool] = field(default_factory=list)
     limits: HeadLimits = LIMITS
-    takes_one: bool = False
+    piece: int = PIECE
+    takes_one: bool = False  # and has enough for now
     parser: RequestParser = field(init=False)
 
     def __post_init__(self) -> None:
-        self.parser = RequestParser(self._take, self.errors.append, hold=self.holds.append, limits=self.limits)
+        self.parser = RequestParser(
+            self._take, self.errors.append, hold=self.holds.append, limits=self.limits, piece=self.piece
+        )
 
     def _take(self, request: ParsedRequest) -> None:
         self.requests.append(request)
-        if self.takes_one:
-            self.parser.is_full = True
+        self.parser.is_full = self.takes_one
 
     def feed(self, *pieces: bytes) -> "Found":
         for piece in pieces:
@@ -391,12 +393,9 @@ def test_no_more_requests_are_made_than_those_of_one_piece() -> None:
 
 @given(st.lists(REQUESTS, min_size=1, max_size=4), st.lists(st.integers(0, 10_000), max_size=6), st.integers(1, 40))
 def test_whoever_has_enough_gets_the_rest_later(meant: list[Meant], at: list[int], piece: int) -> None:
-    found = Found(takes_one=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parser, "PIECE", piece)
-        found.feed(*cut(b"".join(map(bytes, meant)), at))
-        while found.parser.is_full:
-            found.parser.go_on()
+    found = Found(takes_one=True, piece=piece).feed(*cut(b"".join(map(bytes, meant)), at))
+    while found.parser.is_full:
+        found.parser.go_on()
     assert found.errors == []
     assert found.heads == [(each.method, each.target) for each in meant]
     for index, each in enumerate(meant):

@@ -6,16 +6,17 @@ import logging
 import pytest
 
 from sseproxy.core.routes import Match
-from sseproxy.http1 import listener
-from sseproxy.http1 import server as connections
-from sseproxy.http1.listener import IDLE, ClientConnections
-from sseproxy.http1.requests import MAX_TAIL, PIECE
-from sseproxy.http1.server import MOST_QUEUED, DownstreamConnection
+from sseproxy.http1.listener import ClientConnections
+from sseproxy.http1.policy import ServerPolicy
+from sseproxy.http1.requests import PIECE
+from sseproxy.http1.server import DownstreamConnection
 from sseproxy.logs import LOGGER
 from sseproxy.proxy import resolve
 from tests.support.proxy_server import ProxyServer, Stage, route_to, stage
 from tests.support.raw_upstream import OK, RawUpstream, Visit, replies
 from tests.support.settled import eventually, settled
+
+POLICY = ServerPolicy()
 
 GET = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
@@ -84,7 +85,7 @@ async def test_what_comes_behind_a_request_under_way_is_not_collected() -> None:
         except TimeoutError:
             pass
         assert sent < 32 * 2**20, "all of it was read"
-        assert await settled(lambda: only(on).queued) < MOST_QUEUED + PIECE / len(GET) + 1
+        assert await settled(lambda: only(on).queued) < POLICY.queued + PIECE / len(GET) + 1
         assert only(on).unread <= 2 * 2**18  # what a read or two hold
         on.client.reset()
 
@@ -100,7 +101,7 @@ async def test_of_many_requests_in_one_read_few_are_kept_as_such() -> None:
         for _ in range(many):
             assert (await on.client.response()).status == 404
             most = max(most, only(on).queued)
-        assert MOST_QUEUED <= most <= MOST_QUEUED + PIECE // len(post)
+        assert POLICY.queued <= most <= POLICY.queued + PIECE // len(post)
         assert (await on.client.response()).status == 200
         await eventually(lambda: is_read(only(on)))
 
@@ -130,9 +131,9 @@ async def test_what_waits_for_another_protocol_is_not_collected() -> None:
         await on.client.send(GET[:-2] + b"Connection: Upgrade\r\nUpgrade: x\r\n\r\n")
         visit = await on.upstream.visit()
         for _ in range(3):
-            await on.client.send(bytes(MAX_TAIL))
+            await on.client.send(bytes(POLICY.tail))
         await eventually(lambda: len(on.proxy.app.disconnects) == 1)
-        assert only(on).unread <= MAX_TAIL + 2**18
+        assert only(on).unread <= POLICY.tail + 2**18
         on.client.reset()
         await visit.wait_closed()
 
@@ -170,9 +171,8 @@ async def test_an_answer_arrives_although_the_client_goes_on_sending() -> None:
         assert not on.client.was_reset
 
 
-async def test_whoever_does_not_stop_sending_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "LINGER", 0.05)
-    async with stage(replies()) as on:
+async def test_whoever_does_not_stop_sending_is_cut_off() -> None:
+    async with stage(replies(), policy=ServerPolicy(linger=0.05)) as on:
         await on.client.send(b"BAD\r\n\r\n")
         assert (await on.client.response()).status == 400
         await eventually(lambda: len(on.proxy.connections) == 0)
@@ -193,14 +193,12 @@ async def test_the_rest_of_a_body_that_nobody_wanted_is_passed_over() -> None:
         assert len(on.proxy.connections) == 1
 
 
-async def test_the_rest_of_a_body_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "LINGER", 0.05)
-
+async def test_the_rest_of_a_body_is_not_waited_for_for_ever() -> None:
     async def script(visit: Visit) -> None:
         await visit.head()
         await visit.send(OK)
 
-    async with stage(script) as on:
+    async with stage(script, policy=ServerPolicy(linger=0.05)) as on:
         assert (await on.client.ask(b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\n")).status == 200
         assert await on.client.rest() == b""
         await eventually(lambda: len(on.proxy.connections) == 0)
@@ -213,7 +211,7 @@ async def test_an_unused_connection_is_closed_in_the_end() -> None:
     async with stage(replies()) as on:
         assert (await on.client.ask(GET)).status == 200
         server, now = on.proxy.connections, asyncio.get_running_loop().time()
-        server.close_idle(since=now - IDLE)
+        server.close_idle(since=now - POLICY.idle)
         assert (await on.client.ask(GET)).status == 200
         server.close_idle(since=asyncio.get_running_loop().time())
         assert await on.client.rest() == b""
@@ -256,8 +254,7 @@ async def test_one_look_at_all_connections_is_repeated_as_long_as_there_are_any(
         close_idle(self, since=since)
 
     monkeypatch.setattr(ClientConnections, "close_idle", look)
-    monkeypatch.setattr(listener, "LOOK_EVERY", 0.01)
-    async with stage(replies()) as on:
+    async with stage(replies(), policy=ServerPolicy(look_every=0.01)) as on:
         for _ in range(2):
             async with on.proxy.connect() as client:
                 assert (await client.ask(GET)).status == 200

@@ -16,10 +16,10 @@ import pytest
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Match
 from sseproxy.core.stream.request import StreamRequest
-from sseproxy.http1 import server as connections
 from sseproxy.http1.content import MOST_WAITING, RequestContent
 from sseproxy.http1.messages import ResponseHead
-from sseproxy.http1.requests import MAX_TAIL, ParsedRequest
+from sseproxy.http1.policy import ServerPolicy
+from sseproxy.http1.requests import ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
 from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.forward import Forwarding
@@ -177,7 +177,7 @@ async def test_a_flood_of_wishes_is_read_no_faster_than_it_is_answered() -> None
         for _ in range(500):
             assert (await on.client.response()).status == 404
             most = max(most, connection.unread)
-        assert MAX_TAIL < most < 2**19  # one read more than is kept
+        assert ServerPolicy().tail < most < 2**19  # one read more than is kept
         on.client.reset()
         with contextlib.suppress(ConnectionError):
             await flooding
@@ -202,9 +202,8 @@ async def test_a_handshake_that_fails_leaves_nothing(tls_files: tuple[Path, Path
             assert len(proxy.connections) == 1
 
 
-async def test_a_client_that_is_read_to_its_end_but_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_is_read_to_its_end_but_takes_nothing_is_cut_off() -> None:
     """It has closed its half: the transport would wait for ever until it has taken what is left."""
-    monkeypatch.setattr(connections, "LINGER", 0.1)
 
     async def script(visit: Visit) -> None:
         await visit.request()
@@ -213,7 +212,7 @@ async def test_a_client_that_is_read_to_its_end_but_takes_nothing_is_cut_off(mon
             while not visit.closed.is_set():
                 await visit.send(b"data: %b\n\n" % (b"x" * 5000))
 
-    async with stage(script, send_buffer=4096) as on:
+    async with stage(script, send_buffer=4096, policy=ServerPolicy(linger=0.1)) as on:
         on.client.shrink_receive_buffer(4096)
         on.client.pause()
         await on.client.send(GET)
@@ -240,13 +239,10 @@ async def _over_tls(
         yield client, upstream, proxy
 
 
-async def test_a_slow_client_gets_all_of_its_last_answer_over_tls(
-    tls_files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_slow_client_gets_all_of_its_last_answer_over_tls(tls_files: tuple[Path, Path]) -> None:
     """What waits below TLS cannot be seen; it is not thrown away after the moment that a half-closed one gets."""
-    monkeypatch.setattr(connections, "LINGER", 0.05)
-    size = 300_000
-    async with _over_tls(replies(_whole(size)), tls_files, send_buffer=4096) as (client, _, proxy):
+    size, policy = 300_000, ServerPolicy(linger=0.05)
+    async with _over_tls(replies(_whole(size)), tls_files, send_buffer=4096, policy=policy) as (client, _, proxy):
         client.shrink_receive_buffer(4096)
         client.pause()
         await client.send(GET[:-2] + b"Connection: close\r\n\r\n")

@@ -11,7 +11,7 @@ from sseproxy.core.http.fields import MOST_MEMBERS, HeaderRules
 from sseproxy.core.http.via import MOST_INSTANCES
 from sseproxy.core.routes import Route, Upstream, UpstreamTLS
 from sseproxy.core.stream.plan import StreamMode
-from sseproxy.http1.requests import HeadLimits
+from sseproxy.http1.policy import HeadLimits
 from tests.support.async_peer import AsyncPeer
 from tests.support.http1_reader import Message
 from tests.support.proxy_server import SILENT, ProxyServer, route_to, stage

@@ -15,6 +15,7 @@ from sseproxy.core.routes import Route, Upstream
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.engine.live import LiveStreams
 from sseproxy.http1.listener import ClientConnections
+from sseproxy.http1.policy import ServerPolicy
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
 from sseproxy.stores.base import TicketStore
@@ -56,13 +57,14 @@ class ProxyServer:
         listener: socket.socket | None = None,
         instance: str = "test",
         origin: Callable[[Upstream], HttpOrigin] = HttpOrigin,
+        policy: ServerPolicy = ServerPolicy(),
     ) -> "AsyncIterator[ProxyServer]":
         """On a port that the kernel chooses, or on a unix socket.
 
         trusted: networks of proxies. send_buffer: bytes of SO_SNDBUF of its connections. store: of tickets.
         end_key: of the ends of streams. streams: left out, those that break do so at once.
         listener: a socket in place of one of its own. instance: see `ProxyApp`.
-        origin: makes what stands for an upstream.
+        origin: makes what stands for an upstream. policy: of client connections.
         """
         loop = asyncio.get_running_loop()
         origins = {route.name: origin(route.upstream) for route in routes}
@@ -76,6 +78,7 @@ class ProxyServer:
             end_key=end_key,
             streams=LiveStreams(linger=0.0) if streams is None else streams,
             instance=instance,
+            policy=policy,
         )
         factory = app.server(scheme="http" if tls is None else "https", is_unix=socket_path is not None)
         port = 0
@@ -134,6 +137,7 @@ async def stage(
     base_path: str = "",
     send_buffer: int | None = None,
     streams: LiveStreams | None = None,
+    policy: ServerPolicy = ServerPolicy(),
     **options: Any,
 ) -> AsyncIterator[Stage]:
     """Everything for a test with one route and one connection. options: of the `Route`."""
@@ -144,6 +148,7 @@ async def stage(
             trusted=trusted,
             send_buffer=send_buffer,
             streams=streams,
+            policy=policy,
         ) as proxy,
         proxy.connect() as client,
     ):

@@ -1,4 +1,4 @@
-"""May a page of another origin read the answer, and what is its browser told that asks first? (docs/eventsource.md)"""
+"""May a page of another origin read the answer, and what does its browser get that asks first? (docs/eventsource.md)"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
