@@ -1,4 +1,4 @@
-"""Who wakes up ten thousand streams, each at its time, at the price of one timer?"""
+"""How are ten thousand streams woken up, each at its time, at the price of one timer?"""
 
 import asyncio
 import heapq
@@ -19,7 +19,7 @@ _WORTH_CLEARING = 64
 
 
 class Timer(Protocol):
-    """Something that was asked for and can be called off."""
+    """A call to come, which can be cancelled."""
 
     def cancel(self) -> None: ...
 
@@ -35,8 +35,15 @@ class Clock(Protocol):
 class Timers:
     """All timers of the streams of one event loop: a heap, of which the loop knows the first only.
 
-    A timer of the loop itself costs several times as much, with uvloop also to call off. Calls never come early.
+    A timer of the loop itself costs several times as much, with uvloop also to cancel. Calls never come early.
     """
+
+    # 1. The loop's own timer is armed for the first entry, or for an earlier time: to wake up for nothing costs less
+    #    than to arm it anew.
+    # 2. A cancelled entry keeps its place in the heap until half of the heap is of the kind.
+    # 3. A turn of the loop makes a bounded number of calls, so that ten thousand deadlines that coincide do not hold up
+    #    the bytes of all streams.
+    # 4. A call that raises is reported, and stops no other.
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -61,7 +68,7 @@ class Timers:
         return entry
 
     def note_cancelled(self) -> None:
-        """One entry was called off. Its place in the heap is kept until there are many of the kind."""
+        """One entry was cancelled."""
         self._cancelled += 1
         if self._cancelled == len(self._entries) or self._cancelled > max(_WORTH_CLEARING, len(self._entries) // 2):
             self._entries = [item for item in self._entries if item[-1].callback is not None]
@@ -75,7 +82,7 @@ class Timers:
             self._wake_up = None
         if self._entries:
             self._wake_up_at = self._entries[0][0]
-            # In no context: whoever happens to arm it would lend his to all others, for ever.
+            # In no context: the stream that happens to arm it would else lend its own to all others, for ever.
             self._wake_up = self.loop.call_at(self._wake_up_at + self._grain, self._call_due, context=Context())
 
     def _call_due(self) -> None:

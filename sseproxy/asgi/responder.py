@@ -288,7 +288,8 @@ class Responder:
         self._app.is_through = True
         try:
             if error is None or isinstance(error, Exception):
-                await self._end_without_app(_NO_RESPONSE if error is None else _FAILED)
+                with contextlib.nullcontext() if error is None else contextlib.suppress(Exception):  # its own goes on
+                    await self._end_without_app(_NO_RESPONSE if error is None else _FAILED)
             if not self._session.clean and (error is None or isinstance(error, Exception) or self._app.is_stopped):
                 await self._let_client_read()
         finally:
@@ -296,6 +297,7 @@ class Responder:
         was_stopped = self._app.was_stopped(error)
         if error is None or was_stopped:
             self._raise_if_broken()
+        self._outbox.error = None  # the app has been told by it, so that its traceback leads back here
         return was_stopped
 
     def let_go(self) -> None:
@@ -358,9 +360,9 @@ class Responder:
 
     def _raise_if_broken(self) -> None:
         """An end that must not look like one. What the app left undone is between it and the server."""
-        reason, failure = self._session.close_reason, self._outbox.error
+        reason = self._session.close_reason
+        failure, self._outbox.error = self._outbox.error, None
         if failure is not None and not isinstance(failure, OSError):
-            self._outbox.error = None
             try:
                 raise failure
             finally:

@@ -11,14 +11,14 @@
     │   ├── ExpectationFailed       417
     │   ├── HeadersTooLarge         431
     │   └── MethodUnknown           501
-    ├── Unavailable                 503, we are at fault
+    ├── Unavailable                 503, sseproxy is at fault
     │   ├── TooManyConnections
     │   ├── TooManyStreams
     │   ├── OutOfDescriptors
     │   ├── StoreFull
     │   └── Draining
     ├── LoopDetected                508, the request has been here before
-    ├── InternalError               500, a defect of ours
+    ├── InternalError               500, a defect of sseproxy
     └── OriginError                 502, the upstream is at fault
         ├── ConnectError            502, no connection
         ├── UpstreamBroken          502, the connection broke or what came is not HTTP
@@ -75,7 +75,7 @@ class RouteNotFound(ClientError):
 
 
 class TicketNotFound(ClientError):
-    """A ticket is unknown, expired or somebody else's: which of these is nobody's business."""
+    """A ticket is unknown, expired, or bound to another client; the response does not say which."""
 
     status = 404
     title = "Not Found"
@@ -126,7 +126,7 @@ class LoopDetected(SSEProxyError):
 
 
 class Unavailable(SSEProxyError):
-    """We cannot serve this now. `retry_after` is in seconds."""
+    """sseproxy cannot serve this now. `retry_after` is in seconds."""
 
     status = 503
     title = "Service Unavailable"
@@ -163,7 +163,7 @@ class Draining(Unavailable):
 
 
 class InternalError(SSEProxyError):
-    """A defect of ours; what happened is in the log."""
+    """A defect of sseproxy; the log has the traceback."""
 
     proxy_status = "proxy_internal_error"
 

@@ -1,4 +1,4 @@
-"""How does an error let go of the request that it ended?
+"""How is the request released that an error has ended?
 
 The traceback of an error holds the frames that the error has passed, and a frame holds its variables. If one of them
 leads back to the error (a task that has failed, a future, an attribute), the circle stays until the garbage collector

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 KIB = 1024
 MIB = 1024 * KIB
 
-#: Bytes of an upstream's error body that are passed on inside an error event (contract S8).
+#: Bytes of an upstream's error body that are passed on inside an error event.
 ERROR_BODY = 64 * KIB
 
 #: Seconds in which the body of an answer that becomes an error event has to come.
@@ -21,7 +21,7 @@ class LimitPolicy:
 
     streams: open event streams of the route, per process.
     streams_per_client: open event streams of one client (an address, of IPv6 a /64), per route and process.
-    line: bytes of an unfinished line that are held back (contract S4).
+    line: bytes of an unfinished line that are held back.
     request_body: bytes of a request body; a larger one is refused with 413.
     """
 
@@ -29,6 +29,12 @@ class LimitPolicy:
     streams_per_client: int | None = None
     line: int = 64 * KIB
     request_body: int | None = None
+
+    @property
+    def counts_streams(self) -> bool:
+        """True if a route has a limit of its own for streams: what a request body declares then counts at once."""
+        usual = LimitPolicy().streams
+        return self.streams_per_client is not None or (self.streams is not None and self.streams != usual)
 
     @property
     def is_line_too_short(self) -> bool:

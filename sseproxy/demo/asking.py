@@ -18,10 +18,8 @@ async def asking(timing: Timing, *, origin: str) -> AsyncIterator[int]:
     """
     app = make_app()
     with as_file(files("sseproxy.demo") / "eventsource" / "sseproxy.yaml") as file:
-        async with local(app) as service, sidecar(_flags(str(file), service, timing), PAGE_ORIGIN=origin) as port:
-            app[ORIGINS]["other"] = f"http://127.0.0.1:{port}"
-            yield port
-
-
-def _flags(file: str, service: int, timing: Timing) -> list[str]:
-    return ["-c", file, f"--upstream=http://127.0.0.1:{service}", *timing.flags, "--no-access-log"]
+        async with local(app) as service:
+            flags = ["-c", str(file), f"--upstream=http://127.0.0.1:{service}", *timing.flags, "--no-access-log"]
+            async with sidecar(flags, PAGE_ORIGIN=origin) as port:
+                app[ORIGINS]["other"] = f"http://127.0.0.1:{port}"
+                yield port

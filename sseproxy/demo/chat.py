@@ -1,7 +1,6 @@
 """What does a Chat Completions stream look like, and how much of one has arrived?"""
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 DONE = b"data: [DONE]\n\n"
@@ -57,13 +56,7 @@ def transcript(body: bytes) -> Transcript:
     comments = sum(line.startswith(b":") for line in lines)
     data = [line.removeprefix(b"data:").strip() for line in lines if line.startswith(b"data:")]
     chunks = [json.loads(value) for value in data if value != b"[DONE]"]
-    texts = list(_texts(chunks))
+    choices = [choice for chunk in chunks for choice in chunk.get("choices", [])]
+    texts = [text for choice in choices if (text := choice["delta"].get("content"))]
     error = next((chunk["error"].get("code") for chunk in chunks if "error" in chunk), None)
     return Transcript(len(texts), "".join(texts), comments, b"[DONE]" in data, error)
-
-
-def _texts(chunks: Iterable[dict[str, list[dict[str, dict[str, str]]]]]) -> Iterable[str]:
-    for chunk in chunks:
-        for choice in chunk.get("choices", []):
-            if text := choice["delta"].get("content"):
-                yield text

@@ -41,22 +41,24 @@ class Result:
             f"{answer.seconds:.1f}",
             f"{read.tokens} of {self.verdict.expected}",
             str(read.comments),
-            self._ended,
+            self.ended,
         )
 
     @property
-    def _ended(self) -> str:
+    def ended(self) -> str:
+        """How the response ended, for people."""
         if self.verdict.whole:
             return "whole"
         return str(self.verdict.answer.ending) if self.verdict.answer.status == 200 else "never began"
 
 
 async def check_both_ways(port: int, timing: Timing) -> list[Result]:
-    """Go both ways with both models, all at the same time."""
-    return await asyncio.gather(*(_attempt(port, way, model, timing) for model in _THINKING for way in (DIRECT, KEPT)))
+    """Try both ways with both models, all at the same time."""
+    return await asyncio.gather(*(attempt(port, way, model, timing) for model in _THINKING for way in (DIRECT, KEPT)))
 
 
-async def _attempt(port: int, way: str, model: str, timing: Timing) -> Result:
+async def attempt(port: int, way: str, model: str, timing: Timing) -> Result:
+    """Ask `model` once, through the gateway at `port`. Raises `TimeoutError`, `OSError`."""
     request = post(f"{way}v1/chat/completions", request_body(model))
     answer = await exchange(port, request, limit=timing.limit)
     return Result(way, model, Verdict(answer, len(tokens())))
@@ -66,8 +68,5 @@ def table(results: Sequence[Result]) -> str:
     """The results for people, in aligned columns."""
     rows = [_COLUMNS, *(result.cells for result in results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    return "\n".join(_aligned(row, widths) for row in rows)
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    padded = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
+    return "\n".join("  ".join(cells).rstrip() for cells in padded)

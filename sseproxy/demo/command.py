@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import signal
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from sseproxy.demo.asking import asking
@@ -14,6 +12,7 @@ from sseproxy.demo.model import serving
 from sseproxy.demo.nginx import NginxFailed
 from sseproxy.demo.page import page_server
 from sseproxy.demo.ports import listener, port_of
+from sseproxy.demo.process import interrupted
 from sseproxy.demo.sidecar import SidecarFailed, sidecar
 from sseproxy.demo.timing import Timing, scripts, tokens
 
@@ -43,6 +42,39 @@ class _Stack:
     gateway: str
     timing: Timing
 
+    @classmethod
+    async def start(
+        cls, exits: contextlib.AsyncExitStack, port: int, choice: GatewayChoice, timing: Timing
+    ) -> "_Stack":
+        """Start models, sseproxy, page and gateway, from the back to the front; `exits` ends them."""
+        sock = exits.enter_context(contextlib.closing(listener(port)))
+        chosen = port_of(sock)
+        _, model = await exits.enter_async_context(serving(scripts(timing)))
+        flags = [f"--upstream=http://127.0.0.1:{model}", *timing.flags, "--dialect=openai-chat", "--no-access-log"]
+        kept = await exits.enter_async_context(sidecar(flags))
+        facts: dict[str, object] = {**timing.facts, "tokens": len(tokens())}
+        page = await exits.enter_async_context(page_server(facts))
+        asked = await exits.enter_async_context(asking(timing, origin=f"http://127.0.0.1:{chosen}"))
+        targets = {DIRECT: model, KEPT: kept, _EVENT_SOURCE: asked, "/": page}
+        name = await exits.enter_async_context(gateway(choice, sock, targets, patience=timing.patience))
+        facts["gateway"] = name
+        return cls(chosen, name, timing)
+
+    async def check(self) -> int:
+        """Print what both ways give. Return the exit code: 0 if the direct way fails and the other does not."""
+        results = await check_both_ways(self.port, self.timing)
+        print(table(results))
+        return 0 if all(result.as_promised for result in results) else 1
+
+    async def show(self) -> int:
+        """Print where the pages are, and wait until the user has seen enough. Return the exit code."""
+        async with interrupted() as event:
+            url = f"http://127.0.0.1:{self.port}"
+            print(f"open {url}/ in a browser; Ctrl-C ends it")
+            print(f"EventSource that can POST, log in, stop and ask elsewhere: {url}{_EVENT_SOURCE}", flush=True)
+            await event.wait()
+        return 0
+
     def __str__(self) -> str:
         time = self.timing
         return (
@@ -55,54 +87,6 @@ class _Stack:
 
 async def _run(check: bool, port: int, choice: GatewayChoice) -> int:
     async with contextlib.AsyncExitStack() as exits:
-        stack = await _start(exits, port, choice, Timing())
+        stack = await _Stack.start(exits, port, choice, Timing())
         print(stack, flush=True)
-        return await (_check(stack) if check else _show(stack))
-
-
-async def _start(exits: contextlib.AsyncExitStack, port: int, choice: GatewayChoice, timing: Timing) -> _Stack:
-    """Models, sseproxy, page and gateway, from the back to the front."""
-    sock = exits.enter_context(contextlib.closing(listener(port)))
-    chosen = port_of(sock)
-    _, model = await exits.enter_async_context(serving(scripts(timing)))
-    kept = await exits.enter_async_context(sidecar(_flags(model, timing)))
-    facts: dict[str, object] = {**timing.facts, "tokens": len(tokens())}
-    page = await exits.enter_async_context(page_server(facts))
-    asked = await exits.enter_async_context(asking(timing, origin=f"http://127.0.0.1:{chosen}"))
-    targets = {DIRECT: model, KEPT: kept, _EVENT_SOURCE: asked, "/": page}
-    name = await exits.enter_async_context(gateway(choice, sock, targets, patience=timing.patience))
-    facts["gateway"] = name
-    return _Stack(chosen, name, timing)
-
-
-def _flags(upstream: int, timing: Timing) -> list[str]:
-    return [f"--upstream=http://127.0.0.1:{upstream}", *timing.flags, "--dialect=openai-chat", "--no-access-log"]
-
-
-async def _check(stack: _Stack) -> int:
-    results = await check_both_ways(stack.port, stack.timing)
-    print(table(results))
-    return 0 if all(result.as_promised for result in results) else 1
-
-
-async def _show(stack: _Stack) -> int:
-    async with _interrupted() as interrupted:
-        url = f"http://127.0.0.1:{stack.port}"
-        print(f"open {url}/ in a browser; Ctrl-C ends it")
-        print(f"EventSource that can POST, log in, stop and ask elsewhere: {url}{_EVENT_SOURCE}", flush=True)
-        await interrupted.wait()
-    return 0
-
-
-@contextlib.asynccontextmanager
-async def _interrupted() -> AsyncIterator[asyncio.Event]:
-    """An event that SIGINT and SIGTERM set, so that everything is ended in order."""
-    loop, event = asyncio.get_running_loop(), asyncio.Event()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
-        loop.add_signal_handler(number, event.set)
-    try:
-        yield event
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
+        return await (stack.check() if check else stack.show())

@@ -1,4 +1,4 @@
-"""How does a server of ours run inside this process, and end with all its connections?"""
+"""How does a small server run inside this process, and end with all its connections?"""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ async def embedded(handle: _Handler, sock: socket.socket) -> AsyncIterator[None]
 
 
 async def _connection(handle: _Handler, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Peers that go in the midst of a request or an answer are nothing unusual here."""
+    """Handle one connection. Peers that disconnect in the middle of a request or response are no error here."""
     try:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             await handle(reader, writer)
@@ -41,7 +41,7 @@ async def _connection(handle: _Handler, reader: asyncio.StreamReader, writer: as
 
 
 async def closed(writer: asyncio.StreamWriter) -> None:
-    """Close, and see it happen: the transport must not outlive its event loop. A peer that takes nothing is cut off."""
+    """Close and wait for the end: the transport must not outlive its event loop. Abort where the peer takes nothing."""
     writer.close()
     try:
         with contextlib.suppress(OSError):

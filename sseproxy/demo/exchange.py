@@ -58,7 +58,7 @@ async def exchange(port: int, request: bytes, *, limit: float, leave_after: floa
     """Send `request` to a port of the loopback interface and read the response to its end.
 
     limit: seconds after which it is an error that nothing has ended. leave_after: the client goes after so many
-    seconds. Raises `TimeoutError` when the limit is reached, `OSError` when nobody listens.
+    seconds. Raises `TimeoutError` when the limit is reached, `OSError` where nothing listens.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     reading = _Reading(reader)
@@ -120,18 +120,15 @@ class _Reading:
 
     async def _body(self, head: Head) -> None:
         if (head.field("transfer-encoding") or "").lower() == "chunked":
-            await self._chunks()
+            while size := int((await self._line()).split(b";")[0], 16):
+                await self._exactly(size)
+                await self._line()
+            await self._line()  # no trailers are expected
         elif (length := head.field("content-length")) is not None:
             await self._exactly(int(length))
         else:
             while data := await self._reader.read(65536):
                 self._take(data)
-
-    async def _chunks(self) -> None:
-        while size := int((await self._line()).split(b";")[0], 16):
-            await self._exactly(size)
-            await self._line()
-        await self._line()
 
     async def _line(self) -> bytes:
         line = await self._reader.readline()

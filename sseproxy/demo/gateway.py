@@ -10,6 +10,18 @@ from sseproxy.demo.nginx import NginxFailed, find_nginx, nginx, nginx_version, u
 from sseproxy.demo.ports import port_of
 from sseproxy.demo.standin import StandIn
 
+# The slash behind the port takes the prefix away.
+_LOCATION = "        location {prefix} {{ proxy_pass http://127.0.0.1:{target}/; }}\n"
+_HTTP = """\
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_read_timeout {patience:.0f}ms;  # 60s by default
+    server {{
+        listen 127.0.0.1:{port};
+{locations}
+    }}
+"""
+
 
 class GatewayChoice(StrEnum):
     """Which gateway the user wants; ``auto`` takes nginx where it is installed."""
@@ -23,7 +35,7 @@ class GatewayChoice(StrEnum):
 async def gateway(
     choice: GatewayChoice, sock: socket.socket, targets: Mapping[str, int], *, patience: float
 ) -> AsyncIterator[str]:
-    """Listen on `sock`, send each path prefix of `targets` to its port, give up after `patience` seconds of silence.
+    """Listen on `sock`, send each path prefix of `targets` to its port, and end what is silent for `patience` seconds.
 
     Yields the gateway's name for people. Raises `NginxFailed` when nginx is wanted and cannot be had.
     """
@@ -32,28 +44,11 @@ async def gateway(
         raise NginxFailed("nginx is not installed")
     if program is not None:
         name = f"nginx {await nginx_version(program)}"
-        async with nginx(program, _conf(port_of(sock), targets, patience), [sock]):
+        locations = "".join(_LOCATION.format(prefix=prefix, target=target) for prefix, target in targets.items())
+        conf = _HTTP.format(port=port_of(sock), patience=patience * 1000, locations=locations)
+        async with nginx(program, unprivileged(conf), [sock]):
             yield name
     else:
         async with embedded(StandIn(targets, patience).serve, sock):
             why = "" if choice is GatewayChoice.EMBEDDED else "; nginx is not installed"
             yield f"a stand-in for nginx (embedded, same timeouts{why})"
-
-
-_HTTP = """\
-    proxy_http_version 1.1;
-    proxy_set_header Connection "";
-    proxy_read_timeout {patience:.0f}ms;  # 60s where nobody sets it
-    server {{
-        listen 127.0.0.1:{port};
-{locations}
-    }}
-"""
-
-
-def _conf(port: int, targets: Mapping[str, int], patience: float) -> str:
-    """The nginx configuration. The slash behind the port takes the prefix away."""
-    locations = "\n".join(
-        f"        location {prefix} {{ proxy_pass http://127.0.0.1:{target}/; }}" for prefix, target in targets.items()
-    )
-    return unprivileged(_HTTP.format(port=port, patience=patience * 1000, locations=locations))

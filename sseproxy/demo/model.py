@@ -84,22 +84,19 @@ class ModelServer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection until it ends."""
-        while (head := await read_head(reader)) is not None and await self._answer(head, reader, writer):
-            pass
+        while (head := await read_head(reader)) is not None:
+            wish = _wish(await reader.readexactly(int(head.field("content-length") or 0)))
+            script = self._scripts.get(str(wish.get("model")))
+            if script is None:
+                writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+                continue
+            visit = Visit(str(wish.get("user")), head.version, asyncio.get_running_loop().time())
+            self.visits.append(visit)
+            if not await self._watch(visit, _Playback(head, writer), script, reader):
+                return
 
-    async def _answer(self, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Play one request's script; returns whether the connection can be used again."""
-        wish = _wish(await reader.readexactly(int(head.field("content-length") or 0)))
-        script = self._scripts.get(str(wish.get("model")))
-        if script is None:
-            writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-            return True
-        visit = Visit(str(wish.get("user")), head.version, asyncio.get_running_loop().time())
-        self.visits.append(visit)
-        return await self._watch(visit, _Answer(head, writer), script, reader)
-
-    async def _watch(self, visit: Visit, answer: "_Answer", script: Script, reader: asyncio.StreamReader) -> bool:
-        """Play and listen for the peer's end at the same time: whatever comes first ends the visit."""
+    async def _watch(self, visit: Visit, answer: "_Playback", script: Script, reader: asyncio.StreamReader) -> bool:
+        """Play until the script or the peer ends. Return True if the connection can be used again."""
         playing = asyncio.ensure_future(answer.play(script))
         leaving = asyncio.ensure_future(reader.read(1))
         try:
@@ -115,7 +112,7 @@ class ModelServer:
             await asyncio.gather(playing, leaving, return_exceptions=True)
 
 
-class _Answer:
+class _Playback:
     """The writing half of one request."""
 
     def __init__(self, head: Head, writer: asyncio.StreamWriter) -> None:
@@ -133,20 +130,23 @@ class _Answer:
             if isinstance(step, Silence):
                 await asyncio.sleep(step.seconds)
             else:
-                self._writer.write(self._head() if isinstance(step, Begin) else self._framed(step.data))
+                if isinstance(step, Begin):
+                    data = self.head
+                else:
+                    data = b"%x\r\n%b\r\n" % (len(step.data), step.data) if self._chunked else step.data
+                self._writer.write(data)
                 await self._writer.drain()
         if self._chunked:
             self._writer.write(b"0\r\n\r\n")
         await self._writer.drain()
         return Noticed.SENT_ALL
 
-    def _head(self) -> bytes:
+    @property
+    def head(self) -> bytes:
+        """The response head."""
         framing = b"Transfer-Encoding: chunked\r\n" if self._chunked else b""
         connection = b"" if self.reusable else b"Connection: close\r\n"
         return b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n" + framing + connection + b"\r\n"
-
-    def _framed(self, data: bytes) -> bytes:
-        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
 
 
 def _wish(body: bytes) -> dict[str, Any]:

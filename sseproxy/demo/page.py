@@ -1,7 +1,6 @@
 """Where does the browser get the demo's page from?"""
 
 import contextlib
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from importlib.resources import files
 
@@ -19,11 +18,15 @@ _FILES = {
 @contextlib.asynccontextmanager
 async def page_server(facts: Mapping[str, object]) -> AsyncIterator[int]:
     """Serve the page, and `facts` as /facts.json, on a free port of the loopback interface; yields the port."""
+
+    async def answer_facts(_: web.Request) -> web.Response:
+        return web.json_response(dict(facts))  # as they are now: the gateway's name is not known at first
+
     app = web.Application()
     directory = files("sseproxy.demo") / "page"
     for path, (name, content_type) in _FILES.items():
         app.router.add_get(path, _static((directory / name).read_bytes(), content_type))
-    app.router.add_get("/facts.json", _facts(facts))
+    app.router.add_get("/facts.json", answer_facts)
     async with local(app) as port:
         yield port
 
@@ -43,12 +46,5 @@ async def local(app: web.Application) -> AsyncIterator[int]:
 def _static(body: bytes, content_type: str) -> _Handler:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(body=body, content_type=content_type, charset="utf-8")
-
-    return answer
-
-
-def _facts(facts: Mapping[str, object]) -> _Handler:
-    async def answer(_: web.Request) -> web.Response:
-        return web.json_response(facts, dumps=lambda value: json.dumps(dict(value)))
 
     return answer

@@ -1,4 +1,4 @@
-"""How does a process listen on a port that nobody can take away before it starts?"""
+"""How does a process listen on a port that no other process can take before it starts?"""
 
 import socket
 

@@ -33,27 +33,22 @@ async def sidecar(arguments: Sequence[str], **variables: str) -> AsyncIterator[i
         start_new_session=True,
     )
     assert process.stderr is not None
-    draining = None
+    port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    reading = asyncio.create_task(_read(process.stderr, port))
     try:
-        port = await asyncio.wait_for(_port(process.stderr), _START_LIMIT)
-        draining = asyncio.create_task(_drain(process.stderr))
-        yield port
+        yield await asyncio.wait_for(port, _START_LIMIT)
     finally:
         await stop(process)
-        if draining is not None:
-            await draining
+        await reading
 
 
-async def _port(stderr: asyncio.StreamReader) -> int:
+async def _read(stderr: asyncio.StreamReader, port: "asyncio.Future[int]") -> None:
+    """Find the port in what is written, and read on to the end: a full pipe would stop the process."""
     written = b""
     async for line in stderr:
-        if found := _ADDRESS.search(line):
-            return int(found[1])
-        written += line
-    raise SidecarFailed(written.decode(errors="replace").strip())
-
-
-async def _drain(stderr: asyncio.StreamReader) -> None:
-    """Read on, because a full pipe would stop the process."""
-    while await stderr.read(65536):
-        pass
+        if not port.done():
+            written += line
+            if found := _ADDRESS.search(line):
+                port.set_result(int(found[1]))
+    if not port.done():
+        port.set_exception(SidecarFailed(written.decode(errors="replace").strip()))

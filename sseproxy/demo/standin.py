@@ -11,6 +11,21 @@ _PAGE = b"<html>\r\n<head><title>%b</title></head>\r\n<body>\r\n<center><h1>%b</
 _NOT_FORWARDED = {"connection", "keep-alive", "proxy-connection", "te", "upgrade"}
 
 
+class Targets:
+    """Path prefixes, and the port of the service behind each; the longest prefix wins."""
+
+    def __init__(self, ports: Mapping[str, int]) -> None:
+        self._ports = sorted(ports.items(), key=lambda target: -len(target[0]))
+
+    def forward(self, head: Head) -> tuple[bytes, int]:
+        """Return the request head as the service gets it, without the prefix that chose it, and the service's port."""
+        method, target, version = head.start
+        prefix, port = next((prefix, port) for prefix, port in self._ports if target.startswith(prefix))
+        kept = [f"{name}: {value}" for name, value in head.fields if name.lower() not in _NOT_FORWARDED]
+        lines = [f"{method} /{target.removeprefix(prefix)} {version}", *kept, "Connection: close"]
+        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n", port
+
+
 class StandIn:
     """A gateway with nginx's read timeout: 504 before the response head, a cut connection after it.
 
@@ -18,18 +33,16 @@ class StandIn:
     """
 
     def __init__(self, targets: Mapping[str, int], patience: float) -> None:
-        self._targets = sorted(targets.items(), key=lambda target: -len(target[0]))
+        self._targets = Targets(targets)
         self._patience = patience
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Handle one connection."""
         head = await read_head(reader)
-        if head is not None:
-            await self._exchange(head, reader, writer)
-
-    async def _exchange(self, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if head is None:
+            return
         body = await reader.readexactly(int(head.field("content-length") or 0))
-        request, port = self._forwarded(head)
+        request, port = self._targets.forward(head)
         try:
             service, sending = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
@@ -66,14 +79,6 @@ class StandIn:
         if not begun:
             writer.write(_error(error))
             await writer.drain()
-
-    def _forwarded(self, head: Head) -> tuple[bytes, int]:
-        """The request as the service gets it, without the prefix that chose it, and the service's port."""
-        method, target, version = head.start
-        prefix, port = next((prefix, port) for prefix, port in self._targets if target.startswith(prefix))
-        kept = [f"{name}: {value}" for name, value in head.fields if name.lower() not in _NOT_FORWARDED]
-        lines = [f"{method} /{target.removeprefix(prefix)} {version}", *kept, "Connection: close"]
-        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n", port
 
 
 def _error(status: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""How is one HTTP/1.x head read from a connection, and told apart?"""
+"""How is one HTTP/1.x head read from a connection, and what does it say?"""
 
 import asyncio
 from dataclasses import dataclass

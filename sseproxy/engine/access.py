@@ -51,24 +51,19 @@ class AccessRecord:
             "route": self.route,
             "reason": self.reason,
             "seconds": round(self.ended_at - self.started_at, 3),
-            **self._stream_fields(),
-            "error": self.error,
         }
+        if (stats := self.stats) is not None:
+            first = stats.first_byte_at
+            values |= {
+                "first_byte": None if first is None else round(first - self.started_at, 3),
+                "longest_silence": round(stats.longest_silence, 3),
+                "events": stats.events,
+                "bytes": stats.bytes_out,
+                "heartbeats": stats.heartbeats,
+                "heartbeats_skipped": sum(stats.heartbeats_skipped.values()) or None,
+            }
+        values["error"] = self.error
         return {name: value for name, value in values.items() if value is not None}
-
-    def _stream_fields(self) -> dict[str, object]:
-        stats = self.stats
-        if stats is None:
-            return {}
-        first = stats.first_byte_at
-        return {
-            "first_byte": None if first is None else round(first - self.started_at, 3),
-            "longest_silence": round(stats.longest_silence, 3),
-            "events": stats.events,
-            "bytes": stats.bytes_out,
-            "heartbeats": stats.heartbeats,
-            "heartbeats_skipped": sum(stats.heartbeats_skipped.values()) or None,
-        }
 
 
 class AccessLog:
@@ -88,10 +83,10 @@ class AccessLog:
 
 
 def _pairs(fields: Mapping[str, object]) -> str:
-    return " ".join(f"{name}={_quoted(value)}" for name, value in fields.items())
-
-
-def _quoted(value: object) -> str:
-    text = str(value)
-    plain = text and text.isascii() and text.isprintable() and not any(char in ' "=' for char in text)
-    return text if plain else json.dumps(text)
+    """Write ``name=value`` for each; a value that a parser could misread is quoted as in JSON."""
+    pairs = []
+    for name, value in fields.items():
+        text = str(value)
+        is_plain = text and text.isascii() and text.isprintable() and not any(char in ' "=' for char in text)
+        pairs.append(f"{name}={text if is_plain else json.dumps(text)}")
+    return " ".join(pairs)

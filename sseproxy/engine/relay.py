@@ -1,4 +1,4 @@
-"""Who moves a body from the upstream to the client, and wakes up when nobody sends anything?"""
+"""How does a body move from the upstream to the client, and what happens while neither side sends anything?"""
 
 import asyncio
 from collections.abc import Callable
@@ -21,13 +21,13 @@ class Downstream(Protocol):
         """How many bytes are kept."""
 
     def acknowledged(self) -> int | None:
-        """How many bytes have arrived, ever; ``None`` if all have, or nobody knows."""
+        """Bytes acknowledged since the connection opened; ``None`` if none are outstanding or it cannot be told."""
 
     def finish(self) -> None:
         """The body is complete."""
 
     def abort(self) -> None:
-        """The body is not complete and never will be: let the client know it by the way the connection ends."""
+        """End a body that is not complete so that the client cannot take it for a complete one."""
 
 
 class Relay:
@@ -36,11 +36,20 @@ class Relay:
     ended: done with the reason when the body has ended. error: what the upstream did wrong, if it did.
 
     clock: the event loop, or `Timers` that many relays share.
-
-    Push: `receive_data` runs from the upstream's read to the client's write in one call stack. The timer is
-    lazy: it is armed for the earliest deadline, and when it fires asks what is left. It is armed anew
-    only where a deadline can have come nearer.
     """
+
+    # A driver: it moves bytes and wakes up. What leaves, when and how it ends is decided by the transfer.
+    #
+    # 1. Push: `receive_data` runs from the upstream's read to the client's write in one call stack. No task, no queue,
+    #    and no timer that is touched.
+    # 2. The timer is lazy: armed for the earliest deadline; when it fires, the transfer tells what is left. It is armed
+    #    anew only where a deadline can have come nearer, and may fire too early, which does no harm.
+    # 3. `ended` is set once, before source and downstream are closed, since both may call back.
+    # 4. A defect of the transfer ends the body with INTERNAL_ERROR. If even its last words fail, it ends without.
+    #
+    # Hazards: a client that blocks within the `write` that gives it the last bytes; a client that leaves within its own
+    # `abort`; a source that connects after the end; a deadline that was computed while the client was blocked has no
+    # idle timeout in it (`_idle_missed`).
 
     __slots__ = (
         "_clock",
@@ -164,11 +173,11 @@ class Relay:
     def apply(self, change: Callable[[], None]) -> None:
         """Call `change`, which does something to the transfer that can bring a deadline forward.
 
-        A defect in it ends the body, as one in the way of bytes does: the caller may have nobody to tell of it.
+        A defect in it ends the body, as one in the way of bytes does: the caller may be a callback of the event loop.
         """
         try:
             change()
-        except Exception as error:  # noqa: BLE001 - else the client would wait for an end that nobody brings about
+        except Exception as error:  # noqa: BLE001 - else the client would wait for an end that never comes
             self._fail(error)
             return
         self.rearm()

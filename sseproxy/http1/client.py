@@ -47,7 +47,7 @@ class _State(Enum):
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """One connection, one response at a time. Also the shape that aiohttp's connector expects of its protocols.
+    """One connection, one response at a time.
 
     is_local: the upstream is on this machine. responses: how many have come to their end.
     on_writable, on_lost: called after a 101 when the transport takes no more or takes more, and when it is closed.

@@ -1,12 +1,12 @@
-"""How is the content coding of an event stream undone while it flows? (RFC 9110 section 8.4, contract S11)
+"""How is the content coding of an event stream undone while it flows? (RFC 9110 section 8.4)
 
 Every decoder gives its output in pieces of bounded size: a few compressed bytes can stand for very many.
 """
 
-import asyncio
 import sys
 import zlib
 from collections.abc import Callable
+from enum import Enum
 from typing import Protocol
 
 import brotli
@@ -15,6 +15,7 @@ from sseproxy.core.errors import OriginError, UpstreamBroken
 from sseproxy.core.flow import BodySink, BodySource
 from sseproxy.core.http.fields import Headers, get_all, tokens
 from sseproxy.http1.backlog import Backlog
+from sseproxy.origins.turns import SourceInTurns
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -39,90 +40,92 @@ _MOST_CALLS = 100
 _ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
 
 
+class Coded(Enum):
+    """What a decoder has made of the coded data so far."""
+
+    NOTHING = "none has come"
+    WANTING = "all that has come is decoded, and more must come"
+    HOLDING = "some of what has come is not decoded yet"
+    COMPLETE = "it has come to its proper end"
+
+
+# Each event asks for some of them, and Python 3.11 calls a function for each member that is looked up.
+_NOTHING, _WANTING, _HOLDING, _COMPLETE = Coded
+
+
 class Decoder(Protocol):
     """Undoes one content coding.
 
-    has_more: what was taken is not used up; to be asked for with no further `data`.
+    state: while it is HOLDING, `decode` wants no further data.
     """
 
-    has_more: bool
+    state: Coded
 
     def decode(self, data: bytes) -> bytes:
-        """Take `data` and give at most about `PIECE` bytes, perhaps none. Each call does a bounded amount of work.
+        """Take `data` and return at most about `PIECE` bytes, perhaps none. Each call does a bounded amount of work.
 
         Raises an exception of its library on bad data.
         """
-
-    @property
-    def complete(self) -> bool:
-        """Whether the coded data has come to its proper end, or has not begun."""
 
 
 class ZlibDecoder:
     """gzip, of one member or several, and deflate; the latter also without zlib's wrapper, as some servers send it."""
 
+    # Hazards: a deflate body without a wrapper, which the first byte shows (RFC 1950 section 2.2: its low half is the
+    # method). Output that fills a piece exactly: there may be more although all input is taken. A server that ends a
+    # gzip member with each event: what stands behind the first one is the next one.
+
     def __init__(self, *, is_deflate: bool = False) -> None:
         self._is_deflate = is_deflate
         self._zlib = self._new_member()
-        self._begun = False
         self._rest = b""
-        self.has_more = False
+        self.state = _NOTHING
 
     def decode(self, data: bytes) -> bytes:
         coded = self._rest + data
-        if not (coded or self.has_more):
+        if not coded and self.state is not _HOLDING:
             return b""
-        self._prepare(coded)
-        decoded = self._zlib.decompress(coded, PIECE)
-        self._rest = self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail
-        is_full = len(decoded) >= PIECE and not self._zlib.eof  # there may be more, although all input is taken
-        self.has_more = is_full or bool(self._rest)
-        return decoded
-
-    def _prepare(self, coded: bytes) -> None:
-        if not self._begun and self._is_deflate and coded[0] & 0x0F != zlib.DEFLATED:
+        if self.state is _NOTHING and self._is_deflate and coded[0] & 0x0F != zlib.DEFLATED:
             self._zlib = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
         elif self._zlib.eof:
             self._zlib = self._new_member()
-        self._begun = True
+        decoded = self._zlib.decompress(coded, PIECE)
+        if self._zlib.eof:
+            self._rest = self._zlib.unused_data
+            self.state = _HOLDING if self._rest else _COMPLETE
+        else:
+            self._rest = self._zlib.unconsumed_tail
+            self.state = _HOLDING if self._rest or len(decoded) >= PIECE else _WANTING
+        return decoded
 
     def _new_member(self) -> "zlib._Decompress":
         return zlib.decompressobj(wbits=zlib.MAX_WBITS if self._is_deflate else 16 + zlib.MAX_WBITS)
-
-    @property
-    def complete(self) -> bool:
-        return self._zlib.eof or not self._begun
 
 
 class BrotliDecoder:
     """br."""
 
+    # Hazard: the library takes input only when it says so, but says so also while it has output left. So it is asked
+    # again until it gives nothing.
+
     def __init__(self) -> None:
         self._brotli = brotli.Decompressor()
-        self._begun = False
-        self._pending = b""
-        self.has_more = False
+        self._rest = b""
+        self.state = _NOTHING
 
     def decode(self, data: bytes) -> bytes:
-        self._begun = self._begun or bool(data)
-        self._pending += data
-        if not (self._pending or self.has_more):
+        self._rest += data
+        if not self._rest and self.state is not _HOLDING:
             return b""
-        decoded: bytes = self._brotli.process(self._next_input(), output_buffer_limit=PIECE)
-        # The library says that it wants input also while it has output left.
-        self.has_more = bool(decoded or self._pending) or not self._brotli.can_accept_more_data()
+        taken = b""
+        if self._brotli.can_accept_more_data():
+            taken, self._rest = self._rest, b""
+        decoded: bytes = self._brotli.process(taken, output_buffer_limit=PIECE)
+        if decoded or self._rest or not self._brotli.can_accept_more_data():
+            self.state = _HOLDING
+        else:
+            self.state = _COMPLETE if self._brotli.is_finished() else _WANTING
         return decoded
-
-    def _next_input(self) -> bytes:
-        """New input only when the library asks for it; before, it wants to give more of its output."""
-        if not self._brotli.can_accept_more_data():
-            return b""
-        taken, self._pending = self._pending, b""
-        return taken
-
-    @property
-    def complete(self) -> bool:
-        return bool(self._brotli.is_finished()) or not self._begun
 
 
 class ZstdDecoder:
@@ -130,25 +133,23 @@ class ZstdDecoder:
 
     def __init__(self) -> None:
         self._zstd = zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)
-        self._begun = False
         self._rest = b""
-        self.has_more = False
+        self.state = _NOTHING
 
     def decode(self, data: bytes) -> bytes:
-        self._begun = self._begun or bool(data)
         coded = self._rest + data
-        if not (coded or self.has_more):
+        if not coded and self.state is not _HOLDING:
             return b""
         if self._zstd.eof:
             self._zstd = zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)  # the next frame
         decoded = self._zstd.decompress(coded, PIECE)
-        self._rest = self._zstd.unused_data if self._zstd.eof else b""
-        self.has_more = bool(self._rest) or not (self._zstd.eof or self._zstd.needs_input)
+        if self._zstd.eof:
+            self._rest = self._zstd.unused_data
+            self.state = _HOLDING if self._rest else _COMPLETE
+        else:
+            self._rest = b""
+            self.state = _WANTING if self._zstd.needs_input else _HOLDING
         return decoded
-
-    @property
-    def complete(self) -> bool:
-        return self._zstd.eof or not self._begun
 
 
 def decoder_for(headers: Headers) -> Decoder | None:
@@ -178,7 +179,7 @@ def decode_beginning(decoder: Decoder, coded: bytes, size: int) -> bytes:
     """
     decoded = decoder.decode(coded)
     for _ in range(_MOST_CALLS):
-        if len(decoded) >= size or not decoder.has_more:
+        if len(decoded) >= size or decoder.state is not _HOLDING:
             break
         decoded += decoder.decode(b"")
     return decoded[:size]
@@ -193,13 +194,33 @@ def can_decode(headers: Headers) -> bool:
     return True
 
 
-class DecodingSource:
-    """Sits between a coded body and its sink. While paused, it keeps coded bytes, not decoded ones.
+class _State(Enum):
+    FLOWING = "coded data may come"
+    ENDING = "all coded data has come"
+    OVER = "the sink has its end, or wants none"
 
-    A few coded bytes can stand for very many, so it works in turns: when it has done `TURN` bytes of work it lets the
-    event loop go on with others, and reads nothing meanwhile. What comes in the meantime, an end or an error included,
-    keeps its place behind what came before. later: calls back in the next turn; the event loop's `call_soon`.
+
+_FLOWING, _ENDING, _OVER = _State
+
+
+class DecodingSource(SourceInTurns):
+    """Sits between a coded body and its sink: a `BodySink` for the former, a `BodySource` for the latter.
+
+    later: calls back in the next turn; the event loop's `call_soon`.
     """
+
+    # Plan: coded bytes wait in a backlog and are decoded a few at a time, for as long as the sink takes what comes out.
+    #
+    # Rules:
+    # 1. What waits is coded, not decoded: at most one piece is decoded that the sink has not got.
+    # 2. When `TURN` bytes of work are done, others have their turn; nothing is read meanwhile.
+    # 3. An end or an error of the source keeps its place behind what came before.
+    # 4. A clean end of the body in the middle of the coded data is no clean end.
+    #
+    # Hazards: a bomb (few coded bytes, any number of decoded ones); thousands of members or frames with nothing in
+    # them, which give no output: each call counts as work (`_CALL`).
+
+    __slots__ = ("_backlog", "_decoder", "_error", "_sink", "_source", "_state")
 
     def __init__(
         self,
@@ -209,98 +230,66 @@ class DecodingSource:
         *,
         later: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
+        super().__init__(later)
         self._decoder = decoder
         self._source = source
         self._sink = sink
-        self._later = later or asyncio.get_running_loop().call_soon
-        self._paused = False
-        self._is_resting = False  # for a turn of the event loop
-        self._decoding = False
-        self._waiting = Backlog()
-        self._at_eof = False
+        self._state = _FLOWING
+        self._backlog = Backlog()
         self._error: OriginError | None = None  # in place of the end
-        self._over = False
-
-    # A `BodySink` for the coded body.
 
     def receive_data(self, data: bytes) -> None:
-        self._waiting.append(data)
-        self._pump()
+        self._backlog.append(data)
+        self._run()
 
     def receive_eof(self) -> None:
-        self._at_eof = True
-        self._pump()
+        self._end_input(None)
 
     def receive_error(self, error: OriginError) -> None:
-        self._at_eof, self._error = True, error
-        self._pump()
-
-    # A `BodySource` for the decoded body.
-
-    def pause(self) -> None:
-        self._paused = True
-        self._source.pause()
-
-    def resume(self) -> None:
-        self._paused = False
-        self._go_on()
+        self._end_input(error)
 
     def abort(self) -> None:
-        self._over = True
-        self._waiting.clear()
+        self._state = _OVER
+        self._backlog.clear()
         self._source.abort()
 
-    # Private.
+    def _end_input(self, error: OriginError | None) -> None:
+        if self._state is _FLOWING:
+            self._state = _ENDING
+            self._error = error
+            self._run()
 
-    def _pump(self) -> None:
-        """Decode for as long as the sink takes it. The sink may pause, resume or abort from within."""
-        if self._decoding or self._is_resting:
-            return
-        self._decoding = True
-        try:
-            self._decode_while_wanted()
-        except (zlib.error, brotli.error, zstd.ZstdError, EOFError) as error:
-            self._break(str(error))
-        finally:
-            self._decoding = False
-
-    def _decode_while_wanted(self) -> None:
-        work = 0
-        while not self._paused and not self._over:
-            if work >= TURN:
-                self._rest()
-                return
-            coded = b"" if self._decoder.has_more else self._waiting.take(_INPUT)
-            decoded = self._decoder.decode(coded)
-            work += len(coded) + len(decoded) + _CALL
-            if decoded:
-                self._sink.receive_data(decoded)
-            elif not (self._decoder.has_more or self._waiting):
-                self._end_if_due()
-                return
-
-    def _rest(self) -> None:
-        self._is_resting = True
-        self._source.pause()
-        self._later(self._end_rest)
-
-    def _end_rest(self) -> None:
-        self._is_resting = False
-        self._go_on()
-
-    def _go_on(self) -> None:
-        self._pump()
-        if not (self._paused or self._is_resting or self._over):
+    def _set_reading(self, wanted: bool) -> None:
+        if not wanted:
+            self._source.pause()
+        elif self._state is not _OVER:
             self._source.resume()
 
-    def _end_if_due(self) -> None:
-        if not self._at_eof:
-            return
+    def _work(self) -> bool:
+        decoder, work = self._decoder, 0
+        try:
+            while not self._silence and self._state is not _OVER:
+                if work >= TURN:
+                    return True
+                coded = b"" if decoder.state is _HOLDING else self._backlog.take(_INPUT)
+                decoded = decoder.decode(coded)
+                work += len(coded) + len(decoded) + _CALL
+                if decoded:
+                    self._sink.receive_data(decoded)
+                elif decoder.state is not _HOLDING and not self._backlog:
+                    if self._state is _ENDING:
+                        self._finish()
+                    break
+        except (zlib.error, brotli.error, zstd.ZstdError, EOFError) as error:
+            self._break(str(error))
+        return False
+
+    def _finish(self) -> None:
         if self._error is not None:
-            self._over = True
+            self._state = _OVER
             self._sink.receive_error(self._error)
-        elif self._decoder.complete:
-            self._over = True
+        elif self._decoder.state in (_COMPLETE, _NOTHING):
+            self._state = _OVER
             self._sink.receive_eof()
         else:
             self._break("the coded data is cut short")

@@ -6,42 +6,38 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-import aiohttp
-
 from sseproxy.core.errors import ConnectError, OutOfDescriptors
 
 
 @contextlib.contextmanager
 def our_errors() -> Iterator[None]:
-    """Every way in which a connection can fail to come about, as one of ours."""
+    """Raise what `Connector.open` raises as `ConnectError`, or as `OutOfDescriptors` if this process is the cause.
+
+    The cause goes into the log, not to the client.
+    """
     try:
         yield
     except TimeoutError as error:
         raise ConnectError(
             "The connection to the upstream took too long.", proxy_status="connection_timeout"
         ) from error
-    except (aiohttp.ClientConnectorDNSError, socket.gaierror) as error:
+    except socket.gaierror as error:
         raise ConnectError("The upstream's name is not known.", proxy_status="dns_error", cause=str(error)) from error
-    except (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError) as error:
+    except ssl.SSLCertVerificationError as error:
         raise ConnectError(
             "The upstream's certificate is not valid.", proxy_status="tls_certificate_error", cause=str(error)
         ) from error
-    except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+    except ssl.SSLError as error:
         raise ConnectError(
             "The TLS handshake with the upstream failed.", proxy_status="tls_protocol_error", cause=str(error)
         ) from error
     except ConnectionRefusedError as error:
-        raise _refused(error) from error
-    except (aiohttp.ClientError, OSError) as error:
-        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-        if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+        raise ConnectError(
+            "The upstream refused the connection.", proxy_status="connection_refused", cause=str(error)
+        ) from error
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
             raise OutOfDescriptors("Too many connections are open.", retry_after=1, cause=str(error)) from error
-        if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError):
-            raise _refused(error) from error
         raise ConnectError(
             "The upstream cannot be reached.", proxy_status="destination_unavailable", cause=str(error)
         ) from error
-
-
-def _refused(error: Exception) -> ConnectError:
-    return ConnectError("The upstream refused the connection.", proxy_status="connection_refused", cause=str(error))

@@ -18,7 +18,7 @@ from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.origins.codings import can_decode, decoder_for
-from sseproxy.origins.http import HttpExchange
+from sseproxy.origins.exchange import HttpExchange
 from sseproxy.proxy.refusal import first_of, read_refusal
 from sseproxy.proxy.response_body import connect_body, read_kind
 from sseproxy.proxy.tail import ResponseTail

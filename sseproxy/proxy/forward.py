@@ -12,7 +12,8 @@ from sseproxy.core.routes import Route
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.kinds import EVENT_STREAM
 from sseproxy.http1.messages import OriginRequest
-from sseproxy.origins.http import HttpExchange, HttpOrigin
+from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.body import new_body, request_body
 from sseproxy.proxy.early import EarlyAnswer
 from sseproxy.proxy.eventsource.end_signer import EndSigner

@@ -9,7 +9,7 @@ from sseproxy.core.http.fields import Headers, get
 from sseproxy.core.limits import ERROR_BODY, REFUSAL_TIME
 from sseproxy.core.stream.error_events import StreamError
 from sseproxy.origins.codings import decode_beginning, decoder_for
-from sseproxy.origins.http import HttpExchange
+from sseproxy.origins.exchange import HttpExchange
 
 
 async def read_refusal(exchange: HttpExchange, ended: asyncio.Future[Any]) -> StreamError:

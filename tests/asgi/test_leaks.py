@@ -36,6 +36,19 @@ async def leave(app: SSEKeepaliveMiddleware, exchanges: list[Exchange]) -> None:
         exchange.leave()
 
 
+async def refuse(app: SSEKeepaliveMiddleware, exchanges: list[Exchange]) -> None:
+    """The next heartbeat finds that the client has left."""
+    await passing(1)
+    for exchange in exchanges:
+        exchange.refuse_to_send(ConnectionResetError)
+
+
+async def fail_to_send(app: SSEKeepaliveMiddleware, exchanges: list[Exchange]) -> None:
+    await passing(1)
+    for exchange in exchanges:
+        exchange.refuse_to_send(RuntimeError)
+
+
 async def freeze(app: SSEKeepaliveMiddleware, exchanges: list[Exchange]) -> None:
     await passing(1)
     for exchange in exchanges:
@@ -70,6 +83,10 @@ WAYS: dict[str, tuple[Any, dict[str, Any], Meanwhile]] = {
     "error: the app returns too early": (app_of(EVENT, 16.0, b"data: half", end=False), {}, nothing),
     "client gone": (for_ever, {}, leave),
     "client gone before the response": (app_of(before=NEVER), {"before_response": "10s"}, leave),
+    "client gone, says send at a heartbeat": (for_ever, {}, refuse),
+    "client gone, says send to the app": (app_of(EVENT, 2.0, EVENT, 2.0, EVENT), {}, refuse),
+    "send fails at a heartbeat": (for_ever, {}, fail_to_send),
+    "send to the app fails": (app_of(EVENT, 2.0, EVENT, 2.0, EVENT), {}, fail_to_send),
     "client stalled": (app_of(EVENT, 2.0, EVENT, NEVER), {}, freeze),
     "idle timeout": (for_ever, {"idle_timeout": "20s"}, nothing),
     "response timeout": (app_of(before=NEVER), {"before_response": "10s", "response_timeout": "20s"}, nothing),
@@ -104,7 +121,7 @@ async def some(middleware: SSEKeepaliveMiddleware, meanwhile: Meanwhile) -> None
     for exchange in exchanges:
         try:
             await exchange.finish()
-        except (RuntimeError, StreamAborted):
+        except (RuntimeError, StreamAborted, ConnectionError):
             pass
         exchange.task = None  # or the test itself would keep what was raised, and the frames with it
     assert middleware.open_streams == 0

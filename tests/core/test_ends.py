@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sseproxy.core.stream import session as session_module
+from sseproxy.core.stream import last_words
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.ends import AppNotice, End, LastWord, decide, row
 from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
@@ -142,7 +142,7 @@ def _says_it_anywhere(*args: object, **options: object) -> End:
 
 @pytest.mark.parametrize("broken", [_always_clean, _says_it_anywhere])
 def test_the_litmus_bites(broken: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "decide", broken)
+    monkeypatch.setattr(last_words, "decide", broken)
 
     @settings(max_examples=1000, deadline=None, database=None, derandomize=True, report_multiple_bugs=False)
     @given(**cases)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sseproxy.core.http import fields as headers
 from sseproxy.core.http.fields import HeaderRules, Headers, Peer
-from sseproxy.core.http.known_fields import is_for_everybody
+from sseproxy.core.http.known_fields import is_end_to_end
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyzABC-_1", min_size=1, max_size=12).map(str.encode)
 VALUES = st.binary(max_size=30).map(lambda value: bytes(byte for byte in value if byte >= 32 and byte != 127))
@@ -34,7 +34,7 @@ def test_tokens(values: list[bytes], expected: list[bytes]) -> None:
 @given(FIELDS)
 def test_what_is_end_to_end_stays_as_it_is(fields: Headers) -> None:
     kept = headers.end_to_end(fields)
-    named = {name for name in headers.tokens(headers.get_all(fields, b"connection")) if not is_for_everybody(name)}
+    named = {name for name in headers.tokens(headers.get_all(fields, b"connection")) if not is_end_to_end(name)}
     assert kept == [field for field in fields if field[0].lower() not in headers.HOP_BY_HOP | named]
 
 

@@ -21,7 +21,7 @@ from sseproxy.http1.messages import ResponseHead
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.http1.requests import ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
-from sseproxy.origins.http import HttpExchange
+from sseproxy.origins.exchange import HttpExchange
 from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import ClientRequest, InboundRequest
 from sseproxy.proxy.tail import ResponseTail
@@ -361,7 +361,7 @@ async def test_a_body_that_breaks_in_the_moment_of_the_answer_makes_it_no_whole_
 
     def and_then_it_breaks(self: HttpExchange, head: ResponseHead) -> None:
         responded(self, head)
-        self._connection_lost_by_client()
+        self.break_request()
 
     monkeypatch.setattr(HttpExchange, "responded", and_then_it_breaks)
     async with stage(script) as on:

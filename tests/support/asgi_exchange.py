@@ -62,6 +62,7 @@ class Exchange:
         self._thawed = asyncio.Event()
         self._thawed.set()
         self.has_left = False
+        self._refuses: type[Exception] | None = None
         self._receiving = 0
         self._sending = 0
         self.task: asyncio.Task[None] | None = None
@@ -88,6 +89,10 @@ class Exchange:
         self.has_left = True
         self._thawed.set()
         self._changed.set()
+
+    def refuse_to_send(self, kind: type[Exception]) -> None:
+        """From now on the server's `send` raises an error of this kind, a new one each time."""
+        self._refuses = kind
 
     def say(self, *pieces: bytes) -> None:
         """The client sends more of its request body."""
@@ -161,6 +166,8 @@ class Exchange:
         self._judge(message)
         self._sending += 1
         try:
+            if self._refuses is not None:
+                raise self._refuses("refused")
             if self.send_error is not None and self.has_left:
                 raise self.send_error
             self.sent.append((now(), message))

@@ -36,16 +36,21 @@ def without_cookie(headers: Headers, name: str) -> Headers:
     """
     kept: Headers = []
     for key, field in headers:
-        left = _without(field, name) if key.lower() == b"cookie" else field
-        if left is not None:
-            kept.append((key, left))
+        found = _find(field, name) if key.lower() == b"cookie" else None
+        if found is None:
+            kept.append((key, field))
+            continue
+        left = found.re.sub(b"", field)
+        if left.strip(b"; \t"):
+            # Where the first cookie was taken, the semicolon before the next one is left over.
+            kept.append((key, left[1:].lstrip(_BLANKS) if found["first"] is not None else left))
     return kept
 
 
 def login(headers: Headers, policy: CookieAuth) -> tuple[bytes, bytes] | None:
     """The header field that the login cookie of a request becomes.
 
-    ``None`` for a request that has the header. A cookie that is empty, or that would break the head, logs nobody in.
+    ``None`` for a request that has the header. An empty cookie, and one with control characters, is no login.
     """
     value = cookie_value(headers, policy.cookie)
     name = policy.header.encode()
@@ -64,8 +69,8 @@ def authenticate(headers: Headers, policy: CookieAuth) -> Headers:
 def for_caches(headers: Headers, asked: Headers, policy: CookieAuth) -> Headers:
     """The header fields of a response to a request with the fields `asked`, as caches have to see them.
 
-    They have seen no ``Authorization``, with which a response is nobody else's (RFC 9111 section 3.5), and take what
-    was for nobody in particular for the answer to whoever has logged in since. A request that has it tells them.
+    A cache sees no ``Authorization`` in such a request, with which a response is private (RFC 9111 section 3.5). So the
+    response says that it is, and that it varies with the cookies. A request that has the field itself needs neither.
     """
     if get(asked, policy.header.lower().encode()) is not None:
         return headers
@@ -79,13 +84,3 @@ def _find(field: bytes, name: str) -> re.Match[bytes] | None:
     """The first cookie called `name`, in one pass: a field may hold thousands, or nothing but semicolons."""
     written = name.encode()
     return re.search(_PAIR % re.escape(written), field) if written in field else None
-
-
-def _without(field: bytes, name: str) -> bytes | None:
-    found = _find(field, name)
-    if found is None:
-        return field
-    left = found.re.sub(b"", field)
-    if not left.strip(b"; \t"):
-        return None
-    return left[1:].lstrip(_BLANKS) if found["first"] is not None else left

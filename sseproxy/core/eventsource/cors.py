@@ -27,7 +27,7 @@ _ANSWERS = frozenset(
     )
 )
 
-#: What our own answers tell a page in fields that it could not read otherwise.
+#: Fields of sseproxy's own responses that a page could not read otherwise.
 _EXPOSED = (b"Location", b"Retry-After")
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -60,13 +60,13 @@ class CrossOrigin:
 
     @property
     def is_allowed(self) -> bool:
-        """Whether pages of this origin may read. A comparison of bytes (Fetch section 3.2.5)."""
+        """True if pages of this origin may read. A comparison of bytes (Fetch section 3.2.5)."""
         return self.origin is not None and (
             self.policy.any_origin or self.origin in {origin.encode() for origin in self.policy.origins}
         )
 
     def response_fields(self, headers: Headers) -> Headers:
-        """A response's `headers` with our word about CORS in place of the upstream's."""
+        """Return a response's `headers` with the route's word about CORS in place of the upstream's."""
         exposed = get_all(headers, b"access-control-expose-headers")
         kept = without(headers, _ANSWERS)
         if not self._answers_all:
@@ -95,7 +95,7 @@ class CrossOrigin:
 
     @property
     def _answers_all(self) -> bool:
-        """Whether the answer is the same for everybody, so that a cache may give it to everybody."""
+        """True if the answer is the same for every origin, so that a cache may give it to any client."""
         return self.policy.any_origin and not self.policy.credentials
 
     def _allowed(self) -> Headers:
@@ -107,7 +107,7 @@ class CrossOrigin:
 
 
 def is_foreign(headers: Headers, policy: CorsPolicy | None, *, hosts: Iterable[bytes], logs_in: bool) -> bool:
-    """Whether a page of another origin, one that `policy` does not let in, has brought about a request.
+    """True if a page of another origin, one that `policy` does not let in, has brought about a request.
 
     A browser sends some of these without asking first (Fetch section 4.8), and with the cookies of this site: also
     without ``Origin``, for images and scripts. hosts: under what names the client may know us, with port. logs_in: a
@@ -122,14 +122,14 @@ def is_foreign(headers: Headers, policy: CorsPolicy | None, *, hosts: Iterable[b
 
 
 def lets_in(policy: CorsPolicy, headers: Headers, *, logs_in: bool) -> bool:
-    """Whether a page of the origin that a request names may do something with it. logs_in: see `is_foreign`."""
+    """True if a page of the origin that a request names may do something with it. logs_in: see `is_foreign`."""
     cross_origin = CrossOrigin.of(policy, headers)
-    anybody = policy.any_origin or cross_origin.origin == b"null"
-    return cross_origin.is_allowed and not (logs_in and anybody)
+    is_any_page = policy.any_origin or cross_origin.origin == b"null"
+    return cross_origin.is_allowed and not (logs_in and is_any_page)
 
 
 def _is_at(origin: bytes, hosts: Iterable[bytes]) -> bool:
-    """Whether an origin is at one of `hosts`, where the port of its scheme may be left out."""
+    """True if an origin is at one of `hosts`, where the port of its scheme may be left out."""
     scheme, _, authority = origin.lower().partition(b"://")
     port = _DEFAULT_PORTS.get(scheme, b"")
     return authority.removesuffix(port) in {host.lower().removesuffix(port) for host in hosts if host}

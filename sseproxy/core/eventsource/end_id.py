@@ -1,8 +1,8 @@
-"""How does an `EventSource` learn that a stream has ended for good, and how do we know it again? (contract section 5)
+"""How does an `EventSource` learn that a stream has ended for good, and how is it recognised when it reconnects?
 
 At a clean end the client gets a block with nothing but an ``id``, which names this end (with an event around it where a
-client drops an id without data). Its reconnect brings the id
-back in ``Last-Event-ID`` (WHATWG HTML section 9.2.3) and is answered 204, upon which it gives up (section 9.2.2).
+client drops an id without data). Its reconnect brings the id back in ``Last-Event-ID`` (WHATWG HTML section 9.2.3) and
+is answered 204, upon which the client stops reconnecting (section 9.2.2).
 """
 
 import re
@@ -28,7 +28,7 @@ _END_ID = re.compile(rb"[ \t]*" + re.escape(_PREFIX) + rb"[A-Za-z0-9_-]*[ \t]*")
 
 @dataclass(frozen=True, slots=True)
 class EndScope:
-    """What an end is the end of: nothing else, and nobody else's, is ended by its id.
+    """The request whose stream has ended. The id of its end ends no other request, and none of another client.
 
     route: its name. login: all that the request was let in by. ticket: where it was opened, if it is that of a ticket.
     """
@@ -42,7 +42,7 @@ class EndScope:
 
 
 def sign(key: bytes, request: EndScope, *, nonce: bytes, now: float) -> str:
-    """The id of an end. key: secret, of any length. nonce: `NONCE` random bytes. now: seconds since 1970."""
+    """Return the id of an end. key: secret, of any length. nonce: `NONCE` random bytes. now: seconds since 1970."""
     if len(nonce) != NONCE:
         raise ValueError(f"a nonce has {NONCE} bytes, not {len(nonce)}")
     made = nonce + int(now).to_bytes(_TIME, "big")
@@ -50,7 +50,7 @@ def sign(key: bytes, request: EndScope, *, nonce: bytes, now: float) -> str:
 
 
 def verify(key: bytes, name: bytes, request: EndScope, *, now: float) -> bool:
-    """Whether `name` was made by `sign` with the same key, for the same request, within `VALID` seconds of `now`."""
+    """True if `name` was made by `sign` with the same key, for the same request, within `VALID` seconds of `now`."""
     if not _ID.fullmatch(name):
         return False
     decoded = urlsafe_b64decode(name.removeprefix(_PREFIX))
@@ -60,7 +60,7 @@ def verify(key: bytes, name: bytes, request: EndScope, *, now: float) -> bool:
 
 
 def without_ends(headers: Headers) -> Headers:
-    """`headers` without ids of ends in ``Last-Event-ID``: no service knows them, whoever has made them, and when."""
+    """Return `headers` without ids of ends in ``Last-Event-ID``, valid or not: no service knows them."""
     return [pair for pair in headers if pair[0].lower() != b"last-event-id" or not _END_ID.fullmatch(pair[1])]
 
 
@@ -69,5 +69,5 @@ def _signature(key: bytes, request: EndScope, made: bytes) -> bytes:
     names = (request.route.encode(), request.method.encode(), request.host.lower())
     parts = (b"end", made, *names, target, ticket, *request.login)
     # With its length before it no part can be moved into the next one.
-    told = b"".join([len(part).to_bytes(8, "big") + part for part in parts])
-    return digest(key, told, sha256)[:_SIGNATURE]
+    message = b"".join([len(part).to_bytes(8, "big") + part for part in parts])
+    return digest(key, message, sha256)[:_SIGNATURE]

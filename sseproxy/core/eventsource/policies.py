@@ -1,6 +1,6 @@
 """What may a route do for a browser's `EventSource`, which can only GET, sets no headers and reconnects for ever?
 
-Policies only (contract section 5); ``None`` in place of one means that the route does not do it.
+Policies only; ``None`` in place of one means that the route does not do it.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ MOST_BODY = 32 * MIB
 class TicketBinding(StrEnum):
     """Who may open a ticket besides knowing its id."""
 
-    NONE = "none"  # nobody else is asked for anything
-    COOKIE = "cookie"  # whoever has the same value of a cookie
-    ADDRESS = "address"  # whoever comes from the same address
+    NONE = "none"  # any client that has the id
+    COOKIE = "cookie"  # a client that has the same value of a cookie
+    ADDRESS = "address"  # a client at the same address
 
 
 class Reopen(StrEnum):
@@ -33,7 +33,7 @@ class TicketPolicy:
     """Requests that are kept and sent when their ticket is opened.
 
     path: a request to this path and the real target behind it is kept; never ends with a slash. ttl: seconds until a
-    ticket that nobody opens is gone. max_body: bytes of a request body, up to `MOST_BODY`. bind_cookie: the name, for
+    ticket that is not opened is gone. max_body: bytes of a request body, up to `MOST_BODY`. bind_cookie: the name, for
     `COOKIE` only.
     """
 

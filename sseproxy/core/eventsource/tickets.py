@@ -1,7 +1,7 @@
-"""What is a ticket called, who may open it, and what must its answer never do in a browser? (contract section 5)
+"""What is a ticket called, who may open it, and what must its answer never do in a browser?
 
-A ticket's URL lies in the site's own origin, and what is behind it was written by whoever had it kept. So it is for
-scripts only: never a page, a frame, an image or a script of that origin.
+A ticket's URL lies in the site's own origin, and what is behind it was written by the client that stored it. So its
+answer is for scripts only: never a page, a frame, an image or a script of that origin.
 """
 
 import base64
@@ -25,7 +25,7 @@ _NO_PAGE = frozenset((b"cache-control", b"set-cookie", b"x-content-type-options"
 
 
 def ticket_id(random: bytes) -> str:
-    """An id of `ID_BYTES` that nobody can guess."""
+    """Return the id that `ID_BYTES` of randomness make."""
     return _PREFIX + base64.urlsafe_b64encode(random).decode().rstrip("=")
 
 
@@ -34,7 +34,7 @@ def is_ticket_id(text: str) -> bool:
 
 
 def names_ticket(path: str) -> bool:
-    """Whether a path is nothing but the id of a ticket, as written by somebody who writes paths carelessly."""
+    """True if a path is nothing but the id of a ticket, with slashes and dots that lead nowhere."""
     segments = [segment for segment in path.split("/") if segment.lower() not in _NOWHERE]
     return len(segments) == 1 and is_ticket_id(segments[0])
 
@@ -45,9 +45,9 @@ def masked(text: str) -> str:
 
 
 def is_for_script(headers: Headers) -> bool:
-    """Whether a script gets the answer, as far as the browser tells (Fetch Metadata, sections 2.1, 2.2 and 2.5).
+    """True if a script gets the answer, as far as the browser tells (Fetch Metadata, sections 2.1, 2.2 and 2.5).
 
-    Not so: pages, frames, images and the like, and what is loaded in advance, which nobody may ever ask for.
+    Not so: pages, frames, images and the like, and what is loaded in advance, before a script asks for it.
     """
     return (
         b"navigate" not in words(headers, b"sec-fetch-mode")

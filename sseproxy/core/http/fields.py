@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from sseproxy.core.http.known_fields import is_for_everybody
+from sseproxy.core.http.known_fields import is_end_to_end
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -150,7 +150,7 @@ def end_to_end(
 ) -> Headers:
     """What may go on: without hop-by-hop fields, those that ``Connection`` names, and those with the names in `but`.
 
-    A connection option that names a field for everybody, or one of `keep`, is ignored (RFC 9110 section 7.6.1).
+    A connection option that names a field for all recipients, or one of `keep`, is ignored (RFC 9110 section 7.6.1).
     """
     left_out = HOP_BY_HOP | but
     kept: Headers = []
@@ -161,7 +161,7 @@ def end_to_end(
             kept.append(field)
         elif name == b"connection":
             options.append(field[1])
-    named = {name for name in tokens(options) if not (name in keep or is_for_everybody(name))} if options else ()
+    named = {name for name in tokens(options) if not (name in keep or is_end_to_end(name))} if options else ()
     return without(kept, named) if named else kept
 
 
@@ -173,7 +173,7 @@ def has_forbidden_bytes(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 def apply_rules(headers: Headers, rules: HeaderRules) -> Headers:
     """`headers` as the route wants them: fields removed, then fields set in place of all of that name.
 
-    Hazard: ``X_Team`` is another name, but not for CGI and WSGI, which would read it together with ours.
+    Hazard: ``X_Team`` is another name, but not for CGI and WSGI, which would read it together with the one that is set.
     """
     if not rules.set and not rules.remove:
         return headers
@@ -298,7 +298,7 @@ def is_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def event_stream(headers: Headers, *, decoded: bool) -> Headers:
-    """Return the head of an event stream on its way to the client (contract S12), from end-to-end `headers`.
+    """Return the head of an event stream on its way to the client, from end-to-end `headers`.
 
     What speaks of the upstream's very bytes does not hold for the bytes that leave: lengths, ranges and digests go,
     and a strong validator becomes a weak one (RFC 9110 section 8.8.1).

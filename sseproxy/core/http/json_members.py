@@ -1,20 +1,6 @@
 """Which values do a few top-level members of a JSON body have?
 
 The bytes are looked at while they pass by, and nothing but the wanted values is kept.
-
-Strategy. The top level is read token by token: key, colon, value, comma. Everything else is skipped as fast as the
-standard library can: plain unwanted members and the insides of objects and arrays by a regular expression, long strings
-by `bytes.find`.
-
-1. The answer is a function of the body alone: it does not depend on where the body was cut into pieces. So the
-   fast ways accept no member that the slow ways refuse.
-2. Each byte is looked at a bounded number of times, whatever the pieces. A regular expression that fails has looked at
-   no more than the token that is consumed next, and none is ever searched for: at each byte of a long run a search
-   would begin anew.
-3. Between pieces, at most one key or one value of bounded length is kept.
-
-Hazards: a body of blanks, of backslashes, of quotes or of opening brackets, each also one byte at a time; a body that
-is nested a million deep (only a count is kept, so ``[}`` passes for a pair); a picture of many megabytes in a string.
 """
 
 import json
@@ -73,6 +59,21 @@ class MemberScanner:
     The body is UTF-8; a byte order mark may precede it. A body in UTF-16 or UTF-32 is no object.
     """
 
+    # Strategy. The top level is read token by token: key, colon, value, comma. Everything else is skipped as fast as
+    # the standard library can: plain unwanted members and the insides of objects and arrays by a regular expression,
+    # long strings by `bytes.find`.
+    #
+    # 1. The answer is a function of the body alone: it does not depend on where the body was cut into pieces. So the
+    #    fast ways accept no member that the slow ways refuse.
+    # 2. Each byte is looked at a bounded number of times, whatever the pieces. A regular expression that fails has
+    #    looked at no more than the token that is consumed next, and none is ever searched for: at each byte of a long
+    #    run a search would begin anew.
+    # 3. Between pieces, at most one key or one value of bounded length is kept.
+    #
+    # Hazards: a body of blanks, of backslashes, of quotes or of opening brackets, each also one byte at a time; a body
+    # that is nested a million deep (only a count is kept, so ``[}`` passes for a pair); a picture of many megabytes in
+    # a string.
+
     __slots__ = (
         "_depth",
         "_is_escaped",
@@ -95,7 +96,8 @@ class MemberScanner:
     def __init__(self, names: Collection[str]) -> None:
         self._names = {name.encode(): name for name in names}
         self._plain_members = _plain_members(frozenset(self._names))
-        self._key_limit = max(map(_longest_spelling, names), default=0)
+        # A key takes six bytes at most for each UTF-16 code unit, as in ``\\u0073``.
+        self._key_limit = max((3 * len(name.encode("utf-16-le")) for name in names), default=0)
         self.is_known = False
         self.is_object = False
         self._values: dict[str, Value] = {}
@@ -208,17 +210,11 @@ class MemberScanner:
         stop = _end_of(_SCALAR, piece, at)
         self._keep(piece, at, stop)
         if stop < len(piece):
-            self._end_scalar()
+            try:
+                self._end_value(NoValue.OTHER if self._is_long else json.loads(self._kept.decode("ascii")))
+            except ValueError:
+                self._know()
         return stop
-
-    def _end_scalar(self) -> None:
-        if self._is_long:
-            self._end_value(NoValue.OTHER)
-            return
-        try:
-            self._end_value(json.loads(self._kept.decode("ascii")))
-        except ValueError:
-            self._know()
 
     def _end_value(self, value: Value) -> None:
         if self._name is not None:
@@ -287,7 +283,10 @@ class MemberScanner:
         while True:
             quote = piece.find(_QUOTE, at)
             stop = len(piece) if quote < 0 else quote
-            is_escaped = stop > at and piece[stop - 1] == _BACKSLASH_BYTE and _ends_in_escape(piece[at:stop])
+            is_escaped = False
+            if stop > at and piece[stop - 1] == _BACKSLASH_BYTE:
+                text = piece[at:stop]
+                is_escaped = (len(text) - len(text.rstrip(b"\\"))) % 2 == 1
             if quote < 0 or not is_escaped:
                 self._is_escaped = is_escaped
                 return quote
@@ -344,15 +343,6 @@ def _end_of(pattern: re.Pattern[bytes], piece: bytes, at: int) -> int:
     found = pattern.match(piece, at)
     assert found is not None
     return found.end()
-
-
-def _ends_in_escape(text: bytes) -> bool:
-    return (len(text) - len(text.rstrip(b"\\"))) % 2 == 1
-
-
-def _longest_spelling(name: str) -> int:
-    """Return the bytes that a key takes at most in JSON: six for each UTF-16 code unit, as in ``\\u0073``."""
-    return 3 * len(name.encode("utf-16-le"))
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""Which header fields are meant for everybody on the way, so that no connection option can take them away?
+"""Which header fields are meant for all recipients, so that no connection option can take them away?
 
 RFC 9110 section 7.6.1: a ``Connection`` option must not name a field that is intended for all recipients. Gateways do
 not check that for their clients: ``Connection: X-Forwarded-For`` would remove what a trusted one has said.
@@ -75,7 +75,7 @@ _OF_THE_PROXY = frozenset(
 _FAMILIES = (b"access-control-", b"content-", b"mcp-", b"sec-", b"x-forwarded-", b"x-stainless-")
 
 
-def is_for_everybody(name: bytes) -> bool:
+def is_end_to_end(name: bytes) -> bool:
     """True if a field with this lower-case name is end to end, whatever ``Connection`` says.
 
     ``_`` counts as ``-``: CGI and WSGI take both for the same name.

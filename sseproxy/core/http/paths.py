@@ -38,7 +38,7 @@ def normalized(path: str) -> str:
 
 def decoded(text: str) -> str:
     """`text` with unreserved characters decoded, and the digits of all other escapes in upper case."""
-    return _ESCAPE.sub(_decode, text)
+    return _ESCAPE.sub(lambda escape: _PLAIN.get(escape[0].upper(), escape[0].upper()), text)
 
 
 def has_dots(path: str) -> bool:
@@ -64,11 +64,6 @@ def behind_prefix(path: str, prefix: str) -> str | None:
             return None
         rest = slash + behind
     return rest
-
-
-def _decode(escape: re.Match[str]) -> str:
-    written = escape[0].upper()
-    return _PLAIN.get(written, written)
 
 
 def _without_dots(path: str) -> str:

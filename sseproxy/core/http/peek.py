@@ -1,4 +1,4 @@
-"""What does a request body say about the stream that it asks for? (contract S8)"""
+"""What does a request body say about the stream that it asks for? (see docs/requests.md)"""
 
 from collections.abc import Collection
 
@@ -22,7 +22,7 @@ class BodyPeek:
     """The values of a few top-level members of a JSON body, which passes by in pieces.
 
     names: of the members. is_known: the body has passed, or cannot say more.
-    A short body is scanned only when somebody asks; of a long one nothing is kept.
+    A short body is scanned when a value is asked for; of a long one nothing is kept.
     """
 
     def __init__(self, names: Collection[str]) -> None:

@@ -1,7 +1,7 @@
 """Which instances of sseproxy has a request passed, and how does this one sign it? (RFC 9110 section 7.6.3)
 
-Hazard: in a loop of several instances no token may get lost, or the request goes round for ever. So they go on whoever
-sends them, and whatever the rules of a route do to ``Via``; a request that has passed too many is refused.
+Hazard: in a loop of several instances no token may get lost, or the request goes round for ever. So tokens go on from
+any peer, and whatever the rules of a route do to ``Via``; a request that has passed too many is refused.
 """
 
 import re

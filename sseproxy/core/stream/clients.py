@@ -1,4 +1,4 @@
-"""Which heartbeat has been measured safe for the client that sent this request? (contract S7)
+"""Which heartbeat has been measured safe for the client that sent this request?
 
 The table is data: each row names a client by header fields of its request, the form, and what goes wrong with the
 others, with the source of its parser where that was read rather than run. Rows are tried in order; a client that no

@@ -1,11 +1,11 @@
 """How does a kind of service talk: which heartbeat suits it, which event is its last one, which one is an error?
 
-How a request asks for a stream of a dialect is in `stream_request`, the shape of its errors in `stream_errors`.
+How a request asks for a stream of a dialect is in `request`, the shape of its errors in `error_events`.
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
@@ -63,22 +63,14 @@ class Finality(Enum):
     ERROR = "error"  # the service has said that it failed
 
 
-def finality(dialect: Dialect, name: bytes, data: bytes) -> Finality:
-    """Classify the event with type `name` and `data`; of long data its two ends are enough."""
-    known = _LAST_EVENTS.get(dialect)
-    return Finality.NONE if known is None else known(name, data)
-
-
-_DONE = b"[DONE]"
 _TYPE = re.compile(rb'\s*\{\s*"type"\s*:\s*"([^"\\]{1,64})"')
 #: An ``error`` member that comes first, and is not null; and the flat shape of vLLM. For data that was cut.
 _ERROR_FIRST = re.compile(rb'\s*\{\s*(?:"error"\s*:\s*+(?!null\b)|"object"\s*:\s*"error")')
 _GEMINI_FINISH = re.compile(rb'"finish_?[rR]eason"\s*:\s*"')
 _OLLAMA_DONE = re.compile(rb'"done"\s*:\s*true\b')
 _RPC_RESPONSE = re.compile(
-    rb'\s*\{(?:\s*"(?:jsonrpc|id)"\s*:\s*(?:"[^"\\]{0,256}"|[\w.+-]{1,64})\s*,)*\s*"(?:result|error)"\s*:'
+    rb'\A\s*\{(?:\s*"(?:jsonrpc|id)"\s*:\s*(?:"[^"\\]{0,256}"|[\w.+-]{1,64})\s*,)*\s*"(?:result|error)"\s*:'
 )
-_RESPONSES_TERMINAL = frozenset((b"response.completed", b"response.failed", b"response.incomplete"))
 
 
 def _type_of(name: bytes, data: bytes) -> bytes:
@@ -102,57 +94,57 @@ def _is_error(data: bytes) -> bool:
     return isinstance(said, dict) and (said.get("error") is not None or said.get("object") == "error")
 
 
-def _openai_chat(name: bytes, data: bytes) -> Finality:
-    if data.strip() == _DONE:
-        return Finality.TERMINAL
-    return Finality.ERROR if name == b"error" or _is_error(data) else Finality.NONE
+@dataclass(frozen=True, slots=True)
+class _LastEvents:
+    """What tells the last events of a service. What is left out tells nothing.
+
+    types: of terminal events. reads_type: an event without a type has it in its data. done: data ``[DONE]`` is
+    terminal. is_named_error: the type ``error`` is one. has_error_member: see `_is_error`. meaning: of data that
+    `pattern` matches.
+    """
+
+    types: frozenset[bytes] = frozenset()
+    reads_type: bool = False
+    done: bool = False
+    is_named_error: bool = False
+    has_error_member: bool = False
+    pattern: re.Pattern[bytes] | None = None
+    meaning: Finality = Finality.NONE
+
+    def finality(self, name: bytes, data: bytes) -> Finality:
+        kind = _type_of(name, data) if self.reads_type else name
+        if kind in self.types or (self.done and data.strip() == b"[DONE]"):
+            return Finality.TERMINAL
+        if (self.is_named_error and kind == b"error") or (self.has_error_member and _is_error(data)):
+            return Finality.ERROR
+        return self.meaning if self.pattern is not None and self.pattern.search(data) else Finality.NONE
 
 
-def _openai_responses(name: bytes, data: bytes) -> Finality:
-    kind = _type_of(name, data)
-    if kind in _RESPONSES_TERMINAL or data.strip() == _DONE:
-        return Finality.TERMINAL
-    return Finality.ERROR if kind == b"error" or _is_error(data) else Finality.NONE
+_OPENAI_CHAT = _LastEvents(done=True, is_named_error=True, has_error_member=True)
 
-
-def _anthropic(name: bytes, data: bytes) -> Finality:
-    kind = _type_of(name, data)
-    if kind == b"message_stop":
-        return Finality.TERMINAL
-    return Finality.ERROR if kind == b"error" else Finality.NONE
-
-
-def _gemini(_: bytes, data: bytes) -> Finality:
-    if _is_error(data):
-        return Finality.ERROR
-    return Finality.FINISHED if _GEMINI_FINISH.search(data) else Finality.NONE
-
-
-def _ollama(_: bytes, data: bytes) -> Finality:
-    if _is_error(data):
-        return Finality.ERROR
-    return Finality.TERMINAL if _OLLAMA_DONE.search(data) else Finality.NONE
-
-
-def _mcp(_: bytes, data: bytes) -> Finality:
-    """A JSON-RPC response is the last thing that the request waits for; an error event would be a second one."""
-    return Finality.ERROR if _RPC_RESPONSE.match(data) else Finality.NONE
-
-
-def _generic(name: bytes, _: bytes) -> Finality:
-    return Finality.ERROR if name == b"error" else Finality.NONE
-
-
-_LAST_EVENTS: Mapping[Dialect, Callable[[bytes, bytes], Finality]] = {
-    Dialect.GENERIC: _generic,
-    Dialect.OPENAI_CHAT: _openai_chat,
-    Dialect.OPENAI_COMPLETIONS: _openai_chat,
-    Dialect.OPENAI_RESPONSES: _openai_responses,
-    Dialect.ANTHROPIC: _anthropic,
-    Dialect.GEMINI: _gemini,
-    Dialect.OLLAMA: _ollama,
-    Dialect.MCP: _mcp,
+_LAST_EVENTS: Mapping[Dialect, _LastEvents] = {
+    Dialect.GENERIC: _LastEvents(is_named_error=True),
+    Dialect.OPENAI_CHAT: _OPENAI_CHAT,
+    Dialect.OPENAI_COMPLETIONS: _OPENAI_CHAT,
+    Dialect.OPENAI_RESPONSES: _LastEvents(
+        frozenset((b"response.completed", b"response.failed", b"response.incomplete")),
+        reads_type=True,
+        done=True,
+        is_named_error=True,
+        has_error_member=True,
+    ),
+    Dialect.ANTHROPIC: _LastEvents(frozenset((b"message_stop",)), reads_type=True, is_named_error=True),
+    Dialect.GEMINI: _LastEvents(has_error_member=True, pattern=_GEMINI_FINISH, meaning=Finality.FINISHED),
+    Dialect.OLLAMA: _LastEvents(has_error_member=True, pattern=_OLLAMA_DONE, meaning=Finality.TERMINAL),
+    # A JSON-RPC response is the last thing that the request waits for; an error event would be a second one.
+    Dialect.MCP: _LastEvents(pattern=_RPC_RESPONSE, meaning=Finality.ERROR),
 }
+
+
+def finality(dialect: Dialect, name: bytes, data: bytes) -> Finality:
+    """Classify the event with type `name` and `data`; of long data its two ends are enough."""
+    known = _LAST_EVENTS.get(dialect)
+    return Finality.NONE if known is None else known.finality(name, data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What is a client told at the end of a whole answer, and which end is that?"""
+"""What is written for a client at the end of a whole answer, and which end is that?"""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,7 +16,7 @@ class EndsAt(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EndPolicy:
-    """What `EventSource` clients are told at a clean end of the upstream.
+    """What `EventSource` clients get at a clean end of the upstream.
 
     event: name and data of an event that tells the page. stop_reconnect: the browser's automatic reconnect is answered
     204. marker: the service's terminal event. only: which clean ends are meant. secret: what the ids of

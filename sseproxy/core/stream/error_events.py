@@ -5,14 +5,14 @@ The status that the response would have had stands beside them.
 """
 
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sseproxy.core.limits import ERROR_BODY
 from sseproxy.core.stream.dialects import Dialect
-from sseproxy.core.stream.events import LF, LINE_END, event
+from sseproxy.core.stream.error_body import read_error
+from sseproxy.core.stream.events import LF, event
 
 #: The id of a JSON-RPC request.
 RequestId = str | int | float
@@ -36,7 +36,7 @@ class StreamError:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "body", self.body[:ERROR_BODY])
-        object.__setattr__(self, "_parsed", _error_object(self.body))
+        object.__setattr__(self, "_parsed", read_error(self.body))
 
     @property
     def text(self) -> str:
@@ -83,141 +83,53 @@ class StreamError:
         return self._parsed if is_one else None
 
 
-def _error_object(body: bytes) -> Mapping[str, Any]:
-    """Return the members of the error in `body`: message, type, param, code, as far as they are there.
-
-    Understood: ``{"error": {…}}`` (OpenAI, Anthropic, JSON-RPC; a list of it: Google), ``{"error": "text"}`` (Ollama),
-    ``{"object": "error", "message": …}`` (vLLM), ``{"detail": "text"}`` (FastAPI), and each of them as an event.
-    """
-    parsed = _parsed_json(body) if len(body) < ERROR_BODY else _cut_members(body)
-    if isinstance(parsed, list) and parsed:
-        parsed = parsed[0]
-    if not isinstance(parsed, dict):
-        return {}
-    error = parsed.get("error")
-    if isinstance(error, dict):
-        return error
-    if isinstance(error, str) and error:
-        return {**parsed, "message": parsed.get("message") or error}
-    if parsed.get("object") == "error" or isinstance(parsed.get("message"), str):
-        return parsed
-    detail = parsed.get("detail")
-    if isinstance(detail, dict):
-        return detail
-    return {"message": detail} if isinstance(detail, str) else {}
-
-
-_MEMBER = re.compile(rb'"(message|type|param|code|status)"\s*:\s*("(?:[^"\\]|\\.){0,4096}"|-?\d{1,9}\b)')
-
-
-def _cut_members(body: bytes) -> dict[str, Any]:
-    """Return the members of an error in a body that was cut, and can be parsed no more: the first of each name."""
-    found: dict[str, Any] = {}
-    for name, value in _MEMBER.findall(body):
-        try:
-            found.setdefault(name.decode(), json.loads(value))
-        except ValueError:
-            continue
-    return {"error": found} if "message" in found else {}
-
-
-def _parsed_json(body: bytes) -> Any:
-    """Return the JSON of `body`, or of its first event that has any."""
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        pass
-    for block in re.split(rb"(?:\r\n|\r|\n){2}", body):
-        lines = [line for line in LINE_END.split(block) if line.startswith(b"data:")]
-        try:
-            return json.loads(b"\n".join(line[len(b"data:") :] for line in lines))
-        except (ValueError, RecursionError):
-            continue
-    return None
-
-
 def error_event(dialect: Dialect, error: StreamError, *, request_id: RequestId | None = None, eol: bytes = LF) -> bytes:
     """Return the one event that tells a client of `dialect` about `error`.
 
     request_id: of the JSON-RPC request. Empty for MCP without one: no request waits for an answer.
     """
-    if dialect is Dialect.MCP:
-        return b"" if request_id is None else _mcp(error, eol, request_id)
-    return _SHAPES[dialect](error, eol)
-
-
-def _generic(error: StreamError, eol: bytes) -> bytes:
-    detail = error.body.decode("utf-8", "replace").strip() or error.detail
-    inner = {"message": error.text, "type": error.kind, "code": error.code or error.status}
-    # The body may stand in both, so half the room is left for each.
-    inner["message"] = error.text[: ERROR_BODY // 2]
-    if error.param is not None:
-        inner["param"] = error.param
-    value = {"type": error.type, "status": error.status, "detail": detail[: ERROR_BODY // 2], "error": inner}
-    return _event({**value, **_retry_after(error)}, eol, "error")
-
-
-def _openai_chat(error: StreamError, eol: bytes) -> bytes:
-    inner = {"message": error.text, "type": error.kind, "param": error.param, "code": error.code or error.status}
-    return _event({"error": {**inner, "status": error.status, **_retry_after(error)}}, eol)
-
-
-def _openai_responses(error: StreamError, eol: bytes) -> bytes:
-    # The SDKs raise on a truthy "error" member; the rest is the event's own documented shape.
-    # The message stands in both, so half the room is left for each.
-    code = str(error.code or error.status)
-    said = {"code": code, "message": error.text[: ERROR_BODY // 2], "param": error.param}
-    inner = {"type": error.kind, **said, "status": error.status, **_retry_after(error)}
-    return _event({"type": "error", **said, "sequence_number": 0, "error": inner}, eol, "error")
-
-
-def _anthropic(error: StreamError, eol: bytes) -> bytes:
-    kind = error.upstream_kind or _ANTHROPIC_TYPES.get(error.status, "api_error")
-    inner = {"type": kind, "message": error.text, "status": error.status, **_retry_after(error)}
-    return _event({"type": "error", "error": inner}, eol, "error")
-
-
-def _gemini(error: StreamError, eol: bytes) -> bytes:
-    status = error.upstream_status or _GOOGLE_STATUSES.get(error.status, "UNKNOWN")
-    inner = {"code": error.status, "message": error.text, "status": status, **_retry_after(error)}
-    return _event({"error": inner}, eol)
-
-
-def _ollama(error: StreamError, eol: bytes) -> bytes:
-    return _event({"error": error.text, "status": error.status, **_retry_after(error)}, eol)
-
-
-_RPC_SERVER_ERROR = -32000  # JSON-RPC 2.0, section 5.1: for errors that the implementation defines
-
-
-def _mcp(error: StreamError, eol: bytes, request_id: RequestId) -> bytes:
-    own = error.rpc_error
-    inner: dict[str, Any] = {"code": _RPC_SERVER_ERROR, "message": error.text}
-    inner["data"] = {"status": error.status, **_retry_after(error)}
-    if own is not None:
-        inner["code"] = own["code"]
-        if isinstance(own.get("data"), dict):
-            inner["data"] = {**own["data"], **inner["data"]}
-    return _event({"jsonrpc": "2.0", "id": request_id, "error": inner}, eol, "message")
-
-
-def _event(value: Mapping[str, object], eol: bytes, name: str | None = None) -> bytes:
+    if dialect is Dialect.MCP and request_id is None:
+        return b""
+    name, value = _shape(dialect, error, request_id)
     return event(json.dumps(value), name=name, eol=eol)
 
 
-def _retry_after(error: StreamError) -> dict[str, str]:
-    return {} if error.retry_after is None else {"retry_after": error.retry_after}
+def _shape(dialect: Dialect, error: StreamError, request_id: RequestId | None) -> tuple[str | None, dict[str, Any]]:
+    """Return the type of the event and its data."""
+    text, kind, param, code = error.text, error.kind, error.param, error.code or error.status
+    later = {} if error.retry_after is None else {"retry_after": error.retry_after}
+    status = {"status": error.status, **later}
+    half = ERROR_BODY // 2  # where the body may stand twice, half the room is left for each
+    match dialect:
+        case Dialect.OPENAI_CHAT | Dialect.OPENAI_COMPLETIONS:
+            return None, {"error": {"message": text, "type": kind, "param": param, "code": code, **status}}
+        case Dialect.OPENAI_RESPONSES:
+            # The SDKs raise on a truthy "error" member; the rest is the event's own documented shape.
+            said = {"code": str(code), "message": text[:half], "param": param}
+            inner = {"type": kind, **said, **status}
+            return "error", {"type": "error", **said, "sequence_number": 0, "error": inner}
+        case Dialect.ANTHROPIC:
+            kind = error.upstream_kind or _ANTHROPIC_TYPES.get(error.status, "api_error")
+            return "error", {"type": "error", "error": {"type": kind, "message": text, **status}}
+        case Dialect.GEMINI:
+            word = error.upstream_status or _GOOGLE_STATUSES.get(error.status, "UNKNOWN")
+            return None, {"error": {"code": error.status, "message": text, "status": word, **later}}
+        case Dialect.OLLAMA:
+            return None, {"error": text, **status}
+        case Dialect.MCP:
+            own = error.rpc_error or {}
+            data = own["data"] if isinstance(own.get("data"), dict) else {}
+            inner = {"code": own.get("code", _RPC_SERVER_ERROR), "message": text, "data": {**data, **status}}
+            return "message", {"jsonrpc": "2.0", "id": request_id, "error": inner}
+        case _:
+            detail = error.body.decode("utf-8", "replace").strip() or error.detail
+            inner = {"message": text[:half], "type": kind, "code": code}
+            inner |= {} if param is None else {"param": param}
+            outer = {"type": error.type, "status": error.status, "detail": detail[:half]}
+            return "error", {**outer, "error": inner, **later}
 
 
-_SHAPES: Mapping[Dialect, Callable[[StreamError, bytes], bytes]] = {
-    Dialect.GENERIC: _generic,
-    Dialect.OPENAI_CHAT: _openai_chat,
-    Dialect.OPENAI_COMPLETIONS: _openai_chat,
-    Dialect.OPENAI_RESPONSES: _openai_responses,
-    Dialect.ANTHROPIC: _anthropic,
-    Dialect.GEMINI: _gemini,
-    Dialect.OLLAMA: _ollama,
-}
+_RPC_SERVER_ERROR = -32000  # JSON-RPC 2.0, section 5.1: for errors that the implementation defines
 
 # The error types of the Anthropic API, by the status that they come with.
 _ANTHROPIC_TYPES = {

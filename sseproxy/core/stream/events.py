@@ -83,7 +83,12 @@ def whole_events(data: bytes, boundary: bytes = b"\n\n") -> int:
     boundary: how they end, LF LF or CRLF CRLF. What begins behind one and is plain leaves the stream behind one, too.
     A glance costs a tenth of a look at each line.
     """
-    if not data.endswith(boundary) or not _has_line_ends_of(data, boundary):
+    if not data.endswith(boundary):
+        return 0
+    has_other_line_ends = (
+        CR[0] in data if len(boundary) == len(LF + LF) else not data.count(CRLF) == data.count(CR) == data.count(LF)
+    )
+    if has_other_line_ends:
         return 0
     ends = data.count(boundary)
     if ends == 1:
@@ -92,12 +97,6 @@ def whole_events(data: bytes, boundary: bytes = b"\n\n") -> int:
     if data.startswith(b"data:") and data.count(b"\n") == 2 * (inner + 1):
         return inner + 1  # one line each
     return ends if data.startswith(b"data:") and inner == ends - 1 else 0
-
-
-def _has_line_ends_of(data: bytes, boundary: bytes) -> bool:
-    if len(boundary) == len(LF + LF):
-        return CR[0] not in data
-    return data.count(CRLF) == data.count(CR) == data.count(LF)
 
 
 def around_whole_events(data: bytes) -> tuple[bytes, bytes, bytes]:

@@ -1,4 +1,4 @@
-"""What does a heartbeat look like, for this client and at this place of the stream? (contract S3, S7)"""
+"""What does a heartbeat look like, for this client and at this place of the stream?"""
 
 import json
 import re
@@ -11,7 +11,7 @@ from sseproxy.core.stream.scanner import Position, Scanner
 
 
 class HeartbeatForm(StrEnum):
-    """The forms of contract S7."""
+    """What a heartbeat looks like; see docs/configuration.md."""
 
     AUTO = "auto"
     COMMENT_LINE = "comment-line"
@@ -28,7 +28,7 @@ class HeartbeatPolicy:
     """When a heartbeat goes out and what it says; times in seconds, ``None`` means off.
 
     interval: silence towards the client after which a heartbeat goes out.
-    before_response: how long a declared stream waits for the upstream's head before it is answered (S8).
+    before_response: how long a declared stream waits for the upstream's head before it is answered.
     prelude: one heartbeat goes out with the response head.
     """
 
@@ -120,7 +120,7 @@ class HeartbeatWriter:
                 return event(data, name=name, eol=eol)
             case HeartbeatForm.ANTHROPIC:
                 return event('{"type": "ping"}', name="ping", eol=eol)
-            case HeartbeatForm.OPENAI_RESPONSES if _is_in_response(self._last_data):
+            case HeartbeatForm.OPENAI_RESPONSES if _IN_RESPONSE.search(self._last_data or b""):
                 return event('{"type":"keepalive"}', name="keepalive", eol=eol)
             case HeartbeatForm.OPENAI_CHAT:
                 chunk = _empty_chunk(self._last_data)
@@ -133,11 +133,6 @@ class HeartbeatWriter:
         # several Python clients share dispatches an empty event on each.
         block = comment(self._policy.comment, eol=eol)
         return block if self._ids_seen else block + eol
-
-
-def _is_in_response(last_event: bytes | None) -> bool:
-    """True between the first event of a response and its terminal one."""
-    return last_event is not None and _IN_RESPONSE.search(last_event) is not None
 
 
 def _empty_chunk(last_chunk: bytes | None) -> str | None:

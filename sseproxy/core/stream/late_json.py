@@ -29,19 +29,6 @@ class JsonEvent:
                 return b""
             self._before_text = None
             data = data.removeprefix(BOM)
-        return self._as_fields(data)
-
-    def end(self) -> bytes:
-        """Return what ends the event; the body is complete. Nothing for an empty body, which is no JSON."""
-        out: list[bytes] = []
-        if self._before_text:
-            self._add(self._before_text, out)
-        if not self._has_text:
-            return b""
-        return b"".join([*out, LF + LF if self._is_in_line else LF])
-
-    def _as_fields(self, data: bytes) -> bytes:
-        """Return `data` with each line begun as a field. Its last line stays open."""
         out: list[bytes] = []
         first, *others = LINE_END.split(data)
         self._add(first, out)
@@ -52,7 +39,17 @@ class JsonEvent:
             self._add(line, out)
         return b"".join(out)
 
+    def end(self) -> bytes:
+        """Return what ends the event; the body is complete. Nothing for an empty body, which is no JSON."""
+        out: list[bytes] = []
+        if self._before_text:
+            self._add(self._before_text, out)
+        if not self._has_text:
+            return b""
+        return b"".join([*out, LF + LF if self._is_in_line else LF])
+
     def _add(self, text: bytes, out: list[bytes]) -> None:
+        # A line that has no text yet begins as a field; it stays open, since more of it may come.
         if not text:
             return
         if not self._is_in_line:

@@ -1,7 +1,7 @@
 """What does one request ask for, and how is its stream treated? Decided once, for the proxy and both middlewares alike.
 
-Who declares a stream (S8), which service talks (dialect), whether the stream is an answer or a feed, whether its client
-comes back by itself, and which heartbeats the client takes.
+Whether it declares a stream, which service talks (dialect), whether the stream is an answer or a feed, whether its
+client comes back by itself, and which heartbeats the client takes. See docs/requests.md.
 """
 
 import re
@@ -10,11 +10,9 @@ from enum import Enum
 
 from sseproxy.core.http.accept import NOTHING, Accepted, accepted, names_stream
 from sseproxy.core.http.peek import BodyPeek, NoValue, Value
-from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.clients import KnownClient, drops_ids_without_data, find_client
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.end_message import EndsAt
-from sseproxy.core.stream.error_events import RequestId
 from sseproxy.core.stream.heartbeat import HeartbeatForm
 from sseproxy.core.stream.plan import StreamKind, StreamMode, StreamPlan, StreamPolicy
 
@@ -139,15 +137,11 @@ class StreamRequest:
         """The members of the body that have to be known: for its declaration, or for an error with the request's id."""
         if not self._has_body or self._policy.stream is StreamMode.NEVER:
             return ()
-        if (self._policy.heartbeat.before_response is not None or self._counts) and self._head_declares is None:
+        if (
+            self._policy.heartbeat.before_response is not None or self._policy.limits.counts_streams
+        ) and self._head_declares is None:
             return members_of(self._policy)
         return () if self._mcp is _Mcp.NO else _RPC_MEMBERS
-
-    @property
-    def _counts(self) -> bool:
-        """True if the route has a limit of its own for streams: what a body declares then counts at once."""
-        limits, usual = self._policy.limits, LimitPolicy()
-        return limits.streams_per_client is not None or (limits.streams is not None and limits.streams != usual.streams)
 
     @property
     def reconnects(self) -> bool:
@@ -177,6 +171,8 @@ class StreamRequest:
         client = find_client(self._client_fields)
         form, event = self._form(dialect, client)
         is_answer = self._is_answer(dialect)
+        value: Value = None if self.peek is None else self.peek.value(_RPC_ID)
+        request_id = value if isinstance(value, str | int | float) and not isinstance(value, bool) else None
         return StreamPlan(
             heartbeat=policy.heartbeat,
             timeouts=policy.timeouts,
@@ -187,7 +183,7 @@ class StreamRequest:
             is_answer=is_answer,
             comes_back=not is_answer and self.reconnects,
             takes_retry=client is None or client.takes_retry,
-            request_id=self._request_id if dialect is Dialect.MCP else None,
+            request_id=request_id if dialect is Dialect.MCP else None,
             marker=None if policy.end is None else policy.end.marker,
             only_marker=policy.end is not None and policy.end.only is EndsAt.MARKER,
         )
@@ -216,7 +212,8 @@ class StreamRequest:
             return True
         if self._dialect is Dialect.GEMINI and "alt=sse" in self._query.split("&"):
             return True
-        return policy.declaration.query is not None and _has_parameter(self._query, policy.declaration.query)
+        parameters = (pair.partition("=") for pair in self._query.split("&"))
+        return any(name == policy.declaration.query and value.lower() not in _FALSE for name, _, value in parameters)
 
     @property
     def _rpc_declares(self) -> bool | None:
@@ -256,11 +253,6 @@ class StreamRequest:
         assert self.peek is not None
         method = self.peek.value(_RPC_METHOD)
         return isinstance(method, str) and method != "initialize" and self.peek.value(_RPC_ID) is not NoValue.ABSENT
-
-    @property
-    def _request_id(self) -> RequestId | None:
-        value: Value = None if self.peek is None else self.peek.value(_RPC_ID)
-        return value if isinstance(value, str | int | float) and not isinstance(value, bool) else None
 
     # Private: dialect, kind, client.
 
@@ -307,12 +299,3 @@ class StreamRequest:
         if self._policy.dialect is Dialect.AUTO and dialect is not Dialect.GEMINI:
             return HeartbeatForm.AUTO, None
         return dialect.form, None
-
-
-def _has_parameter(query: str, name: str) -> bool:
-    """True if a query has the parameter, with any value but one that says no."""
-    for pair in query.split("&"):
-        key, _, value = pair.partition("=")
-        if key == name and value.lower() not in _FALSE:
-            return True
-    return False

@@ -8,7 +8,7 @@ _BOUNDARIES = (b"\n\n", b"\r\r", b"\n\r", b"\r\r\n", b"\n\r\n")
 
 
 class Position(Enum):
-    """What may be inserted right here (contract S3)."""
+    """What may be inserted right here."""
 
     EVENT_BOUNDARY = "event boundary"  # anything
     LINE_BOUNDARY = "line boundary"  # one comment line
@@ -16,12 +16,17 @@ class Position(Enum):
 
 
 class Scanner:
-    """Follows a stream by its last three bytes, whatever the size of its pieces.
+    """Follows a stream by its last three bytes, whatever the size of its pieces."""
 
-    Rule: the position is a function of the last three bytes alone. A line end is LF, CR or CRLF; an
-    event ends with a line end right behind a line end; the longest such suffix that has to be told
-    from a single line end is CR CR LF and LF CR LF. Before the first byte it is as after a boundary.
-    """
+    # 1. The position is a function of the last three bytes alone. A line end is LF, CR or CRLF (WHATWG HTML section
+    #    9.2.6); an event ends with a line end right behind a line end. The longest suffixes that have to be
+    #    distinguished from a single line end are CR CR LF and LF CR LF.
+    # 2. Before the first byte the stream stands as behind a boundary.
+    # 3. The style is that of the first line end that is beyond doubt, and is never changed: what is inserted later
+    #    must not depend on how the bytes were cut.
+    #
+    # Hazards: CR at the end of a piece may be half a CRLF: it has ended its line, but an LF may follow that belongs to
+    # it. CR LF is one line end, CR CR and LF CR are two.
 
     __slots__ = ("_style", "_tail")
 

@@ -44,7 +44,7 @@ class TimeoutPolicy:
 class Timer(IntEnum):
     """The named timers of a stream, the most final first: that is the order in which they are served."""
 
-    DRAIN_DEADLINE = 0  # when a draining stream is cut, finished or not
+    DRAIN_DEADLINE = 0  # when a draining stream is aborted, finished or not
     BOUNDARY = 1  # when a stream that looks for its end has looked long enough
     MAX_DURATION = 2  # when the stream has lived long enough
     LAST_EVENT = 3  # when an upstream that has sent its terminal event should have closed

@@ -8,7 +8,7 @@ from sseproxy.core.stream.timeouts import TimeoutPolicy, Timer, TimerTable
 
 
 class CloseReason(StrEnum):
-    """Why a stream ended (contract S10). There is exactly one for each stream."""
+    """Why a stream ended. There is exactly one for each stream; what it means is a row of `ends`."""
 
     UPSTREAM_END = "upstream_end"
     UPSTREAM_ERROR = "upstream_error"
@@ -58,7 +58,7 @@ class TransferStats:
         self.last_upstream_at = now
 
     def heard_last(self, *, now: float) -> None:
-        """Nobody listens any longer: the silence that has lasted until now counts, too."""
+        """The stream ends: the silence that has lasted until now counts, too."""
         self.longest_silence = max(self.longest_silence, now - self.last_upstream_at)
 
     def skipped(self, why: str) -> None:
@@ -68,11 +68,20 @@ class TransferStats:
 class Transfer:
     """A response body on its way, changed in nothing. Bytes and time go in; bytes and a deadline come out.
 
-    Used as it is for all that is not an event stream (contract S11). is_answer: see `TimeoutPolicy.idle_of`.
+    Used as it is for all that is not an event stream. is_answer: see `TimeoutPolicy.idle_of`.
     After every call, send what `data_to_send` gives, then look at `close_reason`: once it is set, end the body,
     cleanly if `clean` is true and by breaking the connection otherwise. `now` is the driver's monotonic clock in
     seconds.
     """
+
+    # 1. No method does I/O, reads a clock or calls the driver: a test plays both ends with numbers.
+    # 2. Timers are lazy. Bytes only note when they came; deadlines are computed when the driver asks for the next one,
+    #    so nothing is armed anew for each piece.
+    # 3. `close` comes once. The first reason counts, and behind it every call does nothing.
+    # 4. While the client is blocked, the upstream is paused, and its silence is not its own: the idle timeout stands
+    #    still, and begins again with what was left of it.
+    #
+    # A kind of body extends `set_timers`, `expire` and `close`, and calls what it extends.
 
     __slots__ = (
         "_idle",
@@ -176,12 +185,13 @@ class Transfer:
         self.stats.bytes_out += len(data)
 
     def set_timers(self) -> None:
-        """Timers are lazy: events only note their time, deadlines are computed when somebody asks."""
+        """Compute the deadlines; a kind of body adds its own. Called before the timers are looked at."""
         idle = None if self.delivery.is_blocked else self._idle
         self._timers.set(Timer.IDLE, None if idle is None else self._last_received + idle)
         self._timers.set(Timer.WRITE, self.delivery.stalls_at())
 
     def expire(self, timer: Timer, *, now: float) -> None:
+        """Do what is due when `timer` expires."""
         match timer:
             case Timer.IDLE:
                 self.close(CloseReason.IDLE_TIMEOUT, clean=False, now=now)
@@ -191,6 +201,7 @@ class Transfer:
                 self.close(CloseReason.DRAIN, clean=False, now=now)
 
     def close(self, reason: CloseReason, *, clean: bool, now: float) -> None:
+        """End the body, without another word. clean: as if it were complete."""
         if self.close_reason is None:
             if not self.delivery.is_blocked:  # else the upstream was paused, and could not be heard
                 self.stats.heard_last(now=now)

@@ -1,0 +1,69 @@
+"""How is a new connection to an upstream opened?"""
+
+import asyncio
+import functools
+import ssl
+from typing import Any
+
+import aiohappyeyeballs
+
+from sseproxy.core.routes import Upstream, UpstreamTLS
+from sseproxy.http1.client import UpstreamConnection
+from sseproxy.origins.addresses import Addresses, Resolve
+
+#: Seconds after which the next address is tried beside one that has not answered yet (RFC 8305 section 8).
+ATTEMPT_DELAY = 0.25
+
+
+class Connector:
+    """Opens connections to one upstream. Must be made while the event loop runs.
+
+    resolve: looks names up; the event loop's `getaddrinfo`.
+    """
+
+    def __init__(self, upstream: Upstream, *, resolve: Resolve | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._socket_path = upstream.socket_path
+        self._addresses = Addresses(upstream.host, upstream.port, resolve=resolve)
+        self._tls: ssl.SSLContext | None = None
+        self._server_name: str | None = None
+        if upstream.scheme == "https":
+            self._tls = tls_context(upstream.tls)
+            # Certificates name hosts without the dot that ends a fully qualified name.
+            self._server_name = (upstream.tls.server_name or upstream.host).rstrip(".")
+        is_local = upstream.socket_path is not None or self._addresses.is_loopback
+        self._make = functools.partial(UpstreamConnection, self._loop, is_local=is_local)
+
+    async def open(self) -> UpstreamConnection:
+        """Return a new connection. Raises `OSError`, which `faults.our_errors` tells apart; waits without a limit."""
+        if self._socket_path is not None:
+            return (await self._loop.create_unix_connection(self._make, self._socket_path))[1]
+        addresses = await self._addresses.find()
+        if len(addresses) == 1:
+            host, port, *scope = addresses[0][4]
+            if not any(scope):  # cheaper than a socket of our own: uvloop takes half the time
+                return await self._connect(host=host, port=port)
+        while True:
+            sock = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=ATTEMPT_DELAY)
+            try:
+                return await self._connect(sock=sock)
+            except OSError:
+                # TLS fails with the address that answered first. Another replica may be sound: go on without one
+                # address of each family.
+                aiohappyeyeballs.pop_addr_infos_interleave(addresses, 1)
+                if not addresses:
+                    raise
+
+    async def _connect(self, **to: Any) -> UpstreamConnection:
+        made = await self._loop.create_connection(self._make, ssl=self._tls, server_hostname=self._server_name, **to)
+        return made[1]
+
+
+def tls_context(tls: UpstreamTLS) -> ssl.SSLContext:
+    """Return how connections to an upstream are encrypted and verified. Reads the file of the authorities."""
+    context = ssl.create_default_context(cafile=tls.ca)
+    context.set_alpn_protocols(["http/1.1"])
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
