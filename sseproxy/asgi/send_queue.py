@@ -9,7 +9,7 @@ from typing import Any
 from sseproxy.asgi.tasks import begin_later
 from sseproxy.asgi.types import Message, Send
 from sseproxy.asgi.waiting import DONE, rest_of, watched
-from sseproxy.core.frames import forget_frames
+from sseproxy.core.frames import release_frames
 
 #: Bytes of one message at most. That a client takes something is seen only by a `send` that returns.
 _PIECE = 16 * 1024
@@ -207,7 +207,7 @@ class SendQueue:
         """Nobody waits for this: whoever comes next has to be told."""
         self._over = True
         self._queue.clear()
-        forget_frames(error)  # which lead back here
+        release_frames(error)  # which lead back here
         self.error = error
         self._on_failed(error)
 
