@@ -472,13 +472,21 @@ class Defective(StreamSession):
         self._fail_in("handle_timeout")
         super().handle_timeout(now=now)
 
+    def stop(self, reason: CloseReason, *, now: float) -> None:
+        self._fail_in("stop")
+        super().stop(reason, now=now)
+
+    def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
+        self._fail_in("drain")
+        super().drain(at=at, deadline=deadline, retry=retry)
+
     def _fail_in(self, call: str) -> None:
         if call == self.fails_in:
             raise RuntimeError("a defect")
 
 
 @pytest.mark.parametrize("also_at_its_end", [False, True])
-@pytest.mark.parametrize("call", ["forward", "receive_eof", "handle_timeout"])
+@pytest.mark.parametrize("call", ["forward", "receive_eof", "stop", "drain", "handle_timeout"])
 def test_a_defect_ends_the_stream_and_is_reported(call: str, also_at_its_end: bool) -> None:
     """The event loop would only log it: the client would wait for ever, or the upstream would have the blame."""
 
@@ -492,6 +500,10 @@ def test_a_defect_ends_the_stream_and_is_reported(call: str, also_at_its_end: bo
             scene.relay.receive_data(EVENT)
         elif call == "receive_eof":
             scene.relay.receive_eof()
+        elif call == "stop":
+            scene.relay.stop_soon(CloseReason.STOPPED)
+        elif call == "drain":
+            scene.relay.drain(at=None, deadline=None)
         else:
             await clock.pass_time(15)
         defects = ["a defect", "a defect of last words"] if also_at_its_end else ["a defect"]

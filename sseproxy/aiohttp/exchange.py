@@ -1,7 +1,7 @@
 """How do one request's handler and aiohttp's connection speak to the responder, which knows ASGI only?
 
-A handler's writing is put into ASGI's words for it, and what the responder sends, back into aiohttp's: streams live by
-the rules of the proxy, written once. Of aiohttp this leans on three things that are not promised:
+What a handler writes becomes ASGI messages, and what the responder sends becomes calls of aiohttp's writer: streams
+live by the rules of the proxy, written once. Of aiohttp this leans on three things that are not promised:
 
 - `request._payload_writer` is where a response gets its writer when it is prepared;
 - `request._cancel` is called when the connection is lost, whether or not handlers are cancelled then;
@@ -12,7 +12,6 @@ import asyncio
 import weakref
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
-from functools import partial
 from typing import Any
 
 from aiohttp import HttpVersion11, web
@@ -30,6 +29,29 @@ _LOOK = 0.5
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+# Strategy. The exchange stands where aiohttp keeps the writer of a request, so that any response that a handler
+# prepares writes here. Until its head is written, calls are only kept; then the switch decides:
+#
+#     no event stream   `is_bypassed`: all calls go to aiohttp's writer, as they came
+#     an event stream   each call becomes a message to the switch, and the responder's messages come back to `send`
+#
+# Rules
+# 1. What aiohttp does behind the handler (prepare the response, write its end) is done here for a stream, while the
+#    responder still runs: it has to see the end.
+# 2. The request body does not come by `receive`: handlers read it from aiohttp. Whether it declares a stream is seen in
+#    `_read_bytes`, by a timer, and again at the response's head.
+# 3. Behind `run` the request has its own writer again, and nothing of aiohttp leads here.
+#
+# Hazards
+# - Behind a stream there is no place for the head of the 500 that aiohttp answers with when a handler returns no
+#   response, nor for a `FileResponse`, which goes to the connection past any writer.
+# - An `HTTPException` is a response that is raised: aiohttp takes it for a good end.
+# - aiohttp closes a connection whose handler fails, which waits for a client that may take nothing: it is aborted.
+# - The handler sees `Accept-Encoding`. `Request.clone` could hide it, but the clone has a copy of the request's state,
+#   which `on_response_prepare` would not see, and posted files of its own, which aiohttp would not close. So a handler
+#   that calls `enable_compression` gets no heartbeats.
+
+
 class Exchange(AbstractStreamWriter):
     """One request. To the handler's response it is the writer; to the responder it is the server."""
 
@@ -43,24 +65,30 @@ class Exchange(AbstractStreamWriter):
     def __init__(self, common: Common, request: web.Request) -> None:
         self._request = request
         self._writer = request._payload_writer
-        gate = ResponseSwitch(common, _scope_of(request), self.receive, self.send)
-        self._gate: ResponseSwitch | _Through = gate
-        if gate.is_waiting and not request.content.is_eof():
-            gate.hold()
-            request.content.on_eof(partial(_note_body_end, weakref.ref(self)))  # it may never come, and keeps this
-        if common.early is not None and gate.wants_body:
+        switch = ResponseSwitch(common, _scope_of(request), self.receive, self.send)
+        self._switch: ResponseSwitch | _Finished = switch
+        if switch.may_answer_early and not request.content.is_eof():
+            switch.hold_early()
+            note_body_end = weakref.WeakMethod(self.note_body_end)  # it may never come, and keeps what is called
+            request.content.on_eof(lambda: (note := note_body_end()) and note())
+        if common.early is not None and switch.wants_body:
             self._show_body_later(common.early)
 
     @classmethod
-    def sees_to(cls, request: web.Request) -> bool:
-        """Whether an outer middleware of this kind does so already."""
+    def covers(cls, request: web.Request) -> bool:
+        """True if an outer middleware of this kind has the request already."""
         return isinstance(request._payload_writer, cls)
 
     async def run(self, handler: Handler) -> web.StreamResponse:
         """Call the handler. Raises what it raises, or `StreamAborted`."""
         self._request._payload_writer = self
         try:
-            response = await self._handle(handler)
+            try:
+                response = await handler(self._request)
+            except web.HTTPException as refusal:
+                await self._take_over(refusal)
+                raise
+            await self._take_over(response)
         except BaseException as error:
             if not await self._is_over(error):
                 raise
@@ -69,65 +97,48 @@ class Exchange(AbstractStreamWriter):
             await self._is_over(None)
             return response
         finally:
-            self._let_go()
+            self._close()
 
     async def _is_over(self, error: BaseException | None) -> bool:
         """True if `error` is to go no further. Raises `StreamAborted`."""
         if self._has_stream and isinstance(error, web.HTTPException):
-            error = None  # a response, which was written: aiohttp takes the exception for its good end
+            error = None  # a response, and written
         try:
-            return await self._gate.end(error)
+            return await self._switch.finish(error)
         except StreamAborted:
             transport = self._request.transport
             if transport is not None and transport.get_write_buffer_size():
-                transport.abort()  # aiohttp closes it, which waits for a client that may take nothing any more
+                transport.abort()
             raise
-
-    async def _handle(self, handler: Handler) -> web.StreamResponse:
-        try:
-            response = await handler(self._request)
-        except web.HTTPException as refusal:
-            await self._take_over(refusal)
-            raise
-        await self._take_over(response)
-        return response
 
     async def _take_over(self, response: web.StreamResponse) -> None:
-        """What is aiohttp's to do after the handler, done while we look: the rest of a stream, or of a refusal."""
-        if self._gate.is_open:
+        """Do what is aiohttp's behind the handler (rule 1)."""
+        if self._switch.is_bypassed:
             return
         if not isinstance(response, web.StreamResponse):
-            self._refuse_none(response)
+            if self._has_stream:
+                raise TypeError(f"Web-handler should return a response instance, got {response!r}")
         elif isinstance(response, web.FileResponse):
-            await self._refuse_file(response)
+            if self._has_stream:
+                await self._switch.send({"type": "http.response.start", "status": response.status, "headers": []})
+                await self._switch.send({"type": "http.response.body"})
         elif self._has_stream or _is_event_stream(response.headers):
             if self._request.version < HttpVersion11:
                 response.force_close()
             await response.prepare(self._request)
             await response.write_eof()
 
-    def _refuse_none(self, response: object) -> None:
-        """Behind a stream there is no place for the head of the 500 that aiohttp answers with in such a case."""
-        if self._has_stream:
-            raise TypeError(f"Web-handler should return a response instance, got {response!r}")
-
-    async def _refuse_file(self, response: web.FileResponse) -> None:
-        """A file goes to the connection directly, past any writer: after heartbeats there is no place for it."""
-        if self._has_stream:
-            await self._gate.send({"type": "http.response.start", "status": response.status, "headers": []})
-            await self._gate.send({"type": "http.response.body"})
-
     @property
     def _has_stream(self) -> bool:
-        return self._gate.responder is not None
+        return self._switch.responder is not None
 
-    def _let_go(self) -> None:
+    def _close(self) -> None:
         self._request._payload_writer = self._writer
         vars(self._request).pop("_cancel", None)
         if self._timer is not None:
             self._timer.cancel()
-        self._gate.let_go()
-        self._gate = _Through(is_open=self._gate.is_open)
+        self._switch.close()
+        self._switch = _Finished(is_bypassed=self._switch.is_bypassed)
 
     # The handler's side: a writer.
 
@@ -155,24 +166,24 @@ class Exchange(AbstractStreamWriter):
         counts = self._has_stream or _is_event_stream(headers)
         fields = [(_encoded(name), _encoded(value)) for name, value in headers.items()] if counts else []
         if counts and (body := self._request._read_bytes) is not None:
-            self._gate.note_body(body)
-        await self._gate.send({"type": "http.response.start", "status": status, "headers": fields})
+            self._switch.note_body(body)
+        await self._switch.send({"type": "http.response.start", "status": status, "headers": fields})
 
     def send_headers(self) -> None:
-        if self._gate.is_open:
+        if self._switch.is_bypassed:
             self._writer.send_headers()
 
     async def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        if self._gate.is_open:
+        if self._switch.is_bypassed:
             await self._writer.write(chunk)
         else:
-            await self._gate.send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
+            await self._switch.send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
 
     async def write_eof(self, chunk: bytes = b"") -> None:
-        if self._gate.is_open:
+        if self._switch.is_bypassed:
             await self._writer.write_eof(chunk)
         else:
-            await self._gate.send({"type": "http.response.body", "body": chunk})
+            await self._switch.send({"type": "http.response.body", "body": chunk})
 
     async def drain(self) -> None:
         await self._writer.drain()
@@ -182,12 +193,13 @@ class Exchange(AbstractStreamWriter):
     async def receive(self) -> Message:
         """Wait until the client has left. There is no request body here: handlers read it by themselves."""
         self._gone = asyncio.get_running_loop().create_future()
-        vars(self._request)["_cancel"] = self._hear_loss
+        vars(self._request)["_cancel"] = self.note_loss
         if self._request.transport is not None:
             await self._gone
         return {"type": "http.disconnect"}
 
-    def _hear_loss(self, error: BaseException) -> None:
+    def note_loss(self, error: BaseException) -> None:
+        """The connection is lost: aiohttp calls this in place of the request's `_cancel`."""
         type(self._request)._cancel(self._request, error)
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
@@ -195,21 +207,21 @@ class Exchange(AbstractStreamWriter):
     async def send(self, message: Message) -> None:
         """One message of the responder, to the client."""
         if message["type"] == "http.response.start":
-            await (self._pass_head_on() if self._gate.is_open else self._send_head(message))
+            if self._switch.is_bypassed:
+                assert self._head is not None
+                self._writer.length = self.length
+                if self._chunked:
+                    self._writer.enable_chunking()
+                if self._compression is not None:
+                    self._writer.enable_compression(*self._compression)
+                await self._writer.write_headers(*self._head)
+            else:
+                await self._send_head(message)
         elif message["more_body"]:
             await self._writer.write(message["body"])
             await self._writer.drain()
         else:
             await self._writer.write_eof(message["body"])
-
-    async def _pass_head_on(self) -> None:
-        assert self._head is not None
-        self._writer.length = self.length
-        if self._chunked:
-            self._writer.enable_chunking()
-        if self._compression is not None:
-            self._writer.enable_compression(*self._compression)
-        await self._writer.write_headers(*self._head)
 
     async def _send_head(self, message: Message) -> None:
         """The head of a stream: of any length, whatever the handler thought of its own."""
@@ -228,38 +240,38 @@ class Exchange(AbstractStreamWriter):
 
     def note_body_end(self) -> None:
         """The request body has arrived."""
-        self._gate.wait_again()
+        self._switch.restart_early()
 
     def _show_body_later(self, seconds: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._show_body, seconds)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.show_body, seconds)
 
-    def _show_body(self, again: float) -> None:
-        """Once the handler has read the request body, it can tell whether it asks for a stream (S8)."""
+    def show_body(self, again: float) -> None:
+        """Show the switch the request body, once the handler has read it (rule 2). again: seconds to the next look."""
         body = self._request._read_bytes
-        if not self._gate.wants_body:
+        if not self._switch.wants_body:
             return
         if body is not None:
-            self._gate.receive_body(body)
+            self._switch.receive_body(body)
         else:
             self._show_body_later(min(again, _LOOK))
 
 
-class _Through:
-    """In place of the gate when the handler is through, because a gate leads back to its server.
+class _Finished:
+    """Stands for the switch when the handler has returned, because a switch leads back to its server.
 
-    is_open: the response is aiohttp's, and it may not be complete.
+    is_bypassed: the response is aiohttp's, and it may not be complete.
     """
 
     responder = None
     wants_body = False
 
-    def __init__(self, *, is_open: bool) -> None:
-        self.is_open = is_open
+    def __init__(self, *, is_bypassed: bool) -> None:
+        self.is_bypassed = is_bypassed
 
     async def send(self, message: Message) -> None:
-        """Drop what a handler still says to a stream that has ended."""
+        """Drop what a task of the handler's still writes to a stream that has ended."""
 
-    async def end(self, error: BaseException | None = None) -> bool:
+    async def finish(self, error: BaseException | None = None) -> bool:
         """Return False: nothing was stopped."""
         return False
 
@@ -269,16 +281,11 @@ class _Through:
     def note_body(self, body: bytes) -> None:
         """Likewise."""
 
-    def wait_again(self) -> None:
+    def restart_early(self) -> None:
         """Wait for nothing any more."""
 
-    def let_go(self) -> None:
+    def close(self) -> None:
         """Nothing is held."""
-
-
-def _note_body_end(exchange: "weakref.ref[Exchange]") -> None:
-    if (waiting := exchange()) is not None:
-        waiting.note_body_end()
 
 
 class _Sent(web.StreamResponse):

@@ -33,12 +33,12 @@ class SSEKeepalive:
 
     @property
     def open_streams(self) -> int:
-        """How many event streams are open."""
+        """Return how many event streams are open."""
         return len(self._options.live)
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         selects = self._options.selects
-        if request.method == "HEAD" or Exchange.sees_to(request) or (selects and not selects(request.path)):
+        if request.method == "HEAD" or Exchange.covers(request) or (selects and not selects(request.path)):
             return await handler(request)
         return await Exchange(self._common, request).run(handler)
 

@@ -1,38 +1,56 @@
-"""How long does the end of a stream wait for a client that does not take it?"""
+"""How does a stream end: with what wait for a client that takes no more, and with what error for the server?"""
 
 import asyncio
-from collections.abc import Awaitable
 
-#: Seconds for a stream that has no timeout of its own for it, and for an end that comes at the last moment.
+from sseproxy.asgi.errors import StreamAborted
+from sseproxy.asgi.receive_channel import ReceiveChannel
+from sseproxy.asgi.send_queue import SendQueue
+from sseproxy.core.stream.ends import row
+from sseproxy.core.stream.session import StreamSession
+from sseproxy.core.stream.transfer import CloseReason
+
+#: Seconds for a stream that has no write timeout, and for a clean end that comes at the last moment of a drain.
 _AT_MOST = 30.0
 _AT_LEAST = 0.5
 
 
 class FinalFlush:
-    """The last words of one stream. was_cut: they did not all go out. write: in seconds, of a client that stalls."""
+    """The last bytes of one stream. write: seconds for which a client may take none of them.
 
-    def __init__(self, write: float | None) -> None:
+    is_truncated: they did not all go out in time.
+    """
+
+    def __init__(self, session: StreamSession, queue: SendQueue, *, write: float | None) -> None:
+        self._session = session
+        self._queue = queue
         self._write = _AT_MOST if write is None else write
-        self._deadline: float | None = None
+        self._deadline: float | None = None  # of a drain
         self._limits: set[asyncio.Timeout] = set()
-        self.was_cut = False
+        self.is_truncated = False
 
-    async def bid(self, flush: Awaitable[None], *, clean: bool) -> None:
-        """Wait for `flush`, while there is time. Raises what it raises."""
-        limit = asyncio.timeout_at(self._end(clean=clean))
+    async def run(self) -> None:
+        """Send what is queued, as long as there is time. Raises what the server's `send` raises."""
+        limit = asyncio.timeout_at(self._end(clean=self._session.clean))
         try:
             async with limit:
                 self._limits.add(limit)
-                await flush
+                await self._queue.flush()
         except TimeoutError:
             if not limit.expired():
                 raise
-            self.was_cut = True
+            self.is_truncated = True
         finally:
             self._limits.discard(limit)
 
-    def hurry(self, deadline: float | None) -> None:
-        """Everything has to be over by `deadline`, on the event loop's clock."""
+    async def run_quietly(self) -> None:
+        """The same, when the app is not in `send`: a client that has left is nothing to raise."""
+        try:
+            await self.run()
+        except OSError:
+            self._queue.close()  # the client has left, says a server that follows ASGI 2.4
+
+    def drain(self, deadline: float | None) -> None:
+        """End what is under way by `deadline`, on the event loop's clock."""
         self._deadline = deadline
         for limit in self._limits:
             end, now = limit.when(), self._end(clean=True)
@@ -40,9 +58,35 @@ class FinalFlush:
                 limit.reschedule(now)
 
     def _end(self, *, clean: bool) -> float:
-        """What should look complete has a moment for it, also if it comes late."""
         now = asyncio.get_running_loop().time()
         end = now + self._write
         if self._deadline is None:
             return end
         return min(end, max(self._deadline, now + _AT_LEAST) if clean else self._deadline)
+
+    async def linger(self, channel: ReceiveChannel, seconds: float) -> None:
+        """Keep a stream that breaks open for `seconds`, until its client has left.
+
+        Hazard: Node's `fetch` and aiohttp drop what their reader has not read when the connection breaks.
+        """
+        reason = self._session.close_reason
+        is_by_client = reason is None or row(reason).is_by_client
+        if not (is_by_client or channel.has_left or self.is_truncated or self._queue.error is not None):
+            await channel.wait_for_disconnect(seconds)
+
+    def raise_if_broken(self, *, app_is_complete: bool) -> None:
+        """Raise what makes the server break the connection, if the end must not look like a complete response.
+
+        app_is_complete: the app has sent the last of its response. If it has not, the server knows by itself.
+        """
+        reason, failure = self._session.close_reason, self._queue.error
+        if failure is not None and not isinstance(failure, OSError):
+            try:
+                raise failure
+            finally:
+                del failure  # or this frame, which it holds, would hold it
+        if reason is CloseReason.UPSTREAM_END and self.is_truncated:
+            reason = CloseReason.CLIENT_STALLED
+        is_whole = self._session.clean and not self.is_truncated
+        if reason is not None and not is_whole and (app_is_complete or not row(reason).server_ends):
+            raise StreamAborted(reason) from None

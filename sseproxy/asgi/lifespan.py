@@ -1,14 +1,15 @@
 """How does an app learn that its server has been asked to end, while its streams still run?
 
 ASGI's own word for it, ``lifespan.shutdown``, comes when the last response has ended: too late for streams, which do
-not end by themselves. ``lifespan.startup`` comes when the server's signal handlers are in place. So ours go before them
-there, and away again at the shutdown. Nothing of the server is changed, and its handlers run as ever.
+not end by themselves. ``lifespan.startup`` comes when the server's signal handlers are in place. So the middleware puts
+its handlers before them there, and removes them at the shutdown. The server's handlers run as ever.
 """
 
 import asyncio
 import signal
 import threading
 from collections.abc import Callable
+from enum import Enum, auto
 from types import FrameType
 
 from sseproxy.asgi.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,39 +17,52 @@ from sseproxy.asgi.types import ASGIApp, Message, Receive, Scope, Send
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class StopSignals:
-    """Calls `on_stop` in the event loop, once, when the process is asked to end; then the server hears of it too.
+# Rules
+# 1. A signal without a handler in Python is left alone: its default ends the process, and no server would drain first.
+#    So are all signals outside the main thread, where Python has no handlers.
+# 2. `on_stop` is called once, in the event loop; the server's handler is called for each signal, behind it.
+# 3. The server's handlers come back at the end, unless another library has put its own in place meanwhile: to restore
+#    them then would remove that one.
 
-    A signal that nobody handles is left alone: there is no server that would come to an end by it. So are all of them
-    outside the main thread, where Python has none.
-    """
+
+class StopSignals:
+    """Calls `on_stop` in the running event loop when the process is asked to end (SIGINT, SIGTERM)."""
 
     def __init__(self, on_stop: Callable[[], None]) -> None:
-        self._on_stop = on_stop
+        self._on_stop: Callable[[], None] | None = on_stop  # until it is called
         self._loop = asyncio.get_running_loop()
         self._servers: dict[int, Callable[[int, FrameType | None], object]] = {}
-        self._heard = False
 
     def install(self) -> None:
+        """Put handlers before those of the server."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in _STOP_SIGNALS:
             handler = signal.getsignal(number)
             if callable(handler):
                 self._servers[number] = handler
-                signal.signal(number, self._hear)
+                signal.signal(number, self.handle)
 
     def restore(self) -> None:
-        """Put the server's handlers back, where nobody else has put one before ours."""
+        """Put the server's handlers back (rule 3)."""
         for number, handler in self._servers.items():
-            if signal.getsignal(number) == self._hear:
+            if signal.getsignal(number) == self.handle:
                 signal.signal(number, handler)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        if not self._heard and not self._loop.is_closed():
-            self._heard = True
-            self._loop.call_soon_threadsafe(self._on_stop)
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal, in whatever the main thread was doing."""
+        if self._on_stop is not None and not self._loop.is_closed():
+            on_stop, self._on_stop = self._on_stop, None
+            self._loop.call_soon_threadsafe(on_stop)
         self._servers[number](number, frame)
+
+
+class LifespanState(Enum):
+    """What the app has done with its lifespan."""
+
+    NOT_READ = auto()
+    STARTING = auto()  # it has received `lifespan.startup`
+    ANSWERED = auto()  # it has sent something
 
 
 class Lifespan:
@@ -58,41 +72,37 @@ class Lifespan:
         self._server_receive = receive
         self._server_send = send
         self._signals = StopSignals(on_stop)
-        self._has_started = False
-        self._has_answered = False
+        self._state = LifespanState.NOT_READ
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
-        """Call the app. If it knows no lifespan, we answer for it: the server has to believe in one."""
+        """Call the app. If it knows no lifespan, answer the server in its place, which else would send no shutdown."""
         try:
-            await self._call(app, scope)
-            if not self._has_answered:
-                await self._stand_in()
+            try:
+                await app(scope, self.receive, self.send)
+            except Exception:
+                if self._state is not LifespanState.NOT_READ:  # it knows lifespans, and cannot start, or end
+                    raise
+            if self._state is not LifespanState.ANSWERED:
+                if self._state is LifespanState.NOT_READ:
+                    await self.receive()
+                await self._server_send({"type": "lifespan.startup.complete"})
+                await self.receive()
+                await self._server_send({"type": "lifespan.shutdown.complete"})
         finally:
             self._signals.restore()
 
-    async def _call(self, app: ASGIApp, scope: Scope) -> None:
-        try:
-            await app(scope, self._receive, self._send)
-        except Exception:
-            if self._has_started:  # that is no app which knows no lifespan, but one which cannot start
-                raise
-
-    async def _stand_in(self) -> None:
-        if not self._has_started:
-            await self._receive()
-        await self._server_send({"type": "lifespan.startup.complete"})
-        await self._receive()
-        await self._server_send({"type": "lifespan.shutdown.complete"})
-
-    async def _receive(self) -> Message:
+    async def receive(self) -> Message:
+        """The app's `receive`."""
         message = await self._server_receive()
         if message["type"] == "lifespan.startup":
-            self._has_started = True
+            if self._state is LifespanState.NOT_READ:
+                self._state = LifespanState.STARTING
             self._signals.install()
         else:
             self._signals.restore()
         return message
 
-    async def _send(self, message: Message) -> None:
-        self._has_answered = True
+    async def send(self, message: Message) -> None:
+        """The app's `send`."""
+        self._state = LifespanState.ANSWERED
         await self._server_send(message)

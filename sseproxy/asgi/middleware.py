@@ -1,6 +1,7 @@
 """How is an ASGI app wrapped, so that its event streams stay alive?"""
 
 import asyncio
+from functools import partial
 from typing import Any, Unpack
 
 from sseproxy.asgi.errors import StreamAborted, require_asyncio
@@ -11,7 +12,7 @@ from sseproxy.asgi.requests import route_path
 from sseproxy.asgi.response_switch import Common, ResponseSwitch
 from sseproxy.asgi.types import ASGIApp, Receive, Scope, Send
 
-#: Who is in the scope of a request that an outer middleware of this kind sees to.
+#: A key in the scope of a request that an outer middleware of this kind keeps alive.
 _MARK = "sseproxy"
 
 __all__ = ["SSEKeepaliveMiddleware", "StreamAborted"]
@@ -38,7 +39,7 @@ class SSEKeepaliveMiddleware:
 
     @property
     def open_streams(self) -> int:
-        """How many event streams are open."""
+        """Return how many event streams are open."""
         return len(self._options.live)
 
     # Any, as in `ASGIApp`: servers and frameworks, too, type what they call an app with each in their own way.
@@ -50,39 +51,38 @@ class SSEKeepaliveMiddleware:
             or _MARK in scope
             or (selects is not None and not selects(route_path(scope)))
         ):
-            await self._pass_by(scope, receive, send)
+            await self._pass(scope, receive, send)
             return
         scope[_MARK] = True
-        gate = ResponseSwitch(self._common, scope, receive, send)
+        switch = ResponseSwitch(self._common, scope, receive, send)
         try:
-            await self.app(gate.scope, gate.receive, gate.send)
+            await self.app(switch.scope, switch.receive, switch.send)
         except BaseException as error:
-            if gate.is_open or not await gate.end(error):
+            if switch.is_bypassed or not await switch.finish(error):
                 raise
         else:
-            if not gate.is_open:
-                await gate.end()
+            if not switch.is_bypassed:
+                await switch.finish()
         finally:
-            gate.let_go()
+            switch.close()
             del scope[_MARK]
 
-    async def _pass_by(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" and self._options.drain is not None:
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What is no request to look at. A lifespan is looked at, if `drain` is on."""
+        drain = self._options.drain
+        if scope["type"] == "lifespan" and drain is not None:
             require_asyncio()
-            await Lifespan(receive, send, self._drain).run(self.app, scope)
+            on_stop = partial(self.begin_drain, timeout=drain.timeout, spread=drain.spread)
+            await Lifespan(receive, send, on_stop).run(self.app, scope)
         else:
             await self.app(scope, receive, send)
-
-    def _drain(self) -> None:
-        assert self._options.drain is not None
-        self.begin_drain(timeout=self._options.drain.timeout, spread=self._options.drain.spread)
 
     def begin_drain(self, *, timeout: Duration = "25s", spread: Duration = "5s") -> None:
         """Let every open stream end at an event boundary, each at its own moment within `spread`, all by `timeout`.
 
-        Streams that begin later have the time that is left. `EventSource` clients are told to come back at different
-        moments. Call it from the event loop's thread, when the server is asked to end: no server tells its apps. The
-        option `drain` does so by itself.
+        Streams that begin later have the time that is left. `EventSource` clients get different times to come back.
+        Call it from the event loop's thread when the server is asked to end, which ASGI does not say in time. The
+        option `drain` calls it by itself. Raises `ValueError` for a duration that is none.
         """
         deadline, over = read_drain(timeout, spread)
         self._options.live.drain(now=asyncio.get_running_loop().time(), timeout=deadline, spread=over)

@@ -1,26 +1,17 @@
-"""What does the client still say while its stream runs, and who may hear it?
-
-The app's `receive` is never raced: either the app waits for the server, or we do, and then the app is served from
-what we have heard.
-"""
+"""What does the client still say while its stream runs, and how does the app receive it?"""
 
 import asyncio
-from collections import deque
+import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any
 
-from sseproxy.asgi.tasks import begin_later
+from sseproxy.asgi.kept_messages import KEPT_UNREAD, KeptMessages
+from sseproxy.asgi.later import begin_later
 from sseproxy.asgi.types import Message, Receive
-from sseproxy.asgi.waiting import watched
+from sseproxy.asgi.waiting import AbortableWait
 from sseproxy.core.http.peek import BodyPeek
 
-#: Bytes that are kept for an app that reads, for one that has not begun to, and what a message takes beside its body.
-_KEPT = 64 * 1024
-_KEPT_UNREAD = 1024 * 1024
-_MESSAGE = 256
-
 _NOT_READ = (
-    f"the request body was not read before the event stream began, and no more than {_KEPT_UNREAD} bytes are kept of "
+    f"the request body was not read before the event stream began, and no more than {KEPT_UNREAD} bytes are kept of "
     "it: read it first"
 )
 
@@ -29,30 +20,51 @@ def _ignore(_: bool) -> None:
     """Stand in for `on_disconnect` before and after a stream."""
 
 
+# Strategy. A client that leaves has to be noticed also if the app never calls `receive`. So during a stream the channel
+# calls the server itself (it listens), and serves the app from what it has heard. The server is never called twice at
+# once:
+#
+#     before the stream     the app calls the server, and the channel looks on
+#     `listen`              a call of the app that waits goes on; behind it, or at once, the channel listens
+#     `close`               the app calls the server again
+#
+# Rules
+# 1. At most one call of the server's `receive` is the channel's, and none while one of the app's waits.
+# 2. A client that leaves is heard of behind its request body only. An app that has begun to read the body sets the
+#    pace; for one that has not, the body is kept up to a limit, and thrown away beyond.
+# 3. `on_disconnect` is called when the client has left, with True if the app receives it as well.
+# 4. What the server's `receive` raises while the channel listens is raised at the app's next call, once; from then on
+#    the app calls the server itself.
+# 5. `disconnect` ends the app's waits though the client may still be there; the channel goes on listening for it.
+#
+# Hazards
+# - Several calls of one app may wait at once: some apps listen for the client, and look besides whether it has left.
+# - `BaseHTTPMiddleware` of Starlette around the middleware waits in a task group of anyio, which keeps a cancellation
+#   from outside to itself: the wait then ends with another error, or with none.
+# - With `asyncio.eager_task_factory` a listener would hear `http.disconnect` before the app whose call has just
+#   returned with it: rule 3 needs `note` before `end_call`.
+
+
 class ReceiveChannel:
     """The `receive` of one request.
 
-    A client that leaves is heard of behind the rest of its request body only. An app that reads the body sets the
-    pace, as it does without us; for one that never does, it is kept up to a limit, and beyond that thrown away.
-    on_disconnect: called once when the client has left, with whether the app has been told.
-    peek: looks at the request body while it passes. on_body_end: called once, behind its last byte.
-    is_read: the app has called the server already. is_waiting: and that call goes on; `go_on` follows, and `note`.
+    on_disconnect: see rule 3. peek: looks at the request body while it passes. on_body_end: called once, behind its
+    last byte. is_read: the app has called the server already. is_waiting: and that call goes on; `end_call` follows,
+    and `note` for a disconnect.
     """
 
     # Most requests are no streams and need none of this: it is set when it is needed, and costs nothing until then.
     _waiting = 0  # calls of the app that wait for the server
-    _asking = 0  # calls of the app that wait for us
+    _asking = 0  # calls of the app that wait for the listener
     _is_read = False  # the app has called
-    _is_lost = False  # what the client has said is not there any more
-    _listening = False
+    _is_listening = False
     _listener: asyncio.Task[None] | None = None
-    _kept_size = 0
-    _disconnect: Message | None = None  # for the app, which may hear it although the client is still there
-    _has_left = False  # the client
-    _waits: "tuple[_Wait, ...]" = ()
-    _failure: Exception | None = None  # of the server's `receive` while we listened, and the app has not heard of it
-    _kept: deque[Message] | None = None  # what we have heard and the app has not
+    _disconnect: Message | None = None  # for the app
+    _left: Message | None = None  # the client has: the server's message
+    _waits: tuple[AbortableWait, ...] = ()
+    _failure: Exception | None = None  # see rule 4
     _changed: asyncio.Event | None = None
+    _kept: KeptMessages | None = None  # what the listener has heard
     peek: BodyPeek | None = None
     on_body_end: Callable[[], None] | None = None
     on_disconnect: Callable[[bool], None] = staticmethod(_ignore)
@@ -77,44 +89,68 @@ class ReceiveChannel:
         self._waiting += 1
         try:
             message = await question
-            if message is not self._disconnect:  # else the middleware sent it when the stream ended
+            if message is not self._disconnect:  # else it is that of `disconnect`
                 self.note(message, app_knows=True)
         finally:
-            self.go_on()
+            self.end_call()
         return message
 
     @property
     def _has_something_for_the_app(self) -> bool:
-        """Or will have it: somebody listens."""
-        is_heard = self._disconnect is not None or self._is_lost or self._failure is not None
-        return is_heard or self._listener is not None or bool(self._kept)
+        """True also if the listener will have it."""
+        is_there = self._disconnect is not None or self._failure is not None or self._listener is not None
+        return is_there or (self._kept is not None and (bool(self._kept) or self._kept.is_lost))
 
     async def _ask(self) -> Message:
-        """Ask the server. The client's leaving may be all that is still waited for: that can be broken off."""
-        wait = _Wait()
+        """Call the server, until `disconnect` at the latest."""
+        wait = AbortableWait()
         self._waits = (*self._waits, wait)
         try:
-            return await watched(self._receive(), wait.note)
+            return await wait.run(self._receive())
         except (asyncio.CancelledError, Exception):
-            # Hazard: a middleware around us may wait in a task group of anyio, which keeps our cancellation to itself.
-            if self._disconnect is None or not wait.is_broken_off or _is_cancelled():
+            # Hazard: what a task group around the middleware makes of the abort may be any error.
+            task = asyncio.current_task()
+            is_cancelled = task is not None and task.cancelling() > 0
+            if self._disconnect is None or not wait.is_aborted or is_cancelled:
                 raise
             return self._disconnect
         finally:
             self._waits = tuple(other for other in self._waits if other is not wait)
 
-    def go_on(self) -> None:
-        """A call of the app waits for the server no longer. If it has heard that the client left, that is noted."""
-        self._waiting -= 1
-        if self._listening:
-            self._listen()
+    async def _next_kept(self) -> Message:
+        """Return what the listener has heard, or hears next."""
+        self._is_read = True
+        if self._kept is None:
+            self._kept = KeptMessages()
+        kept = self._kept
+        self._asking += 1
+        try:
+            while not (kept or kept.is_lost) and self._disconnect is None and self._listener is not None:
+                await self._change()
+        finally:
+            self._asking -= 1
+        if kept:
+            self._note_change()
+            return kept.pop()
+        if self._disconnect is not None:
+            if self.has_left:
+                self.on_disconnect(True)
+            return self._disconnect
+        if kept.is_lost:
+            raise RuntimeError(_NOT_READ)
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        return await self.receive()  # the listener has stopped
+
+    # The server's side.
 
     def note(self, message: Message, *, app_knows: bool) -> None:
-        """What the client has said. app_knows: the app hears it, too."""
+        """Take note of what the client has said. app_knows: the app receives it, too."""
         if message["type"] == "http.disconnect":
-            self._has_left = True
-            self._disconnect = message
+            self._left = self._disconnect = message
             self.on_disconnect(app_knows)
+            self._note_change()
         elif message["type"] == "http.request":
             peek, on_body_end = self.peek, self.on_body_end
             ends = not message.get("more_body", False)
@@ -126,95 +162,58 @@ class ReceiveChannel:
                 self.on_body_end = None
                 on_body_end()
 
+    def end_call(self) -> None:
+        """A call of the app waits for the server no longer. What it returns was noted before."""
+        self._waiting -= 1
+        if self._is_listening:
+            self._listen()
+
+    @property
+    def has_left(self) -> bool:
+        """True if the client has left."""
+        return self._left is not None
+
     @property
     def is_body_under_way(self) -> bool:
         """True if the app has begun to read a body whose end is waited for."""
         return self._is_read and self.on_body_end is not None
 
-    async def _next_kept(self) -> Message:
-        self._is_read = True
-        await self._until_heard()
-        if self._kept:
-            message = self._kept.popleft()
-            self._kept_size -= _size(message)
-            self._note_change()
-            return message
-        if self._disconnect is not None:
-            if self._has_left:
-                self.on_disconnect(True)
-            return self._disconnect
-        if self._is_lost:
-            raise RuntimeError(_NOT_READ)
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
-        return await self.receive()  # we have stopped listening
+    @property
+    def kept_size(self) -> int:
+        """Bytes that are kept for the app."""
+        return 0 if self._kept is None else self._kept.size
 
-    async def _until_heard(self) -> None:
-        self._asking += 1
-        try:
-            while not (self._kept or self._is_lost) and self._disconnect is None and self._listener is not None:
-                await self._change()
-        finally:
-            self._asking -= 1
-
-    # Our side.
+    # The stream's side.
 
     def listen(self) -> None:
-        """From now on, notice that the client leaves, also if the app never asks again."""
-        self._kept = deque()
+        """From now on, notice that the client leaves, also if the app never calls again."""
+        self._kept = KeptMessages()
         self._changed = asyncio.Event()
-        self._listening = True
+        self._is_listening = True
         if self._disconnect is not None:
             self.on_disconnect(True)
         self._listen()
 
-    def hang_up(self) -> bool:
-        """The stream is over, and there is nobody left to hear from: tell the app, if it waits. Whether it does."""
-        is_waiting = self._asking > 0 or bool(self._waits)
-        if self._disconnect is None:
-            self._disconnect = {"type": "http.disconnect"}
-        for wait in self._waits:
-            wait.break_off()
-        self._note_change()
-        return is_waiting
-
-    def close(self) -> None:
-        """Stop listening, and let go of whoever listened with us. What the app still asks goes to the server."""
-        self._listening = False
-        self._failure = None
-        self.on_disconnect = _ignore
-        if self._listener is not None:
-            self._listener.cancel()
-            self._listener = None
-            self._note_change()
-
     def _listen(self) -> None:
-        if not self._waiting and self._listener is None and not self._has_left:
-            self._listener = begin_later(self._keep_listening())
+        if not self._waiting and self._listener is None and not self.has_left:
+            assert self._kept is not None
+            self._listener = begin_later(self._keep_listening(self._kept))
 
-    async def _keep_listening(self) -> None:
+    async def _keep_listening(self, kept: KeptMessages) -> None:
         try:
-            while not self._has_left:
-                await self._until_there_is_room()
+            while not self.has_left:
+                while kept.is_full and self._is_read:
+                    await self._change()
                 message = await self._receive()
-                if message["type"] != "http.disconnect":
-                    self._keep(message)
+                if message["type"] != "http.disconnect" and self._disconnect is None:
+                    kept.append(message, app_reads=self._is_read)
                 self.note(message, app_knows=self._asking > 0)
                 self._note_change()
-        except Exception as error:  # noqa: BLE001 - whatever a server's `receive` raises, or a middleware's around us
-            self._fail(error)
-
-    def _fail(self, error: Exception) -> None:
-        """The app's own call would have raised it: if it asks, it has to hear of it. From then on it asks by itself."""
-        self._failure = error
-        self._listening = False
-        self._listener = None
-        self._note_change()
-
-    async def _until_there_is_room(self) -> None:
-        while self._kept_size > _KEPT and self._is_read:
-            await self._change()
+        except Exception as error:  # noqa: BLE001 - whatever a server's `receive` raises, or that of a middleware
+            self._failure = error
+            self._is_listening = False
+            self._listener = None
+            self._note_change()
 
     async def _change(self) -> None:
         assert self._changed is not None
@@ -225,44 +224,29 @@ class ReceiveChannel:
         if self._changed is not None:
             self._changed.set()
 
-    def _keep(self, message: Message) -> None:
-        assert self._kept is not None
-        if not self._is_lost and self._disconnect is None:
-            self._kept.append(message)
-            self._kept_size += _size(message)
-        if self._kept_size > _KEPT_UNREAD and not self._is_read:
-            self._is_lost = True
-            self._kept.clear()
-            self._kept_size = 0
+    def disconnect(self) -> bool:
+        """Deliver `http.disconnect` to a waiting app, and to each later call. Return True if the app was waiting."""
+        is_waiting = self._asking > 0 or bool(self._waits)
+        if self._disconnect is None:
+            self._disconnect = {"type": "http.disconnect"}
+        for wait in self._waits:
+            wait.abort()
+        self._note_change()
+        return is_waiting
 
+    async def wait_for_disconnect(self, seconds: float) -> None:
+        """Wait until the client has left, for `seconds` at most. Only between `listen` and `close`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self.has_left:
+                    await self._change()
 
-class _Wait:
-    """One call of the app's that waits for the server. There may be several: some apps listen, and look besides."""
-
-    def __init__(self) -> None:
-        self._waits_for: Any = None
-        self._is_to_raise = False
-        self.is_broken_off = False
-
-    def note(self, waited_for: Any) -> None:
-        """Raises `CancelledError`, once: whoever cleans up after it may wait again."""
-        self._waits_for = waited_for
-        if self._is_to_raise:
-            self._is_to_raise = False
-            raise asyncio.CancelledError
-
-    def break_off(self) -> None:
-        self.is_broken_off = True
-        if hasattr(self._waits_for, "cancel"):
-            self._waits_for.cancel()
-        else:  # granian waits for nothing in particular, and will be here again
-            self._is_to_raise = True
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _size(message: Message) -> int:
-    return len(message.get("body", b"")) + _MESSAGE
+    def close(self) -> None:
+        """Stop listening. What the app still asks goes to the server."""
+        self._is_listening = False
+        self._failure = None
+        self.on_disconnect = _ignore
+        if self._listener is not None:
+            self._listener.cancel()
+            self._listener = None
+            self._note_change()

@@ -23,7 +23,7 @@ def names_stream(scope: Scope) -> bool:
 
 
 def head_may_declare(scope: Scope) -> bool:
-    """True if the head of a request may declare a stream (S8), at a glance."""
+    """True if the head of a request may declare a stream, at a glance."""
     return names_stream(scope) or _ALT_SSE in scope.get("query_string", b"")
 
 
@@ -32,22 +32,22 @@ def has_mcp_field(scope: Scope) -> bool:
     return any(name in MCP_FIELDS for name, _ in scope["headers"])
 
 
-class RequestBody(Enum):
-    """What follows the head of a request. JSON: something that may be."""
+class BodyKind(Enum):
+    """What follows the head of a request. JSON: something that may be JSON."""
 
     NONE = "none"
     JSON = "json"
     OTHER = "other"
 
 
-def body_of(scope: Scope) -> RequestBody:
+def body_kind(scope: Scope) -> BodyKind:
     """Return what follows the head of a request, as far as the head says so."""
     fields = dict(scope["headers"])
     if scope["method"] == "GET" and b"content-length" not in fields and b"transfer-encoding" not in fields:
-        return RequestBody.NONE
+        return BodyKind.NONE
     media = fields.get(b"content-type", b"")
     is_json = media == _JSON or may_be_json(media, fields.get(b"content-encoding", b""))
-    return RequestBody.JSON if is_json else RequestBody.OTHER
+    return BodyKind.JSON if is_json else BodyKind.OTHER
 
 
 def stream_request(scope: Scope, options: StreamOptions, peek: BodyPeek | None) -> StreamRequest:
@@ -65,13 +65,13 @@ def stream_request(scope: Scope, options: StreamOptions, peek: BodyPeek | None) 
 
 
 def route_path(scope: Scope) -> str:
-    """The path as the app's own routes have it: without the ``root_path`` that it is served under, or mounted at."""
+    """Return the path as the app's routes have it: without the ``root_path`` that it is served under, or mounted at."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "").rstrip("/")
     return path[len(root) :] or "/" if root and f"{path}/".startswith(root + "/") else path
 
 
 def without_codings(scope: Scope) -> Scope:
-    """A request that asks for no content coding: nothing can be said in a compressed stream (S11)."""
+    """Return a request that asks for no content coding: no heartbeat can go into a compressed stream."""
     headers = [field for field in scope["headers"] if field[0] != b"accept-encoding"]
     return scope if len(headers) == len(scope["headers"]) else {**scope, "headers": headers}

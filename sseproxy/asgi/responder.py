@@ -1,37 +1,28 @@
-"""What happens to one request of the app, from its call to its return?"""
+"""How is one request answered with an event stream, from its head to its end?"""
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
+from enum import Enum, auto
 from functools import partial
 from http import HTTPStatus
 
-from sseproxy.asgi.answers import Refusal, body_of, goes_on, head_of, is_late_json, stream_kind
 from sseproxy.asgi.app_task import AppTask
-from sseproxy.asgi.errors import StreamAborted
 from sseproxy.asgi.final_flush import FinalFlush
+from sseproxy.asgi.late_response import LateResponse, LateStep
+from sseproxy.asgi.later import DelayedCalls, begin_later
 from sseproxy.asgi.receive_channel import ReceiveChannel
+from sseproxy.asgi.responses import Opening, body_of, goes_on
 from sseproxy.asgi.send_queue import SendQueue
-from sseproxy.asgi.tasks import begin_later
 from sseproxy.asgi.types import Message, Send
-from sseproxy.core.limits import REFUSAL_TIME
 from sseproxy.core.stream.ends import AppNotice, row
 from sseproxy.core.stream.error_events import StreamError
-from sseproxy.core.stream.kinds import EVENT_STREAM, MediaKind
 from sseproxy.core.stream.plan import StreamPlan
-from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.transfer import CloseReason, TransferStats
 from sseproxy.engine.live import LiveStream, LiveStreams
 from sseproxy.engine.observer import Phase
 from sseproxy.engine.relay import Relay
-
-#: Seconds that an app gets to end its stream by itself once it has heard that the client is gone: if it sends
-#: anything later, it is stopped.
-_GRACE = 0.5
-
-#: Seconds that it gets for what it does without sending anything: background tasks, dependencies that clean up.
-_CLEAN_UP = 30.0
 
 #: The name under which the streams of an app are counted.
 _ROUTE = "app"
@@ -40,202 +31,176 @@ _NO_RESPONSE = "The application gave no response."
 _FAILED = "The application failed."
 
 
+class ResponsePhase(Enum):
+    """How far the app's response is."""
+
+    AWAITED = auto()  # the request was answered early; the app has not responded, or with something else
+    STREAMING = auto()  # the app's response is the stream
+    COMPLETE = auto()  # the app has sent the last of its response, a stream or not
+
+
+_STREAMING = ResponsePhase.STREAMING  # the hot path compares with it
+
+# Strategy. Four parts do the work, and the responder is what connects them: the session (what leaves, and when) on its
+# relay, the send queue towards the server, the receive channel from it, and the task of the app.
+#
+#     app.send ─► Responder.send ─► Relay.receive_data ─► StreamSession ─► SendQueue.write        (at once)
+#         └──────────────── awaits ──────────────────────────────────────► SendQueue.flush ─► server
+#
+# A request goes through `start`, any number of `send`, `finish` when the app has returned, and `close`. With an early
+# answer there is no app's response at `start`: what it is shows in `send` (see `LateResponse`).
+#
+# Rules
+# 1. The phase only goes forward: AWAITED, STREAMING, COMPLETE. A refusal goes from AWAITED to COMPLETE.
+# 2. What the app's `send` raises is the server's own error or one of the app's. Never the session's: the relay ends the
+#    stream for that.
+# 3. At each end of the stream the relay calls `abort`, once, where the table of `core/stream/ends` decides how the app
+#    learns of it. `finish` never stops the app: it has returned by then.
+# 4. What was decided before the end still goes out, in order, in the time that `FinalFlush` grants.
+# 5. `finish` raises only where the server has to break the connection and would not by itself.
+# 6. Behind `close` nothing leads here from timers, tasks, the channel, the queue or the live streams: a request that
+#    has ended is freed without the garbage collector.
+#
+# Hazards
+# - A server says `http.disconnect` also behind a complete response, while background tasks run: they are not stopped.
+# - A terminal event (`[DONE]`) completes the response before the app does: the app gets time, not a cancellation.
+# - An app that never awaits anything that waits (a tight loop over `send`) is cancelled only if `send` gives way once
+#   the stream has ended: hence `asyncio.sleep(0)` there.
+# - `begin_later` and not `create_task`: a task that starts at once would call back into the relay from within it.
+
+
 class Responder:
     """One request that is answered with an event stream, by the app or before it.
 
-    plan: how the stream is treated. client: its address. task: the one the app runs in.
+    plan: how the stream is treated. client: its address. task: in which the app runs.
     """
-
-    _relay: Relay
-    _session: StreamSession
-    _outbox: SendQueue
-    _live: LiveStream
-    _responded = False  # by the app, with a stream
-    _refusal: Refusal | None = None
-    _timers: tuple[asyncio.TimerHandle, ...] = ()
-    _ending: asyncio.Task[None] | None = None
-    _app_ended = False  # the app has sent the last of its response
-    _has_left = False  # the client
-    _left: asyncio.Event | None = None  # set when the client leaves; there while that is waited for
-    _is_overdue = False  # the app has heard that the client is gone, and had time to end its stream
 
     def __init__(
         self,
         plan: StreamPlan,
         streams: LiveStreams,
-        inbox: ReceiveChannel,
+        channel: ReceiveChannel,
         send: Send,
         *,
         client: str,
         task: asyncio.Task[None] | None,
+        opening: Opening,
     ) -> None:
-        self._streams = streams
-        self._plan = plan
-        self._client = client
-        self._inbox = inbox
-        self._server_send = send
-        self._app = AppTask(task)
-        self._context = copy_context()
-        self._farewell = FinalFlush(plan.timeouts.write)
+        is_early = opening.is_early
         self._time = asyncio.get_running_loop().time
+        self._plan = plan
+        self._streams = streams
+        self._channel = channel
+        self._app = AppTask(task, channel)
+        self._phase = ResponsePhase.AWAITED if is_early else _STREAMING
+        self._late = LateResponse() if is_early else None  # also behind its end, unless a stream or JSON joined
+        self._limits = DelayedCalls()  # of a late response
+        self._session = streams.new_session(plan, kind=opening.kind, responded=not is_early, now=self._time())
+        self._queue = SendQueue(send, opening.head, self.note_blocked, self.note_send_failed)
+        self._flush = FinalFlush(self._session, self._queue, write=plan.timeouts.write)
+        self._relay = Relay(self._session, self._queue, clock=streams.clock())
+        self._live = LiveStream(_ROUTE, client, self, plan, Phase.WAITING if is_early else Phase.OPEN)
+        self._context = copy_context()
+        self._stopping: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin the stream. The head goes out with `flush`, or with the first heartbeat of an early answer."""
+        self._relay.connect(self)
+        self._queue.by_app = self._late is None
+        self._relay.start()
+        self._queue.by_app = False
+        self._streams.add(self._live)
+        self._channel.on_disconnect = self.note_disconnect
+        self._channel.listen()
+        response, early = self._plan.timeouts.response, self._plan.heartbeat.before_response
+        if self._late is not None and response is not None and early is not None:
+            self._limits.call_later(response - early, self._stop_waiting)
 
     # The app's side.
 
-    def begin(self, start: Message, kind: MediaKind) -> Awaitable[None]:
-        """The app answers with a stream of `kind`."""
-        self._responded = True
-        self._open(head_of(start, kind), kind, responded=True)
-        return self._outbox.flush()
+    def flush(self) -> Awaitable[None]:
+        """Send what is queued, in the app's call of `send`."""
+        return self._queue.flush()
 
     def send(self, message: Message) -> Awaitable[None]:
-        """The app's `send`, after its `begin` or `answer_early`.
+        """Take the app's next message, and return what it waits for.
 
         The hot path: the bytes are in the queue at once, and what is awaited is the server alone.
         """
-        relay, outbox = self._relay, self._outbox
-        if relay.ended.done() or not self._responded or message["type"] != "http.response.body":
+        relay, queue = self._relay, self._queue
+        if relay.ended.done() or self._phase is not _STREAMING or message["type"] != "http.response.body":
             return self._send_other(message)
-        outbox.by_app = True
+        queue.by_app = True
         try:
             body = message.get("body", b"")
             if body:
                 relay.receive_data(body if type(body) is bytes else body_of(message))
             if message.get("more_body", False):
-                return outbox.flush()
-            self._app_ended = True
+                return queue.flush()
+            self._phase = ResponsePhase.COMPLETE
             relay.receive_eof()
             return self._flush_last()
         finally:
-            outbox.by_app = False
+            queue.by_app = False
 
     def _send_other(self, message: Message) -> Awaitable[None]:
-        if self._relay.ended.done():
-            return self._say_after_the_end(message)
-        if not self._responded:
-            return self._hear_late(message)
-        return self._outbox.flush(message) if goes_on(message, has_begun=True) else _nothing()
+        """What is no bytes of a stream that goes on."""
+        if not self._relay.ended.done():
+            if self._late is not None:
+                return self._receive_late(message, self._late)
+            return self._queue.flush(message) if goes_on(message, has_begun=True) else asyncio.sleep(0)
+        if self._queue.error is not None:
+            raise self._queue.error
+        self._app.note_late_send()
+        if self._late is None and self._session.close_reason is CloseReason.UPSTREAM_END:
+            goes_on(message, has_begun=True)  # raises for a second start, as a server does
+        return asyncio.sleep(0)
 
-    def _say_after_the_end(self, message: Message) -> Awaitable[None]:
-        """Nobody listens; but an app that never waits has to be stoppable."""
-        if self._outbox.error is not None:
-            raise self._outbox.error
-        if self._is_overdue:
-            self._app.cancel()
-        if self._responded and self._session.close_reason is CloseReason.UPSTREAM_END:
-            goes_on(message, has_begun=True)
-        return _nothing()
-
-    # Before the response (S8).
-
-    def answer_early(self) -> None:
-        """The client has waited long enough: promise it a stream."""
-        headers = [(name.lower(), value) for name, value in EVENT_STREAM.promised_head()]  # as ASGI wants them
-        head = {"type": "http.response.start", "status": 200, "headers": headers}
-        self._open(head, EVENT_STREAM, responded=False)
-        response, early = self._plan.timeouts.response, self._plan.heartbeat.before_response
-        if response is not None and early is not None:
-            self._call_later(response - early, self._give_up_waiting)
-
-    async def _hear_late(self, message: Message) -> None:
-        """The app answers at last: go on with its stream, or tell the client what it is instead."""
-        if self._refusal is not None:
-            await self._hear_refusal(message, self._refusal)
-        elif message["type"] != "http.response.start":
-            if goes_on(message, has_begun=False):
-                await self._outbox.flush(message)
-        elif stream_kind(message) is EVENT_STREAM and 200 <= message["status"] < 300:
-            self._join(self._session.receive_response)
-        elif is_late_json(message):
-            self._join(self._session.receive_json)
-        else:
-            self._refusal = Refusal(message)
-            self._call_later(REFUSAL_TIME, self._tell_and_stop)  # as far as it has come by then
+    async def _receive_late(self, message: Message, late: LateResponse) -> None:
+        match late.receive(message):
+            case LateStep.PASS:
+                await self._queue.flush(message)
+            case LateStep.STREAM:
+                self._join(self._session.receive_response)
+            case LateStep.JSON:
+                self._join(self._session.receive_json)
+            case LateStep.REFUSAL:
+                self._limits.call_later(
+                    late.refusal_time, self._stop_waiting
+                )  # it is sent as far as it has come by then
+            case LateStep.FULL:
+                self._refuse_and_stop(late)
+            case LateStep.WHOLE:
+                self._phase = ResponsePhase.COMPLETE
+                self._refuse(late.error())
+                await self._flush_last()
 
     def _join(self, receive: Callable[..., None]) -> None:
-        """The app's response goes on behind the promised head."""
-        self._stop_timers()
-        self._responded = True
+        """The app's response goes on behind the early head."""
+        self._limits.cancel()
+        self._late = None
+        self._phase = _STREAMING
         self._relay.apply(partial(receive, now=self._time()))
         self._streams.respond(self._live)
 
-    async def _hear_refusal(self, message: Message, refusal: Refusal) -> None:
-        if message["type"] == "http.response.start":
-            goes_on(message, has_begun=True)
-        refusal.receive(message)
-        if refusal.is_cut:
-            self._tell_and_stop()
-        elif refusal.is_whole:
-            self._app_ended = True
-            self._tell(refusal.error())
-            await self._flush_last()
+    def _refuse(self, error: StreamError) -> None:
+        """End the stream with `error`. A 204 says nothing to a client that comes back by itself."""
+        is_silent = self._plan.comes_back and error.status == HTTPStatus.NO_CONTENT
+        receive = self._session.receive_refusal
+        self._relay.apply(partial(receive, None if is_silent else error, now=self._time()))
 
-    def _give_up_waiting(self) -> None:
-        if self._refusal is None:
+    def _refuse_and_stop(self, late: LateResponse) -> None:
+        self._refuse(late.error())
+        self._stop_app_when_sent()
+
+    def _stop_waiting(self) -> None:
+        """The app has had its time to respond."""
+        if self._late is None or self._relay.ended.done():
+            return
+        if self._late.is_refusal:
+            self._refuse_and_stop(self._late)
+        else:
             self._relay.stop(CloseReason.RESPONSE_TIMEOUT)
-        else:
-            self._tell_and_stop()
-
-    def _tell_and_stop(self) -> None:
-        """Tell of a refusal of which nobody wants to hear the rest."""
-        if self._refusal is not None and not self._relay.ended.done():
-            self._tell(self._refusal.error())
-            self._end_app()
-
-    def _tell(self, error: StreamError) -> None:
-        is_nothing = self._plan.comes_back and error.status == HTTPStatus.NO_CONTENT
-        told = None if is_nothing else error
-        self._relay.apply(partial(self._session.receive_refusal, told, now=self._time()))
-
-    # The stream.
-
-    def _open(self, head: Message, kind: MediaKind, *, responded: bool) -> None:
-        """From here on the response is an event stream of ours."""
-        self._session = self._streams.new_session(self._plan, kind=kind, responded=responded, now=self._time())
-        self._outbox = SendQueue(self._server_send, head, self._blocked, self._send_failed)
-        self._relay = Relay(self._session, self._outbox, clock=self._streams.clock())
-        self._relay.connect(self)
-        phase = Phase.OPEN if responded else Phase.WAITING
-        self._live = LiveStream(_ROUTE, self._client, self, self._plan, phase)
-        self._outbox.by_app = responded
-        self._relay.start()
-        self._outbox.by_app = False
-        self._streams.add(self._live)
-        self._inbox.on_disconnect = self._client_left
-        self._inbox.listen()
-
-    @property
-    def stats(self) -> TransferStats:
-        return self._session.stats
-
-    @property
-    def close_reason(self) -> CloseReason | None:
-        return self._session.close_reason
-
-    def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
-        """Come to an end; see `Relay.drain`. One that is under way already has no more time than that."""
-        self._farewell.hurry(deadline)
-        self._relay.drain(at=at, deadline=deadline, retry=retry)
-
-    def _blocked(self, blocked: bool) -> None:
-        if blocked:
-            self._relay.pause_writing()
-        else:
-            self._relay.resume_writing()
-
-    def _client_left(self, app_knows: bool) -> None:
-        self._has_left = True
-        if self._left is not None:
-            self._left.set()
-        # Hazard: a server says the same once the response is complete, and the app may have work to do after it.
-        if not self._relay.ended.done():
-            self._relay.stop(CloseReason.CLIENT_GONE)
-            if not app_knows:
-                self._app.cancel()
-
-    def _send_failed(self, _: Exception) -> None:
-        """Nothing reaches the client any more, and the app would not hear of it."""
-        self._relay.stop(CloseReason.CLIENT_GONE)
-        self._stop_app()
 
     # The relay's calls (a `BodySource`: the app).
 
@@ -246,143 +211,117 @@ class Responder:
         """Nothing to do: the app waits in `send`."""
 
     def abort(self) -> None:
-        """The stream has ended; an app that is not through has to stop."""
-        if self._app.is_through:
+        """The stream has ended: stop an app that has not returned."""
+        if self._app.is_finished:
             return
         reason = self._session.close_reason
         match None if reason is None else row(reason).app:
-            case AppNotice.NONE if reason is CloseReason.UPSTREAM_END and not self._app_ended:
-                self._let_app_end()  # its terminal event went out long ago: the response is complete without it
+            case AppNotice.NONE if reason is CloseReason.UPSTREAM_END and self._phase is not ResponsePhase.COMPLETE:
+                self._app.expect_end()  # its terminal event went out long ago: the response is complete without it
             case AppNotice.STOP:
-                self._stop_app()
+                self._app.stop()
             case AppNotice.DISCONNECT:
-                self._let_app_end()
+                self._app.expect_end()
             case AppNotice.STOP_WHEN_SENT:
-                self._end_app()
+                self._stop_app_when_sent()
 
-    def _stop_app(self) -> None:
-        """At once, unless it waits to hear that there is no client any more: then it can put things in order.
+    def _stop_app_when_sent(self) -> None:
+        """Stop the app behind the bytes that were decided last."""
+        if self._stopping is None:
 
-        Hazard: Django does its work in tasks that go on when it is cancelled, and end when it hears that.
-        """
-        if self._inbox.hang_up():
-            self._let_app_end()
+            async def flush_and_stop() -> None:
+                await self._flush.run_quietly()
+                self._app.stop()
+
+            self._stopping = begin_later(flush_and_stop(), self._context)
+
+    # What the client and the server do meanwhile.
+
+    def note_blocked(self, blocked: bool) -> None:
+        """The server makes the app wait, or goes on."""
+        if blocked:
+            self._relay.pause_writing()
         else:
-            self._app.cancel()
+            self._relay.resume_writing()
 
-    def _let_app_end(self) -> None:
-        """It has heard. What it still does may be what comes behind every stream of its own, and must not be lost."""
-        self._call_later(_GRACE, self._note_overdue)
-        self._call_later(_CLEAN_UP, self._app.cancel)
+    def note_send_failed(self, _: Exception) -> None:
+        """The server's `send` has failed outside of the app's: the app would not learn of it."""
+        self._relay.stop(CloseReason.CLIENT_GONE)
+        self._app.stop()
 
-    def _note_overdue(self) -> None:
-        self._is_overdue = True
+    def note_disconnect(self, app_knows: bool) -> None:
+        """The client has left. app_knows: the app hears it, too."""
+        # Hazard: a server says the same once the response is complete, and the app may have work to do after it.
+        if not self._relay.ended.done():
+            self._relay.stop(CloseReason.CLIENT_GONE)
+            if not app_knows:
+                self._app.cancel()
+
+    @property
+    def stats(self) -> TransferStats:
+        return self._session.stats
+
+    @property
+    def close_reason(self) -> CloseReason | None:
+        return self._session.close_reason
+
+    def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
+        """Come to an end; see `Relay.drain`. An end that is under way has no more time than that."""
+        self._flush.drain(deadline)
+        self._relay.drain(at=at, deadline=deadline, retry=retry)
 
     # Ends.
 
-    async def end(self, error: BaseException | None = None) -> bool:
-        """The app has returned, or raised `error`. Whether that was our doing and is to go no further.
-
-        Raises `StreamAborted` if the connection has to be broken.
-        """
-        self._app.is_through = True
-        try:
-            if error is None or isinstance(error, Exception):
-                with contextlib.nullcontext() if error is None else contextlib.suppress(Exception):  # its own goes on
-                    await self._end_without_app(_NO_RESPONSE if error is None else _FAILED)
-            if not self._session.clean and (error is None or isinstance(error, Exception) or self._app.is_stopped):
-                await self._let_client_read()
-        finally:
-            self.let_go()
-        was_stopped = self._app.was_stopped(error)
-        if error is None or was_stopped:
-            self._raise_if_broken()
-        self._outbox.error = None  # the app has been told by it, so that its traceback leads back here
-        return was_stopped
-
-    def let_go(self) -> None:
-        """Of all that would otherwise outlive the request."""
-        self._app.let_go()
-        self._stop_timers()
-        self._inbox.close()
-        ending, self._ending = self._ending, None
-        if ending is not None:
-            ending.cancel()
-        self._relay.stop(CloseReason.CLIENT_GONE)
-        self._outbox.let_go()
-        self._streams.remove(self._live)
-        del self._live  # which leads back here
-
-    async def _end_without_app(self, detail: str) -> None:
-        """The app is through. If its stream is not, it never will be."""
-        if not self._relay.ended.done():
-            if self._responded:
-                self._relay.stop(CloseReason.UPSTREAM_ERROR)
-            elif self._refusal is not None:
-                self._tell(self._refusal.error())
-            else:
-                self._tell(StreamError("application_error", 500, detail))
-        await self._flush_quietly()
-
-    async def _let_client_read(self) -> None:
-        """Keep a stream that breaks open for a moment; see `HttpDownstream`."""
-        reason, linger = self._session.close_reason, self._streams.linger
-        is_noticed = self._has_left or self._farewell.was_cut or self._outbox.error is not None
-        if reason is None or row(reason).is_by_client or is_noticed or linger <= 0:
-            return
-        self._left = asyncio.Event()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(linger):
-                await self._left.wait()
-
-    def _end_app(self) -> None:
-        if self._ending is None:
-            self._ending = begin_later(self._end_app_when_flushed(), self._context)
-
-    async def _end_app_when_flushed(self) -> None:
-        """What was decided last still has to go out, before the app is stopped."""
-        await self._flush_quietly()
-        self._stop_app()
-
     async def _flush_last(self) -> None:
-        """The app's own last words. A client that does not take them cannot keep it for ever."""
-        await self._farewell.bid(self._outbox.flush(), clean=self._session.clean)
-        if self._farewell.was_cut:
-            self._outbox.close()
+        """Send the app's own last bytes: a client that takes none of them must not keep the app for ever."""
+        await self._flush.run()
+        if self._flush.is_truncated:
+            self._queue.close()
             self._app.cancel()
             await asyncio.sleep(0)  # the app is in this call: if it does not wait again, it is never cancelled
 
-    async def _flush_quietly(self) -> None:
+    async def finish(self, error: BaseException | None = None) -> bool:
+        """The app has returned, or raised `error`: end the stream, and close.
+
+        Return True if `error` is the middleware's cancellation, which is to go no further. Raises `StreamAborted` if
+        the connection has to be broken.
+        """
+        self._app.finish()
+        is_own = error is None or isinstance(error, Exception)  # else the server cancels, or the process ends
         try:
-            await self._farewell.bid(self._outbox.flush(), clean=self._session.clean)
-        except OSError:
-            self._outbox.close()  # the client has left, says a server that follows ASGI 2.4
+            if is_own:
+                with contextlib.nullcontext() if error is None else contextlib.suppress(Exception):  # its own goes on
+                    if not self._relay.ended.done():
+                        self._end_unfinished(_NO_RESPONSE if error is None else _FAILED)
+                    await self._flush.run_quietly()
+            if not self._session.clean and (is_own or self._app.is_cancelled):
+                await self._flush.linger(self._channel, self._streams.linger)
+        finally:
+            self.close()
+        was_stopped = self._app.was_stopped(error)
+        try:
+            if error is None or was_stopped:
+                self._flush.raise_if_broken(app_is_complete=self._phase is ResponsePhase.COMPLETE)
+        finally:
+            self._queue.error = None  # its traceback leads back there (rule 6)
+        return was_stopped
 
-    def _raise_if_broken(self) -> None:
-        """An end that must not look like one. What the app left undone is between it and the server."""
-        reason = self._session.close_reason
-        failure, self._outbox.error = self._outbox.error, None
-        if failure is not None and not isinstance(failure, OSError):
-            try:
-                raise failure
-            finally:
-                del failure  # or this frame, which it holds, would hold it
-        if reason is CloseReason.UPSTREAM_END and self._farewell.was_cut:
-            reason = CloseReason.CLIENT_STALLED
-        is_whole = self._session.clean and not self._farewell.was_cut
-        if reason is not None and not is_whole and (self._app_ended or not row(reason).server_ends):
-            raise StreamAborted(reason) from None
+    def _end_unfinished(self, detail: str) -> None:
+        """End a stream that its app has not ended, and never will."""
+        if self._late is None:
+            self._relay.stop(CloseReason.UPSTREAM_ERROR)
+        else:
+            self._refuse(self._late.error(detail))
 
-    # Timers.
-
-    def _call_later(self, seconds: float, call: Callable[[], object]) -> None:
-        self._timers = (*self._timers, asyncio.get_running_loop().call_later(seconds, call))
-
-    def _stop_timers(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        self._timers = ()
-
-
-def _nothing() -> Awaitable[None]:
-    return asyncio.sleep(0)
+    def close(self) -> None:
+        """Release all that would otherwise outlive the request (rule 6)."""
+        self._app.close()
+        self._limits.cancel()
+        self._channel.close()
+        stopping, self._stopping = self._stopping, None
+        if stopping is not None:
+            stopping.cancel()
+        self._relay.stop(CloseReason.CLIENT_GONE)
+        self._queue.close()
+        self._streams.remove(self._live)
+        del self._live  # which leads back here

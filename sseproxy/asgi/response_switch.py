@@ -1,18 +1,18 @@
-"""What stands before an app's `receive` and `send` while nobody knows yet whether its response is a stream of ours?"""
+"""What stands before an app's `receive` and `send` until it is known whether its response is an event stream?"""
 
 import asyncio
 from asyncio import current_task
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
-from sseproxy.asgi.answers import stream_kind
 from sseproxy.asgi.early_answer import EarlyAnswerTimer
 from sseproxy.asgi.errors import require_asyncio
 from sseproxy.asgi.options import StreamOptions
 from sseproxy.asgi.receive_channel import ReceiveChannel
 from sseproxy.asgi.requests import (
-    RequestBody,
-    body_of,
+    BodyKind,
+    body_kind,
     has_mcp_field,
     head_may_declare,
     names_stream,
@@ -20,10 +20,10 @@ from sseproxy.asgi.requests import (
     without_codings,
 )
 from sseproxy.asgi.responder import Responder
+from sseproxy.asgi.responses import Opening
 from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.core.http.peek import BodyPeek
 from sseproxy.core.stream.dialects import Dialect
-from sseproxy.core.stream.kinds import MediaKind
 from sseproxy.core.stream.request import members_of
 
 
@@ -37,38 +37,69 @@ class Common:
     options: StreamOptions
     early: float | None = field(init=False)
     members: tuple[str, ...] = field(init=False)
-    _patience: EarlyAnswerTimer | None = None
+    _timer: EarlyAnswerTimer | None = None
 
     def __post_init__(self) -> None:
         self.early = self.options.heartbeat.before_response
         self.members = members_of(self.options)
 
-    def patience(self, early: float) -> EarlyAnswerTimer:
-        """What all requests of the running event loop share that may be answered early."""
-        loop, patience = asyncio.get_running_loop(), self._patience
-        if patience is None or patience.loop is not loop:
-            patience = self._patience = EarlyAnswerTimer(early, loop)
-        return patience
+    def early_timer(self, early: float) -> EarlyAnswerTimer:
+        """Return the timer that all requests of the running event loop share."""
+        loop, timer = asyncio.get_running_loop(), self._timer
+        if timer is None or timer.loop is not loop:
+            timer = self._timer = EarlyAnswerTimer(early, loop)
+        return timer
+
+
+class FirstCall(Enum):
+    """How far the app's first call of `receive` is."""
+
+    NOT_MADE = auto()
+    WAITS = auto()
+    MADE = auto()
+
+
+# Names of the module: they cost less, and each request needs them.
+_NOT_MADE, _WAITS, _MADE = FirstCall
+
+# Strategy. Most requests are no streams, so the switch does as little as it can, and makes what only a stream needs
+# when one begins. Where it leads:
+#
+#     UNDECIDED ─► bypassed    the app responds with anything else: all goes to the server, as if this were not here
+#         └──────► responder   the app responds with an event stream, or `before_response` was up before it responded
+#
+# Rules
+# 1. It is decided once: `is_bypassed` and `responder` exclude each other.
+# 2. Until then the app's first `receive` calls the server directly. A channel is made for a second call, for a body
+#    that has to be looked into, and for a stream.
+# 3. The early answer is for requests that declare a stream. Where only the body can tell, `before_response` counts from
+#    its end: until then the app had no chance to respond.
+# 4. The responder calls this object never, so that the two are freed one after the other.
+#
+# Hazards
+# - The stream may begin in another task than the one that the server has called (task groups, Starlette): the app's
+#   task, which is cancelled at the end, is the one in which the switch was made.
+# - `send` may be called in a thread without an event loop (`run_coroutine_threadsafe` with a call instead of a
+#   coroutine): a stream raises a `RuntimeError` that says so.
 
 
 class ResponseSwitch:
-    """One request. Most are no streams, so this costs next to nothing; what a stream needs is made when one begins.
+    """One request.
 
-    scope: for the app. is_open: a response that is none of ours has begun.
-    responder: who sees to the stream, once there is one, or one has been promised.
+    scope: for the app. is_bypassed: a response that is no event stream has begun.
+    responder: of the event stream, once it has begun.
     """
 
     __slots__ = (
+        "_channel",
         "_common",
-        "_has_read",
-        "_inbox",
-        "_is_reading",
-        "_patience",
+        "_early_timer",
+        "_first_call",
         "_peek",
         "_server_receive",
         "_server_send",
         "_task",
-        "is_open",
+        "is_bypassed",
         "responder",
         "scope",
     )
@@ -77,164 +108,163 @@ class ResponseSwitch:
         self._common = common
         self._server_receive = receive
         self._server_send = send
-        self._has_read = False
-        self._is_reading = False
-        self.is_open = False
-        self._inbox: ReceiveChannel | None = None
-        self._patience: EarlyAnswerTimer | None = None
+        self._first_call = _NOT_MADE
+        self.is_bypassed = False
+        self._channel: ReceiveChannel | None = None
+        self._early_timer: EarlyAnswerTimer | None = None
         self._peek: BodyPeek | None = None
         self.responder: Responder | None = None
         try:
-            self._task = current_task()  # the stream may begin in another one
+            self._task = current_task()
         except RuntimeError:
             self._task = None  # no asyncio: that matters only for a stream
         self.scope = scope
         if common.early is not None and self._task is not None:
-            self._wait_if_it_may_declare(common.early)
+            self._watch_early(common.early)
         elif names_stream(scope):
-            self._look_into_body(body_of(scope))
+            self._look_into_body(body_kind(scope))
             self.scope = without_codings(scope)
         elif scope["method"] == "POST" and (common.options.dialect is Dialect.MCP or has_mcp_field(scope)):
-            self._look_into_body(body_of(scope))  # for the id that an error in its stream has to have
+            self._look_into_body(body_kind(scope))  # for the id that an error in its stream has to have
+
+    # The app's side.
 
     async def receive(self) -> Message:
-        """The app's `receive`. Most apps call once, and an inbox is for what comes after that."""
-        if self._has_read or self._inbox is not None:
-            return await self._call_inbox().receive()
-        self._has_read = self._is_reading = True
+        """The app's `receive`."""
+        if self._first_call is not _NOT_MADE or self._channel is not None:
+            return await self._make_channel().receive()
+        self._first_call = _WAITS
         try:
             message = await self._server_receive()
             if message["type"] == "http.disconnect":
-                self._call_inbox().note(message, app_knows=True)
+                self._make_channel().note(message, app_knows=True)
         finally:
-            self._is_reading = False
-            if self._inbox is not None:  # meanwhile
-                self._inbox.go_on()
+            self._first_call = _MADE
+            if self._channel is not None:  # made meanwhile
+                self._channel.end_call()
         return message
 
     def send(self, message: Message) -> Awaitable[None]:
         """The app's `send`."""
-        if self.is_open:
+        if self.is_bypassed:
             return self._server_send(message)
         if self.responder is not None:
             return self.responder.send(message)
         if message["type"] == "http.response.start":
-            if self._patience is not None:
-                self._stop_waiting()
-            if (kind := stream_kind(message)) is not None:
-                return self._begin(message, kind)
-            if self._inbox is not None:
-                self._forget_body()
-            self.is_open = True
+            if self._early_timer is not None:
+                self._cancel_early()
+            if (opening := Opening.of(message)) is not None:
+                return self._begin_stream(opening).flush()
+            if self._channel is not None:
+                self._stop_looking_into_body()
+            self.is_bypassed = True
         return self._server_send(message)
 
-    async def end(self, error: BaseException | None = None) -> bool:
-        """The app has returned, or raised `error`. See `Responder.end`."""
-        self._stop_waiting()
-        self._forget_body()
+    async def finish(self, error: BaseException | None = None) -> bool:
+        """The app has returned, or raised `error`. See `Responder.finish`."""
+        self._cancel_early()
+        self._stop_looking_into_body()
         self._task = None  # which keeps what is raised, and with it the frames that lead here
-        return self.responder is not None and await self.responder.end(error)
+        return self.responder is not None and await self.responder.finish(error)
 
-    def let_go(self) -> None:
-        """The app is through. Keep nothing that leads back here."""
+    def close(self) -> None:
+        """Keep nothing that leads back here, when the app has returned."""
         self._task = None
 
-    def _begin(self, start: Message, kind: MediaKind) -> Awaitable[None]:
-        responder = self._new_responder()
-        sent = responder.begin(start, kind)
-        self.responder = responder
-        return sent
-
-    def _new_responder(self) -> Responder:
+    def _begin_stream(self, opening: Opening) -> Responder:
         require_asyncio(in_another_thread=self._task is not None)
-        common = self._common
-        plan = stream_request(self.scope, common.options, self._peek).plan()
-        self._forget_body()
-        client = self.scope.get("client")
-        return Responder(
+        options, client = self._common.options, self.scope.get("client")
+        plan = stream_request(self.scope, options, self._peek).plan()
+        self._stop_looking_into_body()
+        responder = Responder(
             plan,
-            common.options.live,
-            self._call_inbox(),
+            options.live,
+            self._make_channel(),
             self._server_send,
             client=str(client[0]) if client else "",
             task=self._task,
+            opening=opening,
         )
+        responder.start()
+        self.responder = responder
+        return responder
 
-    def _call_inbox(self) -> ReceiveChannel:
-        if self._inbox is None:
-            self._inbox = ReceiveChannel(self._server_receive, is_read=self._has_read, is_waiting=self._is_reading)
-        return self._inbox
+    def _make_channel(self) -> ReceiveChannel:
+        if self._channel is None:
+            first = self._first_call
+            is_read, is_waiting = first is not _NOT_MADE, first is _WAITS
+            self._channel = ReceiveChannel(self._server_receive, is_read=is_read, is_waiting=is_waiting)
+        return self._channel
 
-    # Before the response (S8).
+    # The early answer (rule 3).
+
+    def _watch_early(self, early: float) -> None:
+        """Answer the request early, if it declares a stream, or may do so in its body."""
+        body = body_kind(self.scope)
+        if body is not BodyKind.JSON and not head_may_declare(self.scope):
+            return
+        self._early_timer = self._common.early_timer(early)
+        self._early_timer.begin(self)
+        self.scope = without_codings(self.scope)
+        if body is not BodyKind.NONE:
+            self._look_into_body(body)
+            self._make_channel().on_body_end = self.restart_early
 
     @property
-    def is_waiting(self) -> bool:
-        """The request may yet be answered before the app does."""
-        return self._patience is not None
+    def may_answer_early(self) -> bool:
+        """True if the request may yet be answered before the app responds."""
+        return self._early_timer is not None
 
-    @property
-    def wants_body(self) -> bool:
-        """The request body is needed to tell whether the request may be answered early."""
-        return self._patience is not None and self._peek is not None and not self._peek.is_known
+    def hold_early(self) -> None:
+        """The request body is under way: `restart_early` follows behind it."""
+        if self._early_timer is not None:
+            self._early_timer.end(self)
 
-    def receive_body(self, body: bytes) -> None:
-        """The request body, all of it; for servers that do not bring it by `receive`."""
-        self.note_body(body)
-        if self._patience is not None and self not in self._patience:
-            self.come_due()
-
-    def note_body(self, body: bytes) -> None:
-        """The same, as the response begins: it is too late for an early one, but not for how a stream is treated."""
-        if self._peek is not None and not self._peek.is_known:
-            self._peek.feed(body)
-            self._peek.end()
-
-    def hold(self) -> None:
-        """The request body is under way: `wait_again` follows behind it."""
-        if self._patience is not None:
-            self._patience.end(self)
-
-    def wait_again(self) -> None:
-        """The request body has ended: until now the app had no chance to answer."""
-        if self._patience is not None:
-            self._patience.begin_again(self)
+    def restart_early(self) -> None:
+        """The request body has ended: count from now."""
+        if self._early_timer is not None:
+            self._early_timer.begin_again(self)
 
     def come_due(self) -> None:
         """The client has waited long enough. While its request body is under way, the wait begins again behind it."""
-        if self._patience is None or (self._inbox is not None and self._inbox.is_body_under_way):
+        if self._early_timer is None or (self._channel is not None and self._channel.is_body_under_way):
             return
         declares = stream_request(self.scope, self._common.options, self._peek).declares
         if declares is None:
             return
-        self._stop_waiting()
+        self._cancel_early()
         if declares:
-            responder = self._new_responder()
-            responder.answer_early()
-            self.responder = responder
+            self._begin_stream(Opening.early())
 
-    def _wait_if_it_may_declare(self, early: float) -> None:
-        scope = self.scope
-        body = body_of(scope)
-        common = self._common
-        if body is not RequestBody.JSON and not head_may_declare(scope):
-            return
-        self._patience = common.patience(early)
-        self._patience.begin(self)
-        self.scope = without_codings(scope)
-        if body is not RequestBody.NONE:
-            self._look_into_body(body)
-            self._call_inbox().on_body_end = self.wait_again
+    def _cancel_early(self) -> None:
+        if self._early_timer is not None:
+            self._early_timer.end(self)
+            self._early_timer = None
 
-    def _look_into_body(self, body: RequestBody) -> None:
-        if body is RequestBody.JSON:
-            self._peek = self._call_inbox().peek = BodyPeek(self._common.members)
+    # The request body.
 
-    def _stop_waiting(self) -> None:
-        if self._patience is not None:
-            self._patience.end(self)
-            self._patience = None
+    @property
+    def wants_body(self) -> bool:
+        """True if the request body is needed to tell whether the request may be answered early."""
+        return self._early_timer is not None and self._peek is not None and not self._peek.is_known
 
-    def _forget_body(self) -> None:
+    def receive_body(self, body: bytes) -> None:
+        """Take the request body, all of it; for servers that do not bring it by `receive`."""
+        self.note_body(body)
+        if self._early_timer is not None and self not in self._early_timer:
+            self.come_due()
+
+    def note_body(self, body: bytes) -> None:
+        """The same, as the response begins: too late for an early answer, but not for how a stream is treated."""
+        if self._peek is not None and not self._peek.is_known:
+            self._peek.feed(body)
+            self._peek.end()
+
+    def _look_into_body(self, body: BodyKind) -> None:
+        if body is BodyKind.JSON:
+            self._peek = self._make_channel().peek = BodyPeek(self._common.members)
+
+    def _stop_looking_into_body(self) -> None:
         self._peek = None
-        if self._inbox is not None:
-            self._inbox.peek = self._inbox.on_body_end = None
+        if self._channel is not None:
+            self._channel.peek = self._channel.on_body_end = None

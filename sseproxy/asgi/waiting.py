@@ -1,11 +1,13 @@
-"""Does an awaitable of the server's have to wait, and for what?
+"""Does an awaitable of the server's have to wait, for what, and how is its wait broken off?
 
-Most calls of `send` do not, and then nothing is to be noted. So a hot path takes the first step by itself, and comes
-here only for the rest.
+Most calls of `send` do not wait, and then nothing is to be noted. So a hot path takes the first step by itself, and
+comes here only for the rest.
 """
 
+import asyncio
 import types
 from collections.abc import Awaitable, Callable, Generator
+from enum import Enum, auto
 from typing import Any, TypeVar
 
 _Result = TypeVar("_Result")
@@ -48,3 +50,40 @@ async def watched(awaitable: Awaitable[_Result], on_wait: Callable[[Any], None])
         result: _Result = done.value
         return result
     return await rest_of(steps, waited_for, on_wait)
+
+
+class _WaitState(Enum):
+    GOES_ON = auto()
+    TO_RAISE = auto()  # it is aborted at its next step
+    ABORTED = auto()
+
+
+class AbortableWait:
+    """One call of the server's that can be aborted from outside of its task, and without cancelling that."""
+
+    def __init__(self) -> None:
+        self._waits_for: Any = None
+        self._state = _WaitState.GOES_ON
+
+    @property
+    def is_aborted(self) -> bool:
+        return self._state is not _WaitState.GOES_ON
+
+    async def run(self, awaitable: Awaitable[_Result]) -> _Result:
+        """Wait for all of an awaitable. Raises `CancelledError` behind `abort`, or what the server makes of it."""
+        return await watched(awaitable, self.note_wait)
+
+    def note_wait(self, waited_for: Any) -> None:
+        """Raises `CancelledError`, once: a server that cleans up after it may wait again."""
+        self._waits_for = waited_for
+        if self._state is _WaitState.TO_RAISE:
+            self._state = _WaitState.ABORTED
+            raise asyncio.CancelledError
+
+    def abort(self) -> None:
+        """End the wait now, or at its next step."""
+        if hasattr(self._waits_for, "cancel"):
+            self._state = _WaitState.ABORTED
+            self._waits_for.cancel()
+        else:  # granian waits for nothing in particular, and will be here again
+            self._state = _WaitState.TO_RAISE

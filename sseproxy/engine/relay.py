@@ -136,8 +136,7 @@ class Relay:
 
     def stop_soon(self, reason: CloseReason) -> None:
         """End where the body can end: an event stream at the next event boundary."""
-        self.transfer.stop(reason, now=self._time())
-        self.rearm()
+        self.apply(lambda: self.transfer.stop(reason, now=self._time()))
 
     # The client's side.
 
@@ -167,8 +166,7 @@ class Relay:
 
     def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
         """Come to an end; see `Transfer.drain`. Times are the event loop's."""
-        self.transfer.drain(at=at, deadline=deadline, retry=retry)
-        self._arm()
+        self.apply(lambda: self.transfer.drain(at=at, deadline=deadline, retry=retry))
 
     def apply(self, change: Callable[[], None]) -> None:
         """Call `change`, which does something to the transfer that can bring a deadline forward.

@@ -207,7 +207,7 @@ class TestWhoIsAnswered:
         made: list[object] = []
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            made.append(getattr(send, "__self__").is_waiting)  # noqa: B009 - a bound method of the gate
+            made.append(getattr(send, "__self__").may_answer_early)  # noqa: B009 - a bound method of the switch
             await script(EVENT)(scope, receive, send)
 
         for field in ((b"accept", b"*/*"), (b"content-length", b"3"), ACCEPT):

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -14,61 +13,57 @@ from tests.support.virtual_clock import passing
 
 
 class Line:
-    """An outbox on a scripted server. blocked: what it said about having to wait."""
+    """A queue on a scripted server. blocked: what it said about having to wait."""
 
     def __init__(self, send: Send | None = None) -> None:
         self.server = Exchange(script())
         self.blocked: list[bool] = []
         self.failed: list[Exception] = []
-        self.send: Send = send or self.server.send
-        self.outbox = SendQueue(self._call_send, head(), self.blocked.append, self.failed.append)
-
-    def _call_send(self, message: Message) -> Awaitable[None]:
-        return self.send(message)
+        self.queue = SendQueue(send or self.server.send, head(), self.blocked.append, self.failed.append)
 
     async def settle(self) -> None:
         await passing(0.001)
 
     def app_sends(self, data: bytes) -> "asyncio.Task[None]":
-        self.outbox.by_app = True
-        self.outbox.write(data)
-        self.outbox.by_app = False
-        return asyncio.get_running_loop().create_task(self.outbox.flush())  # which counts from here, not from its turn
+        self.queue.by_app = True
+        self.queue.write(data)
+        self.queue.by_app = False
+        return asyncio.get_running_loop().create_task(self.queue.flush())  # which counts from here, not from its turn
 
 
 async def test_the_head_comes_first_and_once() -> None:
     line = Line()
-    line.outbox.write(b"a")
-    await line.outbox.flush()
-    await line.outbox.flush()
+    line.queue.write(b"a")
+    await line.queue.flush()
+    await line.queue.flush()
     assert line.server.messages == [head(), body(b"a")]
 
 
 async def test_what_a_timer_brought_is_sent_by_a_task() -> None:
     line = Line()
-    line.outbox.write(b"a")
-    line.outbox.write(b"b")
+    line.queue.write(b"a")
+    line.queue.write(b"b")
     await line.settle()
     assert line.server.messages == [head(), body(b"ab")]
 
 
 async def test_what_the_app_brought_is_sent_by_the_app() -> None:
     line = Line()
-    line.outbox.by_app = True
-    line.outbox.write(b"a")
+    line.queue.by_app = True
+    line.queue.write(b"a")
     await line.settle()
     assert line.server.messages == []
-    await line.outbox.flush()
+    await line.queue.flush()
     assert line.server.messages == [head(), body(b"a")]
 
 
 async def test_order_is_that_of_the_writes_whoever_sends_them() -> None:
     line = Line()
     line.server.freeze()
-    line.outbox.write(b"1")
+    line.queue.write(b"1")
     await line.settle()
     tasks = [line.app_sends(b"2")]
-    line.outbox.write(b"3")
+    line.queue.write(b"3")
     tasks += [line.app_sends(b"4"), line.app_sends(b"5")]
     await line.settle()
     line.server.thaw()
@@ -80,54 +75,54 @@ async def test_order_is_that_of_the_writes_whoever_sends_them() -> None:
 
 async def test_the_end_goes_out_with_the_last_bytes() -> None:
     line = Line()
-    line.outbox.write(b"a")
-    line.outbox.finish()
+    line.queue.write(b"a")
+    line.queue.finish()
     await line.settle()
     assert line.server.messages == [head(), body(b"a", more=False)]
 
 
 async def test_nothing_goes_out_after_the_end() -> None:
     line = Line()
-    line.outbox.finish()
-    await line.outbox.flush()
-    line.outbox.write(b"late")
-    line.outbox.finish()
-    await line.outbox.flush()
+    line.queue.finish()
+    await line.queue.flush()
+    line.queue.write(b"late")
+    line.queue.finish()
+    await line.queue.flush()
     await line.settle()
     assert line.server.messages == [head(), body(more=False)]
 
 
 async def test_nothing_goes_out_after_closing() -> None:
     line = Line()
-    line.outbox.write(b"a")
-    line.outbox.close()
+    line.queue.write(b"a")
+    line.queue.close()
     await line.settle()
-    line.outbox.write(b"b")
+    line.queue.write(b"b")
     await line.settle()
     assert line.server.body == b""
 
 
 async def test_a_send_that_does_not_wait_is_not_noted() -> None:
     line = Line()
-    line.outbox.write(b"a")
-    await line.outbox.flush()
+    line.queue.write(b"a")
+    await line.queue.flush()
     assert line.blocked == []
 
 
 async def test_a_send_that_waits_is_noted_until_it_goes_on() -> None:
     line = Line()
-    await line.outbox.flush()
+    await line.queue.flush()
     line.server.freeze()
     sending = line.app_sends(b"abc")
     await line.settle()
     assert line.blocked == [True]
-    assert line.outbox.unsent() == 3
-    line.outbox.write(b"de")
-    assert line.outbox.unsent() == 5
+    assert line.queue.unsent() == 3
+    line.queue.write(b"de")
+    assert line.queue.unsent() == 5
     line.server.thaw()
     await sending
     assert line.blocked == [True, False]
-    assert line.outbox.unsent() == 0
+    assert line.queue.unsent() == 0
 
 
 async def test_a_wait_that_is_cancelled_reaches_the_server_and_ends() -> None:
@@ -161,10 +156,10 @@ async def test_what_the_servers_send_raises_comes_out_of_the_apps() -> None:
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), RuntimeError("refused")])
-async def test_what_the_servers_send_raises_at_a_timer_is_told_once_and_ends_all_sending(error: Exception) -> None:
+async def test_what_the_servers_send_raises_at_a_timer_is_told_once_and_ends_all_sending(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     calls: list[Message] = []
-    complaints: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
 
     async def send(message: Message) -> None:
         calls.append(message)
@@ -172,15 +167,17 @@ async def test_what_the_servers_send_raises_at_a_timer_is_told_once_and_ends_all
 
     line = Line(send)
     for _ in range(3):
-        line.outbox.write(b"a")
+        line.queue.write(b"a")
         await line.settle()
     assert line.failed == [error]
-    assert line.outbox.error is error
-    assert line.outbox.unsent() == 0
+    assert line.queue.error is error
+    assert line.queue.unsent() == 0
     assert len(calls) == 1
+    assert asyncio.all_tasks() == {asyncio.current_task()}
     del line
     gc.collect()
-    assert complaints == []  # as of a task whose exception was never retrieved
+    unseen = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert error not in unseen  # no task has failed whose exception is not retrieved
 
 
 # Large messages.
@@ -189,19 +186,18 @@ async def test_what_the_servers_send_raises_at_a_timer_is_told_once_and_ends_all
 async def test_what_is_large_goes_out_in_pieces_each_of_which_is_progress() -> None:
     data = bytes(range(256)) * 400
     turns: asyncio.Queue[None] = asyncio.Queue()
-    line = Line()
 
     async def send(message: Message) -> None:
         await line.server.send(message)
         if message["type"] == "http.response.body":
             await turns.get()
 
-    line.send = send
+    line = Line(send)
     sending = line.app_sends(data)
     left = []
     while not sending.done():
         await line.settle()
-        left.append(line.outbox.unsent())
+        left.append(line.queue.unsent())
         turns.put_nowait(None)
         await line.settle()
     assert line.server.body == data
@@ -214,8 +210,8 @@ async def test_what_is_large_goes_out_in_pieces_each_of_which_is_progress() -> N
 @pytest.mark.parametrize("size", [16384, 16385, 32768, 50000])
 async def test_the_end_goes_out_with_the_last_piece(size: int) -> None:
     line = Line()
-    line.outbox.write(bytes(size))
-    line.outbox.finish()
+    line.queue.write(bytes(size))
+    line.queue.finish()
     await line.settle()
     assert line.server.body == bytes(size)
     assert [message["more_body"] for message in line.server.messages[1:]][-2:] in ([False], [True, False])
@@ -223,7 +219,7 @@ async def test_the_end_goes_out_with_the_last_piece(size: int) -> None:
 
 async def test_what_is_large_is_not_torn_by_a_cancelled_sender() -> None:
     line = Line()
-    await line.outbox.flush()
+    await line.queue.flush()
     line.server.freeze()
     sending = line.app_sends(b"a" * 50_000)
     await line.settle()
@@ -240,13 +236,13 @@ async def test_what_is_large_is_not_torn_by_a_cancelled_sender() -> None:
 
 async def test_closing_stops_what_is_large_too() -> None:
     line = Line()
-    await line.outbox.flush()
+    await line.queue.flush()
     line.server.freeze()
     sending = line.app_sends(b"a" * 50_000)
     await line.settle()
     sending.cancel()
     await line.settle()
-    line.outbox.close()
+    line.queue.close()
     line.server.thaw()
     await line.settle()
     assert len(line.server.body) == 16384
@@ -255,15 +251,14 @@ async def test_closing_stops_what_is_large_too() -> None:
 
 async def test_what_fails_when_nobody_waits_for_it_any_more_is_told() -> None:
     line = Line()
-    await line.outbox.flush()
+    await line.queue.flush()
     line.server.freeze()
     sending = line.app_sends(b"a" * 50_000)
     await line.settle()
     sending.cancel()
     await line.settle()
     line.server.send_error = OSError("gone")
-    line.server.has_left = True
-    line.server.thaw()
+    line.server.leave()
     await line.settle()
     assert [str(error) for error in line.failed] == ["gone"]
 
@@ -274,15 +269,15 @@ async def test_what_fails_when_nobody_waits_for_it_any_more_is_told() -> None:
 async def test_a_cancelled_sender_takes_nobody_elses_bytes_along() -> None:
     waits: list[Message] = []
     passes = asyncio.Event()
-    line = Line()
 
     async def send(message: Message) -> None:  # as uvicorn: it waits first, and writes then
         waits.append(message)
-        await passes.wait()
+        if message["type"] == "http.response.body":
+            await passes.wait()
         await line.server.send(message)
 
-    await line.outbox.flush()
-    line.send = send
+    line = Line(send)
+    await line.queue.flush()
     first, second, third = (line.app_sends(data) for data in (b"1", b"2", b"3"))
     await line.settle()
     first.cancel()
@@ -308,10 +303,10 @@ async def test_what_a_cancelled_sender_brought_goes_out_although_nobody_else_com
 
 async def test_another_message_goes_out_in_its_place() -> None:
     line = Line()
-    line.outbox.by_app = True
-    line.outbox.write(b"a")
+    line.queue.by_app = True
+    line.queue.write(b"a")
     push: Message = {"type": "http.response.push", "path": "/x", "headers": []}
-    await line.outbox.flush(push)
+    await line.queue.flush(push)
     await line.app_sends(b"b")
     assert line.server.messages == [head(), body(b"a"), push, body(b"b")]
 
@@ -361,7 +356,6 @@ async def test_a_wait_that_is_no_coroutine_can_be_cancelled() -> None:
 
 
 async def test_a_send_that_gives_way_and_waits_for_nothing_in_particular_has_waited() -> None:
-    line = Line()
     turns = 0
 
     async def send(message: Message) -> None:
@@ -371,7 +365,7 @@ async def test_a_send_that_gives_way_and_waits_for_nothing_in_particular_has_wai
             await asyncio.sleep(0)
         await line.server.send(message)
 
-    line.send = send
+    line = Line(send)
     await line.app_sends(b"a")
     assert line.server.messages == [head(), body(b"a")]
     assert turns == 6

@@ -19,12 +19,12 @@ class Request:
         self.at = now()
 
 
-def patience() -> EarlyAnswerTimer:
+def timer() -> EarlyAnswerTimer:
     return EarlyAnswerTimer(10.0, asyncio.get_running_loop())
 
 
 async def test_each_comes_due_at_its_time() -> None:
-    waiting, requests = patience(), [Request() for _ in range(5)]
+    waiting, requests = timer(), [Request() for _ in range(5)]
     began = now()
     for request in requests:
         waiting.begin(request)
@@ -36,7 +36,7 @@ async def test_each_comes_due_at_its_time() -> None:
 
 
 async def test_who_has_a_response_does_not() -> None:
-    waiting, requests = patience(), [Request() for _ in range(4)]
+    waiting, requests = timer(), [Request() for _ in range(4)]
     for request in requests:
         waiting.begin(request)
     for request in (requests[0], requests[2], requests[2]):
@@ -52,7 +52,7 @@ async def test_one_that_fails_does_not_keep_the_others_waiting() -> None:
 
     failed: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(str(context["exception"])))
-    waiting, last = patience(), Request()
+    waiting, last = timer(), Request()
     began = now()
     for request in (Broken(), Request(), Broken(), last):
         waiting.begin(request)
@@ -64,7 +64,7 @@ async def test_one_that_fails_does_not_keep_the_others_waiting() -> None:
 
 async def test_there_is_one_timer_and_in_the_end_none() -> None:
     loop = cast(VirtualLoop, asyncio.get_running_loop())
-    waiting = patience()
+    waiting = timer()
     for _ in range(100):
         request = Request()
         waiting.begin(request)
@@ -81,8 +81,8 @@ def test_each_event_loop_has_its_own() -> None:
     common, seen = Common(read_options({"before_response": "10s"})), list[EarlyAnswerTimer]()
 
     async def main() -> None:
-        seen.append(common.patience(10.0))
-        assert common.patience(10.0) is seen[-1]
+        seen.append(common.early_timer(10.0))
+        assert common.early_timer(10.0) is seen[-1]
         seen[-1].begin(Request())
 
     asyncio.run(main())

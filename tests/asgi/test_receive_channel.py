@@ -2,35 +2,34 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio
 import pytest
 
 from sseproxy.asgi.receive_channel import ReceiveChannel
-from sseproxy.asgi.types import Message, Receive
 from sseproxy.core.http.peek import BodyPeek
 from tests.support.asgi_exchange import Exchange, script
 from tests.support.virtual_clock import passing
 
 
 class Line:
-    """A channel on a scripted server. left: what it said about the client's leaving. receive: the server's."""
+    """A channel on a scripted server. left: what it said about the client's leaving.
 
-    def __init__(self, *body: bytes) -> None:
+    receive: the server's, in place of the script's.
+    """
+
+    def __init__(self, *body: bytes, receive: Callable[[], Any] | None = None) -> None:
         self.server = Exchange(script(), body=body or (b"",))
         self.left: list[bool] = []
-        self.receive: Receive = self.server.receive
-        self.inbox = ReceiveChannel(self._call_receive)
-        self.inbox.on_disconnect = self.left.append
-
-    def _call_receive(self) -> Awaitable[Message]:
-        return self.receive()
+        self.channel = ReceiveChannel(receive or self.server.receive)
+        self.channel.on_disconnect = self.left.append
 
     async def settle(self) -> None:
         await passing(0.001)
 
     def ask(self) -> "asyncio.Task[object]":
-        return asyncio.get_running_loop().create_task(_as_coroutine(self.inbox.receive))
+        return asyncio.get_running_loop().create_task(_as_coroutine(self.channel.receive))
 
 
 async def _as_coroutine(call: Callable[[], Awaitable[object]]) -> object:
@@ -39,17 +38,17 @@ async def _as_coroutine(call: Callable[[], Awaitable[object]]) -> object:
 
 async def test_without_listening_the_app_calls_the_server_and_nobody_else_does() -> None:
     line = Line(b"a", b"b")
-    assert (await line.inbox.receive())["body"] == b"a"
+    assert (await line.channel.receive())["body"] == b"a"
     await line.settle()
     assert line.server.receives == 1
 
 
 async def test_an_app_that_waits_for_the_server_is_not_raced() -> None:
     line = Line()
-    await line.inbox.receive()
+    await line.channel.receive()
     waiting = line.ask()
     await line.settle()
-    line.inbox.listen()
+    line.channel.listen()
     await line.settle()
     assert line.server.receives == 2
     line.server.leave()
@@ -61,7 +60,7 @@ async def test_an_app_that_waits_for_the_server_is_not_raced() -> None:
 async def test_an_app_that_has_asked_and_been_answered_is_listened_for() -> None:
     line = Line(b"a", b"b")
     waiting = line.ask()
-    line.inbox.listen()
+    line.channel.listen()
     await waiting
     await line.settle()
     line.server.leave()
@@ -72,10 +71,10 @@ async def test_an_app_that_has_asked_and_been_answered_is_listened_for() -> None
 
 async def test_an_app_that_gave_up_waiting_is_listened_for() -> None:
     line = Line()
-    await line.inbox.receive()
+    await line.channel.receive()
     waiting = line.ask()
     await line.settle()
-    line.inbox.listen()
+    line.channel.listen()
     waiting.cancel()
     await line.settle()
     line.server.leave()
@@ -86,12 +85,12 @@ async def test_an_app_that_gave_up_waiting_is_listened_for() -> None:
 
 async def test_an_app_that_never_asks_is_listened_for_and_later_gets_what_was_heard() -> None:
     line = Line(b"a", b"b")
-    line.inbox.listen()
+    line.channel.listen()
     await line.settle()
     line.server.leave()
     await line.settle()
     assert line.left == [False]
-    heard = [await line.inbox.receive() for _ in range(3)]
+    heard = [await line.channel.receive() for _ in range(3)]
     assert [message.get("body") for message in heard] == [b"a", b"b", None]
     assert heard[-1] == {"type": "http.disconnect"}
     assert line.server.faults == []
@@ -99,9 +98,9 @@ async def test_an_app_that_never_asks_is_listened_for_and_later_gets_what_was_he
 
 async def test_an_app_that_asks_while_we_listen_is_served_from_what_we_hear() -> None:
     line = Line()
-    line.inbox.listen()
+    line.channel.listen()
     await line.settle()
-    assert (await line.inbox.receive())["type"] == "http.request"
+    assert (await line.channel.receive())["type"] == "http.request"
     waiting = line.ask()
     await line.settle()
     line.server.say(b"more")
@@ -113,8 +112,8 @@ async def test_an_app_that_asks_while_we_listen_is_served_from_what_we_hear() ->
 
 async def test_an_app_that_waits_on_us_knows_that_the_client_has_left() -> None:
     line = Line()
-    line.inbox.listen()
-    await line.inbox.receive()
+    line.channel.listen()
+    await line.channel.receive()
     waiting = line.ask()
     await line.settle()
     line.server.leave()
@@ -124,86 +123,84 @@ async def test_an_app_that_waits_on_us_knows_that_the_client_has_left() -> None:
 
 async def test_a_client_that_left_before_anybody_listened_is_known_to_have_left() -> None:
     line = Line()
-    await line.inbox.receive()
+    await line.channel.receive()
     line.server.leave()
-    assert (await line.inbox.receive())["type"] == "http.disconnect"
+    assert (await line.channel.receive())["type"] == "http.disconnect"
     line.left.clear()
-    line.inbox.listen()
+    line.channel.listen()
     assert line.left == [True]
 
 
 async def test_an_app_that_has_begun_to_read_sets_the_pace() -> None:
     piece = bytes(10_000)
     line = Line(*[piece] * 300)
-    heard = [await line.inbox.receive()]
-    line.inbox.listen()
+    heard = [await line.channel.receive()]
+    line.channel.listen()
     await line.settle()
     assert line.server.receives < 10
     line.server.leave()
-    heard += [await line.inbox.receive() for _ in range(299)]
+    heard += [await line.channel.receive() for _ in range(299)]
     assert [message["body"] for message in heard] == [piece] * 300
-    assert (await line.inbox.receive())["type"] == "http.disconnect"
+    assert (await line.channel.receive())["type"] == "http.disconnect"
     assert line.server.faults == []
 
 
 async def test_an_app_that_begins_to_read_late_gets_all_of_a_body_that_is_not_too_large() -> None:
     piece = bytes(10_000)
     line = Line(*[piece] * 100)
-    line.inbox.listen()
+    line.channel.listen()
     await line.settle()
-    heard = [await line.inbox.receive() for _ in range(100)]
+    heard = [await line.channel.receive() for _ in range(100)]
     assert [message["body"] for message in heard] == [piece] * 100
 
 
 @pytest.mark.parametrize("piece", [bytes(10_000), b"x", b""])
 async def test_a_client_that_leaves_is_noticed_behind_any_body_that_nobody_reads(piece: bytes) -> None:
     line = Line(*[piece] * 6000)
-    line.inbox.listen()
+    line.channel.listen()
     await line.settle()
     line.server.leave()
     await line.settle()
     assert line.left == [False]
-    assert (await line.inbox.receive())["type"] == "http.disconnect"
+    assert line.channel.kept_size == 0
+    assert (await line.channel.receive())["type"] == "http.disconnect"
 
 
 async def test_an_app_that_comes_too_late_for_its_body_is_told_so() -> None:
     line = Line(*[bytes(10_000)] * 200)
-    line.inbox.listen()
+    line.channel.listen()
     await line.settle()
     for _ in range(2):
         with pytest.raises(RuntimeError, match="request body was not read before the event stream began"):
-            await line.inbox.receive()
+            await line.channel.receive()
     line.server.leave()
     await line.settle()
-    assert (await line.inbox.receive())["type"] == "http.disconnect"
+    assert (await line.channel.receive())["type"] == "http.disconnect"
 
 
 async def test_what_the_server_raises_while_we_listen_is_the_apps_to_hear() -> None:
     """As a middleware around us does that limits the size of request bodies."""
-    line = Line()
     answers = [{"type": "http.request", "body": b"a", "more_body": True}, ValueError("too large")]
-    said_more = line.server.receive
 
     async def fails_once() -> object:
-        answer = answers.pop(0) if answers else await said_more()
+        answer = answers.pop(0) if answers else await line.server.receive()
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    line.receive = fails_once  # type: ignore[assignment]
-    line.inbox.listen()
+    line = Line(receive=fails_once)
+    line.channel.listen()
     await line.settle()
-    assert (await line.inbox.receive())["body"] == b"a"
+    assert (await line.channel.receive())["body"] == b"a"
     with pytest.raises(ValueError, match="too large"):
-        await line.inbox.receive()
-    assert (await line.inbox.receive())["body"] == b""  # the server's own answer
+        await line.channel.receive()
+    assert (await line.channel.receive())["body"] == b""  # the server's own answer
 
 
 async def test_also_if_the_app_waits_already() -> None:
-    line = Line()
     failing = asyncio.get_running_loop().create_future()
-    line.receive = lambda: failing
-    line.inbox.listen()
+    line = Line(receive=lambda: failing)
+    line.channel.listen()
     await line.settle()
     waiting = line.ask()
     await line.settle()
@@ -214,7 +211,7 @@ async def test_also_if_the_app_waits_already() -> None:
 
 async def test_an_app_that_waits_when_too_much_has_come_is_told_so() -> None:
     line = Line()
-    line.inbox.listen()
+    line.channel.listen()
     await line.settle()
     line.server.say(*[bytes(10_000)] * 200)
     await line.settle()
@@ -228,44 +225,44 @@ async def test_an_app_that_waits_when_too_much_has_come_is_told_so() -> None:
 @pytest.mark.parametrize("listening", [False, True])
 async def test_an_app_that_waits_is_told_that_it_is_over(listening: bool) -> None:
     line = Line()
-    await line.inbox.receive()
+    await line.channel.receive()
     if listening:
-        line.inbox.listen()
+        line.channel.listen()
         await line.settle()
     waiting = line.ask()
     await line.settle()
     if not listening:
-        line.inbox.listen()
-    assert line.inbox.hang_up()
+        line.channel.listen()
+    assert line.channel.disconnect()
     assert await waiting == {"type": "http.disconnect"}
-    assert await line.inbox.receive() == {"type": "http.disconnect"}
+    assert await line.channel.receive() == {"type": "http.disconnect"}
     assert line.left == []  # it is the stream that is over: the client may still be there
     await line.settle()
     assert line.server.receives == (2 if listening else 3)  # the app's call was broken off, and ours is in its place
     line.server.leave()
     await line.settle()
     assert line.left == [False]
-    line.inbox.close()
+    line.channel.close()
     await line.settle()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_an_app_that_does_not_wait_is_told_when_it_asks() -> None:
     line = Line()
-    await line.inbox.receive()
-    line.inbox.listen()
-    assert not line.inbox.hang_up()
-    assert await line.inbox.receive() == {"type": "http.disconnect"}
+    await line.channel.receive()
+    line.channel.listen()
+    assert not line.channel.disconnect()
+    assert await line.channel.receive() == {"type": "http.disconnect"}
 
 
 async def test_a_wait_that_is_cancelled_as_well_is_cancelled() -> None:
     line = Line()
-    await line.inbox.receive()
+    await line.channel.receive()
     waiting = line.ask()
     await line.settle()
-    line.inbox.listen()
+    line.channel.listen()
     waiting.cancel()
-    line.inbox.hang_up()
+    line.channel.disconnect()
     with pytest.raises(asyncio.CancelledError):
         await waiting
 
@@ -273,20 +270,18 @@ async def test_a_wait_that_is_cancelled_as_well_is_cancelled() -> None:
 async def test_of_several_that_wait_each_is_told() -> None:
     """An app may listen for the client's leaving and look besides whether it has left: a call that is given up."""
     line = Line()
-    await line.inbox.receive()
+    await line.channel.receive()
     waiting, besides, given_up = line.ask(), line.ask(), line.ask()
     await line.settle()
     given_up.cancel()
     await line.settle()
-    line.inbox.listen()
-    assert line.inbox.hang_up()
+    line.channel.listen()
+    assert line.channel.disconnect()
     assert await waiting == await besides == {"type": "http.disconnect"}
 
 
 async def test_a_server_that_cleans_up_when_a_wait_is_broken_off_can_do_so() -> None:
     """Its `receive` may be a middleware's around us, with more to do than to wait."""
-    line = Line()
-    await line.inbox.receive()
     cleaned_up: list[str] = []
 
     async def receive() -> object:
@@ -297,19 +292,19 @@ async def test_a_server_that_cleans_up_when_a_wait_is_broken_off_can_do_so() -> 
             await line.settle()
             cleaned_up.append("yes")
 
-    line.receive = receive  # type: ignore[assignment]
+    line = Line(receive=receive)
+    await line.channel.receive()
+    cleaned_up.clear()
     waiting = line.ask()
     await line.settle()
-    line.inbox.listen()
-    assert line.inbox.hang_up()
+    line.channel.listen()
+    assert line.channel.disconnect()
     assert await waiting == {"type": "http.disconnect"}
     assert cleaned_up == ["yes"]
 
 
 async def test_a_server_that_waits_in_a_task_group_is_broken_off_too() -> None:
     """As Starlette's `BaseHTTPMiddleware` does around us. A task group takes our cancellation for its own."""
-    line = Line()
-    await line.inbox.receive()
     ended: list[str] = []
 
     async def besides() -> None:
@@ -326,31 +321,33 @@ async def test_a_server_that_waits_in_a_task_group_is_broken_off_too() -> None:
         return message
 
     async def asks() -> object:
-        message = await line.inbox.receive()
+        message = await line.channel.receive()
         assert ended == ["besides"]
         return message
 
-    line.receive = receive  # type: ignore[assignment]
+    line = Line(receive=receive)
+    await line.channel.receive()
+    ended.clear()
     waiting = asyncio.get_running_loop().create_task(asks())
     await line.settle()
-    line.inbox.listen()
-    assert line.inbox.hang_up()
+    line.channel.listen()
+    assert line.channel.disconnect()
     assert await waiting == {"type": "http.disconnect"}
 
 
 async def test_nobody_listens_behind_an_app_that_has_heard_it() -> None:
     """Hazard: with `asyncio.eager_task_factory` who listens hears it at once, and believes that the app does not."""
     line = Line()
-    await line.inbox.receive()
+    await line.channel.receive()
 
     async def asks() -> object:
-        message = await line.inbox.receive()
-        assert line.server.receives == 2
+        message = await line.channel.receive()
+        assert not any("keep_listening" in repr(task.get_coro()) for task in asyncio.all_tasks())
         return message
 
     waiting = asyncio.get_running_loop().create_task(asks())
     await line.settle()
-    line.inbox.listen()
+    line.channel.listen()
     line.server.leave()
     assert await waiting == {"type": "http.disconnect"}
     assert line.server.receives == 2
@@ -369,24 +366,24 @@ async def test_a_wait_of_granians_kind_is_broken_off_too() -> None:
         def __next__(self) -> None:
             """Not yet."""
 
-    line = Line()
-    await line.inbox.receive()
-    line.receive = Never  # type: ignore[assignment]
+    calls = iter((asyncio.sleep(0, {"type": "http.request"}), Never()))
+    line = Line(receive=lambda: next(calls))
+    await line.channel.receive()
     waiting = line.ask()
     await asyncio.sleep(0)
-    line.inbox.listen()
-    assert line.inbox.hang_up()
+    line.channel.listen()
+    assert line.channel.disconnect()
     assert await waiting == {"type": "http.disconnect"}
 
 
 @pytest.mark.parametrize("while_waiting", [False, True])
 async def test_after_closing_the_app_speaks_to_the_server_again(while_waiting: bool) -> None:
     line = Line()
-    line.inbox.listen()
-    await line.inbox.receive()
+    line.channel.listen()
+    await line.channel.receive()
     waiting = line.ask() if while_waiting else None
     await line.settle()
-    line.inbox.close()
+    line.channel.close()
     waiting = waiting or line.ask()
     await line.settle()
     line.server.leave()
@@ -397,12 +394,12 @@ async def test_after_closing_the_app_speaks_to_the_server_again(while_waiting: b
 async def test_the_body_is_looked_at_as_it_passes_by(listening: bool) -> None:
     known: list[bool] = []
     line = Line(b'{"stream"', b": true}")
-    line.inbox.peek = BodyPeek(["stream"])
-    line.inbox.on_body_end = lambda: known.append(True)
+    line.channel.peek = BodyPeek(["stream"])
+    line.channel.on_body_end = lambda: known.append(True)
     if listening:
-        line.inbox.listen()
-    await line.inbox.receive()
-    await line.inbox.receive()
+        line.channel.listen()
+    await line.channel.receive()
+    await line.channel.receive()
     await line.settle()
     assert known == [True]
-    assert line.inbox.peek.value("stream") is True
+    assert line.channel.peek.value("stream") is True

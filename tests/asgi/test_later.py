@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
-from sseproxy.asgi.tasks import begin_later
+from sseproxy.asgi.later import begin_later
 from tests.support.asgi_exchange import Exchange, script
 from tests.support.virtual_clock import passing
 

@@ -1,0 +1,90 @@
+"""What does the app say at last, behind an early answer: a stream, JSON, or something that becomes an error event?"""
+
+from enum import Enum, auto
+
+from sseproxy.asgi.responses import FILES, body_of, fields_of, goes_on, is_coded, is_late_json, stream_kind
+from sseproxy.asgi.types import Message
+from sseproxy.core.http.fields import Headers, get
+from sseproxy.core.limits import ERROR_BODY, REFUSAL_TIME
+from sseproxy.core.stream.error_events import StreamError
+from sseproxy.core.stream.kinds import EVENT_STREAM
+
+
+class LateStep(Enum):
+    """What a message of a late response asks for."""
+
+    NOTHING = auto()
+    PASS = auto()  # it goes to the server beside the stream
+    STREAM = auto()  # a stream begins: its bytes follow
+    JSON = auto()  # JSON begins: its bytes follow
+    REFUSAL = auto()  # anything else begins, and is gathered here
+    WHOLE = auto()  # the last of it has come
+    FULL = auto()  # as much of it has come as is kept
+
+
+# Strategy. The client has its 200 already, so a response that is no stream can only become an event. It is gathered
+# until it is whole, or as much of it has come as an error event holds (`ERROR_BODY`); how long that may take is the
+# responder's to limit. Nothing is sent here: each message leads to one step, which the responder takes.
+#
+# Rules
+# 1. STREAM, JSON and REFUSAL come once, and exclude each other. Behind STREAM and JSON nothing is asked here any more.
+# 2. A stream or JSON that failed (not 2xx) is a refusal, and so is anything with a content coding, which no heartbeat
+#    can go into.
+# 3. A file that a server would send by itself is not looked into; its error event has no body.
+
+
+class LateResponse:
+    """The response of an app whose request was answered early. refusal_time: seconds that a refusal may take."""
+
+    refusal_time = REFUSAL_TIME
+
+    def __init__(self) -> None:
+        self._start: Message | None = None  # of a refusal
+        self._body = bytearray()
+
+    @property
+    def is_refusal(self) -> bool:
+        """True if a refusal has begun."""
+        return self._start is not None
+
+    def receive(self, message: Message) -> LateStep:
+        """Take the app's next message. Raises `RuntimeError` for one that is out of place, as servers do."""
+        is_start = message["type"] == "http.response.start"
+        if self._start is not None:
+            if is_start:
+                goes_on(message, has_begun=True)  # raises
+            return self._gather(message)
+        if not is_start:
+            return LateStep.PASS if goes_on(message, has_begun=False) else LateStep.NOTHING
+        if stream_kind(message) is EVENT_STREAM and 200 <= message["status"] < 300:
+            return LateStep.STREAM
+        if is_late_json(message):
+            return LateStep.JSON
+        self._start = message
+        return LateStep.REFUSAL
+
+    def _gather(self, message: Message) -> LateStep:
+        if message["type"] == "http.response.body":
+            body = body_of(message)
+            is_full = len(self._body) + len(body) > ERROR_BODY
+            self._body += body[: ERROR_BODY - len(self._body)]
+            if is_full:
+                return LateStep.FULL
+        elif message["type"] not in FILES:
+            return LateStep.NOTHING
+        return LateStep.NOTHING if message.get("more_body", False) else LateStep.WHOLE
+
+    def error(self, detail: str = "") -> StreamError:
+        """Return what the client is to know of the refusal; `detail` if the app has given none."""
+        if self._start is None:
+            return StreamError("application_error", 500, detail)
+        status: int = self._start["status"]
+        headers: Headers = fields_of(self._start)
+        retry_after = get(headers, b"retry-after")
+        return StreamError(
+            type="upstream_response",
+            status=status,
+            detail=f"The application answered {status}.",
+            retry_after=None if retry_after is None else retry_after.decode("latin-1"),
+            body=b"" if is_coded(headers) else bytes(self._body),
+        )

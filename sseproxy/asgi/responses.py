@@ -1,0 +1,100 @@
+"""Is the app's response an event stream to keep alive, and what of it goes to the server, in which shape?"""
+
+from dataclasses import dataclass
+
+from sseproxy.asgi.types import Message
+from sseproxy.core.http.fields import Headers, end_to_end, get_all, is_json, tokens
+from sseproxy.core.stream.kinds import EVENT_STREAM, MediaKind, kind_of, may_be_stream
+
+_NAME_LENGTH = len(b"content-type")
+
+#: Types of most responses that are no streams: to know one costs less than to look into it. Not a set, which would
+#: refuse a `bytearray`, as servers do not.
+_USUAL = (b"application/json", b"text/html; charset=utf-8", b"text/plain; charset=utf-8", b"text/html", b"text/plain")
+
+#: Messages that send a file past the middleware: its events would not be seen, and no end of it.
+FILES = ("http.response.pathsend", "http.response.zerocopysend")
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a stream begins. head: its first message, for the server. is_early: the app has not responded."""
+
+    kind: MediaKind
+    head: Message
+    is_early: bool = False
+
+    @classmethod
+    def early(cls) -> "Opening":
+        """Return the beginning of an event stream that the app has not begun."""
+        headers = [(name.lower(), value) for name, value in EVENT_STREAM.promised_head()]  # as ASGI wants them
+        return cls(EVENT_STREAM, {"type": "http.response.start", "status": 200, "headers": headers}, is_early=True)
+
+    @classmethod
+    def of(cls, start: Message) -> "Opening | None":
+        """Return the beginning of the stream that a response is; ``None`` if heartbeats cannot go into it.
+
+        Trailers go, as they do in the proxy: a stream that the middleware ends has none, and a server would wait for
+        them.
+        """
+        kind = stream_kind(start)
+        if kind is None:
+            return None
+        head = {**start, "headers": kind.head(end_to_end(fields_of(start)), decoded=False)}
+        head.pop("trailers", None)
+        return cls(kind, head)
+
+
+def stream_kind(start: Message) -> MediaKind | None:
+    """Return the kind of stream that a response is; ``None`` if heartbeats cannot go into it."""
+    headers = start.get("headers", ())
+    if type(headers) is not list and not isinstance(headers, tuple):
+        headers = start["headers"] = list(headers)
+    seems_to = False
+    for name, value in headers:
+        if len(name) == _NAME_LENGTH and (name == b"content-type" or name.lower() == b"content-type"):
+            # Nearly every response has one type, and a usual one: nothing is copied.
+            seems_to = seems_to or (value not in _USUAL and may_be_stream(value))
+    if not seems_to:
+        return None
+    fields = fields_of(start)
+    return None if is_coded(fields) else kind_of(start["status"], fields)
+
+
+def is_late_json(start: Message) -> bool:
+    """True if a response that comes behind an early answer is JSON, which can become an event."""
+    fields = fields_of(start)
+    return 200 <= start["status"] < 204 and is_json(fields) and not is_coded(fields)
+
+
+def fields_of(start: Message) -> Headers:
+    """Return the header fields of a response as bytes, whatever the app made them of."""
+    return [(bytes(name), bytes(value)) for name, value in start.get("headers", ())]
+
+
+def is_coded(headers: Headers) -> bool:
+    """True if a response has a content coding."""
+    return any(coding != b"identity" for coding in tokens(get_all(headers, b"content-encoding")))
+
+
+def body_of(message: Message) -> bytes:
+    """Return the body of a message. Raises `TypeError` if it is not made of bytes."""
+    body = message.get("body", b"")
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(body)
+    raise TypeError(f"the body of an ASGI message has to be bytes, not {type(body).__name__}")
+
+
+def goes_on(message: Message, *, has_begun: bool) -> bool:
+    """True if a message goes on to the server beside the bytes of a stream. has_begun: the app's response has.
+
+    Raises `RuntimeError` for one that has no place there, as servers do.
+    """
+    kind = message["type"]
+    if kind == "http.response.start" and has_begun:
+        raise RuntimeError("the response has begun already, as an event stream: it cannot begin again")
+    if kind == "http.response.body" and not has_begun:
+        raise RuntimeError("the body of a response cannot come before its start")
+    if kind in FILES:
+        raise RuntimeError(f"{kind} cannot be used in an event stream that is kept alive: send its bytes")
+    return kind not in ("http.response.trailers", "http.response.early_hint")
