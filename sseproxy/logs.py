@@ -3,11 +3,11 @@
 import json
 import logging
 import os
-import queue
 import signal
 import sys
 import threading
 import time
+from collections import deque
 from typing import TextIO
 
 from sseproxy.core.eventsource.tickets import masked
@@ -37,41 +37,73 @@ class JSONFormatter(logging.Formatter):
         return json.dumps(entry)
 
 
-class _Backlog(queue.Queue[str]):
+# A log line goes from any thread into a backlog, and from there to its stream by a thread that does nothing else.
+#
+# Invariants
+#   1. `emit` never waits for the reader of the log: the lock of the backlog is not held while a line is written.
+#   2. What waits is bounded, in lines and in bytes. What does not fit is dropped, and never waited for.
+#   3. Each line that is dropped is counted, and the count is written before the next line that is not.
+#
+# Hazards
+#   - The reader is slow, or stopped with Ctrl-S: writing blocks, and the backlog fills. A single line that is larger
+#     than the whole backlog is taken when nothing else waits.
+#   - The reader is gone or the disk is full: writing raises, each time. That is said once, in the log of the process,
+#     and the thread goes on: the next line may be written again.
+#   - A fork has no threads, and a copy of a lock that one of them may have held: it begins a backlog of its own, and
+#     does not touch the old one.
+#   - The kernel hands a signal to any thread that does not block it: one that the supervisor waits for would be lost.
+
+
+class Backlog:
     """Lines that wait to be written: no more than `_MOST_WAITING`, and no more than `most_bytes` of them.
 
-    A line that is larger has to find it empty. waiting: bytes, as the interpreter keeps them.
+    Bytes are counted as the interpreter keeps them. Every line that is taken must be reported with `written`.
     """
 
     def __init__(self, most_bytes: int) -> None:
-        super().__init__(_MOST_WAITING)
         self._most_bytes = most_bytes
-        self.waiting = 0
+        self._lines: deque[str] = deque()
+        self._size = 0
+        self._unwritten = 0
+        self._dropped = 0
+        self._changed = threading.Condition()
 
-    def offer(self, line: str) -> bool:
-        """Take a line if there is room for it."""
-        if self.waiting and self.waiting + sys.getsizeof(line) > self._most_bytes:
-            return False
-        try:
-            self.put_nowait(line)
-        except queue.Full:
-            return False
-        return True
+    def offer(self, line: str) -> None:
+        """Take a line if there is room for it; count it if there is none."""
+        size = sys.getsizeof(line)
+        with self._changed:
+            if len(self._lines) >= _MOST_WAITING or (self._size and self._size + size > self._most_bytes):
+                self._dropped += 1
+                return
+            self._lines.append(line)
+            self._size += size
+            self._unwritten += 1
+            self._changed.notify_all()
 
-    # `Queue` calls these with its lock held.
+    def take(self) -> tuple[str, int]:
+        """Wait for a line. Returns it, and how many were dropped before the first call or since the last one."""
+        with self._changed:
+            while not self._lines:
+                self._changed.wait()
+            line = self._lines.popleft()
+            self._size -= sys.getsizeof(line)
+            dropped, self._dropped = self._dropped, 0
+            return line, dropped
 
-    def _put(self, item: str) -> None:
-        super()._put(item)
-        self.waiting += sys.getsizeof(item)
+    def written(self) -> None:
+        """A line that was taken is written, or never will be."""
+        with self._changed:
+            self._unwritten -= 1
+            self._changed.notify_all()
 
-    def _get(self) -> str:
-        item = super()._get()
-        self.waiting -= sys.getsizeof(item)
-        return item
+    def wait_until_written(self, limit: float) -> None:
+        """Wait until all lines are written, at most `limit` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._unwritten, limit)
 
 
 class BackgroundHandler(logging.Handler):
-    """Writes lines to a stream from a thread of its own: whoever reads them, or does not, never holds up a stream.
+    """Writes lines to a stream from a thread of its own: no stream waits for the reader of the log.
 
     At most `_MOST_WAITING` lines wait, of `most_bytes` in all; what comes then is dropped, and counted in a line of its
     own. If the reader is gone or the disk is full, the process goes on without a log.
@@ -81,57 +113,50 @@ class BackgroundHandler(logging.Handler):
         super().__init__()
         self._stream = stream
         self._most_bytes = most_bytes
-        self._lines = _Backlog(most_bytes)
-        self._dropped = 0
+        self._backlog = Backlog(most_bytes)
         self._is_lost = False
-        self._writer_of = 0  # the process whose thread it is: a fork has none
+        self._writer_of = 0  # the process whose thread it is
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Have a line written. Returns at once."""
         if self._writer_of != os.getpid():
-            self._start()
-        if not self._lines.offer(masked(self.format(record))):
-            self._dropped += 1
+            self.start_writer()
+        self._backlog.offer(masked(self.format(record)))
 
     def wait_until_written(self, limit: float) -> None:
         """Wait until all lines are written, at most `limit` seconds."""
-        end = time.monotonic() + limit
-        with self._lines.all_tasks_done:
-            while self._lines.unfinished_tasks and self._writer_of == os.getpid() and time.monotonic() < end:
-                self._lines.all_tasks_done.wait(end - time.monotonic())
+        if self._writer_of == os.getpid():
+            self._backlog.wait_until_written(limit)
 
-    def _start(self) -> None:
+    def start_writer(self) -> None:
+        """Start the thread of this process, with a backlog of its own."""
         self._writer_of = os.getpid()
-        self._lines = _Backlog(self._most_bytes)
-        # A thread that takes signals would take them from whoever waits for them, as the supervisor does.
+        self._backlog = Backlog(self._most_bytes)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            threading.Thread(target=self._write, name="log-writer", daemon=True).start()
+            threading.Thread(target=self.write_lines, name="log-writer", daemon=True).start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def _write(self) -> None:
-        lines = self._lines
+    def write_lines(self) -> None:
+        """The life of the thread: it ends with the process."""
+        backlog = self._backlog
         while True:
-            line = lines.get()
-            dropped, self._dropped = self._dropped, 0
+            line, dropped = backlog.take()
+            if dropped:
+                # In the form of the log: what parses it must be able to parse this too.
+                text = f"{dropped} lines were dropped: nobody read them in time"
+                record = logging.makeLogRecord({"name": LOGGER, "levelname": "WARNING", "msg": text})
+                line = f"{self.format(record)}\n{line}"
             try:
-                if dropped:
-                    self._stream.write(self._loss(dropped) + "\n")
                 self._stream.write(line + "\n")
                 self._stream.flush()
             except (OSError, ValueError) as error:
-                self._note_loss(error)
-            lines.task_done()
-
-    def _loss(self, lines: int) -> str:
-        """In the form of the log: whoever parses it must be able to parse this too."""
-        text = f"{lines} lines were dropped: nobody read them in time"
-        return self.format(logging.makeLogRecord({"name": LOGGER, "levelname": "WARNING", "msg": text}))
-
-    def _note_loss(self, error: OSError | ValueError) -> None:
-        if not self._is_lost:
-            self._is_lost = True
-            logging.getLogger(LOGGER).warning("a log cannot be written: %s", getattr(error, "strerror", error))
+                if not self._is_lost:
+                    self._is_lost = True
+                    why = getattr(error, "strerror", error)
+                    logging.getLogger(LOGGER).warning("a log cannot be written: %s", why)
+            backlog.written()
 
 
 def configure(*, level: str, form: str, access: bool) -> None:

@@ -1,4 +1,4 @@
-"""Which keys make up for what a browser's `EventSource` cannot do? (contract section 5)
+"""Which keys make up for what a browser's `EventSource` cannot do? (docs/eventsource.md)
 
 Each option is off where it is not named; a section with nothing in it, `{}`, switches it on with its defaults.
 """
@@ -35,23 +35,24 @@ from sseproxy.core.stream.end_message import EndsAt
 _TICKETS, _AUTH = TicketPolicy(), CookieAuth("")
 
 
-def _or_off(value: object) -> object:
+def section_or_off(value: object) -> object:
     """``None`` for ``off``. What stands in a section is the section's own business."""
     if value is not None and value != "off" and not isinstance(value, Mapping | Section):
         raise BadValue(f"expected a mapping or off, got {describe(value)}")
     return None if value == "off" else value
 
 
-def _may_be_off(schema: dict[str, Any]) -> None:
+def may_be_off(schema: dict[str, Any]) -> None:
+    """Let editors accept ``off`` in place of a section."""
     schema["anyOf"] += [{"const": "off"}, VARIABLE]
 
 
-or_off = BeforeValidator(_or_off)
+or_off = BeforeValidator(section_or_off)
 
 
 def switchable(description: str) -> Any:
     """A section that is off when it is left out, and that ``off`` switches off where it would be inherited."""
-    return Field(default=None, description=description, json_schema_extra=_may_be_off)
+    return Field(default=None, description=description, json_schema_extra=may_be_off)
 
 
 class TicketsSection(Section):
@@ -95,7 +96,7 @@ class EndEventSection(Section):
 
 
 class EndSection(Section):
-    """What an `EventSource` is told at a clean end of the upstream."""
+    """What is said to an `EventSource` at a clean end of the upstream."""
 
     @model_validator(mode="before")
     @classmethod
@@ -131,6 +132,11 @@ class CORSSection(Section):
     expose: Exposed = Field(
         default=(), description="Response fields that pages may read, such as Mcp-Session-Id; * for all of them."
     )
+
+
+# Off, left out and inherited are three things. ``end:`` with nothing behind it says nothing, so the route inherits;
+# ``end: off`` switches off what it would inherit; ``end: {}`` switches it on, with its defaults. Pydantic sees None for
+# the first two. So a key with nothing behind it is removed before it sees the mapping, and ``off`` becomes None.
 
 
 def without_nothing(value: object, names: tuple[str, ...]) -> object:

@@ -5,17 +5,9 @@ from pathlib import Path as FilePath
 
 from sseproxy.config.browsers import AuthSection, CORSSection, EndSection, TicketsSection
 from sseproxy.config.effective import EffectiveRoute
-from sseproxy.config.schema import (
-    FieldRulesSection,
-    FileSchema,
-    HeartbeatSection,
-    LimitsSection,
-    RouteSection,
-    ServerSection,
-    StoreSection,
-    TimeoutsSection,
-)
+from sseproxy.config.schema import FieldRulesSection, FileSchema, RouteSection, ServerSection, StoreSection
 from sseproxy.config.settings import AdminSettings, CertificateFiles, Config, LogSettings, ServerSettings
+from sseproxy.config.streams import HeartbeatSection, LimitsSection, TimeoutsSection
 from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, TicketPolicy
 from sseproxy.core.http.fields import HeaderRules
 from sseproxy.core.limits import LimitPolicy
@@ -35,10 +27,10 @@ def absolute(path: str, folder: FilePath) -> str:
 def build_config(file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: FilePath) -> Config:
     """The result. `file` has passed all checks; relative paths in it begin at `folder`."""
     return Config(
-        server=_server(file.server, folder),
+        server=server_settings(file.server, folder),
         admin=AdminSettings(file.admin.listen) if file.admin and file.admin.listen else None,
         log=LogSettings(file.log.level, file.log.format, file.log.access),
-        routes=tuple(_route(route, folder) for route in routes),
+        routes=tuple(route_policy(route, folder) for route in routes),
         store=store_policy(file.store),
     )
 
@@ -46,12 +38,14 @@ def build_config(file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: F
 def drain_spread(server: ServerSection) -> float:
     """Seconds; where only a short timeout is given, the default spread must fit into it."""
     spread, timeout = server.drain.spread or 0.0, server.drain.timeout
+    # One that is written and too long is a problem, which `ServerCheck.drain` reports.
     if timeout is None or "spread" in server.drain.model_fields_set:
         return spread
     return min(spread, timeout)
 
 
-def _server(server: ServerSection, folder: FilePath) -> ServerSettings:
+def server_settings(server: ServerSection, folder: FilePath) -> ServerSettings:
+    """The public side."""
     tls = None
     if server.tls is not None and server.tls.certificate and server.tls.key:
         tls = CertificateFiles(absolute(server.tls.certificate, folder), absolute(server.tls.key, folder))
@@ -66,12 +60,13 @@ def _server(server: ServerSection, folder: FilePath) -> ServerSettings:
     )
 
 
-def _route(route: EffectiveRoute, folder: FilePath) -> Route:
+def route_policy(route: EffectiveRoute, folder: FilePath) -> Route:
+    """One route with everything that holds for its requests."""
     section, merged = route.section, route.merged
     declared = merged.stream.declared
     return Route(
         name=route.name,
-        upstream=_upstream(section, folder),
+        upstream=upstream_of(section, folder),
         match=match_of(section),
         dialect=merged.dialect,
         stream=declared if isinstance(declared, StreamMode) else StreamMode.AUTO,
@@ -96,7 +91,8 @@ def match_of(section: RouteSection) -> Match:
     return Match(match.path, match.prefix, frozenset(match.methods), match.host)
 
 
-def _upstream(section: RouteSection, folder: FilePath) -> Upstream:
+def upstream_of(section: RouteSection, folder: FilePath) -> Upstream:
+    """Where a route leads. Raises `ValueError` for a section that has not passed the checks."""
     if section.upstream is None:
         raise ValueError("a route without upstream has passed the checks")
     if section.tls is None:
@@ -147,7 +143,7 @@ def cookie_auth(section: AuthSection) -> CookieAuth:
 
 
 def end_policy(section: EndSection) -> EndPolicy:
-    """What clients are told at a clean end."""
+    """What is said to clients at a clean end."""
     event = None if section.event is None else (section.event.name, section.event.data)
     return EndPolicy(event, section.stop_reconnect, section.marker, section.only, section.secret or "")
 

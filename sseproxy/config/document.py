@@ -5,6 +5,7 @@ come from the file at all. How a file is read is in `reading`.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sseproxy.config.problems import ConfigProblem, Path, write_path
 
@@ -43,10 +44,15 @@ class Document:
         self.warnings.append(replace(self._at(path, message, hint, near=near), is_warning=True))
 
     def _at(self, path: Path, message: str, hint: str, *, at_key: bool = False, near: Path = ()) -> ConfigProblem:
+        # A value that a flag has put there has no line; what stands at its path in the file was not read.
         origin = next((self.origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.origins), None)
         if origin is not None:
             return ConfigProblem(origin, 0, 0, "", message, hint)
-        there = self._as_written(path)
+        # A value that stands alone where a list may be has no position of its own in the file.
+        there: Path = ()
+        for part in path:
+            if isinstance(part, str) or (*there, part) in self.places or there not in self.places:
+                there = (*there, part)
         known = next((known for known in (*_upwards(there), *_upwards(near), ()) if known in self.places), None)
         at = (0, 0) if known is None else self.position(known, at_key=at_key or known != there)
         return ConfigProblem(self.file, *at, write_path(path), message, hint)
@@ -66,16 +72,42 @@ class Document:
             path = path[:-1]
         return path
 
-    def _as_written(self, path: Path) -> Path:
-        """`path` without the positions of lists that are none in the file: what would be in them stands alone."""
-        written: Path = ()
+    @property
+    def route_count(self) -> int:
+        """How many routes there are, right or wrong."""
+        routes = self.data.get("routes")
+        return len(routes) if isinstance(routes, list) else 0
+
+    def put(self, path: Path, value: object, origin: str) -> None:
+        """Put `value` at `path`; what was there, and what was found wrong with it, holds no longer."""
+        parent = self._mapping_at(path[:-1], is_made=True)
+        if parent is not None:
+            parent[path[-1]] = value
+            self.origins[path] = origin
+            self.broken -= {wrong for wrong in self.broken if wrong[: len(path)] == path}
+
+    def remove(self, path: Path) -> None:
+        """Remove what is at `path`, if anything is."""
+        parent = self._mapping_at(path[:-1], is_made=False)
+        if parent is not None:
+            parent.pop(path[-1], None)
+            self.places.pop(path, None)
+
+    def _mapping_at(self, path: Path, *, is_made: bool) -> dict[str | int, Any] | None:
+        """The mapping at `path`, or ``None``. is_made: sections that are left out on the way are made."""
+        data: Any = self.data
         for part in path:
-            if isinstance(part, str) or (*written, part) in self.places or written not in self.places:
-                written = (*written, part)
-        return written
+            if not isinstance(data, list if isinstance(part, int) else dict):
+                # A value that is no section has been found wrong, and there is nothing below it.
+                return None
+            holder: Any = data
+            data = holder[part] if isinstance(part, int) else holder.get(part)
+            if data is None and is_made:
+                data = holder[part] = {}
+        return data if isinstance(data, dict) else None
 
     def is_broken(self, path: Path) -> bool:
-        """Whether `path`, something above it or something below it has been found wrong."""
+        """True if `path`, something above it or something below it has been found wrong."""
         return any(path[: len(wrong)] == wrong[: len(path)] for wrong in self.broken)
 
 

@@ -1,6 +1,5 @@
 """What holds for a route, once it has inherited what it does not say itself?"""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,11 +25,11 @@ class EffectiveRoute:
         return ("routes", self.index, *keys)
 
     def says(self, *keys: str) -> bool:
-        """Whether the route has the key itself."""
+        """True if the route has the key itself."""
         return _says(self.section, keys)
 
     def inherits(self, *keys: str) -> bool:
-        """Whether ``defaults`` has the key."""
+        """True if ``defaults`` has the key."""
         return _says(self.defaults, keys)
 
     def where(self, *keys: str) -> Path:
@@ -38,6 +37,7 @@ class EffectiveRoute:
 
         Of two sections that are equally far in, the route's; where there is none at all, in the route.
         """
+        # From the inside: the more of the key is written somewhere, the nearer to it is that place.
         for depth in range(len(keys), 0, -1):
             if self.says(*keys[:depth]):
                 return self.own(*keys)
@@ -48,23 +48,22 @@ class EffectiveRoute:
 
 def effective_routes(file: FileSchema) -> tuple[EffectiveRoute, ...]:
     """The routes of a file in their order."""
-    names = _names(file.routes)
-    return tuple(
-        EffectiveRoute(index, route, file.defaults, _inherited(file.defaults, route), next(names))
-        for index, route in enumerate(file.routes)
-    )
-
-
-def _inherited(defaults: InheritedSection, route: RouteSection) -> InheritedSection:
-    own = InheritedSection.model_construct(
-        _fields_set=route.model_fields_set & InheritedSection.model_fields.keys(),
-        **{name: getattr(route, name) for name in InheritedSection.model_fields},
-    )
-    return merged(defaults, own)
+    names = route_names(file.routes)
+    routes = []
+    for index, route in enumerate(file.routes):
+        # A route has more keys than are inherited; `merged` wants two sections of one kind.
+        own = InheritedSection.model_construct(
+            _fields_set=route.model_fields_set & InheritedSection.model_fields.keys(),
+            **{name: getattr(route, name) for name in InheritedSection.model_fields},
+        )
+        routes.append(EffectiveRoute(index, route, file.defaults, merged(file.defaults, own), names[index]))
+    return tuple(routes)
 
 
 def merged(base: Kind, over: Kind) -> Kind:
     """`base`, with every key in its place that `over` says, at any depth."""
+    # Not `model_copy`: it would not merge sections inside of sections, and `model_fields_set` has to stay true, since
+    # `where` finds by it in which of the two a key stands.
     values = {}
     for name in type(base).model_fields:
         under, own = getattr(base, name), getattr(over, name)
@@ -84,11 +83,13 @@ def _says(section: Section, keys: tuple[str, ...]) -> bool:
     return True
 
 
-def _names(routes: tuple[RouteSection, ...]) -> Iterator[str]:
-    """The names of the routes; one that has none gets its number, and a tail if somebody else has that name."""
+def route_names(routes: tuple[RouteSection, ...]) -> list[str]:
+    """The names of the routes. One without a name gets its number, and a tail if another route has that name."""
     taken = {route.name for route in routes}
+    names = []
     for number, route in enumerate(routes, 1):
         name = route.name or f"route-{number}"
         while route.name is None and name in taken:
             name += f"-{number}"
-        yield name
+        names.append(name)
+    return names

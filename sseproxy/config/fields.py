@@ -3,7 +3,7 @@
 Values that are not what they should be raise `BadValue`; sections with nothing in them are the same as none.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from sseproxy.config import addresses, values
+from sseproxy.config import addresses, browser_values, urls, values
 from sseproxy.config.addresses import Address, IPNetwork
 from sseproxy.core.eventsource.policies import MOST_BODY, Reopen, TicketBinding
 from sseproxy.core.routes import Upstream
@@ -49,6 +49,10 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+# Each type below says three things at once: how a value is read, how it is written again, and what editors accept.
+# Values are read by `PlainValidator`, which keeps pydantic from converting them first: it would take "1" for True.
+
+
 def _scalar(*forms: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [*forms, VARIABLE]})
 
@@ -63,11 +67,6 @@ def _text(pattern: str | None = None, **more: Any) -> WithJsonSchema:
         if pattern
         else WithJsonSchema({"type": "string", **more})
     )
-
-
-def _integer(least: int, most: int) -> tuple[Callable[[object], int], WithJsonSchema]:
-    parse = partial(values.whole_number, least=least, most=most)
-    return parse, _scalar({"type": "integer", "minimum": least, "maximum": most})
 
 
 _DURATION_TEXT = r"^(off|\d+(\.\d+)?(ms|s|m|h)?)$"
@@ -95,7 +94,7 @@ Size = Annotated[
 ]
 BodySize = Annotated[
     int,
-    PlainValidator(values.body_size),
+    PlainValidator(browser_values.body_size),
     PlainSerializer(values.format_size),
     _scalar({**_ONE_OR_MORE, "maximum": MOST_BODY}, {"type": "string", "pattern": _SIZE_TEXT}),
 ]
@@ -111,14 +110,17 @@ CountOrOff = Annotated[
     PlainSerializer(lambda count: "off" if count is None else count),
     _scalar(_ONE_OR_MORE, _OFF),
 ]
+Workers = Annotated[
+    int,
+    PlainValidator(partial(values.whole_number, least=1, most=1024)),
+    _scalar({"type": "integer", "minimum": 1, "maximum": 1024}),
+]
 CountOrAuto = Annotated[
     int | Auto,
     PlainValidator(values.count_or_auto),
     PlainSerializer(lambda count: count.value if isinstance(count, Auto) else count),
     _scalar(_ONE_OR_MORE, {"const": "auto"}),
 ]
-_parse_workers, _workers_schema = _integer(1, 1024)
-Workers = Annotated[int, PlainValidator(_parse_workers), _workers_schema]
 Boolean = Annotated[bool, PlainValidator(values.boolean), _scalar({"type": "boolean"})]
 FormWord = Annotated[
     HeartbeatForm,
@@ -186,13 +188,13 @@ Listen = Annotated[
 Network = Annotated[IPNetwork, PlainValidator(addresses.network), PlainSerializer(str), _text()]
 UpstreamURL = Annotated[
     Upstream,
-    PlainValidator(addresses.upstream_url),
+    PlainValidator(urls.upstream_url),
     _text(r"^([Hh][Tt][Tt][Pp][Ss]?|[Hh][Tt][Tt][Pp]\+[Uu][Nn][Ii][Xx])://.+$"),
 ]
 FilePath = Annotated[str, PlainValidator(values.file_path), _text()]
 _PATH_CHARACTERS = r"[!$-)+-;=@-\[\]-_a-z|~]"
-MatchPath = Annotated[str, PlainValidator(addresses.match_path), _text(rf"^/{_PATH_CHARACTERS}*$")]
-MatchHost = Annotated[str, PlainValidator(addresses.match_host), _text()]
+MatchPath = Annotated[str, PlainValidator(urls.match_path), _text(rf"^/{_PATH_CHARACTERS}*$")]
+MatchHost = Annotated[str, PlainValidator(urls.match_host), _text()]
 HostName = Annotated[str, PlainValidator(lambda value: addresses.host_name(values.line(value))), _text()]
 Method = Annotated[str, PlainValidator(values.method), _text()]
 RouteName = Annotated[str, PlainValidator(values.route_name), _text(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
@@ -207,18 +209,18 @@ LimitedDuration = Annotated[
     PlainSerializer(values.format_duration),
     _scalar({"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h)?$"}),
 ]
-TicketPath = Annotated[str, PlainValidator(addresses.ticket_path), _text(rf"^/{_PATH_CHARACTERS}+$")]
+TicketPath = Annotated[str, PlainValidator(urls.ticket_path), _text(rf"^/{_PATH_CHARACTERS}+$")]
 Binding = Annotated[
     tuple[TicketBinding, str],
-    PlainValidator(values.binding),
-    PlainSerializer(values.format_binding),
+    PlainValidator(browser_values.binding),
+    PlainSerializer(browser_values.format_binding),
     _text(r"^(none|address|cookie:.+)$"),
 ]
 ReopenWord = Annotated[
     Reopen, PlainValidator(partial(values.choice, kind=Reopen)), PlainSerializer(str), _words(Reopen)
 ]
-CookieName = Annotated[str, PlainValidator(values.cookie_name), _text(minLength=1)]
-Template = Annotated[str, PlainValidator(values.template), _text(r"\{value\}")]
+CookieName = Annotated[str, PlainValidator(browser_values.cookie_name), _text(minLength=1)]
+Template = Annotated[str, PlainValidator(browser_values.template), _text(r"\{value\}")]
 MarkerValue = Annotated[
     Marker,
     PlainValidator(values.marker),
@@ -231,7 +233,7 @@ MarkerValue = Annotated[
 EndsAtWord = Annotated[
     EndsAt, PlainValidator(partial(values.choice, kind=EndsAt)), PlainSerializer(str), _words(EndsAt)
 ]
-Secret = Annotated[str, PlainValidator(values.secret), _text()]
+Secret = Annotated[str, PlainValidator(browser_values.secret), _text()]
 
 
 def listed(value: object) -> object:
@@ -254,7 +256,7 @@ one_or_several_listeners = WithJsonSchema(
 
 _ORIGIN = {"anyOf": [{"type": "string", "pattern": r"^(\*|null|[a-z][a-z0-9+.-]*://[^/*]+)$"}, VARIABLE]}
 Origins = Annotated[
-    tuple[Annotated[str, PlainValidator(addresses.origin)], ...],
+    tuple[Annotated[str, PlainValidator(urls.origin)], ...],
     BeforeValidator(listed),
     WithJsonSchema({"anyOf": [*_ORIGIN["anyOf"], {"type": "array", "items": _ORIGIN, "minItems": 1}]}),
 ]

@@ -21,6 +21,7 @@ def unreadable(path: str) -> str | None:
 def unusable_pair(certificate: str, key: str) -> str | None:
     """Why certificate and key, both readable, do not make a TLS server."""
     try:
+        # OpenSSL is the judge: what it loads here, it loads when the server starts.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_passphrase)
     except _Encrypted:
         return "is encrypted; a passphrase is not supported"
@@ -63,7 +64,7 @@ def group_id(group: str) -> int:
 
 
 def opens_to_all(path: str) -> bool:
-    """Whether anybody on this machine may put files into the folder of `path`."""
+    """True if any user of this machine may put files into the folder of `path`."""
     try:
         return bool(Path(path).parent.stat().st_mode & stat.S_IWOTH)
     except OSError:

@@ -21,6 +21,18 @@ from sseproxy.config.settings import Config
 from sseproxy.config.validation import validate
 from sseproxy.config.warnings import warn
 
+# The way of a configuration
+#
+#   file ─ reading ─► Document ─ validation ─► FileSchema ─ effective ─► EffectiveRoute ─ checks ─► build ─► Config
+#                        ▲
+#          overrides ────┘  flags and variables
+#
+# Invariants
+#   1. All that is wrong is reported at once. Each step goes on with what is right, and is silent about a value that a
+#      step before it has found wrong (`Document.is_broken`).
+#   2. Whether a key was written is never guessed from its value: `model_fields_set` says it, also after merging.
+#   3. What leaves here is frozen and has passed all checks; no other module looks at sections.
+
 
 def load(path: FilePath | None, *, flags: Mapping[str, FlagValue], environ: Mapping[str, str]) -> Config:
     """The configuration.

@@ -1,4 +1,4 @@
-"""Which flags and environment variables stand above the file, and what do they set?
+"""What do flags and environment variables set, above the file?
 
 An override of something that routes inherit holds for ``defaults`` and for every route, so it wins over a route's
 own value too. ``--upstream`` replaces the upstream of every route, or makes one route for everything.
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from sseproxy.config.document import Document
 from sseproxy.config.flags import CONFIG_VARIABLE, OVERRIDES, PREFIX, UPSTREAM, FlagValue, Override
-from sseproxy.config.problems import ConfigProblem, Path
+from sseproxy.config.problems import ConfigProblem
 from sseproxy.config.values import UntypedText, nearest
 
 # Kubernetes sets these in every container of a namespace that has a service whose name begins with sseproxy.
@@ -18,17 +18,69 @@ _SERVICE_LINK = re.compile(
 )
 
 
+# What stands above what, for a key that routes inherit:
+#
+#   flag > variable > route > defaults > the policy's own default
+#
+# A flag is for all routes, so it is written to ``defaults``, and the key is removed from every route, where it would
+# win. Both happen in the document, before it is validated for the second time: checks and messages then see one
+# configuration, and `Document.origins` says of a wrong value that it is the flag's.
+
+
 def apply_overrides(document: Document, flags: Mapping[str, FlagValue], environ: Mapping[str, str]) -> None:
     """Put what flags and variables say into `document`, and remember where it comes from.
 
-    A variable that is set to nothing counts as not set.
+    A variable that is set to nothing counts as not set. Raises `ValueError` for a flag that there is not.
     """
     unknown = flags.keys() - {override.flag for override in OVERRIDES}
     if unknown:
         raise ValueError(f"no such flags: {sorted(unknown)}")
     for override in OVERRIDES:
-        for origin, said in _given(override, flags, environ):
-            _apply(document, override, said, origin)
+        value, origin = said_by_flag(override, flags), override.flag
+        if value is None:
+            value, origin = said_by_variable(override, environ), override.variable
+        if value is None:
+            continue
+        if override is UPSTREAM:
+            set_upstream(document, value, origin)
+        elif override.inherited:
+            document.put(("defaults", *override.path), value, origin)
+            for index in range(document.route_count):
+                document.remove(("routes", index, *override.path))
+        else:
+            document.put(override.path, value, origin)
+
+
+def said_by_flag(override: Override, flags: Mapping[str, FlagValue]) -> UntypedText | list[UntypedText] | None:
+    """What the command line says; ``None`` if the flag was not given."""
+    flag = flags.get(override.flag)
+    if override.says is not None:
+        flag = override.says if flag else None
+    if flag is None or isinstance(flag, bool):
+        return None
+    if isinstance(flag, str):
+        return [UntypedText(flag)] if override.several else UntypedText(flag)
+    return [UntypedText(item) for item in flag] or None
+
+
+def said_by_variable(override: Override, environ: Mapping[str, str]) -> UntypedText | list[UntypedText] | None:
+    """What the environment says; ``None`` if the variable is not set, or set to nothing."""
+    variable = environ.get(override.variable)
+    if not variable:
+        return None
+    if override.several:
+        return [UntypedText(part.strip()) for part in variable.split(",")]
+    return UntypedText(variable)
+
+
+def set_upstream(document: Document, value: object, origin: str) -> None:
+    """Replace the upstream of every route; without routes, make one for everything."""
+    # Routes that are there and wrong are not replaced: what is wrong with them must be put right.
+    if not document.data.get("routes") and not document.is_broken(("routes",)):
+        document.data["routes"] = [{}]
+        document.origins[("routes",)] = origin
+    for index in range(document.route_count):
+        document.put(("routes", index, "upstream"), value, origin)
 
 
 def unknown_variables(document: Document, environ: Mapping[str, str]) -> Iterator[ConfigProblem]:
@@ -37,88 +89,7 @@ def unknown_variables(document: Document, environ: Mapping[str, str]) -> Iterato
     for name in sorted(environ):
         asked_for = name in known or name in document.variables or _SERVICE_LINK.fullmatch(name)
         if name.startswith(PREFIX) and not asked_for:
-            yield ConfigProblem(name, 0, 0, "", "unknown variable", _nearest_variable(name, known))
-
-
-def _nearest_variable(name: str, known: list[str]) -> str:
-    # Without what all of them begin with, which would make everything alike.
-    hint = nearest(name.removeprefix(PREFIX), [word.removeprefix(PREFIX) for word in known])
-    return hint.replace("did you mean ", f"did you mean {PREFIX}")
-
-
-def _given(
-    override: Override, flags: Mapping[str, FlagValue], environ: Mapping[str, str]
-) -> list[tuple[str, str | list[UntypedText]]]:
-    """The one value that holds, with its origin, or nothing."""
-    flag = flags.get(override.flag)
-    if override.says is not None:
-        flag = override.says if flag else None
-    if isinstance(flag, str):
-        flag = [flag] if override.several else UntypedText(flag)
-    if flag is not None and not isinstance(flag, bool) and (isinstance(flag, str) or list(flag)):
-        return [(override.flag, flag if isinstance(flag, str) else [UntypedText(item) for item in flag])]
-    variable = environ.get(override.variable)
-    if not variable:
-        return []
-    parts = [UntypedText(part.strip()) for part in variable.split(",")]
-    return [(override.variable, parts if override.several else UntypedText(variable))]
-
-
-def _apply(document: Document, override: Override, value: object, origin: str) -> None:
-    if override is UPSTREAM:
-        _set_upstream(document, value, origin)
-    elif override.inherited:
-        _set(document, ("defaults", *override.path), value, origin)
-        for index in range(_route_count(document)):
-            _forget(document, ("routes", index, *override.path))
-    else:
-        _set(document, override.path, value, origin)
-
-
-def _set_upstream(document: Document, value: object, origin: str) -> None:
-    routes = document.data.get("routes")
-    if not routes and not document.is_broken(("routes",)):
-        document.data["routes"] = [{}]
-        document.origins[("routes",)] = origin
-    for index in range(_route_count(document)):
-        _set(document, ("routes", index, "upstream"), value, origin)
-
-
-def _route_count(document: Document) -> int:
-    routes = document.data.get("routes")
-    return len(routes) if isinstance(routes, list) else 0
-
-
-def _set(document: Document, path: Path, value: object, origin: str) -> None:
-    """Put `value` at `path`; what was there, and what was found wrong with it, holds no longer."""
-    parent = _descend(document.data, path[:-1])
-    if parent is not None:
-        parent[path[-1]] = value
-        document.origins[path] = origin
-        document.broken -= {wrong for wrong in document.broken if wrong[: len(path)] == path}
-
-
-def _descend(data: object, path: Path) -> dict[str | int, object] | None:
-    """The mapping at `path`; sections that are left out on the way are made."""
-    for part in path:
-        if isinstance(data, dict):
-            if data.get(part) is None:
-                data[part] = {}
-            data = data[part]
-        elif isinstance(data, list) and isinstance(part, int):
-            if data[part] is None:
-                data[part] = {}
-            data = data[part]
-    return data if isinstance(data, dict) else None
-
-
-def _forget(document: Document, path: Path) -> None:
-    data: object = document.data
-    for part in path[:-1]:
-        if isinstance(data, list) and isinstance(part, int):
-            data = data[part]
-        elif isinstance(data, dict):
-            data = data.get(str(part))
-    if isinstance(data, dict):
-        data.pop(path[-1], None)
-        document.places.pop(path, None)
+            # Without what all of them begin with, which would make everything alike.
+            hint = nearest(name.removeprefix(PREFIX), [word.removeprefix(PREFIX) for word in known])
+            hint = hint.replace("did you mean ", f"did you mean {PREFIX}")
+            yield ConfigProblem(name, 0, 0, "", "unknown variable", hint)

@@ -49,8 +49,4 @@ class ConfigErrors(Exception):
 
 def in_reading_order(problems: Iterable[ConfigProblem]) -> list[ConfigProblem]:
     """Each problem once, from the top of the file to its end; then those that stand at no line."""
-    return sorted(dict.fromkeys(problems), key=_reading_order)
-
-
-def _reading_order(problem: ConfigProblem) -> tuple[bool, int, int]:
-    return not problem.line, problem.line, problem.column
+    return sorted(dict.fromkeys(problems), key=lambda problem: (not problem.line, problem.line, problem.column))

@@ -1,10 +1,12 @@
-"""Which keys does the file have, what may they say, and what holds when they are left out? (contract section 4)
+"""Which keys does the file have, what may they say, and what holds when they are left out?
 
 Defaults that belong to a policy are the policy's own. No key is required here: `checks` asks for what is missing,
-so that one missing key does not hide what else is wrong. What a route does for `EventSource` is in `browsers`.
+so that one missing key does not hide what else is wrong. How streams are treated is in `streams`, what a route does for
+`EventSource` in `browsers`.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
@@ -20,23 +22,14 @@ from sseproxy.config.browsers import (
     without_nothing,
 )
 from sseproxy.config.fields import (
-    VARIABLE,
-    AnyText,
     Boolean,
     CountOrAuto,
-    CountOrOff,
-    DeclaredValue,
     DialectWord,
-    Duration,
     DurationOrZero,
-    EventName,
     FieldName,
     FieldValue,
     FilePath,
-    FormWord,
     HostName,
-    IdleDuration,
-    KindWord,
     Listen,
     LogFormat,
     LogFormatWord,
@@ -50,26 +43,35 @@ from sseproxy.config.fields import (
     Secret,
     Section,
     Size,
-    SizeOrOff,
-    TextLine,
     UpstreamURL,
     Workers,
     listed_listeners,
     one_or_several_listeners,
 )
 from sseproxy.config.problems import Path
+from sseproxy.config.streams import (
+    STREAM_WORDS,
+    HeartbeatSection,
+    LimitsSection,
+    StreamSection,
+    TimeoutsSection,
+    may_be_a_word,
+    stream_of_word,
+)
 from sseproxy.config.values import BadValue
-from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import UpstreamTLS
 from sseproxy.core.store import StorePolicy
 from sseproxy.core.stream.dialects import Dialect
-from sseproxy.core.stream.heartbeat import HeartbeatPolicy
-from sseproxy.core.stream.plan import StreamKind, StreamMode
-from sseproxy.core.stream.timeouts import Auto, TimeoutPolicy
+from sseproxy.core.stream.plan import StreamMode
+from sseproxy.core.stream.timeouts import Auto
 
 _SWITCHABLE = ("tickets", "auth", "end", "cors")
-_HEARTBEAT, _TIMEOUTS, _LIMITS, _UPSTREAM_TLS = HeartbeatPolicy(), TimeoutPolicy(), LimitPolicy(), UpstreamTLS()
+_UPSTREAM_TLS = UpstreamTLS()
 _STORE = StorePolicy()
+
+
+# Every section can be left out, and every key of it. A default that is a section is made once and shared: sections are
+# frozen. Descriptions are for editors; docs/configuration.md repeats them, and a test compares the two.
 
 
 class ServerTLSSection(Section):
@@ -82,7 +84,7 @@ class ServerTLSSection(Section):
 
 
 class DrainSection(Section):
-    """How streams end when the process is told to stop."""
+    """How streams end when the process is asked to stop."""
 
     timeout: DurationOrZero = Field(
         default=25.0, description="Streams may finish for this long, then they break off; off: wait for the last one."
@@ -135,99 +137,6 @@ class LogSection(Section):
     access: Boolean = Field(default=True, description="One line for each request, when it ends.")
 
 
-class HeartbeatEventSection(Section):
-    """The event of the form `event`."""
-
-    name: EventName = Field(default=_HEARTBEAT.event_name, description="Its type, for addEventListener().")
-    data: AnyText = Field(default=_HEARTBEAT.event_data, description="Its data; may have several lines.")
-
-
-class HeartbeatSection(Section):
-    """What a silent stream is kept alive with."""
-
-    interval: Duration = Field(
-        default=_HEARTBEAT.interval,
-        description="Silence towards the client after which a heartbeat goes out; off: none.",
-    )
-    form: FormWord = Field(
-        default=_HEARTBEAT.form, description="What a heartbeat looks like; auto: what suits client and service."
-    )
-    comment: TextLine = Field(default=_HEARTBEAT.comment, description="The text of a comment.")
-    event: HeartbeatEventSection = Field(default=HeartbeatEventSection(), description="The event of the form `event`.")
-    before_response: Duration = Field(
-        default=_HEARTBEAT.before_response,
-        description="A declared stream without a response head so long after the request's end is answered 200 and "
-        "kept alive. It trades status line and header fields for the connection.",
-    )
-    prelude: Boolean = Field(default=_HEARTBEAT.prelude, description="Send one heartbeat with the response head.")
-
-
-class TimeoutsSection(Section):
-    """How long to wait."""
-
-    connect: Duration = Field(
-        default=_TIMEOUTS.connect, description="Until the upstream connection stands, TLS included."
-    )
-    response: Duration = Field(default=_TIMEOUTS.response, description="From there until the upstream's response head.")
-    idle: IdleDuration = Field(
-        default=_TIMEOUTS.idle,
-        description="Silence of the upstream inside a response; auto: 15m for an answer, off for a feed, a tunnel and "
-        "a body that is no stream.",
-    )
-    write: Duration = Field(
-        default=_TIMEOUTS.write,
-        description="A client that takes nothing while bytes wait for it; on Linux also one that has vanished.",
-    )
-    max_duration: Duration = Field(default=_TIMEOUTS.max_duration, description="The age of an event stream.")
-    request_body: Duration = Field(
-        default=_TIMEOUTS.request_body,
-        description="From a request's head until the end of its body; a client that takes longer gets a 400.",
-    )
-
-
-class LimitsSection(Section):
-    """How much to take."""
-
-    streams: CountOrOff = Field(
-        default=_LIMITS.streams, description="Open event streams of the route, for each worker."
-    )
-    streams_per_client: CountOrOff = Field(
-        default=_LIMITS.streams_per_client,
-        description="Open event streams of one client (an address, of IPv6 a /64), for each worker.",
-    )
-    line: Size = Field(default=_LIMITS.line, description="Bytes of an unfinished line that are held back.")
-    request_body: SizeOrOff = Field(
-        default=_LIMITS.request_body, description="Bytes of a request body; more is refused: 413."
-    )
-
-
-class StreamSection(Section):
-    """Which requests are for streams, and for which kind of them."""
-
-    declared: DeclaredValue = Field(
-        default=StreamMode.AUTO,
-        description="Is a request for a stream? auto: it says so; always; never: responses are not touched; "
-        "{json: NAME, equals: VALUE} or {query: NAME}: that says so, too.",
-    )
-    kind: KindWord = Field(
-        default=StreamKind.AUTO,
-        description="answer: finite; feed: endless; auto: an answer unless it is a GET of an unknown service.",
-    )
-
-
-def _short_stream(value: object) -> object:
-    return {"declared": value} if isinstance(value, str) else value
-
-
-def _may_be_short(schema: dict[str, Any]) -> None:
-    words = {"type": "string", "enum": [mode.value for mode in StreamMode]}
-    schema["anyOf"] = [{"$ref": schema.pop("$ref")}, words, VARIABLE]
-    schema["default"] = StreamMode.AUTO.value
-
-
-short_stream = BeforeValidator(_short_stream)
-
-
 class InheritedSection(Section):
     """What every route inherits and may override."""
 
@@ -240,10 +149,10 @@ class InheritedSection(Section):
         default=Dialect.AUTO,
         description="The kind of service: what an error looks like, which event is the last; auto: by the request.",
     )
-    stream: Annotated[StreamSection, short_stream] = Field(
+    stream: Annotated[StreamSection, BeforeValidator(stream_of_word)] = Field(
         default=StreamSection(),
         description="What streams there are; a word in place of a mapping is `declared`.",
-        json_schema_extra=_may_be_short,
+        json_schema_extra=partial(may_be_a_word, word=STREAM_WORDS, default=StreamMode.AUTO.value),
     )
     heartbeat: HeartbeatSection = Field(
         default=HeartbeatSection(), description="What a silent stream is kept alive with."
@@ -337,18 +246,13 @@ class StoreSection(Section):
     )
 
 
-def _short_store(value: object) -> object:
+def store_of_word(value: object) -> object:
     """The section for the word ``memory``. Messages do not repeat what stands there: a URL may hold a password."""
     if value == "memory":
         return {}
     if value is not None and not isinstance(value, Mapping | Section):
         raise BadValue("expected memory", "there is no other store")
     return value
-
-
-def _store_may_be_short(schema: dict[str, Any]) -> None:
-    schema["anyOf"] = [{"$ref": schema.pop("$ref")}, {"const": "memory"}, VARIABLE]
-    schema["default"] = "memory"
 
 
 class FileSchema(Section):
@@ -362,10 +266,10 @@ class FileSchema(Section):
     defaults: InheritedSection = Field(
         default=InheritedSection(), description="Every route inherits these and may override any of them."
     )
-    store: Annotated[StoreSection, BeforeValidator(_short_store)] = Field(
+    store: Annotated[StoreSection, BeforeValidator(store_of_word)] = Field(
         default=StoreSection(),
         description="What outlives a connection is kept in memory; the word memory in place of a mapping: as it is.",
-        json_schema_extra=_store_may_be_short,
+        json_schema_extra=partial(may_be_a_word, word={"const": "memory"}, default="memory"),
     )
     routes: tuple[RouteSection, ...] = Field(default=(), description="The first that matches wins; none: 404.")
 

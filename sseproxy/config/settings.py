@@ -22,7 +22,7 @@ class ServerSettings:
     """The public side.
 
     connections: how many clients of one worker may be connected; ``None``: as many as its file descriptors allow.
-    drain_timeout: seconds until the last stream is cut, ``None`` for never.
+    drain_timeout: seconds until the last stream is aborted, ``None`` for never.
     drain_spread: seconds over which streams are asked to end, never more than `drain_timeout`.
     """
 
@@ -53,7 +53,7 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything. Only the composition root sees it; everybody else gets the policy that concerns them.
+    """Everything. Only the composition root sees it; all other modules get the policy that concerns them.
 
     warnings: what is dangerous about it, in the order of the file.
     """

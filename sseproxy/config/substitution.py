@@ -35,6 +35,10 @@ def substitute(text: str, environ: Mapping[str, str]) -> Substitution:
     )
 
 
+# A value comes from the environment with all its characters: it may hold quotes, brackets and line breaks, and was
+# never YAML. That is why references are replaced in scalars, behind the parser, and not in the text of the file.
+
+
 def _replacement(found: re.Match[str], environ: Mapping[str, str], names: set[str]) -> str:
     if found["escape"]:
         return found["escape"]

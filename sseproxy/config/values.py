@@ -11,7 +11,6 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypeVar
 
-from sseproxy.core.eventsource.policies import MOST_BODY, TicketBinding
 from sseproxy.core.stream.dialects import Marker
 from sseproxy.core.stream.plan import Declaration, StreamMode
 from sseproxy.core.stream.timeouts import Auto
@@ -26,13 +25,13 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", re.ASCII)
 _BYTES = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
 _SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)?", re.ASCII)
 _INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+#: A token (RFC 9110 section 5.6.2).
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
 _NOT_IN_FIELD = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _BOOLEANS = {"true": True, "false": False}
 _LIKE_BOOLEANS = {"on": "true", "yes": "true", "y": "true", "off": "false", "no": "false", "n": "false"}
-_SHORTEST_SECRET = 16  # characters
 _DURATION_EXAMPLES = "such as 15s, 1.5s, 500ms, 2m, 1h or off"
 
 
@@ -65,7 +64,7 @@ class UntypedText(str):
 
 
 def describe(value: object) -> str:
-    """What a value is, in the words of somebody who reads YAML."""
+    """What a value is, in the words of a reader of YAML."""
     match value:
         case None:
             return "nothing"
@@ -94,6 +93,10 @@ def nearest(word: str, right: Iterable[str]) -> str:
     return f"did you mean {found[0]}?" if found else ""
 
 
+# What is read here, `format_…` writes: for every value that passes, reading what was written gives the same value.
+# The defaults in the JSON Schema, and those that messages name, lean on that.
+
+
 def duration(value: object) -> float | None:
     """Seconds, more than zero; ``None`` for ``off``."""
     seconds = duration_or_zero(value)
@@ -120,6 +123,7 @@ def duration_or_zero(value: object) -> float | None:
     if found:
         seconds = float(Decimal(found[1]) * _SECONDS[found[2] or "s"])
     elif isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        # An int of YAML may have hundreds of digits, more than a float can hold.
         seconds = float(min(value, 2 * LONGEST_DURATION))
     else:
         raise BadValue(f"expected a duration, got {describe(value)}", _DURATION_EXAMPLES)
@@ -132,6 +136,7 @@ def format_duration(seconds: float | None) -> str:
     """The shortest text that `duration_or_zero` reads as `seconds`, to the last bit."""
     if seconds is None:
         return "off"
+    # Of a float, `repr` is the shortest text that reads as the same float; arithmetic on it would lose that.
     exact = Decimal(repr(seconds))
     for unit in ("h", "m", "s", "ms"):
         if exact and exact % _SECONDS[unit] == 0:
@@ -142,6 +147,7 @@ def format_duration(seconds: float | None) -> str:
 def size(value: object) -> int:
     """Bytes, at least one."""
     found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    # Python refuses to read a number of thousands of digits, with an error that says nothing of the file.
     if found and len(found[1]) <= 15:
         count = int(found[1]) * _BYTES[found[2] or "B"]
     elif isinstance(value, int) and not isinstance(value, bool):
@@ -150,14 +156,6 @@ def size(value: object) -> int:
         raise BadValue(f"expected a size, got {describe(value)}", "such as 65536, 64KiB, 1MiB or 1GiB")
     if count < 1:
         raise BadValue("must be at least one byte")
-    return count
-
-
-def body_size(value: object) -> int:
-    """Bytes of a request body that is kept in memory."""
-    count = size(value)
-    if count > MOST_BODY:
-        raise BadValue(f"must be at most {format_size(MOST_BODY)}", "it is kept in memory")
     return count
 
 
@@ -266,14 +264,11 @@ def declared(value: object) -> StreamMode | Declaration:
     if set(value) == {"query"}:
         return Declaration(query=_some_line(value["query"]))
     if "json" in value and set(value) <= {"json", "equals"}:
-        return Declaration(member=_some_line(value["json"]), equals=_json_scalar(value.get("equals", True)))
+        equals = value.get("equals", True)
+        if equals is not None and not isinstance(equals, str | int | float):
+            raise BadValue(f"equals: expected a number, text, true, false or null, got {describe(equals)}")
+        return Declaration(member=_some_line(value["json"]), equals=equals)
     raise BadValue("expected a word, {json: NAME, equals: VALUE} or {query: NAME}", "see docs/configuration.md")
-
-
-def _json_scalar(value: object) -> str | int | float | bool | None:
-    if value is None or isinstance(value, str | int | float):
-        return value
-    raise BadValue(f"equals: expected a number, text, true, false or null, got {describe(value)}")
 
 
 def _some_line(value: object) -> str:
@@ -296,48 +291,6 @@ def format_idle(value: float | Auto | None) -> str:
     return value.value if isinstance(value, Auto) else format_duration(value)
 
 
-def secret(value: object) -> str:
-    """What others must not guess. Messages do not repeat it."""
-    if not isinstance(value, str):
-        raise BadValue("expected text", "put it in quotes")
-    found = text(value)
-    if len(found) < _SHORTEST_SECRET:
-        raise BadValue(f"must have at least {_SHORTEST_SECRET} characters", "such as from openssl rand -hex 16")
-    return found
-
-
-def cookie_name(value: object) -> str:
-    """The name of a cookie (RFC 6265 section 4.1.1); upper and lower case differ."""
-    found = line(value)
-    if not _TOKEN.fullmatch(found):
-        raise BadValue(f"{quote(found)} is not the name of a cookie")
-    return found
-
-
-def binding(value: object) -> tuple[TicketBinding, str]:
-    """Who may open a ticket, and the name of the cookie, if it is one that is asked for."""
-    if isinstance(value, str) and value in (TicketBinding.NONE, TicketBinding.ADDRESS):
-        return TicketBinding(str(value)), ""
-    if isinstance(value, str) and value.startswith("cookie:"):
-        return TicketBinding.COOKIE, cookie_name(value.removeprefix("cookie:"))
-    hint = "name it: cookie:session" if value == TicketBinding.COOKIE else ""
-    raise BadValue(f"expected none, cookie:NAME or address, got {describe(value)}", hint)
-
-
-def format_binding(bound: tuple[TicketBinding, str]) -> str:
-    """The text that `binding` reads as `bound`."""
-    kind, name = bound
-    return f"{kind}:{name}" if name else str(kind)
-
-
-def template(value: object) -> str:
-    """The value of a header field with a place for another."""
-    found = field_value(value)
-    if "{value}" not in found:
-        raise BadValue("must contain {value}", 'such as "Bearer {value}"')
-    return found
-
-
 def route_name(value: object) -> str:
     """What the log calls a route."""
     found = line(value)
@@ -354,7 +307,7 @@ def file_path(value: object) -> str:
 def method(value: object) -> str:
     """An HTTP method in upper case (RFC 9110 section 9.1)."""
     found = line(value).upper()
-    if not _TOKEN.fullmatch(found):
+    if not TOKEN.fullmatch(found):
         raise BadValue(f"{quote(found)} is not an HTTP method")
     if found in ("CONNECT", "TRACE"):
         raise BadValue(f"{found} is always refused, so no route can match it")
@@ -364,7 +317,7 @@ def method(value: object) -> str:
 def field_name(value: object) -> str:
     """The name of a header field (RFC 9110 section 5.1)."""
     found = line(value)
-    if not _TOKEN.fullmatch(found):
+    if not TOKEN.fullmatch(found):
         raise BadValue(f"{quote(found)} is not the name of a header field")
     return found
 

@@ -114,6 +114,7 @@ class ServerProcess:
         for sock in self._sockets:
             is_unix = sock.family == socket.AF_UNIX
             tls = None if is_unix else context
+            # The rights of its file decide who connects to a unix socket: its peers are trusted, unless `trust` is off.
             trusts = is_unix and sock.getsockname() not in untrusted
             factory = app.server(scheme="http" if tls is None else "https", is_unix=is_unix, trusts=trusts)
             factories.append(factory)
@@ -125,6 +126,7 @@ class ServerProcess:
         timeout = self._config.server.drain_timeout
         _log.info("draining: %d requests under way", app.requests)
         app.drain(timeout=timeout, spread=self._config.server.drain_spread)
+        # Waiting for both at once: a second signal ends a drain that would take longer.
         idle = asyncio.ensure_future(app.wait_until_idle())
         at_once = asyncio.ensure_future(stop.wait_for_end())
         await asyncio.wait({idle, at_once}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""What does the rest of the house need of a place that keeps tickets?"""
+"""What does the proxy need of a place that keeps tickets?"""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -18,7 +18,7 @@ class KeptRequest:
     """A request that waits to be sent, as it came.
 
     target: in origin form. host: from the field of that name or from the target. body: ``None`` if there is none.
-    peer: who sent it here; the upstream hears of nobody else, whoever has it sent on.
+    peer: who sent it here. The upstream hears of this peer only, also when another client opens the ticket.
     """
 
     method: str
@@ -39,9 +39,8 @@ class KeptRequest:
 class TicketTerms:
     """What holds for a ticket until it is forgotten.
 
-    route: the name of its route. owners: who had it kept, in a form that says nothing to anybody else: the client, and
-    then the wider networks that it is in. ttl: seconds.
-    reopens: it may be opened again and again, until `ttl` after its last end.
+    route: the name of its route. owners: digests of the client that had it kept, and then of the wider networks that
+    it is in. ttl: seconds. reopens: it may be opened again and again, until `ttl` after its last end.
     """
 
     route: str
@@ -57,40 +56,40 @@ class TicketTerms:
 
 @dataclass(frozen=True, slots=True)
 class TicketState:
-    """A ticket that exists, or did until lately. waits: its request was never sent, and nobody is about to."""
+    """A ticket that exists, or did until lately. waits: its request was not sent, and no opening is in progress."""
 
     terms: TicketTerms
     waits: bool
 
 
 class TicketStore(Protocol):
-    """Tickets by key. A ticket waits, is open or has ended, and at some time is forgotten, whatever it was.
+    """Tickets by key. A ticket waits, is open or has ended, and at some time is removed, in whatever state.
 
-    Whoever has asked for a ticket to be opened must end that, also if `open` was cancelled and nobody knows what became
-    of it. opening: what it is known by, a few random bytes. Of what is kept no owner can take all the room: a client
-    has a share, and each wider network twice that of the one before.
+    A caller that has called `open` must call `end`, also if `open` was cancelled: the store may have opened the ticket
+    before. opening: a few random bytes by which the store knows this opening from others.
+    No owner can take all the room: a client has a share, and each wider network twice that of the one before.
     """
 
     async def keep(self, key: bytes, terms: TicketTerms, request: KeptRequest) -> None:
-        """Keep `request` for `terms.ttl`. Raises `StoreFull`: for everybody, or for an owner who has had a share."""
+        """Keep `request` for `terms.ttl`. Raises `StoreFull` if the store is full, or an owner's share of it."""
 
     async def look(self, key: bytes) -> TicketState | None:
-        """What is known of a ticket, which changes nothing."""
+        """Return what is known of a ticket; ``None`` if nothing is. Changes nothing."""
 
     async def open(self, key: bytes, opening: bytes) -> KeptRequest | None:
-        """The request, if it may be sent now: of all who ask for it, one gets it, unless the ticket reopens."""
+        """Return the request if it may be sent now: to one of all callers only, unless the ticket reopens."""
 
     async def release(self, key: bytes, opening: bytes) -> None:
-        """The request was sent, by this opening; unless the ticket reopens, it is not needed any more."""
+        """Note that this opening has sent the request; unless the ticket reopens, it is not needed any more."""
 
     async def end(self, key: bytes, opening: bytes, *, spent: bool) -> None:
-        """An opening is over; one that never was or is over already changes nothing.
+        """Note that an opening is over. One that never was, or is over already, changes nothing.
 
         spent: the request may have been sent. If it was not, the ticket waits as before, for what is left of its time.
         """
 
     async def delete(self, key: bytes) -> None:
-        """Forget a ticket, whatever its state."""
+        """Remove a ticket, in whatever state."""
 
     async def close(self) -> None:
-        """Let go of everything; the last call."""
+        """Release everything; the last call."""

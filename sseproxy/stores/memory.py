@@ -22,6 +22,25 @@ _RETRY_AFTER = 5  # seconds
 _WORTH_CLEARING = 64
 
 
+# A ticket waits, is open, or has ended; each state has one time at which it is removed.
+#
+#   keep ─► waits ──open──► open ──end(spent)──► ended ──(remembered)──► gone
+#             ▲  └─(ttl)─► gone │ └─ release: the request itself is dropped, unless the ticket reopens
+#             └───end(not spent)┘
+#
+# Invariants
+#   1. `_requests`, `_size` and `_owners` count exactly the entries that have a request.
+#   2. An open ticket does not expire; every other one has its `expires_at` in the heap.
+#   3. The heap may hold times that hold no longer; one counts only if it is that of its ticket (`_is_due`). So a
+#      change of state is one push, and nothing is searched.
+#   4. Memory is bounded: requests by number and bytes, ended tickets by number, stale times by the length of the rest.
+#
+# Hazards
+#   - The timer comes late on a busy loop: `_find` looks at the clock itself, or an expired ticket could be opened.
+#   - A thousand clients of one network, each within its share, would fill the store: networks have shares, too.
+#   - `end` comes twice, or for an opening that was cancelled before it began: only one that is in `openings` counts.
+
+
 @dataclass(eq=False, slots=True)
 class _Entry:
     """request: ``None`` once it will not be sent again. waits_until: unless it is sent. expires_at: never, if open."""
@@ -51,7 +70,7 @@ class MemoryTicketStore:
     """A `TicketStore` in this process.
 
     Requests count until they are sent for the last time; what is left of a ticket then is small, and of ended ones
-    there are at most `most_tickets` too: the oldest are forgotten early. shares: a client has one of so many at most,
+    there are at most `most_tickets` too: the oldest are removed early. shares: a client has one of so many at most,
     of tickets and of bytes, and the networks around it two, four and so on; a single request may be larger.
     """
 
@@ -72,7 +91,7 @@ class MemoryTicketStore:
         self._wake_up_at = inf
 
     def __len__(self) -> int:
-        """How many tickets are known, in whatever state."""
+        """Return how many tickets are known, in whatever state."""
         return len(self._entries)
 
     @property
@@ -92,10 +111,11 @@ class MemoryTicketStore:
         if self._requests >= self._most_tickets or self._size + size > self._most_bytes:
             raise StoreFull("Too many requests are kept.", retry_after=_RETRY_AFTER)
         for level, owner in enumerate(terms.owners):
+            # A wider network has twice the share of the one before.
             if self._has_had_a_share(owner, size, parts=1 << level):
                 whose = "network" if level else "client"
                 raise StoreFull(f"Too many requests of this {whose} are kept.", retry_after=_RETRY_AFTER)
-        self._forget(key)
+        self._remove(key)
         entry = self._entries[key] = _Entry(terms, request, size, self._clock.time() + terms.ttl)
         self._count(entry, 1)
         self._expire(key, entry, entry.waits_until)
@@ -129,16 +149,16 @@ class MemoryTicketStore:
         if entry.request is None:
             self._ended[key] = None
             if len(self._ended) > self._most_tickets:
-                self._forget(next(iter(self._ended)))
+                self._remove(next(iter(self._ended)))
         after = self._clock.time() + entry.terms.remembered
         self._expire(key, entry, after if entry.is_spent else entry.waits_until)
 
     async def delete(self, key: bytes) -> None:
-        self._forget(key)
+        self._remove(key)
 
     async def close(self) -> None:
         for key in list(self._entries):
-            self._forget(key)
+            self._remove(key)
         self._expiries.clear()
         self._arm()
 
@@ -149,7 +169,7 @@ class MemoryTicketStore:
         entry = self._entries.get(key)
         return None if entry is None or entry.expires_at <= self._clock.time() else entry
 
-    def _forget(self, key: bytes) -> None:
+    def _remove(self, key: bytes) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._drop_request(entry)
@@ -193,24 +213,24 @@ class MemoryTicketStore:
         self._arm()
 
     def _is_due(self, when: float, key: bytes) -> bool:
-        """Whether a time in the heap still is that of its ticket."""
+        """True if a time in the heap still is that of its ticket."""
         entry = self._entries.get(key)
         return entry is not None and entry.expires_at == when
 
     def _arm(self) -> None:
-        """Wake up when the first ticket expires, or earlier: what nobody asks for must go too."""
+        """Wake up when the first ticket expires, or earlier: one that no client asks for must go, too."""
         if self._wake_up is not None and (not self._expiries or self._expiries[0][0] < self._wake_up_at):
             self._wake_up.cancel()
             self._wake_up = None
         if self._wake_up is None and self._expiries:
             self._wake_up_at = self._expiries[0][0]
-            self._wake_up = self._clock.call_at(self._wake_up_at, self._look_at_the_clock)
+            self._wake_up = self._clock.call_at(self._wake_up_at, self._remove_expired)
 
-    def _look_at_the_clock(self) -> None:
+    def _remove_expired(self) -> None:
         self._wake_up = None
         now = self._clock.time()
         while self._expiries and self._expiries[0][0] <= now:
             when, key = heapq.heappop(self._expiries)
             if self._is_due(when, key):
-                self._forget(key)
+                self._remove(key)
         self._arm()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sseproxy.config import addresses, values
+from sseproxy.config import addresses, urls, values
 from sseproxy.config.addresses import Address
 from sseproxy.config.values import BadValue, UntypedText
 from sseproxy.core.routes import Upstream
@@ -78,9 +78,9 @@ def test_a_size_survives_being_written(count: int | None) -> None:
         values.field_name,
         values.field_value,
         addresses.listen_address,
-        addresses.upstream_url,
-        addresses.url_path,
-        addresses.match_host,
+        urls.upstream_url,
+        urls.url_path,
+        urls.match_host,
         addresses.network,
     ],
     ids=lambda parse: parse.__name__,
@@ -149,7 +149,7 @@ def test_listeners_that_go_together(pair: tuple[str, str]) -> None:
     ],
 )
 def test_upstreams(written: str, upstream: Upstream) -> None:
-    assert addresses.upstream_url(written) == upstream
+    assert urls.upstream_url(written) == upstream
 
 
 def test_a_lone_address_is_a_network() -> None:
@@ -162,10 +162,10 @@ def test_a_lone_address_is_a_network() -> None:
     [("API.example", "api.example"), ("::1", "[::1]"), ("[::1]", "[::1]"), ("10.0.0.1", "10.0.0.1")],
 )
 def test_hosts_are_compared_as_requests_name_them(written: str, host: str) -> None:
-    assert addresses.match_host(written) == host
+    assert urls.match_host(written) == host
 
 
 def test_a_password_is_never_repeated() -> None:
     with pytest.raises(BadValue) as caught:
-        addresses.upstream_url("http://user:secret@u:1")
+        urls.upstream_url("http://user:secret@u:1")
     assert "secret" not in f"{caught.value.message}{caught.value.hint}"
