@@ -25,8 +25,8 @@ async def test_the_way_of_a_get() -> None:
     journey = await travel()
     assert journey.is_over
     assert len(journey.calls) <= 77, _shown(journey)
-    assert len(journey.rooms) <= 21, journey.rooms
-    assert journey.returns <= 28, _shown(journey)
+    assert len(journey.rooms) <= 23, journey.rooms
+    assert journey.returns <= 26, _shown(journey)
 
 
 async def test_a_get_enters_no_feature_that_is_off() -> None:

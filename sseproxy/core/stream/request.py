@@ -212,6 +212,8 @@ class StreamRequest:
             return True
         if self._dialect is Dialect.GEMINI and "alt=sse" in self._query.split("&"):
             return True
+        if policy.declaration.query is None:
+            return False
         parameters = (pair.partition("=") for pair in self._query.split("&"))
         return any(name == policy.declaration.query and value.lower() not in _FALSE for name, _, value in parameters)
 
