@@ -1,4 +1,4 @@
-"""How does the body of a request get from the client's connection to whoever reads it?"""
+"""How does the body of a request get from the client's connection to its reader?"""
 
 import asyncio
 from collections.abc import Callable
@@ -10,15 +10,11 @@ from sseproxy.core.http.peek import BodyPeek
 MOST_WAITING = 64 * 1024
 
 
-def _ignore(_: bool) -> None:
-    """Stand in for the callback of a body that no connection brings."""
-
-
 class RequestContent:
     """The pieces of one request body, in the order in which they came.
 
     hold: called with true when no more of it may be read from the client for now, and with false when it may again.
-    is_complete: its end has come, whether or not anybody has read that far.
+    is_complete: its end has come, whether or not it has been read so far.
     """
 
     __slots__ = (
@@ -48,14 +44,14 @@ class RequestContent:
     @classmethod
     def empty(cls) -> "RequestContent":
         """A body with nothing in it."""
-        content = cls(_ignore)
+        content = cls(lambda _: None)  # no connection brings it
         content.is_complete = True
         return content
 
     # The connection's side.
 
     def feed(self, piece: bytes) -> None:
-        """Another piece has come."""
+        """Take another piece, which has come from the client."""
         if self._is_dropped:
             return
         if self._peek is not None:
@@ -68,7 +64,7 @@ class RequestContent:
         self._wake()
 
     def end(self) -> None:
-        """It was the last."""
+        """Note that the last piece has come."""
         self.is_complete = True
         if self._peek is not None:
             self._peek.end()
@@ -76,7 +72,7 @@ class RequestContent:
         self._wake()
 
     def fail(self, error: ClientError) -> None:
-        """No more will come, and what has come is not to be used. Nothing happens to a body that is complete."""
+        """Drop what has come, because no more will; the reader gets `error`. A body that is complete stays as it is."""
         if not self.is_complete and self._error is None:
             self._error = error
             self._note_end()
@@ -103,33 +99,33 @@ class RequestContent:
             self._peek = peek
 
     async def read(self) -> bytes:
-        """What has come since; waits for something to come. Nothing at the end. Raises what `fail` was given."""
+        """Return what has come since, or wait for it; nothing at the end. Raises what `fail` was given."""
         while not self._pieces and not self.is_complete and self._error is None:
             waiting = self._waiting = asyncio.get_running_loop().create_future()
             try:
                 await waiting
             finally:
-                if self._waiting is waiting:  # and not that of whoever has taken over
+                if self._waiting is waiting:  # and not that of a reader that came later
                     self._waiting = None
         if self._error is not None:
             raise self._error
         return self.take()
 
     def take(self) -> bytes:
-        """What has come since, if anything has."""
+        """Return what has come since, perhaps nothing."""
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._size = 0
-        self._let_go()
+        self._release()
         return data
 
     def drop(self) -> None:
-        """Nobody wants the rest; it is thrown away as it comes."""
+        """Throw the rest away as it comes."""
         self._is_dropped = True
         self._pieces.clear()
-        self._let_go()
+        self._release()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._is_held:
             self._is_held = False
             self._hold(False)

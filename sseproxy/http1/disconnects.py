@@ -1,8 +1,8 @@
-"""Which clients leave while nobody reads from them?
+"""Which clients leave while their connections are not read?
 
 An event loop notices the end of a connection by reading. A connection that is paused, because its upload goes faster
 than the upstream takes it or because it is full of further requests, would be kept, with its upstream, until
-somebody reads again. So its socket is handed to the kernel with no other question than this one.
+it is read again. So its socket is handed to the kernel with no other question than this one.
 """
 
 import asyncio

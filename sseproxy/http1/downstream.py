@@ -5,11 +5,8 @@ Head and body framing are written here: fields stay as the upstream sent them, a
 
 import asyncio
 import contextlib
-import fcntl
 import functools
 import socket
-import struct
-import termios
 import time
 from collections.abc import Callable
 from email.utils import formatdate
@@ -20,13 +17,13 @@ from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Headers, get, is_event_stream, without
 from sseproxy.http1.framing import CHUNK, CHUNK_END, CHUNK_SIZE, CONTINUE, LAST_CHUNK, chunked, response_head
 from sseproxy.http1.server import DownstreamConnection
+from sseproxy.http1.sockets import acknowledged, reset_when_closed, unacknowledged
 from sseproxy.http1.treatment import ResponseTreatment
 
 _ORDINARY_WRITE_BUFFER = 64 * 1024  # asyncio's own default
 _WORTH_A_COPY = 16 * 1024  # bytes: below, one piece is cheaper to write than three
 _DELIVERY_POLL = 0.02  # seconds between looks at the kernel's send queue
 _DELIVERY_LIMIT = 2.0  # seconds after which an undeliverable rest is given up
-_BYTES = struct.Struct("=120xQQ")  # where struct tcp_info of Linux 4.1 and later has tcpi_bytes_acked and _received
 _READ_GRACE = 0.1  # seconds that a client gets to read what its kernel has acknowledged
 
 
@@ -39,29 +36,44 @@ class Framing(Enum):
     CLOSE = "the connection closes"
 
 
+class _Delivery(Enum):
+    ORDINARY = "the transport keeps what the network does not take yet"
+    LIVE = "the first byte that waits is reported: `pause_writing`"
+    BREAKING = "live, and the stream has ended without the end of its body"
+
+
 class HttpDownstream:
     """The response to one request.
 
     treatment: how it is written; it may be replaced until the head is sent. keep_alive: another request may follow.
-    broken: the response must not look complete. on_untellable: called for a broken end that the client cannot tell from
-    a clean one.
+    on_untellable: called for a broken end that the client cannot tell from a clean one.
     """
+
+    # The plan: `send_head` chooses the framing, `write` follows it, and exactly one of `finish`, `abort` and
+    # `abort_at_once` ends the body. `wait_until_flushed` comes last and leaves the connection as it was before.
+    #
+    # 1. What is written in one call leaves in one write: a chunk with its framing, a held head with the first bytes
+    #    behind it. Nothing waits here but a held head.
+    # 2. After `abort` no client that can tell a broken end takes the response for complete: the last chunk is missing,
+    #    or the length is not reached; where closing *is* the end (HTTP/1.0) the connection is reset.
+    # 3. `keep_alive` only ever changes to False.
+    #
+    # Hazards: a reset makes the client's kernel forget what its program has not read, so all is acknowledged first;
+    # a unix socket has no reset (`on_untellable`); Node's fetch takes every end of a response that says
+    # ``Connection: close`` for a clean one; over TLS a write buffer limit of 0 pauses after every write.
 
     __slots__ = (
         "_connection",
+        "_delivery",
         "_framing",
         "_gathers",
         "_has_asked",
-        "_has_body",
         "_held",
         "_is_chunked",
-        "_is_live",
         "_linger",
-        "_lingers",
         "_on_untellable",
         "_resetting",
         "_transport",
-        "broken",
         "keep_alive",
         "status",
         "treatment",
@@ -78,17 +90,16 @@ class HttpDownstream:
         self._transport = connection.transport
         self._gathers = connection.gathers
         self._framing = Framing.NONE
-        self._has_body = self._is_chunked = self._is_live = False
+        self._is_chunked = False  # what the framing says, for each event
+        self._delivery = _Delivery.ORDINARY
         self._held = b""  # a head that waits for the first bytes of its body
         self._resetting: asyncio.Task[None] | None = None
-        self._lingers = False  # behind a stream that breaks
         self._linger = treatment.linger
         self._has_asked = False  # for the request body
         self._on_untellable = on_untellable
         self.treatment = treatment
         self.keep_alive = treatment.keep_alive
         self.status: int | None = None
-        self.broken = False
 
     @property
     def started(self) -> bool:
@@ -106,13 +117,17 @@ class HttpDownstream:
         """
         self.status = status
         headers = self.treatment.fields(headers)
-        self._framing = self._choose_framing(length, has_body and not self.treatment.is_head)
-        self._has_body = self._framing is not Framing.NONE
+        if not has_body or self.treatment.is_head:
+            self._framing = Framing.NONE
+        elif length is not None:
+            self._framing = Framing.LENGTH
+        else:
+            self._framing = Framing.CHUNKED if self.treatment.is_11 else Framing.CLOSE
         self._is_chunked = self._framing is Framing.CHUNKED
         # A 205 has no body (RFC 9110 section 15.3.6). Browsers take its word for that, and one that comes all the same
         # for the next response.
-        reset_with_body = status == HTTPStatus.RESET_CONTENT and self._has_body and length != 0
-        # A client that was not asked for its body may send it or not, and whoever is in between may expect either.
+        reset_with_body = status == HTTPStatus.RESET_CONTENT and self._framing is not Framing.NONE and length != 0
+        # A client that was not asked for its body may send it or not, and a proxy in between may expect either.
         was_not_asked = self.treatment.awaits_continue and not self._has_asked
         if self._framing is Framing.CLOSE or reset_with_body or was_not_asked:
             self.keep_alive = False
@@ -131,7 +146,7 @@ class HttpDownstream:
     ) -> None:
         """Send head, body and end in one write; see `send_head`."""
         self.send_head(status, reason, headers, length=length, has_body=has_body, hold=True)
-        self._send(chunked(body) if self._is_chunked else body if self._has_body else b"")
+        self._send(chunked(body) if self._is_chunked else b"" if self._framing is Framing.NONE else body)
 
     def release_head(self) -> None:
         """Send the head, if it was held and is still here."""
@@ -156,16 +171,19 @@ class HttpDownstream:
             # Over TLS a limit of 0 is reached by a buffer that is empty: writing would pause after every write.
             is_tls = self._transport.get_extra_info("sslcontext") is not None
             self._transport.set_write_buffer_limits(high=1 if is_tls else 0)
-            self._is_live = True
+            if self._delivery is _Delivery.ORDINARY:
+                self._delivery = _Delivery.LIVE
 
     def write(self, data: bytes) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
             return
         if self._held:
-            self._send(CHUNK % (len(data), data) if self._is_chunked else data if self._has_body else b"")
+            self._send(
+                CHUNK % (len(data), data) if self._is_chunked else b"" if self._framing is Framing.NONE else data
+            )
         elif not self._is_chunked:
-            if self._has_body:
+            if self._framing is not Framing.NONE:
                 transport.write(data)
         elif len(data) < _WORTH_A_COPY or not self._gathers:
             transport.write(CHUNK % (len(data), data))
@@ -181,12 +199,11 @@ class HttpDownstream:
         """What the client has not acknowledged: with what is in the kernel, which takes large steps, and seldom."""
         if self._transport is None:
             return 0
-        return self._transport.get_write_buffer_size() + _in_kernel(self._connection.socket)
+        return self._transport.get_write_buffer_size() + unacknowledged(self._connection.socket)
 
     def acknowledged(self) -> int | None:
-        """By the client's kernel, of all that was sent on the connection; ``None`` if all is, or nobody knows."""
-        sock = self._connection.socket
-        return _acknowledged(sock) if sock is not None and _in_kernel(sock) else None
+        """Return the bytes acknowledged since the connection opened; see `sockets.acknowledged`."""
+        return acknowledged(self._connection.socket)
 
     # Ending.
 
@@ -204,15 +221,17 @@ class HttpDownstream:
 
     def abort(self) -> None:
         """Close without the end of the body. Where closing *is* the end (HTTP/1.0), reset the connection."""
-        self.broken = True
         self.keep_alive = False
-        self._lingers = self._is_live
+        if self._delivery is _Delivery.LIVE:
+            self._delivery = _Delivery.BREAKING
         if self._framing is Framing.CLOSE:
-            self._warn_if_untellable()
+            sock = self._connection.socket
+            if sock is not None and sock.family == socket.AF_UNIX:
+                self._on_untellable()
             self._resetting = asyncio.get_running_loop().create_task(self._reset_when_delivered())
 
     async def wait_until_flushed(self, limit: float | None) -> None:
-        """Wait until the client has taken everything; if it takes nothing for `limit` seconds, cut it off.
+        """Wait until the client has taken everything; abort if it takes nothing for `limit` seconds.
 
         Then the connection is as it was before the response.
         """
@@ -226,26 +245,19 @@ class HttpDownstream:
             self.make_live()
             if self._connection.writing_paused:
                 await self._flush(limit)
-        if self._lingers and not transport.is_closing():
-            self._lingers = False
+        if self._delivery is _Delivery.BREAKING and not transport.is_closing():
             await asyncio.sleep(self._linger)  # a client that leaves ends it: its connection cancels the request
-        if self._is_live and not transport.is_closing():
+        if self._delivery is not _Delivery.ORDINARY and not transport.is_closing():
+            self._delivery = _Delivery.ORDINARY
             transport.set_write_buffer_limits(high=_ORDINARY_WRITE_BUFFER)
 
-    def cut(self) -> None:
-        """Close at once."""
-        self.broken = True
+    def abort_at_once(self) -> None:
+        """Close the connection now. What was written may be lost."""
         self.keep_alive = False
-        self._cut()
+        if self._transport is not None:
+            self._transport.abort()
 
     # Private.
-
-    def _choose_framing(self, length: int | None, has_body: bool) -> Framing:
-        if not has_body:
-            return Framing.NONE
-        if length is not None:
-            return Framing.LENGTH
-        return Framing.CHUNKED if self.treatment.is_11 else Framing.CLOSE
 
     def _connection_fields(self, others: Headers) -> Headers:
         fields: Headers = []
@@ -268,10 +280,6 @@ class HttpDownstream:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
-    def _cut(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
     async def _flush(self, limit: float | None) -> None:
         flushed = asyncio.ensure_future(self._connection.wait_until_writable())
         try:
@@ -279,22 +287,16 @@ class HttpDownstream:
             while not (await asyncio.wait({flushed}, timeout=limit))[0]:
                 before, unsent = unsent, self.unsent()
                 if unsent >= before:
-                    self._cut()
+                    self.abort_at_once()
             await flushed
         except ConnectionError as error:
-            self._cut()
+            self.abort_at_once()
             release_frames(error)  # the task keeps it
         finally:
             flushed.cancel()
 
-    def _warn_if_untellable(self) -> None:
-        """A unix socket knows no reset: to a client that speaks HTTP/1.0 over one, every end is a clean one."""
-        sock = self._connection.socket
-        if sock is not None and sock.family == socket.AF_UNIX:
-            self._on_untellable()
-
     async def _reset_when_delivered(self) -> None:
-        """Let the last whole event arrive, then send a TCP reset, so that nobody takes the rest for the whole.
+        """Let the last whole event arrive, then send a TCP reset, so that the client does not take it for the whole.
 
         A reset makes the other side forget what it has not read, so everything must be acknowledged first,
         and its program gets a moment to read.
@@ -309,35 +311,11 @@ class HttpDownstream:
                 waited += _DELIVERY_POLL
             await asyncio.sleep(max(_READ_GRACE, self._linger))
             if sock.family != socket.AF_UNIX:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._cut()
+                reset_when_closed(self._transport)
+        self.abort_at_once()
 
 
 @functools.lru_cache(maxsize=1)
 def _http_date(now: int) -> bytes:
     """`now`, in seconds since 1970, as a field value. To write it costs more than the rest of a head: once a second."""
     return formatdate(now, usegmt=True).encode()
-
-
-def _in_kernel(sock: socket.socket | None) -> int:
-    """Bytes that the kernel keeps because they were not acknowledged yet, where it tells."""
-    if sock is None or sock.family == socket.AF_UNIX:
-        return 0
-    try:
-        answer: bytes = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-    except OSError:
-        return 0
-    return int(struct.unpack("i", answer)[0])
-
-
-def _acknowledged(sock: socket.socket) -> int | None:
-    """Bytes that the other side has acknowledged since the connection was made, where the kernel counts them.
-
-    Hazard: gVisor knows few fields of the struct, and the others are zero for ever. But a request has been received.
-    """
-    try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES.size)
-    except (AttributeError, OSError):
-        return None
-    acknowledged, received = _BYTES.unpack(info) if len(info) == _BYTES.size else (0, 0)
-    return acknowledged if received else None

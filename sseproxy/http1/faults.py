@@ -1,4 +1,4 @@
-"""In which ways can a response fail, and what do we call them?"""
+"""In which ways can a response fail, and which errors are they?"""
 
 import httptools
 
@@ -10,14 +10,20 @@ def too_large() -> OriginError:
 
 
 def not_http(cause: object, proxy_status: str = "http_protocol_error") -> OriginError:
-    """What came is no response. cause: what is wrong with it; of an error in one of our callbacks, that error."""
+    """Return the error for what is no response.
+
+    cause: what is wrong with it; of llhttp's error in a callback, the callback's own error is taken.
+    """
     if isinstance(cause, httptools.HttpParserCallbackError):
         cause = cause.__context__ or cause
     return UpstreamBroken("The upstream's answer is not valid HTTP.", proxy_status=proxy_status, cause=str(cause))
 
 
 def broken_off(lost_by: Exception | None, *, in_body: bool) -> OriginError:
-    """The connection is gone. in_body: the response had begun. lost_by: what the network has to say about it."""
+    """Return the error for a connection that is lost.
+
+    in_body: the response had begun. lost_by: what the network has to say about it.
+    """
     cause = None if lost_by is None else str(lost_by)
     if in_body:
         text, proxy_status = "The upstream broke off in the middle of its response.", "http_response_incomplete"

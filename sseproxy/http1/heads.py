@@ -1,6 +1,5 @@
 """What does the head of a response say about its body? (RFC 9112 section 6.3)"""
 
-from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from sseproxy.core.http.fields import HOP_BY_HOP, Headers, by_name, end_to_end, has_forbidden_bytes, tokens, without
@@ -26,6 +25,9 @@ def check_fields(reason: bytes, headers: Headers, *, max_size: int) -> None:
 def read_head(status: int, reason: bytes, headers: Headers, *, to_head: bool) -> ResponseHead:
     """Return the head in short. to_head: it answers a HEAD request. Raises `ValueError` for what makes no sense."""
     fields = by_name(headers)
+    protocol = fields.get(b"upgrade", (b"",))[0] if status == 101 else None
+    if status == 101 and not (protocol and b"upgrade" in tokens(fields.get(b"connection", ()))):
+        raise ValueError("a switch to no protocol")
     coded = tokens(fields.get(b"transfer-encoding", ()))
     if coded and coded != [b"chunked"]:
         raise ValueError("an unknown transfer coding")
@@ -41,13 +43,6 @@ def read_head(status: int, reason: bytes, headers: Headers, *, to_head: bool) ->
         headers=without(end_to_end_fields, {b"content-length"}) if status == 204 else end_to_end_fields,  # RFC 9110 8.6
         length=int(length) if length is not None else None,
         has_body=has_body,
-        upgraded_to=_new_protocol(fields) if status == 101 else None,
+        upgraded_to=protocol,
         ends_with_connection=has_body and not coded and length is None,
     )
-
-
-def _new_protocol(fields: Mapping[bytes, Sequence[bytes]]) -> bytes:
-    protocol = fields.get(b"upgrade", (b"",))[0]
-    if not protocol or b"upgrade" not in tokens(fields.get(b"connection", ())):
-        raise ValueError("a switch to no protocol")
-    return protocol

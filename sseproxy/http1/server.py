@@ -14,21 +14,16 @@ from sseproxy.core.errors import ClientError, SSEProxyError, TooManyConnections
 from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Peer, as_ipv4
 from sseproxy.http1.disconnects import DisconnectWatch
+from sseproxy.http1.pausing import Pause, Reading
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.http1.requests import ParsedRequest, RequestParser
 
 #: Seconds after which a client that was refused for want of room may try again.
 _RETRY_AFTER = 1
 
-# Why reading has stopped.
-_QUEUE = 1  # there is another request behind the one under way
-_CONTENT = 2  # nobody takes what has come of a body
-_TAIL = 4  # it is not known yet what the bytes behind a request are
-_RAW = 8  # they are none of HTTP's, and come too fast
-
 
 class FlowListener(Protocol):
-    """Who wants to know how the client takes what is written."""
+    """Hears how the client takes what is written."""
 
     def pause_writing(self) -> None: ...
 
@@ -37,11 +32,12 @@ class FlowListener(Protocol):
     def connection_lost(self) -> None: ...
 
 
-class Answer(Protocol):
-    """What is left to know of a response that has been written. broken: and must not look complete."""
+class WrittenResponse(Protocol):
+    """What is left to know of a response that has been written."""
 
-    keep_alive: bool
-    broken: bool
+    @property
+    def keep_alive(self) -> bool:
+        """True if another response may follow on the connection."""
 
 
 class Service(Protocol):
@@ -49,7 +45,7 @@ class Service(Protocol):
 
     disconnects: DisconnectWatch
 
-    async def handle(self, request: ParsedRequest, connection: "DownstreamConnection") -> Answer:
+    async def handle(self, request: ParsedRequest, connection: "DownstreamConnection") -> WrittenResponse:
         """Serve a request. It is cancelled when the client has gone."""
 
     def refuse(self, error: SSEProxyError, connection: "DownstreamConnection") -> None:
@@ -64,13 +60,25 @@ class DownstreamConnection(asyncio.Protocol):
     idle: the connections without a request, where it enters and leaves itself.
     idle_since: when the last response ended, in seconds of the event loop.
     flow: hears how the response under way flows. client_address: without its port; empty over a unix socket.
-    peer: who it is, once somebody has found out.
+    peer: who it is, once a service has set it.
     """
+
+    # The plan: `data_received` -> parser -> `_requests` -> one task (`_serve`) that takes them one after the other, as
+    # long as there are any. The task is the connection's only one; a client that leaves cancels it.
+    #
+    # 1. Bytes are read while a request is served, so that a client which leaves is noticed at once. Where that would
+    #    mean to keep too much, `_reading` pauses, and only the kernel is asked.
+    # 2. A response is over when the service returns; what is left of its request is thrown away before the next one.
+    # 3. `_is_leaving`: nothing that comes is believed any more. `_close` and `close` set it, and a timer aborts what
+    #    does not end.
+    # 4. The connection is in `_idle` exactly while it is open, `_serving` is None, and it has not been refused.
+    #
+    # Hazards: a client that sends while its connection is closed would be reset and lose the response (`_close`); a
+    # client that takes nothing keeps its transport closing for ever (`_abort_later`); a hundred pipelined requests
+    # must not keep other connections waiting (`sleep(0)`), nor be kept as a hundred requests (`queued`).
 
     __slots__ = (
         "_closing",
-        "_full",
-        "_holds",
         "_idle",
         "_is_leaving",
         "_loop",
@@ -79,10 +87,10 @@ class DownstreamConnection(asyncio.Protocol):
         "_parser",
         "_policy",
         "_raw",
+        "_reading",
         "_requests",
         "_service",
         "_serving",
-        "_watched_fd",
         "_writable",
         "client_address",
         "flow",
@@ -114,15 +122,14 @@ class DownstreamConnection(asyncio.Protocol):
         self._on_lost = on_lost
         self._policy = policy
         self._idle = idle
-        self._parser = RequestParser(self._take, self._take, hold=self._hold_content, limits=policy.head)
+        self._reading = Reading(service.disconnects, self.abort)
+        hold = self._reading.pause_for_content
+        self._parser = RequestParser(self._take, self._take, hold=hold, limits=policy.head)
         self._requests: deque[ParsedRequest | ClientError] = deque()
         self._serving: asyncio.Task[None] | None = None
         self._closing: asyncio.TimerHandle | None = None
         self._is_leaving = False  # what still comes is thrown away
         self._raw: Callable[[bytes], None] | None = None
-        self._holds = 0
-        self._full = 0  # bodies that nobody takes as fast as they come
-        self._watched_fd = -1
         self._writable: asyncio.Future[None] | None = None
         self.scheme = scheme
         self.is_unix = is_unix
@@ -139,12 +146,13 @@ class DownstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self._reading.begin(self.transport)
         # Not with asyncio's own transports: at best they join the pieces, and in some releases (CVE-2024-12254) they
         # never say that there are too many.
         self.gathers = type(transport).__module__ == "uvloop.loop"
         if not self.is_unix:
             # Hazard: a client that resets its connection has no name any more, but its bytes may still be read; and
-            # whoever has none on a unix socket is trusted.
+            # peers without a name are trusted, because those on a unix socket have none.
             peer = transport.get_extra_info("peername")
             if isinstance(peer, tuple):
                 self.client_address = as_ipv4(peer[0])
@@ -163,7 +171,7 @@ class DownstreamConnection(asyncio.Protocol):
         elif not self._is_leaving:
             self._parser.feed(data)
             if self._parser.is_stopped:
-                self._hold(_TAIL, self.unread > self._policy.tail)
+                self._reading.pause(Pause.TAIL, self.unread > self._policy.tail)
             if self._requests:
                 self._serve_next()
 
@@ -175,7 +183,7 @@ class DownstreamConnection(asyncio.Protocol):
             flow.connection_lost()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_watching()
+        self._reading.close()
         self.transport = None
         self._raw = None
         self._requests.clear()
@@ -233,7 +241,7 @@ class DownstreamConnection(asyncio.Protocol):
     def _serve_next(self) -> None:
         """One read may bring many requests; no more is read before they have been answered."""
         if self._serving is not None or len(self._requests) > 1:
-            self._hold(_QUEUE, True)
+            self._reading.pause(Pause.QUEUE)
         if self._serving is None:
             self._idle.pop(self, None)
             self._serving = self._loop.create_task(self._serve())
@@ -244,8 +252,8 @@ class DownstreamConnection(asyncio.Protocol):
                 request = self._requests.popleft()
                 if self._parser.is_full and not (self._requests or self._parser.is_stopped):
                     self._go_on()
-                if self._holds:
-                    self._hold(_QUEUE, bool(self._requests))
+                if self._reading.pauses:
+                    self._reading.pause(Pause.QUEUE, bool(self._requests))
                 if isinstance(request, ClientError):
                     self._service.refuse(request, self)
                     self._close()
@@ -265,19 +273,19 @@ class DownstreamConnection(asyncio.Protocol):
             if self.transport is not None:
                 self._idle[self] = None
 
-    async def _settle(self, request: ParsedRequest, answer: Answer) -> None:
+    async def _settle(self, request: ParsedRequest, answer: WrittenResponse) -> None:
         """The response has been written. Is there to be another one?"""
         content = request.content
         if content is not None:
             content.drop()
-        if content is not None and not content.is_complete and answer.keep_alive and not answer.broken:
+        if content is not None and not content.is_complete and answer.keep_alive:
             try:
                 async with asyncio.timeout(self._policy.linger):
                     await content.read()
             except (TimeoutError, ClientError) as error:
                 release_frames(error)  # the content keeps it
         is_whole = content is None or content.is_complete
-        if answer.broken or not (answer.keep_alive and is_whole):
+        if not (answer.keep_alive and is_whole):
             self._close()
         elif request.upgrades and self._parser.is_stopped:  # by this request, and not by one that waits behind it
             self._go_on()
@@ -285,7 +293,7 @@ class DownstreamConnection(asyncio.Protocol):
     def _go_on(self) -> None:
         """Read what came behind the last request, perhaps only to the next wish for another protocol."""
         self._parser.go_on()
-        self._hold(_TAIL, self._parser.is_stopped and self.unread > self._policy.tail)
+        self._reading.pause(Pause.TAIL, self._parser.is_stopped and self.unread > self._policy.tail)
 
     # Ending.
 
@@ -341,7 +349,7 @@ class DownstreamConnection(asyncio.Protocol):
         if not self.transport.can_write_eof():
             self.transport.close()
             return
-        self._hold(self._holds, False)
+        self._reading.resume()
         try:
             self.transport.write_eof()
         except OSError:  # asyncio's: the client was faster
@@ -359,16 +367,16 @@ class DownstreamConnection(asyncio.Protocol):
         """After a 101: `sink` gets all bytes from now on. Returns those that have already arrived."""
         self._raw = sink
         early, self._parser.tail = self._parser.tail, b""
-        self._hold(_TAIL, False)
+        self._reading.pause(Pause.TAIL, False)
         return early
 
     def pause_raw_reading(self) -> None:
         """After a 101: read no more for now."""
-        self._hold(_RAW, True)
+        self._reading.pause(Pause.RAW)
 
     def resume_raw_reading(self) -> None:
         """After a 101: go on reading."""
-        self._hold(_RAW, False)
+        self._reading.pause(Pause.RAW, False)
 
     # Who it is.
 
@@ -376,35 +384,3 @@ class DownstreamConnection(asyncio.Protocol):
     def socket(self) -> socket.socket | None:
         """The connection's socket, as long as it is open."""
         return None if self.transport is None else cast("socket.socket | None", self.transport.get_extra_info("socket"))
-
-    # Reading, or not.
-
-    def _hold_content(self, is_full: bool) -> None:
-        self._full += 1 if is_full else -1
-        self._hold(_CONTENT, self._full > 0)
-
-    def _hold(self, why: int, on: bool) -> None:
-        """Several may want silence, each for its own reason."""
-        before = self._holds
-        self._holds = before | why if on else before & ~why
-        if self.transport is None or self.transport.is_closing() or bool(before) is bool(self._holds):
-            return
-        if self._holds:
-            self.transport.pause_reading()
-            self._watch()
-        else:
-            self._stop_watching()
-            self.transport.resume_reading()
-
-    def _watch(self) -> None:
-        """From here on only the kernel can tell that the client leaves."""
-        sock = self.socket
-        if sock is not None and self._watched_fd < 0:
-            self._watched_fd = sock.fileno()
-            is_raw = self._raw is not None  # all that was sent has to arrive: there is no other sign of its end
-            self._service.disconnects.add(self._watched_fd, self.abort, is_heard_out=is_raw)
-
-    def _stop_watching(self) -> None:
-        if self._watched_fd >= 0:
-            self._service.disconnects.remove(self._watched_fd)
-            self._watched_fd = -1

@@ -156,7 +156,7 @@ class ResponseTail:
         if isinstance(error, OriginError):
             self.record.reason = error.reason
         if self.downstream.started:
-            self.downstream.cut()
+            self.downstream.abort_at_once()
         else:
             self.record.status = self.record.intended = error.status
             send_problem(self.downstream, error)
@@ -217,7 +217,7 @@ class ResponseTail:
         if relay.error is not None and self.record.error is None:
             self.record.error = str(relay.error)
         if relay.close_reason is CloseReason.CLIENT_STALLED:
-            self.downstream.cut()  # it has had its time
+            self.downstream.abort_at_once()  # it has had its time
         await self.downstream.wait_until_flushed(self._write_timeout)
 
     def _release_place(self) -> None:

@@ -38,7 +38,7 @@ async def run_tunnel(
         await tail.downstream.wait_until_flushed(route.timeouts.write)
     finally:
         tunnel.close()
-        tail.downstream.broken = True
+        tail.downstream.close_behind()
 
 
 class Tunnel:
