@@ -50,9 +50,12 @@ class EarlyAnswer:
         self._tail = tail
         self._final_message = final_message
 
-    def promise(self, plan: StreamPlan, end_message: EndMessage | None, headers: Headers) -> None:
-        """Send the head, and heartbeats from now on."""
+    def promise(
+        self, plan: StreamPlan, end_message: EndMessage | None, fields_of: Callable[[Headers], Headers]
+    ) -> None:
+        """Send the head, and heartbeats from now on. fields_of: what the route makes of the fields of a head."""
         record = self._tail.record
+        headers = fields_of(EVENT_STREAM.promised_head())
         self._tail.downstream.send_head(200, b"OK", headers, length=None, has_body=True)
         record.status = 200
         self._relay = self._tail.new_relay(

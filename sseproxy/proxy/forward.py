@@ -10,7 +10,6 @@ from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Headers, apply_rules
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.end_message import EndMessage
-from sseproxy.core.stream.kinds import EVENT_STREAM
 from sseproxy.http1.messages import OriginRequest
 from sseproxy.origins.exchange import HttpExchange
 from sseproxy.origins.http import HttpOrigin
@@ -214,7 +213,7 @@ class Forwarding:
         )
         early = EarlyAnswer(self._route, self._tail, final if comes_back else None)
         message = self._end_message() if self._wanted.is_event_source else None
-        early.promise(plan, message, self._response_fields(EVENT_STREAM.promised_head()))
+        early.promise(plan, message, self._response_fields)
         await early.follow(opening)
 
     # What the route says.
