@@ -99,7 +99,8 @@ class HttpExchange(SourceInTurns):
             headers = [*headers, body.framing]
         head = request_head(request.method, request.target, headers)
         assert self._response is not None
-        self._write(head if body is None else head + body.framed)
+        if self._protocol.transport is not None:
+            self._protocol.transport.write(head if body is None else head + body.framed)
         if within is not None:
             self._limit = clock.call_at(clock.time() + within, self._time_out)
         return self._response
@@ -113,7 +114,9 @@ class HttpExchange(SourceInTurns):
         """
         assert self._response is not None
         self._upload = Upload(self._protocol, body.length, on_break=self.break_request)
-        self._write(request_head(request.method, request.target, [*request.headers, body.framing]))
+        if self._protocol.transport is not None:
+            headers = [*request.headers, body.framing]
+            self._protocol.transport.write(request_head(request.method, request.target, headers))
         await self._upload.send(pieces, self._response, within=within)
 
     @property
@@ -132,10 +135,6 @@ class HttpExchange(SourceInTurns):
             self._error = RequestBroken("The request body broke off.", proxy_status="http_request_error")
             if sink is not None:
                 sink.receive_error(self._error)
-
-    def _write(self, data: bytes) -> None:
-        if self._protocol.transport is not None:
-            self._protocol.transport.write(data)
 
     def _time_out(self) -> None:
         self._limit = None

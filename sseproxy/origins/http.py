@@ -31,7 +31,7 @@ class HttpOrigin:
         """
         # Hazard: upstreams close pooled connections at any time, often all of them at once (a restart). So a second try
         # never takes another pooled one; nor does a request that could not be sent twice because its body is passing.
-        anew = request.is_idempotent and not request.is_here
+        anew = not request.is_here and request.is_idempotent
         while True:
             lease = None if anew else self.pool.take_idle()
             if lease is None:

@@ -82,14 +82,20 @@ class Pool:
         while self._idle:
             connection, since = self._idle.pop()
             if connection.is_connected() and self._loop.time() - since < self._keepalive:
-                return self._lend(connection)
+                lease = Lease(self, connection)
+                self._leased.add(lease)
+                return lease
             connection.close()
         return None
 
     async def connect(self, *, anew: bool = False) -> Lease:
         """Lend an idle connection or a new one; always a new one if `anew`. Raises what `faults.our_errors` reads."""
         idle = None if anew else self.take_idle()
-        return idle or self._lend(await self._connect())
+        if idle is not None:
+            return idle
+        lease = Lease(self, await self._connect())
+        self._leased.add(lease)
+        return lease
 
     def take_back(self, lease: Lease, *, reusable: bool) -> None:
         """End `lease`, once. reusable: keep its connection, if that can serve another request."""
@@ -116,11 +122,6 @@ class Pool:
             connection.close()
         self._idle.clear()
         self._leased.clear()
-
-    def _lend(self, connection: UpstreamConnection) -> Lease:
-        lease = Lease(self, connection)
-        self._leased.add(lease)
-        return lease
 
     def _prune(self) -> None:
         """Close what has been idle for too long; once per `keepalive` at most, and not once per connection."""
