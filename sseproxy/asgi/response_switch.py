@@ -20,7 +20,7 @@ from sseproxy.asgi.requests import (
     without_codings,
 )
 from sseproxy.asgi.responder import Responder
-from sseproxy.asgi.responses import Opening
+from sseproxy.asgi.responses import Opening, stream_kind
 from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.core.http.peek import BodyPeek
 from sseproxy.core.stream.dialects import Dialect
@@ -153,8 +153,8 @@ class ResponseSwitch:
         if message["type"] == "http.response.start":
             if self._early_timer is not None:
                 self._cancel_early()
-            if (opening := Opening.of(message)) is not None:
-                return self._begin_stream(opening).flush()
+            if (kind := stream_kind(message)) is not None:
+                return self._begin_stream(Opening.of(message, kind)).flush()
             if self._channel is not None:
                 self._stop_looking_into_body()
             self.is_bypassed = True

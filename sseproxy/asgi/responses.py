@@ -31,15 +31,12 @@ class Opening:
         return cls(EVENT_STREAM, {"type": "http.response.start", "status": 200, "headers": headers}, is_early=True)
 
     @classmethod
-    def of(cls, start: Message) -> "Opening | None":
-        """Return the beginning of the stream that a response is; ``None`` if heartbeats cannot go into it.
+    def of(cls, start: Message, kind: MediaKind) -> "Opening":
+        """Return the beginning of the stream of `kind` that a response is; see `stream_kind`.
 
         Trailers go, as they do in the proxy: a stream that the middleware ends has none, and a server would wait for
         them.
         """
-        kind = stream_kind(start)
-        if kind is None:
-            return None
         head = {**start, "headers": kind.head(end_to_end(fields_of(start)), decoded=False)}
         head.pop("trailers", None)
         return cls(kind, head)
