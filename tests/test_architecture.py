@@ -50,11 +50,6 @@ def test_every_module_can_be_imported_alone() -> None:
     run(sys.executable, "-W", "error", import_alone.__file__, *modules)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=module_name)
-def test_a_module_is_small(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 400
-
-
 def test_the_arrows_point_down() -> None:
     run(sys.executable, "-c", "import importlinter.cli as cli; cli.lint_imports_command()", "--no-cache")
 

@@ -25,7 +25,7 @@ async def test_the_way_of_a_get() -> None:
     journey = await travel()
     assert journey.is_over
     assert len(journey.calls) <= 76, _shown(journey)
-    assert len(journey.rooms) <= 24, journey.rooms  # exchange, turns and pausing are modules of their own
+    assert len(journey.rooms) <= 24, journey.rooms  # what pauses reading has a module of its own
     assert journey.returns <= 26, _shown(journey)
 
 
