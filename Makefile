@@ -45,6 +45,10 @@ bench-guessing: tests-setup ## does the time of a 404 tell a ticket that exists 
 bench-middleware: tests-setup ## what the ASGI middleware costs: a request, and an event of a stream
 	@$(BIN)/python benchmarks/middleware.py $(ARGS)
 
+.PHONY: map
+map: ## the question that each module answers
+	@for file in $$(git ls-files 'sseproxy/*.py'); do printf '%-44s %s\n' "$$file" "$$(sed -n '1s/^"""//; 1s/"""$$//; 1p' "$$file")"; done
+
 .PHONY: shape
 shape: tests-setup ## how the house is built, in figures, and which way a GET goes through it
 	@$(BIN)/python -m tests.shape

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measure import HERE, Failed, free_port, running, wait_for
-from sseproxy.core.eventsource.tickets import ID_BYTES, ticket_id
+from sseproxy.core.eventsource.ticket_ids import ID_BYTES, ticket_id
 
 ROUNDS = 20_000
 TICKETS = 500  # a client may have 1,250

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from typing import TextIO
 
-from sseproxy.core.eventsource.tickets import masked
+from sseproxy.core.eventsource.ticket_ids import masked
 from sseproxy.core.limits import MIB
 
 LOGGER = "sseproxy"

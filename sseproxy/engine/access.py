@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sseproxy.core.eventsource.tickets import masked
+from sseproxy.core.eventsource.ticket_ids import masked
 from sseproxy.core.routes import logged_path
 from sseproxy.core.stream.transfer import TransferStats
 from sseproxy.logs import ACCESS_LOGGER

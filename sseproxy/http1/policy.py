@@ -25,7 +25,7 @@ class ServerPolicy:
     look_every: between two looks at which connections are idle.
     queued: requests that may wait for their turn. What has come beyond them stays bytes, which take a fraction of the
     space. tail: bytes behind a request to switch protocols that are kept until it is answered.
-    linger: for which the rest of a request is read, and thrown away, behind a response that came before its end.
+    read_off: for which the rest of a request is read, and thrown away, behind a response that came before its end.
     tls_close: in which a client has to take the end of what was sent to it over TLS, which has no half to close. How
     much of it the network has taken, the transport does not tell.
     """
@@ -36,5 +36,5 @@ class ServerPolicy:
     look_every: float = 5.0
     queued: int = 16
     tail: int = 64 * KIB
-    linger: float = 5.0
+    read_off: float = 5.0
     tls_close: float = 30.0

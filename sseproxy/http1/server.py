@@ -280,7 +280,7 @@ class DownstreamConnection(asyncio.Protocol):
             content.drop()
         if content is not None and not content.is_complete and answer.keep_alive:
             try:
-                async with asyncio.timeout(self._policy.linger):
+                async with asyncio.timeout(self._policy.read_off):
                     await content.read()
             except (TimeoutError, ClientError) as error:
                 release_frames(error)  # the content keeps it
@@ -358,7 +358,7 @@ class DownstreamConnection(asyncio.Protocol):
     def _abort_later(self) -> None:
         if self._closing is None and self.transport is not None:
             policy = self._policy
-            seconds = policy.linger if self.transport.can_write_eof() else policy.tls_close
+            seconds = policy.read_off if self.transport.can_write_eof() else policy.tls_close
             self._closing = self._loop.call_later(seconds, self.abort)
 
     # Another protocol.

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from sseproxy.core.eventsource.cors import CrossOrigin
 from sseproxy.core.eventsource.policies import CorsPolicy
-from sseproxy.core.eventsource.tickets import opened_answer
+from sseproxy.core.eventsource.ticket_ids import opened_answer
 from sseproxy.core.http.fields import Headers
 
 

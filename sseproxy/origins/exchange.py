@@ -12,7 +12,7 @@ from sseproxy.http1.framing import request_head
 from sseproxy.http1.messages import OriginRequest, RequestBody, ResponseHead
 from sseproxy.origins.pools import Lease
 from sseproxy.origins.turns import FULL, SourceInTurns
-from sseproxy.origins.upload import Upload, too_late
+from sseproxy.origins.upload import Upload, no_response_in_time
 from sseproxy.timers import Clock, Timer
 
 #: Bytes of a response body that may arrive before its sink is known.
@@ -138,7 +138,7 @@ class HttpExchange(SourceInTurns):
 
     def _time_out(self) -> None:
         self._limit = None
-        self._refuse_response(too_late())
+        self._refuse_response(no_response_in_time())
 
     # Receiving.
 

@@ -12,7 +12,7 @@ from sseproxy.http1.framing import CHUNK, LAST_CHUNK
 from sseproxy.http1.messages import ResponseHead
 
 
-def too_late() -> ResponseTimeout:
+def no_response_in_time() -> ResponseTimeout:
     """Return the error of an upstream that has not answered in time."""
     return ResponseTimeout("The upstream did not answer in time.", proxy_status="http_response_timeout")
 
@@ -83,7 +83,7 @@ class Upload:
         except TimeoutError:
             if self._awaits is _Awaits.CLIENT:
                 raise BadRequest("The request body did not come in time.") from None
-            raise too_late() from None
+            raise no_response_in_time() from None
         finally:
             self._response = self._limit = None
 

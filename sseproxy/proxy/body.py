@@ -49,11 +49,11 @@ async def request_body(body: Body, length: int | None, *, limit: int | None, wit
             async with asyncio.timeout(within):
                 await body.read_ahead()
         except TimeoutError:
-            raise _too_late() from None
+            raise _body_too_late() from None
     return RequestBody(body.pieces(), length)
 
 
-def _too_late() -> BadRequest:
+def _body_too_late() -> BadRequest:
     return BadRequest("The request body did not come in time.")
 
 
@@ -144,7 +144,7 @@ class BodyReader:
             async with asyncio.timeout_at(self._deadline):
                 return self._note(await self._content.read())
         except TimeoutError:
-            raise _too_late() from None
+            raise _body_too_late() from None
 
     def _note(self, piece: bytes) -> bytes:
         self._size += len(piece)

@@ -3,7 +3,7 @@
 import pytest
 
 from sseproxy.core.http.fields import get_all
-from sseproxy.core.stream.kinds import EVENT_STREAM, KINDS, kind_of, may_be_stream
+from sseproxy.core.stream.kinds import EVENT_STREAM, KINDS, MediaKind, kind_of, may_be_stream
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, True), (500, True), (204, False), (206, False), (304, False)])
@@ -18,8 +18,8 @@ def test_any_other_response_is_of_no_kind(value: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_promised_is_recognised(kind: object) -> None:
-    promised = EVENT_STREAM.promised_head()
+def test_what_is_promised_is_recognised(kind: MediaKind) -> None:
+    promised = kind.promised_head()
     assert kind_of(200, promised) is kind
     assert all(may_be_stream(value) for value in get_all(promised, b"content-type"))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sseproxy.core.eventsource.tickets import (
+from sseproxy.core.eventsource.ticket_ids import (
     is_for_script,
     is_ticket_id,
     masked,

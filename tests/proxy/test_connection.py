@@ -172,7 +172,7 @@ async def test_an_answer_arrives_although_the_client_goes_on_sending() -> None:
 
 
 async def test_whoever_does_not_stop_sending_is_cut_off() -> None:
-    async with stage(replies(), policy=ServerPolicy(linger=0.05)) as on:
+    async with stage(replies(), policy=ServerPolicy(read_off=0.05)) as on:
         await on.client.send(b"BAD\r\n\r\n")
         assert (await on.client.response()).status == 400
         await eventually(lambda: len(on.proxy.connections) == 0)
@@ -198,7 +198,7 @@ async def test_the_rest_of_a_body_is_not_waited_for_for_ever() -> None:
         await visit.head()
         await visit.send(OK)
 
-    async with stage(script, policy=ServerPolicy(linger=0.05)) as on:
+    async with stage(script, policy=ServerPolicy(read_off=0.05)) as on:
         assert (await on.client.ask(b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\n")).status == 200
         assert await on.client.rest() == b""
         await eventually(lambda: len(on.proxy.connections) == 0)

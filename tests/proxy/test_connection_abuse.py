@@ -212,7 +212,7 @@ async def test_a_client_that_is_read_to_its_end_but_takes_nothing_is_cut_off() -
             while not visit.closed.is_set():
                 await visit.send(b"data: %b\n\n" % (b"x" * 5000))
 
-    async with stage(script, send_buffer=4096, policy=ServerPolicy(linger=0.1)) as on:
+    async with stage(script, send_buffer=4096, policy=ServerPolicy(read_off=0.1)) as on:
         on.client.shrink_receive_buffer(4096)
         on.client.pause()
         await on.client.send(GET)
@@ -241,7 +241,7 @@ async def _over_tls(
 
 async def test_a_slow_client_gets_all_of_its_last_answer_over_tls(tls_files: tuple[Path, Path]) -> None:
     """What waits below TLS cannot be seen; it is not thrown away after the moment that a half-closed one gets."""
-    size, policy = 300_000, ServerPolicy(linger=0.05)
+    size, policy = 300_000, ServerPolicy(read_off=0.05)
     async with _over_tls(replies(_whole(size)), tls_files, send_buffer=4096, policy=policy) as (client, _, proxy):
         client.shrink_receive_buffer(4096)
         client.pause()

@@ -16,7 +16,7 @@ from sseproxy.core.stream.timeouts import Timer
 from sseproxy.core.stream.transfer import CloseReason, Transfer
 
 #: Seconds that an upstream may stay open behind its terminal event.
-_LINGER = 5.0
+_TERMINAL_GRACE = 5.0
 
 _CR = CR[0]  # `in` is fast for a number only: for bytes it makes an exception first, and drops it
 
@@ -246,7 +246,7 @@ class StreamSession(Transfer):
         self._timers.set(Timer.HEARTBEAT, None if interval is None else self._last_heard + interval - self._lead)
         if self._plan.has_terminal_event:
             self._events.settle(self._last_received)
-            self._timers.set(Timer.LAST_EVENT, max(self._events.at, self._last_look) + _LINGER)
+            self._timers.set(Timer.LAST_EVENT, max(self._events.at, self._last_look) + _TERMINAL_GRACE)
         if not self._responded:
             self._timers.stop(Timer.IDLE)
 

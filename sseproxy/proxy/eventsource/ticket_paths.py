@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from sseproxy.core.errors import BadRequest, RouteNotFound
 from sseproxy.core.eventsource.policies import TicketBinding, TicketPolicy
-from sseproxy.core.eventsource.tickets import is_ticket_id, names_ticket
+from sseproxy.core.eventsource.ticket_ids import is_ticket_id, names_ticket
 from sseproxy.core.http.paths import behind_prefix, has_dots, has_prefix, normalized
 from sseproxy.core.routes import Route, find_route, split_target
 from sseproxy.proxy.inbound import InboundRequest

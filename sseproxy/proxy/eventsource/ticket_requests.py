@@ -9,7 +9,7 @@ from typing import Protocol
 from sseproxy.core.errors import TicketNotFound
 from sseproxy.core.eventsource.cors import lets_in
 from sseproxy.core.eventsource.fetch_metadata import is_cross_origin
-from sseproxy.core.eventsource.tickets import is_for_script
+from sseproxy.core.eventsource.ticket_ids import is_for_script
 from sseproxy.core.routes import Route
 from sseproxy.engine.access import AccessLog
 from sseproxy.http1.content import RequestContent

@@ -9,7 +9,7 @@ from typing import Protocol
 from sseproxy.core.errors import BadRequest, Draining, RequestTooLarge, TicketNotFound
 from sseproxy.core.eventsource.cookies import cookie_value
 from sseproxy.core.eventsource.policies import Reopen, TicketBinding, TicketPolicy
-from sseproxy.core.eventsource.tickets import ID_BYTES, ticket_id
+from sseproxy.core.eventsource.ticket_ids import ID_BYTES, ticket_id
 from sseproxy.core.http.fields import by_name, end_to_end, get, without
 from sseproxy.core.http.networks import networks
 from sseproxy.core.http.paths import normalized
