@@ -48,10 +48,14 @@ def test_with_hardly_any_there_is_no_room_for_a_stream() -> None:
 
 
 @pytest.mark.parametrize(("limit", "clients"), [(1024, 480), (128, 32), (65, 1), (64, 1)])
-def test_clients_get_half_of_the_descriptors_and_housekeeping_its_share(limit: int, clients: int) -> None:
+@pytest.mark.parametrize(("wanted", "is_less"), [(None, False), (1, True), (10**6, False)])
+def test_clients_get_half_of_the_descriptors_and_housekeeping_its_share(
+    limit: int, clients: int, wanted: int | None, is_less: bool
+) -> None:
+    """More than that is not given, whatever the file says: the admin side would be without."""
     program = (
         f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
-        "from sseproxy.process.descriptors import connections_allowed; print(connections_allowed())"
+        f"from sseproxy.process.descriptors import connections_allowed; print(connections_allowed({wanted}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -61,4 +65,4 @@ def test_clients_get_half_of_the_descriptors_and_housekeeping_its_share(limit: i
         check=True,
         timeout=60,
     )
-    assert done.stdout.strip() == str(clients)
+    assert done.stdout.strip() == str(wanted if is_less else clients)

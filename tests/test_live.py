@@ -76,3 +76,27 @@ async def test_a_stream_that_begins_during_a_drain_drains(notes: Notes) -> None:
     streams.drain(now=asyncio.get_running_loop().time(), timeout=5.0, spread=0.0)
     streams.add(new_stream())
     assert [said for said, *_ in notes.said] == ["opened", "changed"]
+
+
+async def test_an_observer_that_fails_harms_no_stream_and_no_other_observer(notes: Notes) -> None:
+    class Defect(Notes):
+        def _note(self, what: str, stream: ObservedStream) -> None:
+            raise RuntimeError("a defect")
+
+    reported: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    streams = LiveStreams(observers=[Defect(), notes])
+    stream = new_stream(Phase.WAITING)
+    streams.add(stream)
+    streams.respond(stream)
+    streams.remove(stream)
+    assert [said for said, *_ in notes.said] == ["opened", "changed", "ended"]
+    assert [str(context["exception"]) for context in reported] == ["a defect"] * 3
+
+
+async def test_a_second_drain_changes_no_phase(notes: Notes) -> None:
+    streams = LiveStreams(observers=[notes])
+    streams.add(new_stream())
+    for _ in range(2):
+        streams.drain(now=asyncio.get_running_loop().time(), timeout=5.0, spread=0.0)
+    assert [said for said, *_ in notes.said] == ["opened", "changed"]

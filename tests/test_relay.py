@@ -298,6 +298,18 @@ async def test_a_client_that_acknowledges_nothing_is_cut_off(clock: Clock) -> No
 
 
 @on_a_clock
+async def test_a_client_that_has_vanished_gets_no_last_words_of_another_end(clock: Clock) -> None:
+    """Both ends fall due at the same time: the upstream has been silent for just as long."""
+    scene = Scene(clock, write=8.0, idle=16.0)
+    scene.client.arrived = 0
+    scene.relay.receive_data(EVENT)
+    for _ in range(16):
+        await clock.pass_time(1)
+    assert (scene.reason(), scene.client.said[-1]) == (CloseReason.CLIENT_STALLED, "abort")
+    assert not any(isinstance(said, bytes) and b"event: error" in said for said in scene.client.said)
+
+
+@on_a_clock
 async def test_a_client_that_acknowledges_late_is_not_cut_off(clock: Clock) -> None:
     """At every look there is something on its way, but not the same."""
     scene = Scene(clock, write=8.0)

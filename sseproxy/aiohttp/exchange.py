@@ -21,7 +21,7 @@ from multidict import CIMultiDict
 from sseproxy.asgi.errors import StreamAborted
 from sseproxy.asgi.response_switch import Common, ResponseSwitch
 from sseproxy.asgi.types import Message, Scope
-from sseproxy.core.http.fields import is_event_stream
+from sseproxy.core.stream.kinds import is_of_a_kind
 
 #: Seconds between looks whether a handler has read the request body, at most.
 _LOOK = 0.5
@@ -122,7 +122,7 @@ class Exchange(AbstractStreamWriter):
             if self._has_stream:
                 await self._switch.send({"type": "http.response.start", "status": response.status, "headers": []})
                 await self._switch.send({"type": "http.response.body"})
-        elif self._has_stream or _is_event_stream(response.headers):
+        elif self._has_stream or _is_stream(response.headers):
             if self._request.version < HttpVersion11:
                 response.force_close()
             await response.prepare(self._request)
@@ -163,7 +163,7 @@ class Exchange(AbstractStreamWriter):
     async def write_headers(self, status_line: str, headers: CIMultiDict[str]) -> None:
         self._head = status_line, headers
         status = int(status_line.split(" ", 2)[1])
-        counts = self._has_stream or _is_event_stream(headers)
+        counts = self._has_stream or _is_stream(headers)
         fields = [(_encoded(name), _encoded(value)) for name, value in headers.items()] if counts else []
         if counts and (body := self._request._read_bytes) is not None:
             self._switch.note_body(body)
@@ -310,8 +310,8 @@ def _scope_of(request: web.Request) -> Scope:
     }
 
 
-def _is_event_stream(headers: CIMultiDict[str]) -> bool:
-    return is_event_stream([(b"content-type", _encoded(media)) for media in headers.getall("Content-Type", ())])
+def _is_stream(headers: CIMultiDict[str]) -> bool:
+    return is_of_a_kind([(b"content-type", _encoded(media)) for media in headers.getall("Content-Type", ())])
 
 
 def _encoded(text: str) -> bytes:

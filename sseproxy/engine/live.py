@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sseproxy.core.frames import release_frames
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.kinds import EVENT_STREAM, MediaKind
@@ -115,8 +116,7 @@ class LiveStreams:
         """Take note of a stream. One that begins during a drain, late, has the time that is left."""
         stream.id = next(self._numbers)
         self._streams.add(stream)
-        for observer in self.observers:
-            observer.opened(stream)
+        self._notify(stream, lambda observer: observer.opened(stream))
         if self._draining is not None:
             deadline, spread = self._draining
             now = asyncio.get_running_loop().time()
@@ -133,8 +133,7 @@ class LiveStreams:
         if stream in self._streams:
             self._streams.discard(stream)
             stream.phase = Phase.ENDED
-            for observer in self.observers:
-                observer.ended(stream)
+            self._notify(stream, lambda observer: observer.ended(stream))
 
     def drain(self, *, now: float, timeout: float | None, spread: float) -> None:
         """End streams of clients that come back, each at its moment within `spread` seconds; all others by `timeout`.
@@ -160,6 +159,16 @@ class LiveStreams:
         stream.relay.drain(at=begin + self.chance() * max(spread, 0.0), deadline=deadline, retry=retry)
 
     def _enter(self, stream: LiveStream, phase: Phase) -> None:
-        stream.phase = phase
+        if stream.phase is not phase and stream.reason is None:
+            stream.phase = phase
+            self._notify(stream, lambda observer: observer.changed(stream))
+
+    def _notify(self, stream: LiveStream, call: Callable[[Observer], None]) -> None:
+        """Let all observers hear of `stream`. A defect of one must not become one of the stream, or of the others."""
         for observer in self.observers:
-            observer.changed(stream)
+            try:
+                call(observer)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the event loop logs it
+                context = {"message": f"an observer failed at stream {stream.id}", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
+                release_frames(error)

@@ -40,7 +40,10 @@ class ObservedStream(Protocol):
 
 
 class Observer(Protocol):
-    """Something that follows all responses of a process: a log, metrics, a test. No call may raise, or take long."""
+    """Something that follows all responses of a process: a log, metrics, a test. A call must not take long.
+
+    What it raises is logged by the event loop, and goes no further.
+    """
 
     def opened(self, stream: ObservedStream) -> None:
         """A response has begun."""

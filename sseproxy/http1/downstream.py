@@ -14,7 +14,8 @@ from enum import Enum
 from http import HTTPStatus
 
 from sseproxy.core.frames import release_frames
-from sseproxy.core.http.fields import Headers, get, is_event_stream, without
+from sseproxy.core.http.fields import Headers, get, without
+from sseproxy.core.stream.kinds import is_of_a_kind
 from sseproxy.http1.framing import CHUNK, CHUNK_END, CHUNK_SIZE, CONTINUE, LAST_CHUNK, chunked, response_head
 from sseproxy.http1.server import DownstreamConnection
 from sseproxy.http1.sockets import acknowledged, reset_when_closed, unacknowledged
@@ -266,7 +267,7 @@ class HttpDownstream:
             # a stream the connection is closed without a word (RFC 9112 section 9.6 does not demand one).
             fields.append((b"Transfer-Encoding", b"chunked"))
         options = [] if self.keep_alive and self.treatment.is_11 else [b"keep-alive" if self.keep_alive else b"close"]
-        if self._is_chunked and is_event_stream(others):
+        if self._is_chunked and is_of_a_kind(others):
             options = []
         if self.status == HTTPStatus.UPGRADE_REQUIRED and get(others, b"upgrade") is not None:
             options.append(b"upgrade")  # RFC 9110 section 7.8

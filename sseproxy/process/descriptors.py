@@ -39,11 +39,20 @@ def raise_file_limit(streams: int) -> int:
     return soft
 
 
-def connections_allowed() -> int | None:
-    """Return how many clients may be connected to this process (`server.connections: auto`); ``None``: any number.
+def connections_allowed(wanted: int | None) -> int | None:
+    """Return how many clients may be connected to this process; ``None``: any number.
+
+    wanted: `server.connections`, ``None`` for auto. More than there are descriptors for is not given, with a warning.
 
     Each of them may need a connection to an upstream, and `_HOUSEKEEPING` descriptors are left for what must work when
     clients have taken all of their share. `raise_file_limit` comes first.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if soft == resource.RLIM_INFINITY else max((soft - _HOUSEKEEPING) // _PER_STREAM, 1)
+    most = None if soft == resource.RLIM_INFINITY else max((soft - _HOUSEKEEPING) // _PER_STREAM, 1)
+    if wanted is None or most is None:
+        return most if wanted is None else wanted
+    if wanted > most:
+        _log.warning(
+            "%d open files are allowed: enough for %d connections (server.connections: %d)", soft, most, wanted
+        )
+    return min(wanted, most)

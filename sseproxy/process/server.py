@@ -93,7 +93,6 @@ class ServerProcess:
     def new_app(self) -> ProxyApp:
         """Return the proxy that the configuration asks for."""
         streams = LiveStreams()
-        connections = self._config.server.connections
         return ProxyApp(
             self._config.routes,
             {route.name: HttpOrigin(route.upstream, clock=streams.clock()) for route in self._config.routes},
@@ -102,7 +101,7 @@ class ServerProcess:
             end_key=self._end_key,
             instance=self._instance,
             streams=streams,
-            policy=ServerPolicy(connections=connections_allowed() if connections is None else connections),
+            policy=ServerPolicy(connections=connections_allowed(self._config.server.connections)),
         )
 
     async def accept(self, app: ProxyApp) -> tuple[list[ClientConnections], list[asyncio.Server]]:

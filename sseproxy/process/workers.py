@@ -64,7 +64,9 @@ class Workers:
         os.set_blocking(self._ready[0], False)
         ready = 0
         while ready < len(self._all):
-            if signal.sigtimedwait((signal.SIGCHLD,), 0.02) is not None and self.reap():
+            if signal.sigtimedwait((signal.SIGCHLD,), 0.02) is not None and (dead := self.reap()):
+                for worker, code in dead:
+                    _log.error("worker %d ended with %d before it was ready", worker.index, code)
                 return False
             try:
                 ready += len(os.read(self._ready[0], len(self._all)))

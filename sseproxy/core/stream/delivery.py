@@ -7,7 +7,7 @@ _LOOKS = 8
 class DeliveryWatch:
     """Follows how one client takes a body. limit: seconds for which it may take nothing; ``None`` for ever.
 
-    Bytes and time come from the driver, which calls `look` at each `next_look`, and asks `is_stalled` after it.
+    Bytes and time come from the driver, which calls `look` at each `next_look`, and asks `stalls_at` after it.
     unsent: bytes that waited in buffers of this process at the last look.
     """
 

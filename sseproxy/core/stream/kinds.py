@@ -65,6 +65,11 @@ def kind_of(status: int, headers: Iterable[tuple[bytes, bytes]]) -> MediaKind | 
     return None if media is None or status in _NEVER else _BY_MEDIA_TYPE.get(media)
 
 
+def is_of_a_kind(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """True if the media type of `headers` is that of a kind, whatever the status of the response."""
+    return media_type(headers) in _BY_MEDIA_TYPE
+
+
 def may_be_stream(content_type: bytes | bytearray) -> bool:
     """True if a value of ``Content-Type`` may name a kind: a first look, cheaper than `kind_of`."""
     said = content_type.lower()

@@ -81,7 +81,7 @@ class Transfer:
     # 4. While the client is blocked, the upstream is paused, and its silence is not its own: the idle timeout stands
     #    still, and begins again with what was left of it.
     #
-    # A kind of body extends `set_timers`, `expire` and `close`, and calls what it extends.
+    # A kind of body extends `set_timers` and `close`, calls what it extends, and decides itself what `expire` does.
 
     __slots__ = (
         "_idle",
@@ -158,6 +158,10 @@ class Transfer:
         if self.close_reason is not None:
             return
         self.set_timers()
+        stalls_at = None if self.delivery.is_blocked else self.delivery.stalls_at()
+        if stalls_at is not None and stalls_at <= now:  # whatever else is due: a vanished client takes no last words
+            self.close(CloseReason.CLIENT_STALLED, clean=False, now=now)
+            return
         for timer in self._timers.expired(now=now):
             self.expire(timer, now=now)
             if self.close_reason is not None:
@@ -178,11 +182,7 @@ class Transfer:
         out.clear()
         return data
 
-    # Private.
-
-    def _send(self, data: bytes) -> None:
-        self._out.append(data)
-        self.stats.bytes_out += len(data)
+    # What a kind of body extends.
 
     def set_timers(self) -> None:
         """Compute the deadlines; a kind of body adds its own. Called before the timers are looked at."""
@@ -208,3 +208,9 @@ class Transfer:
             self.close_reason = reason
             self.clean = clean
             self._timers.stop_all()
+
+    # Private.
+
+    def _send(self, data: bytes) -> None:
+        self._out.append(data)
+        self.stats.bytes_out += len(data)
