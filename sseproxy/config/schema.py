@@ -108,7 +108,7 @@ class ServerSection(Section):
     connections: CountOrAuto = Field(
         default=Auto.AUTO,
         description="Connections of clients that each worker may have, streams and tunnels included; "
-        "auto: half of its file descriptors, less 64. Then idle ones are closed for new ones, and where all are busy "
+        "auto: (file descriptors - 64) / 2. Then idle ones are closed for new ones, and where all are busy "
         "new ones get 503.",
     )
     trusted_proxies: tuple[Network, ...] = Field(

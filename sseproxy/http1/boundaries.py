@@ -71,13 +71,14 @@ class RequestBoundary:
         self._last = (last + data[max(at, len(data) - _KEPT) :])[-_KEPT:]
         return len(data)
 
-    @property
-    def is_http(self) -> bool:
-        """True if the complete line, which llhttp has accepted, is not one of RTSP or ICE, which it accepts too.
+    def end_head(self) -> bool:
+        """Drop the line of the request, which may be long. Return False if it is one of RTSP or ICE.
 
-        A line of HTTP/0.9, which names no protocol, is none of HTTP here.
+        llhttp accepts those, too. A line of HTTP/0.9, which names no protocol, is none of HTTP here.
         """
-        return self._line.rpartition(b" ")[2].startswith(b"HTTP/")
+        is_http = self._line.rpartition(b" ")[2].startswith(b"HTTP/")
+        self._line.clear()
+        return is_http
 
     @property
     def begins_with_method(self) -> bool:

@@ -1,8 +1,11 @@
 """Which client connections are open, how many may be, and which of them are to be closed?"""
 
 import asyncio
+import socket
+import ssl
 from collections.abc import Callable, Iterator
 
+from sseproxy.http1.handshake import Evictable, TlsHandshake
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.http1.server import DownstreamConnection, Service
 
@@ -20,6 +23,7 @@ class ConnectionLimit:
 
     # 1. A connection is in `idle` from its beginning, or its last response, until its next request is complete. It puts
     #    itself there and takes itself out (`DownstreamConnection`): one look at a table for each request, no search.
+    #    A client that has not finished its TLS handshake is idle, too.
     # 2. An idle connection makes room for a new one; a busy one never does.
     # 3. What makes room, or is refused, does not count any more, although its descriptor is open until it has closed.
     #    `_MOST_ENDING` of those fit into the reserve that the limit leaves.
@@ -32,15 +36,15 @@ class ConnectionLimit:
     def __init__(self, most: int | None = None, *, on_reached: Callable[[int], object] = lambda _: None) -> None:
         self._most = most
         self._on_reached: Callable[[int], object] | None = on_reached
-        self._open: set[DownstreamConnection] = set()
-        self._ending: dict[DownstreamConnection, None] = {}
-        self.idle: dict[DownstreamConnection, None] = {}
+        self._open: set[Evictable] = set()
+        self._ending: dict[Evictable, None] = {}
+        self.idle: dict[Evictable, None] = {}
 
     def __len__(self) -> int:
         """Return how many are open, without those that are being closed to make room."""
         return len(self._open)
 
-    def admit(self, connection: DownstreamConnection) -> bool:
+    def admit(self, connection: Evictable) -> bool:
         """Return True if `connection` may be served. If not, the caller refuses it."""
         if self._most is not None and len(self._open) >= self._most:
             if self._on_reached is not None:
@@ -55,13 +59,13 @@ class ConnectionLimit:
         self.idle[connection] = None
         return True
 
-    def discard(self, connection: DownstreamConnection) -> None:
+    def discard(self, connection: Evictable) -> None:
         """Count `connection` no more: it has closed."""
         self._open.discard(connection)
         self.idle.pop(connection, None)
         self._ending.pop(connection, None)
 
-    def _begin_end(self, connection: DownstreamConnection) -> None:
+    def _begin_end(self, connection: Evictable) -> None:
         self.discard(connection)
         if len(self._ending) >= _MOST_ENDING:
             oldest = next(iter(self._ending))
@@ -95,10 +99,11 @@ class ClientConnections:
         self._limit = ConnectionLimit(policy.connections) if limit is None else limit
         self._loop = asyncio.get_running_loop()
         self._open: set[DownstreamConnection] = set()
+        self._handshakes: set[TlsHandshake] = set()
         self._next_look: asyncio.TimerHandle | None = None
 
-    def __call__(self) -> DownstreamConnection:
-        """Return what speaks with another client. Over TLS it may be dropped: the handshake is still to come."""
+    def __call__(self, on_made: Callable[[DownstreamConnection], bool] | None = None) -> DownstreamConnection:
+        """Return what speaks with another client. on_made: see `DownstreamConnection`."""
         return DownstreamConnection(
             self._service,
             scheme=self._scheme,
@@ -106,8 +111,29 @@ class ClientConnections:
             is_trusted=self._trusts,
             policy=self._policy,
             idle=self._limit.idle,
-            on_made=self._add,
+            on_made=on_made or self._add,
             on_lost=self._discard,
+        )
+
+    def secure(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        """Take the connection of a client that has yet to speak TLS."""
+        handshake = TlsHandshake()
+        if not self._limit.admit(handshake):
+            sock.close()  # nothing can be said without TLS
+            return
+
+        self._handshakes.add(handshake)
+
+        def admit(connection: DownstreamConnection) -> bool:
+            self._end_handshake(handshake)  # first: one client has one place
+            return self._add(connection)
+
+        handshake.begin(
+            sock,
+            context,
+            within=self._policy.tls_handshake,
+            new_connection=lambda: self(admit),
+            on_end=self._end_handshake,
         )
 
     def __len__(self) -> int:
@@ -123,6 +149,9 @@ class ClientConnections:
 
         since: only those on which no response has ended since then, with a request that does not come to its end.
         """
+        if since is None:
+            for handshake in list(self._handshakes):
+                handshake.abort()
         for connection in self:
             if connection.is_idle if since is None else connection.is_unused(since):
                 connection.close()
@@ -143,6 +172,10 @@ class ClientConnections:
         if self._next_look is None:
             self._next_look = self._loop.call_later(self._policy.look_every, self._look)
         return self._limit.admit(connection)
+
+    def _end_handshake(self, handshake: TlsHandshake) -> None:
+        self._handshakes.discard(handshake)
+        self._limit.discard(handshake)
 
     def _discard(self, connection: DownstreamConnection) -> None:
         self._open.discard(connection)

@@ -26,6 +26,7 @@ class ServerPolicy:
     queued: requests that may wait for their turn. What has come beyond them stays bytes, which take a fraction of the
     space. tail: bytes behind a request to switch protocols that are kept until it is answered.
     read_off: for which the rest of a request is read, and thrown away, behind a response that came before its end.
+    tls_handshake: in which a client has to finish its handshake.
     tls_close: in which a client has to take the end of what was sent to it over TLS, which has no half to close. How
     much of it the network has taken, the transport does not tell.
     """
@@ -37,4 +38,5 @@ class ServerPolicy:
     queued: int = 16
     tail: int = 64 * KIB
     read_off: float = 5.0
+    tls_handshake: float = 10.0
     tls_close: float = 30.0

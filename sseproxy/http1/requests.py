@@ -296,7 +296,7 @@ class RequestParser:
         if llhttp is None or self._state is not _State.HEAD:
             return
         self._state = _State.BODY
-        if not self._boundary.is_http:
+        if not self._boundary.end_head():
             raise ValueError("the protocol is not HTTP")
         version = llhttp.get_http_version()
         self._request = request = ParsedRequest(

@@ -14,6 +14,7 @@ from sseproxy.core.errors import ClientError, SSEProxyError, TooManyConnections
 from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Peer, as_ipv4
 from sseproxy.http1.disconnects import DisconnectWatch
+from sseproxy.http1.handshake import Evictable
 from sseproxy.http1.pausing import Pause, Reading
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.http1.requests import ParsedRequest, RequestParser
@@ -71,7 +72,7 @@ class DownstreamConnection(asyncio.Protocol):
     # 2. A response is over when the service returns; what is left of its request is thrown away before the next one.
     # 3. `_is_leaving`: nothing that comes is believed any more. `_close` and `close` set it, and a timer aborts what
     #    does not end.
-    # 4. The connection is in `_idle` exactly while it is open, `_serving` is None, and it has not been refused.
+    # 4. The connection is in `_idle` while it is open, `_serving` is None, and it has not been refused, nor made room.
     #
     # Hazards: a client that sends while its connection is closed would be reset and lose the response (`_close`); a
     # client that takes nothing keeps its transport closing for ever (`_abort_later`); a hundred pipelined requests
@@ -112,7 +113,7 @@ class DownstreamConnection(asyncio.Protocol):
         is_unix: bool,
         is_trusted: bool,
         policy: ServerPolicy,
-        idle: dict["DownstreamConnection", None],
+        idle: dict[Evictable, None],
         on_made: Callable[["DownstreamConnection"], bool],
         on_lost: Callable[["DownstreamConnection"], object],
     ) -> None:

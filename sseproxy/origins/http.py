@@ -9,18 +9,18 @@ from sseproxy.http1.messages import OriginRequest
 from sseproxy.origins.connector import Connector
 from sseproxy.origins.exchange import HttpExchange
 from sseproxy.origins.faults import our_errors
-from sseproxy.origins.pools import Pool
+from sseproxy.origins.pools import Pool, PoolGroup
 from sseproxy.timers import Clock
 
 
 class HttpOrigin:
     """One upstream with its pool of connections. Must be made while the event loop runs.
 
-    clock: of the waits for responses; the event loop, or `Timers` that it shares with streams.
+    clock: of the waits for responses; the event loop, or `Timers` that it shares with streams. group: of its pool.
     """
 
-    def __init__(self, upstream: Upstream, *, clock: Clock | None = None) -> None:
-        self.pool = Pool(Connector(upstream).open)
+    def __init__(self, upstream: Upstream, *, clock: Clock | None = None, group: PoolGroup | None = None) -> None:
+        self.pool = Pool(Connector(upstream).open, group=group)
         self._clock: Clock = asyncio.get_running_loop() if clock is None else clock
 
     async def open(self, request: OriginRequest, timeouts: TimeoutPolicy) -> "HttpExchange":

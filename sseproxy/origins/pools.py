@@ -1,6 +1,7 @@
 """Where are the connections to an upstream kept between two requests?"""
 
 import asyncio
+import errno
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -10,9 +11,29 @@ from sseproxy.http1.client import UpstreamConnection
 #: so that it is not closed at the very moment in which it is used again.
 KEEPALIVE = 1.5
 
-#: Unused connections that are kept for one upstream. A crowd of requests that end together leaves no more behind, and
-#: so many fit into the descriptors that a process has for everything but streams.
+#: Unused connections that are kept for one upstream. A crowd of requests that end together leaves no more behind.
 MAX_IDLE = 256
+
+#: Errors of a process, or a system, without a descriptor for another connection.
+_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE))
+
+#: Seconds in which an event loop has closed what it was asked to close.
+_CLOSING = 0.01
+
+
+class PoolGroup:
+    """The pools of one process, which share its descriptors."""
+
+    def __init__(self) -> None:
+        self._pools: list[Pool] = []
+
+    def add(self, pool: "Pool") -> None:
+        """Let `pool` have a part in it."""
+        self._pools.append(pool)
+
+    def close_idle(self) -> int:
+        """Close all connections that wait for a request. Return how many there were."""
+        return sum(pool.close_idle() for pool in self._pools)
 
 
 class Lease:
@@ -37,6 +58,7 @@ class Pool:
     """The connections to one upstream. Must be made while the event loop runs.
 
     connect: opens a new connection. keepalive: seconds that an unused one is kept; max_idle: how many are.
+    group: the pools that close their unused connections where a new one finds no descriptor.
     """
 
     # Plan: a stack. The connection that was used last is lent first, so that in a quiet time the others grow old and
@@ -58,7 +80,10 @@ class Pool:
         *,
         keepalive: float = KEEPALIVE,
         max_idle: int = MAX_IDLE,
+        group: PoolGroup | None = None,
     ) -> None:
+        self._group = PoolGroup() if group is None else group
+        self._group.add(self)
         self._loop = asyncio.get_running_loop()
         self._connect = connect
         self._keepalive = keepalive
@@ -93,9 +118,24 @@ class Pool:
         idle = None if anew else self.take_idle()
         if idle is not None:
             return idle
-        lease = Lease(self, await self._connect())
+        try:
+            connection = await self._connect()
+        except OSError as error:
+            # Hazard: clients that all turn to another upstream need its connections while those to the last one wait.
+            if error.errno not in _EXHAUSTED or not self._group.close_idle():
+                raise
+            await asyncio.sleep(_CLOSING)
+            connection = await self._connect()
+        lease = Lease(self, connection)
         self._leased.add(lease)
         return lease
+
+    def close_idle(self) -> int:
+        """Close the connections that wait for a request. Return how many there were."""
+        count = len(self._idle)
+        while self._idle:
+            self._idle.pop()[0].close()
+        return count
 
     def take_back(self, lease: Lease, *, reusable: bool) -> None:
         """End `lease`, once. reusable: keep its connection, if that can serve another request."""

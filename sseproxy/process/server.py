@@ -1,6 +1,7 @@
 """What runs in one process, from its start to its end? (the composition root)"""
 
 import asyncio
+import functools
 import logging
 import signal
 import socket
@@ -9,10 +10,12 @@ from collections.abc import Callable, Sequence
 
 from sseproxy.config.settings import CertificateFiles, Config
 from sseproxy.engine.live import LiveStreams
+from sseproxy.http1.handshake import TlsAcceptor
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.logs import LOGGER
 from sseproxy.origins.http import HttpOrigin
+from sseproxy.origins.pools import PoolGroup
 from sseproxy.process.admin import AdminServer
 from sseproxy.process.descriptors import connections_allowed
 from sseproxy.process.garbage import GarbageNet, spare_the_collector
@@ -92,10 +95,11 @@ class ServerProcess:
 
     def new_app(self) -> ProxyApp:
         """Return the proxy that the configuration asks for."""
-        streams = LiveStreams()
+        streams, group = LiveStreams(), PoolGroup()
+        clock = streams.clock()
         return ProxyApp(
             self._config.routes,
-            {route.name: HttpOrigin(route.upstream, clock=streams.clock()) for route in self._config.routes},
+            {route.name: HttpOrigin(route.upstream, clock=clock, group=group) for route in self._config.routes},
             trusted_proxies=self._config.server.trusted_proxies,
             tickets=MemoryTicketStore(asyncio.get_running_loop(), most_bytes=self._config.store.memory),
             end_key=self._end_key,
@@ -104,12 +108,13 @@ class ServerProcess:
             policy=ServerPolicy(connections=connections_allowed(self._config.server.connections)),
         )
 
-    async def accept(self, app: ProxyApp) -> tuple[list[ClientConnections], list[asyncio.Server]]:
+    async def accept(self, app: ProxyApp) -> tuple[list[ClientConnections], list[asyncio.Server | TlsAcceptor]]:
         """Accept connections for `app`. What comes over a unix socket is from this machine and needs no TLS."""
         loop = asyncio.get_running_loop()
         context = None if self._config.server.tls is None else tls_context(self._config.server.tls)
         untrusted = {address.path for address in self._config.server.listen if not address.trust}
-        factories, servers = [], []
+        factories: list[ClientConnections] = []
+        servers: list[asyncio.Server | TlsAcceptor] = []
         for sock in self._sockets:
             is_unix = sock.family == socket.AF_UNIX
             tls = None if is_unix else context
@@ -117,7 +122,10 @@ class ServerProcess:
             trusts = is_unix and sock.getsockname() not in untrusted
             factory = app.server(scheme="http" if tls is None else "https", is_unix=is_unix, trusts=trusts)
             factories.append(factory)
-            servers.append(await loop.create_server(factory, sock=sock.dup(), ssl=tls, backlog=BACKLOG))
+            if tls is None:
+                servers.append(await loop.create_server(factory, sock=sock.dup(), backlog=BACKLOG))
+            else:
+                servers.append(TlsAcceptor(sock.dup(), functools.partial(factory.secure, context=tls)))
         return factories, servers
 
     async def drain(self, app: ProxyApp, stop: StopRequest) -> None:

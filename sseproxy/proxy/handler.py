@@ -19,13 +19,10 @@ from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.forward import Forwarder
 from sseproxy.proxy.notices import UntellableNotice
 from sseproxy.proxy.resolve import Forward, KeepTicket, Refuse, Reply, Resolution, Resolver, UseTicket
-from sseproxy.proxy.tail import ResponseTail
+from sseproxy.proxy.tail import ANSWER_TIME, ResponseTail
 
 _log = logging.getLogger(LOGGER)
 _access_log = logging.getLogger(ACCESS_LOGGER)
-
-#: Seconds for which a client may take nothing of an answer that sseproxy gives itself.
-_ANSWER_TIME = 30.0
 
 _Work = Coroutine[None, None, None]
 
@@ -90,7 +87,7 @@ class RequestHandler:
             if work is not None:
                 await self._serve(work, tail)
             if downstream.has_unsent:
-                await downstream.wait_until_flushed(_ANSWER_TIME)
+                await downstream.wait_until_flushed(ANSWER_TIME)
         finally:
             record.ended_at = record.ended_at or self._time()
             self._access.ended(record)
@@ -142,10 +139,10 @@ class RequestHandler:
         except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
             await tail.fail(_defect(error, tail.record))
         finally:
-            tail.close()
             self.under_way.discard(tail)
             if not self.under_way and self._when_idle is not None:
                 self._when_idle.set()
+            tail.close()
 
 
 def _defect(error: Exception, record: AccessRecord) -> InternalError:

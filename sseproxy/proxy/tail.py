@@ -26,6 +26,10 @@ from sseproxy.proxy.responses import send_nothing, send_problem
 _RETRY_AFTER = 1  # seconds until another process has taken over
 
 
+#: Seconds for which a client may take nothing of an answer that sseproxy gives itself.
+ANSWER_TIME = 30.0
+
+
 class _Stopped(Enum):
     """Who has stopped a request that had no response yet."""
 
@@ -69,7 +73,7 @@ class ResponseTail:
     _admission: Admission | None = field(default=None, init=False)
     _task: asyncio.Task[Any] | None = field(default_factory=asyncio.current_task, init=False)
     _stopped: _Stopped | None = field(default=None, init=False)
-    _write_timeout: float | None = field(default=None, init=False)
+    _write_timeout: float | None = field(default=ANSWER_TIME, init=False)
 
     # What serves the request.
 

@@ -16,6 +16,7 @@ import pytest
 
 from sseproxy import __version__
 from tests.support.blocking_client import Request, fetch
+from tests.support.certificates import new_authority, new_certificate
 from tests.support.echo_upstream import EchoUpstream, echo_of
 from tests.support.hand_upstream import HandUpstream
 from tests.support.sseproxy_process import SseproxyProcess
@@ -402,10 +403,16 @@ def test_flags_win_over_variables_over_the_file(tmp_path: Path) -> None:
     assert answers == ["file", "variable", "flag"]
 
 
-def test_clients_that_take_all_their_places_leave_the_admin_side_and_each_other_some(tmp_path: Path) -> None:
-    """With 128 descriptors 32 clients may be connected (`server.connections: auto`)."""
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
+def test_clients_that_take_all_their_places_leave_the_admin_side_and_each_other_some(
+    tmp_path: Path, is_tls: bool
+) -> None:
+    """With 128 descriptors 32 clients may be connected (`server.connections: auto`), handshakes included."""
+    authority = new_authority(tmp_path)
+    loopback = new_certificate(tmp_path, authority, "loopback", "DNS:localhost,IP:127.0.0.1")
+    files = {"certificate": str(loopback.certificate), "key": str(loopback.key)}
     config = {
-        "server": {"listen": "127.0.0.1:0"},
+        "server": {"listen": "127.0.0.1:0", **({"tls": files} if is_tls else {})},
         "admin": {"listen": "127.0.0.1:0"},
         "routes": [{"upstream": "http://127.0.0.1:9"}],
     }
@@ -422,10 +429,10 @@ def test_clients_that_take_all_their_places_leave_the_admin_side_and_each_other_
         stack.callback(process.wait, timeout=30)
         stack.callback(process.terminate)
         line = next(line for line in iter(process.stderr.readline, "") if "listening on" in line)
-        public, admin = re.findall(r"http://[^ ;]+", line)
+        public, admin = re.findall(r"https?://[^ ;]+", line)
         host, _, port = public.rpartition("/")[2].partition(":")
         for _ in range(300):
             stack.enter_context(socket.create_connection((host, int(port)), timeout=20))
         assert fetch(admin, "/readyz").status == 200
-        assert fetch(public, "/").status == 502
+        assert fetch(public, "/", tls=authority.client_context() if is_tls else None).status == 502
     assert process.returncode == 0

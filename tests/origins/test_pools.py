@@ -1,6 +1,7 @@
 """Which connections does the pool keep, and which of them does it lend?"""
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from sseproxy.http1.client import UpstreamConnection
 from sseproxy.http1.messages import OriginRequest
 from sseproxy.origins.connector import Connector
 from sseproxy.origins.http import HttpOrigin
-from sseproxy.origins.pools import Lease, Pool
+from sseproxy.origins.pools import Lease, Pool, PoolGroup
 from tests.support.settled import eventually
 
 
@@ -219,3 +220,42 @@ async def test_close_ends_all_connections_and_keeps_no_more() -> None:
         late.release()
         assert (pool.leased, pool.idle) == (0, 0)
         assert not any(lease.protocol.is_connected() for lease in (kept, lent, late))
+
+
+async def test_unused_connections_make_room_where_there_is_no_descriptor_for_a_new_one() -> None:
+    """Those to all upstreams: clients that turn to another one need connections to it while the first ones wait."""
+    async with peer() as first, peer() as second:
+        group = PoolGroup()
+        opened = Connector(first.upstream).open
+        crowded = Pool(Connector(second.upstream).open, group=group)
+        failures = [OSError(errno.EMFILE, "too many"), OSError(errno.EMFILE, "too many")]
+
+        async def open_() -> UpstreamConnection:
+            if failures and crowded.idle:
+                raise failures.pop()
+            return await opened()
+
+        pool = Pool(open_, group=group)
+        waiting = await crowded.connect()
+        waiting.release()
+        lease = await pool.connect()
+        assert (crowded.idle, len(failures)) == (0, 1)
+        assert not waiting.protocol.is_connected()
+        assert lease.protocol.is_connected()
+        await pool.close()
+        await crowded.close()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ECONNREFUSED])
+async def test_a_failure_that_no_room_would_cure_is_one(number: int) -> None:
+    tries = 0
+
+    async def open_() -> UpstreamConnection:
+        nonlocal tries
+        tries += 1
+        raise OSError(number, "no")
+
+    pool = Pool(open_)
+    with pytest.raises(OSError, match="no"):
+        await pool.connect()
+    assert tries == 1
