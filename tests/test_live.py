@@ -9,7 +9,7 @@ from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.live import LiveStream, LiveStreams
-from sseproxy.engine.observer import ObservedStream, Observer, Phase
+from sseproxy.engine.observer import ObservedStream, Observer, Observers, Phase
 
 
 class Notes(Observer):
@@ -42,7 +42,7 @@ def new_stream(phase: Phase = Phase.OPEN) -> LiveStream:
 
 
 async def test_a_stream_is_observed_from_its_promise_to_its_end(notes: Notes) -> None:
-    streams = LiveStreams(observers=[notes])
+    streams = LiveStreams(observers=Observers([notes]))
     stream = new_stream(Phase.WAITING)
     streams.add(stream)
     assert list(streams) == [stream]
@@ -63,7 +63,7 @@ async def test_a_stream_is_observed_from_its_promise_to_its_end(notes: Notes) ->
 
 
 async def test_each_stream_has_a_number_of_its_own(notes: Notes) -> None:
-    streams = LiveStreams(observers=[notes])
+    streams = LiveStreams(observers=Observers([notes]))
     pair = new_stream(), new_stream()
     for stream in pair:
         streams.add(stream)
@@ -72,7 +72,7 @@ async def test_each_stream_has_a_number_of_its_own(notes: Notes) -> None:
 
 
 async def test_a_stream_that_begins_during_a_drain_drains(notes: Notes) -> None:
-    streams = LiveStreams(observers=[notes])
+    streams = LiveStreams(observers=Observers([notes]))
     streams.drain(now=asyncio.get_running_loop().time(), timeout=5.0, spread=0.0)
     streams.add(new_stream())
     assert [said for said, *_ in notes.said] == ["opened", "changed"]
@@ -85,7 +85,7 @@ async def test_an_observer_that_fails_harms_no_stream_and_no_other_observer(note
 
     reported: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
-    streams = LiveStreams(observers=[Defect(), notes])
+    streams = LiveStreams(observers=Observers([Defect(), notes]))
     stream = new_stream(Phase.WAITING)
     streams.add(stream)
     streams.respond(stream)
@@ -95,7 +95,7 @@ async def test_an_observer_that_fails_harms_no_stream_and_no_other_observer(note
 
 
 async def test_a_second_drain_changes_no_phase(notes: Notes) -> None:
-    streams = LiveStreams(observers=[notes])
+    streams = LiveStreams(observers=Observers([notes]))
     streams.add(new_stream())
     for _ in range(2):
         streams.drain(now=asyncio.get_running_loop().time(), timeout=5.0, spread=0.0)

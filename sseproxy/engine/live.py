@@ -3,11 +3,10 @@
 import asyncio
 import itertools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sseproxy.core.frames import release_frames
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.kinds import EVENT_STREAM, MediaKind
@@ -15,7 +14,7 @@ from sseproxy.core.stream.last_words import RECONNECT_AT_LEAST
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.transfer import CloseReason, TransferStats
-from sseproxy.engine.observer import Observer, Phase
+from sseproxy.engine.observer import Observers, Phase, path_of
 from sseproxy.timers import Timers
 
 #: By how much of their interval heartbeats come early, at most.
@@ -40,7 +39,7 @@ class LiveStream:
     """One response on its way, as observers see it (`ObservedStream`).
 
     relay: moves its bytes. plan: how a stream is treated; ``None`` for any other response.
-    id: set by `LiveStreams.add`.
+    target: of its request, with all its secrets; empty in the middlewares. id: set by `LiveStreams.add`.
     """
 
     route: str
@@ -48,7 +47,12 @@ class LiveStream:
     relay: Drainable
     plan: StreamPlan | None = None
     phase: Phase = Phase.OPEN
+    target: str = field(default="", repr=False)
     id: int = field(default=0, init=False)
+
+    @property
+    def path(self) -> str:
+        return path_of(self.target) if self.target else ""
 
     @property
     def dialect(self) -> Dialect | None:
@@ -79,7 +83,7 @@ class LiveStreams:
 
     chance: Callable[[], float] = random.random
     linger: float = 1.0
-    observers: Sequence[Observer] = ()
+    observers: Observers = field(default_factory=Observers)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _streams: set[LiveStream] = field(default_factory=set)
     _draining: tuple[float | None, float] | None = None
@@ -116,7 +120,7 @@ class LiveStreams:
         """Take note of a stream. One that begins during a drain, late, has the time that is left."""
         stream.id = next(self._numbers)
         self._streams.add(stream)
-        self._notify(stream, lambda observer: observer.opened(stream))
+        self.observers.notify(lambda observer: observer.opened(stream))
         if self._draining is not None:
             deadline, spread = self._draining
             now = asyncio.get_running_loop().time()
@@ -133,7 +137,7 @@ class LiveStreams:
         if stream in self._streams:
             self._streams.discard(stream)
             stream.phase = Phase.ENDED
-            self._notify(stream, lambda observer: observer.ended(stream))
+            self.observers.notify(lambda observer: observer.ended(stream))
 
     def drain(self, *, now: float, timeout: float | None, spread: float) -> None:
         """End streams of clients that come back, each at its moment within `spread` seconds; all others by `timeout`.
@@ -161,14 +165,4 @@ class LiveStreams:
     def _enter(self, stream: LiveStream, phase: Phase) -> None:
         if stream.phase is not phase and stream.reason is None:
             stream.phase = phase
-            self._notify(stream, lambda observer: observer.changed(stream))
-
-    def _notify(self, stream: LiveStream, call: Callable[[Observer], None]) -> None:
-        """Let all observers hear of `stream`. A defect of one must not become one of the stream, or of the others."""
-        for observer in self.observers:
-            try:
-                call(observer)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the event loop logs it
-                context = {"message": f"an observer failed at stream {stream.id}", "exception": error}
-                asyncio.get_running_loop().call_exception_handler(context)
-                release_frames(error)
+            self.observers.notify(lambda observer: observer.changed(stream))

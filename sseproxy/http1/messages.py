@@ -49,11 +49,6 @@ class OriginRequest:
         return self.method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 
     @property
-    def is_here(self) -> bool:
-        """True if nothing of it is still to come from the client, so that it can be sent once more."""
-        return self.body is None or isinstance(self.body.pieces, bytes)
-
-    @property
     def may_be_misread(self) -> bool:
         """True if its body means nothing (RFC 9110 section 9.3.1), so that an upstream may not expect it.
 

@@ -31,7 +31,9 @@ class HttpOrigin:
         """
         # Hazard: upstreams close pooled connections at any time, often all of them at once (a restart). So a second try
         # never takes another pooled one; nor does a request that could not be sent twice because its body is passing.
-        anew = not request.is_here and request.is_idempotent
+        body = request.body
+        is_here = body is None or isinstance(body.pieces, bytes)
+        anew = not is_here and request.is_idempotent
         while True:
             lease = None if anew else self.pool.take_idle()
             if lease is None:
@@ -40,7 +42,6 @@ class HttpOrigin:
                         lease = await self.pool.connect(anew=anew)
             exchange = HttpExchange(lease, request)
             try:
-                body = request.body
                 if body is None or isinstance(body.pieces, bytes):
                     await exchange.ask(request, self._clock, timeouts.response)
                 else:
@@ -49,7 +50,7 @@ class HttpOrigin:
             except UpstreamBroken:
                 exchange.abort()
                 was_stale = exchange.was_reused and not exchange.heard
-                if not (was_stale and request.is_idempotent and request.is_here):
+                if not (was_stale and is_here and request.is_idempotent):
                     raise
                 anew = True
             except BaseException:

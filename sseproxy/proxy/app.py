@@ -2,15 +2,15 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 
 from sseproxy.core.http.fields import PSEUDONYM
 from sseproxy.core.routes import Route
+from sseproxy.engine.access import AccessLog
 from sseproxy.engine.admissions import Admissions
 from sseproxy.engine.live import LiveStreams
-from sseproxy.http1.disconnects import DisconnectWatch
 from sseproxy.http1.listener import ClientConnections, ConnectionLimit
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.origins.http import HttpOrigin
@@ -62,7 +62,9 @@ class ProxyApp:
             self.tickets,
             partial(ResponseTail, streams=self.streams, admissions=self.admissions),
             linger=self.streams.linger,
+            observers=self.streams.observers,
         )
+        self.streams.observers.add(AccessLog())
 
     def server(self, *, scheme: str, is_unix: bool = False, trusts: bool | None = None) -> ClientConnections:
         """Return a factory of client connections, for `loop.create_server`; see `ClientConnections`.
@@ -82,7 +84,7 @@ class ProxyApp:
         return len(self._handler.under_way)
 
     @property
-    def disconnects(self) -> DisconnectWatch:
+    def disconnects(self) -> Sized:
         """The connections on which only the kernel can tell that a client leaves."""
         return self._handler.disconnects
 

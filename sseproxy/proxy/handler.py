@@ -7,13 +7,13 @@ from http import HTTPStatus
 
 from sseproxy.core.errors import InternalError, SSEProxyError
 from sseproxy.core.frames import release_frames
-from sseproxy.engine.access import AccessLog, AccessRecord
+from sseproxy.engine.observer import AccessRecord, Observers
 from sseproxy.http1.disconnects import DisconnectWatch
 from sseproxy.http1.downstream import HttpDownstream
 from sseproxy.http1.requests import ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
 from sseproxy.http1.treatment import ResponseTreatment
-from sseproxy.logs import ACCESS_LOGGER, LOGGER
+from sseproxy.logs import LOGGER
 from sseproxy.proxy.eventsource.ticket_requests import keep_request, use_ticket
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.forward import Forwarder
@@ -22,7 +22,6 @@ from sseproxy.proxy.resolve import Forward, KeepTicket, Refuse, Reply, Resolutio
 from sseproxy.proxy.tail import ANSWER_TIME, ResponseTail
 
 _log = logging.getLogger(LOGGER)
-_access_log = logging.getLogger(ACCESS_LOGGER)
 
 _Work = Coroutine[None, None, None]
 
@@ -30,7 +29,8 @@ _Work = Coroutine[None, None, None]
 class RequestHandler:
     """Serves the requests of all connections of a process (a `Service`).
 
-    new_tail: makes the tail of a response. linger: see `ResponseTreatment`. draining: no connection is kept for another
+    new_tail: makes the tail of a response. linger: see `ResponseTreatment`. observers: hear of each request that has
+    been answered. draining: no connection is kept for another
     request.
     """
 
@@ -49,6 +49,7 @@ class RequestHandler:
         new_tail: Callable[[DownstreamConnection, HttpDownstream, AccessRecord], ResponseTail],
         *,
         linger: float,
+        observers: Observers,
     ) -> None:
         self.disconnects = DisconnectWatch()
         self.under_way: set[ResponseTail] = set()
@@ -58,7 +59,7 @@ class RequestHandler:
         self._tickets = tickets
         self._new_tail = new_tail
         self._linger = linger
-        self._access = AccessLog()
+        self._observers = observers
         self._untellable = UntellableNotice()
         self._when_idle: asyncio.Event | None = None
         self._time = asyncio.get_running_loop().time
@@ -90,7 +91,7 @@ class RequestHandler:
                 await downstream.wait_until_flushed(ANSWER_TIME)
         finally:
             record.ended_at = record.ended_at or self._time()
-            self._access.ended(record)
+            self._observers.notify(lambda observer: observer.answered(record))
         return downstream
 
     def refuse(self, error: SSEProxyError, connection: DownstreamConnection) -> None:
@@ -98,7 +99,7 @@ class RequestHandler:
         record = AccessRecord(connection.client_address or "unix", "-", "-", self._time())
         self._new_tail(connection, HttpDownstream(connection, ResponseTreatment()), record).refuse(error)
         record.ended_at = record.started_at
-        self._access.ended(record)
+        self._observers.notify(lambda observer: observer.answered(record))
 
     async def wait_until_idle(self) -> None:
         """Wait until no request is under way."""
@@ -112,13 +113,11 @@ class RequestHandler:
         """Answer a request at once, or return what serves it."""
         match resolution:
             case Forward(request=request, route=route):
-                if _access_log.isEnabledFor(logging.DEBUG):
-                    self._access.started(tail.record)
                 return self._forwarder.serve(request, route, tail)
             case KeepTicket(request=request, route=route, target=target):
                 return keep_request(self._tickets, target, request, route, tail)
             case UseTicket(request=request, target=target):
-                return use_ticket(self._tickets, target, request, tail, self._forwarder.forwarding, access=self._access)
+                return use_ticket(self._tickets, target, request, tail, self._forwarder.forwarding)
             case Reply(fields=fields):
                 tail.answer_with_nothing(HTTPStatus.NO_CONTENT, fields)
             case Refuse(error=error):

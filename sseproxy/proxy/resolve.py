@@ -1,13 +1,14 @@
 """What does a request want? Decided here, before anything is done about it."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from sseproxy.core.errors import BadRequest, ForeignOrigin, LoopDetected, RouteNotFound, SSEProxyError
 from sseproxy.core.eventsource.cors import preflight_method
 from sseproxy.core.frames import release_frames
-from sseproxy.core.http.fields import Headers, names_origin
+from sseproxy.core.http.fields import Headers, Peer, forwarded_addresses, names_origin
 from sseproxy.core.routes import Route, find_route
 from sseproxy.http1.content import RequestContent
 from sseproxy.http1.requests import ParsedRequest
@@ -17,8 +18,10 @@ from sseproxy.proxy.eventsource.cors_guard import CorsGuard, CorsView, refuse_fo
 from sseproxy.proxy.eventsource.ticket_paths import TicketPaths, TicketTarget
 from sseproxy.proxy.inbound import ClientRequest, read_request
 from sseproxy.proxy.notices import ForwardingNotice
-from sseproxy.proxy.peers import Peers
 from sseproxy.proxy.responses import ALLOW
+
+#: Addresses of which it is remembered whether they are trusted.
+_KNOWN_ADDRESSES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +199,46 @@ class Resolver:
         except SSEProxyError as error:
             return _refused(error, asked.client, treatment, route)
         return Forward(asked.client, treatment, route, asked)
+
+
+class Peers:
+    """Knows which proxies are trusted: those in `networks`."""
+
+    def __init__(self, networks: Sequence[IPv4Network | IPv6Network]) -> None:
+        self._is_trusted = functools.lru_cache(maxsize=_KNOWN_ADDRESSES)(self._is_in_network)
+        self._networks = tuple(networks)
+
+    def of(self, connection: DownstreamConnection) -> Peer:
+        """Return who is connected, and note it on the connection: it never changes.
+
+        A peer on a unix socket is trusted, unless its listener says otherwise: the file's mode decides who connects.
+        """
+        address = connection.client_address
+        is_trusted = connection.is_trusted or self._is_trusted(address)
+        connection.peer = Peer(address, connection.scheme, is_trusted)
+        return connection.peer
+
+    def client_behind(self, peer: Peer, headers: Headers) -> str:
+        """Return the nearest address that is not one of the trusted proxies: the client, as far as can be known."""
+        known = peer.address or "unix"
+        for address in reversed(forwarded_addresses(headers) if peer.trusted else []):
+            if _address(address) is None:
+                break
+            known = address
+            if not self._is_trusted(address):
+                break
+        return known
+
+    def _is_in_network(self, address: str) -> bool:
+        found = _address(address.partition("%")[0])
+        return found is not None and any(found in network for network in self._networks)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
 
 
 def _refused(error: SSEProxyError, client: str, treatment: ResponseTreatment, route: Route | None = None) -> Refuse:

@@ -13,10 +13,9 @@ from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.kinds import MediaKind
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason, Transfer, TransferStats
-from sseproxy.engine.access import AccessRecord
 from sseproxy.engine.admissions import Admission, Admissions
 from sseproxy.engine.live import Drainable, LiveStream, LiveStreams
-from sseproxy.engine.observer import Phase
+from sseproxy.engine.observer import AccessRecord, Phase
 from sseproxy.engine.relay import Relay
 from sseproxy.http1.downstream import HttpDownstream
 from sseproxy.http1.server import DownstreamConnection
@@ -120,7 +119,8 @@ class ResponseTail:
         self, route: Route, relay: Drainable, plan: StreamPlan | None = None, phase: Phase = Phase.OPEN
     ) -> LiveStream:
         """Add the response to those that the process drains."""
-        self._live = LiveStream(route.name, self.record.client or self.record.peer, relay, plan, phase)
+        client = self.record.client or self.record.peer
+        self._live = LiveStream(route.name, client, relay, plan, phase, self.record.target)
         self.streams.add(self._live)
         return self._live
 

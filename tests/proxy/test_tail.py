@@ -2,9 +2,9 @@
 
 from typing import Any, cast
 
-from sseproxy.engine.access import AccessRecord
 from sseproxy.engine.admissions import Admissions
 from sseproxy.engine.live import LiveStreams
+from sseproxy.engine.observer import AccessRecord
 from sseproxy.proxy.tail import ANSWER_TIME, ResponseTail
 
 

@@ -11,7 +11,6 @@ from sseproxy.core.eventsource.cors import lets_in
 from sseproxy.core.eventsource.fetch_metadata import is_cross_origin
 from sseproxy.core.eventsource.ticket_ids import is_for_script
 from sseproxy.core.routes import Route
-from sseproxy.engine.access import AccessLog
 from sseproxy.http1.content import RequestContent
 from sseproxy.proxy.body import BodyReader
 from sseproxy.proxy.eventsource.cors_guard import is_from_foreign_page
@@ -56,8 +55,6 @@ async def use_ticket(
     request: ClientRequest,
     tail: ResponseTail,
     forward: Forward,
-    *,
-    access: AccessLog,
 ) -> None:
     """Do what a client wants of a ticket. Raises `TicketNotFound`, and `SSEProxyError` as long as nothing was sent."""
     ticket = await service.find(target, request)
@@ -66,7 +63,7 @@ async def use_ticket(
     tail.record.route = ticket.route.name
     method = request.inbound.method
     if method == "GET":
-        opening = TicketOpening(service, ticket, tail, access)
+        opening = TicketOpening(service, ticket, tail)
         pending = opening.run(request, forward)
         del request  # a stream may go on for hours
         await pending
@@ -91,7 +88,6 @@ class TicketOpening:
     service: TicketService
     ticket: OwnedTicket
     tail: ResponseTail
-    access: AccessLog
     _stage: _Stage = field(default=_Stage.OPENING, init=False)
 
     async def run(self, request: ClientRequest, forward: Forward) -> None:
@@ -104,7 +100,6 @@ class TicketOpening:
                 tail.answer_with_nothing(HTTPStatus.NO_CONTENT)
                 return
             self._stage = _Stage.SENT
-            self.access.started(tail.record)
             treatment = tail.downstream.treatment.of_opened_ticket(ticket.route.cors, request.inbound.headers)
             tail.downstream.treatment = treatment
             inbound = sent_with(kept, request.inbound, ticket.route, again=not ticket.known.waits)
