@@ -29,6 +29,8 @@
 for the log, in full.
 """
 
+from collections.abc import Sequence
+
 from sseproxy.core.stream.transfer import CloseReason
 
 
@@ -83,10 +85,17 @@ class TicketNotFound(ClientError):
 
 
 class MethodRefused(ClientError):
-    """CONNECT and TRACE (RFC 9110 section 9.3)."""
+    """CONNECT and TRACE (RFC 9110 section 9.3), and what the route does not answer.
+
+    allowed: the methods that it does answer (RFC 9110 section 10.2.1); empty: those that any route may.
+    """
 
     status = 405
     title = "Method Not Allowed"
+
+    def __init__(self, detail: str, *, allowed: Sequence[str] = ()) -> None:
+        super().__init__(detail)
+        self.allowed = tuple(allowed)
 
 
 class RequestTooLarge(ClientError):

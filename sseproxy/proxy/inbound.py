@@ -106,7 +106,7 @@ class InboundRequest:
     def upstream_headers(self, route: Route, peer: Peer, *, accepts_stream: bool, via: bytes = PSEUDONYM) -> Headers:
         """Return the fields for the upstream, without the framing of the body.
 
-        accepts_stream: ``Accept`` names event streams. via: the name of this instance.
+        accepts_stream: ``Accept`` names event streams. via: the name of this instance. The route must have an upstream.
         """
         may_stream = route.stream is StreamMode.ALWAYS or (
             route.stream is StreamMode.AUTO and (accepts_stream or self.method not in ("GET", "HEAD"))
@@ -120,6 +120,7 @@ class InboundRequest:
         if may_stream:
             fields.append((b"Accept-Encoding", b"identity"))
         # A name-based virtual host behind TLS answers to its own name only; behind plain HTTP sits our own service.
+        assert route.upstream is not None
         use_own = route.upstream.scheme == "https" or not self.host
         host = route.upstream.authority.encode() if use_own else self.host
         fields = [(b"Host", host), *forwarding(fields, peer, host=self.host)]
