@@ -22,6 +22,14 @@ class Phase(StrEnum):
     ENDED = "ended"
 
 
+class JournalStart(StrEnum):
+    """Where a client begins in the streams that it reads."""
+
+    NEW = "new"  # it had no position
+    RESUMED = "resumed"  # at its position
+    GAP = "gap"  # something behind its position is missing, and it was told so
+
+
 class ObservedStream(Protocol):
     """One response on its way. It changes while it lives: copy what has to last.
 
@@ -54,6 +62,7 @@ class AccessRecord:
 
     peer: who connected; client: who is behind it, as far as trusted proxies tell.
     target: as the client sent it, with all its secrets; only its path is logged.
+    journal: where a stream out of Redis began; ``None`` for any other response.
     status: what the client got; intended: what it would have got had the head not been sent before the response.
     Times are the event loop's, in seconds.
     """
@@ -69,6 +78,7 @@ class AccessRecord:
     reason: str = "-"
     error: str | None = None
     ended_at: float = 0.0
+    journal: JournalStart | None = None
     stats: TransferStats | None = field(default=None, repr=False)
 
     @property
@@ -87,6 +97,7 @@ class AccessRecord:
             "intended": self.intended if self.intended != self.status else None,
             "route": self.route,
             "reason": self.reason,
+            "journal": self.journal,
             "seconds": round(self.ended_at - self.started_at, 3),
         }
         if (stats := self.stats) is not None:

@@ -21,6 +21,7 @@ from sseproxy.process.descriptors import connections_allowed
 from sseproxy.process.garbage import GarbageNet, spare_the_collector
 from sseproxy.process.listeners import BACKLOG
 from sseproxy.process.stopping import StopRequest
+from sseproxy.process.stores import RedisStores
 from sseproxy.proxy.app import ProxyApp
 from sseproxy.stores.memory import MemoryTicketStore
 
@@ -74,8 +75,9 @@ class ServerProcess:
         """
         stop = StopRequest()
         with stop.by_signals(signals):
-            app = self.new_app()
-            admin = AdminServer(is_ready=lambda: not app.draining)
+            stores = RedisStores(self._config.routes, self._config.store)
+            app = self.new_app(stores)
+            admin = AdminServer(readiness=lambda: stores.readiness(is_draining=app.draining))
             await admin.start(self._admin_sockets)
             factories, servers = await self.accept(app)
             net = GarbageNet(asyncio.get_running_loop())
@@ -90,16 +92,19 @@ class ServerProcess:
             finally:
                 await asyncio.gather(*(factory.shutdown(_LAST_MOMENT) for factory in factories))
                 await app.close()
+                await stores.close()
                 await admin.stop()
                 net.close()
 
-    def new_app(self) -> ProxyApp:
+    def new_app(self, stores: RedisStores) -> ProxyApp:
         """Return the proxy that the configuration asks for."""
         streams, group = LiveStreams(), PoolGroup()
-        clock = streams.clock()
+        clock, routes = streams.clock(), self._config.routes
+        upstreams = {route.name: route.upstream for route in routes if route.upstream is not None}
         return ProxyApp(
-            self._config.routes,
-            {route.name: HttpOrigin(route.upstream, clock=clock, group=group) for route in self._config.routes},
+            routes,
+            {name: HttpOrigin(upstream, clock=clock, group=group) for name, upstream in upstreams.items()},
+            redis=stores.origins,
             trusted_proxies=self._config.server.trusted_proxies,
             tickets=MemoryTicketStore(asyncio.get_running_loop(), most_bytes=self._config.store.memory),
             end_key=self._end_key,

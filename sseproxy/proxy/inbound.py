@@ -69,6 +69,11 @@ class InboundRequest:
         return self.fields if self.opened_with is None else self.opened_with
 
     @property
+    def client_query(self) -> str:
+        """The query of that request."""
+        return (self.target if self.opened_with is None else self.opened_at).partition("?")[2]
+
+    @property
     def passed(self) -> list[bytes]:
         """The instances of sseproxy that the request has passed."""
         return instances(self.fields.get(b"via", _NONE))
