@@ -46,7 +46,7 @@ class Reader:
         raise NotImplementedError
 
     def place(self, fanout: Fanout) -> Place:
-        """Add a place in the window of `fanout`: one for each stream, in the order of the positions, before any begins."""
+        """Add a place in the window of `fanout`: one for each stream, in the order of positions, before any begins."""
         raise NotImplementedError
 
     @property

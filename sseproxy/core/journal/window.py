@@ -8,7 +8,8 @@ from sseproxy.core.journal.gap import Missing
 from sseproxy.core.journal.positions import START, Mark
 
 
-class Block(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Block:
     """One or more whole events that came together.
 
     last: the mark of the last one; the marks of those before it differ from it in their second number, by one each.
@@ -20,7 +21,8 @@ class Block(NamedTuple):
     text: bytes
 
 
-class Break(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Break:
     """A stretch that is missing: from the mark before it up to `last`. It is kept among the blocks, in its place."""
 
     last: Mark
