@@ -41,7 +41,7 @@ KeyPrefix = Annotated[
 NameTemplate = Annotated[
     Template,
     PlainValidator(push_values.name_template),
-    PlainSerializer(str),
+    PlainSerializer(lambda template: template.text),
     WithJsonSchema({"type": "string", "minLength": 1}),
 ]
 Names = Annotated[tuple[NameTemplate, ...], BeforeValidator(listed), one_or_several]

@@ -143,14 +143,14 @@ class PushCheck:
         for key in ("stream", "channel"):
             for index, template in enumerate(getattr(self.section, key)):
                 at = self.document.shown((*self._own(key), index))
-                for kind, name in template.places:
-                    if kind is TemplateKind.AUTH:
-                        if name not in takes:
-                            hint = "authorize: {take: {%s: FIELD}}" % name
-                            self.document.problem(at, f"{{auth:{name}}} is not taken by authorize", hint)
+                for value in template.values:
+                    if value.kind is TemplateKind.AUTH:
+                        if value.name not in takes:
+                            hint = f"authorize: {{take: {{{value.name}: FIELD}}}}"
+                            self.document.problem(at, f"{{auth:{value.name}}} is not taken by authorize", hint)
                     elif not self.section.unsafe_identity:
-                        message = f"{{{kind}:{name}}} lets every client read what is another's"
-                        hint = "authorize and {auth:NAME}; unsafe_identity: true if what is read is nobody's secret"
+                        message = f"{{{value.kind}:{value.name}}} lets every client read what is another's"
+                        hint = "{auth:NAME}, or unsafe_identity: true for what is no secret"
                         self.document.problem(at, message, hint)
 
     def url(self, of_store: str | None) -> None:
@@ -172,4 +172,4 @@ class PushCheck:
 
 def is_made_by_clients(templates: Sequence[Template]) -> bool:
     """True if a name holds what a client can write as it likes."""
-    return any(kind is not TemplateKind.AUTH for template in templates for kind, _ in template.places)
+    return any(value.kind is not TemplateKind.AUTH for template in templates for value in template.values)

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
 from sseproxy.config.values import BadValue, describe, line, quote
-from sseproxy.core.journal.templates import Template
+from sseproxy.core.journal.templates import BadTemplate, Template
 from sseproxy.stores.redis.urls import RedisURL
 
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
@@ -70,5 +70,5 @@ def name_template(value: object) -> Template:
         raise BadValue("must not be empty")
     try:
         return Template.parse(found)
-    except ValueError as error:
+    except BadTemplate as error:
         raise BadValue(str(error), "such as inbox:{auth:user}") from None

@@ -9,11 +9,13 @@ from sseproxy.core.journal.positions import named_position
 from sseproxy.core.journal.templates import TemplateKind
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.kinds import EVENT_STREAM
-from sseproxy.engine.observer import JournalStart
+from sseproxy.engine.observer import JournalReading
 from sseproxy.http1.content import RequestContent
 from sseproxy.origins.redis.origin import RedisOrigin
 from sseproxy.proxy.inbound import ClientRequest
 from sseproxy.proxy.tail import ResponseTail
+
+_POSITION = b"last-event-id"
 
 
 class Subscribing:
@@ -45,7 +47,7 @@ class Subscribing:
         request, route, tail = self._request, self._route, self._tail
         inbound, policy = request.inbound, route.redis
         assert policy is not None
-        names = [template.resolve(self._values) for template in policy.templates]
+        names = [template.resolve(self._values) for template in policy.names]
         if isinstance(request.content, RequestContent):
             request.content.drop()
         is_head = inbound.method == "HEAD"
@@ -59,9 +61,11 @@ class Subscribing:
             return
         wanted = inbound.stream_request(route)
         relay = tail.new_relay(route, kind=EVENT_STREAM, plan=wanted.plan())
-        position = named_position(inbound.client_fields, inbound.client_query)
-        tail.record.journal = JournalStart.NEW if position is None else JournalStart.RESUMED
-        reader = self._origin.open(relay, names, policy, position, wanted.is_browser)
+        named = [(_POSITION, value) for value in inbound.client_fields.get(_POSITION, ())]
+        position = named_position(named, inbound.client_query.encode())
+        reader = self._origin.open(relay, names, policy, position, wants_primer=wanted.is_browser)
+        if policy.is_stream:
+            tail.record.journal = JournalReading(reader, position is not None)
         relay.connect(reader)
         tail.downstream.release_head()
 
