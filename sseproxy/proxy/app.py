@@ -16,8 +16,8 @@ from sseproxy.http1.listener import ClientConnections, ConnectionLimit
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.origins.redis.origin import RedisOrigin
-from sseproxy.proxy.dispatch import Dispatcher
 from sseproxy.proxy.eventsource.tickets import TicketService
+from sseproxy.proxy.forwarder import Forwarder
 from sseproxy.proxy.handler import RequestHandler
 from sseproxy.proxy.notices import warn_of_connections
 from sseproxy.proxy.resolve import Resolver
@@ -63,7 +63,7 @@ class ProxyApp:
         self._listeners: list[ClientConnections] = []
         self._handler = RequestHandler(
             Resolver(routes, trusted_proxies=trusted_proxies, tickets=self.tickets.paths, instance=name),
-            Dispatcher(self._origins, self._redis, end_key=end_key or secrets.token_bytes(32), instance=name),
+            Forwarder(self._origins, self._redis, end_key=end_key or secrets.token_bytes(32), instance=name),
             self.tickets,
             partial(ResponseTail, streams=self.streams, admissions=self.admissions),
             linger=self.streams.linger,

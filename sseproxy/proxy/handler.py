@@ -14,9 +14,9 @@ from sseproxy.http1.requests import ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
 from sseproxy.http1.treatment import ResponseTreatment
 from sseproxy.logs import LOGGER
-from sseproxy.proxy.dispatch import Dispatcher
 from sseproxy.proxy.eventsource.ticket_requests import keep_request, use_ticket
 from sseproxy.proxy.eventsource.tickets import TicketService
+from sseproxy.proxy.forwarder import Forwarder
 from sseproxy.proxy.notices import UntellableNotice
 from sseproxy.proxy.resolve import Forward, KeepTicket, Refuse, Reply, Resolution, Resolver, UseTicket
 from sseproxy.proxy.tail import ANSWER_TIME, ResponseTail
@@ -44,7 +44,7 @@ class RequestHandler:
     def __init__(
         self,
         resolver: Resolver,
-        dispatcher: Dispatcher,
+        forwarder: Forwarder,
         tickets: TicketService,
         new_tail: Callable[[DownstreamConnection, HttpDownstream, AccessRecord], ResponseTail],
         *,
@@ -55,7 +55,7 @@ class RequestHandler:
         self.under_way: set[ResponseTail] = set()
         self.draining = False
         self._resolver = resolver
-        self._dispatcher = dispatcher
+        self._forwarder = forwarder
         self._tickets = tickets
         self._new_tail = new_tail
         self._linger = linger
@@ -113,11 +113,11 @@ class RequestHandler:
         """Answer a request at once, or return what serves it."""
         match resolution:
             case Forward(request=request, route=route):
-                return self._dispatcher.serve(request, route, tail)
+                return self._forwarder.serve(request, route, tail)
             case KeepTicket(request=request, route=route, target=target):
                 return keep_request(self._tickets, target, request, route, tail)
             case UseTicket(request=request, target=target):
-                return use_ticket(self._tickets, target, request, tail, self._dispatcher.serving)
+                return use_ticket(self._tickets, target, request, tail, self._forwarder.forwarding)
             case Reply(fields=fields):
                 tail.answer_with_nothing(HTTPStatus.NO_CONTENT, fields)
             case Refuse(error=error):

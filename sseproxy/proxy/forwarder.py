@@ -12,7 +12,7 @@ from sseproxy.proxy.subscribe import Subscribing
 from sseproxy.proxy.tail import ResponseTail
 
 
-class Dispatcher:
+class Forwarder:
     """Sends requests along their routes.
 
     origins, redis: by the name of the route, each route has one of them. end_key: what the ends of streams are signed
@@ -34,13 +34,13 @@ class Dispatcher:
 
     async def serve(self, request: ClientRequest, route: Route, tail: ResponseTail) -> None:
         """Send a request, and wait for the end of its response. Raises `SSEProxyError`."""
-        serving = self.serving(request, route, tail)
+        forwarding = self.forwarding(request, route, tail)
         del request
-        await serving.start()
-        del serving  # a stream may go on for hours
+        await forwarding.start()
+        del forwarding  # a stream may go on for hours
         await tail.wait()
 
-    def serving(self, request: ClientRequest, route: Route, tail: ResponseTail) -> Forwarding | Subscribing:
+    def forwarding(self, request: ClientRequest, route: Route, tail: ResponseTail) -> Forwarding | Subscribing:
         """Return what serves a request, for a caller that has more to do than to wait."""
         if route.redis is not None:
             return Subscribing(request, route, self._redis[route.name], tail)
