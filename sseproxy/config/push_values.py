@@ -6,7 +6,6 @@ never repeat a URL: it may hold a password.
 
 import re
 from ipaddress import ip_address
-from urllib.parse import unquote, urlsplit
 
 from sseproxy.config.values import BadValue, describe, line, quote
 from sseproxy.core.journal.templates import BadTemplate, Template
@@ -28,31 +27,26 @@ def redis_url(value: object) -> str:
     return written
 
 
-def masked_url(url: str | None) -> str | None:
-    """The same URL with asterisks in place of its password, fit to be shown."""
-    if url is None or "@" not in url:
-        return url
-    scheme, _, rest = url.partition("://")
-    login, _, place = rest.rpartition("@")
-    user, colon, _ = login.partition(":")
-    return f"{scheme}://{user}{colon}***@{place}" if colon else f"{scheme}://***@{place}"
+def masked_url(written: str | None) -> str | None:
+    """A URL that is fit to be shown: without what is secret of it, and with asterisks where there was a password."""
+    if written is None:
+        return None
+    url = RedisURL.parse(written)
+    scheme, mark, place = url.place.partition("://")
+    return f"{scheme}{mark}{'***@' if url.password else ''}{place}"
 
 
-def shows_password(url: str) -> bool:
-    """True if a password would go over a network in clear text."""
-    parts = urlsplit(url)
-    if parts.scheme.lower() not in ("redis", "redis+sentinel", "redis+cluster") or "@" not in parts.netloc:
-        return False
-    login, _, hosts = parts.netloc.rpartition("@")
-    return bool(login.strip(":")) and not all(map(_is_local, hosts.split(",")))
+def shows_password(written: str) -> bool:
+    """True if a password goes over a network in clear text."""
+    url = RedisURL.parse(written)
+    return bool(url.password) and not url.is_tls and not all(_is_local(host) for host, _ in url.hosts)
 
 
-def _is_local(place: str) -> bool:
-    host = place[1:].partition("]")[0] if place.startswith("[") else place.partition(":")[0]
+def _is_local(host: str) -> bool:
     try:
-        return ip_address(unquote(host)).is_loopback
+        return ip_address(host).is_loopback
     except ValueError:
-        return host.lower() in ("", "localhost")
+        return host.lower() == "localhost"
 
 
 def key_prefix(value: object) -> str:

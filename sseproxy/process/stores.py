@@ -80,7 +80,7 @@ class RedisStores:
 def _open(url: RedisURL, names: Sequence[str], policy: StorePolicy, node: bytes) -> RedisStore:
     prefix = policy.prefix.encode()
     link = Link(url, limits=LinkLimits(timeout=policy.timeout))
-    subscriber = Subscriber(url, prefix=prefix, node=node, limits=SubscriberLimits(timeout=policy.timeout))
+    subscriber = Subscriber(url, link, prefix=prefix, node=node, limits=SubscriberLimits(timeout=policy.timeout))
     origin = RedisOrigin(link, subscriber, prefix=prefix, node=node, memory=policy.memory)
     link.start()
     return RedisStore(link, subscriber, origin, names)
