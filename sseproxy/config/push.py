@@ -62,7 +62,7 @@ class GapSection(Section):
 class RedisSection(Section):
     """Streams or channels of Redis, in place of an upstream."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["stream"]}, {"required": ["channel"]}]})
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["stream"]}, {"required": ["channel"]}]})
 
     url: RedisAddress | None = Field(default=None, repr=False, description="Which Redis; left out: that of store.url.")
     stream: Names = Field(
@@ -118,8 +118,8 @@ class StoreSection(Section):
     timeout: LimitedDuration = Field(default=_STORE.timeout, description="Redis is away when it takes longer.")
     memory: Size = Field(
         default=_STORE.memory,
-        description="Bytes of requests that wait in tickets; what does not fit is refused: 503. As many bytes again for "
-        "the newest events of Redis, from which clients are served.",
+        description="Bytes of requests that wait in tickets; what does not fit is refused: 503. As many bytes again "
+        "for the newest events of Redis, from which clients are served.",
     )
 
 

@@ -5,7 +5,6 @@ Like `checks`: what is wrong is added to `Document.problems`, and nothing is sai
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
@@ -16,6 +15,7 @@ from sseproxy.config.schema import FileSchema
 from sseproxy.core.journal.policy import MOST_NAMES, Format
 from sseproxy.core.journal.templates import Template, TemplateKind
 from sseproxy.core.routes import READING
+from sseproxy.stores.redis.library import RedisMissing, require_redis
 
 _STORE_URL: Path = ("store", "url")
 
@@ -84,8 +84,10 @@ def check_store(document: Document, file: FileSchema, routes: Sequence[Effective
 
 def check_package(document: Document, at: Path) -> None:
     """Check that redis-py is there for the URL at `at`."""
-    if find_spec("redis") is None:
-        document.problem(at, "needs the Python package redis", "pip install 'sseproxy[redis]'")
+    try:
+        require_redis()
+    except RedisMissing:
+        document.problem(at, "needs the Python packages redis and hiredis", "pip install 'sseproxy[redis]'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,8 @@ class PushCheck:
                 self.document.problem(self.route.own(*keys), message, hint, at_key=True)
         for index, method in enumerate(self.route.section.match.methods):
             if method not in READING:
-                at = self.document.shown(self.route.own("match", "methods") + (index,))
-                self.document.problem(at, f"{method} is always refused with redis", f"{' and '.join(READING)} are served")
+                at = self.document.shown((*self.route.own("match", "methods"), index))
+                self.document.problem(at, f"{method} is always refused with redis", "GET and HEAD are answered")
 
     def names(self) -> None:
         """Check that there are names of one sort, and not too many."""

@@ -112,7 +112,7 @@ class RouteCheck:
             return
         if upstream is None:
             if self.route.section.redis is None and not self.document.is_broken(self.route.own("redis")):
-                self.document.problem(at, "is missing", "the URL to forward to; or redis")
+                self.document.problem(at, "is missing", "the URL to forward to")
         elif not self.document.is_broken(LISTEN):
             target = Address(upstream.host, upstream.port, upstream.socket_path)
             for listen in self.file.server.listen:

@@ -244,8 +244,8 @@ class FileSchema(Section):
     )
     store: Annotated[StoreSection, BeforeValidator(store_of_word)] = Field(
         default=StoreSection(),
-        description="What outlives a connection is kept in memory, and `redis:` routes are served from its url; the word "
-        "memory in place of a mapping: as it is.",
+        description="What outlives a connection is kept in memory, and `redis:` routes are served from its url; the "
+        "word memory in place of a mapping: as it is.",
         json_schema_extra=partial(may_be_a_word, word={"const": "memory"}, default="memory"),
     )
     routes: tuple[RouteSection, ...] = Field(default=(), description="The first that matches wins; none: 404.")

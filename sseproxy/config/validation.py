@@ -11,7 +11,7 @@ from sseproxy.config.schema import FileSchema, places_below, section_at
 from sseproxy.config.values import BadValue, BadValues, describe, nearest
 
 #: Keys that are likely to be tried, and what this version has to say to that.
-_PLANNED = {"journal": "streams of an upstream are not kept yet; redis serves a route from streams that are"}
+_PLANNED = {"journal": "not in this version; redis sends what an app adds to a stream of Redis"}
 
 
 def validate(document: Document) -> FileSchema:

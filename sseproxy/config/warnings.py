@@ -113,7 +113,7 @@ class Warnings:
         self._of_password(("store", "url"), url)
         in_use = (route.section.redis is not None and route.section.redis.url is None for route in routes)
         if url is not None and not any(in_use):
-            self.document.warning(("store", "url"), "no route is served from there", "redis: in a route, or leave it out")
+            self.document.warning(("store", "url"), "no route is served from there", "leave it out")
 
     def _of_password(self, at: Path, url: str | None) -> None:
         if url is not None and shows_password(url):

@@ -38,7 +38,7 @@ def said_about(broken: BrokenFile, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "broken",
-    [*rows("shapes.txt"), *rows("values.txt"), *rows("combinations.txt"), *rows("browsers.txt")],
+    [row for name in ("shapes", "values", "combinations", "browsers", "push") for row in rows(f"{name}.txt")],
     ids=lambda broken: broken.what,
 )
 def test_the_message_is_exactly_this(broken: BrokenFile, folder: Path) -> None:
