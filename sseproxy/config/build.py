@@ -87,6 +87,7 @@ def route_policy(route: EffectiveRoute, folder: FilePath, *, store_url: str) -> 
         auth=None if merged.auth is None else cookie_auth(merged.auth),
         end=None if merged.end is None else end_policy(merged.end),
         cors=None if merged.cors is None else cors_policy(merged.cors),
+        authorize=None if section.authorize is None else section.authorize.policy(),
     )
 
 
@@ -105,6 +106,7 @@ def push_route(route: EffectiveRoute, section: RedisSection, store_url: str) -> 
         tickets=None if merged.tickets is None else ticket_policy(merged.tickets),
         auth=None if merged.auth is None else cookie_auth(merged.auth),
         cors=None if merged.cors is None else cors_policy(merged.cors),
+        authorize=None if route.section.authorize is None else route.section.authorize.policy(),
         redis=redis_policy(section, store_url),
     )
 

@@ -165,7 +165,7 @@ class PushCheck:
 
     @property
     def _takes(self) -> Sequence[str]:
-        authorize = self.route.merged.authorize
+        authorize = self.route.section.authorize
         return () if authorize is None else tuple(authorize.take)
 
     def _own(self, *keys: str) -> Path:

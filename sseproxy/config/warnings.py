@@ -42,6 +42,7 @@ def warn(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...
     for route in routes:
         warnings.of_tls(route)
         warnings.of_unbound_tickets(route)
+        warnings.of_remembered_logins(route)
         if route.section.redis is not None:
             warnings.of_redis(route.own("redis"), route.section.redis)
     warnings.of_store(file.store.url, routes)
@@ -101,6 +102,13 @@ class Warnings:
         message = "with auth: who learns the URL of a ticket gets an answer in the name of the user who is logged in"
         self.document.warning(route.where("tickets", "bind"), message, f"bind: cookie:{auth.cookie}")
 
+    def of_remembered_logins(self, route: EffectiveRoute) -> None:
+        """Warn of a service that is asked once for many requests: it may go by more than the credentials."""
+        section = route.section.authorize
+        if section is not None and section.cache is not None:
+            message = "only credentials are compared: a yes to one request lets in all others of the route"
+            hint = "off, if the service goes by X-Original-Method or X-Original-URI"
+            self.document.warning(route.own("authorize", "cache"), message, hint)
     def of_redis(self, at: Path, section: RedisSection) -> None:
         """Warn of a permission that nothing needs, and of a password that others could read."""
         if section.unsafe_identity and not is_made_by_clients(section.templates):

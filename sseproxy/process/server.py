@@ -14,12 +14,11 @@ from sseproxy.http1.handshake import TlsAcceptor
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.logs import LOGGER
-from sseproxy.origins.http import HttpOrigin
-from sseproxy.origins.pools import PoolGroup
 from sseproxy.process.admin import AdminServer
 from sseproxy.process.descriptors import connections_allowed
 from sseproxy.process.garbage import GarbageNet, spare_the_collector
 from sseproxy.process.listeners import BACKLOG
+from sseproxy.process.origins import new_origins
 from sseproxy.process.stopping import StopRequest
 from sseproxy.process.stores import RedisStores
 from sseproxy.proxy.app import ProxyApp
@@ -98,13 +97,10 @@ class ServerProcess:
 
     def new_app(self, stores: RedisStores) -> ProxyApp:
         """Return the proxy that the configuration asks for."""
-        streams, group = LiveStreams(), PoolGroup()
-        clock, routes = streams.clock(), self._config.routes
-        upstreams = {route.name: route.upstream for route in routes if route.upstream is not None}
+        streams, routes = LiveStreams(), self._config.routes
         return ProxyApp(
             routes,
-            {name: HttpOrigin(upstream, clock=clock, group=group) for name, upstream in upstreams.items()},
-            redis=stores.origins,
+            new_origins(routes, stores.origins, streams.clock()),
             trusted_proxies=self._config.server.trusted_proxies,
             tickets=MemoryTicketStore(asyncio.get_running_loop(), most_bytes=self._config.store.memory),
             end_key=self._end_key,

@@ -2,10 +2,9 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Sequence, Sized
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
-from types import MappingProxyType
 
 from sseproxy.core.http.fields import PSEUDONYM
 from sseproxy.core.routes import Route
@@ -14,12 +13,11 @@ from sseproxy.engine.admissions import Admissions
 from sseproxy.engine.live import LiveStreams
 from sseproxy.http1.listener import ClientConnections, ConnectionLimit
 from sseproxy.http1.policy import ServerPolicy
-from sseproxy.origins.http import HttpOrigin
-from sseproxy.origins.redis.origin import RedisOrigin
+from sseproxy.proxy.dispatch import Dispatcher
 from sseproxy.proxy.eventsource.tickets import TicketService
-from sseproxy.proxy.forwarder import Forwarder
 from sseproxy.proxy.handler import RequestHandler
 from sseproxy.proxy.notices import warn_of_connections
+from sseproxy.proxy.origins import Origins
 from sseproxy.proxy.resolve import Resolver
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.stores.base import TicketStore
@@ -31,8 +29,7 @@ INSTANCE_BYTES = 6
 class ProxyApp:
     """The proxy of one process. Must be made while the event loop runs.
 
-    origins: the upstream of each route, by the route's name; redis: the same of routes that are served from Redis.
-    tickets: where routes that have any keep them.
+    origins: where the routes lead, which this closes. tickets: where routes that have any keep them.
     end_key: what the ends of streams are signed with, for processes that answer each other's clients.
     instance: what tells this proxy from others of its name, for processes that are one proxy; at most 32 digits and
     lower-case letters.
@@ -42,9 +39,8 @@ class ProxyApp:
     def __init__(
         self,
         routes: Sequence[Route],
-        origins: Mapping[str, HttpOrigin],
+        origins: Origins,
         *,
-        redis: Mapping[str, RedisOrigin] = MappingProxyType({}),
         trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
         tickets: TicketStore | None = None,
         end_key: bytes = b"",
@@ -56,15 +52,20 @@ class ProxyApp:
         self.streams = LiveStreams() if streams is None else streams
         self.admissions = Admissions()
         self.tickets = TicketService(routes, tickets)
-        self._origins = dict(origins)
-        self._redis = dict(redis)
+        self._origins = origins
         self._policy = policy
         self._limit = ConnectionLimit(policy.connections, on_reached=warn_of_connections)
         self._listeners: list[ClientConnections] = []
+        dispatcher = Dispatcher(
+            routes,
+            origins,
+            self.tickets,
+            end_key=end_key or secrets.token_bytes(32),
+            instance=name,
+        )
         self._handler = RequestHandler(
             Resolver(routes, trusted_proxies=trusted_proxies, tickets=self.tickets.paths, instance=name),
-            Forwarder(self._origins, self._redis, end_key=end_key or secrets.token_bytes(32), instance=name),
-            self.tickets,
+            dispatcher.begin,
             partial(ResponseTail, streams=self.streams, admissions=self.admissions),
             linger=self.streams.linger,
             observers=self.streams.observers,
@@ -120,10 +121,7 @@ class ProxyApp:
         await self._handler.wait_until_idle()
 
     async def close(self) -> None:
-        """Close the connections to all upstreams, all followers of Redis, and the store of tickets."""
+        """Close the connections to all upstreams and services, all followers of Redis, and the store of tickets."""
         self._handler.disconnects.close()
         await self.tickets.close()
-        for origin in self._origins.values():
-            await origin.close()
-        for redis in set(self._redis.values()):
-            await redis.close()
+        await self._origins.close()

@@ -17,7 +17,9 @@ from sseproxy.engine.live import LiveStreams
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.origins.http import HttpOrigin
+from sseproxy.origins.redis.origin import RedisOrigin
 from sseproxy.proxy.app import ProxyApp
+from sseproxy.proxy.origins import Origins
 from sseproxy.stores.base import TicketStore
 from sseproxy.stores.memory import MemoryTicketStore
 from tests.support.async_peer import LIMIT, AsyncPeer
@@ -30,16 +32,23 @@ SILENT = HeartbeatPolicy(interval=None)
 class ProxyServer:
     """A `ProxyApp` that listens. Leaving it asserts that nothing is under way and nothing unexpected was logged.
 
-    connections: of its clients. origins: the upstreams, by the name of the route.
+    connections: of its clients. origins: the upstreams, by the name of the route; authorizers: the services that
+    `authorize` asks, likewise.
     """
 
     def __init__(
-        self, app: ProxyApp, connections: ClientConnections, origins: Mapping[str, HttpOrigin], port: int
+        self,
+        app: ProxyApp,
+        connections: ClientConnections,
+        origins: Mapping[str, HttpOrigin],
+        port: int,
+        authorizers: Mapping[str, HttpOrigin],
     ) -> None:
         self.app = app
         self.connections = connections
         self.origins = origins
         self.port = port
+        self.authorizers = authorizers
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -58,21 +67,23 @@ class ProxyServer:
         instance: str = "test",
         origin: Callable[[Upstream], HttpOrigin] = HttpOrigin,
         policy: ServerPolicy = ServerPolicy(),
+        redis: Mapping[str, RedisOrigin] | None = None,
     ) -> "AsyncIterator[ProxyServer]":
         """On a port that the kernel chooses, or on a unix socket.
 
         trusted: networks of proxies. send_buffer: bytes of SO_SNDBUF of its connections. store: of tickets.
         end_key: of the ends of streams. streams: left out, those that break do so at once.
         listener: a socket in place of one of its own. instance: see `ProxyApp`.
-        origin: makes what stands for an upstream. policy: of client connections.
+        origin: makes what stands for an upstream. policy: of client connections. redis: what serves routes to Redis.
         """
         loop = asyncio.get_running_loop()
-        origins = {route.name: origin(route.upstream) for route in routes}
+        origins = {each.name: origin(each.upstream) for each in routes if each.upstream is not None}
+        authorizers = {each.name: HttpOrigin(each.authorize.upstream) for each in routes if each.authorize is not None}
         networks = [ip_network(network) for network in trusted]
         tickets = MemoryTicketStore(loop) if store is None else store
         app = ProxyApp(
             routes,
-            origins,
+            Origins(origins, {} if redis is None else redis, authorizers),
             trusted_proxies=networks,
             tickets=tickets,
             end_key=end_key,
@@ -94,7 +105,7 @@ class ProxyServer:
             port = server.sockets[0].getsockname()[1]
         with _no_surprises(loop):
             try:
-                yield cls(app, factory, origins, port)
+                yield cls(app, factory, origins, port, authorizers)
                 await _end(app)
             finally:
                 server.close()

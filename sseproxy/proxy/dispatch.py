@@ -1,0 +1,78 @@
+"""What is done about what a request wants, and may it be done at all?"""
+
+from collections.abc import Coroutine, Sequence
+from functools import partial
+from http import HTTPStatus
+from typing import Protocol
+
+from sseproxy.core.routes import Route
+from sseproxy.proxy.authorize import Authorizer
+from sseproxy.proxy.eventsource.ticket_requests import keep_request, use_ticket
+from sseproxy.proxy.eventsource.tickets import TicketService
+from sseproxy.proxy.forwarder import Forwarder, OnItsWay
+from sseproxy.proxy.inbound import ClientRequest
+from sseproxy.proxy.origins import Origins
+from sseproxy.proxy.resolve import Forward, KeepTicket, Refuse, Reply, Resolution, UseTicket
+from sseproxy.proxy.tail import ResponseTail
+
+Work = Coroutine[None, None, None]
+
+
+class Serve(Protocol):
+    """What is done with a request of a route. Raises `SSEProxyError`."""
+
+    def __call__(self, request: ClientRequest, route: Route, tail: ResponseTail, /) -> Work: ...
+
+
+class Dispatcher:
+    """Hands each request to what serves it, once the route lets it in.
+
+    origins: where the routes lead. end_key, instance: see `ProxyApp`.
+    """
+
+    # All ways from a request to what it brings about lead through here, and each asks the route's `authorize` first: a
+    # forwarded request and the making of a ticket in `_authorized`, the opening of a ticket in `_forward_kept`, when
+    # the kept request and with it the credentials are known. To look at a ticket or to delete it brings about nothing.
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        origins: Origins,
+        tickets: TicketService,
+        *,
+        end_key: bytes,
+        instance: bytes,
+    ) -> None:
+        self._forwarder = Forwarder(origins, end_key=end_key, instance=instance)
+        self._authorizer = Authorizer(routes, origins.authorizers, instance=instance)
+        self._tickets = tickets
+
+    def begin(self, resolution: Resolution, tail: ResponseTail) -> Work | None:
+        """Answer a request at once, or return what serves it."""
+        match resolution:
+            case Forward(request=request, route=route):
+                if route.authorize is None:
+                    return self._forwarder.serve(request, route, tail)
+                return self._authorized(self._forwarder.serve, request, route, tail)
+            case KeepTicket(request=request, route=route, target=target):
+                keep = partial(keep_request, self._tickets, target)
+                if route.authorize is None:
+                    return keep(request, route, tail)
+                return self._authorized(keep, request, route, tail)
+            case UseTicket(request=request, target=target):
+                return use_ticket(self._tickets, target, request, tail, self._forward_kept)
+            case Reply(fields=fields):
+                tail.answer_with_nothing(HTTPStatus.NO_CONTENT, fields)
+            case Refuse(error=error):
+                tail.refuse(error)
+        return None
+
+    async def _authorized(self, serve: Serve, request: ClientRequest, route: Route, tail: ResponseTail) -> None:
+        work = serve(await self._authorizer.let_in(request, route), route, tail)
+        del request  # a stream may go on for hours
+        await work
+
+    async def _forward_kept(self, request: ClientRequest, route: Route, tail: ResponseTail) -> OnItsWay:
+        if route.authorize is not None:
+            request = await self._authorizer.let_in(request, route)
+        return self._forwarder.forwarding(request, route, tail)
