@@ -29,7 +29,7 @@ def check_browsers(document: Document, file: FileSchema, routes: tuple[Effective
         check = BrowserCheck(document, route)
         if route.merged.auth is not None:
             check.auth(route.merged.auth)
-        if route.merged.end is not None:
+        if route.merged.end is not None and route.section.redis is None:
             check.end(route.merged.end)
         if route.merged.cors is not None:
             check.cors(route.merged.cors)
