@@ -87,6 +87,6 @@ def test_a_package_that_is_missing_is_named_at_each_url(
 
 
 def test_a_flag_for_the_upstream_is_for_other_routes(folder: Path) -> None:
-    (folder / "c.yaml").write_text(f"{FULL}  - {{upstream: 'http://v:1', stream: auto}}\n")
+    (folder / "c.yaml").write_text(f"{FULL}  - {{upstream: 'http://v:1', stream: auto, timeouts: {{response: 20s}}}}\n")
     routes = load(Path("c.yaml"), flags={"--upstream": "http://u:1"}, environ={}).routes
     assert [route.upstream and route.upstream.host for route in routes] == [None, None, "u"]
