@@ -216,5 +216,3 @@ class Place:
         taken, self._page = page[:count], page[count:]
         mark = taken[-1].last if self._page else self._page_end
         return Step(taken, Spot(self.spot.epoch, mark))
-
-
