@@ -25,7 +25,8 @@
         ├── ConnectError            502, no connection
         ├── UpstreamBroken          502, the connection broke or what came is not HTTP
         │   └── RequestBroken       the client broke it: the rest of its request body will not come
-        └── ResponseTimeout         504
+        ├── ResponseTimeout         504
+        └── ReaderBehind            the client reads too slowly for a stream that waits for no reader
 
 `detail` is meant for the client: it never holds an address or a path of this machine. `cause` says the same
 for the log, in full.
@@ -216,3 +217,9 @@ class ResponseTimeout(OriginError):
     status = 504
     title = "Gateway Timeout"
     reason = CloseReason.RESPONSE_TIMEOUT
+
+
+class ReaderBehind(OriginError):
+    """What the client has not read yet is no longer kept, and it cannot be told so."""
+
+    reason = CloseReason.BEHIND

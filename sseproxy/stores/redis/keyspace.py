@@ -9,7 +9,9 @@ def keyspace_channel(database: int, key: bytes) -> bytes:
     return b"__keyspace@%d__:%b" % (database, key)
 
 
-async def rings(link: Link, subscriber: Subscriber, *, prefix: bytes = b"sseproxy", node: bytes, within: float = 1.0) -> bool:
+async def rings(
+    link: Link, subscriber: Subscriber, *, prefix: bytes = b"sseproxy", node: bytes, within: float = 1.0
+) -> bool:
     """Add to a stream ``PREFIX:bell:NODE`` and return True if its notification comes `within` seconds.
 
     Raises `StoreAway`.

@@ -44,7 +44,7 @@ class LinkLimits:
 class Link:
     """The commands of one process to one Redis. Subscriptions and blocking reads have connections of their own.
 
-    Raises `ModuleNotFoundError` with a clear message if redis-py is not installed.
+    Raises `RedisMissing` if redis-py is not installed.
     """
 
     def __init__(

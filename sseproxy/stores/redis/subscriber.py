@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sseproxy.stores.redis.link import Link
 from sseproxy.stores.redis.urls import RedisURL
 
 
@@ -39,13 +40,16 @@ class Subscriber:
     def __init__(
         self,
         url: RedisURL,
+        link: Link,
         *,
         prefix: bytes = b"sseproxy",
         node: bytes,
         limits: SubscriberLimits = SubscriberLimits(),  # noqa: B008
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """prefix, node: the probes' channel is ``PREFIX:probe:NODE``; `node` is unique among processes."""
+        """link: probes are published over it, as everybody's messages are; the caller closes it after this.
+
+        prefix, node: the probes' channel is ``PREFIX:probe:NODE``; `node` is unique among processes."""
         self.url = url
 
     def subscribe(
