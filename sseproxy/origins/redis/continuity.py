@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sseproxy.core.journal.gap import GapReason
+from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.positions import START, Mark, predecessor, read_mark
 
 
@@ -34,20 +34,22 @@ class StreamState:
             raise ValueError("XINFO STREAM replied something else")
         return cls(first, last, reply[b"length"], reply.get(b"entries-added"))
 
+    @property
+    def oldest(self) -> Mark:
+        """The mark behind which everything is that is kept."""
+        return self.last if self.first is None else predecessor(self.first)
+
+    @property
+    def removed(self) -> int | None:
+        """How many entries are not kept any more; None if this Redis does not count them."""
+        return None if self.added is None else self.added - self.length
+
 
 #: A key that is not there. A stream that is made has no past.
 NO_STREAM = StreamState(None, START, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Events are missing. lost: how many; None if it cannot be known."""
-
-    reason: GapReason
-    lost: int | None
-
-
-def loss_after(position: Mark, state: StreamState, counted: int | None = None) -> Loss | None:
+def missing_after(position: Mark, state: StreamState, counted: int | None = None) -> Missing | None:
     """Return what is missing between `position` and the first entry kept behind it; None if nothing is.
 
     counted: how many entries the stream had been given when `position` was its last, if the caller has counted them.
@@ -58,13 +60,13 @@ def loss_after(position: Mark, state: StreamState, counted: int | None = None) -
     # Trimming takes the oldest first. So while an entry at or before the position is kept, none behind it was trimmed.
     # Where none is kept, numbers decide: all that were added behind the position must still be there.
     if position > state.last or (counted is not None and state.added is not None and state.added < counted):
-        return Loss(GapReason.UNKNOWN, None)
+        return Missing(GapReason.UNKNOWN, None)
     if position == state.last or (state.first is not None and position >= predecessor(state.first)):
         return None
     before = 0 if position == START else counted
     if before is None or state.added is None:
-        return Loss(GapReason.TRIMMED, None)
+        return Missing(GapReason.TRIMMED, None)
     lost = state.added - before - state.length
     if lost < 0:  # more are kept behind the position than were added behind it
-        return Loss(GapReason.UNKNOWN, None)
-    return Loss(GapReason.TRIMMED, lost) if lost else None
+        return Missing(GapReason.UNKNOWN, None)
+    return Missing(GapReason.TRIMMED, lost) if lost else None

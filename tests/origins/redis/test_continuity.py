@@ -9,9 +9,9 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sseproxy.core.journal.gap import GapReason
+from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.positions import START, Mark
-from sseproxy.origins.redis.continuity import NO_STREAM, Loss, StreamState, loss_after
+from sseproxy.origins.redis.continuity import NO_STREAM, StreamState, missing_after
 from tests.support.redis_server import RedisServer
 
 TOP = 2**64 - 1
@@ -80,7 +80,7 @@ def play(stream: NaiveStream, step: tuple[str, int]) -> None:
 def check(stream: NaiveStream, position: Mark, counted: int | None) -> None:
     """The position is one of this life of the stream."""
     gone = stream.gone_after(position)
-    loss = loss_after(position, stream.state, counted)
+    loss = missing_after(position, stream.state, counted)
     if loss is None:
         assert not stream.trimmed.intersection(gone), "a silent loss"
         return
@@ -120,7 +120,7 @@ def test_a_stream_that_is_made_anew_with_lower_ids_is_another_one(
     for step in after:
         play(stream, step)
         if position > (stream.ever[-1] if stream.ever else START) or counted > len(stream.ever):
-            assert loss_after(position, stream.state, counted) == Loss(GapReason.UNKNOWN, None)
+            assert missing_after(position, stream.state, counted) == Missing(GapReason.UNKNOWN, None)
 
 
 A, B, C, D = (1, 0), (2, 0), (2, 1), (5, 0)
@@ -128,22 +128,22 @@ TABLE = [
     # (position, first, last, length, added, counted, verdict)
     (START, None, START, 0, 0, None, None),
     (B, None, B, 0, 2, None, None),
-    (A, B, D, 3, 4, None, Loss(GapReason.TRIMMED, None)),
+    (A, B, D, 3, 4, None, Missing(GapReason.TRIMMED, None)),
     (A, B, D, 3, 4, 1, None),
-    (A, C, D, 2, 4, 1, Loss(GapReason.TRIMMED, 1)),
-    (A, None, D, 0, 4, 1, Loss(GapReason.TRIMMED, 3)),
+    (A, C, D, 2, 4, 1, Missing(GapReason.TRIMMED, 1)),
+    (A, None, D, 0, 4, 1, Missing(GapReason.TRIMMED, 3)),
     (B, C, D, 2, 4, None, None),  # C is the least id behind B: nothing can have been between
     ((1, TOP), B, D, 3, 4, None, None),
     (C, B, D, 3, 4, None, None),
     (START, A, D, 4, 4, None, None),
-    (START, C, D, 2, 4, None, Loss(GapReason.TRIMMED, 2)),
-    (START, C, D, 2, None, None, Loss(GapReason.TRIMMED, None)),
-    ((5, 1), A, D, 4, 4, None, Loss(GapReason.UNKNOWN, None)),
-    ((9, 0), None, START, 0, 0, None, Loss(GapReason.UNKNOWN, None)),
-    (A, C, D, 2, 2, 5, Loss(GapReason.UNKNOWN, None)),
-    (A, C, D, 2, 3, 2, Loss(GapReason.UNKNOWN, None)),
+    (START, C, D, 2, 4, None, Missing(GapReason.TRIMMED, 2)),
+    (START, C, D, 2, None, None, Missing(GapReason.TRIMMED, None)),
+    ((5, 1), A, D, 4, 4, None, Missing(GapReason.UNKNOWN, None)),
+    ((9, 0), None, START, 0, 0, None, Missing(GapReason.UNKNOWN, None)),
+    (A, C, D, 2, 2, 5, Missing(GapReason.UNKNOWN, None)),
+    (A, C, D, 2, 3, 2, Missing(GapReason.UNKNOWN, None)),
     (A, A, D, 4, None, None, None),
-    (A, C, D, 2, None, 1, Loss(GapReason.TRIMMED, None)),
+    (A, C, D, 2, None, 1, Missing(GapReason.TRIMMED, None)),
 ]
 
 
@@ -155,9 +155,9 @@ def test_the_rule(
     length: int,
     added: int | None,
     counted: int | None,
-    verdict: Loss | None,
+    verdict: Missing | None,
 ) -> None:
-    assert loss_after(position, StreamState(first, last, length, added), counted) == verdict
+    assert missing_after(position, StreamState(first, last, length, added), counted) == verdict
 
 
 @pytest.mark.parametrize(

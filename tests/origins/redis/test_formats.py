@@ -139,7 +139,8 @@ def test_a_reason_holds_nothing_of_the_message() -> None:
 
 
 # What flask-sse splits lines at beyond the line ends of an event stream; here such a character stays in its line.
-PLAIN = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]))
+# And it writes no space behind the colon, so that a client takes one of the data for it.
+PLAIN = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"])).filter(lambda text: text[:1] != " ")
 IN_A_LINE = PLAIN.filter(bool)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False) | PLAIN,
@@ -151,16 +152,16 @@ JSON = st.recursive(
 def test_flask_sse_is_read_as_its_own_view_would_write_it(data: object, kind: str | None, retry: int | None) -> None:
     message = flask_sse.Message(data, type=kind, retry=retry)
     event = event_of_message(Format.FLASK_SSE, json.dumps(message.to_dict()).encode(), MOST)
-    # The library writes no space behind the colon: one that belongs to the data would be lost.
-    lines = str(message).replace("data:", "data: ", 1).replace("event:", "event: ", 1).replace("retry:", "retry: ", 1)
-    if data != "" and "\n" not in lines.split("data: ", 1)[0].replace("\n", "", 1):
-        assert parse(event.text) == parse(lines.encode())
+    here, there = parse(event.text), parse(str(message).encode())
+    # Of empty data the library makes no line, so that no page gets an event.
+    assert here.events == there.events or data == ""
+    assert here.retries == there.retries
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_text_reaches_the_client_as_it_is(data: str) -> None:
     event = event_of_message(Format.TEXT, data.encode(), MOST)
-    assert parse(event.text)[0] == Dispatched("message", data.replace("\r\n", "\n").replace("\r", "\n"), "")
+    assert parse(event.text).events[0] == Dispatched("message", data.replace("\r\n", "\n").replace("\r", "\n"), "")
 
 
 @given(st.sampled_from(Format), st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
