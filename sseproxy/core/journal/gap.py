@@ -1,10 +1,10 @@
-"""How is a client told that events are missing?"""
+"""How does a client hear that events are missing?"""
 
 import json
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sseproxy.core.stream.events import event
+from sseproxy.core.journal.positions import LONGEST
 
 
 class GapReason(StrEnum):
@@ -27,15 +27,16 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class GapPolicy:
-    """name: the type of the event that tells."""
+    """How a client hears of missing events. name: the type of the event."""
 
     name: str = "gap"
 
 
 def gap_event(policy: GapPolicy, missing: Missing, *, from_position: bytes, id: bytes) -> bytes:  # noqa: A002 - its name on the wire
-    """Return the event that tells what is missing behind `from_position`.
+    """Return the event that says what is missing behind `from_position`, of which `LONGEST` bytes are shown.
 
-    id: the position from which the client goes on, so that it is told once.
+    id: the position from which the client goes on, so that it hears of it once.
     """
-    data = {"reason": missing.reason, "from": from_position.decode("utf-8", "replace"), "lost": missing.lost}
-    return b"id: " + id + b"\n" + event(json.dumps(data), name=policy.name)
+    shown = from_position[:LONGEST].decode("utf-8", "replace")
+    data = json.dumps({"reason": missing.reason, "from": shown, "lost": missing.lost})
+    return b"event: %b\nid: %b\ndata: %b\n\n" % (policy.name.encode(), id, data.encode())

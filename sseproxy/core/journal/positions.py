@@ -73,6 +73,18 @@ def write_position(marks: Sequence[Mark]) -> bytes:
     return _VECTOR + written if len(marks) > 1 else written
 
 
+def around(marks: Sequence[Mark], index: int) -> tuple[bytes, bytes]:
+    """Return what is in front of the mark at `index` in the position that `marks` are, and what is behind it.
+
+    ``around`` + the mark is `write_position`; for events of one stream, while the other marks stay as they are.
+    """
+    if len(marks) == 1:
+        return b"", b""
+    before = b"".join(write_mark(mark) + b"." for mark in marks[:index])
+    behind = b"".join(b"." + write_mark(mark) for mark in marks[index + 1 :])
+    return _VECTOR + before, behind
+
+
 def named_position(fields: Iterable[tuple[bytes, bytes]], query: bytes) -> bytes | None:
     """Return the position that a request names, or ``None``.
 
