@@ -161,9 +161,7 @@ def timeout_policy(section: TimeoutsSection) -> TimeoutPolicy:
 
 def limit_policy(section: LimitsSection) -> LimitPolicy:
     """How much to take."""
-    return LimitPolicy(
-        section.streams, section.streams_per_client, section.line, section.request_body, section.event
-    )
+    return LimitPolicy(section.streams, section.streams_per_client, section.line, section.request_body, section.event)
 
 
 def ticket_policy(section: TicketsSection) -> TicketPolicy:

@@ -216,9 +216,7 @@ Binding = Annotated[
     PlainSerializer(browser_values.format_binding),
     _text(r"^(none|address|cookie:.+)$"),
 ]
-ReopenWord = Annotated[
-    Reopen, PlainValidator(partial(values.choice, kind=Reopen)), PlainSerializer(str), words(Reopen)
-]
+ReopenWord = Annotated[Reopen, PlainValidator(partial(values.choice, kind=Reopen)), PlainSerializer(str), words(Reopen)]
 CookieName = Annotated[str, PlainValidator(browser_values.cookie_name), _text(minLength=1)]
 Template = Annotated[str, PlainValidator(browser_values.template), _text(r"\{value\}")]
 MarkerValue = Annotated[
@@ -230,9 +228,7 @@ MarkerValue = Annotated[
         {"type": "object", "properties": {"event": _NAME}, "required": ["event"], "additionalProperties": False},
     ),
 ]
-EndsAtWord = Annotated[
-    EndsAt, PlainValidator(partial(values.choice, kind=EndsAt)), PlainSerializer(str), words(EndsAt)
-]
+EndsAtWord = Annotated[EndsAt, PlainValidator(partial(values.choice, kind=EndsAt)), PlainSerializer(str), words(EndsAt)]
 Secret = Annotated[str, PlainValidator(browser_values.secret), _text()]
 
 

@@ -109,6 +109,7 @@ class Warnings:
             message = "only credentials are compared: a yes to one request lets in all others of the route"
             hint = "off, if the service goes by X-Original-Method or X-Original-URI"
             self.document.warning(route.own("authorize", "cache"), message, hint)
+
     def of_redis(self, at: Path, section: RedisSection) -> None:
         """Warn of a permission that nothing needs, and of a password that others could read."""
         if section.unsafe_identity and not is_made_by_clients(section.templates):

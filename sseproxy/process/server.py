@@ -75,6 +75,7 @@ class ServerProcess:
         stop = StopRequest()
         with stop.by_signals(signals):
             stores = RedisStores(self._config.routes, self._config.store)
+            stores.start()
             app = self.new_app(stores)
             admin = AdminServer(readiness=lambda: stores.readiness(is_draining=app.draining))
             await admin.start(self._admin_sockets)

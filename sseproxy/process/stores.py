@@ -1,16 +1,22 @@
 """Which Redis servers does this process need, are they there, and what reads from them?"""
 
+import asyncio
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sseproxy.core.routes import Route
 from sseproxy.core.store import StorePolicy
-from sseproxy.origins.redis.origin import RedisOrigin
+from sseproxy.journal.budget import WindowBudget
+from sseproxy.journal.catching_up import CatchingUp
+from sseproxy.origins.redis.origin import RedisOrigin, RedisTools
 from sseproxy.process.admin import Readiness, Status
+from sseproxy.stores.redis.blocking import BlockingLimits, BlockingReads
 from sseproxy.stores.redis.link import Link, LinkLimits
-from sseproxy.stores.redis.subscriber import Subscriber, SubscriberLimits
+from sseproxy.stores.redis.subscriber import Subscriber
 from sseproxy.stores.redis.urls import RedisURL
+from sseproxy.timers import Timers
 
 #: Random bytes that tell one process from another in the names of its own keys and channels.
 _NODE_BYTES = 6
@@ -20,14 +26,18 @@ _NODE_BYTES = 6
 class RedisStore:
     """One Redis, with all that this process has of it. routes: their names."""
 
-    link: Link
-    subscriber: Subscriber
+    tools: RedisTools
     origin: RedisOrigin
     routes: Sequence[str]
 
+    @property
+    def link(self) -> Link:
+        return self.tools.link
+
     async def close(self) -> None:
         """Close what talks to it. The origin is the proxy's to close, and goes first."""
-        await self.subscriber.close()
+        await self.tools.blocking.close()
+        await self.tools.subscriber.close()
         await self.link.close()
 
 
@@ -38,15 +48,27 @@ class RedisStores:
     """
 
     def __init__(self, routes: Sequence[Route], policy: StorePolicy) -> None:
+        loop = asyncio.get_running_loop()
         self._count = len(routes)
         self._stores: list[RedisStore] = []
+        # Of the process, whatever the number of stores: memory, turns of the event loop, timers.
+        share = partial(
+            RedisOrigin, budget=WindowBudget(policy.memory), catching_up=CatchingUp(loop), clock=Timers(loop)
+        )
         node = secrets.token_hex(_NODE_BYTES).encode()
         by_url: dict[str, list[str]] = {}
         for route in routes:
             if route.redis is not None:
                 by_url.setdefault(route.redis.url, []).append(route.name)
         for url, names in by_url.items():
-            self._stores.append(_open(RedisURL.parse(url), names, policy, node))
+            tools = _connect(RedisURL.parse(url), policy, node)
+            self._stores.append(RedisStore(tools, share(tools), names))
+
+    def start(self) -> None:
+        """Dial. The caller must call `close` later."""
+        for store in self._stores:
+            store.link.start()
+            store.origin.start()
 
     @property
     def origins(self) -> dict[str, RedisOrigin]:
@@ -77,10 +99,9 @@ class RedisStores:
         return ["redis" if len(self._stores) == 1 else store.link.url.place for store in stores]
 
 
-def _open(url: RedisURL, names: Sequence[str], policy: StorePolicy, node: bytes) -> RedisStore:
-    prefix = policy.prefix.encode()
-    link = Link(url, limits=LinkLimits(timeout=policy.timeout))
-    subscriber = Subscriber(url, link, prefix=prefix, node=node, limits=SubscriberLimits(timeout=policy.timeout))
-    origin = RedisOrigin(link, subscriber, prefix=prefix, node=node, memory=policy.memory)
-    link.start()
-    return RedisStore(link, subscriber, origin, names)
+def _connect(url: RedisURL, policy: StorePolicy, node: bytes) -> RedisTools:
+    prefix, timeout = policy.prefix.encode(), policy.timeout
+    link = Link(url, limits=LinkLimits(timeout=timeout))
+    subscriber = Subscriber(url, link, prefix=prefix, node=node)
+    blocking = BlockingReads(url, link, prefix=prefix, node=node, limits=BlockingLimits(timeout=timeout))
+    return RedisTools(link, subscriber, blocking, prefix, node)

@@ -35,4 +35,6 @@ class Forwarder:
         """Return what serves a request, for a caller that has more to do than to wait."""
         if route.redis is not None:
             return Subscribing(request, route, self._origins.redis[route.name], tail)
-        return Forwarding(request, route, self._origins.upstreams[route.name], tail, ends=self._ends, via=self._instance)
+        return Forwarding(
+            request, route, self._origins.upstreams[route.name], tail, ends=self._ends, via=self._instance
+        )

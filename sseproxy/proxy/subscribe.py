@@ -63,7 +63,15 @@ class Subscribing:
         relay = tail.new_relay(route, kind=EVENT_STREAM, plan=wanted.plan())
         named = [(_POSITION, value) for value in inbound.client_fields.get(_POSITION, ())]
         position = named_position(named, inbound.client_query.encode())
-        reader = self._origin.open(relay, names, policy, position, wants_primer=wanted.is_browser)
+        reader = self._origin.open(
+            relay,
+            names,
+            policy,
+            position,
+            wants_primer=wanted.is_browser,
+            most=route.limits.event,
+            route=route.name,
+        )
         if policy.is_stream:
             tail.record.journal = JournalReading(reader, position is not None)
         relay.connect(reader)

@@ -83,7 +83,10 @@ def test_a_package_that_is_missing_is_named_at_each_url(
     monkeypatch.setitem(sys.modules, name, None)
     (folder / "c.yaml").write_text(FULL)
     said = "needs the Python packages redis and hiredis (pip install 'sseproxy[redis]')"
-    assert complaints(Path("c.yaml")) == [f"c.yaml:1:14: store.url: {said}", f"c.yaml:12:41: routes[1].redis.url: {said}"]
+    assert complaints(Path("c.yaml")) == [
+        f"c.yaml:1:14: store.url: {said}",
+        f"c.yaml:12:41: routes[1].redis.url: {said}",
+    ]
 
 
 def test_a_flag_for_the_upstream_is_for_other_routes(folder: Path) -> None:

@@ -12,13 +12,13 @@ from sseproxy.config.fields import Section
 from sseproxy.config.flags import OVERRIDES
 from sseproxy.config.loader import load
 from sseproxy.config.problems import write_path
+from sseproxy.config.push import StoreSection
 from sseproxy.config.reading import read_document
 from sseproxy.config.schema import (
     FileSchema,
     InheritedSection,
     LogSection,
     ServerSection,
-    StoreSection,
     json_schema,
     section_in,
 )

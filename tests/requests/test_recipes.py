@@ -61,6 +61,7 @@ async def kitchen(
         routes = [
             replace(route, upstream=replace(route.upstream, host="127.0.0.1", port=upstream.port))
             for route in config.routes
+            if route.upstream is not None
         ]
         async with ProxyServer.serve(*routes, streams=LiveStreams(linger=0.0), end_key=b"k" * 32) as proxy:
             yield Kitchen(proxy)
