@@ -40,7 +40,7 @@ class Refuses:
         return self._refuse()
 
     async def id_for(self, client: AsyncPeer) -> str:
-        """The id that the stream of a client ends with, which has asked. It ends cleanly, and the connection goes on."""
+        """The id that the stream of a client ends with, which has asked. The end is a clean one."""
         assert (await client.head()).status == 200
         self.answered_early.set()
         body = b""
