@@ -12,7 +12,6 @@ from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Headers, is_json
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.end_message import EndMessage
-from sseproxy.core.stream.error_events import StreamError
 from sseproxy.core.stream.kinds import EVENT_STREAM
 from sseproxy.core.stream.late_refusal import FinalMessage, LateRefusal, late_refusal
 from sseproxy.core.stream.plan import StreamPlan
@@ -20,7 +19,7 @@ from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.origins.codings import can_decode, decoder_for
 from sseproxy.origins.exchange import HttpExchange
-from sseproxy.proxy.refusal import first_of, read_refusal
+from sseproxy.proxy.refusal import first_of, read_refusal, refused_here
 from sseproxy.proxy.response_body import connect_body, read_kind
 from sseproxy.proxy.tail import ResponseTail
 
@@ -79,12 +78,10 @@ class EarlyAnswer:
         record.intended, record.error = error.status, str(error)
         if isinstance(error, OriginError):
             self._relay.stop(error.reason)
-        elif isinstance(error, ClientError):
-            refused = StreamError("request_error", error.status, error.detail)
-            self._refuse(LateRefusal(refused), CloseReason.CLIENT_ERROR)
         else:
-            unavailable = StreamError("unavailable", error.status, error.detail)
-            self._refuse(LateRefusal(unavailable), CloseReason.CONNECT_ERROR)
+            is_by_client = isinstance(error, ClientError)
+            reason = CloseReason.CLIENT_ERROR if is_by_client else CloseReason.CONNECT_ERROR
+            self._refuse(refused_here(error), reason)
 
     async def _join(self, exchange: HttpExchange) -> None:
         """Go on with the upstream's stream or its JSON, or tell the client what it is instead."""
