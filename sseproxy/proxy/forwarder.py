@@ -1,7 +1,7 @@
 """Who serves a request along its route: an upstream, or Redis?"""
 
 from sseproxy.core.routes import Route
-from sseproxy.proxy.eventsource.end_signer import EndSigner
+from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import ClientRequest
 from sseproxy.proxy.origins import Origins
@@ -20,7 +20,7 @@ class Forwarder:
 
     def __init__(self, origins: Origins, *, end_key: bytes, instance: bytes) -> None:
         self._origins = origins
-        self._ends = EndSigner(end_key)
+        self._ends = RouteEnds(end_key)
         self._instance = instance
 
     async def serve(self, request: ClientRequest, route: Route, tail: ResponseTail) -> None:
