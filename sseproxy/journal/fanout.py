@@ -146,7 +146,7 @@ class Fanout:
         self._at = self.window.end
 
     def publish(self) -> None:
-        """Hand out what the window has new, to live readers in this call stack (the first `WindowPolicy.readers` of them)."""
+        """Hand out what the window has new: in this call stack to as many live readers as one turn may have."""
         if self._pass is None:
             self._go_on()
         else:
