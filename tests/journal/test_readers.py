@@ -87,7 +87,7 @@ class _Run:
             "blink within": blink,
             "abort within": reader.abort,
             "fail within": fail,
-            "publish within": client.streams[0].follow,
+            "publish within": client.streams[0].fanout.publish,
         }
         if name in within:
             client.within = within[name]
@@ -129,7 +129,7 @@ def all_is_handed_out(has: list[Has], actions: list[Action]) -> None:
         runner.run(_all_is_handed_out(has, actions))
 
 
-@settings(max_examples=max(500, settings().max_examples))
+@settings(max_examples=max(6000, settings().max_examples))
 @given(stands, actions)
 def test_all_is_handed_out(has: list[Has], actions: list[Action]) -> None:
     all_is_handed_out(has, actions)

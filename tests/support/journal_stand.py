@@ -43,6 +43,9 @@ _PRIMER = re.compile(rb"id: (?P<id>[^\n]*)\n\n")
 
 IDS = Flavour()
 
+#: Behind all marks.
+_END = (2**63, 0)
+
 
 class Has(Enum):
     """What is behind a window."""
@@ -81,12 +84,13 @@ class Stream:
 
     def follow(self, *, publish: bool = True) -> None:
         """The window gets what the store has new, and hears of what the store no longer has."""
-        for mark in self.next_ones(self.window.top):
-            before = self.latest_lost(mark)
+        for mark in [*self.next_ones(self.window.top), None]:
+            before = self.latest_lost(mark or _END)
             if before is not None:
                 lost = len(self.between(self.window.top, before))
-                self.fanout.break_in(before, Missing(GapReason.STORE, lost if mark[1] % 2 else None))
-            self.window.append(Block(mark, 1, self.text(mark)), now=0.0)
+                self.fanout.break_in(before, Missing(GapReason.STORE, lost if before[1] % 2 else None))
+            if mark is not None:
+                self.window.append(Block(mark, 1, self.text(mark)), now=0.0)
         if publish:
             self.fanout.publish()
 
@@ -105,7 +109,7 @@ class Stream:
         return self.emitted[bisect_right(self.emitted, first) : bisect_right(self.emitted, last)]
 
     def latest_lost(self, mark: Mark) -> Mark | None:
-        """The last lost event between the window's top and `mark`, which is kept; the first one behind the top."""
+        """The last lost event between the window's top and `mark`, which is the first kept one behind it."""
         lost = [each for each in self.between(self.window.top, mark) if each not in self.kept]
         return lost[-1] if lost else None
 
@@ -231,7 +235,7 @@ class Client:
     @property
     def has_everything(self) -> bool:
         pairs = zip(self.streams, self.marks, strict=True)
-        return all(not stream.between(mark, (2**63, 0)) for stream, mark in pairs)
+        return all(not stream.between(mark, _END) for stream, mark in pairs)
 
     def _on_done(self) -> None:
         self.done += 1
@@ -299,9 +303,7 @@ class Client:
         assert (self.error is not None) <= self.is_done
         if isinstance(self.error, ReaderBehind):
             assert self.flavour is PLAIN
-            lacking = [
-                stream.between(mark, (2**63, 0))[:1] for stream, mark in zip(self.streams, self.marks, strict=True)
-            ]
+            lacking = [stream.between(mark, _END)[:1] for stream, mark in zip(self.streams, self.marks, strict=True)]
             assert any(
                 mark and not stream.is_to_be_had(mark[0]) for stream, mark in zip(self.streams, lacking, strict=True)
             )
