@@ -231,7 +231,7 @@ class _Read:
         self._reading = frozenset(each.key for each in watches)
         try:
             command = _command(watches, "BLOCK", int(self._limits.block * 1000))
-            reply = await ask(wire, *command, timeout=self._limits.block + self._limits.timeout)
+            reply = await ask(wire, *command, within=self._limits.block + self._limits.timeout)
         finally:
             self._reading = None
         if (reason := not_ready(reply)) is not None:
@@ -244,7 +244,7 @@ class _Read:
 
     async def _find_refused(self, wire: "Wire", watches: Sequence[_Watch]) -> None:
         replies: list[Reply | ReplyError] = []
-        await wire.exchange([_command([each]) for each in watches], replies.append, timeout=self._limits.timeout)
+        await wire.exchange([_command([each]) for each in watches], replies.append, within=self._limits.timeout)
         for watch, reply in zip(watches, replies, strict=True):
             if isinstance(reply, ReplyError):
                 watch.refused_until = self._loop.time() + _REFUSED

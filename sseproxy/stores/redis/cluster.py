@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from sseproxy.core.errors import ReplyError, StoreAway
+from sseproxy.core.errors import ReplyError
 from sseproxy.stores.redis.dialer import Dialer, ask, first_in_turn
 from sseproxy.stores.redis.line import Line, LinkLimits, LinkState, away
 from sseproxy.stores.redis.outage import Outage
@@ -70,7 +70,7 @@ class Cluster:
         if self._task.done():
             return LinkState.CLOSED
         states = {line.state for line in self._lines.values()}
-        if not self._map.owners and self._looked.is_set() or LinkState.AWAY in states:
+        if (not self._map.owners and self._looked.is_set()) or LinkState.AWAY in states:
             return LinkState.AWAY
         return LinkState.UP if states == {LinkState.UP} else LinkState.OPENING
 
@@ -217,7 +217,7 @@ class Cluster:
     async def _ask_map(self, address: Address) -> SlotMap:
         wire = await self._dialer.dial_at(address)
         try:
-            return SlotMap.read(await ask(wire, "CLUSTER", "SLOTS", timeout=self._limits.timeout), address)
+            return SlotMap.read(await ask(wire, "CLUSTER", "SLOTS", within=self._limits.timeout), address)
         finally:
             await wire.close()
 

@@ -47,8 +47,8 @@ class Ear:
     #    the network between has forgotten it.
     # 4. After a connection that has held for `_HELD` seconds the next dial is at once; else dials are `backoff` apart.
     #
-    # Hazards: a channel that is unsubscribed and subscribed again before the acknowledgement (each one calls `on_ready`,
-    # so an early one does no harm); a user that may not use the probes' channel, or a link that is away: PING over this
+    # Hazards: a channel that is unsubscribed and subscribed again before the acknowledgement (each calls `on_ready`, so
+    # an early one does no harm); a user that may not use the probes' channel, or a link that is away: PING over this
     # connection takes the probe's place; a reader that Redis cuts off since it is too slow, again and again (4).
 
     def __init__(

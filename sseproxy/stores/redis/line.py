@@ -8,7 +8,6 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from sseproxy.core.errors import ReplyError, StoreAway
-from sseproxy.stores.redis.dialer import ask
 from sseproxy.stores.redis.outage import Outage
 from sseproxy.stores.redis.ports import Backoff, Command, Reply, WireLost, not_ready
 
@@ -154,9 +153,6 @@ class Line:
     async def _open(self) -> None:
         try:
             self._wire = await self._dial()
-            pong = await ask(self._wire, "PING", timeout=self._limits.timeout)  # a Redis that is loading refuses it
-            if reason := not_ready(pong):
-                raise WireLost(reason)
         except WireLost as lost:
             await self._fail(lost.reason)
         else:
@@ -169,7 +165,8 @@ class Line:
             async with asyncio.timeout(self._limits.idle):
                 await self._due.wait()
         except TimeoutError:
-            self.submit([("PING",)])
+            ping = self.submit([("PING",)])
+            ping.add_done_callback(lambda done: None if done.cancelled() else done.exception())
         if self._wire is not None and await self._wire.is_stale():
             await self._disconnect()
             self._become(LinkState.OPENING, "connection lost")
@@ -191,7 +188,7 @@ class Line:
                 call.fail(why)
 
         try:
-            await self._wire.exchange(batch, receive, timeout=self._limits.timeout)
+            await self._wire.exchange(batch, receive, within=self._limits.timeout)
         except WireLost as lost:
             for call in calls:
                 call.fail(lost.reason)

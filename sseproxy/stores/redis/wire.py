@@ -33,15 +33,15 @@ class Wire:
         self._connection = connection
 
     @classmethod
-    async def dial(cls, url: RedisURL, address: Address | None, *, timeout: float, protocol: int = 3) -> Self:
-        """Connect, with TLS, log in and choose the database, within `timeout` seconds. Raises `WireLost`.
+    async def dial(cls, url: RedisURL, address: Address | None, *, within: float, protocol: int = 3) -> Self:
+        """Connect, with TLS, log in and choose the database, `within` seconds. Raises `WireLost`.
 
         address: None for a unix socket. protocol: 3, or 2 for subscriptions.
         """
         wire = cls(_connection(url, address, protocol))
         try:
-            async with asyncio.timeout(timeout):
-                await wire._connection.connect()
+            async with asyncio.timeout(within):
+                await wire._connection.connect()  # type: ignore[no-untyped-call]
         except BaseException as error:
             await wire.close()
             if isinstance(error, Exception):
@@ -50,18 +50,18 @@ class Wire:
         return wire
 
     async def exchange(
-        self, commands: Sequence[Command], on_reply: Callable[[Reply | ReplyError], None], *, timeout: float
+        self, commands: Sequence[Command], on_reply: Callable[[Reply | ReplyError], None], *, within: float
     ) -> None:
         """Send commands in one go; call `on_reply` with each reply as it comes. Raises `WireLost`.
 
-        timeout: seconds without any progress. A command that Redis refuses is replied to with a `ReplyError`.
+        within: seconds without any progress. A command that Redis refuses is replied to with a `ReplyError`.
         """
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(timeout) as limit:
+            async with asyncio.timeout(within) as limit:
                 await self._connection.send_packed_command(self._connection.pack_commands(commands))
                 for _ in commands:
-                    limit.reschedule(loop.time() + timeout)
+                    limit.reschedule(loop.time() + within)
                     on_reply(await self._read())
         except (exceptions.RedisError, OSError) as error:
             raise WireLost(explain(error)) from None
