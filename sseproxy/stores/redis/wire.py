@@ -63,21 +63,21 @@ class Wire:
                 for _ in commands:
                     limit.reschedule(loop.time() + within)
                     on_reply(await self._read())
-        except (exceptions.RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is of no use any more
             raise WireLost(explain(error)) from None
 
     async def send(self, *command: bytes | str | int) -> None:
         """Send a command whose reply is read later. Raises `WireLost`."""
         try:
             await self._connection.send_packed_command(self._connection.pack_command(*command))
-        except (exceptions.RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is of no use any more
             raise WireLost(explain(error)) from None
 
     async def read(self) -> Reply | ReplyError:
         """Return what comes next, whenever that is. Raises `WireLost`."""
         try:
             return await self._read()
-        except (exceptions.RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is of no use any more
             raise WireLost(explain(error)) from None
 
     async def is_stale(self) -> bool:
