@@ -70,14 +70,14 @@ async def test_the_node_of_the_url_is_not_needed_any_more(stand: ClusterStand) -
     for node in stand.nodes:
         node.cli("CONFIG", "SET", "cluster-require-full-coverage", "no")
     async with a_link(stand.url) as link, a_subscriber(link) as subscriber:
-        listener = Listener()
+        listener, key = Listener(), _key_at(stand, 1)
         await link.run("PING")
         stand.nodes[0].kill()
         listener.subscribe(subscriber, b"news")
         await until(lambda: listener.ready >= 1)
         stand.nodes[1].cli("PUBLISH", "news", "x")
         await until(lambda: listener.heard == [b"x"])
-        assert await recovered(link, "SET", _key_at(stand, 1), 1) == b"OK"
+        assert await recovered(link, "SET", key, 1) == b"OK"
 
 
 async def test_channels_and_notifications(stand: ClusterStand) -> None:
@@ -103,6 +103,7 @@ async def test_channels_and_notifications(stand: ClusterStand) -> None:
             node.cli("PUBLISH", "news", "x")
         await until(lambda: news.heard == [b"x"] * 3)
         stand.nodes[1].restart()
+        stand.nodes[1].cli("CONFIG", "SET", "notify-keyspace-events", "Kt")
         await until(lambda: bells[1].ready >= 2 and subscriptions[1].is_ready)
         await recovered(link, "XADD", keys[1], "*", "f", 1)
         await until(lambda: len(bells[1].heard) == 2)

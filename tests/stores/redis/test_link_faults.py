@@ -135,9 +135,9 @@ async def test_a_password_that_becomes_right(server: RedisServer) -> None:
 
 
 async def test_loading(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
-    with RedisServer(settings=[("key-load-delay", "2000"), ("loading-process-events-interval-bytes", "1024")]) as slow:
+    with RedisServer(settings=[("key-load-delay", "100"), ("loading-process-events-interval-bytes", "1024")]) as slow:
         with slow.client() as client, client.pipeline(transaction=False) as pipeline:
-            for number in range(1500):
+            for number in range(20_000):
                 pipeline.set(f"key{number}", "x" * 100)
             pipeline.execute()
         async with a_link(slow.url) as link:
@@ -153,9 +153,10 @@ async def test_out_of_memory_refuses_writes_only() -> None:
     with RedisServer(maxmemory="1mb") as server:
         async with a_link(server.url) as link:
             with pytest.raises(ReplyError) as caught:
-                await link.run("SET", "key", "x" * 10)
+                for number in range(100):
+                    await link.run("SET", f"key{number}", "x" * 100_000)
             assert caught.value.code == "OOM"
-            assert await link.run("GET", "key") is None
+            assert await link.run("GET", "none") is None
             assert link.is_up
 
 

@@ -144,16 +144,14 @@ async def test_half_open_and_frozen(server: RedisServer) -> None:
         await heard_again(link, listener, b"news")
 
 
-async def test_attached_to_a_node_that_gets_no_messages(
-    server: RedisServer, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_attached_to_a_node_that_gets_no_messages(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     """The connection is healthy and answers, and nothing that is published is heard there."""
     with RedisServer(password="geheim") as other:
         async with Nemesis(other.port) as nemesis, a_link(server.url) as link:
+            await link.run("PING")
             # The subscriber dials through the relay to the wrong server; its probes go to the right one.
             link.dialer.url = link.dialer.url.parse(server.url_at(nemesis.port))
             async with a_subscriber(link) as subscriber:
-                await link.run("PING")
                 listener = Listener()
                 listener.subscribe(subscriber, b"news")
                 await until(lambda: listener.ready >= 2)
@@ -166,7 +164,9 @@ async def test_a_quiet_subscription_is_probed_and_left_alone(server: RedisServer
         listener.subscribe(subscriber, b"news")
         await until(lambda: listener.ready == 1)
         before = server.cli("INFO", "commandstats").get("cmdstat_publish", {"calls": 0})["calls"]
-        await until(lambda: server.cli("INFO", "commandstats").get("cmdstat_publish", {"calls": 0})["calls"] > before + 2)
+        await until(
+            lambda: server.cli("INFO", "commandstats").get("cmdstat_publish", {"calls": 0})["calls"] > before + 2
+        )
         assert (listener.ready, listener.heard) == (1, [])
 
 
