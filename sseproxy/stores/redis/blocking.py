@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sseproxy.core.errors import ReplyError, StoreAway
 from sseproxy.stores.redis.dialer import ask
-from sseproxy.stores.redis.guard import call_guarded
+from sseproxy.stores.redis.guard import call_guarded, cancel
 from sseproxy.stores.redis.link import Link
 from sseproxy.stores.redis.outage import Outage
 from sseproxy.stores.redis.ports import Argument, Backoff, Reply, WireLost, not_ready
@@ -167,7 +167,7 @@ class _Read:
         self._reading: frozenset[bytes] | None = None  # the streams of the read that is under way
         self._waking: asyncio.Task[None] | None = None
         self._added = asyncio.Event()
-        self._task = self._loop.create_task(self._keep())
+        self._task: asyncio.Task[None] | None = self._loop.create_task(self._keep())
 
     def __len__(self) -> int:
         return len(self._watches)
@@ -183,9 +183,8 @@ class _Read:
 
     async def close(self) -> None:
         tasks = [task for task in (self._task, self._waking) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        self._task = self._waking = None
+        await cancel(*tasks)
 
     def _lacks_any(self) -> bool:
         """True if the read that is under way does not have all streams that it should."""
@@ -231,7 +230,7 @@ class _Read:
         self._reading = frozenset(each.key for each in watches)
         try:
             command = _command(watches, "BLOCK", int(self._limits.block * 1000))
-            reply = await ask(wire, *command, timeout=self._limits.block + self._limits.timeout)
+            reply = await ask(wire, *command, within=self._limits.block + self._limits.timeout)
         finally:
             self._reading = None
         if (reason := not_ready(reply)) is not None:
@@ -244,7 +243,7 @@ class _Read:
 
     async def _find_refused(self, wire: "Wire", watches: Sequence[_Watch]) -> None:
         replies: list[Reply | ReplyError] = []
-        await wire.exchange([_command([each]) for each in watches], replies.append, timeout=self._limits.timeout)
+        await wire.exchange([_command([each]) for each in watches], replies.append, within=self._limits.timeout)
         for watch, reply in zip(watches, replies, strict=True):
             if isinstance(reply, ReplyError):
                 watch.refused_until = self._loop.time() + _REFUSED

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sseproxy.core.errors import ReplyError
 from sseproxy.stores.redis.library import require_redis
-from sseproxy.stores.redis.ports import Reply, WireLost
+from sseproxy.stores.redis.ports import Reply, WireLost, not_ready
 from sseproxy.stores.redis.urls import Address, Kind, RedisURL
 
 if TYPE_CHECKING:
@@ -35,10 +35,20 @@ class Dialer:
             raise WireLost("timed out") from None
 
     async def dial_at(self, address: Address | None, *, protocol: int = 3) -> "Wire":
-        """Connect to one node. Raises `WireLost`."""
+        """Connect to one node. Raises `WireLost`, also if it is not ready to serve."""
         from sseproxy.stores.redis.wire import Wire  # noqa: PLC0415 - redis-py is imported where it is used
 
-        return await Wire.dial(self.url, address, timeout=self.timeout, protocol=protocol)
+        wire = await Wire.dial(self.url, address, within=self.timeout, protocol=protocol)
+        try:
+            # One that loads its data, or is frozen, shows by this only: the login does not tell, or there is none.
+            reason = not_ready(await ask(wire, "PING", within=self.timeout))
+        except BaseException:
+            await wire.close()
+            raise
+        if reason is not None:
+            await wire.close()
+            raise WireLost(reason)
+        return wire
 
     async def _dial_master(self, protocol: int) -> "Wire":
         """Ask each sentinel in turn; a master must say itself that it is one.
@@ -56,7 +66,7 @@ class Dialer:
             self._sentinels.remove(sentinel)
             self._sentinels.insert(0, sentinel)
             try:
-                role = await ask(wire, "ROLE", timeout=self.timeout)
+                role = await ask(wire, "ROLE", within=self.timeout)
                 if isinstance(role, ReplyError) or role[0] == b"master":  # ROLE may be forbidden: trust Sentinel
                     return wire
             except BaseException:
@@ -77,9 +87,9 @@ class Dialer:
             password=options.get("sentinel_password"),
         )
         # A part of the whole time: the next sentinel must have some left.
-        wire = await Wire.dial(url, sentinel, timeout=self.timeout / 4)
+        wire = await Wire.dial(url, sentinel, within=self.timeout / 4)
         try:
-            named = await ask(wire, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.url.service, timeout=self.timeout / 4)
+            named = await ask(wire, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.url.service, within=self.timeout / 4)
         finally:
             await wire.close()
         if isinstance(named, ReplyError):
@@ -89,10 +99,10 @@ class Dialer:
         return named[0].decode(), int(named[1])
 
 
-async def ask(wire: "Wire", *command: bytes | str | int, timeout: float) -> Reply | ReplyError:
+async def ask(wire: "Wire", *command: bytes | str | int, within: float) -> Reply | ReplyError:
     """Send one command and return its reply. Raises `WireLost`."""
     replies: list[Reply | ReplyError] = []
-    await wire.exchange([command], replies.append, timeout=timeout)
+    await wire.exchange([command], replies.append, within=within)
     return replies[0]
 
 

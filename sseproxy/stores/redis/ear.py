@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from sseproxy.core.errors import ReplyError, StoreAway
+from sseproxy.stores.redis.guard import cancel
 from sseproxy.stores.redis.outage import Outage
 from sseproxy.stores.redis.ports import Backoff, WireLost, not_ready
 
@@ -37,8 +38,8 @@ class Ear:
     # Per connection three tasks: one reads, one sends what has changed in `_wanted`, one watches the silence. The first
     # that finds the connection lost ends the others, and the next dial begins with all that is wanted.
     #
-    # 1. `_wanted` is what callers want; `_asked` what this connection was last told; `acknowledged` what Redis has
-    #    confirmed over it, as far as it is still wanted.
+    # 1. `_wanted` is what callers want; `_asked` what this connection was last asked for; `acknowledged` what of it
+    #    Redis has confirmed. A channel that is wanted again before UNSUBSCRIBE was sent still is all three.
     # 2. Replies come in the order of commands: `_unanswered` is the commands that Redis owes an answer to. A refused
     #    SUBSCRIBE of several channels is sent again channel by channel (`_alone`); a refused channel waits for the next
     #    dial.
@@ -47,8 +48,8 @@ class Ear:
     #    the network between has forgotten it.
     # 4. After a connection that has held for `_HELD` seconds the next dial is at once; else dials are `backoff` apart.
     #
-    # Hazards: a channel that is unsubscribed and subscribed again before the acknowledgement (each one calls `on_ready`,
-    # so an early one does no harm); a user that may not use the probes' channel, or a link that is away: PING over this
+    # Hazards: a channel that is unsubscribed and subscribed again before the acknowledgement (each calls `on_ready`, so
+    # an early one does no harm); a user that may not use the probes' channel, or a link that is away: PING over this
     # connection takes the probe's place; a reader that Redis cuts off since it is too slow, again and again (4).
 
     def __init__(
@@ -83,7 +84,7 @@ class Ear:
         self._due = asyncio.Event()
         self._heard_at = 0.0
         self._is_served = False  # this connection answers
-        self._task = self._loop.create_task(self._keep())
+        self._task: asyncio.Task[None] | None = self._loop.create_task(self._keep())
 
     def want(self, channel: bytes) -> None:
         """Subscribe to `channel`, now and after each dial."""
@@ -93,13 +94,13 @@ class Ear:
     def unwant(self, channel: bytes) -> None:
         """Unsubscribe from `channel`."""
         self._wanted.discard(channel)
-        self.acknowledged.discard(channel)
         self._change(channel)
 
     async def close(self) -> None:
         """Leave no task and no socket."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        task, self._task = self._task, None
+        if task is not None:
+            await cancel(task)
         self.acknowledged.clear()
 
     def _change(self, channel: bytes) -> None:
@@ -136,15 +137,15 @@ class Ear:
         self._changed = self._wanted - {self._own}
         self._due.set()
         self._heard_at = self._loop.time()
-        tasks = [self._loop.create_task(each) for each in (self._read(wire), self._write(wire), self._probe(wire))]
+        parts = (self._read(wire), self._write(wire), self._probe(wire))
+        tasks = [self._loop.create_task(_until_lost(each)) for each in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            reason = done.pop().result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-        for task in done:
-            task.result()
+            await cancel(*tasks)
+            tasks.clear()  # they hold their errors, and these hold this frame
+        raise WireLost(reason)
 
     # Reading.
 
@@ -171,7 +172,7 @@ class Ear:
         channels.discard(channel)
         if not channels:
             self._unanswered.popleft()
-        if kind != b"subscribe" or channel not in self._wanted:
+        if kind != b"subscribe" or channel not in self._asked:
             return
         self.acknowledged.add(channel)
         if channel == self._own:
@@ -217,21 +218,25 @@ class Ear:
             self._asked.update(channels)
         else:
             self._asked.difference_update(channels)
+            self.acknowledged.difference_update(channels)
         self._unanswered.append((kind, set(channels)))
         await wire.send(kind, *channels)
 
     async def _probe(self, wire: "Wire") -> None:
         unheard = 0
+        probed_at = 0.0
         due = self._heard_at + self._silence
         while True:
             await asyncio.sleep(due - self._loop.time())
+            if self._heard_at >= probed_at:
+                unheard = 0
             due = self._heard_at + self._silence
             if due > self._loop.time():
-                unheard = 0
                 continue
             if unheard == _PROBES:
                 raise WireLost(_DEAF)
             unheard += 1
+            probed_at = self._loop.time()
             await self._send_probe(wire)
             due = self._loop.time() + self._silence
 
@@ -244,3 +249,12 @@ class Ear:
                 pass
         self._unanswered.append((b"PING", set()))
         await wire.send(b"PING")
+
+
+async def _until_lost(work: Coroutine[None, None, None]) -> str:
+    """Why it ended: a reason has no traceback, and so keeps no frame."""
+    try:
+        await work
+    except WireLost as lost:
+        return lost.reason
+    return "connection lost"

@@ -1,6 +1,7 @@
 """Does this Redis ring when a stream grows?"""
 
 import asyncio
+from functools import partial
 
 from sseproxy.core.errors import ReplyError
 from sseproxy.stores.redis.link import Link
@@ -32,6 +33,10 @@ async def rings(
         seen.add(key)
         progress.set()
 
+    def note_event(key: bytes, event: bytes) -> None:
+        if event == b"xadd":
+            note(rung, key)
+
     async def all_in(seen: set[bytes]) -> None:
         while len(seen) < len(keys):
             progress.clear()
@@ -40,8 +45,8 @@ async def rings(
     subscriptions = [
         subscriber.subscribe(
             keyspace_channel(link.url.database, key),
-            lambda event, key=key: note(rung, key) if event == b"xadd" else None,
-            lambda key=key: note(ready, key),
+            partial(note_event, key),
+            partial(note, ready, key),
             everywhere=True,
         )
         for key in keys

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from sseproxy.core.errors import ReplyError, StoreAway
-from sseproxy.stores.redis.dialer import ask
+from sseproxy.stores.redis.guard import cancel
 from sseproxy.stores.redis.outage import Outage
 from sseproxy.stores.redis.ports import Backoff, Command, Reply, WireLost, not_ready
 
@@ -115,7 +115,7 @@ class Line:
         self._waiting = 0
         self._due = asyncio.Event()
         self._failures = 0
-        self._task = self._loop.create_task(self._work())
+        self._task: asyncio.Task[None] | None = self._loop.create_task(self._work())
 
     def submit(self, commands: Sequence[Command]) -> "asyncio.Future[list[Reply | ReplyError]]":
         """Send commands in order. The result is a reply for each, or `StoreAway`."""
@@ -135,8 +135,9 @@ class Line:
 
     async def close(self) -> None:
         """Fail what waits, and leave no task and no socket. Twice is once."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        task, self._task = self._task, None
+        if task is not None:
+            await cancel(task)
         self._become(LinkState.CLOSED, "the link is closed")
         await self._disconnect()
 
@@ -154,9 +155,6 @@ class Line:
     async def _open(self) -> None:
         try:
             self._wire = await self._dial()
-            pong = await ask(self._wire, "PING", timeout=self._limits.timeout)  # a Redis that is loading refuses it
-            if reason := not_ready(pong):
-                raise WireLost(reason)
         except WireLost as lost:
             await self._fail(lost.reason)
         else:
@@ -169,7 +167,8 @@ class Line:
             async with asyncio.timeout(self._limits.idle):
                 await self._due.wait()
         except TimeoutError:
-            self.submit([("PING",)])
+            ping = self.submit([("PING",)])
+            ping.add_done_callback(lambda done: None if done.cancelled() else done.exception())
         if self._wire is not None and await self._wire.is_stale():
             await self._disconnect()
             self._become(LinkState.OPENING, "connection lost")
@@ -191,7 +190,7 @@ class Line:
                 call.fail(why)
 
         try:
-            await self._wire.exchange(batch, receive, timeout=self._limits.timeout)
+            await self._wire.exchange(batch, receive, within=self._limits.timeout)
         except WireLost as lost:
             for call in calls:
                 call.fail(lost.reason)

@@ -4,13 +4,14 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from sseproxy.stores.redis.dialer import ask, first_in_turn
+from sseproxy.stores.redis.dialer import first_in_turn
 from sseproxy.stores.redis.ear import Ear
 from sseproxy.stores.redis.guard import call_guarded
 from sseproxy.stores.redis.link import Link
-from sseproxy.stores.redis.ports import Backoff, WireLost, not_ready
+from sseproxy.stores.redis.ports import Backoff, WireLost
 from sseproxy.stores.redis.urls import Address, Kind, RedisURL
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ class Subscriber:
         for room in rooms:
             if room is not None:
                 room.close()
-                for ear in room.ears:
+                ears, room.ears = room.ears, []
+                for ear in ears:
                     await ear.close()
         self._nodes.clear()
         if self._closing:
@@ -155,7 +157,8 @@ class Subscriber:
         for address in primaries:
             if address not in self._nodes:
                 place = f"{address[0]}:{address[1]}"
-                ear = self._ear(lambda address=address: self._dial_at(address), room, place, b":%b" % place.encode())
+                dial = partial(self._link.dialer.dial_at, address, protocol=2)
+                ear = self._ear(dial, room, place, b":%b" % place.encode())
                 self._nodes[address] = ear
                 room.add(ear)
 
@@ -174,29 +177,15 @@ class Subscriber:
 
     async def _dial_any(self) -> "Wire":
         if self.url.kind is not Kind.CLUSTER:
-            return await self._check(await self._link.dialer.dial(protocol=2))
+            return await self._link.dialer.dial(protocol=2)
         self._turn += 1
         lost = WireLost("no node is known")
         for address in first_in_turn(self._link.primaries or self.url.hosts, self._turn):
             try:
-                return await self._dial_at(address)
+                return await self._link.dialer.dial_at(address, protocol=2)
             except WireLost as error:
                 lost = error
         raise lost
-
-    async def _dial_at(self, address: Address) -> "Wire":
-        return await self._check(await self._link.dialer.dial_at(address, protocol=2))
-
-    async def _check(self, wire: "Wire") -> "Wire":
-        """RESP2 has no greeting: a frozen Redis, or one that is loading, shows by PING only."""
-        try:
-            pong = await ask(wire, "PING", timeout=self._link.dialer.timeout)
-            if reason := not_ready(pong):
-                raise WireLost(reason)
-        except BaseException:
-            await wire.close()
-            raise
-        return wire
 
 
 class _Room:
@@ -222,7 +211,7 @@ class _Room:
         if len(users) == 1:
             for ear in self.ears:
                 ear.want(subscription.channel)
-        elif subscription.is_ready:
+        if subscription.is_ready:
             asyncio.get_running_loop().call_soon(subscription.announce)
 
     def leave(self, subscription: Subscription) -> None:

@@ -10,7 +10,7 @@ Address = tuple[str, int]
 REDIS_PORT = 6379
 SENTINEL_PORT = 26379
 
-#: What may stand in the query. The names are redis-py's; `ssl` and `sentinel_…` are for the forms that have no own scheme.
+#: What may stand in the query. The names are redis-py's, but for `ssl` and `sentinel_…`.
 _TLS_OPTIONS = frozenset(
     {
         "ssl_ca_certs",

@@ -33,15 +33,15 @@ class Wire:
         self._connection = connection
 
     @classmethod
-    async def dial(cls, url: RedisURL, address: Address | None, *, timeout: float, protocol: int = 3) -> Self:
-        """Connect, with TLS, log in and choose the database, within `timeout` seconds. Raises `WireLost`.
+    async def dial(cls, url: RedisURL, address: Address | None, *, within: float, protocol: int = 3) -> Self:
+        """Connect, with TLS, log in and choose the database, `within` seconds. Raises `WireLost`.
 
         address: None for a unix socket. protocol: 3, or 2 for subscriptions.
         """
         wire = cls(_connection(url, address, protocol))
         try:
-            async with asyncio.timeout(timeout):
-                await wire._connection.connect()
+            async with asyncio.timeout(within):
+                await wire._connection.connect()  # type: ignore[no-untyped-call]
         except BaseException as error:
             await wire.close()
             if isinstance(error, Exception):
@@ -50,34 +50,34 @@ class Wire:
         return wire
 
     async def exchange(
-        self, commands: Sequence[Command], on_reply: Callable[[Reply | ReplyError], None], *, timeout: float
+        self, commands: Sequence[Command], on_reply: Callable[[Reply | ReplyError], None], *, within: float
     ) -> None:
         """Send commands in one go; call `on_reply` with each reply as it comes. Raises `WireLost`.
 
-        timeout: seconds without any progress. A command that Redis refuses is replied to with a `ReplyError`.
+        within: seconds without any progress. A command that Redis refuses is replied to with a `ReplyError`.
         """
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(timeout) as limit:
+            async with asyncio.timeout(within) as limit:
                 await self._connection.send_packed_command(self._connection.pack_commands(commands))
                 for _ in commands:
-                    limit.reschedule(loop.time() + timeout)
+                    limit.reschedule(loop.time() + within)
                     on_reply(await self._read())
-        except (exceptions.RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is of no use any more
             raise WireLost(explain(error)) from None
 
     async def send(self, *command: bytes | str | int) -> None:
         """Send a command whose reply is read later. Raises `WireLost`."""
         try:
             await self._connection.send_packed_command(self._connection.pack_command(*command))
-        except (exceptions.RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is of no use any more
             raise WireLost(explain(error)) from None
 
     async def read(self) -> Reply | ReplyError:
         """Return what comes next, whenever that is. Raises `WireLost`."""
         try:
             return await self._read()
-        except (exceptions.RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is of no use any more
             raise WireLost(explain(error)) from None
 
     async def is_stale(self) -> bool:
@@ -128,7 +128,7 @@ def _refused(error: BaseException) -> str:
         return "it does not know HELLO: Redis 6 or newer is needed"
     if "DB index" in text:
         return "it has no database of this number"
-    code = text.partition(" ")[0]
+    code = _code(error)
     return NOT_READY.get(code, f"it refuses the login with {code}" if code.isupper() else "it refuses the login")
 
 
@@ -147,7 +147,7 @@ _REASONS: tuple[tuple[type[BaseException], str | Callable[[BaseException], str]]
     (FileNotFoundError, "no such socket, or a TLS file does not exist"),
     (PermissionError, "permission denied"),
     (exceptions.NoPermissionError, "the user may not do this"),
-    (exceptions.AuthenticationError, "wrong user or password"),
+    (exceptions.AuthenticationError, lambda error: NOT_READY.get(_code(error), "wrong user or password")),
     (exceptions.BusyLoadingError, NOT_READY["LOADING"]),
     (exceptions.ResponseError, _refused),
     (TimeoutError, "timed out"),
@@ -163,6 +163,10 @@ def _text(error: BaseException) -> str:
     code = getattr(error, "status_code", None)
     text = str(error)
     return text if code is None or text.startswith(f"{code} ") else f"{code} {text}"
+
+
+def _code(error: BaseException) -> str:
+    return _text(error).partition(" ")[0]
 
 
 def _connection(url: RedisURL, address: Address | None, protocol: int) -> "_Abortable":
