@@ -208,7 +208,7 @@ async def test_a_browser_that_comes_back_is_asked_about_before_it_is_stopped() -
 @pytest.mark.parametrize("request_", [head(), POST, POST + b"body", head(*UPGRADE)])
 @pytest.mark.parametrize("cache", [None, 60.0])
 async def test_a_client_that_leaves_ends_the_question(how: str, request_: bytes, cache: float | None) -> None:
-    async with guarded(silent, policy={"cache": cache}) as on:
+    async with guarded(silent, policy={"cache": cache, "timeout": 60.0}) as on:
         await on.client.send(request_)
         visit = await asked(on)
         on.client.reset() if how == "resets" else await on.client.close()
@@ -219,7 +219,7 @@ async def test_a_client_that_leaves_ends_the_question(how: str, request_: bytes,
 
 @pytest.mark.parametrize("cache", [None, 60.0])
 async def test_the_end_of_the_process_ends_the_question(cache: float | None) -> None:
-    async with guarded(silent, policy={"cache": cache}) as on:
+    async with guarded(silent, policy={"cache": cache, "timeout": 60.0}) as on:
         await on.client.send(head())
         visit = await asked(on)
         on.proxy.app.drain(timeout=60.0, spread=0.0)
