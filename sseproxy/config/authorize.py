@@ -13,7 +13,7 @@ from sseproxy.config.values import BadValue, field_name, line, quote
 from sseproxy.core.http.fields import FORWARDING, belongs_to_connection
 from sseproxy.core.routes import AuthorizePolicy, Upstream
 
-_QUERY = re.compile(r"[!\"$-~]*")
+_QUERY = re.compile(r"[!-~]*")
 _NAME = re.compile(r"[a-z][a-z0-9_-]*", re.ASCII)
 #: Of messages, not of clients: a request without them would be another one.
 _OF_MESSAGES = re.compile(r"content-.*|accept(-.*)?|date|expect|host", re.IGNORECASE)
@@ -34,6 +34,8 @@ def asked_url(value: object) -> AskedURL:
     authority, _, path = url.partition("://")[2].partition("/")
     if "@" in authority:
         raise BadValue("must not carry a user or password", "the service gets those of the client")
+    if "#" in url or "#" in query:
+        raise BadValue("must not carry a fragment")
     upstream = upstream_url(url)
     if not _QUERY.fullmatch(query):
         raise BadValue("the query has characters that a request line cannot have", "percent-encode them")

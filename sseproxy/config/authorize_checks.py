@@ -35,7 +35,8 @@ def check_templates(document: Document, route: EffectiveRoute, take: Mapping[str
         for name in names_in(value):
             at = route.own("headers", "request", "set", field)
             if take is None:
-                document.problem(at, f"{{auth:{name}}} needs authorize on this route", "authorize: {url: …, take: …}")
+                hint = f"authorize: {{url: URL, take: {{{name or 'user'}: X-User}}}}"
+                document.problem(at, f"{{auth:{name}}} needs authorize on this route", hint)
             elif name not in take:
                 message = f"authorize.take has no {name}" if name else "{auth:} names nothing"
                 document.problem(at, message, nearest(name, take) or "such as take: {user: X-User}")

@@ -94,12 +94,15 @@ class Authorizer:
         self._asked: dict[bytes, _Question] = {}
         self._time = asyncio.get_running_loop().time
 
-    async def let_in(self, request: ClientRequest, route: Route) -> ClientRequest:
-        """Return `request` with the identity of its client. Raises `AccessDenied` and `AuthorizeFailed`."""
+    async def let_in(self, request: ClientRequest, route: Route, target: str) -> ClientRequest:
+        """Return `request` with the identity of its client. Raises `AccessDenied` and `AuthorizeFailed`.
+
+        target: what is asked for; of a request that is to be kept, without the path of tickets.
+        """
         policy = route.authorize
         assert policy is not None
         credentials = request.inbound.credentials(route)
-        question = _question(request.inbound, policy, credentials, self._instance)
+        question = _question(request.inbound, target, policy, credentials, self._instance)
         if policy.cache is None:
             verdict = await self._ask(route.name, policy, question)
         else:
@@ -164,12 +167,14 @@ class Authorizer:
         return digest.digest()
 
 
-def _question(inbound: InboundRequest, policy: AuthorizePolicy, credentials: Headers, instance: bytes) -> OriginRequest:
+def _question(
+    inbound: InboundRequest, target: str, policy: AuthorizePolicy, credentials: Headers, instance: bytes
+) -> OriginRequest:
     headers = [
         (b"Host", policy.upstream.authority.encode()),
         *credentials,
         (b"X-Original-Method", inbound.method.encode()),
-        (b"X-Original-URI", inbound.target.encode()),
+        (b"X-Original-URI", target.encode()),
         (b"Accept-Encoding", b"identity"),
     ]
     return OriginRequest("GET", policy.target, signed(headers, inbound.passed, instance))

@@ -53,12 +53,12 @@ class Dispatcher:
             case Forward(request=request, route=route):
                 if route.authorize is None:
                     return self._forwarder.serve(request, route, tail)
-                return self._authorized(self._forwarder.serve, request, route, tail)
+                return self._authorized(self._forwarder.serve, request, route, tail, request.inbound.target)
             case KeepTicket(request=request, route=route, target=target):
                 keep = partial(keep_request, self._tickets, target)
                 if route.authorize is None:
                     return keep(request, route, tail)
-                return self._authorized(keep, request, route, tail)
+                return self._authorized(keep, request, route, tail, target.target)
             case UseTicket(request=request, target=target):
                 return use_ticket(self._tickets, target, request, tail, self._forward_kept)
             case Reply(fields=fields):
@@ -67,12 +67,14 @@ class Dispatcher:
                 tail.refuse(error)
         return None
 
-    async def _authorized(self, serve: Serve, request: ClientRequest, route: Route, tail: ResponseTail) -> None:
-        work = serve(await self._authorizer.let_in(request, route), route, tail)
+    async def _authorized(
+        self, serve: Serve, request: ClientRequest, route: Route, tail: ResponseTail, target: str
+    ) -> None:
+        work = serve(await self._authorizer.let_in(request, route, target), route, tail)
         del request  # a stream may go on for hours
         await work
 
     async def _forward_kept(self, request: ClientRequest, route: Route, tail: ResponseTail) -> OnItsWay:
         if route.authorize is not None:
-            request = await self._authorizer.let_in(request, route)
+            request = await self._authorizer.let_in(request, route, request.inbound.target)
         return self._forwarder.forwarding(request, route, tail)
