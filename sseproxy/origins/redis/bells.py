@@ -71,7 +71,7 @@ class Bells:
         node: bytes,
         stats: RedisStats,
         clock: Clock,
-        limits: BellLimits = BellLimits(),  # noqa: B008 - frozen
+        limits: BellLimits = BellLimits(),
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.ringing = Ringing.SILENT

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from sseproxy.core.errors import ReplyError, Unavailable
-from sseproxy.core.journal.gap import GapReason, Missing
+from sseproxy.core.journal.gap import GapReason
 from sseproxy.core.journal.positions import START, Mark
 from sseproxy.core.journal.window import Block
 from sseproxy.journal.history import Page
@@ -62,7 +62,7 @@ async def blocks_of(entries: Sequence[Entry], own_ids: OwnIds, terms: Terms, sha
     blocks = []
     for mark, fields in entries:
         event = shared.entry_event(terms, fields)
-        if await own_ids.has_passed(mark, event and event.own_id):
+        if await own_ids.has_passed(mark, event.own_id if event is not None else None):
             shared.stats.duplicates += 1
         elif event is not None:
             blocks.append(Block(mark, 1, event.text))

@@ -44,16 +44,17 @@ class StreamReads:
         # Another client can write between the two commands. What matters is the front: where it is the same in both
         # replies, nothing was trimmed in between.
         commands = [("XRANGE", self.name, write_mark(start), "+", "COUNT", count), ("XINFO", "STREAM", self.name)]
-        for _ in range(_TRIES):
+        tries = 0
+        while True:
+            tries += 1
             first, second = await self._link.run_all(commands)
             if isinstance(first, ReplyError):
                 raise first
             entries, state = _entries(first), _state(second)
-            if _is_one_moment(start, entries, state):
-                break
-        # Where the front never rests, the last look has to do: it can count as missing what was read before it was
-        # trimmed, and never the other way round.
-        return entries, state
+            # Where the front never rests, the last look has to do: it can count as missing what was read before it was
+            # trimmed, and never the other way round.
+            if tries == _TRIES or _is_one_moment(start, entries, state):
+                return entries, state
 
 
 def _is_one_moment(start: Mark, entries: Sequence[Entry], state: StreamState) -> bool:

@@ -174,7 +174,7 @@ class StreamFollower:
         state = await self._reads.state()
         self._connection = connection
         self._end, self._counted = state.last, state.added
-        self._window.restart(state.last)
+        self.fanout.start(state.last)
         self.following = Following.UNDER_WAY
         self._watch = self._bells.watch(self.name, lambda: write_mark(self._end), self.ring)
 
