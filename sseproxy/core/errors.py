@@ -170,11 +170,14 @@ class Draining(Unavailable):
 
 
 class ReplyError(SSEProxyError):
-    """Redis refuses a command. `code` is the first word of its reply: ``WRONGTYPE``, ``OOM``, ``NOPERM``, ``ERR``."""
+    """Redis refuses a command. `code` is the first word of its `reply`: ``WRONGTYPE``, ``OOM``, ``NOPERM``, ``ERR``."""
 
     def __init__(self, reply: str) -> None:
-        super().__init__("The store refused a command.", cause=reply)
-        self.code = reply.partition(" ")[0]
+        # An unknown command is repeated in the reply, with all that it holds.
+        said = "ERR unknown command" if "unknown command" in reply.lower() else reply[:200]
+        super().__init__("The store refused a command.", cause=said)
+        self.reply = said
+        self.code = said.partition(" ")[0]
 
 
 class InternalError(SSEProxyError):

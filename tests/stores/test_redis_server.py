@@ -56,9 +56,9 @@ def test_frozen_it_says_nothing_and_goes_on_where_it_was() -> None:
 def test_a_wrong_password_is_refused() -> None:
     with RedisServer(password="open-sesame") as server:
         assert server.cli("PING") is True
-        with redis.Redis(port=server.port, password="wrong", retry=Retry(NoBackoff(), 0)) as client:
-            with pytest.raises(redis.AuthenticationError):
-                client.ping()
+        stranger = redis.Redis(port=server.port, password="wrong", retry=Retry(NoBackoff(), 0))
+        with stranger, pytest.raises(redis.AuthenticationError):
+            stranger.ping()
 
 
 def test_tls(tmp_path: Path) -> None:

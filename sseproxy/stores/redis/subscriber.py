@@ -1,41 +1,71 @@
-"""How does a process hear thousands of channels over one connection, and notice when it has gone deaf?"""
+"""How do thousands of callers hear channels of one Redis over one connection?"""
 
+import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
+from sseproxy.stores.redis.dialer import first_in_turn
+from sseproxy.stores.redis.ear import Ear
+from sseproxy.stores.redis.guard import call_guarded
 from sseproxy.stores.redis.link import Link
-from sseproxy.stores.redis.urls import RedisURL
+from sseproxy.stores.redis.ports import Backoff, WireLost
+from sseproxy.stores.redis.urls import Address, Kind, RedisURL
+
+if TYPE_CHECKING:
+    from sseproxy.stores.redis.wire import Wire
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriberLimits:
-    """timeout: seconds for a dial. silence: seconds without a message before a probe is published, and then for it.
+    """silence: seconds without a message before a probe is published; two unheard, and the connection is replaced."""
 
-    least, most: seconds between two dials.
-    """
-
-    timeout: float = 2.0
     silence: float = 5.0
-    least: float = 0.05
-    most: float = 2.0
+    backoff: Backoff = Backoff()
 
 
 class Subscription:
-    """One caller's interest in one channel."""
+    """One caller's interest in one channel. Made by `Subscriber.subscribe`."""
 
-    __slots__ = ("channel", "is_ready")
+    __slots__ = ("_on_message", "_on_ready", "_room", "channel")
 
-    channel: bytes
-    is_ready: bool  # acknowledged by Redis, over the connection that stands
+    def __init__(
+        self, room: "_Room", channel: bytes, on_message: Callable[[bytes], None], on_ready: Callable[[], None]
+    ) -> None:
+        self.channel = channel
+        self._room: _Room | None = room
+        self._on_message = on_message
+        self._on_ready = on_ready
+
+    @property
+    def is_ready(self) -> bool:
+        """True if Redis has acknowledged it over the connection that stands."""
+        return self._room is not None and self._room.is_ready(self.channel)
 
     def close(self) -> None:
         """End it: neither callback is called again. Twice is once."""
-        raise NotImplementedError
+        room, self._room = self._room, None
+        if room is not None:
+            room.leave(self)
+
+    def deliver(self, payload: bytes) -> None:
+        """Give a message to the caller."""
+        if self._room is not None:
+            call_guarded(self._on_message, payload)
+
+    def announce(self) -> None:
+        """Tell the caller that it is subscribed."""
+        if self.is_ready:
+            call_guarded(self._on_ready)
 
 
 class Subscriber:
-    """All subscriptions of one process to one Redis. It dials by itself, again and again, while there are any."""
+    """All subscriptions of one process to one Redis. It dials by itself from the first one on, again and again."""
+
+    # In a cluster PUBLISH reaches every node, so one connection to any of them serves all channels. Keyspace
+    # notifications stay on their node: what is subscribed `everywhere` has a connection to each primary.
 
     def __init__(
         self,
@@ -44,13 +74,24 @@ class Subscriber:
         *,
         prefix: bytes = b"sseproxy",
         node: bytes,
-        limits: SubscriberLimits = SubscriberLimits(),  # noqa: B008
+        limits: SubscriberLimits = SubscriberLimits(),
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """link: probes are published over it, as everybody's messages are; the caller closes it after this.
+        """link: probes are published over it, as all messages are; the caller closes it after this.
 
-        prefix, node: the probes' channel is ``PREFIX:probe:NODE``; `node` is unique among processes."""
+        prefix, node: the probes' channel is ``PREFIX:probe:NODE``; `node` is unique among processes.
+        """
         self.url = url
+        self._link = link
+        self._own = b"%b:probe:%b" % (prefix, node)
+        self._limits = limits
+        self._chance = chance
+        self._turn = 0
+        self._any: _Room | None = None
+        self._every: _Room | None = None
+        self._nodes: dict[Address, Ear] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._unwatch: Callable[[], None] = lambda: None
 
     def subscribe(
         self,
@@ -67,8 +108,129 @@ class Subscriber:
         everywhere: in a cluster, at each primary: keyspace notifications are per node. Ready is when all have
         acknowledged, and again after each of them that was dialled anew.
         """
-        raise NotImplementedError
+        room = self._every_room() if everywhere and self.url.kind is Kind.CLUSTER else self._any_room()
+        subscription = Subscription(room, channel, on_message, on_ready)
+        room.join(subscription)
+        return subscription
 
     async def close(self) -> None:
-        """End all subscriptions, and leave no task, socket or callback."""
-        raise NotImplementedError
+        """End all subscriptions, and leave no task, socket or callback. Twice is once."""
+        self._unwatch()
+        rooms, self._any, self._every = (self._any, self._every), None, None
+        for room in rooms:
+            if room is not None:
+                room.close()
+                for ear in room.ears:
+                    await ear.close()
+        self._nodes.clear()
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def _any_room(self) -> "_Room":
+        if self._any is None:
+            self._link.start()
+            self._any = _Room()
+            self._any.ears.append(self._ear(self._dial_any, self._any, self.url.place, b""))
+        return self._any
+
+    def _every_room(self) -> "_Room":
+        if self._every is None:
+            self._link.start()
+            self._every = _Room()
+            self._unwatch = self._link.watch_nodes(self._follow_nodes)
+            self._follow_nodes()
+        return self._every
+
+    def _follow_nodes(self) -> None:
+        """Have a connection to each primary that there is now."""
+        room = self._every
+        if room is None:
+            return
+        primaries = self._link.primaries
+        for address in [each for each in self._nodes if each not in primaries]:
+            ear = self._nodes.pop(address)
+            room.ears.remove(ear)
+            task = asyncio.get_running_loop().create_task(ear.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        for address in primaries:
+            if address not in self._nodes:
+                place = f"{address[0]}:{address[1]}"
+                dial = partial(self._link.dialer.dial_at, address, protocol=2)
+                ear = self._ear(dial, room, place, b":%b" % place.encode())
+                self._nodes[address] = ear
+                room.add(ear)
+
+    def _ear(self, dial: "Callable[[], Awaitable[Wire]]", room: "_Room", place: str, suffix: bytes) -> Ear:
+        return Ear(
+            dial,
+            lambda channel: self._link.run("PUBLISH", channel, b""),
+            place=place,
+            own=self._own + suffix,
+            silence=self._limits.silence,
+            backoff=self._limits.backoff,
+            chance=self._chance,
+            on_message=room.deliver,
+            on_ready=room.announce,
+        )
+
+    async def _dial_any(self) -> "Wire":
+        if self.url.kind is not Kind.CLUSTER:
+            return await self._link.dialer.dial(protocol=2)
+        self._turn += 1
+        lost = WireLost("no node is known")
+        for address in first_in_turn(self._link.primaries or self.url.hosts, self._turn):
+            try:
+                return await self._link.dialer.dial_at(address, protocol=2)
+            except WireLost as error:
+                lost = error
+        raise lost
+
+
+class _Room:
+    """The callers of all channels that are heard by the same ears."""
+
+    def __init__(self) -> None:
+        self.ears: list[Ear] = []
+        self._users: dict[bytes, dict[Subscription, None]] = {}
+
+    def is_ready(self, channel: bytes) -> bool:
+        """True if all ears have it acknowledged."""
+        return bool(self.ears) and all(channel in ear.acknowledged for ear in self.ears)
+
+    def add(self, ear: Ear) -> None:
+        """One more ear, which subscribes to everything."""
+        self.ears.append(ear)
+        for channel in self._users:
+            ear.want(channel)
+
+    def join(self, subscription: Subscription) -> None:
+        users = self._users.setdefault(subscription.channel, {})
+        users[subscription] = None
+        if len(users) == 1:
+            for ear in self.ears:
+                ear.want(subscription.channel)
+        elif subscription.is_ready:
+            asyncio.get_running_loop().call_soon(subscription.announce)
+
+    def leave(self, subscription: Subscription) -> None:
+        users = self._users.get(subscription.channel, {})
+        users.pop(subscription, None)
+        if not users and self._users.pop(subscription.channel, None) is not None:
+            for ear in self.ears:
+                ear.unwant(subscription.channel)
+
+    def deliver(self, channel: bytes, payload: bytes) -> None:
+        for subscription in list(self._users.get(channel, ())):
+            subscription.deliver(payload)
+
+    def announce(self, channel: bytes) -> None:
+        if self.is_ready(channel):
+            for subscription in list(self._users.get(channel, ())):
+                subscription.announce()
+
+    def close(self) -> None:
+        """End all subscriptions."""
+        for users in list(self._users.values()):
+            for subscription in list(users):
+                subscription.close()
