@@ -90,7 +90,7 @@ class Flavour:
 
 
 def _plain(entries: Iterable[Entry]) -> Written:
-    texts = []
+    texts: list[bytes] = []
     for entry in entries:
         if isinstance(entry, Break):
             return Written(b"".join(texts), 0, is_cut=True)

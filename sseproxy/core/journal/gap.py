@@ -24,6 +24,11 @@ class Missing:
     reason: GapReason
     lost: int | None = None
 
+    def with_more(self, other: "Missing") -> "Missing":
+        """Return both as one, under the reason of the first."""
+        is_known = self.lost is not None and other.lost is not None
+        return Missing(self.reason, (self.lost or 0) + (other.lost or 0) if is_known else None)
+
 
 @dataclass(frozen=True, slots=True)
 class GapPolicy:

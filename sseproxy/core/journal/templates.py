@@ -30,6 +30,9 @@ _RETRY_AFTER = 5
 #: What may be a value. Names without a colon between braces are literal: the hash tags of a cluster.
 _BRACES = re.compile(r"\{([^{}:]*):([^{}]*)\}")
 
+#: A value in whose place a typing error would be literal.
+_UNCLOSED = re.compile(r"\{(?:auth|cookie|query|header):")
+
 #: Wildcards of subscriptions and patterns, hash tags of a cluster, and controls.
 _BAD = re.compile(rb"[*?\[\]{}\x00-\x1f\x7f]")
 
@@ -93,6 +96,8 @@ def _literal(text: str) -> bytes:
     encoded = text.encode()
     if re.search(rb"[\x00-\x1f\x7f]", encoded):
         raise BadTemplate("a name must not have control characters")
+    if _UNCLOSED.search(text):
+        raise BadTemplate(f"a brace in {text!r} is not closed")
     return encoded
 
 

@@ -165,11 +165,11 @@ class Window:
             return []
         first = kept[index].behind(mark)
         found, size = [first], len(first.text)
-        for index in range(index + 1, len(kept)):
+        for later in range(index + 1, len(kept)):
             if size >= most:
                 break
-            found.append(kept[index])
-            size += len(kept[index].text)
+            found.append(kept[later])
+            size += len(kept[later].text)
         return found
 
     def missed(self, spot: Spot) -> tuple[Mark, Missing | None]:
