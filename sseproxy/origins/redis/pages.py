@@ -26,7 +26,7 @@ class StreamPages:
     async def page(self, after: Mark, most: int) -> Page:
         """Read at most `most` events behind `after`. Raises `Unavailable` while Redis cannot be read."""
         try:
-            return await self._page(after, min(most, self._shared.limits.count))
+            return await self._page(after, self._reads.fitting(most))
         except ReplyError as error:
             self._shared.refused(self._reads.name, error)
             raise Unavailable("The store refused a command.", retry_after=1, cause=error.code) from error

@@ -17,6 +17,10 @@ from sseproxy.timers import Clock
 log = logging.getLogger(__name__)
 
 
+#: `Shared.connection` of who has read over none, or does not know whether it still stands.
+NO_CONNECTION = -1
+
+
 @dataclass(frozen=True, slots=True)
 class FollowLimits:
     """looks: followers that read at the same time. count: entries in one read. pages: reads in one look.
