@@ -12,50 +12,51 @@ from tests.push.stand import PushStand
 #: Seconds after which a half-open subscription must have been found and dialled anew: silence, and two probes.
 _HALF_OPEN = 20.0
 
-Deed = Callable[[PushStand, random.Random], Awaitable[float]]
+#: What is done, for `longest` seconds at most; returns for how much longer its effects may be felt.
+Deed = Callable[[PushStand, random.Random, float], Awaitable[float]]
 
 
-async def _kill(stand: PushStand, dice: random.Random) -> float:
+async def _kill(stand: PushStand, dice: random.Random, longest: float) -> float:
     stand.redis.kill()
     await asyncio.sleep(dice.uniform(0.0, 3.0))
     await asyncio.to_thread(stand.redis.restart)
     return 0.0
 
 
-async def _freeze(stand: PushStand, dice: random.Random) -> float:
+async def _freeze(stand: PushStand, dice: random.Random, longest: float) -> float:
     stand.redis.freeze()
     try:
-        await asyncio.sleep(dice.choice((0.5, 3.0, 6.0, 15.0)))
+        await asyncio.sleep(dice.choice((0.5, 3.0, 6.0, longest)))
     finally:
         stand.redis.thaw()
     return 0.0
 
 
-async def _cut(stand: PushStand, dice: random.Random) -> float:
+async def _cut(stand: PushStand, dice: random.Random, longest: float) -> float:
     stand.network.cut()
     await asyncio.sleep(dice.uniform(0.0, 4.0))
     stand.network.heal()
     return 0.0
 
 
-async def _break(stand: PushStand, dice: random.Random) -> float:
+async def _break(stand: PushStand, dice: random.Random, longest: float) -> float:
     stand.network.break_all()
     return 0.0
 
 
-async def _drop(stand: PushStand, dice: random.Random) -> float:
+async def _drop(stand: PushStand, dice: random.Random, longest: float) -> float:
     stand.network.drop()
-    await asyncio.sleep(dice.uniform(0.5, 7.0))
+    await asyncio.sleep(dice.uniform(0.5, min(7.0, longest)))
     stand.network.heal()
     return 0.0
 
 
-async def _forget(stand: PushStand, dice: random.Random) -> float:
+async def _forget(stand: PushStand, dice: random.Random, longest: float) -> float:
     stand.network.forget()
     return _HALF_OPEN
 
 
-async def _end_subscriptions(stand: PushStand, dice: random.Random) -> float:
+async def _end_subscriptions(stand: PushStand, dice: random.Random, longest: float) -> float:
     await asyncio.to_thread(stand.redis.cli, "CLIENT", "KILL", "TYPE", "pubsub")
     return 0.0
 
@@ -74,10 +75,10 @@ DEEDS: dict[str, Deed] = {
 class Faults:
     """One deed after another, with a while between. It logs when all was not well."""
 
-    def __init__(self, stand: PushStand, seed: int) -> None:
+    def __init__(self, stand: PushStand, seed: int, longest: float) -> None:
         self.log: list[Fault] = []
         self.done: list[str] = []
-        self._stand, self._dice = stand, random.Random(seed)
+        self._stand, self._dice, self._longest = stand, random.Random(seed), longest
 
     async def run(self, pause: tuple[float, float], until: asyncio.Event) -> None:
         """Go on until `until` is set, and finish what is begun. pause: seconds, from and to."""
@@ -93,6 +94,6 @@ class Faults:
 
     async def _do(self, name: str) -> None:
         begun = time.monotonic()
-        longer = await DEEDS[name](self._stand, self._dice)
+        longer = await DEEDS[name](self._stand, self._dice, self._longest)
         self.log.append(Fault(begun, time.monotonic() + longer))
         self.done.append(name)

@@ -19,7 +19,7 @@ from tests.push.publishers import Name, Publisher
 from tests.push.stand import PushStand, push_stand
 from tests.push.users import Reading, User
 
-_ALLOWANCE = Allowance(settle=3.0, recovery=5.0, latency=15.0)
+_ALLOWANCE = Allowance(settle=2.0, recovery=5.0, latency=15.0)
 _PUBLISHERS = 8
 _FINISH = 90.0
 _SHOWN = 40
@@ -27,13 +27,14 @@ _SHOWN = 40
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """rate: messages a second, of all publishers. pause: seconds between two faults, from and to."""
+    """rate: messages a second, of all. pause: seconds between two faults. longest: seconds that one may last."""
 
     messages: int
     seed: int
     users: int = 50
     rate: float = 1000.0
     pause: tuple[float, float] = (8.0, 20.0)
+    longest: float = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ async def soak(plan: Plan) -> Outcome:
     """Run it to its end, and judge it."""
     async with push_stand() as stand:
         publishers, users = _publishers(plan, stand), _users(plan, stand)
-        faults, over = Faults(stand, plan.seed), asyncio.Event()
+        faults, over = Faults(stand, plan.seed, plan.longest), asyncio.Event()
         reading = [asyncio.create_task(user.run(over)) for user in users.values()]
         breaking = asyncio.create_task(faults.run(plan.pause, over))
         began = time.monotonic()
@@ -68,11 +69,11 @@ async def soak(plan: Plan) -> Outcome:
 
 
 def _publishers(plan: Plan, stand: PushStand) -> list[Publisher]:
-    """Seven eighths of the messages are for one user's stream, one in a hundred is for all."""
-    to_all, to_one = max(plan.messages // 200, 1), plan.messages // (8 * plan.users)
+    """Three quarters of the messages are for one user's stream, one in a hundred is for all."""
+    to_all, to_one = max(plan.messages // 200, 1), plan.messages // (4 * plan.users)
     names = [Name("news", Kind.STREAM, to_all), Name("broadcast", Kind.CHANNEL, to_all)]
     for number in range(plan.users):
-        names += [Name(f"inbox:u{number}", Kind.STREAM, 7 * to_one), Name(f"user:u{number}", Kind.CHANNEL, to_one)]
+        names += [Name(f"inbox:u{number}", Kind.STREAM, 3 * to_one), Name(f"user:u{number}", Kind.CHANNEL, to_one)]
     shares = [names[number::_PUBLISHERS] for number in range(_PUBLISHERS)]
     rates = [plan.rate * sum(name.messages for name in share) / plan.messages for share in shares]
     return [

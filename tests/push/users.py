@@ -45,7 +45,7 @@ class User:
         """Come and go, until `until` is set."""
         while not until.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._dice.expovariate(1 / 4)):
+                async with asyncio.timeout(self._dice.expovariate(1 / self._dice.choice((1, 4, 15)))):
                     await self._connected(until)
             if self._dice.random() < 0.3:
                 self._crash()
