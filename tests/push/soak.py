@@ -10,7 +10,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.push.checker import Allowance, check
 from tests.push.faults import Faults
@@ -39,9 +39,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was wrong, in words, and what it was about."""
+    """What was wrong, in words, and what it was about. owed: messages of channels that had to come, and were judged."""
 
     wrong: list[str]
+    owed: int
     summary: str
 
 
@@ -65,7 +66,7 @@ async def soak(plan: Plan) -> Outcome:
     history = History(published, lineages, trims, faults.log)
     troubles = [trouble for user in users.values() for trouble in user.troubles]
     summary = f"{len(published)} messages in {time.monotonic() - began:.0f} s, {_counted(history)}; {faults.done}"
-    return Outcome([*troubles, *check(history, _ALLOWANCE)], summary)
+    return Outcome([*troubles, *check(history, _ALLOWANCE)], _owed(history), summary)
 
 
 def _publishers(plan: Plan, stand: PushStand) -> list[Publisher]:
@@ -94,6 +95,16 @@ def _users(plan: Plan, stand: PushStand) -> Mapping[str, User]:
     return users
 
 
+def _owed(history: History) -> int:
+    """Count what would have been missed, had no message of a channel come."""
+    deaf = {
+        name: replace(lineage, events=[event for event in lineage.events if not isinstance(event, Got)])
+        for name, lineage in history.lineages.items()
+        if lineage.kind is Kind.CHANNEL
+    }
+    return len(check(replace(history, lineages=deaf), _ALLOWANCE))
+
+
 def _counted(history: History) -> str:
     events = [event for lineage in history.lineages.values() for event in lineage.events]
     got, gaps = (sum(isinstance(event, kind) for event in events) for kind in (Got, Gap))
@@ -110,7 +121,7 @@ def main() -> int:
     print(f"seed {options.seed}: {outcome.summary}")
     for wrong in outcome.wrong[:_SHOWN]:
         print(f"  {wrong}")
-    print(f"{len(outcome.wrong)} faults")
+    print(f"{len(outcome.wrong)} faults; {outcome.owed} messages of channels had to come")
     return 1 if outcome.wrong else 0
 
 

@@ -44,9 +44,7 @@ class User:
     async def run(self, until: asyncio.Event) -> None:
         """Come and go, until `until` is set."""
         while not until.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._dice.expovariate(1 / self._dice.choice((1, 4, 15)))):
-                    await self._connected(until)
+            await self._stay(self._dice.expovariate(1 / self._dice.choice((1, 4, 15))), until)
             if self._dice.random() < 0.3:
                 self._crash()
             await asyncio.sleep(self._dice.choice((0.0, 0.1, 1.0, 4.0)) * self._dice.random())
@@ -54,13 +52,21 @@ class User:
     async def finish(self, last: Mapping[str, int], limit: float) -> None:
         """Read on until the message `last` of each of its streams is there, for `limit` seconds at most."""
         wanted = {name: n for name, n in last.items() if name in self._reading.names}
-        complete = asyncio.Event()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 while self._reading.kind is Kind.STREAM and not wanted.items() <= self._last.items():
-                    await self._connected(complete, wanted)
+                    await self._connected(wanted)
 
-    async def _connected(self, until: asyncio.Event, wanted: Mapping[str, int] | None = None) -> None:
+    async def _stay(self, seconds: float, until: asyncio.Event) -> None:
+        """Read one connection for a while."""
+        reading, over = asyncio.ensure_future(self._connected()), asyncio.ensure_future(until.wait())
+        await asyncio.wait([reading, over], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
+        reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reading
+
+    async def _connected(self, wanted: Mapping[str, int] | None = None) -> None:
         """Read one connection, to its end or until all that is `wanted` is there."""
         self._events.append(Opened(time.monotonic(), self._position))
         try:
@@ -69,7 +75,7 @@ class User:
                     self._events.append(Ready(time.monotonic(), ""))
                 async for event in stream.events():
                     self._take(event)
-                    if until.is_set() or (wanted and wanted.items() <= self._last.items()):
+                    if wanted and wanted.items() <= self._last.items():
                         return
         except Broken:
             await asyncio.sleep(_AGAIN)
