@@ -16,9 +16,6 @@ from sseproxy.journal.history import History
 _KIB: Final = 1024
 _MIB: Final = 1024 * 1024
 
-#: Readers in one turn of the loop.
-_READERS_PER_TURN: Final = 256
-
 #: What an event takes beside its text, about.
 _BYTES_PER_EVENT: Final = 200
 
@@ -88,7 +85,7 @@ class Fanout:
     Members that have all that the fan-out has handed out are live; it brings them forward together, pass by pass.
     """
 
-    # A pass brings the live members from one spot to the next: at most one chunk (`cursor.CHUNK`), so that a client
+    # A pass brings the live members from one spot to the next: at most one chunk, so that a client
     # that does not keep up is paused before much is queued for it. What comes meanwhile is the next pass.
     #
     # 1. `_at` is where the live members are once the pass under way has ended. Without a pass it is the window's end.
@@ -98,7 +95,8 @@ class Fanout:
     # 3. A member becomes live by one call, `enter`, that compares its spot with `_at`. No await lies between the end
     #    of its replay and that call. During a pass it joins those who are done.
     # 4. A member leaves by a swap with the last one of its list, whether it pauses or goes: O(1).
-    # 5. Nothing behind `_at` is trimmed, so that no live member ever falls out, however slowly passes go.
+    # 5. Nothing behind `_from`, where the pass under way began, is trimmed: no live member ever falls out, however
+    #    slowly passes go, and one that pauses before its turn finds what it lacks.
     #
     # Hazards: a sink that pauses, resumes or aborts its reader within `receive`; one that publishes there; a member in
     # `_todo` that leaves and is back before its turn (it is at the old spot, or has caught up and is in `_live`);
@@ -120,7 +118,7 @@ class Fanout:
         self.catching_up = catching_up
         self._loop = loop
         self._budget = budget
-        self._at = window.end
+        self._at = self._from = window.end
         self._pass: Step | None = None
         self._live: list[Member] = []
         self._todo: list[Member] = []
@@ -148,7 +146,7 @@ class Fanout:
         self._at = self.window.end
 
     def publish(self) -> None:
-        """Hand out what the window has new, to live readers in this call stack (the first 256 of them)."""
+        """Hand out what the window has new: in this call stack to as many live readers as one turn may have."""
         if self._pass is None:
             self._go_on()
         else:
@@ -188,7 +186,7 @@ class Fanout:
 
     def following(self, spot: Spot) -> Step | None:
         """Return the next step of a member that lags behind; ``None`` if it has to ask the history."""
-        return following(self.window, spot, upto=self._at.mark)
+        return following(self.window, spot, upto=self._at.mark, most=self.policy.chunk)
 
     def is_ahead(self, spot: Spot) -> bool:
         """True if `spot` is later than `at`: another process has seen more of the stream, or a pass is older."""
@@ -241,7 +239,7 @@ class Fanout:
 
     def _go_on(self) -> None:
         """Run passes, until there is nothing new or it is the turn of others."""
-        left = _READERS_PER_TURN
+        left = self.policy.readers
         while self._pass is not None or self._begin_pass():
             left = self._give(left)
             if self._todo:
@@ -259,7 +257,7 @@ class Fanout:
     def _begin_pass(self) -> bool:
         """Begin a pass if there are live members, and something new for them."""
         end = self.window.end
-        step = following(self.window, self._at, upto=end.mark) if self._live else None
+        step = following(self.window, self._at, upto=end.mark, most=self.policy.chunk) if self._live else None
         if step is None:
             # Without live members nothing has to be handed out. What they lack can only be missing where a producer
             # has trimmed the window itself; then each of them goes on by its own cursor.
@@ -270,7 +268,7 @@ class Fanout:
             return False
         if step.to == self._at:
             return False
-        self._pass, self._at = step, step.to
+        self._pass, self._from, self._at = step, self._at, step.to
         self._todo, self._live = self._live, []
         return True
 
@@ -313,12 +311,14 @@ class Fanout:
             member.wake()
 
     def _tidy(self) -> None:
-        self._trim(self.policy.most if self._behind else self.policy.tail)
+        is_needed = self._behind or self._pass is not None
+        self._trim(self.policy.most if is_needed else self.policy.tail)
 
     def _trim(self, limits: WindowLimits) -> None:
         window = self.window
-        if window.epoch == self._at.epoch:
-            window.trim(limits, now=self._loop.time(), upto=self._at.mark)
+        upto = self._at if self._pass is None else self._from
+        if window.epoch == upto.epoch:
+            window.trim(limits, now=self._loop.time(), upto=upto.mark)
         if self.history is None and self._behind and self._lowest < (window.epoch, window.base):
             self._drop_fallen(Spot(window.epoch, window.base))
         if self._budget is not None:

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Final, Protocol
 
 from sseproxy.core.errors import Unavailable
-from sseproxy.core.journal.cursor import CHUNK, Flavour, Step
+from sseproxy.core.journal.cursor import Flavour, Step
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.positions import START, Mark
 from sseproxy.core.journal.window import Break, Entry, Spot
@@ -188,14 +188,19 @@ class Place:
 
     def _turn(self, page: Page) -> None:
         """Go on with `page`; but not if the stream began anew meanwhile, which the window knows more about."""
-        mark = self.spot.mark
-        if self.spot.epoch == self.fanout.window.epoch:
-            gap = [] if page.missing is None else [Break(page.start, mark, page.missing)]
-            self._page = [*gap, *page.blocks]
-            self._page_end = page.end
+        (epoch, mark), window = self.spot, self.fanout.window
+        if epoch == window.epoch:
+            if page.missing is None:
+                self._page, self._page_end = list(page.blocks), page.end
+            elif mark < window.base < page.start:
+                # The window has more than the store: what is missing is less than the store says.
+                missing = Missing(page.missing.reason)
+                self._page, self._page_end = [Break(window.base, mark, missing)], window.base
+            else:
+                self._page, self._page_end = [Break(page.start, mark, page.missing), *page.blocks], page.end
             if not self._page:
-                self._confirmed = self.spot = Spot(self.spot.epoch, max(mark, page.end))
-                if self.spot.mark == mark < self.fanout.window.base:
+                self._confirmed = self.spot = Spot(epoch, max(mark, page.end))
+                if self.spot.mark == mark < window.base:
                     self._ask_later()
                     return
         self.wake()
@@ -210,7 +215,7 @@ class Place:
 
     def _from_page(self) -> Step:
         page, size, count = self._page, 0, 0
-        while count < len(page) and size < CHUNK:
+        while count < len(page) and size < self.fanout.policy.chunk:
             size += len(page[count].text)
             count += 1
         taken, self._page = page[:count], page[count:]

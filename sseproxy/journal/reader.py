@@ -89,7 +89,7 @@ class Reader:
         assert self._sink is not None
         place = Place(self, fanout, self._flavour, self._sink.receive_data)
         self._places.append(place)
-        if len(self._places) > 1:
+        if len(self._places) > 1 and self._flavour.has_ids:
             for each in self._places:
                 each.voice = None  # an id with several marks belongs to one reader
         return place
@@ -164,7 +164,7 @@ class Reader:
 
     def _step(self) -> None:
         self._is_scheduled = False
-        if self._state is not _State.FLOWING:
+        if self._state is not _State.FLOWING or self._begun < len(self._places):
             return
         try:
             if self._places[0].standing is Standing.READY:

@@ -8,9 +8,6 @@ from sseproxy.core.journal.gap import GapPolicy, gap_event
 from sseproxy.core.journal.positions import Mark, write_mark, write_position
 from sseproxy.core.journal.window import Break, Entry, Spot, Window
 
-#: Bytes that one reader gets at once, before ids; a block that is larger goes in one piece.
-CHUNK: Final = 64 * 1024
-
 
 class Step(NamedTuple):
     """What a reader gets next, and where it is then."""
@@ -23,10 +20,10 @@ class Step(NamedTuple):
         return any(isinstance(entry, Break) for entry in self.entries)
 
 
-def following(window: Window, spot: Spot, *, upto: Mark, most: int = CHUNK) -> Step | None:
+def following(window: Window, spot: Spot, *, upto: Mark, most: int) -> Step | None:
     """Return the next step of a reader that is at `spot`; ``None`` if the window no longer has what is behind it.
 
-    upto: the mark at which the reader stops, not before its own; the end of an entry.
+    upto: the mark at which the reader stops, not before its own; the end of an entry. most: see `Window.after`.
     """
     if spot.epoch != window.epoch:
         base, missing = window.missed(spot)

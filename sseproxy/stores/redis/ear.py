@@ -37,8 +37,8 @@ class Ear:
     # Per connection three tasks: one reads, one sends what has changed in `_wanted`, one watches the silence. The first
     # that finds the connection lost ends the others, and the next dial begins with all that is wanted.
     #
-    # 1. `_wanted` is what callers want; `_asked` what this connection was last told; `acknowledged` what Redis has
-    #    confirmed over it, as far as it is still wanted.
+    # 1. `_wanted` is what callers want; `_asked` what this connection was last asked for; `acknowledged` what of it
+    #    Redis has confirmed. A channel that is wanted again before UNSUBSCRIBE was sent still is all three.
     # 2. Replies come in the order of commands: `_unanswered` is the commands that Redis owes an answer to. A refused
     #    SUBSCRIBE of several channels is sent again channel by channel (`_alone`); a refused channel waits for the next
     #    dial.
@@ -93,7 +93,6 @@ class Ear:
     def unwant(self, channel: bytes) -> None:
         """Unsubscribe from `channel`."""
         self._wanted.discard(channel)
-        self.acknowledged.discard(channel)
         self._change(channel)
 
     async def close(self) -> None:
@@ -171,7 +170,7 @@ class Ear:
         channels.discard(channel)
         if not channels:
             self._unanswered.popleft()
-        if kind != b"subscribe" or channel not in self._wanted:
+        if kind != b"subscribe" or channel not in self._asked:
             return
         self.acknowledged.add(channel)
         if channel == self._own:
@@ -217,21 +216,25 @@ class Ear:
             self._asked.update(channels)
         else:
             self._asked.difference_update(channels)
+            self.acknowledged.difference_update(channels)
         self._unanswered.append((kind, set(channels)))
         await wire.send(kind, *channels)
 
     async def _probe(self, wire: "Wire") -> None:
         unheard = 0
+        probed_at = 0.0
         due = self._heard_at + self._silence
         while True:
             await asyncio.sleep(due - self._loop.time())
+            if self._heard_at >= probed_at:
+                unheard = 0
             due = self._heard_at + self._silence
             if due > self._loop.time():
-                unheard = 0
                 continue
             if unheard == _PROBES:
                 raise WireLost(_DEAF)
             unheard += 1
+            probed_at = self._loop.time()
             await self._send_probe(wire)
             due = self._loop.time() + self._silence
 

@@ -120,7 +120,8 @@ class Subscriber:
         for room in rooms:
             if room is not None:
                 room.close()
-                for ear in room.ears:
+                ears, room.ears = room.ears, []
+                for ear in ears:
                     await ear.close()
         self._nodes.clear()
         if self._closing:
@@ -210,7 +211,7 @@ class _Room:
         if len(users) == 1:
             for ear in self.ears:
                 ear.want(subscription.channel)
-        elif subscription.is_ready:
+        if subscription.is_ready:
             asyncio.get_running_loop().call_soon(subscription.announce)
 
     def leave(self, subscription: Subscription) -> None:

@@ -63,21 +63,21 @@ class Wire:
                 for _ in commands:
                     limit.reschedule(loop.time() + within)
                     on_reply(await self._read())
-        except (exceptions.RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is of no use any more
             raise WireLost(explain(error)) from None
 
     async def send(self, *command: bytes | str | int) -> None:
         """Send a command whose reply is read later. Raises `WireLost`."""
         try:
             await self._connection.send_packed_command(self._connection.pack_command(*command))
-        except (exceptions.RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is of no use any more
             raise WireLost(explain(error)) from None
 
     async def read(self) -> Reply | ReplyError:
         """Return what comes next, whenever that is. Raises `WireLost`."""
         try:
             return await self._read()
-        except (exceptions.RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is of no use any more
             raise WireLost(explain(error)) from None
 
     async def is_stale(self) -> bool:
@@ -128,7 +128,7 @@ def _refused(error: BaseException) -> str:
         return "it does not know HELLO: Redis 6 or newer is needed"
     if "DB index" in text:
         return "it has no database of this number"
-    code = text.partition(" ")[0]
+    code = _code(error)
     return NOT_READY.get(code, f"it refuses the login with {code}" if code.isupper() else "it refuses the login")
 
 
@@ -147,7 +147,7 @@ _REASONS: tuple[tuple[type[BaseException], str | Callable[[BaseException], str]]
     (FileNotFoundError, "no such socket, or a TLS file does not exist"),
     (PermissionError, "permission denied"),
     (exceptions.NoPermissionError, "the user may not do this"),
-    (exceptions.AuthenticationError, "wrong user or password"),
+    (exceptions.AuthenticationError, lambda error: NOT_READY.get(_code(error), "wrong user or password")),
     (exceptions.BusyLoadingError, NOT_READY["LOADING"]),
     (exceptions.ResponseError, _refused),
     (TimeoutError, "timed out"),
@@ -163,6 +163,10 @@ def _text(error: BaseException) -> str:
     code = getattr(error, "status_code", None)
     text = str(error)
     return text if code is None or text.startswith(f"{code} ") else f"{code} {text}"
+
+
+def _code(error: BaseException) -> str:
+    return _text(error).partition(" ")[0]
 
 
 def _connection(url: RedisURL, address: Address | None, protocol: int) -> "_Abortable":
