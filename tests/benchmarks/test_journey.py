@@ -11,7 +11,7 @@ _OFF = {
     "proxy/body",
     "proxy/early",
     "proxy/eventsource/cors_guard",
-    "proxy/eventsource/end_signer",
+    "proxy/eventsource/route_ends",
     "proxy/eventsource/ticket_paths",
     "proxy/eventsource/tickets",
     "proxy/notices",
