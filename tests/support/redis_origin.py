@@ -94,13 +94,13 @@ def channel(form: Format = Format.TEXT) -> RedisPolicy:
     return RedisPolicy(channels=(Template.parse("c"),), format=form)
 
 
-QUICK = BellLimits(poll=0.3, probe=0.5, soon=0.2)
+USUAL, PATIENT, QUICK = FollowLimits(), BellLimits(), BellLimits(poll=0.3, probe=0.5, soon=0.2)
 
 
 class Replica:
     """One process's half of the way from Redis to clients: an origin, and the connections that it needs."""
 
-    def __init__(self, url: str, *, bells: BellLimits = BellLimits(), follow: FollowLimits = FollowLimits()) -> None:
+    def __init__(self, url: str, *, bells: BellLimits = PATIENT, follow: FollowLimits = USUAL) -> None:
         self._url, self._bells, self._follow = url, bells, follow
         self.clients: list[Client] = []
 
@@ -150,21 +150,21 @@ class Replica:
         self.clients.append(client)
         return client
 
-    async def seated(self, names: str | Sequence[str] = "s", policy: RedisPolicy | None = None, **options: Any) -> Client:
+    async def seated(
+        self, names: str | Sequence[str] = "s", policy: RedisPolicy | None = None, **options: Any
+    ) -> Client:
         """Return a client that has had its primer: it gets what is added from now on."""
         client = self.client(names, policy, **options)
         await until(lambda: client.text, "a primer")
         return client
 
 
-def add(db: "redis.Redis", key: str, *data: object, form: str = "*", **fields: str) -> list[bytes]:
-    """XADD one entry for each of `data`. Return their ids."""
-    return [as_bytes(db.execute_command("XADD", key, form, "data", str(each), *_flat(fields))) for each in data]
+def command(db: redis.Redis, *parts: bytes | str | float) -> Any:
+    """Return Redis' answer to one command, decoded as `db` does; of a pipeline, nothing of use."""
+    return db.execute_command(*parts)  # type: ignore[no-untyped-call]
 
 
-def _flat(fields: dict[str, str]) -> list[str]:
-    return [part for pair in fields.items() for part in pair]
-
-
-def as_bytes(value: Any) -> bytes:
-    return value.encode() if isinstance(value, str) else bytes(value)
+def add(db: redis.Redis, key: str, *data: object, form: str = "*", **fields: str) -> list[bytes]:
+    """XADD one entry for each of `data`, with further `fields`. Return their ids. form: of the id."""
+    more = [part for pair in fields.items() for part in pair]
+    return [command(db, "XADD", key, form, "data", str(each), *more).encode() for each in data]

@@ -11,7 +11,8 @@ from sseproxy.core.journal.policy import RedisPolicy, Start
 from sseproxy.core.journal.positions import OLDEST, read_position
 from sseproxy.journal.budget import WindowBudget
 from sseproxy.journal.catching_up import CatchingUp
-from sseproxy.journal.reader import Place, Reader
+from sseproxy.journal.place import Place
+from sseproxy.journal.reader import Reader
 from sseproxy.origins.redis.bells import BellLimits, Bells, Ring
 from sseproxy.origins.redis.channels import ChannelFeed
 from sseproxy.origins.redis.shared import FollowLimits, Shared, Terms

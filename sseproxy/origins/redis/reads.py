@@ -6,7 +6,8 @@ from typing import NamedTuple
 from sseproxy.core.errors import ReplyError
 from sseproxy.core.journal.positions import START, Mark, read_mark, write_mark
 from sseproxy.origins.redis.continuity import NO_STREAM, StreamState
-from sseproxy.stores.redis.link import Link, Reply
+from sseproxy.stores.redis.link import Link
+from sseproxy.stores.redis.ports import Reply
 
 #: Bytes in one read, about, and entries at least.
 _AT_ONCE = 4 << 20

@@ -13,7 +13,7 @@ from sseproxy.core.journal.policy import Start
 from sseproxy.core.journal.positions import START, Mark, predecessor, write_mark
 from sseproxy.core.journal.window import Block, Window
 from sseproxy.journal.fanout import STREAM, Fanout
-from sseproxy.journal.reader import Place
+from sseproxy.journal.place import Place
 from sseproxy.origins.redis.bells import Bells, Ring, Watch
 from sseproxy.origins.redis.continuity import NO_STREAM, StreamState, missing_after
 from sseproxy.origins.redis.own_ids import OwnIds

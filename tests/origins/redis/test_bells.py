@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from sseproxy.origins.redis.bells import BellLimits
-from tests.support.redis_origin import QUICK, Replica, add, until
+from tests.support.redis_origin import QUICK, Replica, add, command, until
 from tests.support.redis_server import RedisServer
 
 #: No poll within a test: what arrives was announced by a bell.
@@ -117,7 +117,7 @@ def calls(db: redis.Redis) -> int:
 
 
 async def test_a_user_who_may_only_read_is_served(server: RedisServer, db: redis.Redis) -> None:
-    db.execute_command("ACL", "SETUSER", "reader", "on", ">pw", "~*", "&*", "+@read", "+@connection", "+@pubsub")
+    command(db, "ACL", "SETUSER", "reader", "on", ">pw", "~*", "&*", "+@read", "+@connection", "+@pubsub")
     url = f"redis://reader:pw@127.0.0.1:{server.port}/0"
     async with Replica(url, bells=BellLimits(poll=0.3)) as here:
         client = await here.seated()

@@ -10,7 +10,7 @@ import redis
 from sseproxy.core.journal.gap import GapReason
 from sseproxy.core.journal.policy import Start
 from tests.support.nemesis import Nemesis
-from tests.support.redis_origin import QUICK, Client, Replica, add, stream, until
+from tests.support.redis_origin import QUICK, Client, Replica, add, command, stream, until
 from tests.support.redis_server import RedisServer
 
 
@@ -67,7 +67,7 @@ async def test_a_trim_during_an_outage_is_counted(replica: Replica, db: redis.Re
     await until(lambda: client.data == ["0"])
     await lose(way, replica)
     add(db, "s", *range(1, 30))
-    db.execute_command("XTRIM", "s", "MAXLEN", "=", 10)
+    command(db, "XTRIM", "s", "MAXLEN", "=", 10)
     way.heal()
     await until(lambda: client.data[-1:] == ["29"])
     assert client.data == ["0", *map(str, range(20, 30))]
@@ -80,7 +80,7 @@ async def test_a_trim_of_what_was_had_is_no_gap(replica: Replica, db: redis.Redi
     await until(lambda: client.data == ["0", "1"])
     await lose(way, replica)
     add(db, "s", 2, 3)
-    db.execute_command("XTRIM", "s", "MAXLEN", "=", 2)
+    command(db, "XTRIM", "s", "MAXLEN", "=", 2)
     way.heal()
     await until(lambda: client.data == ["0", "1", "2", "3"])
     assert client.gaps == []
@@ -181,7 +181,11 @@ async def test_clients_may_come_before_redis(server: RedisServer, db: redis.Redi
     add(db, "s", 1)
     way.cut()
     async with Replica(server.url_at(way.port)) as replica:
-        clients = [replica.client(), replica.client(position=b"oldest"), replica.client("s", stream(start=Start.OLDEST))]
+        clients = [
+            replica.client(),
+            replica.client(position=b"oldest"),
+            replica.client("s", stream(start=Start.OLDEST)),
+        ]
         await until(lambda: not replica.link.is_up and replica.link.reason)
         await asyncio.sleep(0.3)
         assert [client.text for client in clients] == [b""] * 3
@@ -201,7 +205,7 @@ async def test_a_client_that_comes_back_during_an_outage_waits_for_redis(
     back = replica.client(position=ids[9])  # no longer in memory
     ahead = replica.client(position=b"%d-0" % (2**60))
     await asyncio.sleep(0.3)
-    assert back.data == ahead.data == ahead.gaps == []
+    assert (back.data, ahead.data, ahead.gaps) == ([], [], [])
     way.heal()
     await until(lambda: back.data == [str(number) for number in range(10, 300)])
     await until(lambda: len(ahead.data) == 300)
@@ -214,25 +218,28 @@ async def test_a_client_that_comes_back_during_an_outage_waits_for_redis(
 async def test_readers_that_move_between_replicas_get_each_message_once(notifications: str, seed: int) -> None:
     chance = random.Random(seed)
     with RedisServer(notifications=notifications) as server, server.client() as db:
-        async with Nemesis(server.port) as way, Replica(server.url) as first:
-            async with Replica(server.url_at(way.port), bells=QUICK) as second:
-                replicas, names = [first, second], ["a", "b"]
-                clients = [first.client(names) for _ in range(20)]
-                await until(lambda: all(client.text for client in clients))
-                for number in range(300):
-                    add(db, chance.choice(names), number)
-                    if chance.random() < 0.5:
-                        await asyncio.sleep(0)
-                    if number == 150:
-                        way.cut()
-                    if number == 200:
-                        way.heal()
-                    for client in chance.sample(clients, 3):
-                        move(client, chance.choice(replicas), names)
-                for client in clients:
+        async with (
+            Nemesis(server.port) as way,
+            Replica(server.url) as first,
+            Replica(server.url_at(way.port), bells=QUICK) as second,
+        ):
+            replicas, names = [first, second], ["a", "b"]
+            clients = [first.client(names) for _ in range(20)]
+            await until(lambda: all(client.text for client in clients))
+            for number in range(300):
+                add(db, chance.choice(names), number)
+                if chance.random() < 0.5:
+                    await asyncio.sleep(0)
+                if number == 150:
+                    way.cut()
+                if number == 200:
+                    way.heal()
+                for client in chance.sample(clients, 3):
                     move(client, chance.choice(replicas), names)
-                await until(lambda: all(len(client.data) >= 300 for client in clients))
-                check(clients)
+            for client in clients:
+                move(client, chance.choice(replicas), names)
+            await until(lambda: all(len(client.data) >= 300 for client in clients))
+            check(clients)
 
 
 def move(client: Client, replica: Replica, names: list[str]) -> None:

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from tests.support.nemesis import Nemesis
-from tests.support.redis_origin import QUICK, Client, Replica, add, until
+from tests.support.redis_origin import QUICK, Client, Replica, add, command, until
 from tests.support.redis_server import RedisServer
 
 STEPS = 150
@@ -41,11 +41,11 @@ class World:
     def add(self) -> None:
         for _ in range(self.chance.choice([1, 1, 2, 10])):
             options = ["MAXLEN", "=", "5"] if "t" in self.kinds and self.chance.random() < 0.05 else []
-            self.db.execute_command("XADD", self.key, *options, "*", "data", self.added)
+            command(self.db, "XADD", self.key, *options, "*", "data", self.added)
             self.added += 1
 
     def trim(self) -> None:
-        self.db.execute_command("XTRIM", self.key, "MAXLEN", "=", self.chance.choice([0, 1, 3, 20]))
+        command(self.db, "XTRIM", self.key, "MAXLEN", "=", self.chance.choice([0, 1, 3, 20]))
 
     def move(self) -> None:
         client = self.chance.choice(self.clients)
@@ -96,16 +96,19 @@ async def history(server: RedisServer, seed: int, kinds: str) -> World:
     with server.client() as db:
         db.delete(key)
         add(db, key, "before")
-        async with Nemesis(server.port) as one, Nemesis(server.port) as two:
-            async with Replica(server.url_at(one.port), bells=QUICK) as first:
-                async with Replica(server.url_at(two.port), bells=QUICK) as second:
-                    replicas = [first, second]
-                    clients = [replicas[number % 2].client(key) for number in range(6)]
-                    await until(lambda: all(client.text for client in clients))
-                    world = World(key, kinds, random.Random(seed), db, [one, two], replicas, clients)
-                    await world.play()
-                    await world.end()
-                    return world
+        async with (
+            Nemesis(server.port) as one,
+            Nemesis(server.port) as two,
+            Replica(server.url_at(one.port), bells=QUICK) as first,
+            Replica(server.url_at(two.port), bells=QUICK) as second,
+        ):
+            replicas = [first, second]
+            clients = [replicas[number % 2].client(key) for number in range(6)]
+            await until(lambda: all(client.text for client in clients))
+            world = World(key, kinds, random.Random(seed), db, [one, two], replicas, clients)
+            await world.play()
+            await world.end()
+            return world
 
 
 @pytest.mark.parametrize("kinds", ["aaaamp", "aaaatmp", "aaaatmpchh"])
