@@ -71,7 +71,7 @@ class Bells:
         node: bytes,
         stats: RedisStats,
         clock: Clock,
-        limits: BellLimits = BellLimits(),  # noqa: B008 - frozen
+        limits: BellLimits = BellLimits(),
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.ringing = Ringing.SILENT
@@ -146,15 +146,11 @@ class Bells:
 
     async def _find_out(self) -> None:
         wait = self.limits.soon
-        try:
+        # What it cannot find out now, it does at the next connection, or a little later.
+        with contextlib.suppress(StoreAway, ReplyError):
             do_ring = await rings(self._link, self._subscriber, prefix=self._prefix, node=self._node)
             quiet = Ringing.BLOCKING if self._blocking.can_block else Ringing.SILENT
             self._switch(Ringing.NOTIFICATIONS if do_ring else quiet)
-            wait = self.limits.probe
-        except StoreAway:
-            pass  # at the next connection, at the latest
-        except ReplyError:  # may not write: blocking reads need no more than to read
-            self._switch(Ringing.BLOCKING if self._blocking.can_block else Ringing.SILENT)
             wait = self.limits.probe
         self._tried_at = self._clock.time()
         if self._next_try is not None:

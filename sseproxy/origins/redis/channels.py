@@ -2,7 +2,7 @@
 
 from sseproxy.core.journal.window import Block, Window
 from sseproxy.journal.fanout import CHANNEL, Fanout
-from sseproxy.journal.reader import Place
+from sseproxy.journal.place import Place
 from sseproxy.origins.redis.shared import Shared, Terms
 from sseproxy.stores.redis.subscriber import Subscriber
 

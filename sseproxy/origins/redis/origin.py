@@ -11,7 +11,8 @@ from sseproxy.core.journal.policy import RedisPolicy, Start
 from sseproxy.core.journal.positions import OLDEST, read_position
 from sseproxy.journal.budget import WindowBudget
 from sseproxy.journal.catching_up import CatchingUp
-from sseproxy.journal.reader import Place, Reader
+from sseproxy.journal.place import Place
+from sseproxy.journal.reader import Reader
 from sseproxy.origins.redis.bells import BellLimits, Bells, Ring
 from sseproxy.origins.redis.channels import ChannelFeed
 from sseproxy.origins.redis.shared import FollowLimits, Shared, Terms
@@ -44,8 +45,8 @@ class RedisOrigin:
     """
 
     # Two registries, by name and terms: one follower for each stream, one subscription for each channel, however many
-    # clients. A channel is left with its last reader. A stream is followed a little longer, since an `EventSource` comes
-    # back within seconds, and is then served from memory.
+    # clients. A channel is left with its last reader. A stream is followed a little longer, since an `EventSource`
+    # comes back within seconds, and is then served from memory.
 
     def __init__(
         self,
@@ -62,14 +63,14 @@ class RedisOrigin:
         self.stats = RedisStats()
         self._link, self._subscriber = tools.link, tools.subscriber
         self._shared = Shared(
-            tools.link,
-            self.stats,
-            loop,
-            loop if clock is None else clock,
-            catching_up or CatchingUp(loop),
-            budget,
-            limits,
-            chance,
+            link=tools.link,
+            stats=self.stats,
+            loop=loop,
+            clock=loop if clock is None else clock,
+            catching_up=catching_up or CatchingUp(loop),
+            budget=budget,
+            limits=limits,
+            chance=chance,
         )
         self._bells = Bells(
             tools.link,
@@ -116,7 +117,7 @@ class RedisOrigin:
         wants_primer: bool = False,
         takes_ids: bool = True,
         most: int = 1 << 20,
-        route: str = "",
+        route: str = "redis",
     ) -> Reader:
         """Return a client's reader of the streams, or of the channels, `names`; never waits, and never raises.
 

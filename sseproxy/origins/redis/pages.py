@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from sseproxy.core.errors import ReplyError, Unavailable
-from sseproxy.core.journal.gap import GapReason, Missing
+from sseproxy.core.journal.gap import GapReason
 from sseproxy.core.journal.positions import START, Mark
 from sseproxy.core.journal.window import Block
 from sseproxy.journal.history import Page
@@ -26,7 +26,7 @@ class StreamPages:
     async def page(self, after: Mark, most: int) -> Page:
         """Read at most `most` events behind `after`. Raises `Unavailable` while Redis cannot be read."""
         try:
-            return await self._page(after, min(most, self._shared.limits.count))
+            return await self._page(after, self._reads.fitting(most))
         except ReplyError as error:
             self._shared.refused(self._reads.name, error)
             raise Unavailable("The store refused a command.", retry_after=1, cause=error.code) from error
@@ -62,7 +62,7 @@ async def blocks_of(entries: Sequence[Entry], own_ids: OwnIds, terms: Terms, sha
     blocks = []
     for mark, fields in entries:
         event = shared.entry_event(terms, fields)
-        if await own_ids.has_passed(mark, event and event.own_id):
+        if await own_ids.has_passed(mark, event.own_id if event is not None else None):
             shared.stats.duplicates += 1
         elif event is not None:
             blocks.append(Block(mark, 1, event.text))

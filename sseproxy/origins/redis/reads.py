@@ -6,7 +6,12 @@ from typing import NamedTuple
 from sseproxy.core.errors import ReplyError
 from sseproxy.core.journal.positions import START, Mark, read_mark, write_mark
 from sseproxy.origins.redis.continuity import NO_STREAM, StreamState
-from sseproxy.stores.redis.link import Link, Reply
+from sseproxy.stores.redis.link import Link
+from sseproxy.stores.redis.ports import Reply
+
+#: Bytes in one read, about, and entries at least.
+_AT_ONCE = 4 << 20
+_LEAST = 8
 
 #: Attempts to read entries and state of one and the same moment.
 _TRIES = 5
@@ -25,10 +30,19 @@ class StreamReads:
     def __init__(self, link: Link, name: bytes) -> None:
         self.name = name
         self._link = link
+        self._size = 0.0  # bytes of an entry, by the last reads
+
+    def fitting(self, count: int) -> int:
+        """Return how many entries to read at once, at most `count`: fewer of a stream whose entries are large."""
+        return count if self._size * count <= _AT_ONCE else max(_LEAST, int(_AT_ONCE / self._size))
 
     async def entries(self, start: Mark, count: int) -> list[Entry]:
         """Return at most `count` entries from `start` on, the one at `start` included."""
-        return _entries(await self._link.run("XRANGE", self.name, write_mark(start), "+", "COUNT", count))
+        found = _entries(await self._link.run("XRANGE", self.name, write_mark(start), "+", "COUNT", count))
+        if found:
+            size = sum(len(part) for entry in found for part in entry.fields) / len(found)
+            self._size = max(size, self._size / 2)
+        return found
 
     async def before(self, mark: Mark, count: int) -> list[Entry]:
         """Return at most `count` entries before `mark`, the newest first."""
@@ -44,16 +58,17 @@ class StreamReads:
         # Another client can write between the two commands. What matters is the front: where it is the same in both
         # replies, nothing was trimmed in between.
         commands = [("XRANGE", self.name, write_mark(start), "+", "COUNT", count), ("XINFO", "STREAM", self.name)]
-        for _ in range(_TRIES):
+        tries = 0
+        while True:
+            tries += 1
             first, second = await self._link.run_all(commands)
             if isinstance(first, ReplyError):
                 raise first
             entries, state = _entries(first), _state(second)
-            if _is_one_moment(start, entries, state):
-                break
-        # Where the front never rests, the last look has to do: it can count as missing what was read before it was
-        # trimmed, and never the other way round.
-        return entries, state
+            # Where the front never rests, the last look has to do: it can count as missing what was read before it was
+            # trimmed, and never the other way round.
+            if tries == _TRIES or _is_one_moment(start, entries, state):
+                return entries, state
 
 
 def _is_one_moment(start: Mark, entries: Sequence[Entry], state: StreamState) -> bool:

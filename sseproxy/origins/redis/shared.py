@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sseproxy.core.errors import ReplyError
 from sseproxy.core.journal.policy import Format
@@ -15,6 +15,10 @@ from sseproxy.stores.redis.link import Link
 from sseproxy.timers import Clock
 
 log = logging.getLogger(__name__)
+
+
+#: `Shared.connection` of who has read over none, or does not know whether it still stands.
+NO_CONNECTION = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Terms:
 
     form: Format
     most: int
-    route: str = ""
+    route: str = field(default="redis", compare=False)
 
 
 class Shared:
@@ -49,6 +53,7 @@ class Shared:
 
     def __init__(
         self,
+        *,
         link: Link,
         stats: RedisStats,
         loop: asyncio.AbstractEventLoop,
@@ -95,8 +100,8 @@ class Shared:
         self.stats.unreadable += 1
         if self._is_first("unreadable", terms.route.encode()):
             log.warning(
-                "route %s: a message from Redis that is not of format %s was skipped (%s); further ones are counted only",
-                terms.route or "of redis",
+                "route %s: skipped a message from Redis that is no %s event (%s); further ones are only counted",
+                terms.route,
                 terms.form.value,
                 reason,
             )

@@ -10,9 +10,10 @@ from sseproxy.core.journal.gap import GapReason
 class RedisStats:
     """Counts only grow.
 
-    deliveries: events handed out, counted for each reader. messages, entries: read from channels and streams, unreadable ones included. unreadable: skipped. duplicates:
-    skipped, since their own id had been seen. bells_missed: reads of the poll that found what no bell had announced.
-    gaps: by reason; one for each reader that it concerns. reconnects: new connections after a lost one.
+    messages, entries: read from channels and streams, unreadable ones included. deliveries: live events, counted for
+    each of their readers. unreadable: skipped. duplicates: skipped, since their own id had been seen. bells_missed:
+    reads of the poll that found what no bell had announced. gaps: by reason; one for each reader that it concerns.
+    reconnects: new connections after a lost one.
     """
 
     messages: int = 0

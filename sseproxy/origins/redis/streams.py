@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sseproxy.core.errors import ReplyError, StoreAway
+from sseproxy.core.frames import release_frames
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.policy import Start
 from sseproxy.core.journal.positions import START, Mark, predecessor, write_mark
 from sseproxy.core.journal.window import Block, Window
 from sseproxy.journal.fanout import STREAM, Fanout
-from sseproxy.journal.reader import Place
+from sseproxy.journal.place import Place
 from sseproxy.origins.redis.bells import Bells, Ring, Watch
 from sseproxy.origins.redis.continuity import NO_STREAM, StreamState, missing_after
 from sseproxy.origins.redis.own_ids import OwnIds
 from sseproxy.origins.redis.pages import StreamPages, blocks_of
 from sseproxy.origins.redis.reads import Entry, StreamReads
-from sseproxy.origins.redis.shared import Shared, Terms
+from sseproxy.origins.redis.shared import NO_CONNECTION, Shared, Terms
 from sseproxy.stores.redis.link import LinkState
 from sseproxy.timers import Timer
 
@@ -85,7 +86,7 @@ class StreamFollower:
         self._end: Mark = START
         self._last: int | None = None  # what the entry at `_end` holds, as a hash, if it was read
         self._counted: int | None = 0
-        self._connection = -1  # that of the last read
+        self._connection = NO_CONNECTION  # that of the last read
         self._waiting: dict[Place, Wish] = {}
         self._rung: Ring | None = None
         self._look: asyncio.Task[None] | None = None
@@ -107,7 +108,9 @@ class StreamFollower:
 
     def ring(self, ring: Ring) -> None:
         """Look what is new, soon. Does nothing while Redis is away: the next connection rings."""
-        if self.following is Following.CLOSED or self._shared.link.state is LinkState.AWAY:
+        link = self._shared.link
+        # Of a cluster another node may be the one that is away.
+        if self.following is Following.CLOSED or (link.state is LinkState.AWAY and not link.primaries):
             return
         if self._rung is not Ring.BELL:
             self._rung = ring
@@ -134,9 +137,14 @@ class StreamFollower:
                 async with self._shared.looks:
                     await self._look_once(ring)
         except StoreAway:
+            self._connection = NO_CONNECTION
             self._try_again()
         except ReplyError as error:
             self._shared.refused(self.name, error)
+            self._try_again()
+        except Exception as error:  # noqa: BLE001 - clients wait for it, and the next look may succeed
+            self._shared.loop.call_exception_handler({"message": "a look at a stream failed", "exception": error})
+            release_frames(error)
             self._try_again()
         finally:
             self._look = None
@@ -174,7 +182,7 @@ class StreamFollower:
         state = await self._reads.state()
         self._connection = connection
         self._end, self._counted = state.last, state.added
-        self._window.restart(state.last)
+        self.fanout.start(state.last)
         self.following = Following.UNDER_WAY
         self._watch = self._bells.watch(self.name, lambda: write_mark(self._end), self.ring)
 
@@ -199,14 +207,14 @@ class StreamFollower:
         limits = self._shared.limits
         found = 0
         for _ in range(limits.pages):
-            connection = self._shared.connection
-            entries = await self._next_entries(limits.count)
+            connection, count = self._shared.connection, self._reads.fitting(limits.count)
+            entries = await self._next_entries(count)
             self._connection = connection
             if entries is None:
                 continue  # begun anew
             await self._append(entries)
             found += len(entries)
-            if len(entries) < limits.count - 1:
+            if len(entries) < count - 1:
                 break
             await self.fanout.settled()
         else:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sseproxy.core.journal.gap import GapReason, Missing
-from sseproxy.core.journal.positions import START, Mark
+from sseproxy.core.journal.positions import START, Mark, write_mark
 from sseproxy.origins.redis.continuity import NO_STREAM, StreamState, missing_after
 from tests.support.redis_server import RedisServer
 
@@ -125,7 +125,7 @@ def test_a_stream_that_is_made_anew_with_lower_ids_is_another_one(
 
 A, B, C, D = (1, 0), (2, 0), (2, 1), (5, 0)
 TABLE = [
-    # (position, first, last, length, added, counted, verdict)
+    # in the order of the test's arguments
     (START, None, START, 0, 0, None, None),
     (B, None, B, 0, 2, None, None),
     (A, B, D, 3, 4, None, Missing(GapReason.TRIMMED, None)),
@@ -148,7 +148,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("position", "first", "last", "length", "added", "counted", "verdict"), TABLE)
-def test_the_rule(
+def test_the_rule(  # noqa: PLR0917
     position: Mark,
     first: Mark | None,
     last: Mark,
@@ -186,12 +186,12 @@ def test_a_real_redis_says_the_same(server: RedisServer, seed: int) -> None:
             play(stream, step)
             match step[0]:
                 case "add":
-                    client.execute_command("XADD", key, "%d-%d" % stream.ever[-1], "data", "x")
+                    client.execute_command("XADD", key, write_mark(stream.ever[-1]), "data", "x")
                 case "trim":
                     client.execute_command("XTRIM", key, "MAXLEN", "=", step[1])
                 case "delete":
                     for mark in set(kept) - set(stream.kept):
-                        client.execute_command("XDEL", key, "%d-%d" % mark)
+                        client.execute_command("XDEL", key, write_mark(mark))
                 case _:
                     client.delete(key) if seed % 2 else client.pexpire(key, 0)
             assert state_of(client, key) == stream.state
@@ -200,7 +200,7 @@ def test_a_real_redis_says_the_same(server: RedisServer, seed: int) -> None:
 def state_of(client: redis.Redis, key: str) -> StreamState:
     connection = client.connection_pool.get_connection()
     try:
-        connection.send_command("XINFO", "STREAM", key)
+        connection.send_command("XINFO", "STREAM", key)  # type: ignore[no-untyped-call]
         return StreamState.read(connection.read_response())
     except redis.ResponseError:
         return NO_STREAM
