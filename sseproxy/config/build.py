@@ -5,17 +5,14 @@ from pathlib import Path as FilePath
 
 from sseproxy.config.browsers import AuthSection, CORSSection, EndSection, TicketsSection
 from sseproxy.config.effective import EffectiveRoute
-from sseproxy.config.push import RedisSection, StoreSection
 from sseproxy.config.schema import FieldRulesSection, FileSchema, RouteSection, ServerSection
 from sseproxy.config.settings import AdminSettings, CertificateFiles, Config, LogSettings, ServerSettings
 from sseproxy.config.streams import HeartbeatSection, LimitsSection, TimeoutsSection
 from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, TicketPolicy
 from sseproxy.core.http.fields import HeaderRules
-from sseproxy.core.journal.gap import GapPolicy
 from sseproxy.core.journal.policy import RedisPolicy
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Match, Route, Upstream, UpstreamTLS
-from sseproxy.core.store import StorePolicy
 from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode
@@ -34,7 +31,7 @@ def build_config(file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: F
         admin=AdminSettings(file.admin.listen) if file.admin and file.admin.listen else None,
         log=LogSettings(file.log.level, file.log.format, file.log.access),
         routes=tuple(route_policy(route, folder, store_url=file.store.url or "") for route in routes),
-        store=store_policy(file.store),
+        store=file.store.policy(),
     )
 
 
@@ -68,7 +65,7 @@ def route_policy(route: EffectiveRoute, folder: FilePath, *, store_url: str) -> 
     section, merged = route.section, route.merged
     declared = merged.stream.declared
     if section.redis is not None:
-        return push_route(route, section.redis, store_url)
+        return push_route(route, section.redis.policy(store_url))
     return Route(
         name=route.name,
         upstream=upstream_of(section, folder),
@@ -91,7 +88,7 @@ def route_policy(route: EffectiveRoute, folder: FilePath, *, store_url: str) -> 
     )
 
 
-def push_route(route: EffectiveRoute, section: RedisSection, store_url: str) -> Route:
+def push_route(route: EffectiveRoute, policy: RedisPolicy) -> Route:
     """One route that is served from Redis: a feed. What it inherits for upstreams only is left out."""
     merged = route.merged
     return Route(
@@ -107,15 +104,8 @@ def push_route(route: EffectiveRoute, section: RedisSection, store_url: str) -> 
         auth=None if merged.auth is None else cookie_auth(merged.auth),
         cors=None if merged.cors is None else cors_policy(merged.cors),
         authorize=None if route.section.authorize is None else route.section.authorize.policy(),
-        redis=redis_policy(section, store_url),
+        redis=policy,
     )
-
-
-def redis_policy(section: RedisSection, store_url: str) -> RedisPolicy:
-    """Which streams or channels a route is served from."""
-    gap = GapPolicy(section.gap.event.name)
-    url = section.url or store_url
-    return RedisPolicy(section.stream, section.channel, section.format, section.start, gap, url)
 
 
 def match_of(section: RouteSection) -> Match:
@@ -184,11 +174,6 @@ def end_policy(section: EndSection) -> EndPolicy:
 def cors_policy(section: CORSSection) -> CorsPolicy:
     """Which pages of other origins may read."""
     return CorsPolicy(frozenset(section.origins), section.credentials, section.expose)
-
-
-def store_policy(section: StoreSection) -> StorePolicy:
-    """Where is kept what outlives a connection."""
-    return StorePolicy(section.secret or "", section.memory, section.url or "", section.prefix, section.timeout)
 
 
 def header_rules(section: FieldRulesSection) -> HeaderRules:

@@ -20,7 +20,7 @@ from sseproxy.config.fields import (
 )
 from sseproxy.config.values import BadValue
 from sseproxy.core.journal.gap import GapPolicy
-from sseproxy.core.journal.policy import Format, Start
+from sseproxy.core.journal.policy import Format, RedisPolicy, Start
 from sseproxy.core.journal.templates import Template
 from sseproxy.core.store import StorePolicy
 
@@ -97,6 +97,11 @@ class RedisSection(Section):
         """All names, of streams and of channels."""
         return (*self.stream, *self.channel)
 
+    def policy(self, store_url: str) -> RedisPolicy:
+        """What the proxy goes by. store_url: of the Redis that is meant if the section names none."""
+        gap = GapPolicy(self.gap.event.name)
+        return RedisPolicy(self.stream, self.channel, self.format, self.start, gap, self.url or store_url)
+
 
 class StoreSection(Section):
     """Where is kept what outlives a connection, and the Redis of routes that name none."""
@@ -121,6 +126,10 @@ class StoreSection(Section):
         description="Bytes of requests that wait in tickets; what does not fit is refused: 503. As many bytes again "
         "for the newest events of Redis, from which clients are served.",
     )
+
+    def policy(self) -> StorePolicy:
+        """What the process goes by."""
+        return StorePolicy(self.secret or "", self.memory, self.url or "", self.prefix, self.timeout)
 
 
 def store_of_word(value: object) -> object:

@@ -101,7 +101,8 @@ async def test_a_client_that_names_its_position_goes_on_there(
 ) -> None:
     for number in (1, 2, 3):
         redis.cli("XADD", "news", f"7-{number}", "data", str(number))
-    async with RedisRoutes.serve(redis, route_from(redis, stream="news")) as on, on.listening(target, *fields) as client:
+    route = route_from(redis, stream="news")
+    async with RedisRoutes.serve(redis, route) as on, on.listening(target, *fields) as client:
         assert ids(await events(client, 2)) == [b"7-2", b"7-3"]
 
 
@@ -199,49 +200,6 @@ async def test_a_body_that_comes_with_a_get_is_dropped(redis: RedisServer) -> No
         assert await events(client, 1) == [b"data: 1"]
 
 
-# Whose streams?
-
-
-@pytest.mark.parametrize(
-    ("stream", "target", "fields", "key"),
-    [
-        ("in:{cookie:sid}", b"/a", (b'Cookie: x=y; sid="ann"',), "in:ann"),
-        ("in:{query:room}", b"/a?room=a%20n", (), "in:a n"),
-        ("in:{header:X-Room}:x", b"/a", (b"x-room: ann",), "in:ann:x"),
-        ("{tag}:{query:a}:{query:b}", b"/a?a=1&b=2", (), "{tag}:1:2"),
-    ],
-)
-async def test_a_name_is_made_of_the_request(
-    stream: str, target: bytes, fields: tuple[bytes, ...], key: str, redis: RedisServer
-) -> None:
-    route = route_from(redis, stream=stream, start=Start.OLDEST)
-    redis.cli("XADD", key, "1-1", "data", "mine")
-    redis.cli("XADD", "in:bob", "1-1", "data", "another's")
-    async with RedisRoutes.serve(redis, route) as on, on.listening(target, *fields) as client:
-        assert await events(client, 1) == [b"id: 1-1\ndata: mine"]
-
-
-@pytest.mark.parametrize(
-    ("stream", "target", "fields"),
-    [
-        ("in:{cookie:sid}", b"/a", ()),
-        ("in:{cookie:sid}", b"/a", (b"Cookie: sid=ann; sid=bob",)),
-        ("in:{query:room}", b"/a?room=", ()),
-        ("in:{query:room}", b"/a?room=1&room=2", ()),
-        ("in:{query:room}", b"/a?room=%2A", ()),
-        ("in:{query:room}", b"/a?room=" + b"x" * 257, ()),
-        ("in:{header:X-Room}", b"/a", (b"X-Room: a", b"X-Room: b")),
-        ("{query:a}:{query:b}", b"/a?a=1:2&b=3", ()),
-    ],
-)
-async def test_a_name_that_cannot_be_made_is_refused(
-    stream: str, target: bytes, fields: tuple[bytes, ...], redis: RedisServer
-) -> None:
-    async with RedisRoutes.serve(redis, route_from(redis, stream=stream)) as on, on.proxy.connect() as client:
-        assert (await client.ask(get(target, *fields))).status == 400
-        assert len(on.proxy.app.admissions) == 0
-
-
 # What holds for every stream.
 
 
@@ -267,7 +225,8 @@ async def test_heartbeats_go_out_while_redis_is_silent(redis: RedisServer) -> No
 
 async def test_pages_of_other_origins_are_told(redis: RedisServer) -> None:
     cors = CorsPolicy(frozenset({"https://app.test"}), credentials=True)
-    async with RedisRoutes.serve(redis, route_from(redis, channel="news", cors=cors)) as on, on.proxy.connect() as client:
+    route = route_from(redis, channel="news", cors=cors)
+    async with RedisRoutes.serve(redis, route) as on, on.proxy.connect() as client:
         origin = b"Origin: https://app.test"
         asked = await client.ask(get(b"/a", origin, b"Access-Control-Request-Method: GET", method=b"OPTIONS"))
         assert asked.status == 204
