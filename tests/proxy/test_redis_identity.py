@@ -1,4 +1,4 @@
-"""Whose streams does a client get, and can it get another's? (docs/configuration.md, "Redis in place of an upstream")"""
+"""Whose streams of Redis does a client get, and can it get another's? (docs/configuration.md)"""
 
 from collections.abc import Iterator
 

@@ -9,7 +9,7 @@ import pytest
 from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, Reopen, TicketPolicy
 from sseproxy.core.http.fields import HeaderRules
 from sseproxy.core.journal.policy import Format, Start
-from sseproxy.core.limits import LimitPolicy
+from sseproxy.core.limits import KIB, LimitPolicy
 from sseproxy.core.routes import Match, Route, Upstream
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.engine.observer import AccessRecord, Observer
@@ -305,6 +305,21 @@ async def test_a_client_that_leaves_is_forgotten(redis: RedisServer) -> None:
         async with on.listening(b"/a"):
             await eventually(lambda: redis.cli("PUBSUB", "NUMSUB", "news") == ["news", 1])
         await eventually(lambda: redis.cli("PUBSUB", "NUMSUB", "news") == ["news", 0])
+
+
+async def test_a_client_of_a_channel_that_falls_behind_is_broken_off(redis: RedisServer) -> None:
+    records = Records()
+    async with RedisRoutes.serve(redis, route_from(redis, channel="news"), send_buffer=16 * KIB) as on:
+        on.proxy.app.streams.observers.add(records)
+        async with on.listening(b"/a") as quick, on.listening(b"/a") as slow:
+            slow.shrink_receive_buffer(16 * KIB)
+            slow.pause()
+            for number in range(100):
+                await on.publish("news", f"{number}:{'x' * 60_000}")
+                assert (await events(quick, 1))[0].startswith(b"data: %d:" % number)
+            await eventually(lambda: [record["reason"] for record in records.all] == ["behind"])
+            slow.resume()
+            assert not (await slow.rest()).endswith(b"0\r\n\r\n")
 
 
 # Redis is away.
