@@ -7,7 +7,7 @@ from sseproxy.asgi.types import Message
 from sseproxy.core.http.fields import Headers, get
 from sseproxy.core.limits import ERROR_BODY, REFUSAL_TIME
 from sseproxy.core.stream.error_events import StreamError
-from sseproxy.core.stream.kinds import EVENT_STREAM
+from sseproxy.core.stream.kinds import MediaKind
 
 
 class LateStep(Enum):
@@ -34,11 +34,15 @@ class LateStep(Enum):
 
 
 class LateResponse:
-    """The response of an app whose request was answered early. refusal_time: seconds that a refusal may take."""
+    """The response of an app whose client was promised a stream of `kind`.
+
+    refusal_time: seconds that a refusal may take.
+    """
 
     refusal_time = REFUSAL_TIME
 
-    def __init__(self) -> None:
+    def __init__(self, kind: MediaKind) -> None:
+        self._kind = kind
         self._start: Message | None = None  # of a refusal
         self._body = bytearray()
 
@@ -56,7 +60,7 @@ class LateResponse:
             return self._gather(message)
         if not is_start:
             return LateStep.PASS if goes_on(message, has_begun=False) else LateStep.NOTHING
-        if stream_kind(message) is EVENT_STREAM and 200 <= message["status"] < 300:
+        if stream_kind(message) is self._kind and 200 <= message["status"] < 300:
             return LateStep.STREAM
         if is_late_json(message):
             return LateStep.JSON

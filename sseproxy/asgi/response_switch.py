@@ -154,7 +154,7 @@ class ResponseSwitch:
             if self._early_timer is not None:
                 self._cancel_early()
             if (kind := stream_kind(message)) is not None:
-                return self._begin_stream(Opening.of(message, kind)).flush()
+                return self._begin_stream(Opening.by_app(message, kind)).flush()
             if self._channel is not None:
                 self._stop_looking_into_body()
             self.is_bypassed = True
@@ -229,12 +229,13 @@ class ResponseSwitch:
         """The client has waited long enough. While its request body is under way, the wait begins again behind it."""
         if self._early_timer is None or (self._channel is not None and self._channel.is_body_under_way):
             return
-        declares = stream_request(self.scope, self._common.options, self._peek).declares
+        request = stream_request(self.scope, self._common.options, self._peek)
+        declares = request.declares
         if declares is None:
             return
         self._cancel_early()
         if declares:
-            self._begin_stream(Opening.early())
+            self._begin_stream(Opening.early(request.promised_kind))
 
     def _cancel_early(self) -> None:
         if self._early_timer is not None:

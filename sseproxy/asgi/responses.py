@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sseproxy.asgi.types import Message
 from sseproxy.core.http.fields import Headers, end_to_end, get_all, is_json, tokens
-from sseproxy.core.stream.kinds import EVENT_STREAM, MediaKind, kind_of, may_be_stream
+from sseproxy.core.stream.kinds import MediaKind, kind_of, may_be_stream
 
 _NAME_LENGTH = len(b"content-type")
 
@@ -25,13 +25,13 @@ class Opening:
     is_early: bool = False
 
     @classmethod
-    def early(cls) -> "Opening":
-        """Return the beginning of an event stream that the app has not begun."""
-        headers = [(name.lower(), value) for name, value in EVENT_STREAM.promised_head()]  # as ASGI wants them
-        return cls(EVENT_STREAM, {"type": "http.response.start", "status": 200, "headers": headers}, is_early=True)
+    def early(cls, kind: MediaKind) -> "Opening":
+        """Return the beginning of a stream of `kind` that the app has not begun."""
+        headers = [(name.lower(), value) for name, value in kind.promised_head()]  # as ASGI wants them
+        return cls(kind, {"type": "http.response.start", "status": 200, "headers": headers}, is_early=True)
 
     @classmethod
-    def of(cls, start: Message, kind: MediaKind) -> "Opening":
+    def by_app(cls, start: Message, kind: MediaKind) -> "Opening":
         """Return the beginning of the stream of `kind` that a response is; see `stream_kind`.
 
         Trailers go, as they do in the proxy: a stream that the middleware ends has none, and a server would wait for

@@ -55,7 +55,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     # The plan: IDLE -> WAITING -> FLOWING -> IDLE, for each response; or WAITING -> SWITCHING -> RAW, for another
     # protocol. `_listener` exists in WAITING and FLOWING, and in SWITCHING until `detach`; `_response` from the first
-    # byte of a response on, since a request may wait for long, until SWITCHING. SPENT is where errors lead, and responses behind which no other can follow.
+    # byte of a response on, since a request may wait for long, until SWITCHING. SPENT is where errors lead, and
+    # responses behind which no other can follow.
     #
     # 1. A listener hears `ended` or `failed` exactly once, or nothing after `detach`. Both are the last thing that a
     #    call does, for the pool may use the connection for another request before they return.

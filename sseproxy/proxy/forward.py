@@ -211,7 +211,7 @@ class Forwarding:
             self._headers,
             id_has_event=self._wanted.drops_ids_without_data,
         )
-        early = EarlyAnswer(self._route, self._tail, final if comes_back else None)
+        early = EarlyAnswer(self._wanted.promised_kind, self._route, self._tail, final if comes_back else None)
         message = self._end_message() if self._wanted.is_event_source else None
         early.promise(plan, message, self._response_fields)
         await early.follow(opening)

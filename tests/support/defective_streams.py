@@ -7,7 +7,7 @@ from sseproxy.core.stream.error_events import StreamError
 from sseproxy.core.stream.kinds import EVENT_STREAM, MediaKind
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.session import StreamSession
-from sseproxy.core.stream.transfer import CloseReason
+from sseproxy.core.stream.transfer import CloseReason, StreamTransfer
 from sseproxy.engine.live import LiveStreams
 
 WORDS = "a defect of sseproxy"
@@ -32,7 +32,7 @@ class DefectiveStreams(LiveStreams):
         end_message: EndMessage | None = None,
         responded: bool,
         now: float,
-    ) -> StreamSession:
+    ) -> StreamTransfer:
         session = _Defective(plan, end_message=end_message, responded=responded, now=now)
         session.fails_in = self._fails_in
         return session
