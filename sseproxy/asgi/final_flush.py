@@ -76,7 +76,8 @@ class FinalFlush:
     def raise_if_broken(self, *, app_is_complete: bool) -> None:
         """Raise what makes the server break the connection, if the end must not look like a complete response.
 
-        app_is_complete: the app has sent the last of its response. If it has not, the server knows by itself.
+        app_is_complete: the app has sent the last of its response. If it has not, the server breaks the connection
+        by itself.
         """
         reason, failure = self._session.close_reason, self._queue.error
         if failure is not None and not isinstance(failure, OSError):

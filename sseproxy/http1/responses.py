@@ -175,33 +175,36 @@ class ResponseParser:
 
     def _feed_head(self, llhttp: LenientLlhttp, data: bytes) -> None:
         self._received += data
+        repaired: bytes | None = None
         try:
             llhttp.feed(data)
         except httptools.HttpParserUpgrade as upgrade:
             self.tail = data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
-            self._repair(error)
-            return
-        if self.head is None:
+            repaired = self._repaired(error)
+            if repaired is None:
+                return
+        if repaired is not None:  # not in the handler, or this error would be the context of the next one
+            self._received = self._reason = b""
+            self._headers = []
+            self._llhttp = LenientLlhttp(self, self.pieces)
+            self._feed_head(self._llhttp, repaired)
+        elif self.head is None:
             if len(self._received) > MAX_HEAD:
                 raise too_large()
         elif self.pieces and not self.head.has_body:
             self.pieces.clear()
             raise not_http("a body where there can be none")
 
-    def _repair(self, error: httptools.HttpParserError) -> None:
-        """Read the head once more if there is one way to read it. Return if only the rest of it will tell."""
+    def _repaired(self, error: httptools.HttpParserError) -> bytes | None:
+        """Return the head as it can be read, if there is one way; ``None`` if only the rest of it will tell."""
         repaired = with_one_length(self._received)
         is_too_large = repaired is None and len(self._received) > MAX_HEAD
         if is_too_large or isinstance(error.__context__, HeadTooLarge):
             raise too_large() from None
         if repaired == self._received:
             raise not_http(error) from None
-        if repaired is not None:
-            self._received = self._reason = b""
-            self._headers = []
-            self._llhttp = LenientLlhttp(self, self.pieces)
-            self._feed_head(self._llhttp, repaired)
+        return repaired
 
     def _choose_feed(self) -> None:
         llhttp = self._llhttp

@@ -12,7 +12,7 @@ from sseproxy.engine.live import LiveStreams
 
 WORDS = "a defect of sseproxy"
 
-#: What a session is asked for when the app goes on with its stream, and when it answers at last (S8).
+#: What a session is asked for when the app goes on with its stream, and when it answers at last.
 IN_THE_STREAM = ("forward", "receive_eof", "handle_timeout")
 LATE = ("receive_response", "receive_json", "receive_refusal")
 

@@ -13,7 +13,7 @@ from sseproxy.proxy.inbound import InboundRequest
 
 
 class EndSigner:
-    """Names the ends of streams, and knows them again.
+    """Signs the ends of streams, and recognises them.
 
     key: of all processes that answer each other's reconnects; a route with a secret has one of its own.
     clock: seconds since 1970.
