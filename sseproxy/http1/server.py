@@ -228,7 +228,7 @@ class DownstreamConnection(asyncio.Protocol):
 
     def _take(self, request: ParsedRequest | ClientError) -> None:
         self._requests.append(request)
-        if self.queued >= self._policy.queued:
+        if len(self._requests) >= self._policy.queued:
             self._parser.is_full = True
 
     def _serve_next(self) -> None:
