@@ -80,7 +80,11 @@ class Exchange(AbstractStreamWriter):
         return isinstance(request._payload_writer, cls)
 
     async def run(self, handler: Handler) -> web.StreamResponse:
-        """Call the handler. Raises what it raises, or `StreamAborted`."""
+        """Call the handler, unless the client has seen the end. Raises what it raises, or `StreamAborted`."""
+        end = self._switch.end
+        if end is not None and end.is_known:
+            self._close()
+            return web.Response(status=204, headers={"Cache-Control": "no-store"})
         self._request._payload_writer = self
         try:
             try:
@@ -262,6 +266,7 @@ class _Finished:
     is_bypassed: the response is aiohttp's, and it may not be complete.
     """
 
+    end = None
     responder = None
     wants_body = False
 

@@ -8,6 +8,7 @@ from sseproxy.core.http.fields import Headers, get
 from sseproxy.core.limits import ERROR_BODY, REFUSAL_TIME
 from sseproxy.core.stream.error_events import StreamError
 from sseproxy.core.stream.kinds import MediaKind
+from sseproxy.core.stream.late_refusal import FinalMessage, LateRefusal, late_refusal
 
 
 class LateStep(Enum):
@@ -36,13 +37,14 @@ class LateStep(Enum):
 class LateResponse:
     """The response of an app whose client was promised a stream of `kind`.
 
-    refusal_time: seconds that a refusal may take.
+    final_message: of the client, see `late_refusal`. refusal_time: seconds that a refusal may take.
     """
 
     refusal_time = REFUSAL_TIME
 
-    def __init__(self, kind: MediaKind) -> None:
+    def __init__(self, kind: MediaKind, final_message: FinalMessage | None = None) -> None:
         self._kind = kind
+        self._final_message = final_message
         self._start: Message | None = None  # of a refusal
         self._body = bytearray()
 
@@ -78,17 +80,18 @@ class LateResponse:
             return LateStep.NOTHING
         return LateStep.NOTHING if message.get("more_body", False) else LateStep.WHOLE
 
-    def error(self, detail: str = "") -> StreamError:
-        """Return what the client is to know of the refusal; `detail` if the app has given none."""
+    def refusal(self, detail: str = "") -> LateRefusal:
+        """Return what the client gets for the refusal; `detail` if the app has given none."""
         if self._start is None:
-            return StreamError("application_error", 500, detail)
+            return LateRefusal(StreamError("application_error", 500, detail))
         status: int = self._start["status"]
         headers: Headers = fields_of(self._start)
         retry_after = get(headers, b"retry-after")
-        return StreamError(
+        error = StreamError(
             type="upstream_response",
             status=status,
             detail=f"The application answered {status}.",
             retry_after=None if retry_after is None else retry_after.decode("latin-1"),
             body=b"" if is_coded(headers) else bytes(self._body),
         )
+        return late_refusal(error, self._final_message)

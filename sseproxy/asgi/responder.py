@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from enum import Enum, auto
 from functools import partial
-from http import HTTPStatus
 
 from sseproxy.asgi.app_task import AppTask
 from sseproxy.asgi.final_flush import FinalFlush
@@ -17,7 +16,7 @@ from sseproxy.asgi.responses import Opening, body_of, goes_on
 from sseproxy.asgi.send_queue import SendQueue
 from sseproxy.asgi.types import Message, Send
 from sseproxy.core.stream.ends import AppNotice, row
-from sseproxy.core.stream.error_events import StreamError
+from sseproxy.core.stream.late_refusal import LateRefusal
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason, TransferStats
 from sseproxy.engine.live import LiveStream, LiveStreams
@@ -93,9 +92,8 @@ class Responder:
         self._channel = channel
         self._app = AppTask(task, channel)
         self._phase = ResponsePhase.AWAITED if is_early else _STREAMING
-        self._late = (
-            LateResponse(opening.kind) if is_early else None
-        )  # also behind its end, unless a stream or JSON joined
+        # Also behind its end, unless a stream or JSON joined.
+        self._late = LateResponse(opening.kind, opening.final_message) if is_early else None
         self._delayed = DelayedCalls()  # of a late response
         self._session = streams.new_session(plan, kind=opening.kind, responded=not is_early, now=self._time())
         self._queue = SendQueue(send, opening.head, self.note_blocked, self.note_send_failed)
@@ -173,7 +171,7 @@ class Responder:
                 self._refuse_and_stop(late)
             case LateStep.WHOLE:
                 self._phase = ResponsePhase.COMPLETE
-                self._refuse(late.error())
+                self._refuse(late.refusal())
                 await self._flush_last()
 
     def _join(self, receive: Callable[..., None]) -> None:
@@ -184,14 +182,13 @@ class Responder:
         self._relay.apply(partial(receive, now=self._time()))
         self._streams.respond(self._live)
 
-    def _refuse(self, error: StreamError) -> None:
-        """End the stream with `error`. A 204 says nothing to a client that comes back by itself."""
-        is_silent = self._plan.comes_back and error.status == HTTPStatus.NO_CONTENT
+    def _refuse(self, refusal: LateRefusal) -> None:
+        """End the stream with what is left to say."""
         receive = self._session.receive_refusal
-        self._relay.apply(partial(receive, None if is_silent else error, now=self._time()))
+        self._relay.apply(partial(receive, refusal.error, end_message=refusal.end_message, now=self._time()))
 
     def _refuse_and_stop(self, late: LateResponse) -> None:
-        self._refuse(late.error())
+        self._refuse(late.refusal())
         self._stop_app_when_sent()
 
     def _stop_waiting(self) -> None:
@@ -312,7 +309,7 @@ class Responder:
         if self._late is None:
             self._relay.stop(CloseReason.UPSTREAM_ERROR)
         else:
-            self._refuse(self._late.error(detail))
+            self._refuse(self._late.refusal(detail))
 
     def close(self) -> None:
         """Release all that would otherwise outlive the request (rule 6)."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sseproxy.asgi.types import Message
 from sseproxy.core.http.fields import Headers, end_to_end, get_all, is_json, tokens
 from sseproxy.core.stream.kinds import MediaKind, kind_of, may_be_stream
+from sseproxy.core.stream.late_refusal import FinalMessage
 
 _NAME_LENGTH = len(b"content-type")
 
@@ -18,17 +19,22 @@ FILES = ("http.response.pathsend", "http.response.zerocopysend")
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How a stream begins. head: its first message, for the server. is_early: the app has not responded."""
+    """How a stream begins. head: its first message, for the server. is_early: the app has not responded.
+
+    final_message: of the client, for a late refusal; see `late_refusal`.
+    """
 
     kind: MediaKind
     head: Message
     is_early: bool = False
+    final_message: FinalMessage | None = None
 
     @classmethod
-    def early(cls, kind: MediaKind) -> "Opening":
+    def early(cls, kind: MediaKind, final_message: FinalMessage | None = None) -> "Opening":
         """Return the beginning of a stream of `kind` that the app has not begun."""
         headers = [(name.lower(), value) for name, value in kind.promised_head()]  # as ASGI wants them
-        return cls(kind, {"type": "http.response.start", "status": 200, "headers": headers}, is_early=True)
+        head = {"type": "http.response.start", "status": 200, "headers": headers}
+        return cls(kind, head, is_early=True, final_message=final_message)
 
     @classmethod
     def by_app(cls, start: Message, kind: MediaKind) -> "Opening":

@@ -15,7 +15,7 @@ _OFF = {
     "proxy/body",
     "proxy/early",
     "proxy/eventsource/cors_guard",
-    "proxy/eventsource/end_signer",
+    "proxy/eventsource/route_ends",
     "proxy/eventsource/ticket_paths",
     "proxy/eventsource/tickets",
     "proxy/notices",
@@ -28,7 +28,7 @@ async def test_the_way_of_a_get() -> None:
     """The figures are those that were reached: a lower one may be written here, a higher one needs a reason."""
     journey = await travel()
     assert journey.is_over
-    assert len(journey.calls) <= 70, _shown(journey)
+    assert len(journey.calls) <= 69, _shown(journey)
     assert len(journey.rooms) <= 18, journey.rooms
     assert journey.returns <= 25, _shown(journey)
 

@@ -124,6 +124,14 @@ class StreamRequest:
         return self.is_event_source or self.reconnects
 
     @property
+    def asks_again(self) -> bool:
+        """True if the client would ask for the same again behind each end, and is to be stopped where that is in vain.
+
+        A route with `end` gives answers, but a browser comes back for them all the same.
+        """
+        return self.reconnects and (self._policy.end is not None or not self._is_answer(self.dialect))
+
+    @property
     def drops_ids_without_data(self) -> bool:
         """True if the client may forget an id that comes without data, against WHATWG HTML section 9.2.6."""
         return not MCP_FIELDS.isdisjoint(self._client_fields) or drops_ids_without_data(self._client_fields)
