@@ -16,7 +16,7 @@ from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 
-#: The methods of a route to Redis.
+#: The methods of a route to Redis: what comes out of it can be read, and nothing else.
 READING = ("GET", "HEAD")
 
 
@@ -155,10 +155,6 @@ class Route:
         if self.auth is not None:
             names.add(self.auth.header)
         object.__setattr__(self, "named_fields", frozenset(name.lower().encode() for name in names))
-
-    def answers(self, method: str) -> bool:
-        """False for a method that has no meaning here: what comes out of Redis can be read, and nothing else."""
-        return self.redis is None or method in READING
 
     def admits(self, target: str) -> bool:
         """False for a target that could leave the base path, or what `strip_prefix` stands for, by dot segments."""

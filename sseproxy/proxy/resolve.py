@@ -188,7 +188,8 @@ class Resolver:
             if preflight_method(inbound.method, inbound.headers) is not None:
                 raise ForeignOrigin("Pages of other origins may not do that: the route has no cors.")
             refuse_foreign(asked, route)
-            _refuse_writing(inbound.method, route)
+            if route.redis is not None:
+                _refuse_writing(inbound.method)
         except SSEProxyError as error:
             return _refused(error, asked.client, treatment, route)
         return KeepTicket(asked.client, treatment, route, asked, target)
@@ -200,7 +201,8 @@ class Resolver:
         if route is None:
             return Refuse(asked.client, treatment, None, RouteNotFound("No route matches this request."))
         try:
-            _refuse_writing(inbound.method, route)
+            if route.redis is not None:
+                _refuse_writing(inbound.method)
             if not route.admits(inbound.target):
                 raise BadRequest("The request target must not have dot segments on this route.")
             if route.auth is not None and inbound.is_logged_in(route):
@@ -250,9 +252,9 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
-def _refuse_writing(method: str, route: Route) -> None:
-    """Reject a method that the route has no answer to, also before a ticket keeps the request."""
-    if not route.answers(method):
+def _refuse_writing(method: str) -> None:
+    """Reject what is not reading, on a route to Redis, also before a ticket keeps the request."""
+    if method not in READING:
         raise MethodRefused("This can be read, and nothing else.", allowed=READING)
 
 
