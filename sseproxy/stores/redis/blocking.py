@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sseproxy.core.errors import ReplyError, StoreAway
 from sseproxy.stores.redis.dialer import ask
-from sseproxy.stores.redis.guard import call_guarded
+from sseproxy.stores.redis.guard import call_guarded, cancel
 from sseproxy.stores.redis.link import Link
 from sseproxy.stores.redis.outage import Outage
 from sseproxy.stores.redis.ports import Argument, Backoff, Reply, WireLost, not_ready
@@ -167,7 +167,7 @@ class _Read:
         self._reading: frozenset[bytes] | None = None  # the streams of the read that is under way
         self._waking: asyncio.Task[None] | None = None
         self._added = asyncio.Event()
-        self._task = self._loop.create_task(self._keep())
+        self._task: asyncio.Task[None] | None = self._loop.create_task(self._keep())
 
     def __len__(self) -> int:
         return len(self._watches)
@@ -183,9 +183,8 @@ class _Read:
 
     async def close(self) -> None:
         tasks = [task for task in (self._task, self._waking) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        self._task = self._waking = None
+        await cancel(*tasks)
 
     def _lacks_any(self) -> bool:
         """True if the read that is under way does not have all streams that it should."""

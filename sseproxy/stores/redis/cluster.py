@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from sseproxy.core.errors import ReplyError
 from sseproxy.stores.redis.dialer import Dialer, ask, first_in_turn
+from sseproxy.stores.redis.guard import cancel
 from sseproxy.stores.redis.line import Line, LinkLimits, LinkState, away
 from sseproxy.stores.redis.outage import Outage
 from sseproxy.stores.redis.ports import Command, Reply, WireLost
@@ -57,7 +58,7 @@ class Cluster:
         self._turn = 0
         self._look = asyncio.Event()
         self._looked = asyncio.Event()  # the first attempt is over
-        self._task = self._loop.create_task(self._keep_map())
+        self._task: asyncio.Task[None] | None = self._loop.create_task(self._keep_map())
 
     @property
     def primaries(self) -> tuple[Address, ...]:
@@ -67,7 +68,7 @@ class Cluster:
     @property
     def state(self) -> LinkState:
         """UP if each primary is; AWAY if one is, or there is no map."""
-        if self._task.done():
+        if self._task is None:
             return LinkState.CLOSED
         states = {line.state for line in self._lines.values()}
         if (not self._map.owners and self._looked.is_set()) or LinkState.AWAY in states:
@@ -99,8 +100,9 @@ class Cluster:
 
     async def close(self) -> None:
         """Leave no task and no socket."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        task, self._task = self._task, None
+        if task is not None:
+            await cancel(task)
         self._looked.set()
         await self._set_map(SlotMap())
 

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from sseproxy.core.errors import ReplyError, StoreAway
+from sseproxy.stores.redis.guard import cancel
 from sseproxy.stores.redis.outage import Outage
 from sseproxy.stores.redis.ports import Backoff, WireLost, not_ready
 
@@ -83,7 +84,7 @@ class Ear:
         self._due = asyncio.Event()
         self._heard_at = 0.0
         self._is_served = False  # this connection answers
-        self._task = self._loop.create_task(self._keep())
+        self._task: asyncio.Task[None] | None = self._loop.create_task(self._keep())
 
     def want(self, channel: bytes) -> None:
         """Subscribe to `channel`, now and after each dial."""
@@ -97,8 +98,9 @@ class Ear:
 
     async def close(self) -> None:
         """Leave no task and no socket."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        task, self._task = self._task, None
+        if task is not None:
+            await cancel(task)
         self.acknowledged.clear()
 
     def _change(self, channel: bytes) -> None:
@@ -135,15 +137,15 @@ class Ear:
         self._changed = self._wanted - {self._own}
         self._due.set()
         self._heard_at = self._loop.time()
-        tasks = [self._loop.create_task(each) for each in (self._read(wire), self._write(wire), self._probe(wire))]
+        parts = (self._read(wire), self._write(wire), self._probe(wire))
+        tasks = [self._loop.create_task(_until_lost(each)) for each in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            reason = done.pop().result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-        for task in done:
-            task.result()
+            await cancel(*tasks)
+            tasks.clear()  # they hold their errors, and these hold this frame
+        raise WireLost(reason)
 
     # Reading.
 
@@ -247,3 +249,12 @@ class Ear:
                 pass
         self._unanswered.append((b"PING", set()))
         await wire.send(b"PING")
+
+
+async def _until_lost(work: Coroutine[None, None, None]) -> str:
+    """Why it ended: a reason has no traceback, and so keeps no frame."""
+    try:
+        await work
+    except WireLost as lost:
+        return lost.reason
+    return "connection lost"

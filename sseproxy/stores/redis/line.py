@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from sseproxy.core.errors import ReplyError, StoreAway
+from sseproxy.stores.redis.guard import cancel
 from sseproxy.stores.redis.outage import Outage
 from sseproxy.stores.redis.ports import Backoff, Command, Reply, WireLost, not_ready
 
@@ -114,7 +115,7 @@ class Line:
         self._waiting = 0
         self._due = asyncio.Event()
         self._failures = 0
-        self._task = self._loop.create_task(self._work())
+        self._task: asyncio.Task[None] | None = self._loop.create_task(self._work())
 
     def submit(self, commands: Sequence[Command]) -> "asyncio.Future[list[Reply | ReplyError]]":
         """Send commands in order. The result is a reply for each, or `StoreAway`."""
@@ -134,8 +135,9 @@ class Line:
 
     async def close(self) -> None:
         """Fail what waits, and leave no task and no socket. Twice is once."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        task, self._task = self._task, None
+        if task is not None:
+            await cancel(task)
         self._become(LinkState.CLOSED, "the link is closed")
         await self._disconnect()
 

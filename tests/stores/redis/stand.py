@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from sseproxy.core.errors import StoreAway
@@ -65,13 +65,6 @@ class Listener:
 
     def note_ready(self) -> None:
         self.ready += 1
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition. TimeoutError: it never holds."""
-    async with asyncio.timeout(LIMIT):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def recovered(link: Link, *command: bytes | str | int) -> Reply:

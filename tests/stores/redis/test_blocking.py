@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from sseproxy.stores.redis.blocking import BlockingLimits
-from tests.stores.redis.stand import BACKOFF, BLOCKING, Listener, a_link, blocking_reads, recovered, until
+from tests.stores.redis.stand import BACKOFF, BLOCKING, Listener, a_link, blocking_reads, recovered
 from tests.support.nemesis import Nemesis
 from tests.support.redis_server import RedisServer
+from tests.support.settled import eventually as until
 
 #: A read waits so long that only a wake-up can end it within a test.
 PATIENT = BlockingLimits(block=60.0, timeout=1.0, backoff=BACKOFF)

@@ -13,9 +13,11 @@ from sseproxy.stores.redis.blocking import BlockingReads
 from sseproxy.stores.redis.library import RedisMissing, require_redis
 from sseproxy.stores.redis.link import Link
 from sseproxy.stores.redis.subscriber import Subscriber
-from tests.stores.redis.stand import Listener, a_link, a_subscriber, blocking_reads, open_sockets, until
+from sseproxy.stores.redis.urls import RedisURL
+from tests.stores.redis.stand import Listener, a_link, a_subscriber, blocking_reads, open_sockets
 from tests.support.nemesis import Nemesis
 from tests.support.redis_server import RedisServer
+from tests.support.settled import eventually as until
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ async def test_closed_in_the_middle_of_an_outage(server: RedisServer) -> None:
     sockets = open_sockets()
     for fault in (Nemesis.drop, Nemesis.cut, Nemesis.forget):
         async with Nemesis(server.port) as nemesis:
-            link = Link(_url(server, nemesis))
+            link = Link(RedisURL.parse(server.url_at(nemesis.port)))
             subscriber, reads = Subscriber(link.url, link, node=b"n"), BlockingReads(link.url, link, node=b"n")
             listener = Listener()
             listener.subscribe(subscriber, b"news")
@@ -69,12 +71,6 @@ async def test_closed_in_the_middle_of_an_outage(server: RedisServer) -> None:
     await until(lambda: open_sockets() == sockets)
 
 
-def _url(server: RedisServer, nemesis: Nemesis):  # type: ignore[no-untyped-def]
-    from sseproxy.stores.redis.urls import RedisURL
-
-    return RedisURL.parse(server.url_at(nemesis.port))
-
-
 def test_redis_py_is_imported_when_it_is_needed() -> None:
     program = (
         "import sys\n"
@@ -87,7 +83,6 @@ def test_redis_py_is_imported_when_it_is_needed() -> None:
 
 def test_without_redis_py_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     require_redis()
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    monkeypatch.setattr("sseproxy.stores.redis.library.find_spec", lambda name: None)
+    monkeypatch.setattr("sseproxy.stores.redis.library.find_spec", lambda _: None)
     with pytest.raises(RedisMissing, match=r"pip install 'sseproxy\[redis\]'"):
         require_redis()

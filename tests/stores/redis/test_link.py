@@ -6,9 +6,10 @@ import pytest
 
 from sseproxy.core.errors import ReplyError, StoreAway
 from sseproxy.stores.redis.link import LinkLimits, LinkState
-from tests.stores.redis.stand import LINK, a_link, recovered, until
+from tests.stores.redis.stand import LINK, a_link, recovered
 from tests.support.nemesis import Nemesis
 from tests.support.redis_server import RedisServer
+from tests.support.settled import eventually as until
 
 
 async def test_each_caller_gets_its_own_reply(server: RedisServer) -> None:

@@ -1,4 +1,4 @@
-"""Does a link come back by itself from all that can happen to Redis, without a hang and without a word of the password?"""
+"""Does a link come back by itself from all that can happen to Redis, without a hang, and with no secret in the log?"""
 
 import asyncio
 import logging
@@ -8,10 +8,11 @@ import pytest
 
 from sseproxy.core.errors import ReplyError, StoreAway
 from sseproxy.stores.redis.link import Link, LinkState
-from tests.stores.redis.stand import a_link, recovered, until
+from tests.stores.redis.stand import a_link, recovered
 from tests.support.certificates import new_authority, new_certificate
 from tests.support.nemesis import Nemesis
 from tests.support.redis_server import RedisServer
+from tests.support.settled import eventually as until
 
 
 async def fails_soon(link: Link) -> str:
@@ -152,10 +153,9 @@ async def test_loading(server: RedisServer, caplog: pytest.LogCaptureFixture) ->
 async def test_out_of_memory_refuses_writes_only() -> None:
     with RedisServer(maxmemory="1mb") as server:
         async with a_link(server.url) as link:
-            with pytest.raises(ReplyError) as caught:
-                for number in range(100):
-                    await link.run("SET", f"key{number}", "x" * 100_000)
-            assert caught.value.code == "OOM"
+            writes = [("SET", f"key{number}", "x" * 100_000) for number in range(50)]
+            codes = {reply.code for reply in await link.run_all(writes) if isinstance(reply, ReplyError)}
+            assert codes == {"OOM"}
             assert await link.run("GET", "none") is None
             assert link.is_up
 
@@ -165,8 +165,8 @@ async def test_a_replica_refuses_writes(server: RedisServer, caplog: pytest.LogC
         async with a_link(replica.url) as link:
             assert await recovered(link, "GET", "key") is None
             for _ in range(20):
+                await recovered(link, "GET", "key")
                 with pytest.raises(StoreAway, match="replica"):
-                    await recovered(link, "GET", "key")
                     await link.run("SET", "key", 1)
             assert caplog.text.count("a replica, which takes no writes") == 1
             replica.cli("REPLICAOF", "NO", "ONE")

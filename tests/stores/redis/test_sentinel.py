@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.stores.redis.stand import Listener, a_link, a_subscriber, blocking_reads, recovered, until
+from tests.stores.redis.stand import Listener, a_link, a_subscriber, blocking_reads, recovered
 from tests.support.redis_server import wait_for
 from tests.support.redis_stands import SentinelStand
+from tests.support.settled import eventually as until
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ import pytest
 
 from sseproxy.stores.redis.keyspace import keyspace_channel, rings
 from sseproxy.stores.redis.link import Link
-from tests.stores.redis.stand import NODE, Listener, a_link, a_subscriber, recovered, until
+from tests.stores.redis.stand import NODE, Listener, a_link, a_subscriber, recovered
 from tests.support.nemesis import Nemesis
 from tests.support.redis_server import RedisServer
+from tests.support.settled import eventually as until
 
 
 async def heard_again(link: Link, listener: Listener, channel: bytes) -> None:
