@@ -20,6 +20,8 @@ from sseproxy.origins.redis.tools import RedisTools
 from sseproxy.origins.redis.wishes import wishes
 from sseproxy.timers import Clock, Timer
 
+__all__ = ["RedisOrigin", "RedisTools"]
+
 
 class RedisOrigin:
     """The streams and channels of one Redis, for all routes and clients of a process.
