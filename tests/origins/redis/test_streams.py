@@ -332,6 +332,18 @@ async def test_duplicates_are_found_among_the_last_thousand(replica: Replica, db
     assert len(back.data) == 1 + 999 + 1 + 999 + 1
 
 
+async def test_a_history_with_own_ids_is_read_back_once(replica: Replica, db: redis.Redis) -> None:
+    with db.pipeline(transaction=False) as pipeline:
+        for number in range(2000):
+            command(pipeline, "XADD", "s", "*", "data", number, "id", f"own-{number % 1500}")
+        pipeline.execute()
+    db.config_resetstat()
+    client = replica.client("s", stream(form=Format.JSON), position=b"oldest")
+    await until(lambda: client.data[-1:] == ["1999"])
+    assert len(client.data) == 2000  # the same id is too far away
+    assert int(db.info("commandstats")["cmdstat_xrevrange"]["calls"]) <= 5
+
+
 async def test_one_follower_and_one_subscription_for_a_thousand_readers(replica: Replica, db: redis.Redis) -> None:
     clients = [replica.client() for _ in range(1000)]
     await until(lambda: all(client.text for client in clients))
