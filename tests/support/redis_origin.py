@@ -15,8 +15,9 @@ from sseproxy.core.journal.policy import Format, RedisPolicy, Start
 from sseproxy.core.journal.templates import Template
 from sseproxy.journal.reader import Reader
 from sseproxy.origins.redis.bells import BellLimits
-from sseproxy.origins.redis.origin import RedisOrigin, RedisTools
+from sseproxy.origins.redis.origin import RedisOrigin
 from sseproxy.origins.redis.shared import FollowLimits
+from sseproxy.origins.redis.tools import RedisTools
 from sseproxy.stores.redis.blocking import BlockingLimits, BlockingReads
 from sseproxy.stores.redis.line import LinkLimits
 from sseproxy.stores.redis.link import Link

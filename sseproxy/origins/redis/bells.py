@@ -9,10 +9,9 @@ from enum import Enum
 
 from sseproxy.core.errors import ReplyError, StoreAway
 from sseproxy.origins.redis.stats import RedisStats
-from sseproxy.stores.redis.blocking import BlockingReads
+from sseproxy.origins.redis.tools import RedisTools
 from sseproxy.stores.redis.keyspace import keyspace_channel, rings
-from sseproxy.stores.redis.link import Link
-from sseproxy.stores.redis.subscriber import Subscriber, Subscription
+from sseproxy.stores.redis.subscriber import Subscription
 from sseproxy.timers import Clock, Timer
 
 #: Notifications that add no entry and take no stream away. XADD with MAXLEN sends one of them each time.
@@ -63,12 +62,8 @@ class Bells:
 
     def __init__(
         self,
-        link: Link,
-        subscriber: Subscriber,
-        blocking: BlockingReads,
+        tools: RedisTools,
         *,
-        prefix: bytes,
-        node: bytes,
         stats: RedisStats,
         clock: Clock,
         limits: BellLimits = BellLimits(),
@@ -76,14 +71,14 @@ class Bells:
     ) -> None:
         self.ringing = Ringing.SILENT
         self.limits = limits
-        self._link, self._subscriber, self._blocking = link, subscriber, blocking
-        self._prefix, self._node, self._stats = prefix, node, stats
+        self._link, self._subscriber, self._blocking = tools.link, tools.subscriber, tools.blocking
+        self._tools, self._stats = tools, stats
         self._clock, self._chance = clock, chance
         self._keys: dict[bytes, _Key] = {}
         self._try: asyncio.Task[None] | None = None
         self._next_try: Timer | None = None
         self._tried_at = float("-inf")
-        self._end_watch = link.watch(self._link_changed)
+        self._end_watch = tools.link.watch(self._link_changed)
 
     def start(self) -> None:
         """Find out what rings. The caller must call `close` later."""
@@ -119,8 +114,7 @@ class Bells:
                 watch.close()
         if self._try is not None:
             self._try.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._try
+            await asyncio.wait([self._try])
 
     def poll_after(self, watch: "Watch") -> None:
         """Arm the next poll of `watch`."""
@@ -148,7 +142,7 @@ class Bells:
         wait = self.limits.soon
         # What it cannot find out now, it does at the next connection, or a little later.
         with contextlib.suppress(StoreAway, ReplyError):
-            do_ring = await rings(self._link, self._subscriber, prefix=self._prefix, node=self._node)
+            do_ring = await rings(self._link, self._subscriber, prefix=self._tools.prefix, node=self._tools.node)
             quiet = Ringing.BLOCKING if self._blocking.can_block else Ringing.SILENT
             self._switch(Ringing.NOTIFICATIONS if do_ring else quiet)
             wait = self.limits.probe

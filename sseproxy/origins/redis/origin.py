@@ -3,12 +3,10 @@
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
 from sseproxy.core.flow import BodySink
 from sseproxy.core.journal.cursor import PLAIN, Flavour
-from sseproxy.core.journal.policy import RedisPolicy, Start
-from sseproxy.core.journal.positions import OLDEST, read_position
+from sseproxy.core.journal.policy import RedisPolicy
 from sseproxy.journal.budget import WindowBudget
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.place import Place
@@ -17,25 +15,12 @@ from sseproxy.origins.redis.bells import BellLimits, Bells, Ring
 from sseproxy.origins.redis.channels import ChannelFeed
 from sseproxy.origins.redis.shared import FollowLimits, Shared, Terms
 from sseproxy.origins.redis.stats import RedisStats
-from sseproxy.origins.redis.streams import UNKNOWN, StreamFollower, Wish
-from sseproxy.stores.redis.blocking import BlockingReads
-from sseproxy.stores.redis.link import Link
-from sseproxy.stores.redis.subscriber import Subscriber
+from sseproxy.origins.redis.streams import StreamFollower
+from sseproxy.origins.redis.tools import RedisTools
+from sseproxy.origins.redis.wishes import wishes
 from sseproxy.timers import Clock, Timer
 
-
-@dataclass(frozen=True, slots=True)
-class RedisTools:
-    """The connections of one process to one Redis. They are the caller's to start and, after the origin, to close.
-
-    prefix, node: of keys and channels for the origin's own use; `node` is unique among processes.
-    """
-
-    link: Link
-    subscriber: Subscriber
-    blocking: BlockingReads
-    prefix: bytes
-    node: bytes
+__all__ = ["RedisOrigin", "RedisTools"]
 
 
 class RedisOrigin:
@@ -73,11 +58,7 @@ class RedisOrigin:
             chance=chance,
         )
         self._bells = Bells(
-            tools.link,
-            tools.subscriber,
-            tools.blocking,
-            prefix=tools.prefix,
-            node=tools.node,
+            tools,
             stats=self.stats,
             clock=self._shared.clock,
             limits=bells,
@@ -141,7 +122,7 @@ class RedisOrigin:
         )
         followers = [self._follower(name, terms) for name in names]
         places = [reader.place(follower.fanout) for follower in followers]
-        for follower, place, wish in zip(followers, places, _wishes(policy.start, position, len(names)), strict=True):
+        for follower, place, wish in zip(followers, places, wishes(policy.start, position, len(names)), strict=True):
             ends.append(self._end_of(follower, place, terms))
             follower.join(place, wish)
         return reader
@@ -235,17 +216,6 @@ class _Held:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-
-
-def _wishes(start: Start, position: bytes | None, size: int) -> list[Wish]:
-    if position is None:
-        return [Wish(start)] * size
-    if position == OLDEST:
-        return [Wish(Start.OLDEST)] * size
-    marks = read_position(position, size)
-    if marks is None:  # told once, for all streams
-        return [UNKNOWN, *[replace(UNKNOWN, missing=None)] * (size - 1)]
-    return [Wish(mark) for mark in marks]
 
 
 def _call_all(calls: Sequence[Callable[[], None]]) -> None:

@@ -1,5 +1,6 @@
 """What does a Redis stream still hold behind the position of a client who comes back?"""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from sseproxy.core.errors import ReplyError, Unavailable
@@ -12,6 +13,9 @@ from sseproxy.origins.redis.own_ids import OwnIds
 from sseproxy.origins.redis.reads import Entry, StreamReads
 from sseproxy.origins.redis.shared import Shared, Terms
 
+#: Readers of one stream that go through its history at the same time, and whose own ids are kept meanwhile.
+_MOST_PASSED = 8
+
 
 class StreamPages:
     """The `History` of one stream."""
@@ -22,6 +26,8 @@ class StreamPages:
     def __init__(self, reads: StreamReads, terms: Terms, shared: Shared, mirrored: Callable[[], Mark]) -> None:
         """mirrored: the mark up to which the follower has read."""
         self._reads, self._terms, self._shared, self._mirrored = reads, terms, shared, mirrored
+        # Where pages ended, and the own ids up to there: the next page need not read them back.
+        self._passed: OrderedDict[Mark, OwnIds] = OrderedDict()
 
     async def page(self, after: Mark, most: int) -> Page:
         """Read at most `most` events behind `after`. Raises `Unavailable` while Redis cannot be read."""
@@ -50,11 +56,13 @@ class StreamPages:
             found, end = within, mirrored
         else:
             end = found[-1].mark
-        return Page(await self._blocks(found), start, end, missing)
-
-    async def _blocks(self, entries: Sequence[Entry]) -> tuple[Block, ...]:
-        own_ids = OwnIds(self._reads, self._terms.form, self._terms.most)
-        return await blocks_of(entries, own_ids, self._terms, self._shared)
+        own_ids = self._passed.pop(start, None) or OwnIds(self._reads, self._terms.form, self._terms.most)
+        blocks = await blocks_of(found, own_ids, self._terms, self._shared)
+        if end < mirrored:
+            self._passed[end] = own_ids
+            if len(self._passed) > _MOST_PASSED:
+                self._passed.popitem(last=False)
+        return Page(blocks, start, end, missing)
 
 
 async def blocks_of(entries: Sequence[Entry], own_ids: OwnIds, terms: Terms, shared: Shared) -> tuple[Block, ...]:

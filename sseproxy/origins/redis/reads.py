@@ -34,7 +34,7 @@ class StreamReads:
 
     def fitting(self, count: int) -> int:
         """Return how many entries to read at once, at most `count`: fewer of a stream whose entries are large."""
-        return count if self._size * count <= _AT_ONCE else max(_LEAST, int(_AT_ONCE / self._size))
+        return count if self._size * count <= _AT_ONCE else min(count, max(_LEAST, int(_AT_ONCE / self._size)))
 
     async def entries(self, start: Mark, count: int) -> list[Entry]:
         """Return at most `count` entries from `start` on, the one at `start` included."""

@@ -11,7 +11,7 @@ from sseproxy.journal.budget import WindowBudget
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.origins.redis.formats import Event, Unreadable, event_of_entry, event_of_message
 from sseproxy.origins.redis.stats import RedisStats
-from sseproxy.stores.redis.link import Link
+from sseproxy.stores.redis.link import Link, LinkState
 from sseproxy.timers import Clock
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,11 @@ class Shared:
         self.connection = 0
         self.looks = asyncio.Semaphore(limits.looks)
         self._logged: set[tuple[str, bytes]] = set()
+
+    @property
+    def is_away(self) -> bool:
+        """True if no read can succeed before the next connection; of a cluster some nodes may still be there."""
+        return self.link.state is LinkState.AWAY and not self.link.primaries
 
     def entry_event(self, terms: Terms, fields: Sequence[bytes]) -> Event | None:
         """Return the event of an entry; None if there is none in it, which is counted and logged."""

@@ -1,15 +1,12 @@
 """How does one Redis stream reach all clients that wait for it, with nothing lost in silence and nothing twice?"""
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from sseproxy.core.errors import ReplyError, StoreAway
 from sseproxy.core.frames import release_frames
 from sseproxy.core.journal.gap import GapReason, Missing
-from sseproxy.core.journal.policy import Start
 from sseproxy.core.journal.positions import START, Mark, predecessor, write_mark
 from sseproxy.core.journal.window import Block, Window
 from sseproxy.journal.fanout import STREAM, Fanout
@@ -20,20 +17,8 @@ from sseproxy.origins.redis.own_ids import OwnIds
 from sseproxy.origins.redis.pages import StreamPages, blocks_of
 from sseproxy.origins.redis.reads import Entry, StreamReads
 from sseproxy.origins.redis.shared import NO_CONNECTION, Shared, Terms
-from sseproxy.stores.redis.link import LinkState
+from sseproxy.origins.redis.wishes import Wish
 from sseproxy.timers import Timer
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """Where a reader wants to begin. named: false positions become a gap, and then the oldest that is kept."""
-
-    at: Start | Mark
-    missing: Missing | None = None
-
-
-#: Of a client that names a position which cannot be read.
-UNKNOWN = Wish(Start.OLDEST, Missing(GapReason.UNKNOWN))
 
 
 class Following(Enum):
@@ -96,7 +81,7 @@ class StreamFollower:
     def join(self, place: Place, wish: Wish) -> None:
         """Let a reader begin, now or when Redis has been asked. The caller must call `leave` later."""
         self.readers += 1
-        if self.following is Following.UNDER_WAY and self._begin_here(place, wish.at):
+        if self.following is Following.UNDER_WAY and self._begin_here(place, wish):
             return
         self._waiting[place] = wish
         self.ring(Ring.BELL)
@@ -108,9 +93,7 @@ class StreamFollower:
 
     def ring(self, ring: Ring) -> None:
         """Look what is new, soon. Does nothing while Redis is away: the next connection rings."""
-        link = self._shared.link
-        # Of a cluster another node may be the one that is away.
-        if self.following is Following.CLOSED or (link.state is LinkState.AWAY and not link.primaries):
+        if self.following is Following.CLOSED or self._shared.is_away:
             return
         if self._rung is not Ring.BELL:
             self._rung = ring
@@ -126,8 +109,7 @@ class StreamFollower:
             self._retry.cancel()
         if self._look is not None:
             self._look.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._look
+            await asyncio.wait([self._look])
         self.fanout.close()
 
     async def _look_around(self) -> None:
@@ -165,17 +147,20 @@ class StreamFollower:
         waiting = list(self._waiting)  # who comes during this look waits for the next: see 5
         if self.following is Following.NEW:
             await self._start()
-        else:
-            await self._read(ring)
+        elif not await self._read(ring):
+            self._rung = Ring.BELL  # there is more, and other followers have a turn first
+            return
         for place in waiting:
-            if place in self._waiting and self._begin_here(place, self._waiting[place].at):
+            if place in self._waiting and self._begin_here(place, self._waiting[place]):
                 del self._waiting[place]
         if any(place in self._waiting for place in waiting):
             oldest = min((await self._reads.state()).oldest, self._end)
             for place in waiting:
                 wish = self._waiting.pop(place, None)
                 if wish is not None:
-                    self._begin_at_oldest(place, wish, oldest)
+                    if wish.missing is not None:
+                        self._shared.stats.gaps[wish.missing.reason] += 1
+                    place.begin(oldest, wish.missing)
 
     async def _start(self) -> None:
         connection = self._shared.connection
@@ -186,26 +171,17 @@ class StreamFollower:
         self.following = Following.UNDER_WAY
         self._watch = self._bells.watch(self.name, lambda: write_mark(self._end), self.ring)
 
-    def _begin_here(self, place: Place, at: Start | Mark) -> bool:
+    def _begin_here(self, place: Place, wish: Wish) -> bool:
         """Let a reader begin if what is known suffices."""
-        if at is Start.LATEST:
-            place.begin(self._end)
-        elif isinstance(at, tuple) and at <= self._end:
-            place.begin(at)
-        else:
-            return False
-        return True
+        mark = wish.mark(self._end)
+        if mark is not None:
+            place.begin(mark)
+        return mark is not None
 
-    def _begin_at_oldest(self, place: Place, wish: Wish, oldest: Mark) -> None:
-        missing = wish.missing if wish.at is Start.OLDEST else Missing(GapReason.UNKNOWN)
-        if missing is not None:
-            self._shared.stats.gaps[missing.reason] += 1
-        place.begin(oldest, missing)
-
-    async def _read(self, ring: Ring) -> None:
-        """Bring the window to the end of the stream, or as far as one look goes."""
+    async def _read(self, ring: Ring) -> bool:
+        """Bring the window to the end of the stream, or as far as one look goes. Return whether it is the end."""
         limits = self._shared.limits
-        found = 0
+        found, is_all = 0, False
         for _ in range(limits.pages):
             connection, count = self._shared.connection, self._reads.fitting(limits.count)
             entries = await self._next_entries(count)
@@ -214,15 +190,15 @@ class StreamFollower:
                 continue  # begun anew
             await self._append(entries)
             found += len(entries)
-            if len(entries) < count - 1:
+            is_all = len(entries) < count - 1
+            if is_all:
                 break
             await self.fanout.settled()
-        else:
-            self._rung = Ring.BELL  # there is more, and others have a turn first
         if self._window.top != self._end:
             self.fanout.break_in(self._end, None)
         if found and ring is Ring.POLL and self._rung is None:
             self._bells.missed()
+        return is_all
 
     async def _next_entries(self, count: int) -> Sequence[Entry] | None:
         """Return the entries behind `_end`; None if the stream goes on elsewhere, and `_end` is there now."""

@@ -9,6 +9,7 @@ import redis
 
 from sseproxy.core.journal.gap import GapReason
 from sseproxy.core.journal.policy import Start
+from sseproxy.origins.redis.shared import FollowLimits
 from tests.support.nemesis import Nemesis
 from tests.support.redis_origin import QUICK, Client, Replica, add, command, stream, until
 from tests.support.redis_server import RedisServer
@@ -211,6 +212,43 @@ async def test_a_client_that_comes_back_during_an_outage_waits_for_redis(
     await until(lambda: len(ahead.data) == 300)
     assert back.gaps == []
     assert [gap["reason"] for gap in ahead.gaps] == ["unknown"]
+
+
+async def test_a_position_that_the_follower_has_not_come_to_is_no_gap(
+    server: RedisServer, db: redis.Redis, way: Nemesis
+) -> None:
+    """After an outage it is many reads behind, and its clients come back from another replica."""
+    few = FollowLimits(count=4, pages=1)
+    async with Replica(server.url_at(way.port), bells=QUICK, follow=few) as replica:
+        client = await replica.seated()
+        await lose(way, replica)
+        ids = add(db, "s", *range(200))
+        ahead = [replica.client(position=position) for position in (ids[100], ids[-1])]
+        way.heal()
+        await until(lambda: len(client.data) == 200)
+        await until(lambda: len(ahead[0].data) == 99)
+        add(db, "s", "last")
+        await until(lambda: ahead[1].data == ["last"])
+        assert [each.gaps for each in [client, *ahead]] == [[], [], []]
+
+
+async def test_a_stream_whose_key_becomes_something_else_goes_on_later(
+    replica: Replica, db: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await replica.seated()
+    ids = add(db, "s", *range(300))
+    await until(lambda: len(client.data) == 300)
+    db.rename("s", "aside")
+    db.set("s", "text")
+    back = replica.client(position=ids[0])  # its entries are not in memory
+    await until(lambda: "not a stream" in caplog.text)
+    db.delete("s")
+    db.rename("aside", "s")
+    await until(lambda: back.data == [str(number) for number in range(1, 300)])
+    add(db, "s", "last")
+    await until(lambda: client.data[-1] == back.data[-1] == "last")
+    assert caplog.text.count("not a stream") == 1
+    assert client.gaps == back.gaps == []
 
 
 @pytest.mark.parametrize("notifications", ["KEA", ""])

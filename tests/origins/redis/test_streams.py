@@ -171,6 +171,17 @@ async def test_a_large_history_comes_whole(replica: Replica, db: redis.Redis) ->
     assert client.gaps == []
 
 
+async def test_large_entries_are_read_a_few_at_a_time(replica: Replica, db: redis.Redis) -> None:
+    client = await replica.seated()
+    for number in range(20):
+        add(db, "s", f"{number} " + 200_000 * "x")
+    await until(lambda: len(client.data) == 20)
+    back = replica.client(position=b"oldest")
+    await until(lambda: len(back.data) == 20)
+    assert [int(data.split()[0]) for data in back.data] == list(range(20))
+    assert client.gaps == back.gaps == []
+
+
 async def test_a_stream_that_expires_while_it_is_watched_is_no_gap(replica: Replica, db: redis.Redis) -> None:
     client = await replica.seated()
     add(db, "s", 1, 2)
@@ -199,6 +210,20 @@ async def test_a_stream_that_is_made_anew_goes_on(replica: Replica, db: redis.Re
         await until(lambda number=number: client.data[-1:] == [str(number)])  # type: ignore[misc]
     assert client.data == [str(number) for number in range(30)]
     assert client.gaps == []
+
+
+async def test_a_stream_that_is_made_anew_with_the_same_ids_is_another_one(replica: Replica, db: redis.Redis) -> None:
+    client = await replica.seated()
+    for number in range(1, 4):
+        add(db, "s", f"old {number}", form=f"1-{number}")
+    await until(lambda: len(client.data) == 3)
+    with db.pipeline(transaction=True) as pipeline:  # at once: no look can come between
+        pipeline.delete("s")
+        for number in range(1, 6):
+            command(pipeline, "XADD", "s", f"1-{number}", "data", f"new {number}")
+        pipeline.execute()
+    await until(lambda: client.data[-1:] == ["new 5"])
+    assert client.data[3:] == [f"new {number}" for number in range(1, 6)]
 
 
 async def test_flushall_while_it_is_watched_goes_on(replica: Replica, db: redis.Redis) -> None:
@@ -305,6 +330,18 @@ async def test_duplicates_are_found_among_the_last_thousand(replica: Replica, db
     await until(lambda: back.data[-1:] == ["new"])
     assert back.data.count("again") == 0
     assert len(back.data) == 1 + 999 + 1 + 999 + 1
+
+
+async def test_a_history_with_own_ids_is_read_back_once(replica: Replica, db: redis.Redis) -> None:
+    with db.pipeline(transaction=False) as pipeline:
+        for number in range(2000):
+            command(pipeline, "XADD", "s", "*", "data", number, "id", f"own-{number % 1500}")
+        pipeline.execute()
+    db.config_resetstat()
+    client = replica.client("s", stream(form=Format.JSON), position=b"oldest")
+    await until(lambda: client.data[-1:] == ["1999"])
+    assert len(client.data) == 2000  # the same id is too far away
+    assert int(db.info("commandstats")["cmdstat_xrevrange"]["calls"]) <= 5
 
 
 async def test_one_follower_and_one_subscription_for_a_thousand_readers(replica: Replica, db: redis.Redis) -> None:
