@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sseproxy.core.eventsource.cookies import authenticate, cookie_value, cookie_values, for_caches, login, without_cookie
+from sseproxy.core.eventsource.cookies import (
+    authenticate,
+    cookie_value,
+    cookie_values,
+    for_caches,
+    login,
+    without_cookie,
+)
 from sseproxy.core.eventsource.policies import CookieAuth
 from sseproxy.core.http.fields import Headers
 
