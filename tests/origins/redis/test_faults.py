@@ -181,7 +181,7 @@ async def test_redis_that_is_frozen_delays(replica: Replica, server: RedisServer
 async def test_clients_may_come_before_redis(server: RedisServer, db: redis.Redis, way: Nemesis) -> None:
     add(db, "s", 1)
     way.cut()
-    async with Replica(server.url_at(way.port)) as replica:
+    async with Replica(server.url_at(way.port), follow=FollowLimits(retry=300)) as replica:
         clients = [
             replica.client(),
             replica.client(position=b"oldest"),
