@@ -92,10 +92,12 @@ class CatchingUp:
 
     async def _fetch(self, asking: Asking) -> None:
         try:
-            answer: Page | Exception = await asking.history.page(asking.after, _EVENTS_OF_A_PAGE)
+            page = await asking.history.page(asking.after, _EVENTS_OF_A_PAGE)
         except Exception as error:  # noqa: BLE001 - the reader decides what it makes of it
-            answer = error
-        asking.done(answer)
+            asking.done(error)
+            release_frames(error)
+        else:
+            asking.done(page)
 
     def _fetched(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -106,5 +108,7 @@ class CatchingUp:
 
     def _cancel(self, asking: Asking) -> None:
         self._asking.pop(asking, None)
-        if asking.task is not None:
-            asking.task.cancel()
+        # The task keeps the error that cancels it, and with it the frame in which it waits, which leads back here.
+        task, asking.task = asking.task, None
+        if task is not None:
+            task.cancel()

@@ -196,9 +196,9 @@ class Fanout:
         """Make `member` live if it has everything. Return whether it is."""
         if member.spot != self._at:
             return False
-        self._behind.discard(member)
         member.slot = len(self._live)
         self._live.append(member)
+        self._catch_up(member)
         return True
 
     def lag(self, member: Member) -> None:
@@ -214,18 +214,22 @@ class Fanout:
 
     def leave(self, member: Member, voice: Voice) -> None:
         """Forget `member`."""
-        was_behind = member in self._behind
         self._take_out(member)
-        self._behind.discard(member)
         self._ahead.discard(member)
         self._members -= 1
         voice.members -= 1
         if not voice.members:
             del self._voices[voice.flavour]
-        if was_behind and not self._behind and self._pass is None:
-            self._tidy()
+        self._catch_up(member)
 
     # Private.
+
+    def _catch_up(self, member: Member) -> None:
+        """`member` is no longer behind. If it was the last one, the window keeps no more for it."""
+        if member in self._behind:
+            self._behind.discard(member)
+            if not self._behind and self._pass is None:
+                self._tidy()
 
     def _take_out(self, member: Member) -> None:
         slot, member.slot = member.slot, OUT

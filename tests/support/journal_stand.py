@@ -174,7 +174,7 @@ class Stand:
         """Everything that can happen has happened: streams are followed, all clients resumed, time has passed."""
         for client in self.clients:
             client.within = None
-            client.reader.resume()
+            client.resume()
         for stream in self.streams:
             stream.is_away = False
             stream.follow()
@@ -221,12 +221,21 @@ class Client:
         self.error: OriginError | None = None
         self.done = 0
         self.within: Callable[[], None] | None = None
+        self.is_paused = False
         self.reader = Reader(self, flavour, loop, has_primer=has_primer, on_done=self._on_done)
         self.places: list[Place] = [self.reader.place(stream.fanout) for stream in streams]
 
     def begin_all(self) -> None:
         for place, mark in zip(self.places, self.begin, strict=True):
             place.begin(mark)
+
+    def pause(self) -> None:
+        self.is_paused = True
+        self.reader.pause()
+
+    def resume(self) -> None:
+        self.is_paused = False
+        self.reader.resume()
 
     @property
     def is_done(self) -> bool:
@@ -242,6 +251,7 @@ class Client:
 
     def receive_data(self, data: bytes) -> None:
         assert not self.is_done, "a reader that has ended goes on"
+        assert not self.is_paused, "a reader that is paused goes on"
         assert data
         self.out += data
         at = 0
