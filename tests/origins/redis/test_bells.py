@@ -48,6 +48,15 @@ async def test_notifications_ring_where_redis_sends_them(
         assert here.origin.stats.bells_missed == 0
 
 
+async def test_a_bell_during_a_look_leads_to_another(server: RedisServer, db: redis.Redis) -> None:
+    db.config_set("notify-keyspace-events", "Kt")
+    async with replica(server, PATIENT, "notifications") as here:
+        client = await here.seated()
+        for burst in range(1, 31):
+            await asyncio.to_thread(add, db, "s", *range(20))
+            await until(lambda burst=burst: len(client.data) == 20 * burst, limit=10)  # type: ignore[misc]
+
+
 async def test_what_was_added_while_no_bell_could_be_heard_is_read_at_once(
     server: RedisServer, db: redis.Redis
 ) -> None:

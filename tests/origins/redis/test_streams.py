@@ -102,6 +102,7 @@ async def test_a_position_of_another_number_of_streams_is_one_gap(replica: Repli
     client = replica.client(["a", "b"], position=position)
     await until(lambda: sorted(client.data) == ["1", "2"])
     assert len(client.gaps) == 1
+    assert replica.origin.stats.gaps.total() == 1
 
 
 async def test_a_gap_is_told_once(replica: Replica, db: redis.Redis) -> None:
