@@ -48,7 +48,7 @@ async def test_notifications_ring_where_redis_sends_them(
         assert here.origin.stats.bells_missed == 0
 
 
-async def test_a_bell_during_a_look_leads_to_another(server: RedisServer, db: redis.Redis) -> None:
+async def test_bursts_are_heard_to_their_end(server: RedisServer, db: redis.Redis) -> None:
     db.config_set("notify-keyspace-events", "Kt")
     async with replica(server, PATIENT, "notifications") as here:
         client = await here.seated()
