@@ -1,4 +1,4 @@
-"""How do one request's handler and aiohttp's connection speak to the responder, which knows ASGI only?
+"""How do one request's handler and aiohttp's connection speak to the responder, which speaks ASGI only?
 
 What a handler writes becomes ASGI messages, and what the responder sends becomes calls of aiohttp's writer: streams
 live by the rules of the proxy, written once. Of aiohttp this leans on three things that are not promised:
@@ -80,7 +80,11 @@ class Exchange(AbstractStreamWriter):
         return isinstance(request._payload_writer, cls)
 
     async def run(self, handler: Handler) -> web.StreamResponse:
-        """Call the handler. Raises what it raises, or `StreamAborted`."""
+        """Call the handler, unless the client has seen the end. Raises what it raises, or `StreamAborted`."""
+        end = self._switch.end
+        if end is not None and end.is_known:
+            self._close()
+            return web.Response(status=204, headers={"Cache-Control": "no-store"})
         self._request._payload_writer = self
         try:
             try:
@@ -262,6 +266,7 @@ class _Finished:
     is_bypassed: the response is aiohttp's, and it may not be complete.
     """
 
+    end = None
     responder = None
     wants_body = False
 

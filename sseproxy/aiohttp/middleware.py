@@ -8,6 +8,7 @@ from aiohttp import web
 from sseproxy.aiohttp.exchange import Exchange, Handler
 from sseproxy.asgi.option_values import Duration
 from sseproxy.asgi.options import DEFAULTS, MiddlewareOptions, StreamOptions, read_drain, read_options
+from sseproxy.asgi.request_end import new_signer
 from sseproxy.asgi.response_switch import Common
 
 #: aiohttp waits for its handlers when it ends, so that streams that go on would hold it up.
@@ -28,7 +29,7 @@ class SSEKeepalive:
 
     def __init__(self, options: StreamOptions) -> None:
         self._options = options
-        self._common = Common(options)
+        self._common = Common(options, new_signer(options.secret))
         web.middleware(self)
 
     @property

@@ -7,7 +7,8 @@ from sseproxy.asgi.types import Message
 from sseproxy.core.http.fields import Headers, get
 from sseproxy.core.limits import ERROR_BODY, REFUSAL_TIME
 from sseproxy.core.stream.error_events import StreamError
-from sseproxy.core.stream.kinds import EVENT_STREAM
+from sseproxy.core.stream.kinds import MediaKind
+from sseproxy.core.stream.late_refusal import FinalMessage, LateRefusal, late_refusal
 
 
 class LateStep(Enum):
@@ -34,11 +35,16 @@ class LateStep(Enum):
 
 
 class LateResponse:
-    """The response of an app whose request was answered early. refusal_time: seconds that a refusal may take."""
+    """The response of an app whose client was promised a stream of `kind`.
+
+    final_message: of the client, see `late_refusal`. refusal_time: seconds that a refusal may take.
+    """
 
     refusal_time = REFUSAL_TIME
 
-    def __init__(self) -> None:
+    def __init__(self, kind: MediaKind, final_message: FinalMessage | None = None) -> None:
+        self._kind = kind
+        self._final_message = final_message
         self._start: Message | None = None  # of a refusal
         self._body = bytearray()
 
@@ -56,7 +62,7 @@ class LateResponse:
             return self._gather(message)
         if not is_start:
             return LateStep.PASS if goes_on(message, has_begun=False) else LateStep.NOTHING
-        if stream_kind(message) is EVENT_STREAM and 200 <= message["status"] < 300:
+        if stream_kind(message) is self._kind and 200 <= message["status"] < 300:
             return LateStep.STREAM
         if is_late_json(message):
             return LateStep.JSON
@@ -74,17 +80,18 @@ class LateResponse:
             return LateStep.NOTHING
         return LateStep.NOTHING if message.get("more_body", False) else LateStep.WHOLE
 
-    def error(self, detail: str = "") -> StreamError:
-        """Return what the client is to know of the refusal; `detail` if the app has given none."""
+    def refusal(self, detail: str = "") -> LateRefusal:
+        """Return what the client gets for the refusal; `detail` if the app has given none."""
         if self._start is None:
-            return StreamError("application_error", 500, detail)
+            return LateRefusal(StreamError("application_error", 500, detail))
         status: int = self._start["status"]
         headers: Headers = fields_of(self._start)
         retry_after = get(headers, b"retry-after")
-        return StreamError(
+        error = StreamError(
             type="upstream_response",
             status=status,
             detail=f"The application answered {status}.",
             retry_after=None if retry_after is None else retry_after.decode("latin-1"),
             body=b"" if is_coded(headers) else bytes(self._body),
         )
+        return late_refusal(error, self._final_message)

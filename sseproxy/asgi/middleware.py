@@ -8,6 +8,7 @@ from sseproxy.asgi.errors import StreamAborted, require_asyncio
 from sseproxy.asgi.lifespan import Lifespan
 from sseproxy.asgi.option_values import Duration
 from sseproxy.asgi.options import MiddlewareOptions, read_drain, read_options
+from sseproxy.asgi.request_end import answer_with_nothing, new_signer
 from sseproxy.asgi.requests import route_path
 from sseproxy.asgi.response_switch import Common, ResponseSwitch
 from sseproxy.asgi.types import ASGIApp, Receive, Scope, Send
@@ -35,7 +36,7 @@ class SSEKeepaliveMiddleware:
         self.app = app
         self._options = read_options(options)
         self._selects = self._options.selects
-        self._common = Common(self._options)
+        self._common = Common(self._options, new_signer(self._options.secret))
 
     @property
     def open_streams(self) -> int:
@@ -56,7 +57,10 @@ class SSEKeepaliveMiddleware:
         scope[_MARK] = True
         switch = ResponseSwitch(self._common, scope, receive, send)
         try:
-            await self.app(switch.scope, switch.receive, switch.send)
+            if switch.end is not None and switch.end.is_known:
+                await answer_with_nothing(switch.send)
+            else:
+                await self.app(switch.scope, switch.receive, switch.send)
         except BaseException as error:
             if switch.is_bypassed or not await switch.finish(error):
                 raise

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TypeVar
 
-from sseproxy.config import values
+from sseproxy.config import browser_values, values
 from sseproxy.config.values import BadValue
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.heartbeat import HeartbeatForm
@@ -83,6 +83,11 @@ def _string(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"expected text, got {type(value).__name__}")
     return value
+
+
+def secret(value: object) -> str:
+    """Return what ends are signed with; empty for a key that is made up."""
+    return "" if value is None else browser_values.secret(_string(value))
 
 
 def boolean(value: object) -> bool:

@@ -5,7 +5,7 @@ stand together is a rule of the policies, for the file and for these options ali
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypedDict
 
 from sseproxy.asgi import option_values
@@ -91,6 +91,9 @@ class MiddlewareOptions(TypedDict, total=False):
     drain_spread: Duration
     """Time over which clients that come back by themselves are sent away; at most `drain`."""
 
+    secret: str | None
+    """What ends are signed with, for workers and replicas that answer each other's clients; ``None``: made up."""
+
     streams: LiveStreams | None
     """Where open streams are kept, for several middlewares together; ``None``: the middleware has its own."""
 
@@ -110,6 +113,7 @@ DEFAULTS: Final[MiddlewareOptions] = {
     "paths": None,
     "drain": "off",
     "drain_spread": "5s",
+    "secret": None,
     "streams": None,
 }
 
@@ -128,6 +132,7 @@ _READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "paths": option_values.paths,
     "drain": option_values.seconds,
     "drain_spread": option_values.seconds,
+    "secret": option_values.secret,
     "streams": option_values.live_streams,
 }
 
@@ -145,6 +150,7 @@ class StreamOptions:
     """How the streams of one middleware are treated: `MiddlewareOptions`, read.
 
     selects: True for a path that is looked at; ``None`` for all. drain: ``None`` if a stop signal changes nothing.
+    secret: of the ids of ends; empty: one is made up.
     """
 
     heartbeat: HeartbeatPolicy
@@ -153,6 +159,7 @@ class StreamOptions:
     selects: Callable[[str], bool] | None
     drain: DrainPolicy | None
     live: LiveStreams
+    secret: str = field(default="", repr=False)
     stream: StreamMode = StreamMode.AUTO
     declaration: Declaration = Declaration()
     kind: StreamKind = StreamKind.AUTO
@@ -189,9 +196,11 @@ def read_options(options: MiddlewareOptions, defaults: MiddlewareOptions = DEFAU
         raise ValueError(f"{name}: needs heartbeats, but heartbeat is off")
     if heartbeat.answers_too_late(timeouts.response):
         raise ValueError("before_response: must be shorter than response_timeout")
+    if read["secret"] and heartbeat.before_response is None:
+        raise ValueError("secret: signs ends behind early answers only, but before_response is off")
     timeout, spread = read["drain"], read["drain_spread"] or 0.0
     drain = None if timeout is None else DrainPolicy(timeout, min(spread, timeout))
-    return StreamOptions(heartbeat, timeouts, read["dialect"], read["paths"], drain, read["streams"])
+    return StreamOptions(heartbeat, timeouts, read["dialect"], read["paths"], drain, read["streams"], read["secret"])
 
 
 def read_drain(timeout: Duration, spread: Duration) -> tuple[float | None, float]:

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from enum import Enum, auto
 from functools import partial
-from http import HTTPStatus
 
 from sseproxy.asgi.app_task import AppTask
 from sseproxy.asgi.final_flush import FinalFlush
@@ -17,7 +16,7 @@ from sseproxy.asgi.responses import Opening, body_of, goes_on
 from sseproxy.asgi.send_queue import SendQueue
 from sseproxy.asgi.types import Message, Send
 from sseproxy.core.stream.ends import AppNotice, row
-from sseproxy.core.stream.error_events import StreamError
+from sseproxy.core.stream.late_refusal import LateRefusal
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason, TransferStats
 from sseproxy.engine.live import LiveStream, LiveStreams
@@ -93,8 +92,9 @@ class Responder:
         self._channel = channel
         self._app = AppTask(task, channel)
         self._phase = ResponsePhase.AWAITED if is_early else _STREAMING
-        self._late = LateResponse() if is_early else None  # also behind its end, unless a stream or JSON joined
-        self._limits = DelayedCalls()  # of a late response
+        # Also behind its end, unless a stream or JSON joined.
+        self._late = LateResponse(opening.kind, opening.final_message) if is_early else None
+        self._delayed = DelayedCalls()  # of a late response
         self._session = streams.new_session(plan, kind=opening.kind, responded=not is_early, now=self._time())
         self._queue = SendQueue(send, opening.head, self.note_blocked, self.note_send_failed)
         self._flush = FinalFlush(self._session, self._queue, write=plan.timeouts.write)
@@ -114,7 +114,7 @@ class Responder:
         self._channel.listen()
         response, early = self._plan.timeouts.response, self._plan.heartbeat.before_response
         if self._late is not None and response is not None and early is not None:
-            self._limits.call_later(response - early, self._stop_waiting)
+            self._delayed.call_later(response - early, self._stop_waiting)
 
     # The app's side.
 
@@ -165,32 +165,30 @@ class Responder:
             case LateStep.JSON:
                 self._join(self._session.receive_json)
             case LateStep.REFUSAL:
-                self._limits.call_later(
-                    late.refusal_time, self._stop_waiting
-                )  # it is sent as far as it has come by then
+                # It is sent as far as it has come by then.
+                self._delayed.call_later(late.refusal_time, self._stop_waiting)
             case LateStep.FULL:
                 self._refuse_and_stop(late)
             case LateStep.WHOLE:
                 self._phase = ResponsePhase.COMPLETE
-                self._refuse(late.error())
+                self._refuse(late.refusal())
                 await self._flush_last()
 
     def _join(self, receive: Callable[..., None]) -> None:
         """The app's response goes on behind the early head."""
-        self._limits.cancel()
+        self._delayed.cancel()
         self._late = None
         self._phase = _STREAMING
         self._relay.apply(partial(receive, now=self._time()))
         self._streams.respond(self._live)
 
-    def _refuse(self, error: StreamError) -> None:
-        """End the stream with `error`. A 204 says nothing to a client that comes back by itself."""
-        is_silent = self._plan.comes_back and error.status == HTTPStatus.NO_CONTENT
+    def _refuse(self, refusal: LateRefusal) -> None:
+        """End the stream with what is left to say."""
         receive = self._session.receive_refusal
-        self._relay.apply(partial(receive, None if is_silent else error, now=self._time()))
+        self._relay.apply(partial(receive, refusal.error, end_message=refusal.end_message, now=self._time()))
 
     def _refuse_and_stop(self, late: LateResponse) -> None:
-        self._refuse(late.error())
+        self._refuse(late.refusal())
         self._stop_app_when_sent()
 
     def _stop_waiting(self) -> None:
@@ -311,12 +309,12 @@ class Responder:
         if self._late is None:
             self._relay.stop(CloseReason.UPSTREAM_ERROR)
         else:
-            self._refuse(self._late.error(detail))
+            self._refuse(self._late.refusal(detail))
 
     def close(self) -> None:
         """Release all that would otherwise outlive the request (rule 6)."""
         self._app.close()
-        self._limits.cancel()
+        self._delayed.cancel()
         self._channel.close()
         stopping, self._stopping = self._stopping, None
         if stopping is not None:

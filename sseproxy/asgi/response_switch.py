@@ -5,11 +5,13 @@ from asyncio import current_task
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import partial
 
 from sseproxy.asgi.early_answer import EarlyAnswerTimer
 from sseproxy.asgi.errors import require_asyncio
 from sseproxy.asgi.options import StreamOptions
 from sseproxy.asgi.receive_channel import ReceiveChannel
+from sseproxy.asgi.request_end import RequestEnd
 from sseproxy.asgi.requests import (
     BodyKind,
     body_kind,
@@ -22,19 +24,23 @@ from sseproxy.asgi.requests import (
 from sseproxy.asgi.responder import Responder
 from sseproxy.asgi.responses import Opening, stream_kind
 from sseproxy.asgi.types import Message, Receive, Scope, Send
+from sseproxy.core.eventsource.end_signer import EndSigner
 from sseproxy.core.http.peek import BodyPeek
 from sseproxy.core.stream.dialects import Dialect
-from sseproxy.core.stream.request import members_of
+from sseproxy.core.stream.late_refusal import FinalMessage
+from sseproxy.core.stream.request import StreamRequest, members_of
 
 
 @dataclass(slots=True)
 class Common:
     """What all requests of one middleware have in common.
 
-    early: `before_response`, in seconds. members: of a JSON body, that may say what a request asks for.
+    signer: names the ends of its streams. early: `before_response`, in seconds. members: of a JSON body, that may say
+    what a request asks for.
     """
 
     options: StreamOptions
+    signer: EndSigner
     early: float | None = field(init=False)
     members: tuple[str, ...] = field(init=False)
     _timer: EarlyAnswerTimer | None = None
@@ -68,6 +74,9 @@ _NOT_MADE, _WAITS, _MADE = FirstCall
 #     UNDECIDED ─► bypassed    the app responds with anything else: all goes to the server, as if this were not here
 #         └──────► responder   the app responds with an event stream, or `before_response` was up before it responded
 #
+# A GET whose client has seen the end of what it asks for, and comes back by itself, is to be answered without the app:
+# the caller that made the switch looks at `end`, and does not call the app then.
+#
 # Rules
 # 1. It is decided once: `is_bypassed` and `responder` exclude each other.
 # 2. Until then the app's first `receive` calls the server directly. A channel is made for a second call, for a body
@@ -87,7 +96,8 @@ class ResponseSwitch:
     """One request.
 
     scope: for the app. is_bypassed: a response that is no event stream has begun.
-    responder: of the event stream, once it has begun.
+    responder: of the event stream, once it has begun. end: of what a GET asks for that may be answered early; if it
+    `is_known`, the app is not to be called.
     """
 
     __slots__ = (
@@ -99,6 +109,7 @@ class ResponseSwitch:
         "_server_receive",
         "_server_send",
         "_task",
+        "end",
         "is_bypassed",
         "responder",
         "scope",
@@ -110,6 +121,7 @@ class ResponseSwitch:
         self._server_send = send
         self._first_call = _NOT_MADE
         self.is_bypassed = False
+        self.end: RequestEnd | None = None
         self._channel: ReceiveChannel | None = None
         self._early_timer: EarlyAnswerTimer | None = None
         self._peek: BodyPeek | None = None
@@ -154,7 +166,7 @@ class ResponseSwitch:
             if self._early_timer is not None:
                 self._cancel_early()
             if (kind := stream_kind(message)) is not None:
-                return self._begin_stream(Opening.of(message, kind)).flush()
+                return self._begin_stream(Opening.by_app(message, kind)).flush()
             if self._channel is not None:
                 self._stop_looking_into_body()
             self.is_bypassed = True
@@ -203,6 +215,10 @@ class ResponseSwitch:
         body = body_kind(self.scope)
         if body is not BodyKind.JSON and not head_may_declare(self.scope):
             return
+        if self.scope["method"] == "GET":
+            self.end = RequestEnd(self._common.signer, self.scope, self._common.options)
+            if self.end.is_known:
+                return
         self._early_timer = self._common.early_timer(early)
         self._early_timer.begin(self)
         self.scope = without_codings(self.scope)
@@ -229,12 +245,18 @@ class ResponseSwitch:
         """The client has waited long enough. While its request body is under way, the wait begins again behind it."""
         if self._early_timer is None or (self._channel is not None and self._channel.is_body_under_way):
             return
-        declares = stream_request(self.scope, self._common.options, self._peek).declares
+        request = stream_request(self.scope, self._common.options, self._peek)
+        declares = request.declares
         if declares is None:
             return
         self._cancel_early()
         if declares:
-            self._begin_stream(Opening.early())
+            self._begin_stream(Opening.early(request.promised_kind, self._final_message(request)))
+
+    def _final_message(self, request: StreamRequest) -> FinalMessage | None:
+        if self.end is None or not request.asks_again:
+            return None
+        return partial(self.end.message, id_has_event=request.drops_ids_without_data)
 
     def _cancel_early(self) -> None:
         if self._early_timer is not None:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from sseproxy.asgi.types import Message
 from sseproxy.core.http.fields import Headers, end_to_end, get_all, is_json, tokens
-from sseproxy.core.stream.kinds import EVENT_STREAM, MediaKind, kind_of, may_be_stream
+from sseproxy.core.stream.kinds import MediaKind, kind_of, may_be_stream
+from sseproxy.core.stream.late_refusal import FinalMessage
 
 _NAME_LENGTH = len(b"content-type")
 
@@ -18,20 +19,25 @@ FILES = ("http.response.pathsend", "http.response.zerocopysend")
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How a stream begins. head: its first message, for the server. is_early: the app has not responded."""
+    """How a stream begins. head: its first message, for the server. is_early: the app has not responded.
+
+    final_message: of the client, for a late refusal; see `late_refusal`.
+    """
 
     kind: MediaKind
     head: Message
     is_early: bool = False
+    final_message: FinalMessage | None = None
 
     @classmethod
-    def early(cls) -> "Opening":
-        """Return the beginning of an event stream that the app has not begun."""
-        headers = [(name.lower(), value) for name, value in EVENT_STREAM.promised_head()]  # as ASGI wants them
-        return cls(EVENT_STREAM, {"type": "http.response.start", "status": 200, "headers": headers}, is_early=True)
+    def early(cls, kind: MediaKind, final_message: FinalMessage | None = None) -> "Opening":
+        """Return the beginning of a stream of `kind` that the app has not begun."""
+        headers = [(name.lower(), value) for name, value in kind.promised_head()]  # as ASGI wants them
+        head = {"type": "http.response.start", "status": 200, "headers": headers}
+        return cls(kind, head, is_early=True, final_message=final_message)
 
     @classmethod
-    def of(cls, start: Message, kind: MediaKind) -> "Opening":
+    def by_app(cls, start: Message, kind: MediaKind) -> "Opening":
         """Return the beginning of the stream of `kind` that a response is; see `stream_kind`.
 
         Trailers go, as they do in the proxy: a stream that the middleware ends has none, and a server would wait for

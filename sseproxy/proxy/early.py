@@ -1,4 +1,4 @@
-"""What becomes of a response that is promised as an event stream before the upstream has answered?
+"""What becomes of a response that is promised as a stream before the upstream has answered?
 
 See ``before_response`` in docs/configuration.md.
 """
@@ -12,25 +12,21 @@ from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Headers, is_json
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.end_message import EndMessage
-from sseproxy.core.stream.error_events import StreamError
-from sseproxy.core.stream.kinds import EVENT_STREAM
+from sseproxy.core.stream.kinds import MediaKind
+from sseproxy.core.stream.late_refusal import FinalMessage, LateRefusal, late_refusal
 from sseproxy.core.stream.plan import StreamPlan
-from sseproxy.core.stream.session import StreamSession
-from sseproxy.core.stream.transfer import CloseReason
+from sseproxy.core.stream.transfer import CloseReason, StreamTransfer
 from sseproxy.origins.codings import can_decode, decoder_for
 from sseproxy.origins.exchange import HttpExchange
-from sseproxy.proxy.refusal import first_of, read_refusal
+from sseproxy.proxy.refusal import first_of, read_refusal, refused_here
 from sseproxy.proxy.response_body import connect_body, read_kind
 from sseproxy.proxy.tail import ResponseTail
 
-#: Statuses that a client gets again if it comes back.
-_FINAL = frozenset((204, 401, 403, 404, 410))
-
 
 class EarlyAnswer:
-    """A stream that a client is promised before the upstream of `route` has answered.
+    """A stream of `kind` that a client is promised before the upstream of `route` has answered.
 
-    final_message: makes the block that stops a client which reconnects by itself; ``None`` for any other client.
+    final_message: of a client that asks again by itself; ``None`` for any other client. See `late_refusal`.
     """
 
     # Plan: `promise` sends the head and starts the relay, whose session sends heartbeats. `follow` waits until the
@@ -41,23 +37,22 @@ class EarlyAnswer:
     # 1. The client has a 200 and never gets another status: what the upstream answered is in the log, and in the event.
     # 2. The relay ends every promised stream, also if the upstream never answers.
     #
-    # Hazard: an `EventSource` comes back after each error. A status that it would get again stops it (`_FINAL`).
+    # Hazard: an `EventSource` comes back after each error. A status that it would get again stops it (`late_refusal`).
 
-    __slots__ = ("_final_message", "_relay", "_route", "_tail")
+    __slots__ = ("_final_message", "_kind", "_relay", "_route", "_tail")
 
-    def __init__(self, route: Route, tail: ResponseTail, final_message: Callable[[], EndMessage] | None) -> None:
+    def __init__(self, kind: MediaKind, route: Route, tail: ResponseTail, final_message: FinalMessage | None) -> None:
+        self._kind = kind
         self._route = route
         self._tail = tail
         self._final_message = final_message
 
     def promise(self, plan: StreamPlan, end_message: EndMessage | None, fields: Callable[[Headers], Headers]) -> None:
         """Send the head, and heartbeats from now on. fields: what the route makes of the head's."""
-        record = self._tail.record
-        self._tail.downstream.send_head(200, b"OK", fields(EVENT_STREAM.promised_head()), length=None, has_body=True)
+        record, kind = self._tail.record, self._kind
+        self._tail.downstream.send_head(200, b"OK", fields(kind.promised_head()), length=None, has_body=True)
         record.status = 200
-        self._relay = self._tail.new_relay(
-            self._route, kind=EVENT_STREAM, plan=plan, end_message=end_message, responded=False
-        )
+        self._relay = self._tail.new_relay(self._route, kind=kind, plan=plan, end_message=end_message, responded=False)
         self._relay.stats.last_upstream_at = record.started_at  # the silence has begun with the request
 
     async def follow(self, opening: asyncio.Task[HttpExchange]) -> None:
@@ -81,10 +76,10 @@ class EarlyAnswer:
         record.intended, record.error = error.status, str(error)
         if isinstance(error, OriginError):
             self._relay.stop(error.reason)
-        elif isinstance(error, ClientError):
-            self._refuse(StreamError("request_error", error.status, error.detail), CloseReason.CLIENT_ERROR)
         else:
-            self._refuse(StreamError("unavailable", error.status, error.detail), CloseReason.CONNECT_ERROR)
+            is_by_client = isinstance(error, ClientError)
+            reason = CloseReason.CLIENT_ERROR if is_by_client else CloseReason.CONNECT_ERROR
+            self._refuse(refused_here(error), reason)
 
     async def _join(self, exchange: HttpExchange) -> None:
         """Go on with the upstream's stream or its JSON, or tell the client what it is instead."""
@@ -93,34 +88,27 @@ class EarlyAnswer:
         kind, decoder = read_kind(head, self._route)
         is_whole = 200 <= head.status < 300 and head.status != HTTPStatus.PARTIAL_CONTENT
         now = asyncio.get_running_loop().time()
-        if is_whole and kind is EVENT_STREAM:
+        if is_whole and kind is self._kind:
             session.receive_response(now=now)
         elif is_whole and head.has_body and is_json(head.headers) and can_decode(head.headers):
             session.receive_json(now=now)
             decoder = decoder_for(head.headers)
         else:
             error = await read_refusal(exchange, self._relay.ended)
-            final = self._final_message() if self._final_message and head.status in _FINAL else None
-            self._refuse(error, final=final)
+            self._refuse(late_refusal(error, self._final_message))
             return
         self._relay.rearm()
         connect_body(self._relay, exchange, decoder)
 
     @property
-    def _session(self) -> StreamSession:
+    def _session(self) -> StreamTransfer:
         session = self._relay.transfer
-        assert isinstance(session, StreamSession)
+        assert isinstance(session, StreamTransfer)
         return session
 
-    def _refuse(
-        self,
-        error: StreamError,
-        reason: CloseReason = CloseReason.UPSTREAM_END,
-        *,
-        final: EndMessage | None = None,
-    ) -> None:
+    def _refuse(self, refusal: LateRefusal, reason: CloseReason = CloseReason.UPSTREAM_END) -> None:
         if self._relay.ended.done():
             return
-        shown = None if final is not None and error.status == HTTPStatus.NO_CONTENT else error
-        self._session.receive_refusal(shown, reason, end_message=final, now=asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        self._session.receive_refusal(refusal.error, reason, end_message=refusal.end_message, now=now)
         self._relay.rearm()

@@ -15,7 +15,7 @@ from sseproxy.origins.exchange import HttpExchange
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.body import new_body, request_body
 from sseproxy.proxy.early import EarlyAnswer
-from sseproxy.proxy.eventsource.end_signer import EndSigner
+from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.inbound import ClientRequest
 from sseproxy.proxy.response_body import connect_body, read_kind
 from sseproxy.proxy.tail import ResponseTail
@@ -31,7 +31,7 @@ class Forwarder:
 
     def __init__(self, origins: Mapping[str, HttpOrigin], *, end_key: bytes, instance: bytes) -> None:
         self._origins = origins
-        self._ends = EndSigner(end_key)
+        self._ends = RouteEnds(end_key)
         self._instance = instance
 
     async def serve(self, request: ClientRequest, route: Route, tail: ResponseTail) -> None:
@@ -56,7 +56,7 @@ class Forwarding:
 
     # Plan: `start` sends the request and waits for the head of the response, and then does one of these:
     #
-    #   the client has seen the end of this stream   204, nothing is sent                       (`EndSigner`)
+    #   the client has seen the end of this stream   204, nothing is sent                       (`RouteEnds`)
     #   before_response passes                       200 and heartbeats, see `EarlyAnswer`
     #   101                                          a `Tunnel`, which lasts until `start` returns
     #   all of the response is here                  one write, no relay
@@ -94,7 +94,7 @@ class Forwarding:
         origin: HttpOrigin,
         tail: ResponseTail,
         *,
-        ends: EndSigner,
+        ends: RouteEnds,
         via: bytes,
     ) -> None:
         inbound = request.inbound
@@ -202,8 +202,6 @@ class Forwarding:
         """Promise a stream to a client that has waited long enough, and follow the opening until there is one."""
         self._admit()
         plan = self._wanted.plan()
-        # A route with `end` gives answers, but a browser comes back for them all the same.
-        comes_back = plan.comes_back or (self._route.end is not None and self._wanted.reconnects)
         final = partial(
             self._ends.final_message,
             self._route,
@@ -211,7 +209,8 @@ class Forwarding:
             self._headers,
             id_has_event=self._wanted.drops_ids_without_data,
         )
-        early = EarlyAnswer(self._route, self._tail, final if comes_back else None)
+        final_message = final if self._wanted.asks_again else None
+        early = EarlyAnswer(self._wanted.promised_kind, self._route, self._tail, final_message)
         message = self._end_message() if self._wanted.is_event_source else None
         early.promise(plan, message, self._response_fields)
         await early.follow(opening)

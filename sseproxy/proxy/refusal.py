@@ -3,11 +3,12 @@
 import asyncio
 from typing import Any
 
-from sseproxy.core.errors import OriginError
+from sseproxy.core.errors import ClientError, OriginError, SSEProxyError
 from sseproxy.core.flow import BodySource
 from sseproxy.core.http.fields import Headers, get
 from sseproxy.core.limits import ERROR_BODY, REFUSAL_TIME
 from sseproxy.core.stream.error_events import StreamError
+from sseproxy.core.stream.late_refusal import LateRefusal
 from sseproxy.origins.codings import decode_beginning, decoder_for
 from sseproxy.origins.exchange import HttpExchange
 
@@ -30,6 +31,13 @@ async def read_refusal(exchange: HttpExchange, ended: asyncio.Future[Any]) -> St
         retry_after=None if retry_after is None else retry_after.decode("latin-1"),
         body=beginning.body(head.headers),
     )
+
+
+def refused_here(error: SSEProxyError) -> LateRefusal:
+    """Return what becomes of a request that the upstream has no part in refusing: it may go better the next time."""
+    if isinstance(error, ClientError):
+        return LateRefusal(StreamError("request_error", error.status, error.detail))
+    return LateRefusal(StreamError("unavailable", error.status, error.detail))
 
 
 async def first_of(*futures: asyncio.Future[Any], within: float | None = None) -> None:

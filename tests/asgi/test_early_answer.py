@@ -5,6 +5,7 @@ from typing import cast
 
 from sseproxy.asgi.early_answer import EarlyAnswerTimer
 from sseproxy.asgi.options import read_options
+from sseproxy.asgi.request_end import new_signer
 from sseproxy.asgi.response_switch import Common
 from tests.support.virtual_clock import VirtualLoop, now, passing
 
@@ -78,7 +79,8 @@ async def test_there_is_one_timer_and_in_the_end_none() -> None:
 
 
 def test_each_event_loop_has_its_own() -> None:
-    common, seen = Common(read_options({"before_response": "10s"})), list[EarlyAnswerTimer]()
+    common = Common(read_options({"before_response": "10s"}), new_signer(""))
+    seen = list[EarlyAnswerTimer]()
 
     async def main() -> None:
         seen.append(common.early_timer(10.0))

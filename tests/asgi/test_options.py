@@ -60,6 +60,10 @@ WRONG: list[tuple[str, object, type[Exception]]] = [
     ("event", {"name": ""}, ValueError),
     ("event", {"data": "\udfff"}, ValueError),
     ("streams", [], TypeError),
+    ("secret", 3, TypeError),
+    ("secret", b"a secret that is bytes", TypeError),
+    ("secret", "", ValueError),
+    ("secret", "too short", ValueError),
     ("app", None, TypeError),
     ("app", "app:app", TypeError),
 ]
@@ -79,6 +83,13 @@ def test_a_wrong_option_raises_at_once_and_names_itself(name: str, value: object
 def test_a_value_of_another_type_is_called_by_its_name() -> None:
     with pytest.raises(ValueError, match=r"^heartbeat: .*\bbytes\b"):
         options_of(heartbeat=b"15s")
+
+
+def test_a_secret_is_not_repeated() -> None:
+    with pytest.raises(ValueError, match=r"^secret: must have at least 16 characters") as raised:
+        options_of(secret="too short", before_response="10s")
+    assert "too short" not in str(raised.value)
+    assert "sixteen" not in repr(options_of(secret="of sixteen letters", before_response="10s"))
 
 
 def test_aiohttp_refuses_the_same() -> None:
@@ -114,6 +125,7 @@ def test_a_misspelt_word_is_answered_with_the_nearest_one() -> None:
     [
         ("before_response", {"heartbeat": "off", "before_response": "10s"}),
         ("prelude", {"heartbeat": "off", "prelude": True}),
+        ("secret", {"secret": "of sixteen letters"}),
         ("before_response", {"before_response": "5m", "response_timeout": "5m"}),
     ],
 )

@@ -9,7 +9,7 @@ from sseproxy.asgi import SSEKeepaliveMiddleware
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.heartbeat import HeartbeatForm
 from tests.support.asgi_exchange import HB, Exchange, head, script
-from tests.support.doors import DOORS, IDLE, INTERVAL, LONGEST, OF_SERVERS, Question, Script, Seen, Treatment
+from tests.support.doors import DOORS, END_ID, IDLE, INTERVAL, LONGEST, OF_SERVERS, Question, Script, Seen, Treatment
 from tests.support.proxy_server import stage
 from tests.support.raw_upstream import Visit
 from tests.support.whatwg import parse
@@ -126,6 +126,7 @@ async def test_so_does_any_question(seed: int) -> None:
     await by_all(*anything(seed))
 
 
+STOP = b"event: sseproxy-stop\ndata: \n"
 LATE_STREAM = Script((b"data: 1\n\n", 0.3, b"data: 2\n\n"), before=LATE)
 BREAKS = Script((b"data: 1\n\n",), is_whole=False)
 ASKS = Question("POST", "/v1/chat/completions", (JSON,), b'{"stream": true}')
@@ -162,6 +163,49 @@ async def test_so_does_a_question_of_each_kind(
     seen = await by_all(asked, said, treatment)
     assert seen.status == 200
     assert wanted in seen.body
+
+
+EVENT_SOURCE = Question(fields=((b"Accept", b"text/event-stream"), (b"Cache-Control", b"no-cache")), comes_back=True)
+NODE = replace(EVENT_SOURCE, target="/a%2Fb?c", fields=(*EVENT_SOURCE.fields, (b"User-Agent", b"node")))
+MCP_GET = Question("GET", "/mcp", (*MCP, (b"Mcp-Session-Id", b"1")), comes_back=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "stops"),
+    [
+        (EVENT_SOURCE, b"event: error\n", b""),
+        (NODE, b"event: error\n", STOP),
+        (MCP_GET, b": upstream_response\n", STOP),  # JSON-RPC has no error without a request
+    ],
+)
+@pytest.mark.parametrize("status", [204, 401, 403, 404, 410])
+async def test_a_client_that_would_come_back_for_a_late_refusal_is_stopped(
+    asked: Question, error: bytes, stops: bytes, status: int
+) -> None:
+    said = Script((b"no",) if status != 204 else (), status, (HTML,) if status != 204 else (), LATE)
+    seen = await by_all(asked, said, EARLY_ONES)
+    assert seen.is_whole
+    assert seen.body.endswith(b"\n" + stops + b"id: " + END_ID + b"\n\n")
+    assert (error in seen.body) == (status != 204)
+    assert seen.again is not None
+    assert (seen.again.status, seen.again.body) == (204, b"")
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (EVENT_SOURCE, 429),
+        (EVENT_SOURCE, 500),
+        (replace(EVENT_SOURCE, fields=EVENT_SOURCE.fields[:1]), 404),  # nothing says that it comes back by itself
+        (replace(ASKS, comes_back=True), 404),
+    ],
+)
+async def test_no_other_is(asked: Question, status: int) -> None:
+    seen = await by_all(asked, Script((b"no",), status, (HTML,), LATE), EARLY_ONES)
+    assert not seen.is_whole
+    assert END_ID not in seen.body
+    assert seen.again is not None
+    assert seen.again.body == seen.body
 
 
 @pytest.mark.parametrize("accept", [accept for accept in ACCEPTS if accept is not None])

@@ -14,7 +14,7 @@ from sseproxy.core.stream.dialects import Marker
 from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.transfer import CloseReason
-from sseproxy.proxy.eventsource.end_signer import EndSigner
+from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.inbound import InboundRequest
 from tests.support.async_peer import AsyncPeer
 from tests.support.http1_reader import Message
@@ -209,7 +209,7 @@ async def test_the_id_of_another_host() -> None:
 
 async def test_an_end_is_an_end_for_an_hour() -> None:
     now = [1_700_000_000.0]
-    ends = EndSigner(b"key", clock=lambda: now[0])
+    ends = RouteEnds(b"key", clock=lambda: now[0])
     route = Route("r", Upstream("http", "127.0.0.1", 1), end=STOP)
     head = [(b"Accept", b"text/event-stream")]
     asked = InboundRequest("GET", "/a", "/a", b"a.test", head, by_name(head))

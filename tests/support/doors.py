@@ -5,8 +5,11 @@ All doors are to be used on a loop with virtual time, which passes only when not
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -26,6 +29,7 @@ from tests.support.http1_reader import read_chunk
 from tests.support.proxy_server import stage
 from tests.support.raw_upstream import Visit
 from tests.support.virtual_clock import passing
+from tests.support.whatwg import parse
 
 #: Seconds. Early answers are due when this much has passed; no script of a test may do anything in that very moment.
 INTERVAL, EARLY = 0.25, 1.0
@@ -37,12 +41,13 @@ OF_SERVERS = (b"date", b"server", b"via", b"transfer-encoding", b"connection")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request. fields: without ``Host`` and the length of the body."""
+    """A request. fields: without ``Host`` and the length of the body. comes_back: it is asked again behind its end."""
 
     method: str = "GET"
     target: str = "/"
     fields: tuple[tuple[bytes, bytes], ...] = ()
     body: bytes = b""
+    comes_back: bool = False
 
     @property
     def all_fields(self) -> Headers:
@@ -91,15 +96,23 @@ class Treatment:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the client got. fields: without those of the connection, their names in lower case."""
+    """What the client got. fields: without those of the connection, their names in lower case.
+
+    body: with `END_ID` in place of ids of ends. last_event_id: as it came. again: what it got when it came back.
+    """
 
     status: int
     fields: list[tuple[bytes, bytes]]
     body: bytes
     is_whole: bool
+    last_event_id: str = field(default="", compare=False)
+    again: "Seen | None" = None
 
 
 Door = Callable[[Question, Script, Treatment], Awaitable[Seen]]
+
+_END_ID = re.compile(rb"sseproxy-end-[A-Za-z0-9_-]{40}")
+END_ID = b"END"
 
 
 class _Broken(Exception):
@@ -119,19 +132,19 @@ async def through_the_proxy(question: Question, script: Script, treatment: Treat
     upstream = _upstream(question, script)
     dialect, streams = treatment.dialect, on_time()
     async with stage(upstream, heartbeat=policy, timeouts=timeouts, dialect=dialect, streams=streams) as stand:
-        return await _asked(stand.client, question)
+        return await _asked_over(stand.proxy.connect, question)
 
 
 def _upstream(question: Question, script: Script) -> Callable[[Visit], Awaitable[None]]:
-    is_head = question.method == "HEAD"
-    fields = script.fields if is_head else (*script.fields, (b"Transfer-Encoding", b"chunked"))
+    has_body = question.method != "HEAD" and script.status != 204
+    fields = (*script.fields, (b"Transfer-Encoding", b"chunked")) if has_body else script.fields
 
     async def visited(visit: Visit) -> None:
         await visit.request()
         await passing(script.before)
         lines = b"".join(b"%b: %b\r\n" % field for field in fields)
         await visit.send(b"HTTP/1.1 %d Said\r\n%b\r\n" % (script.status, lines))
-        if not is_head:
+        if has_body:
             await _play(script, lambda piece: visit.send(b"%x\r\n%b\r\n" % (len(piece), piece)))
             await visit.send(b"0\r\n\r\n" if script.is_whole else b"")
 
@@ -150,13 +163,17 @@ async def through_asgi(question: Question, script: Script, treatment: Treatment)
             raise _Broken
         await send(body_message(more=False))
 
-    headers = [(name.lower(), value) for name, value in question.all_fields]
     middleware = SSEKeepaliveMiddleware(app, **treatment.options)
-    pieces = [question.body[start : start + 65536] for start in range(0, len(question.body), 65536)] or [b""]
-    seen = Exchange(middleware, method=question.method, path=question.target, headers=headers, body=pieces).start()
-    with contextlib.suppress(StreamAborted, _Broken):
-        await seen.finish()
-    return Seen(seen.status, _named(seen.messages[0]["headers"]), seen.body, seen.is_whole)
+
+    async def ask(asked: Question) -> Seen:
+        headers = [(name.lower(), value) for name, value in asked.all_fields]
+        pieces = [asked.body[start : start + 65536] for start in range(0, len(asked.body), 65536)] or [b""]
+        seen = Exchange(middleware, method=asked.method, path=asked.target, headers=headers, body=pieces).start()
+        with contextlib.suppress(StreamAborted, _Broken):
+            await seen.finish()
+        return _seen(seen.status, seen.messages[0]["headers"], seen.body, is_whole=seen.is_whole)
+
+    return await _asked(ask, question)
 
 
 async def through_aiohttp(question: Question, script: Script, treatment: Treatment) -> Seen:
@@ -172,21 +189,36 @@ async def through_aiohttp(question: Question, script: Script, treatment: Treatme
             raise _Broken
         return response
 
-    async with (
-        AiohttpApp.serve(handler, **treatment.options) as app,
-        AsyncPeer.connect(app.port) as client,
-    ):
-        return await _asked(client, question)
+    async with AiohttpApp.serve(handler, **treatment.options) as app:
+        return await _asked_over(partial(AsyncPeer.connect, app.port), question)
 
 
 DOORS: dict[str, Door] = {"proxy": through_the_proxy, "asgi": through_asgi, "aiohttp": through_aiohttp}
 
 
-async def _asked(client: AsyncPeer, question: Question) -> Seen:
-    await client.send(question.on_the_wire)
-    head = await client.head()
-    body, is_whole = (b"", True) if question.method == "HEAD" else await _body(client)
-    return Seen(head.status, _named(head.fields), body, is_whole)
+async def _asked_over(connect: Callable[[], AbstractAsyncContextManager[AsyncPeer]], question: Question) -> Seen:
+    async def ask(asked: Question) -> Seen:
+        async with connect() as client:
+            await client.send(asked.on_the_wire)
+            head = await client.head()
+            has_body = asked.method != "HEAD" and head.status != 204
+            body, is_whole = await _body(client) if has_body else (b"", True)
+        return _seen(head.status, head.fields, body, is_whole=is_whole)
+
+    return await _asked(ask, question)
+
+
+async def _asked(ask: Callable[[Question], Awaitable[Seen]], question: Question) -> Seen:
+    seen = await ask(question)
+    if not question.comes_back:
+        return seen
+    last = (b"Last-Event-ID", seen.last_event_id.encode())
+    return replace(seen, again=await ask(replace(question, fields=(*question.fields, last))))
+
+
+def _seen(status: int, fields: Headers, body: bytes, *, is_whole: bool) -> Seen:
+    parsed = parse(body)
+    return Seen(status, _named(fields), _END_ID.sub(END_ID, body), is_whole, parsed.last_event_id)
 
 
 async def _body(client: AsyncPeer) -> tuple[bytes, bool]:

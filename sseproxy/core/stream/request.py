@@ -14,6 +14,7 @@ from sseproxy.core.stream.clients import KnownClient, drops_ids_without_data, fi
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.end_message import EndsAt
 from sseproxy.core.stream.heartbeat import HeartbeatForm
+from sseproxy.core.stream.kinds import MediaKind, promised_kind
 from sseproxy.core.stream.plan import StreamKind, StreamMode, StreamPlan, StreamPolicy
 
 _UNSAID: Sequence[bytes] = ()
@@ -123,6 +124,14 @@ class StreamRequest:
         return self.is_event_source or self.reconnects
 
     @property
+    def asks_again(self) -> bool:
+        """True if the client would ask for the same again behind each end, and is to be stopped where that is in vain.
+
+        A route with `end` gives answers, but a browser comes back for them all the same.
+        """
+        return self.reconnects and (self._policy.end is not None or not self._is_answer(self.dialect))
+
+    @property
     def drops_ids_without_data(self) -> bool:
         """True if the client may forget an id that comes without data, against WHATWG HTML section 9.2.6."""
         return not MCP_FIELDS.isdisjoint(self._client_fields) or drops_ids_without_data(self._client_fields)
@@ -159,6 +168,11 @@ class StreamRequest:
         if self._mcp is _Mcp.YES or self._is_rpc:
             return self._is_rpc_call
         return self._plainly_declares or self._body_declares(self.peek)
+
+    @property
+    def promised_kind(self) -> MediaKind:
+        """The kind of stream that the client is promised, if it is answered before the upstream has answered."""
+        return promised_kind(self._client_fields.get(b"accept", _UNSAID))
 
     def plan(self) -> StreamPlan:
         """Decide how the stream is treated. The request body has passed, or is late."""

@@ -5,23 +5,23 @@ import time
 from collections.abc import Callable
 
 from sseproxy.core.eventsource.cookies import cookie_value
-from sseproxy.core.eventsource.end_id import NONCE, EndScope, sign, verify
+from sseproxy.core.eventsource.end_id import EndScope
+from sseproxy.core.eventsource.end_signer import EndSigner
 from sseproxy.core.http.fields import Headers, get_all
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.proxy.inbound import InboundRequest
 
 
-class EndSigner:
-    """Names the ends of streams, and knows them again.
+class RouteEnds:
+    """Signs the ends of the streams of routes, and recognises them.
 
     key: of all processes that answer each other's reconnects; a route with a secret has one of its own.
     clock: seconds since 1970.
     """
 
     def __init__(self, key: bytes, *, clock: Callable[[], float] = time.time) -> None:
-        self._key = key
-        self._clock = clock
+        self._signer = EndSigner(key, clock=clock, random=secrets.token_bytes)
 
     def message(
         self, route: Route, inbound: InboundRequest, upstream_headers: Headers, *, id_has_event: bool
@@ -32,31 +32,29 @@ class EndSigner:
             return None
         if not end.stop_reconnect:
             return None if end.event is None else EndMessage(end.event)
-        return EndMessage(end.event, self._sign(route, inbound, upstream_headers), id_has_event)
+        scope = _scope(route, inbound, upstream_headers)
+        return self._signer.message(scope, event=end.event, id_has_event=id_has_event, secret=end.secret)
 
     def final_message(
         self, route: Route, inbound: InboundRequest, upstream_headers: Headers, *, id_has_event: bool
     ) -> EndMessage:
         """Return what ends the reconnecting of a client, whatever the route says about ends."""
-        return EndMessage(None, self._sign(route, inbound, upstream_headers), id_has_event)
+        scope = _scope(route, inbound, upstream_headers)
+        return self._signer.message(scope, id_has_event=id_has_event, secret=_secret_of(route))
 
     def has_seen(self, route: Route, inbound: InboundRequest, upstream_headers: Headers) -> bool:
         """Return whether this client has seen the end of just what it asks for, and has come back by itself."""
         last = inbound.client_fields.get(b"last-event-id")
         if not last:
             return False
-        request = _request(route, inbound, upstream_headers)
-        return verify(self._key_of(route), last[0].strip(b" \t"), request, now=self._clock())
-
-    def _sign(self, route: Route, inbound: InboundRequest, upstream_headers: Headers) -> str:
-        request = _request(route, inbound, upstream_headers)
-        return sign(self._key_of(route), request, nonce=secrets.token_bytes(NONCE), now=self._clock())
-
-    def _key_of(self, route: Route) -> bytes:
-        return (route.end.secret.encode() if route.end is not None else b"") or self._key
+        return self._signer.knows(last[0], _scope(route, inbound, upstream_headers), secret=_secret_of(route))
 
 
-def _request(route: Route, inbound: InboundRequest, upstream_headers: Headers) -> EndScope:
+def _secret_of(route: Route) -> str:
+    return "" if route.end is None else route.end.secret
+
+
+def _scope(route: Route, inbound: InboundRequest, upstream_headers: Headers) -> EndScope:
     """Return what the end is signed for. The login is what the upstream goes by, and its cookie."""
     login = get_all(upstream_headers, b"authorization")
     if route.auth is not None:
