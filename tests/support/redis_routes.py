@@ -81,7 +81,8 @@ async def events(client: AsyncPeer, count: int) -> list[bytes]:
     found: list[bytes] = []
     rest = b""
     while len(found) < count:
-        rest += await client.chunk()
+        lines = (await client.chunk()).splitlines(keepends=True)
+        rest += b"".join(line for line in lines if not line.startswith(b":"))
         *whole, rest = rest.split(b"\n\n")
         found += [event for event in whole if b"data:" in event]
     assert rest == b""

@@ -35,12 +35,12 @@ class StreamFollower:
     # The window is a mirror of the stream's end. A look reads what is behind `_end`, the last mark that was read, and
     # hands it to the window, which brings it to all readers. Rings start looks; a ring during a look starts another.
     #
-    # 1. One look at a time, so entries are appended once and in order, whoever rings and how often. Its number of reads
-    #    is bounded; each read has the link's timeout.
+    # 1. One look at a time, so entries are appended once and in order, whatever rings and how often. The number of its
+    #    reads is bounded; each read has the link's timeout.
     # 2. A read begins *at* `_end`, not behind it. If the entry there is still the same, nothing behind it was trimmed.
     #    If not, the stream's counters decide (`continuity`).
     # 3. `_counted` is how many entries the stream had been given at `_end`. It may be too low (entries that were taken
-    #    out before they were read), so that a gap is told where there is none; it is never too high.
+    #    out before they were read), so that a client hears of a gap where there is none; it is never too high.
     # 4. What begins anew under the same name is another stream. Was the connection there all the time, then its end
     #    was seen (EXPIRE, DEL) and the readers have missed nothing but what the new one has trimmed. Was it not, they
     #    hear of a gap (`store`), and get what the window has not had.

@@ -48,6 +48,30 @@ async def test_notifications_ring_where_redis_sends_them(
         assert here.origin.stats.bells_missed == 0
 
 
+async def test_bursts_are_heard_to_their_end(server: RedisServer, db: redis.Redis) -> None:
+    db.config_set("notify-keyspace-events", "Kt")
+    async with replica(server, PATIENT, "notifications") as here:
+        client = await here.seated()
+        for burst in range(1, 31):
+            await asyncio.to_thread(add, db, "s", *range(20))
+            await until(lambda burst=burst: len(client.data) == 20 * burst, limit=10)  # type: ignore[misc]
+
+
+async def test_what_was_added_while_no_bell_could_be_heard_is_read_at_once(
+    server: RedisServer, db: redis.Redis
+) -> None:
+    db.config_set("notify-keyspace-events", "Kt")
+    async with replica(server, PATIENT, "notifications") as here:
+        client = await here.seated()
+        await until(lambda: db.pubsub_numsub("__keyspace@0__:s") == [("__keyspace@0__:s", 1)])
+        for number in range(5):
+            with db.pipeline(transaction=True) as pipeline:
+                command(pipeline, "CLIENT", "KILL", "TYPE", "pubsub")
+                command(pipeline, "XADD", "s", "*", "data", number)
+                pipeline.execute()
+            await until(lambda number=number: client.data[-1:] == [str(number)], limit=10)  # type: ignore[misc]
+
+
 @pytest.mark.parametrize("notifications", ["", "Ex", "Kx", "Et"])
 async def test_blocking_reads_ring_where_it_does_not(server: RedisServer, db: redis.Redis, notifications: str) -> None:
     db.config_set("notify-keyspace-events", notifications)

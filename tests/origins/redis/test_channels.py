@@ -9,10 +9,11 @@ import pytest
 import redis
 
 from sseproxy.core.errors import ReaderBehind
-from sseproxy.core.journal.policy import Format
+from sseproxy.core.journal.policy import Format, RedisPolicy
 from sseproxy.core.journal.window import Window
 from sseproxy.journal.reader import Reader
 from sseproxy.origins.redis.channels import ChannelFeed
+from sseproxy.origins.redis.shared import FollowLimits
 from sseproxy.origins.redis.streams import StreamFollower
 from tests.support.nemesis import Nemesis
 from tests.support.redis_origin import Client, Replica, channel, until
@@ -150,10 +151,15 @@ async def test_delivery_goes_on_after_an_outage(server: RedisServer, db: redis.R
 
 
 @pytest.mark.parametrize("kind", ["stream", "channel"])
-async def test_what_readers_took_is_given_back(replica: Replica, db: redis.Redis, kind: str) -> None:
+async def test_what_readers_took_is_given_back(server: RedisServer, kind: str) -> None:
     policy = channel() if kind == "channel" else None
+    async with Replica(server.url, follow=FollowLimits(linger=0.2)) as replica:
+        await come_and_go(replica, policy)
+
+
+async def come_and_go(replica: Replica, policy: RedisPolicy | None) -> None:
     clients = [replica.client(f"k{number % 50}", policy) for number in range(2000)]
-    if kind == "stream":
+    if policy is None:
         await until(lambda: all(client.text for client in clients))
     assert kept() >= 2000
     for client in clients:

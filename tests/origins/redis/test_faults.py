@@ -121,6 +121,23 @@ async def test_a_stream_that_is_gone_after_an_outage_is_a_gap(replica: Replica, 
     assert [gap["reason"] for gap in client.gaps] == ["store"]
 
 
+async def test_a_stream_that_was_seen_to_its_end_is_no_gap_after_an_outage(
+    replica: Replica, db: redis.Redis, way: Nemesis
+) -> None:
+    client = await replica.seated()
+    add(db, "s", 1)
+    await until(lambda: client.data == ["1"])
+    db.delete("s")
+    await asyncio.sleep(3 * QUICK.poll)  # a bell and polls
+    await lose(way, replica)
+    way.heal()
+    await until(lambda: replica.link.is_up)
+    await asyncio.sleep(3 * QUICK.poll)
+    add(db, "s", 2)
+    await until(lambda: client.data == ["1", "2"])
+    assert client.gaps == []
+
+
 async def test_a_failover_that_loses_writes_repeats_nothing(replica: Replica, db: redis.Redis, way: Nemesis) -> None:
     client = await replica.seated()
     ids = add(db, "s", *range(6))
@@ -181,7 +198,7 @@ async def test_redis_that_is_frozen_delays(replica: Replica, server: RedisServer
 async def test_clients_may_come_before_redis(server: RedisServer, db: redis.Redis, way: Nemesis) -> None:
     add(db, "s", 1)
     way.cut()
-    async with Replica(server.url_at(way.port)) as replica:
+    async with Replica(server.url_at(way.port), follow=FollowLimits(retry=300)) as replica:
         clients = [
             replica.client(),
             replica.client(position=b"oldest"),

@@ -1,13 +1,21 @@
 """Are large entries read a few at a time, and entries and state of one moment taken for one?"""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from sseproxy.core.errors import ReplyError
+from sseproxy.core.journal.gap import GapReason, Missing
+from sseproxy.core.journal.policy import Format
+from sseproxy.journal.catching_up import CatchingUp
+from sseproxy.journal.history import Page
 from sseproxy.origins.redis.continuity import NO_STREAM
+from sseproxy.origins.redis.pages import StreamPages
 from sseproxy.origins.redis.reads import Entry, StreamReads
+from sseproxy.origins.redis.shared import FollowLimits, Shared, Terms
+from sseproxy.origins.redis.stats import RedisStats
 
 
 class ScriptedLink:
@@ -78,6 +86,37 @@ async def test_a_front_that_lies_before_what_is_read_may_move() -> None:
     stream, link = reads([[entry(5)], state(2, 5)])
     await stream.entries_and_state((4, 0), 10)
     assert len(link.asked) == 1
+
+
+async def test_a_page_of_another_stream_begins_at_its_oldest() -> None:
+    """Redis has lost the stream, and the follower has not noticed yet."""
+    page = await page_of([[]], [[], state(1, 3)], [[entry(1), entry(2), entry(3)]])
+    assert page.missing == Missing(GapReason.UNKNOWN)
+    assert page.start < (1, 0)
+    assert [block.last for block in page.blocks] == [(1, 0), (2, 0), (3, 0)]
+
+
+async def test_a_page_behind_which_nothing_is_left_ends_where_the_follower_is() -> None:
+    """What was between the two was taken out."""
+    page = await page_of([[entry(5)]])
+    assert (page.blocks, page.start, page.end, page.missing) == ((), (5, 0), (9, 0), None)
+
+
+async def page_of(*replies: list[Any]) -> Page:
+    """Of what is behind 5-0, by a follower that has read up to 9-0."""
+    stream, link = reads(*replies)
+    loop = asyncio.get_running_loop()
+    shared = Shared(
+        link=link,  # type: ignore[arg-type]
+        stats=RedisStats(),
+        loop=loop,
+        clock=loop,
+        catching_up=CatchingUp(loop),
+        budget=None,
+        limits=FollowLimits(),
+        chance=lambda: 0.5,
+    )
+    return await StreamPages(stream, Terms(Format.TEXT, 100), shared, lambda: (9, 0)).page((5, 0), 10)
 
 
 async def test_what_redis_refuses_is_raised() -> None:

@@ -7,6 +7,7 @@ import pytest
 import redis
 
 from sseproxy.core.journal.policy import Format, Start
+from sseproxy.origins.redis.shared import FollowLimits
 from tests.support.redis_origin import QUICK, Client, Replica, add, command, stream, until
 from tests.support.redis_server import RedisServer
 
@@ -101,6 +102,7 @@ async def test_a_position_of_another_number_of_streams_is_one_gap(replica: Repli
     client = replica.client(["a", "b"], position=position)
     await until(lambda: sorted(client.data) == ["1", "2"])
     assert len(client.gaps) == 1
+    assert replica.origin.stats.gaps.total() == 1
 
 
 async def test_a_gap_is_told_once(replica: Replica, db: redis.Redis) -> None:
@@ -357,22 +359,29 @@ async def test_one_follower_and_one_subscription_for_a_thousand_readers(replica:
     assert replica.origin.stats.deliveries == 1000
 
 
-async def test_a_follower_lingers_and_is_dropped(replica: Replica, server: RedisServer) -> None:
-    client = await replica.seated()
-    client.leave()
-    assert replica.origin.streams == 1
-    back = await replica.seated()
-    assert replica.origin.streams == 1
-    back.leave()
-    await until(lambda: replica.origin.streams == 0, limit=15)
+async def test_a_follower_lingers_and_is_dropped(server: RedisServer, db: redis.Redis) -> None:
+    async with Replica(server.url, follow=FollowLimits(linger=0.5)) as replica:
+        client = await replica.seated()
+        client.leave()
+        add(db, "s", 1)
+        back = replica.client(position=client.position)
+        await until(lambda: back.data == ["1"])
+        await asyncio.sleep(0.6)
+        assert replica.origin.streams == 1
+        back.leave()
+        assert replica.origin.streams == 1
+        await until(lambda: replica.origin.streams == 0)
+        await until(lambda: db.pubsub_numsub("__keyspace@0__:s") == [("__keyspace@0__:s", 0)])
 
 
 async def test_many_readers_that_start_at_once_cost_few_round_trips(replica: Replica, db: redis.Redis) -> None:
+    before = db.info("stats")["total_reads_processed"]
     clients = [replica.client(f"inbox:{number}") for number in range(2000)]
     await until(lambda: all(client.text for client in clients))
+    assert db.info("commandstats")["cmdstat_xinfo|stream"]["calls"] >= 2000
+    assert db.info("stats")["total_reads_processed"] - before < 500
     add(db, "inbox:1234", "x")
     await until(lambda: clients[1234].data == ["x"])
-    assert db.info("commandstats")["cmdstat_xinfo|stream"]["calls"] >= 2000
 
 
 async def test_a_reader_that_leaves_before_it_begins_leaves_nothing(replica: Replica, db: redis.Redis) -> None:
