@@ -3,6 +3,7 @@
     SSEProxyError
     ├── ClientError                 the request is at fault
     │   ├── BadRequest              400
+    │   ├── AccessDenied            401 or 403, as the service says that `authorize` asks
     │   ├── ForeignOrigin           403
     │   ├── RouteNotFound           404
     │   ├── TicketNotFound          404
@@ -15,9 +16,12 @@
     │   ├── TooManyConnections
     │   ├── TooManyStreams
     │   ├── OutOfDescriptors
+    │   ├── AuthorizeFailed         the service that `authorize` asks is at fault
     │   ├── StoreFull
+    │   ├── StoreAway
     │   └── Draining
     ├── LoopDetected                508, the request has been here before
+    ├── ReplyError                  500, the store is there and refuses a command
     ├── InternalError               500, a defect of sseproxy
     └── OriginError                 502, the upstream is at fault
         ├── ConnectError            502, no connection
@@ -30,6 +34,7 @@
 for the log, in full.
 """
 
+from sseproxy.core.http.fields import Headers
 from sseproxy.core.stream.transfer import CloseReason
 
 
@@ -57,6 +62,22 @@ class BadRequest(ClientError):
 
     status = 400
     title = "Bad Request"
+
+
+class AccessDenied(ClientError):
+    """The service that `authorize` asks has said no (RFC 9110 sections 15.5.2 and 15.5.4). Its answer goes on.
+
+    reason, headers, body: of the response.
+    """
+
+    proxy_status = None
+
+    def __init__(self, status: int, reason: bytes, headers: Headers, body: bytes) -> None:
+        super().__init__("Access is denied.", cause=f"authorize was answered {status}")
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.body = body
 
 
 class ForeignOrigin(ClientError):
@@ -155,12 +176,31 @@ class OutOfDescriptors(Unavailable):
     proxy_status = "connection_limit_reached"
 
 
+class AuthorizeFailed(Unavailable):
+    """Whether the request may go on is not known: the service that `authorize` asks has not said yes or no."""
+
+
 class StoreFull(Unavailable):
     """No more requests can be kept for later."""
 
 
+class StoreAway(Unavailable):
+    """Redis cannot be reached, is not ready, or does not answer in time. The command may have been executed."""
+
+
 class Draining(Unavailable):
     """The process is on its way out."""
+
+
+class ReplyError(SSEProxyError):
+    """Redis refuses a command. `code` is the first word of its `reply`: ``WRONGTYPE``, ``OOM``, ``NOPERM``, ``ERR``."""
+
+    def __init__(self, reply: str) -> None:
+        # An unknown command is repeated in the reply, with all that it holds.
+        said = "ERR unknown command" if "unknown command" in reply.lower() else reply[:200]
+        super().__init__("The store refused a command.", cause=said)
+        self.reply = said
+        self.code = said.partition(" ")[0]
 
 
 class InternalError(SSEProxyError):

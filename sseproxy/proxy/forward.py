@@ -104,7 +104,9 @@ class Forwarding:
         self._tail = tail
         self._ends = ends
         self._wanted = wanted = inbound.stream_request(route)
-        self._headers = inbound.upstream_headers(route, request.peer, accepts_stream=wanted.accepts_stream, via=via)
+        self._headers = inbound.upstream_headers(
+            route, request.peer, accepts_stream=wanted.accepts_stream, via=via, identity=request.identity
+        )
         self._body = None
         if request.content is not None:
             ask = tail.downstream.send_continue if inbound.expects_continue else None
@@ -209,7 +211,8 @@ class Forwarding:
             self._headers,
             id_has_event=self._wanted.drops_ids_without_data,
         )
-        early = EarlyAnswer(self._route, self._tail, final if self._wanted.asks_again else None)
+        final_message = final if self._wanted.asks_again else None
+        early = EarlyAnswer(self._wanted.promised_kind, self._route, self._tail, final_message)
         message = self._end_message() if self._wanted.is_event_source else None
         early.promise(plan, message, self._response_fields)
         await early.follow(opening)

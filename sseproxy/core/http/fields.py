@@ -6,7 +6,7 @@ Fields are pairs of bytes as they came, in their order, so that nothing about th
 
 import itertools
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sseproxy.core.http.known_fields import is_end_to_end
@@ -117,11 +117,6 @@ def tokens(values: Iterable[bytes]) -> list[bytes]:
     return [token for value in values for part in value.split(b",") if (token := part.strip().lower())]
 
 
-def last_tokens(values: Iterable[bytes]) -> list[bytes]:
-    """As `tokens`, but of no more than the last `MOST_MEMBERS` members: those that the nearest proxies have added."""
-    return tokens(b",".join(values).rsplit(b",", MOST_MEMBERS)[-MOST_MEMBERS:])
-
-
 def merged(said: Iterable[bytes], words: Iterable[bytes]) -> bytes:
     """What the fields of a comma-separated list say, and then those of `words` that they do not, as one value."""
     values = [value.strip() for value in said if value.strip()]
@@ -170,19 +165,22 @@ def has_forbidden_bytes(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return _FORBIDDEN_IN_VALUE.search(b"".join(itertools.chain.from_iterable(headers))) is not None
 
 
-def apply_rules(headers: Headers, rules: HeaderRules) -> Headers:
+def apply_rules(headers: Headers, rules: HeaderRules, write: Callable[[str], bytes] = str.encode) -> Headers:
     """`headers` as the route wants them: fields removed, then fields set in place of all of that name.
+
+    write: makes the bytes of a field from what the rules say.
 
     Hazard: ``X_Team`` is another name, but not for CGI and WSGI, which would read it together with the one that is set.
     """
     if not rules.set and not rules.remove:
         return headers
-    names = {_as_in_cgi(name.encode()) for name in itertools.chain(rules.remove, (name for name, _ in rules.set))}
-    kept = [field for field in headers if _as_in_cgi(field[0]) not in names]
-    return kept + [(name.encode(), value.encode()) for name, value in rules.set]
+    names = {as_in_cgi(name.encode()) for name in itertools.chain(rules.remove, (name for name, _ in rules.set))}
+    kept = [field for field in headers if as_in_cgi(field[0]) not in names]
+    return kept + [(name.encode(), write(value)) for name, value in rules.set]
 
 
-def _as_in_cgi(name: bytes) -> bytes:
+def as_in_cgi(name: bytes) -> bytes:
+    """The name of a field as CGI and WSGI tell it from others: in lower case, ``_`` and ``-`` alike."""
     return name.lower().replace(b"_", b"-")
 
 
@@ -202,10 +200,10 @@ def forwarded_addresses(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
     """What ``X-Forwarded-For`` says, from the client to the last proxy; only as true as the peer that sent it.
 
     Some gateways add the port, and then brackets around an IPv6 address; both are taken off. Of more than
-    `MOST_MEMBERS` only the last are read.
+    `MOST_MEMBERS` only the last are read: those that the nearest proxies have added.
     """
-    said = last_tokens(get_all(headers, b"x-forwarded-for"))
-    return [_bare_address(word.decode("latin-1")) for word in said]
+    members = b",".join(get_all(headers, b"x-forwarded-for")).rsplit(b",", MOST_MEMBERS)[-MOST_MEMBERS:]
+    return [_bare_address(word.decode("latin-1")) for word in tokens(members)]
 
 
 def _bare_address(text: str) -> str:

@@ -1,6 +1,6 @@
 """How is a request to the ticket service answered? (docs/eventsource.md)"""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
@@ -29,8 +29,8 @@ class Forwarded(Protocol):
     async def start(self) -> None: ...
 
 
-#: Makes what forwards a request along a route.
-Forward = Callable[[ClientRequest, Route, ResponseTail], Forwarded]
+#: Makes what forwards a request along a route, if the request may go on. Raises `SSEProxyError`.
+NewForwarding = Callable[[ClientRequest, Route, ResponseTail], Awaitable[Forwarded]]
 
 
 async def keep_request(
@@ -54,7 +54,7 @@ async def use_ticket(
     target: TicketTarget,
     request: ClientRequest,
     tail: ResponseTail,
-    forward: Forward,
+    forward: NewForwarding,
 ) -> None:
     """Do what a client wants of a ticket. Raises `TicketNotFound`, and `SSEProxyError` as long as nothing was sent."""
     ticket = await service.find(target, request)
@@ -90,7 +90,7 @@ class TicketOpening:
     tail: ResponseTail
     _stage: _Stage = field(default=_Stage.OPENING, init=False)
 
-    async def run(self, request: ClientRequest, forward: Forward) -> None:
+    async def run(self, request: ClientRequest, forward: NewForwarding) -> None:
         """Send the kept request, if it may be sent, and wait for the end of its response."""
         service, ticket, tail = self.service, self.ticket, self.tail
         spent = False
@@ -103,7 +103,7 @@ class TicketOpening:
             treatment = tail.downstream.treatment.of_opened_ticket(ticket.route.cors, request.inbound.headers)
             tail.downstream.treatment = treatment
             inbound = sent_with(kept, request.inbound, ticket.route, again=not ticket.known.waits)
-            forwarded = forward(ClientRequest(inbound, kept.body, kept.peer, request.client), ticket.route, tail)
+            forwarded = await forward(ClientRequest(inbound, kept.body, kept.peer, request.client), ticket.route, tail)
             del request, kept, inbound  # a stream may go on for hours
             try:
                 await forwarded.start()
