@@ -51,7 +51,7 @@ async def _passing(sinks: list[BodySink], flavour: Flavour, streams: int = 1) ->
         reader = Reader(sink, flavour, loop)
         for place in [reader.place(fanout) for fanout in fanouts]:
             place.begin((0, 0))
-    while len(catching_up):
+    for _ in range(READERS):  # a turn of the loop for more than one reader
         await asyncio.sleep(0)
     window = fanouts[0].window
 
