@@ -95,8 +95,7 @@ class Fanout:
     # 3. A member becomes live by one call, `enter`, that compares its spot with `_at`. No await lies between the end
     #    of its replay and that call. During a pass it joins those who are done.
     # 4. A member leaves by a swap with the last one of its list, whether it pauses or goes: O(1).
-    # 5. Nothing behind `_from`, where the pass under way began, is trimmed: no live member ever falls out, however
-    #    slowly passes go, and one that pauses before its turn finds what it lacks.
+    # 5. Nothing behind `_at` is trimmed, so that no live member ever falls out, however slowly passes go.
     #
     # Hazards: a sink that pauses, resumes or aborts its reader within `receive`; one that publishes there; a member in
     # `_todo` that leaves and is back before its turn (it is at the old spot, or has caught up and is in `_live`);
@@ -118,7 +117,7 @@ class Fanout:
         self.catching_up = catching_up
         self._loop = loop
         self._budget = budget
-        self._at = self._from = window.end
+        self._at = window.end
         self._pass: Step | None = None
         self._live: list[Member] = []
         self._todo: list[Member] = []
@@ -272,7 +271,7 @@ class Fanout:
             return False
         if step.to == self._at:
             return False
-        self._pass, self._from, self._at = step, self._at, step.to
+        self._pass, self._at = step, step.to
         self._todo, self._live = self._live, []
         return True
 
@@ -320,9 +319,8 @@ class Fanout:
 
     def _trim(self, limits: WindowLimits) -> None:
         window = self.window
-        upto = self._at if self._pass is None else self._from
-        if window.epoch == upto.epoch:
-            window.trim(limits, now=self._loop.time(), upto=upto.mark)
+        if window.epoch == self._at.epoch:
+            window.trim(limits, now=self._loop.time(), upto=self._at.mark)
         if self.history is None and self._behind and self._lowest < (window.epoch, window.base):
             self._drop_fallen(Spot(window.epoch, window.base))
         if self._budget is not None:

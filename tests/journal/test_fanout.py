@@ -47,9 +47,9 @@ async def test_readers_of_several_channels_share_them_too() -> None:
     for reader, _ in readers:
         reader.place(other.fanout).begin(other.window.top)
     await room.idle()
-    room.publish()
+    room.publish(2)
     other.publish()
-    assert [sink.got for _, sink in readers] == [[b"data: 1\n\n"] * 2] * 2
+    assert [sink.data for _, sink in readers] == [["1", "2", "1"]] * 2
     assert len({id(sink.got[0]) for _, sink in readers}) == 1
 
 
@@ -337,6 +337,16 @@ async def test_a_stream_that_begins_anew_during_a_pass() -> None:
             Event("message", "1", "2-1"),
         ]
     assert early.events == [Event("message", "1", "2-1")]
+
+
+async def test_nothing_of_a_stream_that_begins_anew_during_a_pass_is_trimmed() -> None:
+    room = Room(RUN, base=(5, 0), readers=1)
+    readers = await room.live(4)
+    room.publish()
+    room.fanout.break_in((2, 0), Missing(GapReason.STORE))
+    room.publish(10)
+    await room.fanout.settled()
+    assert all(sink.data[2:] == [str(number + 1) for number in range(10)] for _, sink in readers)
 
 
 async def test_a_stream_that_was_seen_to_its_end_begins_anew_without_a_word() -> None:

@@ -91,14 +91,27 @@ async def test_several_streams_begin_when_all_are_ready() -> None:
     assert sink.events[-1].last_event_id == "V.1-1.2-1"
 
 
+async def test_a_place_may_be_added_while_the_first_one_begins() -> None:
+    room = Room(base=(1, 0))
+    sink = Sink()
+    reader = Reader(sink, IDS, room.loop, has_primer=True)
+    reader.place(room.fanout).begin((1, 0))
+    second = reader.place(room.fanout)
+    await room.idle()
+    assert sink.got == []
+    second.begin((1, 0))
+    await room.idle()
+    assert sink.got == [b"id: V.1-0.1-0\n\n"]
+
+
 async def test_a_gap_at_the_beginning_is_told_once_for_all_streams() -> None:
     one, other = Room(base=(1, 0)), Room(base=(2, 0))
     sink = Sink()
     reader = Reader(sink, IDS, one.loop, named=b"nonsense", has_primer=True)
-    for room in (one, other):
-        reader.place(room.fanout).begin(room.window.top, Missing(GapReason.UNKNOWN))
+    for lost, room in enumerate((one, other), 3):
+        reader.place(room.fanout).begin(room.window.top, Missing(GapReason.UNKNOWN, lost))
     await one.idle()
-    assert sink.events == [Event("gap", '{"reason": "unknown", "from": "nonsense", "lost": null}', "V.1-0.2-0")]
+    assert sink.events == [Event("gap", '{"reason": "unknown", "from": "nonsense", "lost": 7}', "V.1-0.2-0")]
     assert reader.gaps == 1
 
 

@@ -176,8 +176,8 @@ def _gap_to_the_latest(self: Place, page: Page) -> None:
     _turn(self, page)
 
 
-_turn = Place._turn
-_next_step = Place._next_step
+_turn = vars(Place)["_turn"]
+_next_step: Callable[[Place], Step | None] = vars(Place)["_next_step"]
 
 
 def _gap_goes_on_at_latest(self: Place) -> Step | None:
@@ -203,7 +203,7 @@ def _page_again(self: Place) -> Step:
     return step if self._page else Step(step.entries, self.spot)
 
 
-_from_page = Place._from_page
+_from_page: Callable[[Place], Step] = vars(Place)["_from_page"]
 
 
 def _wait_unconfirmed(self: Place) -> None:

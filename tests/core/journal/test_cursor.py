@@ -44,7 +44,7 @@ def test_chunks_of_any_size_make_the_same_events(
     blocks: list[list[tuple[bytes, tuple[str, str] | None]]], seq: int, most: int, prefix: bytes
 ) -> None:
     window, events = filled(blocks)
-    flavour = Flavour(prefix=b"R." + prefix)
+    flavour = Flavour(prefix=b"R%d." + prefix)
     spot, out, plain = Spot(0, min((1, seq), window.top)), b"", b""
     begin = spot.mark
     while True:
