@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from sseproxy.core.http.fields import get_all
+from sseproxy.core.http.query import unescaped
 
 Mark: TypeAlias = tuple[int, int]
 
@@ -29,7 +30,6 @@ _NUMBER = rb"(0|[1-9][0-9]{0,19})"
 _MARK = re.compile(_NUMBER + rb"-" + _NUMBER)
 _VECTOR = b"V."
 _QUERY_NAMES = frozenset((b"last-event-id", b"lastEventId", b"last_event_id"))
-_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 def predecessor(mark: Mark) -> Mark:
@@ -96,16 +96,12 @@ def named_position(fields: Iterable[tuple[bytes, bytes]], query: bytes) -> bytes
             return value
     for pair in query.split(b"&"):
         name, _, value = pair.partition(b"=")
-        if value and _unescaped(name) in _QUERY_NAMES:
-            return _unescaped(value)
+        if value and unescaped(name) in _QUERY_NAMES:
+            return unescaped(value)
     return None
 
 
 def without_position(query: bytes) -> bytes:
     """Return `query` without the parameters that name a position; all others stay as they are, byte for byte."""
     pairs = query.split(b"&")
-    return b"&".join(pair for pair in pairs if _unescaped(pair.partition(b"=")[0]) not in _QUERY_NAMES)
-
-
-def _unescaped(text: bytes) -> bytes:
-    return _ESCAPE.sub(lambda escape: bytes((int(escape[1], 16),)), text.replace(b"+", b" "))
+    return b"&".join(pair for pair in pairs if unescaped(pair.partition(b"=")[0]) not in _QUERY_NAMES)
