@@ -252,16 +252,19 @@ async def test_a_drain_sends_an_event_source_away_and_it_resumes_elsewhere(redis
 
 
 @pytest.mark.parametrize("reopen", Reopen)
-async def test_a_ticket_opens_a_stream_of_redis(reopen: Reopen, redis: RedisServer) -> None:
+@pytest.mark.parametrize(("query", "fields"), [(b"", (b"Last-Event-ID: 1-1",)), (b"&last-event-id=1-1", ())])
+async def test_a_ticket_opens_a_stream_of_redis(
+    reopen: Reopen, query: bytes, fields: tuple[bytes, ...], redis: RedisServer
+) -> None:
     """The names are those of the request that was kept, the position that of the client which reads."""
     for number in (1, 2):
         redis.cli("XADD", "in:ann", f"1-{number}", "data", str(number))
     route = route_from(redis, stream="in:{query:room}", tickets=TicketPolicy(reopen=reopen), start=Start.OLDEST)
     async with RedisRoutes.serve(redis, route) as on, on.proxy.connect() as client:
-        kept = await client.ask(get(b"/_tickets/a?room=ann"))
+        kept = await client.ask(get(b"/_tickets/a?room=ann&last-event-id=0-0"))
         assert kept.status == 201
         ticket = kept.one(b"Location") or b""
-        async with on.listening(ticket + b"?room=bob", *EVENT_SOURCE, b"Last-Event-ID: 1-1") as reader:
+        async with on.listening(ticket + b"?room=bob" + query, *EVENT_SOURCE, *fields) as reader:
             assert ids(await events(reader, 1)) == [b"1-2"]
         await eventually(lambda: on.proxy.app.tickets.open_tickets == 0)
         async with on.proxy.connect() as again:
