@@ -109,7 +109,10 @@ class PushCheck:
                     message, hint = "has no effect with redis", "leave it out: there is no upstream"
                 self.document.problem(self.route.own(*keys), message, hint, at_key=True)
         if self.route.says("auth") and self.route.section.auth is not None and self.route.section.authorize is None:
-            message, hint = "has no effect with redis without authorize", "authorize: {url: URL} is asked with that header"
+            message, hint = (
+                "has no effect with redis without authorize",
+                "authorize: {url: URL} hears of that header",
+            )
             self.document.problem(self.route.own("auth"), message, hint, at_key=True)
         for index, method in enumerate(self.route.section.match.methods):
             if method not in READING:

@@ -107,7 +107,7 @@ class RedisOrigin:
         route: for the log. Events reach the sink after this call, as soon as Redis is there. The caller must `abort`
         the reader, or let it end.
         """
-        terms = Terms(policy.format, most, route)
+        terms = Terms(policy.format, most, route, policy.shows_names)
         if not policy.is_stream:
             return self._open_channels(sink, names, terms)
         flavour = Flavour(has_ids=takes_ids, gap=policy.gap)
