@@ -45,6 +45,10 @@ bench-guessing: tests-setup ## does the time of a 404 tell a ticket that exists 
 bench-middleware: tests-setup ## what the ASGI middleware costs: a request, and an event of a stream
 	@$(BIN)/python benchmarks/middleware.py $(ARGS)
 
+.PHONY: bench-push
+bench-push: tests-setup bench-programs ## 5,000 subscribers by Redis, beside Nchan: connections, memory, CPU, latency
+	@$(BIN)/python -m benchmarks.push $(ARGS)
+
 .PHONY: map
 map: ## the question that each module answers
 	@for file in $$(git ls-files 'sseproxy/*.py'); do printf '%-44s %s\n' "$$file" "$$(sed -n '1s/^"""//; 1s/"""$$//; 1p' "$$file")"; done
@@ -59,6 +63,10 @@ shape: tests-setup ## how the house is built, in figures, and which way a GET go
 .PHONY: test
 test: tests-setup programs ## all tests (ARGS="-k heartbeat": some)
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+.PHONY: push-soak
+push-soak: tests-setup programs ## 50 users, 200,000 messages by Redis, which is killed and frozen meanwhile (ARGS="--seed 7")
+	@$(BIN)/python -m tests.push.soak $(ARGS)
 
 .PHONY: cov
 cov: tests-setup programs ## all tests, and which lines they did not reach
@@ -116,6 +124,8 @@ bench-programs: bench-compiler
 		PATH="$$PATH:/usr/sbin" command -v $$peer >/dev/null || sh .ci/debian $$peer || \
 			echo "sseproxy: measured without $$peer" >&2; \
 	done
+	@test -e /usr/lib/nginx/modules/ngx_nchan_module.so || sh .ci/debian libnginx-mod-nchan || \
+		echo "sseproxy: measured without Nchan" >&2
 
 .PHONY: clean
 clean: ## remove all that was made here

@@ -4,8 +4,9 @@
  *                                     taken) of SIZE bytes; /json: 1 KiB of JSON; /body/N: N bytes
  *   load streams PORT STREAMS SECONDS WARMUP [PATIENCE]
  *                                     open STREAMS streams at once, wait for an event of each, read for SECONDS
- *   load client PORT STREAMS SECONDS WARMUP
- *                                     the same for events of other origins: 20 digits of ns, then padding of x
+ *   load client PORT STREAMS SECONDS WARMUP [TARGET]
+ *                                     the same for events of other origins: 20 digits of ns, then padding of x; an id
+ *                                     may precede them. %d in TARGET is the number of the stream
  *   load requests PORT CONNECTIONS SECONDS WARMUP   fetch /json over connections that stay open
  *   load body PORT SIZE SECONDS       fetch /body/SIZE once, after a line on standard input, for so long at most
  *
@@ -112,9 +113,10 @@ int main(int argc, char **argv) {
     if (argc == 5 && !strcmp(what, "origin"))
         return serve(port, strcmp(argv[3], "max") ? atof(argv[3]) : -1, atoi(argv[4]));
     if ((argc == 6 || argc == 7) && !strcmp(what, "streams"))
-        return read_streams(port, atoi(argv[3]), atof(argv[4]), atof(argv[5]), argc == 7 ? atof(argv[6]) : 60, 1);
-    if (argc == 6 && !strcmp(what, "client"))
-        return read_streams(port, atoi(argv[3]), atof(argv[4]), atof(argv[5]), 60, 0);
+        return read_streams(port, atoi(argv[3]), atof(argv[4]), atof(argv[5]), argc == 7 ? atof(argv[6]) : 60, 1,
+                            "/events");
+    if ((argc == 6 || argc == 7) && !strcmp(what, "client"))
+        return read_streams(port, atoi(argv[3]), atof(argv[4]), atof(argv[5]), 60, 0, argc == 7 ? argv[6] : "/events");
     if (argc == 6 && !strcmp(what, "requests"))
         return repeat_requests(port, atoi(argv[3]), atof(argv[4]), atof(argv[5]));
     if (argc == 5 && !strcmp(what, "body"))

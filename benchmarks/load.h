@@ -49,7 +49,8 @@ void expect_response(struct response *r);
 void take_response(struct response *r, const char *data, size_t size, body_sink *sink, void *context);
 
 int connect_to(int port, int index); /* starts; the socket becomes writable when it is through */
-int read_streams(int port, int count, double seconds, double warmup, double patience, int numbered);
+int read_streams(int port, int count, double seconds, double warmup, double patience, int numbered,
+                 const char *target); /* %d in it: the number of the stream */
 int repeat_requests(int port, int count, double seconds, double warmup);
 int fetch_body(int port, int64_t size, double seconds);
 

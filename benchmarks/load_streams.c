@@ -12,13 +12,14 @@
 
 struct reader {
     struct response response;
-    int asked, heard, inside, started; /* inside: an event has its data, its end is missing */
+    int index, asked, heard, inside, started; /* inside: an event has its data, its end is missing */
     uint32_t next;                     /* number of the event that must come */
     char *held;                        /* a line that has no end yet */
     int held_size;
 };
 
 static struct reader *readers[MAX_FD];
+static const char *pattern; /* the target of each stream; %d in it is the stream's own number */
 static int numbered, measuring, heard, refused;
 static int64_t events, heartbeats, broken, ended, bytes, arrived; /* arrived: ns, of what is being read */
 
@@ -65,6 +66,8 @@ static void take_line(struct reader *r, const char *line, int size) {
         broken++; /* nothing may come between an event's data and its end, heartbeats neither */
     } else if (line[0] == ':') {
         heartbeats += measuring;
+    } else if (!numbered && size > 4 && !memcmp(line, "id: ", 4)) {
+        return; /* a position: an origin that resumes gives one */
     } else if (size > 6 && !memcmp(line, "data: ", 6)) {
         r->inside = 1;
         broken += numbered ? !is_numbered(r, line, size) : !is_stamped(line, size);
@@ -119,11 +122,13 @@ static void lose(int fd) {
 }
 
 static void ask(int epoll, int fd) {
-    static const char request[] = "GET /events HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n";
+    char target[256], request[512];
     int error = 0;
     socklen_t size = sizeof error;
     getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
-    if (error || send(fd, request, sizeof request - 1, MSG_NOSIGNAL) < 0)
+    snprintf(target, sizeof target, pattern, readers[fd]->index);
+    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n", target);
+    if (error || send(fd, request, strlen(request), MSG_NOSIGNAL) < 0)
         return lose(fd);
     readers[fd]->asked = 1;
     watch(epoll, EPOLL_CTL_MOD, fd, EPOLLIN);
@@ -172,13 +177,16 @@ static void report(int count, double seconds, double cpu) {
     fflush(stdout);
 }
 
-int read_streams(int port, int count, double seconds, double warmup, double patience, int are_numbered) {
+int read_streams(int port, int count, double seconds, double warmup, double patience, int are_numbered,
+                 const char *target) {
     int epoll = epoll_create1(0);
     numbered = are_numbered;
+    pattern = target;
     int64_t began = now_ns();
     for (int i = 0; i < count; i++) {
         int fd = connect_to(port, i);
         readers[fd] = calloc(1, sizeof(struct reader));
+        readers[fd]->index = i;
         watch(epoll, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLOUT);
     }
     listen_until(epoll, began + (int64_t)(patience * 1e9), count);

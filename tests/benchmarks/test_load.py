@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,6 +125,30 @@ def test_streams_arrive_whole(load: Path, rate: float | str, size: int) -> None:
         result = readers.line(30)
     assert result["events"]
     assert not result["broken"] + result["ended"]
+
+
+def stamped(number: int) -> bytes:
+    """An event of another origin, with a position."""
+    return b"id: 1-%d\ndata: %020d%b\n\n" % (number, time.monotonic_ns(), b"x" * 100)
+
+
+def test_events_of_other_origins_may_have_ids(load: Path) -> None:
+    body = HEAD + b"".join(chunk(stamped(number)) for number in range(EVENTS))
+    with replay(body) as port, client(load, "client", port, 1, 0.1, 0) as reader:
+        assert reader.line(30)["heard"] == 1
+        reader.line(30)
+        assert not reader.line(30)["broken"]
+
+
+def test_each_stream_can_have_a_target_of_its_own(load: Path) -> None:
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
+        with client(load, "client", port, 3, 0.1, 0, "/inbox?u=%d"):
+            for _ in range(3):
+                with listener.accept()[0] as sock:
+                    asked.append(sock.recv(65536).split(b" ")[1])
+    assert sorted(asked) == [b"/inbox?u=0", b"/inbox?u=1", b"/inbox?u=2"]
 
 
 def test_plain_responses_arrive_whole(load: Path) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,16 +24,18 @@ class ServerProcess:
     """A command that listens, from its first accepted connection to its end. A context manager that kills what is left.
 
     command: begins with a program of this Python's, such as ``uvicorn``, or with ``python``; it names port 0.
+    environment: further variables.
     """
 
     port: int
 
-    def __init__(self, *command: str, path: Sequence[Path] = ()) -> None:
+    def __init__(self, *command: str, path: Sequence[Path] = (), environment: Mapping[str, str] | None = None) -> None:
         self._command = command
         python_path = os.pathsep.join(map(str, [_ROOT, *path]))
         # Whatever is installed beside this Python is found first, as in an environment that is activated.
         programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         self._environment = {**os.environ, "PYTHONPATH": python_path, "PATH": programs, "PYTHONUNBUFFERED": "1"}
+        self._environment.update(environment or {})
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
