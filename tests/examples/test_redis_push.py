@@ -18,15 +18,10 @@ EVENT_SOURCE = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def example() -> Iterator[RunningExample]:
     with running_example(REDIS_PUSH) as example:
         yield example
-
-
-@pytest.fixture(autouse=True)
-def _empty(example: RunningExample) -> None:
-    example.redis.cli("FLUSHALL")
 
 
 def post(example: RunningExample, path: str, cookie: str = "", **form: str) -> Request:

@@ -70,8 +70,8 @@ async def soak(plan: Plan) -> Outcome:
 
 
 def _publishers(plan: Plan, stand: PushStand) -> list[Publisher]:
-    """Three quarters of the messages are for one user's stream, one in a hundred is for all."""
-    to_all, to_one = max(plan.messages // 200, 1), plan.messages // (4 * plan.users)
+    """Three quarters of the messages are for one user's stream, two in a hundred are for all."""
+    to_all, to_one = max(plan.messages // 100, 1), plan.messages // (4 * plan.users)
     names = [Name("news", Kind.STREAM, to_all), Name("broadcast", Kind.CHANNEL, to_all)]
     for number in range(plan.users):
         names += [Name(f"inbox:u{number}", Kind.STREAM, 3 * to_one), Name(f"user:u{number}", Kind.CHANNEL, to_one)]
