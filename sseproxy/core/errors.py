@@ -16,8 +16,10 @@
     │   ├── TooManyStreams
     │   ├── OutOfDescriptors
     │   ├── StoreFull
+    │   ├── StoreAway
     │   └── Draining
     ├── LoopDetected                508, the request has been here before
+    ├── ReplyError                  500, the store is there and refuses a command
     ├── InternalError               500, a defect of sseproxy
     └── OriginError                 502, the upstream is at fault
         ├── ConnectError            502, no connection
@@ -158,8 +160,23 @@ class StoreFull(Unavailable):
     """No more requests can be kept for later."""
 
 
+class StoreAway(Unavailable):
+    """Redis cannot be reached, is not ready, or does not answer in time. The command may have been executed."""
+
+
 class Draining(Unavailable):
     """The process is on its way out."""
+
+
+class ReplyError(SSEProxyError):
+    """Redis refuses a command. `code` is the first word of its `reply`: ``WRONGTYPE``, ``OOM``, ``NOPERM``, ``ERR``."""
+
+    def __init__(self, reply: str) -> None:
+        # An unknown command is repeated in the reply, with all that it holds.
+        said = "ERR unknown command" if "unknown command" in reply.lower() else reply[:200]
+        super().__init__("The store refused a command.", cause=said)
+        self.reply = said
+        self.code = said.partition(" ")[0]
 
 
 class InternalError(SSEProxyError):
