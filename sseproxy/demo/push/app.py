@@ -63,9 +63,7 @@ async def send(request: web.Request) -> web.Response:
     to = receiver(form.get("to"))
     stream = "news" if to == "all" else f"inbox:{to}"
     message = json.dumps({"from": sender, "text": form["text"]})
-    return await run(
-        request, ("XADD", stream, "MAXLEN", "~", KEPT, "*", "data", message), ("EXPIRE", stream, AGE)
-    )
+    return await run(request, ("XADD", stream, "MAXLEN", "~", KEPT, "*", "data", message), ("EXPIRE", stream, AGE))
 
 
 async def typing(request: web.Request) -> web.Response:
