@@ -48,8 +48,7 @@ async def pushing(timing: Timing) -> AsyncIterator[Push]:
 
 
 async def _start(exits: contextlib.AsyncExitStack, program: str, timing: Timing) -> Push:
-    # Its library is there only where the user has wanted Redis.
-    from sseproxy.demo.push.app import USERS, make_app
+    from sseproxy.demo.push.app import USERS, make_app  # noqa: PLC0415 - redis-py is imported where it is used
 
     port = await exits.enter_async_context(redis_server(program))
     url = f"redis://127.0.0.1:{port}/0"
