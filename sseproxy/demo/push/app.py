@@ -53,7 +53,7 @@ async def run(request: web.Request, *commands: Command) -> web.Response:
         for command in commands:
             together.execute_command(*command)
         answers = [int(answer) if answer is True else answer for answer in await together.execute()]
-    lines = [shlex.join(["redis-cli", *map(str, command)]) for command in commands]
+    lines = [shlex.join(map(str, command)) for command in commands]
     return web.json_response([{"command": line, "answer": answer} for line, answer in zip(lines, answers, strict=True)])
 
 
