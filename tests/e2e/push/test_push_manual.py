@@ -16,7 +16,6 @@ import pytest
 from sseproxy.demo.ports import listener, port_of
 from tests.support.blocking_client import Request, fetch
 from tests.support.nginx import nginx_running
-from tests.support.processes import wait_until
 from tests.support.redis_server import RedisServer
 from tests.support.sseproxy_process import SseproxyProcess
 
@@ -27,7 +26,7 @@ EVENT_SOURCE = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
 
 def blocks(language: str) -> list[str]:
     """What stands in the fences of one language."""
-    return re.findall(rf"(?ms)^```{language}\n(.*?)^```", MANUAL)
+    return [text for of, text in re.findall(r"(?ms)^```(\w*)\n(.*?)^```", MANUAL) if of == language]
 
 
 def lines_for_a_shell(command: str) -> list[str]:
@@ -83,12 +82,14 @@ class Stand:
         self._file = folder / "sseproxy.yaml"
         self._file.write_text(text, encoding="utf-8")
         self._exits = exits
+        self.replicas: list[SseproxyProcess] = []
         self.url = self.replica()
 
     def replica(self) -> str:
         """Start one; return its URL."""
-        arguments = ("-c", str(self._file), "--listen", "127.0.0.1:0")
-        return self._exits.enter_context(SseproxyProcess(*arguments)).url
+        process = SseproxyProcess("-c", str(self._file), "--listen", "127.0.0.1:0")
+        self.replicas.append(self._exits.enter_context(process))
+        return process.url
 
     @contextmanager
     def inbox(self, user: str = "alice", *, position: str = "", url: str = "") -> Iterator[Request]:
@@ -113,7 +114,7 @@ def test_a_file_loads_without_a_warning(text: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sseproxy", "check", "-c", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.fullmatch(rf"{re.escape(str(file))}: \d routes, no errors, no warnings\n", done.stdout), done.stdout
+    assert re.fullmatch(rf"{re.escape(str(file))}: \d routes, no errors\n", done.stdout), done.stdout
 
 
 def test_what_a_shell_publishes_arrives(stand: Stand) -> None:
@@ -133,7 +134,7 @@ def test_what_a_shell_publishes_arrives(stand: Stand) -> None:
 def test_what_python_publishes_arrives(stand: Stand) -> None:
     with stand.inbox() as alice, stand.redis.client() as client:
         (lines,) = blocks("python")
-        exec(lines, {"redis": client, "json": json, "user": "alice", "message": {"text": "by Python"}})  # noqa: S102
+        exec(lines, {"redis": client, "json": json, "user": "alice", "message": {"text": "by Python"}})
         alice.wait_for(b'data: {"text": "by Python"}\n\n')
         assert client.ttl("inbox:alice") > 29 * 86400
 
@@ -174,8 +175,8 @@ def test_behind_nginx_a_client_may_come_back_to_either_replica(stand: Stand) -> 
             position = re.findall(r"(?m)^id: (.*)$", alice.body.decode())[-1]
             stand.redis.cli("XADD", "inbox:alice", "*", "data", "away")
     assert texts == ["0", "away", "1", "away", "2", "away", "3"]
-    followed = [client for client in stand.redis.cli("CLIENT", "LIST") if client["user"] == "sseproxy"]
-    assert len({client["addr"] for client in followed}) >= len(replicas)
+    for replica in stand.replicas:
+        replica.stdout.wait_for(lambda lines: any("path=/inbox status=200" in line for line in lines))
 
 
 def test_the_nginx_of_the_document_is_that_of_the_file() -> None:
@@ -185,10 +186,11 @@ def test_the_nginx_of_the_document_is_that_of_the_file() -> None:
             assert line.strip() in whole, line
 
 
-def test_one_connection_more_for_a_client_is_none_for_redis(stand: Stand) -> None:
-    with stand.inbox():
-        before = len(stand.redis.cli("CLIENT", "LIST"))
-        with ExitStack() as exits:
-            for _ in range(50):
-                exits.enter_context(stand.inbox())
-            wait_until(lambda: len(stand.redis.cli("CLIENT", "LIST")) <= before)
+def test_fifty_clients_are_a_handful_of_connections_for_redis(stand: Stand) -> None:
+    with ExitStack() as exits:
+        streams = [exits.enter_context(stand.inbox()) for _ in range(50)]
+        stand.redis.cli("XADD", "inbox:alice", "*", "data", "for all fifty")
+        for stream in streams:
+            stream.wait_for(b"for all fifty")
+        connections = str(stand.redis.cli("CLIENT", "LIST")).count("user=sseproxy")
+        assert 2 <= connections <= 5
