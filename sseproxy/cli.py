@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 # The commands.
 
 
-def serve(parsed: argparse.Namespace) -> int:
+def _serve(parsed: argparse.Namespace) -> int:
     """Run the proxy until a signal ends it."""
     from sseproxy.config.loader import load
     from sseproxy.config.problems import ConfigErrors
@@ -58,7 +58,7 @@ def serve(parsed: argparse.Namespace) -> int:
         return _FAILED
 
 
-def check(parsed: argparse.Namespace) -> int:
+def _check(parsed: argparse.Namespace) -> int:
     """Print all that is wrong with a configuration file, or dangerous about it."""
     from sseproxy.config.loader import load
     from sseproxy.config.problems import ConfigErrors
@@ -75,7 +75,7 @@ def check(parsed: argparse.Namespace) -> int:
     return _OK
 
 
-def schema(_: argparse.Namespace) -> int:
+def _schema(_: argparse.Namespace) -> int:
     """Print the JSON Schema of the configuration file."""
     from sseproxy.config.schema import json_schema
 
@@ -83,7 +83,7 @@ def schema(_: argparse.Namespace) -> int:
     return _OK
 
 
-def demo(parsed: argparse.Namespace) -> int:
+def _demo(parsed: argparse.Namespace) -> int:
     """Show the gateway timeout and its cure."""
     from sseproxy import demo
 
@@ -106,23 +106,23 @@ def new_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"sseproxy {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    add_serve_flags(commands.add_parser("serve", help="run the proxy", allow_abbrev=False))
+    _add_serve_flags(commands.add_parser("serve", help="run the proxy", allow_abbrev=False))
     checked = commands.add_parser("check", help="find every error of a configuration file", allow_abbrev=False)
     checked.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the file")
-    checked.set_defaults(command=check)
+    checked.set_defaults(command=_check)
     printed = commands.add_parser("schema", help="print the JSON Schema of the configuration file, for editors")
-    printed.set_defaults(command=schema)
+    printed.set_defaults(command=_schema)
     shown = commands.add_parser("demo", help="show the gateway timeout and its cure on this machine")
     shown.add_argument("--check", action="store_true", help="print a table and exit 0 only if the cure works")
     shown.add_argument("--port", type=int, default=0, help="where the page is served (default: a free port)")
     shown.add_argument(
         "--gateway", choices=("auto", "nginx", "embedded"), default="auto", help="the gateway (default: nginx if there)"
     )
-    shown.set_defaults(command=demo)
+    shown.set_defaults(command=_demo)
     return parser
 
 
-def add_serve_flags(parser: argparse.ArgumentParser) -> None:
+def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``serve``: the file, and one for each of `OVERRIDES`."""
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="YAML file [SSEPROXY_CONFIG]")
     for override in OVERRIDES:
@@ -137,4 +137,4 @@ def add_serve_flags(parser: argparse.ArgumentParser) -> None:
                 action="append" if override.several else "store",
                 help=help_text,
             )
-    parser.set_defaults(command=serve)
+    parser.set_defaults(command=_serve)

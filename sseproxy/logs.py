@@ -54,7 +54,7 @@ class JSONFormatter(logging.Formatter):
 #   - The kernel hands a signal to any thread that does not block it: one that the supervisor waits for would be lost.
 
 
-class Backlog:
+class UnwrittenLines:
     """Lines that wait to be written: no more than `_MOST_WAITING`, and no more than `most_bytes` of them.
 
     Bytes are counted as the interpreter keeps them. Every line that is taken must be reported with `written`.
@@ -113,36 +113,36 @@ class BackgroundHandler(logging.Handler):
         super().__init__()
         self._stream = stream
         self._most_bytes = most_bytes
-        self._backlog = Backlog(most_bytes)
+        self._unwritten_lines = UnwrittenLines(most_bytes)
         self._is_lost = False
         self._writer_of = 0  # the process whose thread it is
 
     def emit(self, record: logging.LogRecord) -> None:
         """Have a line written. Returns at once."""
         if self._writer_of != os.getpid():
-            self.start_writer()
-        self._backlog.offer(masked(self.format(record)))
+            self._start_writer()
+        self._unwritten_lines.offer(masked(self.format(record)))
 
     def wait_until_written(self, limit: float) -> None:
         """Wait until all lines are written, at most `limit` seconds."""
         if self._writer_of == os.getpid():
-            self._backlog.wait_until_written(limit)
+            self._unwritten_lines.wait_until_written(limit)
 
-    def start_writer(self) -> None:
+    def _start_writer(self) -> None:
         """Start the thread of this process, with a backlog of its own."""
         self._writer_of = os.getpid()
-        self._backlog = Backlog(self._most_bytes)
+        self._unwritten_lines = UnwrittenLines(self._most_bytes)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            threading.Thread(target=self.write_lines, name="log-writer", daemon=True).start()
+            threading.Thread(target=self._write_lines, name="log-writer", daemon=True).start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def write_lines(self) -> None:
+    def _write_lines(self) -> None:
         """The life of the thread: it ends with the process."""
-        backlog = self._backlog
+        lines = self._unwritten_lines
         while True:
-            line, dropped = backlog.take()
+            line, dropped = lines.take()
             if dropped:
                 # In the form of the log: what parses it must be able to parse this too.
                 text = f"{dropped} lines were dropped: nobody read them in time"
@@ -156,7 +156,7 @@ class BackgroundHandler(logging.Handler):
                     self._is_lost = True
                     why = getattr(error, "strerror", error)
                     logging.getLogger(LOGGER).warning("a log cannot be written: %s", why)
-            backlog.written()
+            lines.written()
 
 
 def configure(*, level: str, form: str, access: bool) -> None:

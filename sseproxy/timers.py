@@ -33,7 +33,7 @@ class Clock(Protocol):
 
 
 class Timers:
-    """All timers of the streams of one event loop: a heap, of which the loop knows the first only.
+    """All timers of the streams of one event loop: a heap, of which the loop has the first only.
 
     A timer of the loop itself costs several times as much, with uvloop also to cancel. Calls never come early.
     """

@@ -103,7 +103,7 @@ def test_help_of_serve_explains_every_flag_and_names_its_variable(
     assert re.search(explained, helped(["serve"], capsys), re.MULTILINE)
 
 
-def test_the_flags_of_the_contract_are_all_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_flags_are_all_there(capsys: pytest.CaptureFixture[str]) -> None:
     text = helped(["serve"], capsys)
     flags = "upstream listen heartbeat heartbeat-form before-response idle-timeout dialect workers admin log-level"
     for flag in (*flags.split(), "log-format", "no-access-log", "config"):

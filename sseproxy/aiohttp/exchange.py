@@ -1,4 +1,4 @@
-"""How do one request's handler and aiohttp's connection speak to the responder, which knows ASGI only?
+"""How do one request's handler and aiohttp's connection speak to the responder, which speaks ASGI only?
 
 What a handler writes becomes ASGI messages, and what the responder sends becomes calls of aiohttp's writer: streams
 live by the rules of the proxy, written once. Of aiohttp this leans on three things that are not promised:

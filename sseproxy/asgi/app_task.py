@@ -67,7 +67,7 @@ class AppTask:
             self.cancel()
 
     def expect_end(self) -> None:
-        """Give an app that knows of the end the time of rules 2 and 3."""
+        """Give an app that has heard of the end the time of rules 2 and 3."""
         self._calls.call_later(_GRACE, self._note_overdue)
         self._calls.call_later(_CLEAN_UP, self.cancel)
 

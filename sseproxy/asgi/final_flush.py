@@ -6,8 +6,7 @@ from sseproxy.asgi.errors import StreamAborted
 from sseproxy.asgi.receive_channel import ReceiveChannel
 from sseproxy.asgi.send_queue import SendQueue
 from sseproxy.core.stream.ends import row
-from sseproxy.core.stream.session import StreamSession
-from sseproxy.core.stream.transfer import CloseReason
+from sseproxy.core.stream.transfer import CloseReason, Transfer
 
 #: Seconds for a stream that has no write timeout, and for a clean end that comes at the last moment of a drain.
 _AT_MOST = 30.0
@@ -20,7 +19,7 @@ class FinalFlush:
     is_truncated: they did not all go out in time.
     """
 
-    def __init__(self, session: StreamSession, queue: SendQueue, *, write: float | None) -> None:
+    def __init__(self, session: Transfer, queue: SendQueue, *, write: float | None) -> None:
         self._session = session
         self._queue = queue
         self._write = _AT_MOST if write is None else write
@@ -77,7 +76,8 @@ class FinalFlush:
     def raise_if_broken(self, *, app_is_complete: bool) -> None:
         """Raise what makes the server break the connection, if the end must not look like a complete response.
 
-        app_is_complete: the app has sent the last of its response. If it has not, the server knows by itself.
+        app_is_complete: the app has sent the last of its response. If it has not, the server breaks the connection
+        by itself.
         """
         reason, failure = self._session.close_reason, self._queue.error
         if failure is not None and not isinstance(failure, OSError):

@@ -7,7 +7,7 @@ from sseproxy.asgi.types import Message
 from sseproxy.core.http.fields import Headers, get
 from sseproxy.core.limits import ERROR_BODY, REFUSAL_TIME
 from sseproxy.core.stream.error_events import StreamError
-from sseproxy.core.stream.kinds import EVENT_STREAM
+from sseproxy.core.stream.kinds import MediaKind
 from sseproxy.core.stream.late_refusal import FinalMessage, LateRefusal, late_refusal
 
 
@@ -35,14 +35,15 @@ class LateStep(Enum):
 
 
 class LateResponse:
-    """The response of an app whose request was answered early.
+    """The response of an app whose client was promised a stream of `kind`.
 
-    final_message: of its client, see `late_refusal`. refusal_time: seconds that a refusal may take.
+    final_message: of the client, see `late_refusal`. refusal_time: seconds that a refusal may take.
     """
 
     refusal_time = REFUSAL_TIME
 
-    def __init__(self, final_message: FinalMessage | None = None) -> None:
+    def __init__(self, kind: MediaKind, final_message: FinalMessage | None = None) -> None:
+        self._kind = kind
         self._final_message = final_message
         self._start: Message | None = None  # of a refusal
         self._body = bytearray()
@@ -61,7 +62,7 @@ class LateResponse:
             return self._gather(message)
         if not is_start:
             return LateStep.PASS if goes_on(message, has_begun=False) else LateStep.NOTHING
-        if stream_kind(message) is EVENT_STREAM and 200 <= message["status"] < 300:
+        if stream_kind(message) is self._kind and 200 <= message["status"] < 300:
             return LateStep.STREAM
         if is_late_json(message):
             return LateStep.JSON

@@ -75,12 +75,12 @@ class Lifespan:
         self._state = LifespanState.NOT_READ
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
-        """Call the app. If it knows no lifespan, answer the server in its place, which else would send no shutdown."""
+        """Call the app. If it supports no lifespan, answer the server for it, which else would send no shutdown."""
         try:
             try:
                 await app(scope, self.receive, self.send)
             except Exception:
-                if self._state is not LifespanState.NOT_READ:  # it knows lifespans, and cannot start, or end
+                if self._state is not LifespanState.NOT_READ:  # it supports lifespans, and cannot start, or end
                     raise
             if self._state is not LifespanState.ANSWERED:
                 if self._state is LifespanState.NOT_READ:

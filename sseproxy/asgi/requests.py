@@ -4,7 +4,7 @@ from enum import Enum
 
 from sseproxy.asgi.options import StreamOptions
 from sseproxy.asgi.types import Scope
-from sseproxy.core.http.fields import by_name
+from sseproxy.core.http.fields import by_name, get_all
 from sseproxy.core.http.peek import BodyPeek, may_be_json
 from sseproxy.core.stream.request import MCP_FIELDS, StreamRequest
 
@@ -42,11 +42,14 @@ class BodyKind(Enum):
 
 def body_kind(scope: Scope) -> BodyKind:
     """Return what follows the head of a request, as far as the head says so."""
-    fields = dict(scope["headers"])
+    headers = scope["headers"]
+    fields = dict(headers)
     if scope["method"] == "GET" and b"content-length" not in fields and b"transfer-encoding" not in fields:
         return BodyKind.NONE
-    media = fields.get(b"content-type", b"")
-    is_json = media == _JSON or may_be_json(media, fields.get(b"content-encoding", b""))
+    if len(fields) < len(headers):  # some field stands there more than once
+        fields |= {name: b",".join(get_all(headers, name)) for name in (b"content-type", b"content-encoding")}
+    media, coding = fields.get(b"content-type", b""), fields.get(b"content-encoding", b"")
+    is_json = (media == _JSON and not coding) or may_be_json(media, coding)
     return BodyKind.JSON if is_json else BodyKind.OTHER
 
 

@@ -93,8 +93,8 @@ class Responder:
         self._app = AppTask(task, channel)
         self._phase = ResponsePhase.AWAITED if is_early else _STREAMING
         # Also behind its end, unless a stream or JSON joined.
-        self._late = LateResponse(opening.final_message) if is_early else None
-        self._limits = DelayedCalls()  # of a late response
+        self._late = LateResponse(opening.kind, opening.final_message) if is_early else None
+        self._delayed = DelayedCalls()  # of a late response
         self._session = streams.new_session(plan, kind=opening.kind, responded=not is_early, now=self._time())
         self._queue = SendQueue(send, opening.head, self.note_blocked, self.note_send_failed)
         self._flush = FinalFlush(self._session, self._queue, write=plan.timeouts.write)
@@ -114,7 +114,7 @@ class Responder:
         self._channel.listen()
         response, early = self._plan.timeouts.response, self._plan.heartbeat.before_response
         if self._late is not None and response is not None and early is not None:
-            self._limits.call_later(response - early, self._stop_waiting)
+            self._delayed.call_later(response - early, self._stop_waiting)
 
     # The app's side.
 
@@ -165,9 +165,8 @@ class Responder:
             case LateStep.JSON:
                 self._join(self._session.receive_json)
             case LateStep.REFUSAL:
-                self._limits.call_later(
-                    late.refusal_time, self._stop_waiting
-                )  # it is sent as far as it has come by then
+                # It is sent as far as it has come by then.
+                self._delayed.call_later(late.refusal_time, self._stop_waiting)
             case LateStep.FULL:
                 self._refuse_and_stop(late)
             case LateStep.WHOLE:
@@ -177,7 +176,7 @@ class Responder:
 
     def _join(self, receive: Callable[..., None]) -> None:
         """The app's response goes on behind the early head."""
-        self._limits.cancel()
+        self._delayed.cancel()
         self._late = None
         self._phase = _STREAMING
         self._relay.apply(partial(receive, now=self._time()))
@@ -315,7 +314,7 @@ class Responder:
     def close(self) -> None:
         """Release all that would otherwise outlive the request (rule 6)."""
         self._app.close()
-        self._limits.cancel()
+        self._delayed.cancel()
         self._channel.close()
         stopping, self._stopping = self._stopping, None
         if stopping is not None:

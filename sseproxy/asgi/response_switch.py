@@ -166,7 +166,7 @@ class ResponseSwitch:
             if self._early_timer is not None:
                 self._cancel_early()
             if (kind := stream_kind(message)) is not None:
-                return self._begin_stream(Opening.of(message, kind)).flush()
+                return self._begin_stream(Opening.by_app(message, kind)).flush()
             if self._channel is not None:
                 self._stop_looking_into_body()
             self.is_bypassed = True
@@ -251,7 +251,7 @@ class ResponseSwitch:
             return
         self._cancel_early()
         if declares:
-            self._begin_stream(Opening.early(self._final_message(request)))
+            self._begin_stream(Opening.early(request.promised_kind, self._final_message(request)))
 
     def _final_message(self, request: StreamRequest) -> FinalMessage | None:
         if self.end is None or not request.asks_again:

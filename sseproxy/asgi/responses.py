@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sseproxy.asgi.types import Message
 from sseproxy.core.http.fields import Headers, end_to_end, get_all, is_json, tokens
-from sseproxy.core.stream.kinds import EVENT_STREAM, MediaKind, kind_of, may_be_stream
+from sseproxy.core.stream.kinds import MediaKind, kind_of, may_be_stream
 from sseproxy.core.stream.late_refusal import FinalMessage
 
 _NAME_LENGTH = len(b"content-type")
@@ -30,14 +30,14 @@ class Opening:
     final_message: FinalMessage | None = None
 
     @classmethod
-    def early(cls, final_message: FinalMessage | None = None) -> "Opening":
-        """Return the beginning of an event stream that the app has not begun."""
-        headers = [(name.lower(), value) for name, value in EVENT_STREAM.promised_head()]  # as ASGI wants them
+    def early(cls, kind: MediaKind, final_message: FinalMessage | None = None) -> "Opening":
+        """Return the beginning of a stream of `kind` that the app has not begun."""
+        headers = [(name.lower(), value) for name, value in kind.promised_head()]  # as ASGI wants them
         head = {"type": "http.response.start", "status": 200, "headers": headers}
-        return cls(EVENT_STREAM, head, is_early=True, final_message=final_message)
+        return cls(kind, head, is_early=True, final_message=final_message)
 
     @classmethod
-    def of(cls, start: Message, kind: MediaKind) -> "Opening":
+    def by_app(cls, start: Message, kind: MediaKind) -> "Opening":
         """Return the beginning of the stream of `kind` that a response is; see `stream_kind`.
 
         Trailers go, as they do in the proxy: a stream that the middleware ends has none, and a server would wait for

@@ -26,3 +26,13 @@ class BodySource(Protocol):
 
     def abort(self) -> None:
         """Close the connection now, whatever it is doing. Calling it again is allowed."""
+
+
+class FlowListener(Protocol):
+    """Hears how a client takes what is written."""
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
+    def connection_lost(self) -> None: ...

@@ -9,7 +9,7 @@ from sseproxy.demo.exchange import exchange, post
 from sseproxy.demo.timing import Timing, tokens
 from sseproxy.demo.verdict import Verdict
 
-#: The path prefixes of the two ways, as the gateway knows them.
+#: The path prefixes of the two ways, as the gateway is configured.
 DIRECT, KEPT = "/direct/", "/kept/"
 
 _NAMES = {DIRECT: "direct", KEPT: "through sseproxy"}
@@ -54,10 +54,10 @@ class Result:
 
 async def check_both_ways(port: int, timing: Timing) -> list[Result]:
     """Try both ways with both models, all at the same time."""
-    return await asyncio.gather(*(attempt(port, way, model, timing) for model in _THINKING for way in (DIRECT, KEPT)))
+    return await asyncio.gather(*(_attempt(port, way, model, timing) for model in _THINKING for way in (DIRECT, KEPT)))
 
 
-async def attempt(port: int, way: str, model: str, timing: Timing) -> Result:
+async def _attempt(port: int, way: str, model: str, timing: Timing) -> Result:
     """Ask `model` once, through the gateway at `port`. Raises `TimeoutError`, `OSError`."""
     request = post(f"{way}v1/chat/completions", request_body(model))
     answer = await exchange(port, request, limit=timing.limit)

@@ -12,8 +12,7 @@ from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.kinds import EVENT_STREAM, MediaKind
 from sseproxy.core.stream.last_words import RECONNECT_AT_LEAST
 from sseproxy.core.stream.plan import StreamPlan
-from sseproxy.core.stream.session import StreamSession
-from sseproxy.core.stream.transfer import CloseReason, TransferStats
+from sseproxy.core.stream.transfer import CloseReason, StreamTransfer, TransferStats
 from sseproxy.engine.observer import Observers, Phase, path_of
 from sseproxy.timers import Timers
 
@@ -104,8 +103,8 @@ class LiveStreams:
         end_message: EndMessage | None = None,
         responded: bool,
         now: float,
-    ) -> StreamSession:
-        """Make the session of a stream of `kind`, with a lead of its own. See `StreamSession`."""
+    ) -> StreamTransfer:
+        """Make the session of a stream of `kind`, with a lead of its own. See `MediaKind.new_session`."""
         lead = self.chance() * _MOST_LEAD * (plan.heartbeat.interval or 0.0)
         return kind.new_session(plan, end_message=end_message, responded=responded, lead=lead, now=now)
 

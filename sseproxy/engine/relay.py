@@ -21,7 +21,7 @@ class Downstream(Protocol):
         """How many bytes are kept."""
 
     def acknowledged(self) -> int | None:
-        """Bytes acknowledged since the connection opened; ``None`` if none are outstanding or it cannot be told."""
+        """Bytes acknowledged since the connection opened; ``None`` if none are outstanding, or it is not known."""
 
     def finish(self) -> None:
         """The body is complete."""

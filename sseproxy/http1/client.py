@@ -54,8 +54,9 @@ class UpstreamConnection(asyncio.Protocol):
     """
 
     # The plan: IDLE -> WAITING -> FLOWING -> IDLE, for each response; or WAITING -> SWITCHING -> RAW, for another
-    # protocol. `_response` and `_listener` exist in WAITING and FLOWING; in SWITCHING only the listener does, until
-    # `detach`. SPENT is where errors lead, and responses behind which no other can follow.
+    # protocol. `_listener` exists in WAITING and FLOWING, and in SWITCHING until `detach`; `_response` from the first
+    # byte of a response on, since a request may wait for long, until SWITCHING. SPENT is where errors lead, and
+    # responses behind which no other can follow.
     #
     # 1. A listener hears `ended` or `failed` exactly once, or nothing after `detach`. Both are the last thing that a
     #    call does, for the pool may use the connection for another request before they return.
@@ -79,6 +80,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_sink",
         "_state",
         "_tail",
+        "_to_head",
         "_write_paused",
         "on_lost",
         "on_writable",
@@ -96,6 +98,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._state = _State.IDLE
         self._listener: ResponseListener | None = None
         self._response: ResponseParser | None = None
+        self._to_head = False
         self._sink: Callable[[bytes], None] | None = None
         self._raw: Callable[[bytes], None] | None = None
         self._tail = b""  # bytes behind a 101
@@ -144,7 +147,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Read the next response for `listener`. to_head: the request was a HEAD, so there is no body."""
         self._state = _State.WAITING
         self._listener = listener
-        self._response = ResponseParser(to_head=to_head)
+        self._to_head = to_head
 
     def flow_into(self, sink: Callable[[bytes], None]) -> None:
         """Call `sink` instead of the listener with the bytes of the body."""
@@ -234,6 +237,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _receive(self, data: bytes) -> None:
         """Receive anything but the steady body."""
+        if self._response is None and self._state is _State.WAITING:
+            self._response = ResponseParser(to_head=self._to_head)
         if self._response is not None:
             if len(data) > _LONG_READ:
                 self._sink = None  # as in `data_received`

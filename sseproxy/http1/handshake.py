@@ -17,7 +17,7 @@ _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Evictable(Protocol):
-    """A client's connection, as far as a limit of connections knows it."""
+    """A client's connection, as far as a limit of connections needs it."""
 
     def make_room(self) -> None:
         """Close the connection, which is idle, for another client's."""
@@ -79,7 +79,7 @@ class TlsHandshake:
 class TlsAcceptor:
     """Accepts connections on a listening socket. accept: takes each of them, and owns it.
 
-    An event loop that is handed a TLS context tells nobody of a client before its handshake is over: such clients would
+    An event loop that is handed a TLS context reports no client before its handshake is over: such clients would
     count for no limit, and each has a descriptor. `close` ends the accepting; the socket is closed with it.
     """
 

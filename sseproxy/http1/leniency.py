@@ -33,7 +33,7 @@ _FOLDED = re.compile(rb"\n[ \t]")
 _SIZE = re.compile(rb"[0-9A-Fa-f]+[ \t]*")
 _REST_OF_SIZE = re.compile(rb"[0-9A-Fa-f]*[ \t]*")
 
-#: What extensions may hold. They end where they hold something else, and llhttp knows whether they may.
+#: What extensions may hold. They end where they hold something else, and llhttp decides whether they may.
 _EXTENSIONS = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 #: Versions that llhttp reads by itself.

@@ -1,4 +1,4 @@
-"""Is a client's connection read at the moment, and who notices meanwhile that the client has left?"""
+"""Why is a client's connection not read at the moment, and who notices meanwhile that the client has left?"""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ from sseproxy.http1.disconnects import DisconnectWatch
 
 
 class Pause(Enum):
-    """Why a connection is not read. Each has a user of its own, who allows only what it has forbidden."""
+    """Why a connection is not read. Each has a user of its own, who ends only what it has begun."""
 
     QUEUE = "there is another request behind the one under way"
     CONTENT = "a body comes faster than it is taken"
@@ -18,68 +18,56 @@ class Pause(Enum):
     RAW = "another protocol's bytes come faster than they are taken"
 
 
-class Reading:
-    """Whether one client connection is read. pauses: why not; empty while it is.
+class ReadingPauses:
+    """The pauses in reading one client connection. holding: why it is not read now; empty while it is read.
 
-    on_disconnect: called when the client has left while the connection was not read.
+    Made when reading pauses for the first time. on_disconnect: called when the client has left during a pause.
     """
 
     # A connection that is paused is in `disconnects`, because an event loop notices the end of a connection only by
     # reading. In a tunnel all that was sent before an end has to arrive, so there only a reset is reported.
 
-    __slots__ = ("_disconnects", "_fd", "_full", "_on_disconnect", "_transport", "pauses")
+    __slots__ = ("_disconnects", "_fd", "_on_disconnect", "_transport", "holding")
 
-    def __init__(self, disconnects: DisconnectWatch, on_disconnect: Callable[[], None]) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, disconnects: DisconnectWatch, on_disconnect: Callable[[], None]
+    ) -> None:
+        self._transport = transport
         self._disconnects = disconnects
-        self._on_disconnect: Callable[[], None] | None = on_disconnect
-        self._transport: asyncio.Transport | None = None
-        self.pauses: set[Pause] = set()
-        self._full = 0  # bodies that come faster than they are taken
+        self._on_disconnect = on_disconnect
+        self.holding: set[Pause] = set()
         self._fd = -1
 
-    def begin(self, transport: asyncio.Transport) -> None:
-        """Begin to read from a new connection."""
-        self._transport = transport
+    def begin(self, why: Pause) -> None:
+        """Do not read for this reason, beside others that hold. Calling it again is allowed."""
+        was_reading = not self.holding
+        self.holding.add(why)
+        if was_reading and not self._transport.is_closing():
+            self._transport.pause_reading()
+            sock = cast("socket.socket | None", self._transport.get_extra_info("socket"))
+            if sock is not None and self._fd < 0:
+                self._fd = sock.fileno()
+                self._disconnects.add(self._fd, self._on_disconnect, is_heard_out=why is Pause.RAW)
 
-    def pause(self, why: Pause, on: bool = True) -> None:
-        """Pause for this reason, or do not any more: reading goes on when no reason is left."""
-        was_paused = bool(self.pauses)
-        if on:
-            self.pauses.add(why)
-        else:
-            self.pauses.discard(why)
-        self._follow(was_paused)
+    def end(self, why: Pause) -> None:
+        """Let this reason hold no longer, if it did. Reading goes on when no other is left."""
+        if why in self.holding:
+            self.holding.discard(why)
+            self._go_on()
 
-    def pause_for_content(self, is_full: bool) -> None:
-        """Note that one more body is full, or one less. Several may be: those of requests that wait."""
-        self._full += 1 if is_full else -1
-        self.pause(Pause.CONTENT, self._full > 0)
-
-    def resume(self) -> None:
-        """Read again, whatever the reason for the pause."""
-        was_paused = bool(self.pauses)
-        self.pauses.clear()
-        self._follow(was_paused)
+    def end_all(self) -> None:
+        """Read again, whatever the reasons for the pause."""
+        if self.holding:
+            self.holding.clear()
+            self._go_on()
 
     def close(self) -> None:
         """Watch the connection no more: it is closed."""
-        self._transport = self._on_disconnect = None  # the latter leads back to the connection
-        self._stop_watching()
-
-    def _follow(self, was_paused: bool) -> None:
-        if self._transport is None or self._transport.is_closing() or was_paused is bool(self.pauses):
-            return
-        if self.pauses:
-            self._transport.pause_reading()
-            sock = cast("socket.socket | None", self._transport.get_extra_info("socket"))
-            if sock is not None and self._fd < 0 and self._on_disconnect is not None:
-                self._fd = sock.fileno()
-                self._disconnects.add(self._fd, self._on_disconnect, is_heard_out=Pause.RAW in self.pauses)
-        else:
-            self._stop_watching()
-            self._transport.resume_reading()
-
-    def _stop_watching(self) -> None:
         if self._fd >= 0:
             self._disconnects.remove(self._fd)
             self._fd = -1
+
+    def _go_on(self) -> None:
+        if not self.holding and not self._transport.is_closing():
+            self.close()
+            self._transport.resume_reading()

@@ -31,8 +31,9 @@ class ResponseParser:
     """The bytes of one response go in; its head, its body and its end come out. Interim responses are dropped.
 
     to_head: the request was a HEAD, so there is no body.
-    progress: how far it has come. head: of the final response, from the end of its head on. pieces: of the body, found
-    and not yet taken. tail: the bytes behind a 101. keeps_connection: false if another response cannot follow.
+    progress: how far it has come. head: of the final response, from the end of its head until it is taken.
+    pieces: of the body, found and not yet taken. tail: the bytes behind a 101. ends_with_connection: the end of the
+    connection completes the response. keeps_connection: false if another response cannot follow.
     feed_body: a cheaper `feed` for the steady body, or ``None`` while there is none; see rule 3.
     """
 
@@ -58,6 +59,7 @@ class ResponseParser:
         "_reason",
         "_received",
         "_to_head",
+        "ends_with_connection",
         "feed_body",
         "head",
         "keeps_connection",
@@ -75,6 +77,7 @@ class ResponseParser:
         self.feed_body: Callable[[bytes], None] | None = None
         self.head: ResponseHead | None = None
         self.progress = Progress.HEAD
+        self.ends_with_connection = False
         self.keeps_connection = True
         self.tail = b""
         self.unframed = 0  # bytes since the last piece of the body
@@ -96,17 +99,13 @@ class ResponseParser:
         self.limit_framing(len(data))
         self._choose_feed()
 
-    @property
-    def ends_with_connection(self) -> bool:
-        """True if the end of the connection completes the response."""
-        return self.head is not None and self.head.ends_with_connection
-
     def take_head(self) -> ResponseHead:
-        """Return the complete head, and begin with the body."""
-        assert self.head is not None
+        """Return the complete head, and begin with the body. It is not kept: a stream may go on for hours."""
+        head, self.head = self.head, None
+        assert head is not None
         self.unframed = 0
         self._choose_feed()
-        return self.head
+        return head
 
     def take_body(self) -> bytes:
         """Return the body as far as it has come and was not taken before."""
@@ -155,6 +154,7 @@ class ResponseParser:
         self.head = head = read_head(status, self._reason, self._headers, to_head=self._to_head)
         self._received = b""
         self._headers = []
+        self.ends_with_connection = head.ends_with_connection
         if head.ends_with_connection or not llhttp.should_keep_alive():
             self.keeps_connection = False
         if head.upgraded_to is not None:
@@ -175,33 +175,36 @@ class ResponseParser:
 
     def _feed_head(self, llhttp: LenientLlhttp, data: bytes) -> None:
         self._received += data
+        repaired: bytes | None = None
         try:
             llhttp.feed(data)
         except httptools.HttpParserUpgrade as upgrade:
             self.tail = data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
-            self._repair(error)
-            return
-        if self.head is None:
+            repaired = self._repaired(error)
+            if repaired is None:
+                return
+        if repaired is not None:  # not in the handler, or this error would be the context of the next one
+            self._received = self._reason = b""
+            self._headers = []
+            self._llhttp = LenientLlhttp(self, self.pieces)
+            self._feed_head(self._llhttp, repaired)
+        elif self.head is None:
             if len(self._received) > MAX_HEAD:
                 raise too_large()
         elif self.pieces and not self.head.has_body:
             self.pieces.clear()
             raise not_http("a body where there can be none")
 
-    def _repair(self, error: httptools.HttpParserError) -> None:
-        """Read the head once more if there is one way to read it. Return if only the rest of it will tell."""
+    def _repaired(self, error: httptools.HttpParserError) -> bytes | None:
+        """Return the head as it can be read, if there is one way; ``None`` if only the rest of it will tell."""
         repaired = with_one_length(self._received)
         is_too_large = repaired is None and len(self._received) > MAX_HEAD
         if is_too_large or isinstance(error.__context__, HeadTooLarge):
             raise too_large() from None
         if repaired == self._received:
             raise not_http(error) from None
-        if repaired is not None:
-            self._received = self._reason = b""
-            self._headers = []
-            self._llhttp = LenientLlhttp(self, self.pieces)
-            self._feed_head(self._llhttp, repaired)
+        return repaired
 
     def _choose_feed(self) -> None:
         llhttp = self._llhttp

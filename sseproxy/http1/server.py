@@ -6,31 +6,21 @@ at once; where that would mean to keep too much, reading stops, and only the ker
 
 import asyncio
 import socket
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol, cast
 
 from sseproxy.core.errors import ClientError, SSEProxyError, TooManyConnections
+from sseproxy.core.flow import FlowListener
 from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Peer, as_ipv4
 from sseproxy.http1.disconnects import DisconnectWatch
 from sseproxy.http1.handshake import Evictable
-from sseproxy.http1.pausing import Pause, Reading
+from sseproxy.http1.pausing import Pause, ReadingPauses
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.http1.requests import ParsedRequest, RequestParser
 
 #: Seconds after which a client that was refused for want of room may try again.
 _RETRY_AFTER = 1
-
-
-class FlowListener(Protocol):
-    """Hears how the client takes what is written."""
-
-    def pause_writing(self) -> None: ...
-
-    def resume_writing(self) -> None: ...
-
-    def connection_lost(self) -> None: ...
 
 
 class WrittenResponse(Protocol):
@@ -68,7 +58,7 @@ class DownstreamConnection(asyncio.Protocol):
     # long as there are any. The task is the connection's only one; a client that leaves cancels it.
     #
     # 1. Bytes are read while a request is served, so that a client which leaves is noticed at once. Where that would
-    #    mean to keep too much, `_reading` pauses, and only the kernel is asked.
+    #    mean to keep too much, reading pauses, and only the kernel is asked.
     # 2. A response is over when the service returns; what is left of its request is thrown away before the next one.
     # 3. `_is_leaving`: nothing that comes is believed any more. `_close` and `close` set it, and a timer aborts what
     #    does not end.
@@ -80,15 +70,16 @@ class DownstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_closing",
+        "_full_bodies",
         "_idle",
         "_is_leaving",
         "_loop",
         "_on_lost",
         "_on_made",
         "_parser",
+        "_pauses",
         "_policy",
         "_raw",
-        "_reading",
         "_requests",
         "_service",
         "_serving",
@@ -123,10 +114,10 @@ class DownstreamConnection(asyncio.Protocol):
         self._on_lost = on_lost
         self._policy = policy
         self._idle = idle
-        self._reading = Reading(service.disconnects, self.abort)
-        hold = self._reading.pause_for_content
-        self._parser = RequestParser(self._take, self._take, hold=hold, limits=policy.head)
-        self._requests: deque[ParsedRequest | ClientError] = deque()
+        self._pauses: ReadingPauses | None = None  # until reading pauses for the first time
+        self._full_bodies = 0  # several, if requests wait
+        self._parser = RequestParser(self._take, self._take, hold=self._hold, limits=policy.head)
+        self._requests: list[ParsedRequest | ClientError] = []  # empty it takes a tenth of a deque
         self._serving: asyncio.Task[None] | None = None
         self._closing: asyncio.TimerHandle | None = None
         self._is_leaving = False  # what still comes is thrown away
@@ -147,7 +138,6 @@ class DownstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self._reading.begin(self.transport)
         # Not with asyncio's own transports: at best they join the pieces, and in some releases (CVE-2024-12254) they
         # never say that there are too many.
         self.gathers = type(transport).__module__ == "uvloop.loop"
@@ -172,7 +162,7 @@ class DownstreamConnection(asyncio.Protocol):
         elif not self._is_leaving:
             self._parser.feed(data)
             if self._parser.is_stopped:
-                self._reading.pause(Pause.TAIL, self.unread > self._policy.tail)
+                self._pause_while(Pause.TAIL, self.unread > self._policy.tail)
             if self._requests:
                 self._serve_next()
 
@@ -184,7 +174,9 @@ class DownstreamConnection(asyncio.Protocol):
             flow.connection_lost()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._reading.close()
+        if self._pauses is not None:
+            self._pauses.close()
+            self._pauses = None  # it leads back here
         self.transport = None
         self._raw = None
         self._requests.clear()
@@ -236,13 +228,13 @@ class DownstreamConnection(asyncio.Protocol):
 
     def _take(self, request: ParsedRequest | ClientError) -> None:
         self._requests.append(request)
-        if self.queued >= self._policy.queued:
+        if len(self._requests) >= self._policy.queued:
             self._parser.is_full = True
 
     def _serve_next(self) -> None:
         """One read may bring many requests; no more is read before they have been answered."""
         if self._serving is not None or len(self._requests) > 1:
-            self._reading.pause(Pause.QUEUE)
+            self._pause(Pause.QUEUE)
         if self._serving is None:
             self._idle.pop(self, None)
             self._serving = self._loop.create_task(self._serve())
@@ -250,11 +242,11 @@ class DownstreamConnection(asyncio.Protocol):
     async def _serve(self) -> None:
         try:
             while self._requests:
-                request = self._requests.popleft()
+                request = self._requests.pop(0)
                 if self._parser.is_full and not (self._requests or self._parser.is_stopped):
                     self._go_on()
-                if self._reading.pauses:
-                    self._reading.pause(Pause.QUEUE, bool(self._requests))
+                if self._pauses is not None and self._pauses.holding:
+                    self._pause_while(Pause.QUEUE, bool(self._requests))
                 if isinstance(request, ClientError):
                     self._service.refuse(request, self)
                     self._close()
@@ -294,7 +286,24 @@ class DownstreamConnection(asyncio.Protocol):
     def _go_on(self) -> None:
         """Read what came behind the last request, perhaps only to the next wish for another protocol."""
         self._parser.go_on()
-        self._reading.pause(Pause.TAIL, self._parser.is_stopped and self.unread > self._policy.tail)
+        self._pause_while(Pause.TAIL, self._parser.is_stopped and self.unread > self._policy.tail)
+
+    def _hold(self, is_full: bool) -> None:
+        """One more body comes faster than it is taken, or one less: read while none does."""
+        self._full_bodies += 1 if is_full else -1
+        self._pause_while(Pause.CONTENT, self._full_bodies > 0)
+
+    def _pause_while(self, why: Pause, applies: bool) -> None:
+        if applies:
+            self._pause(why)
+        elif self._pauses is not None:
+            self._pauses.end(why)
+
+    def _pause(self, why: Pause) -> None:
+        if self._pauses is None and self.transport is not None:
+            self._pauses = ReadingPauses(self.transport, self._service.disconnects, self.abort)
+        if self._pauses is not None:
+            self._pauses.begin(why)
 
     # Ending.
 
@@ -350,7 +359,8 @@ class DownstreamConnection(asyncio.Protocol):
         if not self.transport.can_write_eof():
             self.transport.close()
             return
-        self._reading.resume()
+        if self._pauses is not None:
+            self._pauses.end_all()
         try:
             self.transport.write_eof()
         except OSError:  # asyncio's: the client was faster
@@ -368,16 +378,18 @@ class DownstreamConnection(asyncio.Protocol):
         """After a 101: `sink` gets all bytes from now on. Returns those that have already arrived."""
         self._raw = sink
         early, self._parser.tail = self._parser.tail, b""
-        self._reading.pause(Pause.TAIL, False)
+        if self._pauses is not None:
+            self._pauses.end(Pause.TAIL)
         return early
 
     def pause_raw_reading(self) -> None:
         """After a 101: read no more for now."""
-        self._reading.pause(Pause.RAW)
+        self._pause(Pause.RAW)
 
     def resume_raw_reading(self) -> None:
         """After a 101: go on reading."""
-        self._reading.pause(Pause.RAW, False)
+        if self._pauses is not None:
+            self._pauses.end(Pause.RAW)
 
     # Who it is.
 

@@ -43,8 +43,8 @@ def unacknowledged(sock: socket.socket | None) -> int:
 def acknowledged(sock: socket.socket | None) -> int | None:
     """Return the bytes that were acknowledged since the connection was made.
 
-    ``None`` if none are outstanding, or the kernel does not count them. Hazard: gVisor knows few fields of the struct,
-    and the others are zero for ever. But a request has been received.
+    ``None`` if none are outstanding, or the kernel does not count them. Hazard: gVisor fills in few fields of the
+    struct, and the others are zero for ever. But a request has been received.
     """
     if sock is None or not unacknowledged(sock):
         return None

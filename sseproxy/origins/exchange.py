@@ -79,7 +79,7 @@ class HttpExchange(SourceInTurns):
         self._response: asyncio.Future[ResponseHead] | None = asyncio.get_running_loop().create_future()
         self.heard = False
         self._sink: BodySink | None = None
-        self._backlog = Backlog()  # what has come before its sink, or faster than in turns
+        self._backlog: Backlog | None = None  # what has come before its sink, or faster than in turns
         self._is_by_line = False
         self._error: OriginError | None = None
         self._limit: Timer | None = None  # of the wait for the response
@@ -150,7 +150,9 @@ class HttpExchange(SourceInTurns):
 
     def take_whole(self) -> bytes | None:
         """Return the body, if all of it has come already; then there is nothing to attach to, or to abort."""
-        return self._backlog.whole() if self._state is _State.COMPLETE else None
+        if self._state is not _State.COMPLETE:
+            return None
+        return b"" if self._backlog is None else self._backlog.whole()
 
     def attach(self, sink: BodySink, *, by_line: bool = False) -> None:
         """Let the body flow into `sink`, what has already arrived first. by_line: the sink looks at every line."""
@@ -158,13 +160,13 @@ class HttpExchange(SourceInTurns):
         self._is_by_line = by_line
         self._response = None
         if self._backlog:  # also to a sink that is behind: it has to know that there is something
-            sink.receive_data(self._backlog.take(self._size_of_turn()))
+            sink.receive_data(self._backlog.take(self._size_of_turn(self._backlog)))
         self._go_on(FULL)
 
     def abort(self) -> None:
         self._stop_timer_and_upload()
         self._sink = None
-        self._backlog.clear()
+        self._backlog = None
         if not self._is_over:
             self._state = _State.BROKEN
             self._protocol.detach()
@@ -187,6 +189,8 @@ class HttpExchange(SourceInTurns):
                 self._response.set_result(head)
 
     def body(self, data: bytes) -> None:
+        if self._backlog is None:
+            self._backlog = Backlog()
         self._backlog.append(data)
         if self._sink is not None:
             self._run()
@@ -230,18 +234,19 @@ class HttpExchange(SourceInTurns):
 
     def _work(self) -> bool:
         while self._backlog and self._sink is not None and not self._silence:
-            piece = self._backlog.take(self._size_of_turn())
+            piece = self._backlog.take(self._size_of_turn(self._backlog))
             self._sink.receive_data(piece)
             if self._backlog or len(piece) >= _IN_TURN:
                 return True
         if self._is_over:
             self._finish_sink()
         elif self._sink is not None and not self._backlog:
+            self._backlog = None  # a stream goes on for hours
             self._protocol.flow_into(self._sink.receive_data)
         return False
 
-    def _size_of_turn(self) -> int:
-        if not self._is_by_line or self._backlog.line_ends() * _SHORT_LINE <= _IN_TURN:
+    def _size_of_turn(self, backlog: Backlog) -> int:
+        if not self._is_by_line or backlog.line_ends() * _SHORT_LINE <= _IN_TURN:
             return _IN_TURN
         return _IN_TURN_BY_LINE
 

@@ -58,7 +58,7 @@ def _body_too_late() -> BadRequest:
 
 
 class KeptBody:
-    """A request body that has been here for a while. `peek`, if given, knows it at once."""
+    """A request body that has been here for a while. `peek`, if given, sees it at once."""
 
     def __init__(self, data: bytes, peek: BodyPeek | None) -> None:
         self._data = data

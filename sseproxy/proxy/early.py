@@ -1,4 +1,4 @@
-"""What becomes of a response that is promised as an event stream before the upstream has answered?
+"""What becomes of a response that is promised as a stream before the upstream has answered?
 
 See ``before_response`` in docs/configuration.md.
 """
@@ -12,11 +12,10 @@ from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Headers, is_json
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.end_message import EndMessage
-from sseproxy.core.stream.kinds import EVENT_STREAM
+from sseproxy.core.stream.kinds import MediaKind
 from sseproxy.core.stream.late_refusal import FinalMessage, LateRefusal, late_refusal
 from sseproxy.core.stream.plan import StreamPlan
-from sseproxy.core.stream.session import StreamSession
-from sseproxy.core.stream.transfer import CloseReason
+from sseproxy.core.stream.transfer import CloseReason, StreamTransfer
 from sseproxy.origins.codings import can_decode, decoder_for
 from sseproxy.origins.exchange import HttpExchange
 from sseproxy.proxy.refusal import first_of, read_refusal, refused_here
@@ -25,7 +24,7 @@ from sseproxy.proxy.tail import ResponseTail
 
 
 class EarlyAnswer:
-    """A stream that a client is promised before the upstream of `route` has answered.
+    """A stream of `kind` that a client is promised before the upstream of `route` has answered.
 
     final_message: of a client that asks again by itself; ``None`` for any other client. See `late_refusal`.
     """
@@ -40,21 +39,20 @@ class EarlyAnswer:
     #
     # Hazard: an `EventSource` comes back after each error. A status that it would get again stops it (`late_refusal`).
 
-    __slots__ = ("_final_message", "_relay", "_route", "_tail")
+    __slots__ = ("_final_message", "_kind", "_relay", "_route", "_tail")
 
-    def __init__(self, route: Route, tail: ResponseTail, final_message: FinalMessage | None) -> None:
+    def __init__(self, kind: MediaKind, route: Route, tail: ResponseTail, final_message: FinalMessage | None) -> None:
+        self._kind = kind
         self._route = route
         self._tail = tail
         self._final_message = final_message
 
     def promise(self, plan: StreamPlan, end_message: EndMessage | None, fields: Callable[[Headers], Headers]) -> None:
         """Send the head, and heartbeats from now on. fields: what the route makes of the head's."""
-        record = self._tail.record
-        self._tail.downstream.send_head(200, b"OK", fields(EVENT_STREAM.promised_head()), length=None, has_body=True)
+        record, kind = self._tail.record, self._kind
+        self._tail.downstream.send_head(200, b"OK", fields(kind.promised_head()), length=None, has_body=True)
         record.status = 200
-        self._relay = self._tail.new_relay(
-            self._route, kind=EVENT_STREAM, plan=plan, end_message=end_message, responded=False
-        )
+        self._relay = self._tail.new_relay(self._route, kind=kind, plan=plan, end_message=end_message, responded=False)
         self._relay.stats.last_upstream_at = record.started_at  # the silence has begun with the request
 
     async def follow(self, opening: asyncio.Task[HttpExchange]) -> None:
@@ -90,7 +88,7 @@ class EarlyAnswer:
         kind, decoder = read_kind(head, self._route)
         is_whole = 200 <= head.status < 300 and head.status != HTTPStatus.PARTIAL_CONTENT
         now = asyncio.get_running_loop().time()
-        if is_whole and kind is EVENT_STREAM:
+        if is_whole and kind is self._kind:
             session.receive_response(now=now)
         elif is_whole and head.has_body and is_json(head.headers) and can_decode(head.headers):
             session.receive_json(now=now)
@@ -103,9 +101,9 @@ class EarlyAnswer:
         connect_body(self._relay, exchange, decoder)
 
     @property
-    def _session(self) -> StreamSession:
+    def _session(self) -> StreamTransfer:
         session = self._relay.transfer
-        assert isinstance(session, StreamSession)
+        assert isinstance(session, StreamTransfer)
         return session
 
     def _refuse(self, refusal: LateRefusal, reason: CloseReason = CloseReason.UPSTREAM_END) -> None:

@@ -209,7 +209,8 @@ class Forwarding:
             self._headers,
             id_has_event=self._wanted.drops_ids_without_data,
         )
-        early = EarlyAnswer(self._route, self._tail, final if self._wanted.asks_again else None)
+        final_message = final if self._wanted.asks_again else None
+        early = EarlyAnswer(self._wanted.promised_kind, self._route, self._tail, final_message)
         message = self._end_message() if self._wanted.is_event_source else None
         early.promise(plan, message, self._response_fields)
         await early.follow(opening)

@@ -5,7 +5,7 @@ import logging
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.kinds import MediaKind, kind_of
 from sseproxy.core.stream.plan import StreamMode
-from sseproxy.core.stream.session import StreamSession
+from sseproxy.core.stream.transfer import StreamTransfer
 from sseproxy.engine.relay import Relay
 from sseproxy.http1.messages import ResponseHead
 from sseproxy.logs import LOGGER
@@ -33,7 +33,7 @@ def connect_body(relay: Relay, exchange: HttpExchange, decoder: Decoder | None) 
     """Connect the body of a response with `relay`, decoded on the way if need be."""
     if decoder is None:
         relay.connect(exchange)
-        exchange.attach(relay, by_line=isinstance(relay.transfer, StreamSession))
+        exchange.attach(relay, by_line=isinstance(relay.transfer, StreamTransfer))
     else:
         decoding = DecodingSource(decoder, exchange, relay)
         relay.connect(decoding)

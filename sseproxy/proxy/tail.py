@@ -188,7 +188,7 @@ class ResponseTail:
         return False
 
     def abort(self) -> None:
-        """Refuse the request, if there is no response yet: the process ends. A stream knows by its own deadline."""
+        """Refuse the request, if there is no response yet: the process ends. A stream ends by its own deadline."""
         self._stop(_Stopped.BY_PROCESS)
 
     def cancel(self) -> None:

@@ -66,7 +66,7 @@ class TicketStore(Protocol):
     """Tickets by key. A ticket waits, is open or has ended, and at some time is removed, in whatever state.
 
     A caller that has called `open` must call `end`, also if `open` was cancelled: the store may have opened the ticket
-    before. opening: a few random bytes by which the store knows this opening from others.
+    before. opening: a few random bytes by which the store tells this opening from others.
     No owner can take all the room: a client has a share, and each wider network twice that of the one before.
     """
 

@@ -77,7 +77,7 @@ async def test_an_app_that_splits_events_anywhere_is_not_misread() -> None:
         body = (await client.response()).body
     assert BEAT[:-1] in body
     without = b"".join(line for line in body.splitlines(keepends=True) if not line.startswith(BEAT[:-1]))
-    # S5: what completes a CRLF in which we inserted is dropped.
+    # What completes a CRLF in which we inserted is dropped.
     assert without.replace(b"\r\n", b"\r") == EVENTS.replace(b"\r\n", b"\r")
 
 

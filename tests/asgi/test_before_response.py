@@ -185,6 +185,12 @@ class TestWhoIsAnswered:
             seen = await asked(wrapped(script(EVENT, before=60.0)), field).run()
             assert seen.body == EVENT
 
+    @pytest.mark.parametrize("codings", [(b"gzip",), (b"gzip", b"identity"), (b"identity", b"gzip")])
+    async def test_a_body_with_a_coding_in_any_of_its_fields_does_not_say_so(self, codings: tuple[bytes, ...]) -> None:
+        fields = [JSON, *((b"content-encoding", coding) for coding in codings)]
+        app = wrapped(reads_first(EVENT, before=60.0))
+        assert (await asked(app, *fields, method="POST", body=[b'{"stream": true}']).run()).body == EVENT
+
     @pytest.mark.parametrize(
         "fields",
         [

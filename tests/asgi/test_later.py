@@ -58,6 +58,7 @@ async def test_a_stream_ends_as_ever_whatever_the_loops_factory(
         seen.has_left = True  # the server says so to the last words only
         assert seen.task is not None
         await asyncio.wait([seen.task])
+        assert isinstance(seen.task.exception(), StreamAborted if fails_with is OSError else RuntimeError)
         assert seen.body == EVENT
     gc.collect()
     assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -247,7 +247,7 @@ class TestOtherMessages:
 
 
 class TestContentCodings:
-    """Nothing can be said in a stream that the app compresses (S11)."""
+    """Nothing can be said in a stream that the app compresses."""
 
     ACCEPT = (b"accept", b"application/json, text/event-stream")
     CODINGS = (b"accept-encoding", b"gzip")

@@ -2,12 +2,16 @@
 
 from benchmarks.journey import Journey, travel
 
-#: Modules of features that are off for a plain GET along a route with nothing but an upstream.
+#: Modules of what a plain GET along a route with nothing but an upstream does not need, or not before it has left.
 _OFF = {
     "core/http/accept",
     "core/http/paths",
     "core/http/via",
     "engine/access",
+    "http1/backlog",
+    "http1/leniency",
+    "http1/pausing",
+    "http1/responses",
     "proxy/body",
     "proxy/early",
     "proxy/eventsource/cors_guard",
@@ -24,12 +28,12 @@ async def test_the_way_of_a_get() -> None:
     """The figures are those that were reached: a lower one may be written here, a higher one needs a reason."""
     journey = await travel()
     assert journey.is_over
-    assert len(journey.calls) <= 75, _shown(journey)
-    assert len(journey.rooms) <= 22, journey.rooms  # what pauses reading has a module of its own
-    assert journey.returns <= 26, _shown(journey)
+    assert len(journey.calls) <= 69, _shown(journey)
+    assert len(journey.rooms) <= 18, journey.rooms
+    assert journey.returns <= 25, _shown(journey)
 
 
-async def test_a_get_enters_no_feature_that_is_off() -> None:
+async def test_a_get_enters_only_what_it_needs() -> None:
     assert _OFF.isdisjoint((await travel()).rooms)
 
 

@@ -1,4 +1,4 @@
-"""Does an error look like the service's own to each kind of client? (S8, S10)"""
+"""Does an error look like the service's own to each kind of client?"""
 
 import json
 from typing import Any

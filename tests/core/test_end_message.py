@@ -48,7 +48,7 @@ def test_an_empty_stream(play: Play, interval: float | None) -> None:
 
 
 def test_a_stream_that_is_nothing_but_a_bom(play: Play) -> None:
-    """S6: a BOM is nothing to a client; behind a heartbeat it would be part of our first line."""
+    """A BOM is nothing to a client; behind a heartbeat it would be part of our first line."""
     play(stream(interval=None, end_message=LAST_WORDS)) >> data(BOM) >> eof() << sent(TOLD) << closed(END)
     play(stream(end_message=LAST_WORDS)) >> data(BOM) << sent() >> eof() << sent(BOM, TOLD) << closed(END)
     heard = play(stream(end_message=LAST_WORDS)) >> sleep(15) << sent(b": heartbeat\n")

@@ -1,6 +1,6 @@
 """Does any end lie? The litmus of docs/ends.md, over all reasons, dialects, places and clients.
 
-The judge is written by the contract's words, and shares no code with the table.
+The judge is written by the words of docs/ends.md, and shares no code with the table.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ DONE = {
     Dialect.GEMINI: b'data: {"candidates":[{"finishReason":"STOP"}]}\n\n',
     Dialect.OLLAMA: b'data: {"done":true}\n\n',
 }
-#: How the error events of the contract begin, as each client sees them.
+#: How error events begin, as each client sees them.
 ERRORS = {
     Dialect.GENERIC: ("error", '{"type": '),
     Dialect.OPENAI_CHAT: ("message", '{"error": '),
@@ -69,7 +69,7 @@ def no_end_lies(
     interval: float | None,
     finish: Finish,
 ) -> None:
-    """The client of an answer sees a clean end only where one of the contract's reasons for it holds."""
+    """The client of an answer sees a clean end only where one of the reasons for it holds."""
     form = HeartbeatForm.COMMENT_LINE
     plan = StreamPlan(
         heartbeat=HeartbeatPolicy(interval=interval, form=form),

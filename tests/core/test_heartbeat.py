@@ -1,4 +1,4 @@
-"""Is each heartbeat written in its form, at its place? (S3, S7)"""
+"""Is each heartbeat written in its form, at its place?"""
 
 import json
 

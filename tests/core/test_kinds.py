@@ -3,7 +3,15 @@
 import pytest
 
 from sseproxy.core.http.fields import get_all
-from sseproxy.core.stream.kinds import EVENT_STREAM, KINDS, MediaKind, kind_of, may_be_stream
+from sseproxy.core.stream.kinds import (
+    EVENT_STREAM,
+    KINDS,
+    EventStreams,
+    MediaKind,
+    kind_of,
+    may_be_stream,
+    promised_kind,
+)
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, True), (500, True), (204, False), (206, False), (304, False)])
@@ -22,6 +30,28 @@ def test_what_is_promised_is_recognised(kind: MediaKind) -> None:
     promised = kind.promised_head()
     assert kind_of(200, promised) is kind
     assert all(may_be_stream(value) for value in get_all(promised, b"content-type"))
+
+
+class Lines(EventStreams):
+    """Another kind, as far as it matters here."""
+
+    media_type = b"application/x-ndjson"
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ([b"Application/X-NDJSON"], Lines),
+        ([b"application/json", b"application/x-ndjson;q=0.5"], Lines),
+        ([b"text/event-stream"], EventStreams),
+        ([b"application/x-ndjson, text/event-stream"], EventStreams),
+        ([b"*/*"], EventStreams),
+        ([], EventStreams),
+    ],
+)
+def test_what_is_promised_is_what_the_client_names(accept: list[bytes], expected: type[MediaKind]) -> None:
+    kinds = (EVENT_STREAM, Lines())
+    assert type(promised_kind(accept, kinds)) is expected
 
 
 def test_the_first_look_takes_any_case_and_any_bytes() -> None:

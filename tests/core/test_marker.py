@@ -93,13 +93,13 @@ def test_a_client_that_leaves_has_left(play: Play, reason: CloseReason) -> None:
 
 
 def test_a_heartbeat_between_cr_and_lf(play: Play) -> None:
-    """S5: the LF that is dropped is still one half of a line end, and the one behind it ends the event."""
+    """The LF that is dropped is still one half of a line end, and the one behind it ends the event."""
     book = play(stream(marker="x")) >> data(b"data: x\r") >> sleep(15) << sent(b": heartbeat\n")
     book >> data(b"\n\n") << sent(b"\n") >> error(BROKEN) << closed(END)
 
 
 def test_a_line_that_is_let_through_in_pieces(play: Play) -> None:
-    """S4: its rest looks like a marker."""
+    """Its rest looks like a marker."""
     book = play(stream(line=16, marker="x")) >> data(b"data: " + b"y" * 20) >> data(b"data: x\n\n")
     book >> error(BROKEN) << sent(ERROR) << closed(BROKEN, clean=False)
 

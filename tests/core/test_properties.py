@@ -1,4 +1,4 @@
-"""Whatever the stream, the cuts and the moments of the heartbeats: does a compliant client see the same? (S1-S7, S10)
+"""Whatever the stream, the cuts and the moments of the heartbeats: does a compliant client see the same?
 
 The properties are plain functions of one `Case`, so that test_the_suite_bites.py can ask whether they notice anything.
 """
@@ -34,7 +34,7 @@ def is_heartbeat(event: Event, form: HeartbeatForm) -> bool:
 
 
 def the_client_sees_the_same(case: Case, trip_type: type[Trip] = TripWithoutRules) -> None:
-    """S1: the same events with the same ids, types and data in the same order, and the same reconnection times."""
+    """The same events with the same ids, types and data in the same order, and the same reconnection times."""
     trip = trip_type(case)
     trip.run()
     seen, meant = parse(bytes(trip.wire)), parse(case.stream)
@@ -46,7 +46,7 @@ def the_client_sees_the_same(case: Case, trip_type: type[Trip] = TripWithoutRule
 
 
 def the_rules_hold(case: Case) -> None:
-    """S3, S4, S7 and S9 at each step, as `Trip` states them; and S1, S5, S6 in bytes when all is over."""
+    """At each step, as `Trip` states them; and in bytes when all is over: only what was dropped is gone."""
     trip = Trip(case)
     trip.run()
     assert trip.left == len(case.stream)
@@ -73,7 +73,7 @@ def restored(trip: Trip) -> bytes:
 
 
 def nothing_changes_without_heartbeats(case: Case) -> None:
-    """S1: each piece leaves as it came and when it came; but part of a BOM waits for the rest of it."""
+    """Each piece leaves as it came and when it came; but part of a BOM waits for the rest of it."""
     trip = _TripWithoutHeartbeats(replace(case, interval=None, prelude=False, early=None))
     trip.run()
     assert bytes(trip.wire) == case.stream
@@ -81,7 +81,7 @@ def nothing_changes_without_heartbeats(case: Case) -> None:
 
 
 def a_prelude_alone_changes_no_event(case: Case) -> None:
-    """S6 with heartbeats off: only the prelude, or the promise of S8, is in front of the stream."""
+    """With heartbeats off only the prelude, or the promise, is in front of the stream."""
     trip = TripWithoutRules(replace(case, interval=None, prelude=True))
     trip.run()
     assert bytes(trip.wire) == trip.insertions[0].data + case.stream.removeprefix(BOM)
@@ -141,7 +141,7 @@ class _EndingTrip(TripWithoutRules):
 
 
 def an_end_cuts_no_event(case: Case, end: End, moment: int) -> None:
-    """S10: at whatever moment a stream ends, the client has seen the events that had left, whole, and no others."""
+    """At whatever moment a stream ends, the client has seen the events that had left, whole, and no others."""
     timeouts = TimeoutPolicy(
         idle=5.0 if end is End.IDLE else None, write=None, max_duration=moment if end is End.MAX_DURATION else None
     )

@@ -1,4 +1,4 @@
-"""Does the scanner know where it is, whatever the line ends and wherever the stream is cut? (S3, S5)"""
+"""Does the scanner know where it is, whatever the line ends and wherever the stream is cut?"""
 
 from collections.abc import Iterator
 from itertools import product

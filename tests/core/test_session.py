@@ -1,4 +1,4 @@
-"""Does an event stream travel as the contract says? One class for each rule; S8 to S10 are in test_session_ends.py."""
+"""Does an event stream travel by the rules? One class for each; how it begins and ends is in test_session_ends.py."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""How does an event stream begin, wait and end? Contract S8 to S10, and the deadlines that its driver is told."""
+"""How does an event stream begin, wait and end? And which deadlines does its driver get?"""
 
 import json
 

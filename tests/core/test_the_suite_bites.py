@@ -168,19 +168,19 @@ class _LateDriver(TripWithoutRules):
 
 
 BREAKS = [
-    Break("S3: only comments inside an event, nothing inside a line", ((Scanner, "position", property(_everywhere)),)),
-    Break("S3: nothing inside a line", ((Scanner, "position", property(_never_mid_line)),)),
-    Break("S3: CRLF CRLF is a boundary, three bytes tell", ((Scanner, "position", property(_last_two_bytes)),), False),
-    Break("S3: CRLF is one line end", ((Scanner, "position", property(_crlf_is_two_lines)),)),
-    Break("S4: an unfinished line is held back", ((UpstreamLines, "complete", _hold_nothing),), False),
-    Break("S4: but not a line of any length", ((UpstreamLines, "complete", _hold_without_limit),), False),
-    Break("S4: what is held at a clean end is sent", ((StreamSession, "receive_eof", _forget_held),), False),
-    Break("S5: the LF behind something inserted", ((UpstreamLines, "note_inserted", _keep_second_half),)),
-    Break("S5: not behind a CR of ours", ((UpstreamLines, "note_inserted", _drop_also_behind_our_cr),)),
-    Break("S6: no BOM behind something inserted", ((UpstreamLines, "split_mark", _keep_late_bom),)),
-    Break("S5: the line end of what is inserted", ((Scanner, "eol", property(_always_the_style)),)),
-    Break("S7: no blank line once there was an id", ((HeartbeatWriter, "observe", _observe_nothing),), False),
-    Break("S7: a piece of a long line is no line", ((HeartbeatWriter, "observe", _observe_pieces),), False),
+    Break("only comments inside an event, nothing inside a line", ((Scanner, "position", property(_everywhere)),)),
+    Break("nothing inside a line", ((Scanner, "position", property(_never_mid_line)),)),
+    Break("CRLF CRLF is a boundary, three bytes tell", ((Scanner, "position", property(_last_two_bytes)),), False),
+    Break("CRLF is one line end", ((Scanner, "position", property(_crlf_is_two_lines)),)),
+    Break("an unfinished line is held back", ((UpstreamLines, "complete", _hold_nothing),), False),
+    Break("but not a line of any length", ((UpstreamLines, "complete", _hold_without_limit),), False),
+    Break("what is held at a clean end is sent", ((StreamSession, "receive_eof", _forget_held),), False),
+    Break("the LF behind something inserted", ((UpstreamLines, "note_inserted", _keep_second_half),)),
+    Break("not behind a CR of ours", ((UpstreamLines, "note_inserted", _drop_also_behind_our_cr),)),
+    Break("no BOM behind something inserted", ((UpstreamLines, "split_mark", _keep_late_bom),)),
+    Break("the line end of what is inserted", ((Scanner, "eol", property(_always_the_style)),)),
+    Break("no blank line once there was an id", ((HeartbeatWriter, "observe", _observe_nothing),), False),
+    Break("a piece of a long line is no line", ((HeartbeatWriter, "observe", _observe_pieces),), False),
     Break("events are counted as a client counts them", ((EventReader, "feed", _count_split_crlf_twice),)),
     Break("the hot path: whole events end with LF LF", ((session_module, "whole_events", _whole_whatever_the_end),)),
     Break("the hot path: and have no CR", ((session_module, "whole_events", _whole_without_a_look_for_cr),)),
@@ -206,9 +206,9 @@ def _boundary_in_the_tail(tail: bytes, data: bytes) -> int | None:
 
 
 ENDING = [
-    Break("S10: not in the middle of an event", ((session_module, "first_boundary", _anywhere),)),
-    Break("S10: not where the last event ended", ((session_module, "first_boundary", _at_once),)),
-    Break("S10: not where the tail still shows it", ((session_module, "first_boundary", _boundary_in_the_tail),)),
+    Break("not in the middle of an event", ((session_module, "first_boundary", _anywhere),)),
+    Break("not where the last event ended", ((session_module, "first_boundary", _at_once),)),
+    Break("not where the tail still shows it", ((session_module, "first_boundary", _boundary_in_the_tail),)),
 ]
 
 

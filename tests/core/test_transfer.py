@@ -1,4 +1,4 @@
-"""Does a body that is no event stream pass untouched, under its clocks, to exactly one end? (S9, S10, S11)"""
+"""Does a body that is no event stream pass untouched, under its clocks, to exactly one end?"""
 
 import pytest
 

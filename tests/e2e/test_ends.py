@@ -1,4 +1,4 @@
-"""Does every stream end for one reason, which the client can tell by the way it ends, and the log names? (S10)"""
+"""Does every stream end for one reason, which the client can tell by the way it ends, and the log names?"""
 
 import contextlib
 import json

@@ -190,6 +190,7 @@ def test_interim_responses_do_not_pile_up() -> None:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: x\r\n\r\n", "an unknown transfer coding"),
         (b"HTTP/1.1 200 O\x01K\r\nContent-Length: 0\r\n\r\n", "control character"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 300 + b"\r\n", "more than 256 header fields"),
+        (b"HTTP/1.1 200 OK\r\n" + b"Content-Length: 1\r\n" * 2 + b"X: a\r\n" * 300 + b"\r\n", "more than 256 header"),
         (b"HTTP/1.1 099 Low\r\nContent-Length: 0\r\n\r\n", "a status below 100"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "Content-Length"),
     ],

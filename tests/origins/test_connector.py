@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -113,28 +114,48 @@ async def test_a_name_without_an_address(found: list[str] | str) -> None:
     assert failure.value.proxy_status == "dns_error"
 
 
+def bound(*hosts: str) -> list[socket.socket]:
+    """Sockets at all `hosts`, on one port: the kernel chooses it for the first, and it may be taken at another."""
+    for _ in range(20):
+        with contextlib.ExitStack() as exits:
+            sockets = [exits.enter_context(socket.socket()) for _ in hosts]
+            try:
+                sockets[0].bind((hosts[0], 0))
+                for host, sock in zip(hosts[1:], sockets[1:], strict=True):
+                    sock.bind((host, sockets[0].getsockname()[1]))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                continue
+            exits.pop_all()
+            return sockets
+    raise AssertionError(f"no port is free at {hosts}")
+
+
+@asynccontextmanager
+async def serving(sock: socket.socket, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Accept on `sock`. Its port."""
+    async with await asyncio.start_server(lambda _, writer: writer.close(), sock=sock, ssl=tls) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
 @asynccontextmanager
 async def listening(*hosts: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """Accept on all `hosts`, on one port."""
     async with contextlib.AsyncExitStack() as exits:
-        port = 0
-        for host in hosts:
-            server = await asyncio.start_server(lambda _, writer: writer.close(), host, port, ssl=tls)
-            await exits.enter_async_context(server)
-            port = server.sockets[0].getsockname()[1]
-        yield port
+        ports = [await exits.enter_async_context(serving(sock, tls=tls)) for sock in bound(*hosts)]
+        yield ports[0]
 
 
 @contextmanager
-def silent(host: str, port: int) -> Iterator[None]:
-    """Let nothing answer at `host`: a listener whose queue is full drops what comes."""
-    with socket.socket() as listener, contextlib.ExitStack() as exits:
-        listener.bind((host, port))
+def silent(listener: socket.socket) -> Iterator[None]:
+    """Let nothing answer at a socket: a listener whose queue is full drops what comes."""
+    with listener, contextlib.ExitStack() as exits:
         listener.listen(0)
         for _ in range(4):
             filling = exits.enter_context(socket.socket())
             filling.setblocking(False)
-            filling.connect_ex((host, port))
+            filling.connect_ex(listener.getsockname())
         yield
 
 
@@ -155,17 +176,19 @@ def connector(port: int, *addresses: str, tls: UpstreamTLS | None = None) -> Con
 
 
 async def test_an_address_that_refuses_is_passed_over_at_once() -> None:
-    async with listening(TWO) as port:
-        started = asyncio.get_running_loop().time()
-        assert await opened(connector(port, ONE, TWO)) == TWO
-        assert asyncio.get_running_loop().time() - started < ATTEMPT_DELAY
+    refusing, sock = bound(ONE, TWO)
+    with refusing:  # and does not listen
+        async with serving(sock) as port:
+            started = asyncio.get_running_loop().time()
+            assert await opened(connector(port, ONE, TWO)) == TWO
+            assert asyncio.get_running_loop().time() - started < ATTEMPT_DELAY
 
 
 async def test_an_address_that_is_silent_is_not_waited_for() -> None:
-    async with listening(TWO) as port:
-        with silent(ONE, port):
-            async with asyncio.timeout(20):
-                assert await opened(connector(port, ONE, TWO)) == TWO
+    quiet, sock = bound(ONE, TWO)
+    with silent(quiet):
+        async with serving(sock) as port, asyncio.timeout(20):
+            assert await opened(connector(port, ONE, TWO)) == TWO
 
 
 @pytest.mark.parametrize("addresses", [[ONE], [ONE, TWO]])
@@ -200,12 +223,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 async def test_where_tls_fails_with_one_address_the_others_are_tried(certificates: Certificates) -> None:
     tls = UpstreamTLS(ca=str(certificates.authority.certificate))
-    async with listening(ONE, tls=certificates.stranger.server_context()) as port:
-        server = await asyncio.start_server(
-            lambda _, writer: writer.close(), TWO, port, ssl=certificates.sound.server_context()
-        )
-        async with server:
-            assert await opened(connector(port, ONE, TWO, tls=tls)) == TWO
+    one, two = bound(ONE, TWO)
+    stranger, sound = certificates.stranger.server_context(), certificates.sound.server_context()
+    async with serving(one, tls=stranger) as port, serving(two, tls=sound):
+        assert await opened(connector(port, ONE, TWO, tls=tls)) == TWO
 
 
 @pytest.mark.parametrize("addresses", [[ONE], [ONE, TWO]])

@@ -480,7 +480,7 @@ async def test_header_rules_come_last() -> None:
     assert request.one(b"Host") == b"other.test"
 
 
-# Accept-Encoding: a coded event stream could carry no heartbeat (S11).
+# Accept-Encoding: a coded event stream could carry no heartbeat.
 
 
 @pytest.mark.parametrize(

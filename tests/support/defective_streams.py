@@ -7,12 +7,12 @@ from sseproxy.core.stream.error_events import StreamError
 from sseproxy.core.stream.kinds import EVENT_STREAM, MediaKind
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.session import StreamSession
-from sseproxy.core.stream.transfer import CloseReason
+from sseproxy.core.stream.transfer import CloseReason, StreamTransfer
 from sseproxy.engine.live import LiveStreams
 
 WORDS = "a defect of sseproxy"
 
-#: What a session is asked for when the app goes on with its stream, and when it answers at last (S8).
+#: What a session is asked for when the app goes on with its stream, and when it answers at last.
 IN_THE_STREAM = ("forward", "receive_eof", "handle_timeout")
 LATE = ("receive_response", "receive_json", "receive_refusal")
 
@@ -32,7 +32,7 @@ class DefectiveStreams(LiveStreams):
         end_message: EndMessage | None = None,
         responded: bool,
         now: float,
-    ) -> StreamSession:
+    ) -> StreamTransfer:
         session = _Defective(plan, end_message=end_message, responded=responded, now=now)
         session.fails_in = self._fails_in
         return session

@@ -1,8 +1,8 @@
 """Which streams, cuts and moments are the most dangerous, and what does a session do with them, seen from outside?
 
 A `Case` is one example; `cases` makes them, biased to the hazards. A `Trip` feeds it to a session and keeps the books
-from outside: which of the upstream's bytes have left, and what was put between them. It knows the rules of contract
-S3 to S7 in words of its own.
+from outside: which of the upstream's bytes have left, and what was put between them. It states the rules for heartbeats
+in words of its own.
 """
 
 import re
@@ -152,7 +152,7 @@ cases = st.builds(
 
 
 class Place(Enum):
-    """Where a stream that ends here stands, in the contract's words."""
+    """Where a stream that ends here stands, in words of its own."""
 
     EVENT_BOUNDARY = "event boundary"
     LINE_BOUNDARY = "line boundary"
@@ -206,7 +206,7 @@ class Trip:
         self.now = 0.0
         self.wire = bytearray()  # what the client has got
         self.received = b""  # what the upstream has sent
-        self.left = 0  # how much of that has left, or was dropped by S5 and S6
+        self.left = 0  # how much of that has left, or was dropped (a second half of a CRLF, a BOM)
         self.dropped: list[int] = []  # the places of what was dropped
         self.insertions: list[Insertion] = []
         self.skipped: dict[str, int] = {}  # heartbeats that were due and may not be sent
@@ -278,7 +278,7 @@ class Trip:
         self.now = end
 
     def timeout(self) -> None:
-        """With nothing but heartbeats to wait for, each deadline is one: sent, or counted as skipped (S9)."""
+        """With nothing but heartbeats to wait for, each deadline is one: sent, or counted as skipped."""
         why = self._why_not()
         self.session.handle_timeout(now=self.now)
         out = self.session.data_to_send()
@@ -324,7 +324,7 @@ class Trip:
             self._insert(data[len(passed) :])
 
     def _drop(self) -> None:
-        """S6: a BOM behind ours. S5: an LF that completes a CRLF in which something of ours ends with an LF."""
+        """A BOM behind ours, or an LF that completes a CRLF in which something of ours ends with an LF."""
         last = self.insertions[-1] if self.insertions else None
         if last is None or last.at != self.left:
             return
@@ -340,14 +340,14 @@ class Trip:
     # The rules.
 
     def _check_held(self) -> None:
-        """S4: what is not there yet is one unfinished line, and not too much of it."""
+        """What is not there yet is one unfinished line, and not too much of it."""
         held = self.received[self.left :]
         assert b"\n" not in held, held
         assert b"\r" not in held, held
         assert len(held) <= self.case.line, held
 
     def _why_not(self) -> str | None:
-        """Why a heartbeat that is due now may not go out (S3, S4, S9), or None."""
+        """Why a heartbeat that is due now may not go out, or None."""
         gone = self.received[: self.left]
         place = place_of(gone)
         if self.blocked:
@@ -361,7 +361,7 @@ class Trip:
         return None
 
     def _check_beat(self, beat: bytes) -> None:
-        """S3 and S7: the form, or a comment line inside an event."""
+        """The form, or a comment line inside an event."""
         gone = self.received[: self.left]
         shape = _COMMENT_LINE if place_of(gone) is Place.LINE_BOUNDARY else self._shape(gone)
         assert shape.fullmatch(beat), (shape.pattern, beat)
@@ -383,7 +383,7 @@ class Trip:
         return _KEEPALIVE if events and b'"type":"response.created"' in events[-1] else None
 
     def _chat_shape(self, gone: bytes) -> re.Pattern[bytes] | None:
-        """Like the last chunk; but of one that was let through in pieces (S4) nothing need be known."""
+        """Like the last chunk; but of one that was let through in pieces nothing need be known."""
         chunks = [line for line in lines_of(b"\n" + gone) if line.removeprefix(BOM).startswith(b"data: {")]
         if chunks and len(chunks[-1]) > self.case.line:
             return _CHAT_OR_COMMENT

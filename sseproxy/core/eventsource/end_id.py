@@ -60,7 +60,7 @@ def verify(key: bytes, name: bytes, request: EndScope, *, now: float) -> bool:
 
 
 def without_ends(headers: Headers) -> Headers:
-    """Return `headers` without ids of ends in ``Last-Event-ID``, valid or not: no service knows them."""
+    """Return `headers` without ids of ends in ``Last-Event-ID``, valid or not: they mean nothing to a service."""
     return [pair for pair in headers if pair[0].lower() != b"last-event-id" or not _END_ID.fullmatch(pair[1])]
 
 

@@ -117,11 +117,6 @@ def tokens(values: Iterable[bytes]) -> list[bytes]:
     return [token for value in values for part in value.split(b",") if (token := part.strip().lower())]
 
 
-def last_tokens(values: Iterable[bytes]) -> list[bytes]:
-    """As `tokens`, but of no more than the last `MOST_MEMBERS` members: those that the nearest proxies have added."""
-    return tokens(b",".join(values).rsplit(b",", MOST_MEMBERS)[-MOST_MEMBERS:])
-
-
 def merged(said: Iterable[bytes], words: Iterable[bytes]) -> bytes:
     """What the fields of a comma-separated list say, and then those of `words` that they do not, as one value."""
     values = [value.strip() for value in said if value.strip()]
@@ -202,10 +197,10 @@ def forwarded_addresses(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
     """What ``X-Forwarded-For`` says, from the client to the last proxy; only as true as the peer that sent it.
 
     Some gateways add the port, and then brackets around an IPv6 address; both are taken off. Of more than
-    `MOST_MEMBERS` only the last are read.
+    `MOST_MEMBERS` only the last are read: those that the nearest proxies have added.
     """
-    said = last_tokens(get_all(headers, b"x-forwarded-for"))
-    return [_bare_address(word.decode("latin-1")) for word in said]
+    members = b",".join(get_all(headers, b"x-forwarded-for")).rsplit(b",", MOST_MEMBERS)[-MOST_MEMBERS:]
+    return [_bare_address(word.decode("latin-1")) for word in tokens(members)]
 
 
 def _bare_address(text: str) -> str:

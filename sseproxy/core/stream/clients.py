@@ -2,7 +2,7 @@
 
 The table is data: each row names a client by header fields of its request, the form, and what goes wrong with the
 others, with the source of its parser where that was read rather than run. Rows are tried in order; a client that no
-row knows gets the rule of the form ``auto``.
+row names gets the rule of the form ``auto``.
 """
 
 import re

@@ -40,7 +40,7 @@ class EndPolicy:
         return bool(self.secret) and not self.stop_reconnect
 
     def lacks_marker(self, dialect: Dialect) -> bool:
-        """True if only ends behind the terminal event count, and neither the policy nor `dialect` knows that event."""
+        """True if only ends behind the terminal event count, and neither the policy nor `dialect` names that event."""
         return self.only is EndsAt.MARKER and self.marker is None and not dialect.is_of_answers
 
 

@@ -4,13 +4,14 @@ A kind is one object: proxy and middlewares ask it, and know no media type thems
 the members of `MediaKind` in a module of its own, and list an instance in `KINDS`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from sseproxy.core.http.fields import Headers, event_stream, media_type
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.session import StreamSession
+from sseproxy.core.stream.transfer import StreamTransfer
 
 #: Statuses without a body, and 206: its bytes are those that ``Content-Range`` names (RFC 9110 section 14.4).
 _NEVER = frozenset((204, 206, 304))
@@ -30,8 +31,8 @@ class MediaKind(Protocol):
 
     def new_session(
         self, plan: StreamPlan, *, end_message: EndMessage | None, responded: bool, lead: float, now: float
-    ) -> StreamSession:
-        """Make the state machine of one stream; see `StreamSession`."""
+    ) -> StreamTransfer:
+        """Make the state machine of one stream, which writes its heartbeats and its errors; see `StreamSession`."""
 
 
 class EventStreams:
@@ -68,6 +69,15 @@ def kind_of(status: int, headers: Iterable[tuple[bytes, bytes]]) -> MediaKind | 
 def is_of_a_kind(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """True if the media type of `headers` is that of a kind, whatever the status of the response."""
     return media_type(headers) in _BY_MEDIA_TYPE
+
+
+def promised_kind(accept: Iterable[bytes], kinds: Sequence[MediaKind] = KINDS) -> MediaKind:
+    """Return the kind that is promised to a client which declares a stream: the first one that it names.
+
+    accept: the values of its ``Accept`` fields. If they name none, it is the first of `kinds`.
+    """
+    said = b",".join(accept).lower()
+    return next((kind for kind in kinds if said.find(kind.media_type) >= 0), kinds[0])
 
 
 def may_be_stream(content_type: bytes | bytearray) -> bool:

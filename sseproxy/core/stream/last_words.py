@@ -15,7 +15,7 @@ RECONNECT_AT_LEAST = 1000
 
 
 class LastWords:
-    """Knows how one stream can end where it stands.
+    """Decides how one stream can end where it stands.
 
     end_message: for a clean end of the upstream. scanner, events: follow what has left for the client. lead: seconds,
     another for each stream; retry: milliseconds that a client which comes back by itself is asked to wait.

@@ -14,6 +14,7 @@ from sseproxy.core.stream.clients import KnownClient, drops_ids_without_data, fi
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.end_message import EndsAt
 from sseproxy.core.stream.heartbeat import HeartbeatForm
+from sseproxy.core.stream.kinds import MediaKind, promised_kind
 from sseproxy.core.stream.plan import StreamKind, StreamMode, StreamPlan, StreamPolicy
 
 _UNSAID: Sequence[bytes] = ()
@@ -167,6 +168,11 @@ class StreamRequest:
         if self._mcp is _Mcp.YES or self._is_rpc:
             return self._is_rpc_call
         return self._plainly_declares or self._body_declares(self.peek)
+
+    @property
+    def promised_kind(self) -> MediaKind:
+        """The kind of stream that the client is promised, if it is answered before the upstream has answered."""
+        return promised_kind(self._client_fields.get(b"accept", _UNSAID))
 
     def plan(self) -> StreamPlan:
         """Decide how the stream is treated. The request body has passed, or is late."""

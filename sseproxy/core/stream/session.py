@@ -13,7 +13,7 @@ from sseproxy.core.stream.lines import UpstreamLines
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.scanner import Position, Scanner
 from sseproxy.core.stream.timeouts import Timer
-from sseproxy.core.stream.transfer import CloseReason, Transfer
+from sseproxy.core.stream.transfer import CloseReason, StreamTransfer
 
 #: Seconds that an upstream may stay open behind its terminal event.
 _TERMINAL_GRACE = 5.0
@@ -24,7 +24,7 @@ _CR = CR[0]  # `in` is fast for a number only: for bytes it makes an exception f
 _BULK = 2048
 
 
-class StreamSession(Transfer):
+class StreamSession(StreamTransfer):
     """One event stream on its way to one client.
 
     plan: how the stream is treated. end_message: written when the upstream ends cleanly between events.
@@ -99,13 +99,11 @@ class StreamSession(Transfer):
     # Receiving from upstream.
 
     def receive_response(self, *, now: float) -> None:
-        """The upstream has answered with an event stream, whose body follows."""
         self._responded = True
         self._last_received = now
         self.stats.heard(now=now)
 
     def receive_json(self, *, now: float) -> None:
-        """The upstream has answered with JSON, whose body follows: it becomes one event."""
         self._json = JsonEvent(self._plan.json_event)
         self.receive_response(now=now)
 
@@ -117,11 +115,6 @@ class StreamSession(Transfer):
         end_message: EndMessage | None = None,
         now: float,
     ) -> None:
-        """The client was promised an event stream that it will not get: write `error` instead, and end.
-
-        reason: by default the upstream has answered with something else. end_message: for a client that would come back
-        for the same answer; behind it the end is clean.
-        """
         if self.close_reason is not None:
             return
         if error is not None:

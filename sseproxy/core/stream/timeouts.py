@@ -1,4 +1,4 @@
-"""When does a stream have to do something, although nobody sent anything?"""
+"""When does a stream have to do something, although neither side sent anything?"""
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum

@@ -1,9 +1,12 @@
 """How does any response body travel: its clocks, its backpressure, and its one end?"""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sseproxy.core.stream.delivery import DeliveryWatch
+from sseproxy.core.stream.end_message import EndMessage
+from sseproxy.core.stream.error_events import StreamError
 from sseproxy.core.stream.timeouts import TimeoutPolicy, Timer, TimerTable
 
 
@@ -214,3 +217,35 @@ class Transfer:
     def _send(self, data: bytes) -> None:
         self._out.append(data)
         self.stats.bytes_out += len(data)
+
+
+class StreamTransfer(Transfer, ABC):
+    """A stream that is kept alive: what a kind of stream makes for each response (`kinds`).
+
+    A client may have been promised it before the upstream has answered. Then one of these calls follows, or an error.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def receive_response(self, *, now: float) -> None:
+        """The upstream has answered with a stream of this kind, whose body follows."""
+
+    @abstractmethod
+    def receive_json(self, *, now: float) -> None:
+        """The upstream has answered with JSON, whose body follows: it becomes one item of the stream."""
+
+    @abstractmethod
+    def receive_refusal(
+        self,
+        error: StreamError | None,
+        reason: CloseReason = CloseReason.UPSTREAM_END,
+        *,
+        end_message: EndMessage | None = None,
+        now: float,
+    ) -> None:
+        """The upstream has answered with something else: write `error` as this kind does, and end.
+
+        reason: by default the upstream has answered. end_message: for a client that would come back for the same
+        answer; behind it the end is clean.
+        """

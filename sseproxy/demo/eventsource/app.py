@@ -10,7 +10,7 @@ from pathlib import Path
 from aiohttp import web
 
 ANSWER = """You asked with POST, and a ticket let an unmodified EventSource read the answer. Your login is a cookie, and
-I saw a header. I was silent twice, and nobody hung up. Your browser will now come back once, and be told to stop."""
+I saw a header. I was silent twice, and the stream lived. Your browser will now come back once, and be asked to stop."""
 SEEN = web.AppKey("seen", list[dict[str, str]])
 ORIGINS = web.AppKey("origins", dict[str, str])
 

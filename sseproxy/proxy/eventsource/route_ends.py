@@ -14,7 +14,7 @@ from sseproxy.proxy.inbound import InboundRequest
 
 
 class RouteEnds:
-    """Names the ends of the streams of routes, and knows them again.
+    """Signs the ends of the streams of routes, and recognises them.
 
     key: of all processes that answer each other's reconnects; a route with a secret has one of its own.
     clock: seconds since 1970.

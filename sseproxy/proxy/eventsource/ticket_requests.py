@@ -30,7 +30,7 @@ class Forwarded(Protocol):
 
 
 #: Makes what forwards a request along a route.
-Forward = Callable[[ClientRequest, Route, ResponseTail], Forwarded]
+NewForwarding = Callable[[ClientRequest, Route, ResponseTail], Forwarded]
 
 
 async def keep_request(
@@ -54,7 +54,7 @@ async def use_ticket(
     target: TicketTarget,
     request: ClientRequest,
     tail: ResponseTail,
-    forward: Forward,
+    forward: NewForwarding,
 ) -> None:
     """Do what a client wants of a ticket. Raises `TicketNotFound`, and `SSEProxyError` as long as nothing was sent."""
     ticket = await service.find(target, request)
@@ -90,7 +90,7 @@ class TicketOpening:
     tail: ResponseTail
     _stage: _Stage = field(default=_Stage.OPENING, init=False)
 
-    async def run(self, request: ClientRequest, forward: Forward) -> None:
+    async def run(self, request: ClientRequest, forward: NewForwarding) -> None:
         """Send the kept request, if it may be sent, and wait for the end of its response."""
         service, ticket, tail = self.service, self.ticket, self.tail
         spent = False

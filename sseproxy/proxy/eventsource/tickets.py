@@ -38,7 +38,7 @@ class KeptTicket:
 
 @dataclass(frozen=True, slots=True)
 class OwnedTicket:
-    """A ticket of the client that asks for it. key: what the store knows it by."""
+    """A ticket of the client that asks for it. key: under which the store has it."""
 
     key: bytes = field(repr=False)
     route: Route
@@ -69,7 +69,7 @@ class TicketService:
     # 3. A request that was not sent leaves its ticket waiting (`end` with spent=False).
     #
     # Hazards:
-    # - a DELETE while the store is still opening the ticket: the opening is cancelled before it knows what it got, so
+    # - a DELETE while the store is still opening the ticket: the opening is cancelled before it has what it got, so
     #   it has to look at that after `open`;
     # - a drain while a body is being read: a ticket that is made now would be gone before it is asked for, so `keep`
     #   looks at `draining` again behind the body;

@@ -89,9 +89,8 @@ class Wire:
 
     async def close(self) -> None:
         """Leave no socket, and wait for nothing that Redis may never send. Twice is once."""
-        self._connection.abort()
         try:
-            await self._connection.disconnect()
+            await self._connection.disconnect()  # waits, since it aborts, for one turn of the loop or two
         except (exceptions.RedisError, OSError):
             pass
 
@@ -194,11 +193,12 @@ def _connection(url: RedisURL, address: Address | None, protocol: int) -> "_Abor
 
 
 class _Abortable(AbstractConnection):
-    """A connection that can be closed although the other side reads nothing any more."""
+    """A connection whose end does not wait for the other side: redis-py would leave a socket open until all is sent."""
 
-    def abort(self) -> None:
+    async def disconnect(self, *args: Any, **kwargs: Any) -> None:
         if self._writer is not None:
             self._writer.transport.abort()
+        await super().disconnect(*args, **kwargs)
 
 
 class _TCP(_Abortable, Connection):

@@ -153,7 +153,7 @@ def test_an_answer_comes_whole_and_the_browser_stops_by_itself(page: Chrome) -> 
     _ask(page)
     wait_for(page, lambda _: _text(page, "state") == "CLOSED")
     assert _text(page, "status") == "Whole."
-    assert _text(page, "answer").endswith("be told to stop.")
+    assert _text(page, "answer").endswith("be asked to stop.")
     told = _told(page)
     host = urlsplit(page.current_url).netloc
     assert told[:2] == [f"POST: 201 from {host}", f"open, at {host}"]

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import gc
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from typing import Self
 
 from sseproxy.core.errors import StoreAway
 from sseproxy.stores.redis.blocking import BlockingLimits, BlockingReads
@@ -81,3 +82,30 @@ async def recovered(link: Link, *command: bytes | str | int) -> Reply:
 def open_sockets() -> int:
     """How many sockets of this process are open."""
     return sum(isinstance(each, socket.socket) and each.fileno() >= 0 for each in gc.get_objects())
+
+
+class HandRedis:
+    """Counts its connections. Each read is taken for one command."""
+
+    _GREETING = b"%1\r\n$5\r\nproto\r\n:3\r\n"
+
+    def __init__(self, answer: Callable[[bytes], bytes | None]) -> None:
+        self.dials = 0
+        self._answer = answer
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.dials += 1
+        while data := await reader.read(65536):
+            answer = self._GREETING if b"HELLO" in data else self._answer(data)
+            if answer is None:
+                break
+            writer.write(answer)
+        writer.close()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from sseproxy.core.errors import StoreAway
 from sseproxy.stores.redis.blocking import BlockingReads
 from sseproxy.stores.redis.library import RedisMissing, require_redis
 from sseproxy.stores.redis.link import Link
@@ -69,6 +70,17 @@ async def test_closed_in_the_middle_of_an_outage(server: RedisServer) -> None:
             await asyncio.gather(*waiting, return_exceptions=True)
     assert len(asyncio.all_tasks()) == 1
     await until(lambda: open_sockets() == sockets)
+
+
+async def test_what_a_frozen_redis_never_took_keeps_no_socket(server: RedisServer) -> None:
+    sockets = open_sockets()
+    async with a_link(server.url) as link:
+        await link.run("PING")
+        server.freeze()
+        with pytest.raises(StoreAway):
+            await link.run("SET", "key", b"x" * 50_000_000)
+    await until(lambda: open_sockets() == sockets)
+    server.thaw()
 
 
 def test_redis_py_is_imported_when_it_is_needed() -> None:

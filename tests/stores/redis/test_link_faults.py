@@ -8,7 +8,7 @@ import pytest
 
 from sseproxy.core.errors import ReplyError, StoreAway
 from sseproxy.stores.redis.link import Link, LinkState
-from tests.stores.redis.stand import a_link, recovered
+from tests.stores.redis.stand import HandRedis, a_link, recovered
 from tests.support.certificates import new_authority, new_certificate
 from tests.support.nemesis import Nemesis
 from tests.support.redis_server import RedisServer
@@ -171,6 +171,31 @@ async def test_a_replica_refuses_writes(server: RedisServer, caplog: pytest.LogC
             assert caplog.text.count("a replica, which takes no writes") == 1
             replica.cli("REPLICAOF", "NO", "ONE")
             assert await recovered(link, "SET", "key", 1) == b"OK"
+
+
+async def test_a_redis_that_greets_and_does_nothing_else_is_dialled_less_and_less() -> None:
+    async with (
+        HandRedis(lambda data: b"+PONG\r\n" if b"PING" in data else None) as redis,
+        a_link(f"redis://127.0.0.1:{redis.port}") as link,
+    ):
+        end = asyncio.get_running_loop().time() + 1
+        while asyncio.get_running_loop().time() < end:
+            with pytest.raises(StoreAway):
+                await link.run("GET", "key")
+            await asyncio.sleep(0)
+        assert redis.dials < 25
+
+
+async def test_a_replica_that_has_lost_its_master_is_not_up(server: RedisServer) -> None:
+    settings = [("replicaof", f"127.0.0.1 {server.port}"), ("masterauth", "geheim")]
+    with RedisServer(settings=settings) as replica:
+        await until(lambda: "up" in str(replica.cli("INFO", "replication")["master_link_status"]))
+        server.kill()
+        replica.cli("CONFIG", "SET", "replica-serve-stale-data", "no")
+        async with a_link(replica.url) as link:
+            link.start()
+            await until(lambda: "lost its master" in link.reason)
+            assert not link.was_reached
 
 
 async def test_something_else_answers(caplog: pytest.LogCaptureFixture) -> None:

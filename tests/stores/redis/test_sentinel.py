@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.stores.redis.stand import Listener, a_link, a_subscriber, blocking_reads, recovered
+from tests.stores.redis.stand import HandRedis, Listener, a_link, a_subscriber, blocking_reads, recovered
 from tests.support.redis_server import wait_for
 from tests.support.redis_stands import SentinelStand
 from tests.support.settled import eventually as until
@@ -57,6 +57,23 @@ async def test_a_dead_sentinel_is_passed_over(stand: SentinelStand) -> None:
     async with a_link(stand.url) as link:
         assert await recovered(link, "PING") == b"PONG"
     stand.sentinels[1].thaw()
+
+
+async def test_a_master_that_is_none_is_not_used(stand: SentinelStand) -> None:
+    """Sentinels that have not heard of a failover yet name the old master."""
+    master = stand.master
+    [replica] = [server for server in stand.servers if server is not master]
+    named = [replica]
+
+    def name(_: bytes) -> bytes:
+        return b"*2\r\n$9\r\n127.0.0.1\r\n$5\r\n%05d\r\n" % named[0].port
+
+    async with HandRedis(name) as sentinel, a_link(f"redis+sentinel://127.0.0.1:{sentinel.port}/mymaster") as link:
+        link.start()
+        await until(lambda: "a master that is none" in link.reason)
+        assert not link.was_reached
+        named[0] = master
+        assert await recovered(link, "SET", "key", 1) == b"OK"
 
 
 async def test_an_unknown_master(stand: SentinelStand) -> None:
