@@ -2,7 +2,7 @@
 
     python -m benchmarks.push [--subscribers N] [--seconds S] [--rounds N]
 
-Two loads, each with a redis-server of its own, both servers in turn in each round:
+Two loads, each with a redis-server of its own, the servers in turn in each round:
 
 - one channel that all subscribers listen to;
 - a stream (Nchan: a channel with a buffer) for each subscriber.
@@ -151,7 +151,17 @@ def nchan(folder: Path, load: Load, store: int) -> Iterator[Server]:
         yield Server(port, process.pid, publish)
 
 
+@contextlib.contextmanager
+def notified(folder: Path, load: Load, store: int) -> Iterator[Server]:
+    """Run sseproxy with a Redis that tells of changes, as docs/push.md advises."""
+    with redis.Redis(port=store, client_name=OWN) as client:
+        client.config_set("notify-keyspace-events", "Kt")
+    with sseproxy(folder, load, store) as server:
+        yield server
+
+
 SERVERS: Mapping[str, Callable[[Path, Load, int], contextlib.AbstractContextManager[Server]]] = {
+    "sseproxy, notified": notified,
     "sseproxy": sseproxy,
     "Nchan": nchan,
 }
@@ -278,23 +288,24 @@ ROWS = (
 
 
 def table(rounds: Sequence[Mapping[str, Figures]]) -> str:
-    """rounds: by server."""
+    """rounds: by server. Beside the figure of each stands its ratio to the last one."""
     names = list(rounds[0])
-    ratio = " | ratio" if len(names) > 1 else ""
-    lines = [f"| | {' | '.join(names)}{ratio} |", "|---|" + "--:|" * (len(names) + bool(ratio))]
+    lines = [f"| | {' | '.join(names)} |", "|---|" + "--:|" * len(names)]
     for key, title, form in ROWS:
         scale = 1 / 1024 if key == "memory" else 1
-        cells = [form.format(statistics.median(one[name][key] for one in rounds) * scale) for name in names]
-        if ratio:
-            cells.append(compared([(one[names[0]][key], one[names[1]][key]) for one in rounds]))
+        cells = []
+        for name in names:
+            figure = form.format(statistics.median(one[name][key] for one in rounds) * scale)
+            ratios = [one[name][key] / one[names[-1]][key] for one in rounds if one[names[-1]][key] > 0]
+            cells.append(f"{figure}<br>{compared(ratios)}" if name != names[-1] and ratios else figure)
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def compared(pairs: Sequence[tuple[float, float]]) -> str:
-    """The median and the range of ratios, each within a round."""
-    ratios = [first / second for first, second in pairs if second > 0]
-    return f"× {statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})" if ratios else "–"
+def compared(ratios: Sequence[float]) -> str:
+    """Write the median, and the range if there are several."""
+    middle = f"× {statistics.median(ratios):.2f}"
+    return f"{middle} ({min(ratios):.2f}–{max(ratios):.2f})" if len(ratios) > 1 else middle
 
 
 def main() -> int:

@@ -82,6 +82,7 @@ def route_policy(route: EffectiveRoute, folder: FilePath) -> Route:
         auth=None if merged.auth is None else cookie_auth(merged.auth),
         end=None if merged.end is None else end_policy(merged.end),
         cors=None if merged.cors is None else cors_policy(merged.cors),
+        authorize=None if section.authorize is None else section.authorize.policy(),
     )
 
 

@@ -3,6 +3,7 @@
 Checks add to `Document.problems`. Where a value that a check looks at has been found wrong already, it stays silent.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
@@ -13,6 +14,7 @@ from sseproxy.config.document import Document
 from sseproxy.config.problems import Path
 from sseproxy.config.schema import FileSchema
 from sseproxy.config.values import format_duration
+from sseproxy.core.routes import Upstream
 
 LISTEN: Path = ("server", "listen")
 ADMIN_LISTEN: Path = ("admin", "listen")
@@ -118,3 +120,13 @@ def check_readable(document: Document, at: Path, path: str, folder: FilePath) ->
         relative = not FilePath(path).is_absolute()
         document.problem(at, f"{path} {wrong}", "relative paths begin at the folder of this file" if relative else "")
     return not wrong
+
+
+def check_leads_away(document: Document, at: Path, upstream: Upstream, listeners: Iterable[Address]) -> None:
+    """Check that what the URL at `at` names is not this proxy itself."""
+    if document.is_broken(LISTEN):
+        return
+    target = Address(upstream.host, upstream.port, upstream.socket_path)
+    for listen in listeners:
+        if (target.is_local or target.host == listen.host) and target.overlaps(listen):
+            document.problem(at, f"leads back to server.listen {listen}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path as FilePath
 
+from sseproxy.config.authorize_checks import check_authorize
 from sseproxy.config.browser_checks import check_browsers
 from sseproxy.config.build import build_config
 from sseproxy.config.checks import check_server
@@ -53,6 +54,7 @@ def load(path: FilePath | None, *, flags: Mapping[str, FlagValue], environ: Mapp
         check_server(document, file, folder)
         check_routes(document, file, routes, folder)
         check_browsers(document, file, routes)
+        check_authorize(document, file, routes)
     problems = [*document.problems, *unknown_variables(document, environ)]
     if problems:
         raise ConfigErrors(problems)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 from sseproxy.config import files
-from sseproxy.config.addresses import Address
 from sseproxy.config.build import absolute, header_rules, heartbeat_policy, limit_policy, match_of
-from sseproxy.config.checks import LISTEN, check_readable
+from sseproxy.config.checks import check_leads_away, check_readable
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.schema import FieldRulesSection, FileSchema
@@ -110,11 +109,8 @@ class RouteCheck:
             return
         if upstream is None:
             self.document.problem(at, "is missing", "the URL to forward to")
-        elif not self.document.is_broken(LISTEN):
-            target = Address(upstream.host, upstream.port, upstream.socket_path)
-            for listen in self.file.server.listen:
-                if (target.is_local or target.host == listen.host) and target.overlaps(listen):
-                    self.document.problem(at, f"leads back to server.listen {listen}")
+        else:
+            check_leads_away(self.document, at, upstream, self.file.server.listen)
 
     def tls(self) -> None:
         """Check that the settings have an effect, and the authorities can be read."""

@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from sseproxy.config.addresses import Address
+from sseproxy.config.authorize import Authorize
 from sseproxy.config.browsers import (
     AuthSection,
     CORSSection,
@@ -231,6 +232,9 @@ class RouteSection(InheritedSection):
     rewrite: RewriteSection = Field(default=RewriteSection(), description="What changes about the request target.")
     headers: HeadersSection = Field(default=HeadersSection(), description="Header fields to set and remove.")
     tls: UpstreamTLSSection | None = Field(default=None, description="How an https upstream is verified.")
+    authorize: Authorize = Field(
+        default=None, description="Another service says whether a request may go on; left out: all may."
+    )
 
 
 class StoreSection(Section):

@@ -39,6 +39,7 @@ def warn(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...
     for route in routes:
         warnings.of_tls(route)
         warnings.of_unbound_tickets(route)
+        warnings.of_remembered_logins(route)
     warn_of_changed_defaults(document, file, routes)
 
 
@@ -94,3 +95,11 @@ class Warnings:
             return
         message = "with auth: who learns the URL of a ticket gets an answer in the name of the user who is logged in"
         self.document.warning(route.where("tickets", "bind"), message, f"bind: cookie:{auth.cookie}")
+
+    def of_remembered_logins(self, route: EffectiveRoute) -> None:
+        """Warn of a service that is asked once for many requests: it may go by more than the credentials."""
+        section = route.section.authorize
+        if section is not None and section.cache is not None:
+            message = "only credentials are compared: a yes to one request lets in all others of the route"
+            hint = "off, if the service goes by X-Original-Method or X-Original-URI"
+            self.document.warning(route.own("authorize", "cache"), message, hint)

@@ -3,6 +3,7 @@
     SSEProxyError
     ├── ClientError                 the request is at fault
     │   ├── BadRequest              400
+    │   ├── AccessDenied            401 or 403, as the service says that `authorize` asks
     │   ├── ForeignOrigin           403
     │   ├── RouteNotFound           404
     │   ├── TicketNotFound          404
@@ -15,6 +16,7 @@
     │   ├── TooManyConnections
     │   ├── TooManyStreams
     │   ├── OutOfDescriptors
+    │   ├── AuthorizeFailed         the service that `authorize` asks is at fault
     │   ├── StoreFull
     │   ├── StoreAway
     │   └── Draining
@@ -31,6 +33,7 @@
 for the log, in full.
 """
 
+from sseproxy.core.http.fields import Headers
 from sseproxy.core.stream.transfer import CloseReason
 
 
@@ -58,6 +61,22 @@ class BadRequest(ClientError):
 
     status = 400
     title = "Bad Request"
+
+
+class AccessDenied(ClientError):
+    """The service that `authorize` asks has said no (RFC 9110 sections 15.5.2 and 15.5.4). Its answer goes on.
+
+    reason, headers, body: of the response.
+    """
+
+    proxy_status = None
+
+    def __init__(self, status: int, reason: bytes, headers: Headers, body: bytes) -> None:
+        super().__init__("Access is denied.", cause=f"authorize was answered {status}")
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.body = body
 
 
 class ForeignOrigin(ClientError):
@@ -154,6 +173,10 @@ class OutOfDescriptors(Unavailable):
     """The process has as many files and sockets open as it may have."""
 
     proxy_status = "connection_limit_reached"
+
+
+class AuthorizeFailed(Unavailable):
+    """Whether the request may go on is not known: the service that `authorize` asks has not said yes or no."""
 
 
 class StoreFull(Unavailable):

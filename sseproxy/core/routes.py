@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
 from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, TicketPolicy
-from sseproxy.core.http.fields import HeaderRules
+from sseproxy.core.http.fields import HeaderRules, as_in_cgi
 from sseproxy.core.http.paths import behind_prefix, decoded, has_dots, has_prefix
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.dialects import Dialect
@@ -93,6 +93,28 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthorizePolicy:
+    """The service that is asked whether a request may go on.
+
+    upstream: where it is, without a base path. target: what it is asked for, with the query.
+    take: names, and the response fields that they stand for. cache: seconds for which a yes holds for the same
+    credentials; ``None``: each request is a question. timeout: seconds for one question, from connecting to the last
+    byte.
+    taken: the response fields, as `as_in_cgi` writes them.
+    """
+
+    upstream: Upstream
+    target: str = "/"
+    take: tuple[tuple[str, str], ...] = ()
+    cache: float | None = None
+    timeout: float = 5.0
+    taken: frozenset[bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "taken", frozenset(as_in_cgi(name.encode()) for _, name in self.take))
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One route with everything that holds for its requests.
 
@@ -117,6 +139,7 @@ class Route:
     auth: CookieAuth | None = None
     end: EndPolicy | None = None
     cors: CorsPolicy | None = None
+    authorize: AuthorizePolicy | None = None
     named_fields: frozenset[bytes] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -96,10 +96,11 @@ class ServerProcess:
     def new_app(self) -> ProxyApp:
         """Return the proxy that the configuration asks for."""
         streams, group = LiveStreams(), PoolGroup()
-        clock = streams.clock()
+        routes, new_origin = self._config.routes, functools.partial(HttpOrigin, clock=streams.clock(), group=group)
         return ProxyApp(
-            self._config.routes,
-            {route.name: HttpOrigin(route.upstream, clock=clock, group=group) for route in self._config.routes},
+            routes,
+            {route.name: new_origin(route.upstream) for route in routes},
+            authorizers={each.name: new_origin(each.authorize.upstream) for each in routes if each.authorize},
             trusted_proxies=self._config.server.trusted_proxies,
             tickets=MemoryTicketStore(asyncio.get_running_loop(), most_bytes=self._config.store.memory),
             end_key=self._end_key,

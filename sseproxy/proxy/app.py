@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Mapping, Sequence, Sized
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
+from types import MappingProxyType
 
 from sseproxy.core.http.fields import PSEUDONYM
 from sseproxy.core.routes import Route
@@ -14,8 +15,8 @@ from sseproxy.engine.live import LiveStreams
 from sseproxy.http1.listener import ClientConnections, ConnectionLimit
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.origins.http import HttpOrigin
+from sseproxy.proxy.dispatch import Dispatcher
 from sseproxy.proxy.eventsource.tickets import TicketService
-from sseproxy.proxy.forward import Forwarder
 from sseproxy.proxy.handler import RequestHandler
 from sseproxy.proxy.notices import warn_of_connections
 from sseproxy.proxy.resolve import Resolver
@@ -29,7 +30,8 @@ INSTANCE_BYTES = 6
 class ProxyApp:
     """The proxy of one process. Must be made while the event loop runs.
 
-    origins: the upstream of each route, by the route's name. tickets: where routes that have any keep them.
+    origins: the upstream of each route, by the route's name. authorizers: likewise, the services that `authorize` asks.
+    tickets: where routes that have any keep them.
     end_key: what the ends of streams are signed with, for processes that answer each other's clients.
     instance: what tells this proxy from others of its name, for processes that are one proxy; at most 32 digits and
     lower-case letters.
@@ -41,6 +43,7 @@ class ProxyApp:
         routes: Sequence[Route],
         origins: Mapping[str, HttpOrigin],
         *,
+        authorizers: Mapping[str, HttpOrigin] = MappingProxyType({}),
         trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
         tickets: TicketStore | None = None,
         end_key: bytes = b"",
@@ -52,14 +55,21 @@ class ProxyApp:
         self.streams = LiveStreams() if streams is None else streams
         self.admissions = Admissions()
         self.tickets = TicketService(routes, tickets)
-        self._origins = dict(origins)
+        self._origins = (*origins.values(), *authorizers.values())
         self._policy = policy
         self._limit = ConnectionLimit(policy.connections, on_reached=warn_of_connections)
         self._listeners: list[ClientConnections] = []
+        dispatcher = Dispatcher(
+            routes,
+            origins,
+            self.tickets,
+            authorizers=authorizers,
+            end_key=end_key or secrets.token_bytes(32),
+            instance=name,
+        )
         self._handler = RequestHandler(
             Resolver(routes, trusted_proxies=trusted_proxies, tickets=self.tickets.paths, instance=name),
-            Forwarder(self._origins, end_key=end_key or secrets.token_bytes(32), instance=name),
-            self.tickets,
+            dispatcher.begin,
             partial(ResponseTail, streams=self.streams, admissions=self.admissions),
             linger=self.streams.linger,
             observers=self.streams.observers,
@@ -115,8 +125,8 @@ class ProxyApp:
         await self._handler.wait_until_idle()
 
     async def close(self) -> None:
-        """Close the connections to all upstreams, and the store of tickets."""
+        """Close the connections to all upstreams and services, and the store of tickets."""
         self._handler.disconnects.close()
         await self.tickets.close()
-        for origin in self._origins.values():
+        for origin in self._origins:
             await origin.close()

@@ -104,7 +104,9 @@ class Forwarding:
         self._tail = tail
         self._ends = ends
         self._wanted = wanted = inbound.stream_request(route)
-        self._headers = inbound.upstream_headers(route, request.peer, accepts_stream=wanted.accepts_stream, via=via)
+        self._headers = inbound.upstream_headers(
+            route, request.peer, accepts_stream=wanted.accepts_stream, via=via, identity=request.identity
+        )
         self._body = None
         if request.content is not None:
             ask = tail.downstream.send_continue if inbound.expects_continue else None

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from http import HTTPStatus
 
 from sseproxy.core.errors import InternalError, SSEProxyError
 from sseproxy.core.frames import release_frames
@@ -14,11 +13,8 @@ from sseproxy.http1.requests import ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
 from sseproxy.http1.treatment import ResponseTreatment
 from sseproxy.logs import LOGGER
-from sseproxy.proxy.eventsource.ticket_requests import keep_request, use_ticket
-from sseproxy.proxy.eventsource.tickets import TicketService
-from sseproxy.proxy.forward import Forwarder
 from sseproxy.proxy.notices import UntellableNotice
-from sseproxy.proxy.resolve import Forward, KeepTicket, Refuse, Reply, Resolution, Resolver, UseTicket
+from sseproxy.proxy.resolve import Refuse, Resolution, Resolver
 from sseproxy.proxy.tail import ANSWER_TIME, ResponseTail
 
 _log = logging.getLogger(LOGGER)
@@ -29,9 +25,9 @@ _Work = Coroutine[None, None, None]
 class RequestHandler:
     """Serves the requests of all connections of a process (a `Service`).
 
-    new_tail: makes the tail of a response. linger: see `ResponseTreatment`. observers: hear of each request that has
-    been answered. draining: no connection is kept for another
-    request.
+    begin: answers a request at once, or returns what serves it. new_tail: makes the tail of a response.
+    linger: see `ResponseTreatment`. observers: hear of each request that has been answered. draining: no connection is
+    kept for another request.
     """
 
     # Plan: resolve, then do. `handle` hands the resolution to a coroutine, and keeps the tail only: what a request
@@ -44,8 +40,7 @@ class RequestHandler:
     def __init__(
         self,
         resolver: Resolver,
-        forwarder: Forwarder,
-        tickets: TicketService,
+        begin: Callable[[Resolution, ResponseTail], _Work | None],
         new_tail: Callable[[DownstreamConnection, HttpDownstream, AccessRecord], ResponseTail],
         *,
         linger: float,
@@ -55,8 +50,7 @@ class RequestHandler:
         self.under_way: set[ResponseTail] = set()
         self.draining = False
         self._resolver = resolver
-        self._forwarder = forwarder
-        self._tickets = tickets
+        self._begin = begin
         self._new_tail = new_tail
         self._linger = linger
         self._observers = observers
@@ -108,21 +102,6 @@ class RequestHandler:
             await self._when_idle.wait()
 
     # Private.
-
-    def _begin(self, resolution: Resolution, tail: ResponseTail) -> _Work | None:
-        """Answer a request at once, or return what serves it."""
-        match resolution:
-            case Forward(request=request, route=route):
-                return self._forwarder.serve(request, route, tail)
-            case KeepTicket(request=request, route=route, target=target):
-                return keep_request(self._tickets, target, request, route, tail)
-            case UseTicket(request=request, target=target):
-                return use_ticket(self._tickets, target, request, tail, self._forwarder.forwarding)
-            case Reply(fields=fields):
-                tail.answer_with_nothing(HTTPStatus.NO_CONTENT, fields)
-            case Refuse(error=error):
-                tail.refuse(error)
-        return None
 
     async def _serve(self, work: _Work, tail: ResponseTail) -> None:
         self.under_way.add(tail)

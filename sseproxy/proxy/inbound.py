@@ -1,9 +1,12 @@
 """What does a client ask for, and may it be passed on? (RFC 9112 sections 3 and 6, RFC 9110 section 7.6)"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
 
+from sseproxy.core.authorization import with_identity
 from sseproxy.core.errors import BadRequest, MethodRefused
 from sseproxy.core.eventsource.cookies import authenticate, for_caches, login
 from sseproxy.core.eventsource.end_id import without_ends
@@ -13,6 +16,7 @@ from sseproxy.core.http.fields import (
     Headers,
     Peer,
     apply_rules,
+    as_in_cgi,
     by_name,
     end_to_end,
     forwarding,
@@ -30,6 +34,7 @@ from sseproxy.http1.requests import ParsedRequest
 from sseproxy.proxy.request_fields import Fields, read_expectation, read_framing, read_max_forwards, read_upgrade
 
 _NONE: Sequence[bytes] = ()
+_NO_IDENTITY: Mapping[str, bytes] = MappingProxyType({})
 #: In a query, where JSON and templates are written raw, more is allowed than in a path (`UNSENT`).
 _NOT_IN_TARGET = re.compile(r"[\x00-\x20\x7f#\"<>]")
 #: RFC 3986 section 3.2.2. Without the comma, which would make one field look like two.
@@ -103,10 +108,26 @@ class InboundRequest:
         """Return the fields of the response, as caches have to see them that know nothing of the route's login."""
         return headers if route.auth is None else for_caches(headers, self.headers, route.auth)
 
-    def upstream_headers(self, route: Route, peer: Peer, *, accepts_stream: bool, via: bytes = PSEUDONYM) -> Headers:
+    def credentials(self, route: Route) -> Headers:
+        """Return the fields by which a service knows who the client is, the login of the route's `auth` among them."""
+        names, fields = {b"authorization", b"cookie"}, self.headers
+        if route.auth is not None:
+            names.add(route.auth.header.lower().encode())
+            fields = authenticate(fields, route.auth)
+        return [field for field in fields if field[0].lower() in names]
+
+    def upstream_headers(
+        self,
+        route: Route,
+        peer: Peer,
+        *,
+        accepts_stream: bool,
+        via: bytes = PSEUDONYM,
+        identity: Mapping[str, bytes] = _NO_IDENTITY,
+    ) -> Headers:
         """Return the fields for the upstream, without the framing of the body.
 
-        accepts_stream: ``Accept`` names event streams. via: the name of this instance.
+        accepts_stream: ``Accept`` names event streams. via: the name of this instance. identity: see `ClientRequest`.
         """
         may_stream = route.stream is StreamMode.ALWAYS or (
             route.stream is StreamMode.AUTO and (accepts_stream or self.method not in ("GET", "HEAD"))
@@ -115,6 +136,10 @@ class InboundRequest:
         fields = end_to_end(self.headers, but=replaced, keep=route.named_fields)
         if route.auth is not None:
             fields = authenticate(fields, route.auth)
+        write = str.encode
+        if route.authorize is not None:  # behind the login cookie: what it becomes may be a taken field, too
+            taken, write = route.authorize.taken, partial(with_identity, identity=identity)
+            fields = [field for field in fields if as_in_cgi(field[0]) not in taken]
         if route.end is not None:
             fields = without_ends(fields)
         if may_stream:
@@ -127,7 +152,7 @@ class InboundRequest:
             fields += [(b"Connection", b"upgrade"), (b"Upgrade", self.upgrade)]
         rules = route.request_headers
         if rules.set or rules.remove or b"via" in self.fields:
-            return signed(apply_rules(fields, rules), self.passed, via)
+            return signed(apply_rules(fields, rules, write), self.passed, via)
         fields.append((b"Via", b"1.1 " + via))
         return fields
 
@@ -138,12 +163,14 @@ class ClientRequest:
 
     content: its body, as it comes or, if it was kept, as a whole; ``None`` if there is none. peer: who is connected;
     for a request that was kept, who sent it then. client: the address of the client behind the trusted proxies.
+    identity: what the service says of the client that the route's `authorize` asks, by the names of its `take`.
     """
 
     inbound: InboundRequest
     content: RequestContent | bytes | None
     peer: Peer
     client: str
+    identity: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 def read_request(request: ParsedRequest) -> InboundRequest:

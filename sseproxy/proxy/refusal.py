@@ -1,4 +1,4 @@
-"""What did the upstream say, after the client was promised a stream that it will not get?"""
+"""What does a service say in place of what was wanted of it? The beginning of its answer is enough."""
 
 import asyncio
 from typing import Any
@@ -19,7 +19,7 @@ async def read_refusal(exchange: HttpExchange, ended: asyncio.Future[Any]) -> St
     ended: when this is done, there is no client any more that waits for the answer. Aborts the exchange.
     """
     head = exchange.head
-    beginning = _Beginning(exchange)
+    beginning = Beginning(exchange)
     exchange.attach(beginning)
     await first_of(beginning.ended, ended, within=REFUSAL_TIME)
     exchange.abort()
@@ -45,12 +45,17 @@ async def first_of(*futures: asyncio.Future[Any], within: float | None = None) -
     await asyncio.wait(futures, timeout=within, return_when=asyncio.FIRST_COMPLETED)
 
 
-class _Beginning:
-    """Takes the first `ERROR_BODY` bytes of a body."""
+class Beginning:
+    """Takes the first `ERROR_BODY` bytes of a body.
+
+    ended: done when they are here, or when no more come. is_whole: all of the body has come; error: what broke it.
+    """
 
     def __init__(self, source: BodySource) -> None:
         self._source = source
         self._data = bytearray()
+        self.is_whole = False
+        self.error: OriginError | None = None
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def receive_data(self, data: bytes) -> None:
@@ -60,10 +65,17 @@ class _Beginning:
             self._end()
 
     def receive_eof(self) -> None:
+        self.is_whole = True
         self._end()
 
     def receive_error(self, error: OriginError) -> None:
+        self.error = error
         self._end()
+
+    @property
+    def raw(self) -> bytes:
+        """What came, as it came."""
+        return bytes(self._data)
 
     def body(self, headers: Headers) -> bytes:
         """Return what came, decoded; nothing if that cannot be done."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from http import HTTPStatus
 
-from sseproxy.core.errors import ClientError, SSEProxyError
+from sseproxy.core.errors import AccessDenied, ClientError, SSEProxyError
 from sseproxy.core.http.fields import PSEUDONYM, Headers
 from sseproxy.http1.downstream import HttpDownstream
 
@@ -14,6 +14,11 @@ ALLOW = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 
 def send_problem(downstream: HttpDownstream, error: SSEProxyError) -> None:
     """Answer with `error`. After a request that is at fault the connection closes: its end may be anywhere."""
+    if isinstance(error, AccessDenied):
+        fields = [*error.headers, *_never_stored(), (b"Content-Length", b"%d" % len(error.body))]
+        length = len(error.body)
+        downstream.send_whole(error.status, error.reason, fields, error.body, length=length, has_body=True)
+        return
     body = json.dumps(
         {"type": "about:blank", "title": error.title, "status": error.status, "detail": error.detail}
     ).encode()

@@ -38,7 +38,13 @@ def said_about(broken: BrokenFile, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "broken",
-    [*rows("shapes.txt"), *rows("values.txt"), *rows("combinations.txt"), *rows("browsers.txt")],
+    [
+        *rows("shapes.txt"),
+        *rows("values.txt"),
+        *rows("combinations.txt"),
+        *rows("browsers.txt"),
+        *rows("authorize.txt"),
+    ],
     ids=lambda broken: broken.what,
 )
 def test_the_message_is_exactly_this(broken: BrokenFile, folder: Path) -> None:

@@ -143,6 +143,8 @@ def test_the_examples_of_the_documents_are_right_and_warn_of_nothing(document: P
         "store: memory\ndefaults: {tickets: {}, auth: {cookie: a}, end: {event: {}}, cors: {origins: '*'}}",
         "routes: [{upstream: 'http://u', tickets: '${N:-off}', auth: off, end: {event: off, marker: x}, cors: }]",
         "defaults: {tickets: {ttl: 5, max_body: 1KiB, bind: 'cookie:sid', reopen: always}, end: {secret: '${N}'}}",
+        "routes: [{upstream: 'http://u', authorize: {url: '${N}', take: {user: X-User}, cache: 5s, timeout: '${N}'}}]",
+        "routes: [{upstream: 'http://u', authorize: {url: 'http+unix://%2Fx/y?z', take: {}, cache: off, timeout: 1}}]",
         "defaults: {auth: {cookie: a, format: '{value}'}, cors: {origins: [https://a.b, 'null'], credentials: true}}",
     ],
 )
@@ -182,6 +184,12 @@ def test_editors_accept_what_the_loader_accepts(text: str, tmp_path: Path) -> No
         "defaults: {end: {event: 'yes'}}",
         "defaults: {auth: {cookie: a, format: Bearer}}",
         "defaults: {cors: {origins: app.example}}",
+        "defaults: {authorize: {url: 'http://u'}}",
+        "routes: [{upstream: 'http://u', authorize: off}]",
+        "routes: [{upstream: 'http://u', authorize: {}}]",
+        "routes: [{upstream: 'http://u', authorize: {url: /whoami}}]",
+        "routes: [{upstream: 'http://u', authorize: {url: 'http://u', timeout: off}}]",
+        "routes: [{upstream: 'http://u', authorize: {url: 'http://u', take: [X-User]}}]",
         "defaults: {cors: {origins: ['https://app.example/']}}",
     ],
 )

@@ -46,7 +46,9 @@ class Publisher:
     async def run(self) -> None:
         """To the last message of all names."""
         due = time.monotonic()
-        async with redis.asyncio.Redis.from_url(self._url, retry=Retry(NoBackoff(), 0)) as client:
+        # No timeout: what was sent to a Redis that is frozen must not be sent again before it thaws.
+        patient = redis.asyncio.Redis.from_url(self._url, retry=Retry(NoBackoff(), 0), socket_timeout=None)
+        async with patient as client:
             while left := [name for name, count in self._left.items() if count]:
                 name = self._dice.choice(left)
                 count = min(self._dice.randint(1, _MOST_AT_ONCE), self._left[name])

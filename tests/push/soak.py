@@ -54,8 +54,10 @@ async def soak(plan: Plan) -> Outcome:
         reading = [asyncio.create_task(user.run(over)) for user in users.values()]
         breaking = asyncio.create_task(faults.run(plan.pause, over))
         began = time.monotonic()
-        await asyncio.gather(*(publisher.run() for publisher in publishers))
-        over.set()
+        try:
+            await asyncio.gather(*(publisher.run() for publisher in publishers))
+        finally:
+            over.set()
         await asyncio.gather(breaking, *reading)
         stand.network.heal()
         published = [message for publisher in publishers for message in publisher.published]

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -43,7 +43,7 @@ class Stream:
         fields = [f"GET {path} HTTP/1.1", "Host: localhost", "Accept: text/event-stream", "Cache-Control: no-cache"]
         fields += [f"Cookie: {cookie}"] if cookie else []
         fields += [f"Last-Event-ID: {position}"] if position else []
-        with _as_broken():
+        async with _in_time():
             stream = cls(*await asyncio.open_connection("127.0.0.1", port))
         try:
             await stream.ask("\r\n".join([*fields, "", ""]))
@@ -55,17 +55,17 @@ class Stream:
     async def ask(self, request: str) -> None:
         """Send the request and read the head; `open` does it."""
         self._writer.write(request.encode())
-        with _as_broken():
-            head = await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), _SILENCE)
+        async with _in_time():
+            head = await self._reader.readuntil(b"\r\n\r\n")
         if b" 200 " not in head.partition(b"\r\n")[0]:
             raise Refused(head.decode("latin-1"))
 
     async def events(self) -> AsyncIterator[Event]:
         """Yield event after event, blocks with an id alone too, to the end. Broken: it ended, cleanly or not."""
         while True:
-            with _as_broken():
-                size = int(await asyncio.wait_for(self._reader.readuntil(b"\r\n"), _SILENCE), 16)
-                chunk = await asyncio.wait_for(self._reader.readexactly(size + 2), _SILENCE)
+            async with _in_time():
+                size = int(await self._reader.readuntil(b"\r\n"), 16)
+                chunk = await self._reader.readexactly(size + 2)
             if size == 0:
                 raise Broken("a clean end")
             *blocks, self._text = (self._text + chunk[:-2]).split(b"\n\n")
@@ -79,10 +79,12 @@ class Stream:
         self._writer.transport.abort()
 
 
-@contextlib.contextmanager
-def _as_broken() -> Iterator[None]:
+@contextlib.asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
     try:
-        yield
+        # Not `wait_for`: up to Python 3.11 it can lose a cancellation that comes together with its result.
+        async with asyncio.timeout(_SILENCE):
+            yield
     except TimeoutError:
         raise Silent from None
     except (OSError, EOFError) as error:

@@ -11,6 +11,7 @@ import yaml
 
 from sseproxy.config.loader import load
 from sseproxy.engine.live import LiveStreams
+from tests.support.http1_reader import Message
 from tests.support.proxy_server import ProxyServer
 from tests.support.raw_upstream import RawUpstream, Script, Visit
 from tests.support.timed_client import Client, request, sent
@@ -59,7 +60,12 @@ async def kitchen(
     config = load(folder / "c.yaml", flags={}, environ=environ)
     async with RawUpstream.serve(script) as upstream:
         routes = [
-            replace(route, upstream=replace(route.upstream, host="127.0.0.1", port=upstream.port))
+            replace(
+                route,
+                upstream=replace(route.upstream, host="127.0.0.1", port=upstream.port),
+                authorize=route.authorize
+                and replace(route.authorize, upstream=replace(route.authorize.upstream, port=upstream.port)),
+            )
             for route in config.routes
         ]
         async with ProxyServer.serve(*routes, streams=LiveStreams(linger=0.0), end_key=b"k" * 32) as proxy:
@@ -218,6 +224,30 @@ async def test_another_word_for_stream_declares_one(
         on.asked(request(line, ANY, body=body), after=11.0) as client,
     ):
         assert (client.data[9:12] == b"200") is is_declared
+
+
+@pytest.mark.parametrize("fields", [[], [b"Cookie: session=1"], [b"X-User: root", b"Cookie: session=1"]])
+async def test_who_may_read_a_stream(fields: list[bytes], tmp_path: Path) -> None:
+    """The app that is asked and the service are one program here: it tells them apart by the path."""
+    asked: list[Message] = []
+
+    async def script(visit: Visit) -> None:
+        while True:
+            asked.append(await visit.request())
+            if asked[-1].target != b"/whoami":
+                await visit.send(HEAD)
+            elif asked[-1].one(b"Cookie") is None:
+                await visit.send(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
+            else:
+                await visit.send(b"HTTP/1.1 204 Yes\r\nX-User: alice\r\n\r\n")
+
+    async with (
+        kitchen("Who may read this stream", script, tmp_path) as on,
+        on.asked(request(b"GET /events", EVENTS, NO_CACHE, *fields), after=0.5) as client,
+    ):
+        assert client.data[9:12] == (b"200" if fields else b"401")
+        assert [each.target for each in asked] == [b"/whoami", b"/events"][: 2 if fields else 1]
+        assert not fields or asked[1].all(b"X-User") == [b"alice"]
 
 
 async def test_a_load_balancer_gets_a_byte_with_the_head_and_every_five_seconds(tmp_path: Path) -> None:

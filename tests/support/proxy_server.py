@@ -30,16 +30,23 @@ SILENT = HeartbeatPolicy(interval=None)
 class ProxyServer:
     """A `ProxyApp` that listens. Leaving it asserts that nothing is under way and nothing unexpected was logged.
 
-    connections: of its clients. origins: the upstreams, by the name of the route.
+    connections: of its clients. origins: the upstreams, by the name of the route; authorizers: the services that
+    `authorize` asks, likewise.
     """
 
     def __init__(
-        self, app: ProxyApp, connections: ClientConnections, origins: Mapping[str, HttpOrigin], port: int
+        self,
+        app: ProxyApp,
+        connections: ClientConnections,
+        origins: Mapping[str, HttpOrigin],
+        port: int,
+        authorizers: Mapping[str, HttpOrigin],
     ) -> None:
         self.app = app
         self.connections = connections
         self.origins = origins
         self.port = port
+        self.authorizers = authorizers
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -68,11 +75,13 @@ class ProxyServer:
         """
         loop = asyncio.get_running_loop()
         origins = {route.name: origin(route.upstream) for route in routes}
+        authorizers = {each.name: HttpOrigin(each.authorize.upstream) for each in routes if each.authorize is not None}
         networks = [ip_network(network) for network in trusted]
         tickets = MemoryTicketStore(loop) if store is None else store
         app = ProxyApp(
             routes,
             origins,
+            authorizers=authorizers,
             trusted_proxies=networks,
             tickets=tickets,
             end_key=end_key,
@@ -94,7 +103,7 @@ class ProxyServer:
             port = server.sockets[0].getsockname()[1]
         with _no_surprises(loop):
             try:
-                yield cls(app, factory, origins, port)
+                yield cls(app, factory, origins, port, authorizers)
                 await _end(app)
             finally:
                 server.close()

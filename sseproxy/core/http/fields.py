@@ -6,7 +6,7 @@ Fields are pairs of bytes as they came, in their order, so that nothing about th
 
 import itertools
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sseproxy.core.http.known_fields import is_end_to_end
@@ -165,19 +165,22 @@ def has_forbidden_bytes(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return _FORBIDDEN_IN_VALUE.search(b"".join(itertools.chain.from_iterable(headers))) is not None
 
 
-def apply_rules(headers: Headers, rules: HeaderRules) -> Headers:
+def apply_rules(headers: Headers, rules: HeaderRules, write: Callable[[str], bytes] = str.encode) -> Headers:
     """`headers` as the route wants them: fields removed, then fields set in place of all of that name.
+
+    write: makes the bytes of a field from what the rules say.
 
     Hazard: ``X_Team`` is another name, but not for CGI and WSGI, which would read it together with the one that is set.
     """
     if not rules.set and not rules.remove:
         return headers
-    names = {_as_in_cgi(name.encode()) for name in itertools.chain(rules.remove, (name for name, _ in rules.set))}
-    kept = [field for field in headers if _as_in_cgi(field[0]) not in names]
-    return kept + [(name.encode(), value.encode()) for name, value in rules.set]
+    names = {as_in_cgi(name.encode()) for name in itertools.chain(rules.remove, (name for name, _ in rules.set))}
+    kept = [field for field in headers if as_in_cgi(field[0]) not in names]
+    return kept + [(name.encode(), write(value)) for name, value in rules.set]
 
 
-def _as_in_cgi(name: bytes) -> bytes:
+def as_in_cgi(name: bytes) -> bytes:
+    """The name of a field as CGI and WSGI tell it from others: in lower case, ``_`` and ``-`` alike."""
     return name.lower().replace(b"_", b"-")
 
 

@@ -1,6 +1,6 @@
 """How is a request to the ticket service answered? (docs/eventsource.md)"""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
@@ -29,8 +29,8 @@ class Forwarded(Protocol):
     async def start(self) -> None: ...
 
 
-#: Makes what forwards a request along a route.
-NewForwarding = Callable[[ClientRequest, Route, ResponseTail], Forwarded]
+#: Makes what forwards a request along a route, if the request may go on. Raises `SSEProxyError`.
+NewForwarding = Callable[[ClientRequest, Route, ResponseTail], Awaitable[Forwarded]]
 
 
 async def keep_request(
@@ -103,7 +103,7 @@ class TicketOpening:
             treatment = tail.downstream.treatment.of_opened_ticket(ticket.route.cors, request.inbound.headers)
             tail.downstream.treatment = treatment
             inbound = sent_with(kept, request.inbound, ticket.route, again=not ticket.known.waits)
-            forwarded = forward(ClientRequest(inbound, kept.body, kept.peer, request.client), ticket.route, tail)
+            forwarded = await forward(ClientRequest(inbound, kept.body, kept.peer, request.client), ticket.route, tail)
             del request, kept, inbound  # a stream may go on for hours
             try:
                 await forwarded.start()

@@ -1,0 +1,82 @@
+"""What is done about what a request wants, and may it be done at all?"""
+
+from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
+from http import HTTPStatus
+from typing import Protocol
+
+from sseproxy.core.routes import Route
+from sseproxy.origins.http import HttpOrigin
+from sseproxy.proxy.authorize import Authorizer
+from sseproxy.proxy.eventsource.ticket_requests import keep_request, use_ticket
+from sseproxy.proxy.eventsource.tickets import TicketService
+from sseproxy.proxy.forward import Forwarder, Forwarding
+from sseproxy.proxy.inbound import ClientRequest
+from sseproxy.proxy.resolve import Forward, KeepTicket, Refuse, Reply, Resolution, UseTicket
+from sseproxy.proxy.tail import ResponseTail
+
+Work = Coroutine[None, None, None]
+
+
+class Serve(Protocol):
+    """What is done with a request of a route. Raises `SSEProxyError`."""
+
+    def __call__(self, request: ClientRequest, route: Route, tail: ResponseTail, /) -> Work: ...
+
+
+class Dispatcher:
+    """Hands each request to what serves it, once the route lets it in.
+
+    origins: the upstream of each route, by its name; authorizers: the services that `authorize` asks, likewise.
+    end_key, instance: see `ProxyApp`.
+    """
+
+    # All ways from a request to what it brings about lead through here, and each asks the route's `authorize` first: a
+    # forwarded request and the making of a ticket in `_authorized`, the opening of a ticket in `_forward_kept`, when
+    # the kept request and with it the credentials are known. To look at a ticket or to delete it brings about nothing.
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        origins: Mapping[str, HttpOrigin],
+        tickets: TicketService,
+        *,
+        authorizers: Mapping[str, HttpOrigin],
+        end_key: bytes,
+        instance: bytes,
+    ) -> None:
+        self._forwarder = Forwarder(origins, end_key=end_key, instance=instance)
+        self._authorizer = Authorizer(routes, authorizers, instance=instance)
+        self._tickets = tickets
+
+    def begin(self, resolution: Resolution, tail: ResponseTail) -> Work | None:
+        """Answer a request at once, or return what serves it."""
+        match resolution:
+            case Forward(request=request, route=route):
+                if route.authorize is None:
+                    return self._forwarder.serve(request, route, tail)
+                return self._authorized(self._forwarder.serve, request, route, tail, request.inbound.target)
+            case KeepTicket(request=request, route=route, target=target):
+                keep = partial(keep_request, self._tickets, target)
+                if route.authorize is None:
+                    return keep(request, route, tail)
+                return self._authorized(keep, request, route, tail, target.target)
+            case UseTicket(request=request, target=target):
+                return use_ticket(self._tickets, target, request, tail, self._forward_kept)
+            case Reply(fields=fields):
+                tail.answer_with_nothing(HTTPStatus.NO_CONTENT, fields)
+            case Refuse(error=error):
+                tail.refuse(error)
+        return None
+
+    async def _authorized(
+        self, serve: Serve, request: ClientRequest, route: Route, tail: ResponseTail, target: str
+    ) -> None:
+        work = serve(await self._authorizer.let_in(request, route, target), route, tail)
+        del request  # a stream may go on for hours
+        await work
+
+    async def _forward_kept(self, request: ClientRequest, route: Route, tail: ResponseTail) -> Forwarding:
+        if route.authorize is not None:
+            request = await self._authorizer.let_in(request, route, request.inbound.target)
+        return self._forwarder.forwarding(request, route, tail)
