@@ -12,9 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from selenium.webdriver import Chrome
 
 from sseproxy.demo.ports import listener, port_of
 from tests.support.blocking_client import Request, fetch
+from tests.support.browser import chromium, wait_for
 from tests.support.nginx import nginx_running
 from tests.support.redis_server import RedisServer
 from tests.support.sseproxy_process import SseproxyProcess
@@ -44,11 +46,29 @@ def run_line(redis: RedisServer, line: str) -> str:
     return said
 
 
+#: What a page needs around the lines of the document, which show messages with `show`.
+_PAGE = """<!doctype html>
+<link rel="icon" href="data:,">
+<ol id="shown"></ol>
+<script>
+sessionStorage.loads = 1 + Number(sessionStorage.loads ?? 0);
+const show = ({{ data }}) => document.getElementById("shown").append(data + " ");
+{lines}
+</script>
+"""
+
+
 class _App(BaseHTTPRequestHandler):
-    """Knows who is who by a cookie."""
+    """Knows who is who by a cookie, and has a page with the document's last lines of JavaScript."""
 
     def do_GET(self) -> None:
-        user = re.fullmatch(r"user=(\w+)", self.headers.get("Cookie", ""))
+        if self.path == "/":
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(_PAGE.format(lines=blocks("js")[-1]).encode())
+            return
+        user = re.search(r"user=(\w+)", self.headers.get("Cookie", ""))
         self.send_response(204 if user else 401)
         if user:
             self.send_header("X-User", user[1])
@@ -150,6 +170,28 @@ def test_a_gap_is_told_as_it_stands_there(stand: Stand) -> None:
     (gap,) = re.findall(r"(?m)^event: gap\nid: .*\ndata: .*\n", carol.body.decode())
     # The route of the document has two streams, its example of a gap has one.
     assert gap.replace("V.1764489600000-0.0-0", "1764489600000-0").replace("V.", "").replace(".0-0\n", "\n") == shown
+
+
+def test_a_page_that_is_loaded_anew_goes_on_where_it_was_and_a_gap_is_told_once(stand: Stand) -> None:
+    def shown(browser: Chrome) -> str:
+        script = "return document.getElementById('shown')?.textContent.trim()"  # one step: the page may go meanwhile
+        return str(browser.execute_script(script))
+
+    with chromium() as browser:
+        browser.get(f"{stand.url}/")
+        browser.add_cookie({"name": "user", "value": "alice"})
+        with stand.inbox():  # the stream is followed, so the page begins when its own is open
+            browser.get(f"{stand.url}/")
+            wait_for(browser, lambda _: browser.execute_script("return source.readyState === EventSource.OPEN"))
+            stand.redis.cli("XADD", "inbox:alice", "*", "data", "one")
+            wait_for(browser, lambda _: shown(browser) == "one")
+            browser.get("about:blank")
+            stand.redis.cli("XADD", "inbox:alice", "*", "data", "two")
+            browser.get(f"{stand.url}/")
+            wait_for(browser, lambda _: shown(browser) == "two")
+            browser.execute_script("sessionStorage.loads = 0; sessionStorage.inbox = 'nonsense'; location.reload()")
+            wait_for(browser, lambda _: shown(browser) == "one two")
+            assert browser.execute_script("return sessionStorage.loads") == "2"
 
 
 def test_a_stranger_gets_the_answer_of_the_app(stand: Stand) -> None:
