@@ -21,6 +21,7 @@ import sseproxy
 from sseproxy.core.routes import Route, Upstream
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
+from sseproxy.proxy.origins import Origins
 
 _PACKAGE = str(Path(sseproxy.__file__).parent)
 _REQUEST = b"GET /a HTTP/1.1\r\nHost: a.test\r\nAccept: */*\r\nUser-Agent: x/1\r\n\r\n"
@@ -73,7 +74,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 @contextlib.asynccontextmanager
 async def _listening(upstream_port: int) -> AsyncIterator[int]:
     upstream = Upstream("http", "127.0.0.1", upstream_port)
-    app = ProxyApp([Route("r", upstream)], {"r": HttpOrigin(upstream)})
+    app = ProxyApp([Route("r", upstream)], Origins({"r": HttpOrigin(upstream)}))
     server = await asyncio.get_running_loop().create_server(app.server(scheme="http"), "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
     server.close()

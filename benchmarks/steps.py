@@ -102,6 +102,11 @@ def _transfer(is_stream: bool) -> Transfer:
     return Transfer(TimeoutPolicy(), now=0.0)
 
 
+def null_relay() -> Relay:
+    """A relay of an event stream whose bytes go nowhere."""
+    return Relay(_transfer(is_stream=True), _Downstream())
+
+
 def _parsing(pieces: tuple[bytes, ...]) -> Callable[[], object]:
     """llhttp alone."""
     parser = httptools.HttpResponseParser(_LastPiece())

@@ -88,8 +88,8 @@ class AuthorizeSection(Section):
     )
     take: Mapping[TakenName, TakenField] = Field(
         default={},
-        description="Response fields that become {auth:NAME} in headers.request.set; a missing or repeated one is a "
-        "503, and a client's own field of that name is removed.",
+        description="Response fields that become {auth:NAME} in headers.request.set and in the names of redis; a "
+        "missing or repeated one is a 503, and a client's own field of that name is removed.",
     )
     cache: Duration = Field(
         default=_DEFAULTS.cache,

@@ -6,7 +6,7 @@ Like `checks`: what is wrong is added to `Document.problems`, and nothing is sai
 from dataclasses import dataclass
 
 from sseproxy.config.browsers import AuthSection, CORSSection, EndSection, TicketsSection
-from sseproxy.config.build import cookie_auth, cors_policy, end_policy, match_of, store_policy, ticket_policy
+from sseproxy.config.build import cookie_auth, cors_policy, end_policy, match_of, ticket_policy
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import Path
@@ -29,13 +29,13 @@ def check_browsers(document: Document, file: FileSchema, routes: tuple[Effective
         check = BrowserCheck(document, route)
         if route.merged.auth is not None:
             check.auth(route.merged.auth)
-        if route.merged.end is not None:
+        if route.merged.end is not None and route.section.redis is None:
             check.end(route.merged.end)
         if route.merged.cors is not None:
             check.cors(route.merged.cors)
         check.place(routes)
         if route.merged.tickets is not None:
-            check.store(store_policy(file.store), route.merged.tickets)
+            check.store(file.store.policy(), route.merged.tickets)
     if file.server.workers > 1 and not document.is_broken(_WORKERS):
         with_tickets = next((route for route in routes if route.merged.tickets is not None), None)
         if with_tickets is not None:

@@ -5,17 +5,17 @@ from pathlib import Path as FilePath
 
 from sseproxy.config.browsers import AuthSection, CORSSection, EndSection, TicketsSection
 from sseproxy.config.effective import EffectiveRoute
-from sseproxy.config.schema import FieldRulesSection, FileSchema, RouteSection, ServerSection, StoreSection
+from sseproxy.config.schema import FieldRulesSection, FileSchema, RouteSection, ServerSection
 from sseproxy.config.settings import AdminSettings, CertificateFiles, Config, LogSettings, ServerSettings
 from sseproxy.config.streams import HeartbeatSection, LimitsSection, TimeoutsSection
 from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, TicketPolicy
 from sseproxy.core.http.fields import HeaderRules
+from sseproxy.core.journal.policy import RedisPolicy
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Match, Route, Upstream, UpstreamTLS
-from sseproxy.core.store import StorePolicy
 from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
-from sseproxy.core.stream.plan import Declaration, StreamMode
+from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 
 
@@ -30,8 +30,8 @@ def build_config(file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: F
         server=server_settings(file.server, folder),
         admin=AdminSettings(file.admin.listen) if file.admin and file.admin.listen else None,
         log=LogSettings(file.log.level, file.log.format, file.log.access),
-        routes=tuple(route_policy(route, folder) for route in routes),
-        store=store_policy(file.store),
+        routes=tuple(route_policy(route, folder, store_url=file.store.url or "") for route in routes),
+        store=file.store.policy(),
     )
 
 
@@ -60,10 +60,12 @@ def server_settings(server: ServerSection, folder: FilePath) -> ServerSettings:
     )
 
 
-def route_policy(route: EffectiveRoute, folder: FilePath) -> Route:
-    """One route with everything that holds for its requests."""
+def route_policy(route: EffectiveRoute, folder: FilePath, *, store_url: str) -> Route:
+    """One route with everything that holds for its requests. store_url: of its Redis, if it names none."""
     section, merged = route.section, route.merged
     declared = merged.stream.declared
+    if section.redis is not None:
+        return push_route(route, section.redis.policy(store_url))
     return Route(
         name=route.name,
         upstream=upstream_of(section, folder),
@@ -83,6 +85,26 @@ def route_policy(route: EffectiveRoute, folder: FilePath) -> Route:
         end=None if merged.end is None else end_policy(merged.end),
         cors=None if merged.cors is None else cors_policy(merged.cors),
         authorize=None if section.authorize is None else section.authorize.policy(),
+    )
+
+
+def push_route(route: EffectiveRoute, policy: RedisPolicy) -> Route:
+    """One route that is served from Redis: a feed. What it inherits for upstreams only is left out."""
+    merged = route.merged
+    return Route(
+        name=route.name,
+        match=match_of(route.section),
+        dialect=merged.dialect,
+        kind=StreamKind.FEED,
+        heartbeat=replace(heartbeat_policy(merged.heartbeat), before_response=None),
+        timeouts=replace(timeout_policy(merged.timeouts), idle=None),
+        limits=limit_policy(merged.limits),
+        response_headers=header_rules(route.section.headers.response),
+        tickets=None if merged.tickets is None else ticket_policy(merged.tickets),
+        auth=None if merged.auth is None else cookie_auth(merged.auth),
+        cors=None if merged.cors is None else cors_policy(merged.cors),
+        authorize=None if route.section.authorize is None else route.section.authorize.policy(),
+        redis=policy,
     )
 
 
@@ -129,7 +151,7 @@ def timeout_policy(section: TimeoutsSection) -> TimeoutPolicy:
 
 def limit_policy(section: LimitsSection) -> LimitPolicy:
     """How much to take."""
-    return LimitPolicy(section.streams, section.streams_per_client, section.line, section.request_body)
+    return LimitPolicy(section.streams, section.streams_per_client, section.line, section.request_body, section.event)
 
 
 def ticket_policy(section: TicketsSection) -> TicketPolicy:
@@ -152,11 +174,6 @@ def end_policy(section: EndSection) -> EndPolicy:
 def cors_policy(section: CORSSection) -> CorsPolicy:
     """Which pages of other origins may read."""
     return CorsPolicy(frozenset(section.origins), section.credentials, section.expose)
-
-
-def store_policy(section: StoreSection) -> StorePolicy:
-    """Where is kept what outlives a connection."""
-    return StorePolicy(section.secret or "", section.memory)
 
 
 def header_rules(section: FieldRulesSection) -> HeaderRules:

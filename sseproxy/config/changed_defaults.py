@@ -86,8 +86,10 @@ def warn_of_changed_defaults(document: Document, file: FileSchema, routes: Itera
         said, default = format_duration(timeout), format_duration(DrainSection().timeout)
         message = f"answers are no longer ended early: one that takes longer than {said} breaks off with an error event"
         document.warning(DRAIN_TIMEOUT, message, f"{default}, the default, lets most of them finish")
+    # A route to Redis is of no earlier version.
+    judged = [route for route in routes if route.section.redis is None]
     # Without a file there is no line to put a key into.
     for changed in CHANGED_DEFAULTS if document.file is not None else ():
-        relying = [route for route in routes if changed.is_relied_on(route)]
+        relying = [route for route in judged if changed.is_relied_on(route)]
         if relying:
             changed.warn(document, relying)

@@ -57,7 +57,7 @@ def _scalar(*forms: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [*forms, VARIABLE]})
 
 
-def _words(kind: type[StrEnum]) -> WithJsonSchema:
+def words(kind: type[StrEnum]) -> WithJsonSchema:
     return _scalar({"type": "string", "enum": [member.value for member in kind]})
 
 
@@ -126,10 +126,10 @@ FormWord = Annotated[
     HeartbeatForm,
     PlainValidator(partial(values.choice, kind=HeartbeatForm)),
     PlainSerializer(str),
-    _words(HeartbeatForm),
+    words(HeartbeatForm),
 ]
 DialectWord = Annotated[
-    Dialect, PlainValidator(partial(values.choice, kind=Dialect)), PlainSerializer(str), _words(Dialect)
+    Dialect, PlainValidator(partial(values.choice, kind=Dialect)), PlainSerializer(str), words(Dialect)
 ]
 _NAME = {"type": "string", "minLength": 1}
 DeclaredValue = Annotated[
@@ -148,7 +148,7 @@ DeclaredValue = Annotated[
     ),
 ]
 KindWord = Annotated[
-    StreamKind, PlainValidator(partial(values.choice, kind=StreamKind)), PlainSerializer(str), _words(StreamKind)
+    StreamKind, PlainValidator(partial(values.choice, kind=StreamKind)), PlainSerializer(str), words(StreamKind)
 ]
 IdleDuration = Annotated[
     float | Auto | None,
@@ -161,10 +161,10 @@ IdleDuration = Annotated[
     ),
 ]
 LogLevelWord = Annotated[
-    LogLevel, PlainValidator(partial(values.choice, kind=LogLevel)), PlainSerializer(str), _words(LogLevel)
+    LogLevel, PlainValidator(partial(values.choice, kind=LogLevel)), PlainSerializer(str), words(LogLevel)
 ]
 LogFormatWord = Annotated[
-    LogFormat, PlainValidator(partial(values.choice, kind=LogFormat)), PlainSerializer(str), _words(LogFormat)
+    LogFormat, PlainValidator(partial(values.choice, kind=LogFormat)), PlainSerializer(str), words(LogFormat)
 ]
 
 _LISTEN_TEXT = {"anyOf": [{"type": "string", "pattern": r"^(.*:\d{1,5}|unix:/.+)$"}, VARIABLE]}
@@ -216,9 +216,7 @@ Binding = Annotated[
     PlainSerializer(browser_values.format_binding),
     _text(r"^(none|address|cookie:.+)$"),
 ]
-ReopenWord = Annotated[
-    Reopen, PlainValidator(partial(values.choice, kind=Reopen)), PlainSerializer(str), _words(Reopen)
-]
+ReopenWord = Annotated[Reopen, PlainValidator(partial(values.choice, kind=Reopen)), PlainSerializer(str), words(Reopen)]
 CookieName = Annotated[str, PlainValidator(browser_values.cookie_name), _text(minLength=1)]
 Template = Annotated[str, PlainValidator(browser_values.template), _text(r"\{value\}")]
 MarkerValue = Annotated[
@@ -230,9 +228,7 @@ MarkerValue = Annotated[
         {"type": "object", "properties": {"event": _NAME}, "required": ["event"], "additionalProperties": False},
     ),
 ]
-EndsAtWord = Annotated[
-    EndsAt, PlainValidator(partial(values.choice, kind=EndsAt)), PlainSerializer(str), _words(EndsAt)
-]
+EndsAtWord = Annotated[EndsAt, PlainValidator(partial(values.choice, kind=EndsAt)), PlainSerializer(str), words(EndsAt)]
 Secret = Annotated[str, PlainValidator(browser_values.secret), _text()]
 
 

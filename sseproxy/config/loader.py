@@ -16,6 +16,7 @@ from sseproxy.config.effective import effective_routes
 from sseproxy.config.flags import CONFIG_VARIABLE, FlagValue
 from sseproxy.config.overrides import apply_overrides, unknown_variables
 from sseproxy.config.problems import ConfigErrors, in_reading_order
+from sseproxy.config.push_checks import check_push
 from sseproxy.config.reading import read_document
 from sseproxy.config.route_checks import check_routes
 from sseproxy.config.settings import Config
@@ -54,6 +55,7 @@ def load(path: FilePath | None, *, flags: Mapping[str, FlagValue], environ: Mapp
         check_server(document, file, folder)
         check_routes(document, file, routes, folder)
         check_browsers(document, file, routes)
+        check_push(document, file, routes)
         check_authorize(document, file, routes)
     problems = [*document.problems, *unknown_variables(document, environ)]
     if problems:

@@ -1,7 +1,7 @@
 """What do flags and environment variables set, above the file?
 
 An override of something that routes inherit holds for ``defaults`` and for every route, so it wins over a route's
-own value too. ``--upstream`` replaces the upstream of every route, or makes one route for everything.
+own value too. ``--upstream`` replaces the upstream of every route that has one, or makes one route for everything.
 """
 
 import re
@@ -74,13 +74,14 @@ def said_by_variable(override: Override, environ: Mapping[str, str]) -> UntypedT
 
 
 def set_upstream(document: Document, value: object, origin: str) -> None:
-    """Replace the upstream of every route; without routes, make one for everything."""
+    """Replace the upstream of every route that is not served from Redis; without routes, make one for everything."""
     # Routes that are there and wrong are not replaced: what is wrong with them must be put right.
     if not document.data.get("routes") and not document.is_broken(("routes",)):
         document.data["routes"] = [{}]
         document.origins[("routes",)] = origin
     for index in range(document.route_count):
-        document.put(("routes", index, "upstream"), value, origin)
+        if ("routes", index, "redis") not in document.places:
+            document.put(("routes", index, "upstream"), value, origin)
 
 
 def unknown_variables(document: Document, environ: Mapping[str, str]) -> Iterator[ConfigProblem]:

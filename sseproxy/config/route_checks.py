@@ -4,7 +4,7 @@ Like `checks`: what is wrong is added to `Document.problems`, and nothing is sai
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 
 from sseproxy.config import files
@@ -80,6 +80,8 @@ class RouteCheck:
     def heartbeat(self) -> None:
         """Check that what needs heartbeats has them, and an early answer comes before the timeout."""
         policy, response = heartbeat_policy(self.route.merged.heartbeat), self.route.merged.timeouts.response
+        if self.route.section.redis is not None:
+            policy = replace(policy, before_response=None)  # that of `defaults` is for upstreams
         is_touched = self.route.merged.stream.declared is not StreamMode.NEVER
         if is_touched and is_right(self.document, self.route, "heartbeat", "interval"):
             for name in policy.fields_without_interval:
@@ -103,12 +105,13 @@ class RouteCheck:
             self.document.problem(at, "needs heartbeats, but heartbeat.interval is off")
 
     def upstream(self) -> None:
-        """Check that the route has one, and that it is not this proxy."""
+        """Check that the route has one, or Redis in its place, and that it is not this proxy."""
         at, upstream = self.route.own("upstream"), self.route.section.upstream
         if self.document.is_broken(at):
             return
         if upstream is None:
-            self.document.problem(at, "is missing", "the URL to forward to")
+            if self.route.section.redis is None and not self.document.is_broken(self.route.own("redis")):
+                self.document.problem(at, "is missing", "the URL to forward to")
         else:
             check_leads_away(self.document, at, upstream, self.file.server.listen)
 

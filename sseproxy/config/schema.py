@@ -2,10 +2,9 @@
 
 Defaults that belong to a policy are the policy's own. No key is required here: `checks` asks for what is missing,
 so that one missing key does not hide what else is wrong. How streams are treated is in `streams`, what a route does for
-`EventSource` in `browsers`.
+`EventSource` in `browsers`, how a route is served from Redis in `push`.
 """
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, get_args, get_origin
 
@@ -41,15 +40,14 @@ from sseproxy.config.fields import (
     Method,
     Network,
     RouteName,
-    Secret,
     Section,
-    Size,
     UpstreamURL,
     Workers,
     listed_listeners,
     one_or_several_listeners,
 )
 from sseproxy.config.problems import Path
+from sseproxy.config.push import RedisSection, StoreSection, route_schema, store_of_word
 from sseproxy.config.streams import (
     STREAM_WORDS,
     HeartbeatSection,
@@ -59,16 +57,13 @@ from sseproxy.config.streams import (
     may_be_a_word,
     stream_of_word,
 )
-from sseproxy.config.values import BadValue
 from sseproxy.core.routes import UpstreamTLS
-from sseproxy.core.store import StorePolicy
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.core.stream.timeouts import Auto
 
 _SWITCHABLE = ("tickets", "auth", "end", "cors")
 _UPSTREAM_TLS = UpstreamTLS()
-_STORE = StorePolicy()
 
 
 # Every section can be left out, and every key of it. A default that is a section is made once and shared: sections are
@@ -218,9 +213,9 @@ class UpstreamTLSSection(Section):
 
 
 class RouteSection(InheritedSection):
-    """Requests that match go to one upstream, under these policies."""
+    """Requests that match go to one upstream, or are served from Redis, under these policies."""
 
-    model_config = ConfigDict(json_schema_extra={"required": ["upstream"]})
+    model_config = ConfigDict(json_schema_extra=route_schema)
 
     name: RouteName | None = Field(default=None, description="What the log calls it; left out: route-1, route-2, …")
     match: MatchSection = Field(
@@ -229,34 +224,15 @@ class RouteSection(InheritedSection):
     upstream: UpstreamURL | None = Field(
         default=None, description="http://, https:// or http+unix:// URL; a base path is kept."
     )
+    redis: RedisSection | None = Field(
+        default=None, description="Streams or channels of Redis, in place of an upstream; answers GET and HEAD."
+    )
     rewrite: RewriteSection = Field(default=RewriteSection(), description="What changes about the request target.")
     headers: HeadersSection = Field(default=HeadersSection(), description="Header fields to set and remove.")
     tls: UpstreamTLSSection | None = Field(default=None, description="How an https upstream is verified.")
     authorize: Authorize = Field(
         default=None, description="Another service says whether a request may go on; left out: all may."
     )
-
-
-class StoreSection(Section):
-    """Where is kept what outlives a connection."""
-
-    secret: Secret | None = Field(
-        default=None,
-        description="For replicas that answer each other's reconnects, on every route without an end.secret; left out: "
-        "made up at the start.",
-    )
-    memory: Size = Field(
-        default=_STORE.memory, description="Bytes of requests that wait in tickets; what does not fit is refused: 503."
-    )
-
-
-def store_of_word(value: object) -> object:
-    """The section for the word ``memory``. Messages do not repeat what stands there: a URL may hold a password."""
-    if value == "memory":
-        return {}
-    if value is not None and not isinstance(value, Mapping | Section):
-        raise BadValue("expected memory", "there is no other store")
-    return value
 
 
 class FileSchema(Section):
@@ -272,7 +248,8 @@ class FileSchema(Section):
     )
     store: Annotated[StoreSection, BeforeValidator(store_of_word)] = Field(
         default=StoreSection(),
-        description="What outlives a connection is kept in memory; the word memory in place of a mapping: as it is.",
+        description="What outlives a connection is kept in memory, and `redis:` routes are served from its url; the "
+        "word memory in place of a mapping: as it is.",
         json_schema_extra=partial(may_be_a_word, word={"const": "memory"}, default="memory"),
     )
     routes: tuple[RouteSection, ...] = Field(default=(), description="The first that matches wins; none: 404.")

@@ -95,6 +95,9 @@ class LimitsSection(Section):
     request_body: SizeOrOff = Field(
         default=_LIMITS.request_body, description="Bytes of a request body; more is refused: 413."
     )
+    event: Size = Field(
+        default=_LIMITS.event, description="Bytes of an event that comes out of Redis; a larger one is skipped."
+    )
 
 
 class StreamSection(Section):

@@ -10,6 +10,9 @@ from sseproxy.config.problems import Path
 from sseproxy.config.schema import FileSchema, places_below, section_at
 from sseproxy.config.values import BadValue, BadValues, describe, nearest
 
+#: Keys that are likely to be tried, and what this version has to say to that.
+_PLANNED = {"journal": "not in this version; redis sends what an app adds to a stream of Redis"}
+
 
 def validate(document: Document) -> FileSchema:
     """All of `document` that fits the schema. The rest is noted in its `problems` and taken out of its `data`."""
@@ -54,6 +57,8 @@ def errors_in(details: ErrorDetails, path: Path) -> tuple[BadValue, ...]:
 
 def unknown_key_hint(key: str, known: list[str], below: list[str]) -> str:
     """Where the key belongs, one level deeper; else the nearest right key, or all of them where none is near."""
+    if key in _PLANNED:
+        return _PLANNED[key]
     if below:
         return f"did you mean {' or '.join(below)}?"
     return nearest(key, known) or (f"one of {', '.join(known)}" if known else "")

@@ -13,6 +13,9 @@ from sseproxy.config.checks import ADMIN_LISTEN, DRAIN_TIMEOUT, LISTEN
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import Path
+from sseproxy.config.push import RedisSection
+from sseproxy.config.push_checks import is_made_by_clients
+from sseproxy.config.push_values import shows_password
 from sseproxy.config.schema import FileSchema
 from sseproxy.config.values import format_duration
 from sseproxy.core.eventsource.policies import TicketBinding
@@ -40,6 +43,9 @@ def warn(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...
         warnings.of_tls(route)
         warnings.of_unbound_tickets(route)
         warnings.of_remembered_logins(route)
+        if route.section.redis is not None:
+            warnings.of_redis(route.own("redis"), route.section.redis)
+    warnings.of_store(file.store.url, routes)
     warn_of_changed_defaults(document, file, routes)
 
 
@@ -103,3 +109,22 @@ class Warnings:
             message = "only credentials are compared: a yes to one request lets in all others of the route"
             hint = "off, if the service goes by X-Original-Method or X-Original-URI"
             self.document.warning(route.own("authorize", "cache"), message, hint)
+
+    def of_redis(self, at: Path, section: RedisSection) -> None:
+        """Warn of a permission that nothing needs, and of a password that others could read."""
+        if section.unsafe_identity and not is_made_by_clients(section.templates):
+            message = "is not needed: no name holds cookie, query or header"
+            self.document.warning((*at, "unsafe_identity"), message, "leave it out, so that none can be added unseen")
+        self._of_password((*at, "url"), section.url)
+
+    def of_store(self, url: str | None, routes: tuple[EffectiveRoute, ...]) -> None:
+        """Warn of a password that others could read, and of a Redis that no route is served from."""
+        self._of_password(("store", "url"), url)
+        in_use = (route.section.redis is not None and route.section.redis.url is None for route in routes)
+        if url is not None and not any(in_use):
+            self.document.warning(("store", "url"), "no route is served from there", "leave it out")
+
+    def _of_password(self, at: Path, url: str | None) -> None:
+        if url is not None and shows_password(url):
+            message = "anybody on the way to Redis can read the password, and all messages"
+            self.document.warning(at, message, "rediss:// encrypts")

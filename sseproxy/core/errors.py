@@ -27,11 +27,14 @@
         ├── ConnectError            502, no connection
         ├── UpstreamBroken          502, the connection broke or what came is not HTTP
         │   └── RequestBroken       the client broke it: the rest of its request body will not come
-        └── ResponseTimeout         504
+        ├── ResponseTimeout         504
+        └── ReaderBehind            the client reads too slowly for a stream that waits for no reader
 
 `detail` is meant for the client: it never holds an address or a path of this machine. `cause` says the same
 for the log, in full.
 """
+
+from collections.abc import Sequence
 
 from sseproxy.core.http.fields import Headers
 from sseproxy.core.stream.transfer import CloseReason
@@ -104,10 +107,17 @@ class TicketNotFound(ClientError):
 
 
 class MethodRefused(ClientError):
-    """CONNECT and TRACE (RFC 9110 section 9.3)."""
+    """CONNECT and TRACE (RFC 9110 section 9.3), and what the route does not answer.
+
+    allowed: the methods that it does answer (RFC 9110 section 10.2.1); empty: those that any route may.
+    """
 
     status = 405
     title = "Method Not Allowed"
+
+    def __init__(self, detail: str, *, allowed: Sequence[str] = ()) -> None:
+        super().__init__(detail)
+        self.allowed = tuple(allowed)
 
 
 class RequestTooLarge(ClientError):
@@ -242,3 +252,9 @@ class ResponseTimeout(OriginError):
     status = 504
     title = "Gateway Timeout"
     reason = CloseReason.RESPONSE_TIMEOUT
+
+
+class ReaderBehind(OriginError):
+    """What the client has not read yet is no longer kept, and it cannot be told so."""
+
+    reason = CloseReason.BEHIND

@@ -23,12 +23,14 @@ class LimitPolicy:
     streams_per_client: open event streams of one client (an address, of IPv6 a /64), per route and process.
     line: bytes of an unfinished line that are held back.
     request_body: bytes of a request body; a larger one is refused with 413.
+    event: bytes of an event that comes out of Redis; a larger one is skipped.
     """
 
     streams: int | None = 10_000
     streams_per_client: int | None = None
     line: int = 64 * KIB
     request_body: int | None = None
+    event: int = MIB
 
     @property
     def counts_streams(self) -> bool:

@@ -1,4 +1,4 @@
-"""Which upstream serves a request, and under which policies?"""
+"""Which upstream, or which streams of Redis, serve a request, and under which policies?"""
 
 import re
 from collections.abc import Sequence
@@ -8,12 +8,16 @@ from ipaddress import IPv6Address
 from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, TicketPolicy
 from sseproxy.core.http.fields import HeaderRules, as_in_cgi
 from sseproxy.core.http.paths import behind_prefix, decoded, has_dots, has_prefix
+from sseproxy.core.journal.policy import RedisPolicy
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy
+
+#: The methods of a route to Redis: what comes out of it can be read, and nothing else.
+READING = ("GET", "HEAD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +120,14 @@ class AuthorizePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route with everything that holds for its requests.
+    """One route with everything that holds for its requests. It leads to `upstream` or to `redis`: exactly one is set.
 
     strip_prefix: taken off the path, by whole segments, before the base path is put on.
     named_fields: lower-case names of request fields that the route goes by; no connection option takes them away.
     """
 
     name: str
-    upstream: Upstream
+    upstream: Upstream | None = None
     match: Match = Match()
     dialect: Dialect = Dialect.AUTO
     stream: StreamMode = StreamMode.AUTO
@@ -140,9 +144,12 @@ class Route:
     end: EndPolicy | None = None
     cors: CorsPolicy | None = None
     authorize: AuthorizePolicy | None = None
+    redis: RedisPolicy | None = None
     named_fields: frozenset[bytes] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if (self.upstream is None) == (self.redis is None):
+            raise ValueError("a route leads to an upstream or to Redis")
         rules = self.request_headers
         names = {*rules.remove, *(name for name, _ in rules.set)}
         if self.auth is not None:
@@ -151,14 +158,15 @@ class Route:
 
     def admits(self, target: str) -> bool:
         """False for a target that could leave the base path, or what `strip_prefix` stands for, by dot segments."""
-        is_rewritten = self.strip_prefix is not None or self.upstream.base_path != ""
+        is_rewritten = self.strip_prefix is not None or (self.upstream is not None and self.upstream.base_path != "")
         return not (is_rewritten and has_dots(target.partition("?")[0]))
 
     def upstream_target(self, target: str) -> str:
         """The request target for the upstream: all of `target` verbatim, but for `strip_prefix` and the base path.
 
-        `target` must be one that the route `admits`.
+        `target` must be one that the route `admits`, and the route must lead to an upstream.
         """
+        assert self.upstream is not None
         if not target.startswith("/"):
             return target
         if self.strip_prefix is not None:

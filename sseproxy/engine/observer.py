@@ -22,6 +22,24 @@ class Phase(StrEnum):
     ENDED = "ended"
 
 
+class GapCount(Protocol):
+    """What reads a stream for a client. gaps: how many times events were missing, and the client was told."""
+
+    @property
+    def gaps(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class JournalReading:
+    """How a client reads a stream that has positions. resumes: it has named one."""
+
+    reader: GapCount
+    resumes: bool
+
+    def __str__(self) -> str:
+        return "gap" if self.reader.gaps else "resumed" if self.resumes else "new"
+
+
 class ObservedStream(Protocol):
     """One response on its way. It changes while it lives: copy what has to last.
 
@@ -54,6 +72,7 @@ class AccessRecord:
 
     peer: who connected; client: who is behind it, as far as trusted proxies tell.
     target: as the client sent it, with all its secrets; only its path is logged.
+    journal: of a stream that has positions; ``None`` for any other response.
     status: what the client got; intended: what it would have got had the head not been sent before the response.
     Times are the event loop's, in seconds.
     """
@@ -69,6 +88,7 @@ class AccessRecord:
     reason: str = "-"
     error: str | None = None
     ended_at: float = 0.0
+    journal: JournalReading | None = None
     stats: TransferStats | None = field(default=None, repr=False)
 
     @property
@@ -87,6 +107,7 @@ class AccessRecord:
             "intended": self.intended if self.intended != self.status else None,
             "route": self.route,
             "reason": self.reason,
+            "journal": None if self.journal is None else str(self.journal),
             "seconds": round(self.ended_at - self.started_at, 3),
         }
         if (stats := self.stats) is not None:

@@ -2,18 +2,36 @@
 
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
 from aiohttp import web
+
+
+class Status(StrEnum):
+    """May new requests be sent here?"""
+
+    READY = "ready"
+    DRAINING = "draining"
+    AWAY = "away"  # a store is, without which too little can be served
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What an orchestrator is told. away: the stores that cannot be reached now, also where the process is ready."""
+
+    status: Status = Status.READY
+    away: Sequence[str] = ()
 
 
 class AdminServer:
     """Health checks on listeners of their own, never on the public ones.
 
-    is_ready: whether new requests should be sent here.
+    readiness: whether new requests should be sent here, asked anew each time.
     """
 
-    def __init__(self, *, is_ready: Callable[[], bool]) -> None:
-        self._is_ready = is_ready
+    def __init__(self, *, readiness: Callable[[], Readiness]) -> None:
+        self._readiness = readiness
         app = web.Application()
         app.router.add_get("/healthz", self.health)
         app.router.add_get("/readyz", self.readiness)
@@ -34,7 +52,7 @@ class AdminServer:
         return web.Response(text="ok\n")
 
     async def readiness(self, request: web.Request) -> web.Response:
-        """Answer 200, or 503 while the process drains."""
-        if self._is_ready():
-            return web.Response(text="ready\n")
-        return web.Response(status=503, text="draining\n")
+        """Answer 200, or 503 while no requests should be sent here; the body says why."""
+        found = self._readiness()
+        said = {"status": found.status.value, "away": list(found.away)}
+        return web.json_response(said, status=200 if found.status is Status.READY else 503)

@@ -14,13 +14,13 @@ from sseproxy.http1.handshake import TlsAcceptor
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.logs import LOGGER
-from sseproxy.origins.http import HttpOrigin
-from sseproxy.origins.pools import PoolGroup
 from sseproxy.process.admin import AdminServer
 from sseproxy.process.descriptors import connections_allowed
 from sseproxy.process.garbage import GarbageNet, spare_the_collector
 from sseproxy.process.listeners import BACKLOG
+from sseproxy.process.origins import new_origins
 from sseproxy.process.stopping import StopRequest
+from sseproxy.process.stores import RedisStores
 from sseproxy.proxy.app import ProxyApp
 from sseproxy.stores.memory import MemoryTicketStore
 
@@ -74,8 +74,10 @@ class ServerProcess:
         """
         stop = StopRequest()
         with stop.by_signals(signals):
-            app = self.new_app()
-            admin = AdminServer(is_ready=lambda: not app.draining)
+            stores = RedisStores(self._config.routes, self._config.store)
+            stores.start()
+            app = self.new_app(stores)
+            admin = AdminServer(readiness=lambda: stores.readiness(is_draining=app.draining))
             await admin.start(self._admin_sockets)
             factories, servers = await self.accept(app)
             net = GarbageNet(asyncio.get_running_loop())
@@ -90,17 +92,16 @@ class ServerProcess:
             finally:
                 await asyncio.gather(*(factory.shutdown(_LAST_MOMENT) for factory in factories))
                 await app.close()
+                await stores.close()
                 await admin.stop()
                 net.close()
 
-    def new_app(self) -> ProxyApp:
+    def new_app(self, stores: RedisStores) -> ProxyApp:
         """Return the proxy that the configuration asks for."""
-        streams, group = LiveStreams(), PoolGroup()
-        routes, new_origin = self._config.routes, functools.partial(HttpOrigin, clock=streams.clock(), group=group)
+        streams, routes = LiveStreams(), self._config.routes
         return ProxyApp(
             routes,
-            {route.name: new_origin(route.upstream) for route in routes},
-            authorizers={each.name: new_origin(each.authorize.upstream) for each in routes if each.authorize},
+            new_origins(routes, stores.origins, streams.clock()),
             trusted_proxies=self._config.server.trusted_proxies,
             tickets=MemoryTicketStore(asyncio.get_running_loop(), most_bytes=self._config.store.memory),
             end_key=self._end_key,

@@ -2,10 +2,9 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Sequence, Sized
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
-from types import MappingProxyType
 
 from sseproxy.core.http.fields import PSEUDONYM
 from sseproxy.core.routes import Route
@@ -14,11 +13,11 @@ from sseproxy.engine.admissions import Admissions
 from sseproxy.engine.live import LiveStreams
 from sseproxy.http1.listener import ClientConnections, ConnectionLimit
 from sseproxy.http1.policy import ServerPolicy
-from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.dispatch import Dispatcher
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.handler import RequestHandler
 from sseproxy.proxy.notices import warn_of_connections
+from sseproxy.proxy.origins import Origins
 from sseproxy.proxy.resolve import Resolver
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.stores.base import TicketStore
@@ -30,8 +29,7 @@ INSTANCE_BYTES = 6
 class ProxyApp:
     """The proxy of one process. Must be made while the event loop runs.
 
-    origins: the upstream of each route, by the route's name. authorizers: likewise, the services that `authorize` asks.
-    tickets: where routes that have any keep them.
+    origins: where the routes lead, which this closes. tickets: where routes that have any keep them.
     end_key: what the ends of streams are signed with, for processes that answer each other's clients.
     instance: what tells this proxy from others of its name, for processes that are one proxy; at most 32 digits and
     lower-case letters.
@@ -41,9 +39,8 @@ class ProxyApp:
     def __init__(
         self,
         routes: Sequence[Route],
-        origins: Mapping[str, HttpOrigin],
+        origins: Origins,
         *,
-        authorizers: Mapping[str, HttpOrigin] = MappingProxyType({}),
         trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
         tickets: TicketStore | None = None,
         end_key: bytes = b"",
@@ -55,7 +52,7 @@ class ProxyApp:
         self.streams = LiveStreams() if streams is None else streams
         self.admissions = Admissions()
         self.tickets = TicketService(routes, tickets)
-        self._origins = (*origins.values(), *authorizers.values())
+        self._origins = origins
         self._policy = policy
         self._limit = ConnectionLimit(policy.connections, on_reached=warn_of_connections)
         self._listeners: list[ClientConnections] = []
@@ -63,7 +60,6 @@ class ProxyApp:
             routes,
             origins,
             self.tickets,
-            authorizers=authorizers,
             end_key=end_key or secrets.token_bytes(32),
             instance=name,
         )
@@ -125,8 +121,7 @@ class ProxyApp:
         await self._handler.wait_until_idle()
 
     async def close(self) -> None:
-        """Close the connections to all upstreams and services, and the store of tickets."""
+        """Close the connections to all upstreams and services, all followers of Redis, and the store of tickets."""
         self._handler.disconnects.close()
         await self.tickets.close()
-        for origin in self._origins:
-            await origin.close()
+        await self._origins.close()

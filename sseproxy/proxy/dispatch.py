@@ -1,18 +1,20 @@
 """What is done about what a request wants, and may it be done at all?"""
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Protocol
 
 from sseproxy.core.routes import Route
-from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.authorize import Authorizer
+from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.eventsource.ticket_requests import keep_request, use_ticket
 from sseproxy.proxy.eventsource.tickets import TicketService
-from sseproxy.proxy.forward import Forwarder, Forwarding
+from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import ClientRequest
+from sseproxy.proxy.origins import Origins
 from sseproxy.proxy.resolve import Forward, KeepTicket, Refuse, Reply, Resolution, UseTicket
+from sseproxy.proxy.subscribe import Subscribing
 from sseproxy.proxy.tail import ResponseTail
 
 Work = Coroutine[None, None, None]
@@ -27,8 +29,7 @@ class Serve(Protocol):
 class Dispatcher:
     """Hands each request to what serves it, once the route lets it in.
 
-    origins: the upstream of each route, by its name; authorizers: the services that `authorize` asks, likewise.
-    end_key, instance: see `ProxyApp`.
+    origins: where the routes lead. end_key, instance: see `ProxyApp`.
     """
 
     # All ways from a request to what it brings about lead through here, and each asks the route's `authorize` first: a
@@ -38,15 +39,16 @@ class Dispatcher:
     def __init__(
         self,
         routes: Sequence[Route],
-        origins: Mapping[str, HttpOrigin],
+        origins: Origins,
         tickets: TicketService,
         *,
-        authorizers: Mapping[str, HttpOrigin],
         end_key: bytes,
         instance: bytes,
     ) -> None:
-        self._forwarder = Forwarder(origins, end_key=end_key, instance=instance)
-        self._authorizer = Authorizer(routes, authorizers, instance=instance)
+        self._origins = origins
+        self._ends = RouteEnds(end_key)
+        self._instance = instance
+        self._authorizer = Authorizer(routes, origins.authorizers, instance=instance)
         self._tickets = tickets
 
     def begin(self, resolution: Resolution, tail: ResponseTail) -> Work | None:
@@ -54,8 +56,8 @@ class Dispatcher:
         match resolution:
             case Forward(request=request, route=route):
                 if route.authorize is None:
-                    return self._forwarder.serve(request, route, tail)
-                return self._authorized(self._forwarder.serve, request, route, tail, request.inbound.target)
+                    return self._serve(request, route, tail)
+                return self._authorized(self._serve, request, route, tail, request.inbound.target)
             case KeepTicket(request=request, route=route, target=target):
                 keep = partial(keep_request, self._tickets, target)
                 if route.authorize is None:
@@ -76,7 +78,21 @@ class Dispatcher:
         del request  # a stream may go on for hours
         await work
 
-    async def _forward_kept(self, request: ClientRequest, route: Route, tail: ResponseTail) -> Forwarding:
+    async def _forward_kept(self, request: ClientRequest, route: Route, tail: ResponseTail) -> Forwarding | Subscribing:
         if route.authorize is not None:
             request = await self._authorizer.let_in(request, route, request.inbound.target)
-        return self._forwarder.forwarding(request, route, tail)
+        return self._new(request, route, tail)
+
+    async def _serve(self, request: ClientRequest, route: Route, tail: ResponseTail) -> None:
+        forwarding = self._new(request, route, tail)
+        del request
+        await forwarding.start()
+        del forwarding  # a stream may go on for hours
+        await tail.wait()
+
+    def _new(self, request: ClientRequest, route: Route, tail: ResponseTail) -> Forwarding | Subscribing:
+        """Make what serves a request: an upstream, or Redis."""
+        if route.redis is not None:
+            return Subscribing(request, route, self._origins.redis[route.name], tail)
+        origin = self._origins.upstreams[route.name]
+        return Forwarding(request, route, origin, tail, ends=self._ends, via=self._instance)

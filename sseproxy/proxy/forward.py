@@ -1,7 +1,6 @@
 """How does one request reach its upstream, and what becomes of the answer?"""
 
 import asyncio
-from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 
@@ -20,32 +19,6 @@ from sseproxy.proxy.inbound import ClientRequest
 from sseproxy.proxy.response_body import connect_body, read_kind
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.proxy.tunnel import run_tunnel
-
-
-class Forwarder:
-    """Sends requests along their routes.
-
-    origins: by the name of the route. end_key: what the ends of streams are signed with. instance: the name of this
-    proxy in ``Via``.
-    """
-
-    def __init__(self, origins: Mapping[str, HttpOrigin], *, end_key: bytes, instance: bytes) -> None:
-        self._origins = origins
-        self._ends = RouteEnds(end_key)
-        self._instance = instance
-
-    async def serve(self, request: ClientRequest, route: Route, tail: ResponseTail) -> None:
-        """Send a request, and wait for the end of its response. Raises `SSEProxyError`."""
-        origin = self._origins[route.name]
-        forwarding = Forwarding(request, route, origin, tail, ends=self._ends, via=self._instance)
-        del request
-        await forwarding.start()
-        del forwarding  # a stream may go on for hours
-        await tail.wait()
-
-    def forwarding(self, request: ClientRequest, route: Route, tail: ResponseTail) -> "Forwarding":
-        """Return what sends a request, for a caller that has more to do than to wait."""
-        return Forwarding(request, route, self._origins[route.name], tail, ends=self._ends, via=self._instance)
 
 
 class Forwarding:

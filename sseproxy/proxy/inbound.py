@@ -74,6 +74,11 @@ class InboundRequest:
         return self.fields if self.opened_with is None else self.opened_with
 
     @property
+    def client_query(self) -> str:
+        """The query of that request."""
+        return (self.target if self.opened_with is None else self.opened_at).partition("?")[2]
+
+    @property
     def passed(self) -> list[bytes]:
         """The instances of sseproxy that the request has passed."""
         return instances(self.fields.get(b"via", _NONE))
@@ -128,6 +133,7 @@ class InboundRequest:
         """Return the fields for the upstream, without the framing of the body.
 
         accepts_stream: ``Accept`` names event streams. via: the name of this instance. identity: see `ClientRequest`.
+        The route must have an upstream.
         """
         may_stream = route.stream is StreamMode.ALWAYS or (
             route.stream is StreamMode.AUTO and (accepts_stream or self.method not in ("GET", "HEAD"))
@@ -145,6 +151,7 @@ class InboundRequest:
         if may_stream:
             fields.append((b"Accept-Encoding", b"identity"))
         # A name-based virtual host behind TLS answers to its own name only; behind plain HTTP sits our own service.
+        assert route.upstream is not None
         use_own = route.upstream.scheme == "https" or not self.host
         host = route.upstream.authority.encode() if use_own else self.host
         fields = [(b"Host", host), *forwarding(fields, peer, host=self.host)]

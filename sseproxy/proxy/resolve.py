@@ -5,11 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from sseproxy.core.errors import BadRequest, ForeignOrigin, LoopDetected, RouteNotFound, SSEProxyError
+from sseproxy.core.errors import (
+    BadRequest,
+    ForeignOrigin,
+    LoopDetected,
+    MethodRefused,
+    RouteNotFound,
+    SSEProxyError,
+)
 from sseproxy.core.eventsource.cors import preflight_method
 from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Headers, Peer, forwarded_addresses, names_origin
-from sseproxy.core.routes import Route, find_route
+from sseproxy.core.routes import READING, Route, find_route
 from sseproxy.http1.content import RequestContent
 from sseproxy.http1.requests import ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
@@ -181,6 +188,8 @@ class Resolver:
             if preflight_method(inbound.method, inbound.headers) is not None:
                 raise ForeignOrigin("Pages of other origins may not do that: the route has no cors.")
             refuse_foreign(asked, route)
+            if route.redis is not None:
+                _refuse_writing(inbound.method)
         except SSEProxyError as error:
             return _refused(error, asked.client, treatment, route)
         return KeepTicket(asked.client, treatment, route, asked, target)
@@ -192,6 +201,8 @@ class Resolver:
         if route is None:
             return Refuse(asked.client, treatment, None, RouteNotFound("No route matches this request."))
         try:
+            if route.redis is not None:
+                _refuse_writing(inbound.method)
             if not route.admits(inbound.target):
                 raise BadRequest("The request target must not have dot segments on this route.")
             if route.auth is not None and inbound.is_logged_in(route):
@@ -239,6 +250,12 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
         return ip_address(text)
     except ValueError:
         return None
+
+
+def _refuse_writing(method: str) -> None:
+    """Reject what is not reading, on a route to Redis, also before a ticket keeps the request."""
+    if method not in READING:
+        raise MethodRefused("This can be read, and nothing else.", allowed=READING)
 
 
 def _refused(error: SSEProxyError, client: str, treatment: ResponseTreatment, route: Route | None = None) -> Refuse:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from http import HTTPStatus
 
-from sseproxy.core.errors import AccessDenied, ClientError, SSEProxyError
+from sseproxy.core.errors import AccessDenied, ClientError, MethodRefused, SSEProxyError
 from sseproxy.core.http.fields import PSEUDONYM, Headers
 from sseproxy.http1.downstream import HttpDownstream
 
@@ -60,6 +60,6 @@ def _fields(error: SSEProxyError, length: int) -> Headers:
         fields.append((b"Proxy-Status", PSEUDONYM))
     if error.retry_after is not None:
         fields.append((b"Retry-After", b"%d" % error.retry_after))
-    if error.status == 405:
-        fields.append(ALLOW)
+    if isinstance(error, MethodRefused):
+        fields.append((ALLOW[0], ", ".join(error.allowed).encode()) if error.allowed else ALLOW)
     return fields

@@ -220,7 +220,7 @@ class ResponseTail:
     async def _flush(self, relay: Relay) -> None:
         if relay.error is not None and self.record.error is None:
             self.record.error = str(relay.error)
-        if relay.close_reason is CloseReason.CLIENT_STALLED:
+        if relay.close_reason in (CloseReason.CLIENT_STALLED, CloseReason.BEHIND):
             self.downstream.abort_at_once()  # it has had its time
         await self.downstream.wait_until_flushed(self._write_timeout)
 

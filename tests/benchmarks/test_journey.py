@@ -21,6 +21,7 @@ _OFF = {
     "proxy/eventsource/tickets",
     "proxy/notices",
     "proxy/request_fields",
+    "proxy/subscribe",
     "proxy/tunnel",
 }
 
@@ -29,8 +30,8 @@ async def test_the_way_of_a_get() -> None:
     """The figures are those that were reached: a lower one may be written here, a higher one needs a reason."""
     journey = await travel()
     assert journey.is_over
+    # Whether a request may be served, and what serves it, an upstream or Redis, is decided in a room and a call.
     assert len(journey.calls) <= 70, _shown(journey)
-    # What serves a request, and whether it may be served, has a module of its own: `dispatch`.
     assert len(journey.rooms) <= 19, journey.rooms
     assert journey.returns <= 26, _shown(journey)
 

@@ -7,6 +7,7 @@ from sseproxy.config.flags import FlagValue
 from sseproxy.config.loader import load
 from sseproxy.config.problems import ConfigErrors
 from sseproxy.config.settings import Config
+from sseproxy.core.routes import Route, Upstream
 
 
 def read(
@@ -30,3 +31,9 @@ def complaints(
     except ConfigErrors as errors:
         return str(errors).splitlines()
     return []
+
+
+def upstream_of(route: Route) -> Upstream:
+    """Where a route leads that has an upstream."""
+    assert route.upstream is not None
+    return route.upstream

@@ -12,6 +12,7 @@ import pytest
 from tests.config.reading import complaints
 
 TABLE = Path(__file__).parent / "broken"
+FILES = ("shapes", "values", "combinations", "browsers", "authorize", "push")
 ENVIRON = {"LEVEL": "loud", "EMPTY": ""}
 
 
@@ -38,13 +39,7 @@ def said_about(broken: BrokenFile, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "broken",
-    [
-        *rows("shapes.txt"),
-        *rows("values.txt"),
-        *rows("combinations.txt"),
-        *rows("browsers.txt"),
-        *rows("authorize.txt"),
-    ],
+    [row for name in FILES for row in rows(f"{name}.txt")],
     ids=lambda broken: broken.what,
 )
 def test_the_message_is_exactly_this(broken: BrokenFile, folder: Path) -> None:

@@ -15,7 +15,7 @@ from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.core.stream.request import StreamRequest
 from sseproxy.core.stream.timeouts import TimeoutPolicy
-from tests.config.reading import read
+from tests.config.reading import read, upstream_of
 
 UP = "upstream: http://u:1"
 
@@ -93,7 +93,7 @@ routes:
     ).routes
     assert route.name == "chat"
     assert route.match == Match(None, "/api", frozenset({"GET", "POST"}), "api.example")
-    assert route.upstream.tls == UpstreamTLS(ca=str(pem_folder / "ca.pem"), server_name="inner")
+    assert upstream_of(route).tls == UpstreamTLS(ca=str(pem_folder / "ca.pem"), server_name="inner")
     assert route.upstream_target("/api/x?y") == "/base/x?y"
     assert route.request_headers == HeaderRules((("X-A", "b"),), ("Cookie",))
     assert route.response_headers == HeaderRules((), ("Server",))

@@ -9,7 +9,7 @@ from sseproxy.config.flags import OVERRIDES, FlagValue
 from sseproxy.config.loader import load
 from sseproxy.config.settings import Config
 from sseproxy.core.stream.timeouts import Auto
-from tests.config.reading import complaints, read
+from tests.config.reading import complaints, read, upstream_of
 
 FILE = """
 server: {{listen: '127.0.0.1:1', workers: 2}}
@@ -36,7 +36,7 @@ Look = Callable[[Config], object]
 
 #: Flag, what looks at its effect, then: flag, its effect; variable, its effect; the file's effect; the default's.
 TABLE: list[tuple[str, Look, FlagValue, object, str, object, object, object]] = [
-    ("--upstream", lambda c: c.routes[0].upstream.authority, "http://f", "f", "http://v", "v", "file", None),
+    ("--upstream", lambda c: upstream_of(c.routes[0]).authority, "http://f", "f", "http://v", "v", "file", None),
     ("--listen", lambda c: [str(a) for a in c.server.listen], [":3"], [":3"], ":4, :5", [":4", ":5"],
      ["127.0.0.1:1"], ["127.0.0.1:8080"]),
     ("--heartbeat", lambda c: c.routes[0].heartbeat.interval, "2s", 2.0, "3s", 3.0, 4.0, 15.0),
@@ -82,14 +82,14 @@ def test_an_override_holds_for_every_route_and_leaves_the_rest_alone(folder: Pat
 
 def test_upstream_alone_is_enough() -> None:
     (route,) = load(None, flags={"--upstream": "http://u:1/v1"}, environ={}).routes
-    assert route.upstream.base_path == "/v1"
+    assert upstream_of(route).base_path == "/v1"
     assert route.match.matches(method="PUT", path="/any", host="any")
 
 
 def test_upstream_replaces_that_of_every_route_and_completes_those_without(folder: Path) -> None:
     text = "routes:\n  - match: {path: /a}\n  - upstream: http://file\n"
     config = read(text, folder, flags={"--upstream": "http://u"})
-    assert [route.upstream.host for route in config.routes] == ["u", "u"]
+    assert [upstream_of(route).host for route in config.routes] == ["u", "u"]
 
 
 def test_a_variable_names_the_file(folder: Path) -> None:

@@ -12,13 +12,13 @@ from sseproxy.config.fields import Section
 from sseproxy.config.flags import OVERRIDES
 from sseproxy.config.loader import load
 from sseproxy.config.problems import write_path
+from sseproxy.config.push import StoreSection
 from sseproxy.config.reading import read_document
 from sseproxy.config.schema import (
     FileSchema,
     InheritedSection,
     LogSection,
     ServerSection,
-    StoreSection,
     json_schema,
     section_in,
 )
@@ -138,6 +138,10 @@ def test_the_examples_of_the_documents_are_right_and_warn_of_nothing(document: P
         "defaults: {timeouts: {idle: '15', write: '${N}'}, stream: '${N:-auto}', heartbeat: {prelude: '${N}'}}",
         "defaults: {limits: {streams: off, streams_per_client: 5, line: 65536, request_body: 1GiB}}",
         "store: {secret: 'sixteen characters', memory: 64MiB}\nroutes: [{upstream: 'http://u'}]",
+        "store: {url: 'redis://127.0.0.1', prefix: a, timeout: 500ms}\nroutes: [{redis: {stream: a}}]",
+        "routes: [{redis: {url: '${N}', stream: ['a:{auth:user}', b], start: oldest, gap: {event: {name: x}}}}]",
+        "routes: [{redis: {url: 'REDISS://h', channel: '${N}', format: flask-sse, unsafe_identity: true}}]",
+        "routes: [{redis: {url: 'redis+sentinel://h,i/n', channel: [a]}, limits: {event: 1KiB}}]",
         "store:\nroutes: [{upstream: 'http://u'}]",
         "routes: [{upstream: '${N}', headers: {request: {set: {X-A: b}, remove: [Cookie]}}}]",
         "store: memory\ndefaults: {tickets: {}, auth: {cookie: a}, end: {event: {}}, cors: {origins: '*'}}",
@@ -174,7 +178,18 @@ def test_editors_accept_what_the_loader_accepts(text: str, tmp_path: Path) -> No
         "defaults: {limits: {line: off}}",
         "defaults: {heartbeat: {event: {name: ''}}}",
         "store: redis",
-        "store: {url: 'redis://127.0.0.1'}",
+        "store: {url: 'http://127.0.0.1'}",
+        "store: {prefix: 'a b'}",
+        "store: {timeout: off}",
+        "store: {lease: 10s}",
+        "store: {file: /x}",
+        "server: {drain: {runs: 25s}}",
+        "routes: [{redis: {format: text}}]",
+        "routes: [{redis: {stream: a}, upstream: 'http://u'}]",
+        "routes: [{redis: {stream: a, format: xml}}]",
+        "routes: [{redis: {stream: a, start: newest}}]",
+        "routes: [{redis: {stream: []}}]",
+        "routes: [{redis: {stream: a, key: url}}]",
         "routes: [{upstream: 'http://u', match: {path: '/a{b}'}}]",
         "defaults: {tickets: {path: '/a`b'}}",
         "defaults: {tickets: on}",

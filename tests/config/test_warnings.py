@@ -235,3 +235,51 @@ def test_a_drain_that_is_too_short_for_an_answer_is_warned_of(timeout: str, coun
     said = warned(f"server: {{drain: {{timeout: {timeout}}}}}\n{ROUTE}", folder)
     assert len(said) == count
     assert all("breaks off with an error event" in line for line in said)
+
+
+PUSH = "routes: [{{redis: {{{}}}}}]"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://10.0.0.5",
+        "redis://user@10.0.0.5",
+        "redis://:secret@127.0.0.1:6379/1",
+        "redis://:secret@[::1]",
+        "redis://:secret@localhost",
+        "rediss://:secret@redis.internal",
+        "redis+unix://:secret@/run/redis.sock",
+        "redis+sentinel://:secret@10.0.0.5,10.0.0.6/main?ssl=true",
+    ],
+)
+def test_a_redis_that_shows_no_password_is_no_danger(url: str, folder: Path) -> None:
+    assert warned(PUSH.format(f"url: '{url}', stream: a"), folder) == []
+
+
+@pytest.mark.parametrize("url", ["redis://:secret@redis.internal", "redis+sentinel://u:secret@127.0.0.1,10.0.0.6/main"])
+def test_a_password_in_clear_text_is_warned_of_and_never_shown(url: str, folder: Path) -> None:
+    said = "warning: anybody on the way to Redis can read the password, and all messages (rediss:// encrypts)"
+    assert warned(PUSH.format(f"url: '{url}', stream: a"), folder) == [f"c.yaml:1:24: routes[0].redis.url: {said}"]
+    assert warned(f"store: {{url: '{url}'}}\n{PUSH.format('stream: a')}", folder) == [f"c.yaml:1:14: store.url: {said}"]
+
+
+def test_a_permission_that_nothing_needs_is_warned_of(folder: Path) -> None:
+    text = PUSH.format("url: redis://127.0.0.1, stream: 'a:{{x}}', unsafe_identity: true")
+    assert warned(text, folder) == [
+        (
+            "c.yaml:1:79: routes[0].redis.unsafe_identity: warning: is not needed: no name holds cookie, query or "
+            "header (leave it out, so that none can be added unseen)"
+        )
+    ]
+    assert warned(PUSH.format("url: redis://127.0.0.1, stream: 'a:{query:x}', unsafe_identity: true"), folder) == []
+
+
+def test_a_redis_of_no_route_is_warned_of(folder: Path) -> None:
+    said = "warning: no route is served from there (leave it out)"
+    url = "store: {url: redis://127.0.0.1}\n"
+    assert warned(url + ROUTE, folder) == [f"c.yaml:1:14: store.url: {said}"]
+    assert warned(url + PUSH.format("url: redis://127.0.0.1:2, stream: a"), folder) == [
+        f"c.yaml:1:14: store.url: {said}"
+    ]
+    assert warned(url + PUSH.format("stream: a"), folder) == []

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sseproxy.core.eventsource.cookies import authenticate, cookie_value, for_caches, login, without_cookie
+from sseproxy.core.eventsource.cookies import (
+    authenticate,
+    cookie_value,
+    cookie_values,
+    for_caches,
+    login,
+    without_cookie,
+)
 from sseproxy.core.eventsource.policies import CookieAuth
 from sseproxy.core.http.fields import Headers
 
@@ -52,6 +59,12 @@ def test_several_fields_are_one_list() -> None:
     headers = [(b"X", b"token=no"), (b"cookie", b"a=1"), (b"COOKIE", b"token=x"), (b"Cookie", b"token=y")]
     assert cookie_value(headers, "token") == b"x"
     assert cookie_value([], "token") is None
+
+
+def test_all_cookies_of_a_name() -> None:
+    headers = [(b"Cookie", b'a=1; token=x;token="y"; atoken=no; token'), (b"Cookie", b"token=")]
+    assert list(cookie_values(headers, "token")) == [b"x", b"y", b""]
+    assert list(cookie_values(headers, "other")) == []
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ ERRORS = {
 }
 PIECES = (b"data: 1\n\n", b"data: 2\n", b"\n", b"data: 3", b": c\n", b"\r\n", b"event: x\n", b"id: 9\n\n")
 ASKED_FOR = (CloseReason.STOPPED,)
-BY_CLIENT = (CloseReason.CLIENT_GONE, CloseReason.CLIENT_STALLED, CloseReason.CLIENT_ERROR)
+BY_CLIENT = (CloseReason.CLIENT_GONE, CloseReason.CLIENT_STALLED, CloseReason.CLIENT_ERROR, CloseReason.BEHIND)
 
 Finish = Callable[[StreamSession, CloseReason], None]
 
@@ -175,4 +175,5 @@ def test_what_the_app_behind_a_middleware_hears() -> None:
         CloseReason.CLIENT_GONE: AppNotice.DISCONNECT,
         CloseReason.CLIENT_ERROR: AppNotice.STOP,
         CloseReason.CLIENT_STALLED: AppNotice.STOP,
+        CloseReason.BEHIND: AppNotice.STOP,
     }

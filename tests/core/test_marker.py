@@ -87,7 +87,7 @@ def test_a_clean_end_needs_no_marker(play: Play) -> None:
     play(stream(marker="[DONE]")) >> data(b"data: x\n\n") >> eof() << closed(END)
 
 
-@pytest.mark.parametrize("reason", [CloseReason.CLIENT_GONE, CloseReason.CLIENT_STALLED])
+@pytest.mark.parametrize("reason", [CloseReason.CLIENT_GONE, CloseReason.CLIENT_STALLED, CloseReason.BEHIND])
 def test_a_client_that_leaves_has_left(play: Play, reason: CloseReason) -> None:
     play(stream(marker="[DONE]")) >> data(DONE) >> error(reason) << closed(reason, clean=False)
 

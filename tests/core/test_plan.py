@@ -342,3 +342,16 @@ def test_the_marker_comes_from_the_route() -> None:
 def test_a_client_that_is_given_blank_lines_takes_no_comments() -> None:
     assert not StreamPlan(form=HeartbeatForm.BLANK).takes_comments
     assert all(StreamPlan(form=form).takes_comments for form in HeartbeatForm if form is not HeartbeatForm.BLANK)
+
+
+def test_a_browser_is_known_by_the_request_that_its_eventsource_sends() -> None:
+    fresh = {"Cache-Control": "max-age=0, No-Cache"}
+    assert asked("GET", accept=STREAM, fields=fresh).is_browser
+    assert asked("POST", accept=SDK, ticket=True).is_browser  # it has opened what was kept
+    for other in (
+        asked("GET", accept=STREAM),
+        asked("GET", accept=BOTH, fields=fresh),
+        asked("GET", fields=fresh),
+        asked("POST", accept=STREAM, fields=fresh),
+    ):
+        assert not other.is_browser

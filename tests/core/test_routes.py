@@ -3,6 +3,8 @@
 import pytest
 
 from sseproxy.core.http.paths import has_prefix
+from sseproxy.core.journal.policy import RedisPolicy
+from sseproxy.core.journal.templates import Template
 from sseproxy.core.routes import (
     Match,
     Route,
@@ -148,3 +150,11 @@ def test_path_and_query_together_are_the_target(target: str) -> None:
 )
 def test_the_host_field_for_an_upstream(upstream: Upstream, authority: str) -> None:
     assert upstream.authority == authority
+
+
+def test_a_route_leads_to_an_upstream_or_to_redis() -> None:
+    policy = RedisPolicy(channels=(Template.parse("news"),))
+    for ends in ({}, {"upstream": Upstream("http", "u"), "redis": policy}):
+        with pytest.raises(ValueError, match="an upstream or to Redis"):
+            Route("r", **ends)  # type: ignore[arg-type]
+    assert Route("r", redis=policy).admits("/a/../b")

@@ -14,6 +14,7 @@ from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
+from sseproxy.proxy.origins import Origins
 from tests.support.async_peer import LIMIT
 from tests.support.guarded import ALICE, NO, TAKE, YES, guarded, head, silent
 from tests.support.http1_reader import Message
@@ -275,7 +276,7 @@ async def test_a_stale_connection_is_no_failure() -> None:
 async def test_a_route_is_not_open_because_its_service_is_left_out() -> None:
     where = Upstream("http", "127.0.0.1", 1)
     with pytest.raises(ValueError, match="guarded"):
-        ProxyApp([Route("guarded", where, authorize=AuthorizePolicy(where))], {"guarded": HttpOrigin(where)})
+        ProxyApp([Route("guarded", where, authorize=AuthorizePolicy(where))], Origins({"guarded": HttpOrigin(where)}))
 
 
 # What is taken.

@@ -6,9 +6,18 @@ from typing import cast
 
 import pytest
 
-from sseproxy.core.errors import BadRequest, ForeignOrigin, LoopDetected, RouteNotFound, SSEProxyError
+from sseproxy.core.errors import (
+    BadRequest,
+    ForeignOrigin,
+    LoopDetected,
+    MethodRefused,
+    RouteNotFound,
+    SSEProxyError,
+)
 from sseproxy.core.eventsource.policies import CorsPolicy, TicketPolicy
 from sseproxy.core.http.fields import Headers, Peer
+from sseproxy.core.journal.policy import RedisPolicy
+from sseproxy.core.journal.templates import Template
 from sseproxy.core.routes import Match, Route, Upstream
 from sseproxy.http1.requests import ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
@@ -122,3 +131,19 @@ def test_a_refusal_says_to_pages_of_other_origins_what_the_route_allows_them() -
     found = resolve("GET", "/b/../x/../b/c/%2e%2e/d", [(b"Origin", PAGE)], routes=(other,))
     assert isinstance(found, Refuse)
     assert found.treatment.cross_origin is not None
+
+
+PUSH = Route(
+    "push", match=Match(prefix="/p"), tickets=TicketPolicy(), redis=RedisPolicy(channels=(Template.parse("news"),))
+)
+
+
+@pytest.mark.parametrize("target", ["/p", "/_tickets/p"])
+def test_what_comes_out_of_redis_can_only_be_read(target: str) -> None:
+    for method in ("GET", "HEAD"):
+        assert isinstance(resolve(method, target, routes=[PUSH]), Forward | KeepTicket)
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        found = resolve(method, target, routes=[PUSH])
+        assert isinstance(found, Refuse)
+        assert isinstance(found.error, MethodRefused)
+        assert found.error.allowed == ("GET", "HEAD")

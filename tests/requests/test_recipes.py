@@ -67,6 +67,7 @@ async def kitchen(
                 and replace(route.authorize, upstream=replace(route.authorize.upstream, port=upstream.port)),
             )
             for route in config.routes
+            if route.upstream is not None
         ]
         async with ProxyServer.serve(*routes, streams=LiveStreams(linger=0.0), end_key=b"k" * 32) as proxy:
             yield Kitchen(proxy)

@@ -12,6 +12,7 @@ from typing import Any
 from sseproxy.config.loader import load
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
+from sseproxy.proxy.origins import Origins
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -44,8 +45,8 @@ async def inside(options: str, serve: Serve, folder: Path) -> AsyncIterator[Insi
     config = folder / "sseproxy.yaml"
     config.write_text(f"routes:\n  - {{match: {{prefix: /}}, upstream: 'http://127.0.0.1:{port}', {options}}}\n")
     settings = load(config, flags={}, environ={})
-    origins = {route.name: HttpOrigin(route.upstream) for route in settings.routes}
-    app = ProxyApp(settings.routes, origins)
+    origins = {route.name: HttpOrigin(route.upstream) for route in settings.routes if route.upstream is not None}
+    app = ProxyApp(settings.routes, Origins(origins))
     factory = app.server(scheme="http")
     sock = socket.create_server(("127.0.0.1", 0), backlog=4096)
     server = await asyncio.get_running_loop().create_server(factory, sock=sock)

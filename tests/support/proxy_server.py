@@ -17,7 +17,9 @@ from sseproxy.engine.live import LiveStreams
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.origins.http import HttpOrigin
+from sseproxy.origins.redis.origin import RedisOrigin
 from sseproxy.proxy.app import ProxyApp
+from sseproxy.proxy.origins import Origins
 from sseproxy.stores.base import TicketStore
 from sseproxy.stores.memory import MemoryTicketStore
 from tests.support.async_peer import LIMIT, AsyncPeer
@@ -65,23 +67,23 @@ class ProxyServer:
         instance: str = "test",
         origin: Callable[[Upstream], HttpOrigin] = HttpOrigin,
         policy: ServerPolicy = ServerPolicy(),
+        redis: Mapping[str, RedisOrigin] | None = None,
     ) -> "AsyncIterator[ProxyServer]":
         """On a port that the kernel chooses, or on a unix socket.
 
         trusted: networks of proxies. send_buffer: bytes of SO_SNDBUF of its connections. store: of tickets.
         end_key: of the ends of streams. streams: left out, those that break do so at once.
         listener: a socket in place of one of its own. instance: see `ProxyApp`.
-        origin: makes what stands for an upstream. policy: of client connections.
+        origin: makes what stands for an upstream. policy: of client connections. redis: what serves routes to Redis.
         """
         loop = asyncio.get_running_loop()
-        origins = {route.name: origin(route.upstream) for route in routes}
+        origins = {each.name: origin(each.upstream) for each in routes if each.upstream is not None}
         authorizers = {each.name: HttpOrigin(each.authorize.upstream) for each in routes if each.authorize is not None}
         networks = [ip_network(network) for network in trusted]
         tickets = MemoryTicketStore(loop) if store is None else store
         app = ProxyApp(
             routes,
-            origins,
-            authorizers=authorizers,
+            Origins(origins, {} if redis is None else redis, authorizers),
             trusted_proxies=networks,
             tickets=tickets,
             end_key=end_key,

@@ -4,7 +4,7 @@ Values are taken as they are and nothing is decoded: only the double quotes arou
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from sseproxy.core.eventsource.policies import CookieAuth
 from sseproxy.core.http.fields import Headers, get, get_all, merged, tokens, with_vary, without
@@ -21,12 +21,18 @@ def cookie_value(headers: Iterable[tuple[bytes, bytes]], name: str) -> bytes | N
 
     Browsers put the one with the longest path first, so that it is the one that was meant.
     """
+    return next(cookie_values(headers, name), None)
+
+
+def cookie_values(headers: Iterable[tuple[bytes, bytes]], name: str) -> Iterator[bytes]:
+    """The values of all cookies called `name`, without double quotes around them."""
+    written = name.encode()
     for field in get_all(headers, b"cookie"):
-        found = _find(field, name)
-        if found is not None:
+        if written not in field:
+            continue
+        for found in re.finditer(_PAIR % re.escape(written), field):
             value = found["value"].strip(_BLANKS)
-            return value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value
-    return None
+            yield value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value
 
 
 def without_cookie(headers: Headers, name: str) -> Headers:

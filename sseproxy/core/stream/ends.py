@@ -75,6 +75,7 @@ _ROWS = (
     _by_client(CloseReason.CLIENT_STALLED, AppNotice.STOP),
     _error(CloseReason.DRAIN, 503, "the server is shutting down"),
     End(CloseReason.STOPPED, is_clean=True, waits=0.5),
+    _by_client(CloseReason.BEHIND, AppNotice.STOP),
 )
 
 _ENDS = {end.reason: end for end in _ROWS}

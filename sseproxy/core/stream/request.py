@@ -152,10 +152,15 @@ class StreamRequest:
         """True if the client is a browser's `EventSource` or an MCP client's GET, which come back by themselves."""
         if self._method != "GET" or self._is_ticket:
             return False
-        if not MCP_FIELDS.isdisjoint(self._fields):
-            return True
-        said = b",".join(self._fields.get(b"cache-control", _UNSAID)).lower()
-        return self._accepted.alone and b"no-cache" in (word.strip() for word in said.split(b","))
+        return not MCP_FIELDS.isdisjoint(self._fields) or self.is_browser
+
+    @property
+    def is_browser(self) -> bool:
+        """True if the response is read by a browser's `EventSource`, of a ticket too: its GET passes all caches by."""
+        if not self.is_event_source:
+            return False
+        said = b",".join(self._client_fields.get(b"cache-control", _UNSAID)).lower()
+        return b"no-cache" in (word.strip() for word in said.split(b","))
 
     @property
     def declares(self) -> bool | None:

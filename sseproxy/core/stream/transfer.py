@@ -25,6 +25,7 @@ class CloseReason(StrEnum):
     CLIENT_STALLED = "client_stalled"
     DRAIN = "drain"
     STOPPED = "stopped"
+    BEHIND = "behind"
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from sseproxy.proxy.tail import ResponseTail
 
 
 class Forwarded(Protocol):
-    """A request on its way to its upstream (`Forwarding`). is_spent: it may have been sent."""
+    """A request on its way to its upstream (`Forwarding`), or to Redis. is_spent: it may have been sent."""
 
     is_spent: bool
 

@@ -1,0 +1,146 @@
+"""Which keys say that a route has no upstream, but streams or channels of Redis, and which say where Redis is?"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
+
+from sseproxy.config import push_values, values
+from sseproxy.config.fields import (
+    VARIABLE,
+    Boolean,
+    EventName,
+    LimitedDuration,
+    Secret,
+    Section,
+    Size,
+    listed,
+    one_or_several,
+    words,
+)
+from sseproxy.config.values import BadValue
+from sseproxy.core.journal.gap import GapPolicy
+from sseproxy.core.journal.policy import Format, RedisPolicy, Start
+from sseproxy.core.journal.templates import Template
+from sseproxy.core.store import StorePolicy
+
+_STORE, _GAP = StorePolicy(), GapPolicy()
+
+_URL_TEXT = r"^[Rr][Ee][Dd][Ii][Ss]([Ss]|\+[A-Za-z]+)?://.+$"
+RedisAddress = Annotated[
+    str,
+    PlainValidator(push_values.redis_url),
+    PlainSerializer(push_values.masked_url),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": _URL_TEXT}, VARIABLE]}),
+]
+KeyPrefix = Annotated[
+    str,
+    PlainValidator(push_values.key_prefix),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"^[A-Za-z0-9._:-]{1,64}$"}, VARIABLE]}),
+]
+NameTemplate = Annotated[
+    Template,
+    PlainValidator(push_values.name_template),
+    PlainSerializer(lambda template: template.text),
+    WithJsonSchema({"type": "string", "minLength": 1}),
+]
+Names = Annotated[tuple[NameTemplate, ...], BeforeValidator(listed), one_or_several]
+
+
+class GapEventSection(Section):
+    """The event that tells of a gap."""
+
+    name: EventName = Field(default=_GAP.name, description="Its type, for addEventListener().")
+
+
+class GapSection(Section):
+    """What a client is told where events are missing."""
+
+    event: GapEventSection = Field(default=GapEventSection(), description="The event that tells of a gap.")
+
+
+class RedisSection(Section):
+    """Streams or channels of Redis, in place of an upstream."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["stream"]}, {"required": ["channel"]}]})
+
+    url: RedisAddress | None = Field(default=None, repr=False, description="Which Redis; left out: that of store.url.")
+    stream: Names = Field(
+        default=(),
+        description="Names of Redis streams, one or a list of at most 8, with {auth:NAME} in place of what authorize "
+        "takes. Streams have ids and history: who comes back gets what came since.",
+    )
+    channel: Names = Field(
+        default=(),
+        description="Names of channels (pub/sub), one or a list of at most 8. Who is not connected misses what is "
+        "published.",
+    )
+    format: Annotated[Format, PlainValidator(lambda value: values.choice(value, Format)), words(Format)] = Field(
+        default=Format.TEXT,
+        description="How a message or an entry becomes an event: text (it is the data), json ({data, event, retry}), "
+        "flask-sse (what that library publishes to a channel).",
+    )
+    start: Annotated[Start, PlainValidator(lambda value: values.choice(value, Start)), words(Start)] = Field(
+        default=Start.LATEST,
+        description="Where a client without a position begins: latest (what comes from now on), oldest (all that the "
+        "stream has).",
+    )
+    gap: GapSection = Field(default=GapSection(), description="What a client is told where events are missing.")
+    unsafe_identity: Boolean = Field(
+        default=False,
+        description="Names may be made of {cookie:NAME}, {query:NAME} and {header:NAME}, which every client can write "
+        "as it likes.",
+    )
+
+    @property
+    def templates(self) -> tuple[Template, ...]:
+        """All names, of streams and of channels."""
+        return (*self.stream, *self.channel)
+
+    def policy(self, store_url: str) -> RedisPolicy:
+        """What the proxy goes by. store_url: of the Redis that is meant if the section names none."""
+        gap = GapPolicy(self.gap.event.name)
+        return RedisPolicy(self.stream, self.channel, self.format, self.start, gap, self.url or store_url)
+
+
+class StoreSection(Section):
+    """Where is kept what outlives a connection, and the Redis of routes that name none."""
+
+    url: RedisAddress | None = Field(
+        default=None,
+        repr=False,
+        description="The Redis of `redis:` routes: redis://, rediss://, redis+unix://, "
+        "redis+sentinel://HOST:PORT,HOST:PORT/NAME/DB or redis+cluster://.",
+    )
+    prefix: KeyPrefix = Field(
+        default=_STORE.prefix, description="What the names of sseproxy's own keys and channels begin with."
+    )
+    secret: Secret | None = Field(
+        default=None,
+        description="For replicas that answer each other's reconnects, on every route without an end.secret; left out: "
+        "made up at the start. Needed with a url and end.stop_reconnect.",
+    )
+    timeout: LimitedDuration = Field(default=_STORE.timeout, description="Redis is away when it takes longer.")
+    memory: Size = Field(
+        default=_STORE.memory,
+        description="Bytes of requests that wait in tickets; what does not fit is refused: 503. As many bytes again "
+        "for the newest events of Redis, from which clients are served.",
+    )
+
+    def policy(self) -> StorePolicy:
+        """What the process goes by."""
+        return StorePolicy(self.secret or "", self.memory, self.url or "", self.prefix, self.timeout)
+
+
+def store_of_word(value: object) -> object:
+    """The section for the word ``memory``. Messages do not repeat what stands there: a URL may hold a password."""
+    if value == "memory":
+        return {}
+    if value is not None and not isinstance(value, Mapping | Section):
+        raise BadValue("expected memory or a mapping", "a Redis is named by url: store: {url: redis://127.0.0.1:6379}")
+    return value
+
+
+def route_schema(schema: dict[str, Any]) -> None:
+    """Let editors ask for exactly one of the two origins of a route."""
+    schema["oneOf"] = [{"required": ["upstream"]}, {"required": ["redis"]}]

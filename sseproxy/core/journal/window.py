@@ -1,0 +1,225 @@
+"""Which events of one stream are kept in memory, and which of them are behind a mark?"""
+
+from bisect import bisect_right
+from dataclasses import dataclass, replace
+from math import inf
+from operator import attrgetter
+from typing import Final, NamedTuple, TypeAlias
+
+from sseproxy.core.journal.gap import GapReason, Missing
+from sseproxy.core.journal.positions import START, Mark
+
+#: What ends each event of a block.
+_BOUNDARY: Final = b"\n\n"
+
+#: Empty slots at the front of the list that are put up with, at least.
+_WORTH_CLEARING: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One or more whole events that came together.
+
+    last: the mark of the last one; the marks of those before it differ from it in their second number, by one each.
+    text: canonical: the fields as they came, LF, one blank line behind each event, no id of sseproxy.
+    """
+
+    last: Mark
+    count: int
+    text: bytes
+
+    def behind(self, mark: Mark) -> "Block":
+        """Return the events behind `mark`, which is before `last`: all of them, unless the block holds `mark`."""
+        left = self.last[1] - mark[1]
+        if mark[0] != self.last[0] or left >= self.count:
+            return self
+        return Block(self.last, left, _BOUNDARY.join(self.text.split(_BOUNDARY)[self.count - left :]))
+
+    def events(self) -> list[tuple[Mark, bytes]]:
+        """Return each event with its mark."""
+        major, minor = self.last
+        if self.count == 1:
+            return [(self.last, self.text)]
+        texts = self.text.split(_BOUNDARY)[:-1]
+        return [((major, minor - self.count + 1 + index), text + _BOUNDARY) for index, text in enumerate(texts)]
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """A stretch that is missing: behind `first`, up to `last`. A window keeps it among its blocks, in its place."""
+
+    last: Mark
+    first: Mark
+    missing: Missing
+    count: int = 1
+    text: bytes = b""
+
+    def behind(self, mark: Mark) -> "Break":
+        """Return what is missing behind `mark`."""
+        return self if mark == self.first else Break(self.last, mark, replace(self.missing, lost=None))
+
+
+Entry: TypeAlias = Block | Break
+
+
+@dataclass(frozen=True, slots=True)
+class WindowLimits:
+    """What is kept at most. age: seconds."""
+
+    events: float = inf
+    bytes: float = inf
+    age: float = inf
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPolicy:
+    """How much a window keeps, and how much of it is handed out at once.
+
+    tail: while no reader is behind. most: while one is. least: when the process is short of memory.
+    is_counted: the second number of a mark counts events, so that a gap can say how many are lost.
+    chunk: bytes that one reader gets at once, before ids; a block that is larger goes in one piece.
+    readers: live readers that get something in one turn of the event loop.
+    """
+
+    tail: WindowLimits
+    most: WindowLimits
+    least: WindowLimits
+    is_counted: bool = False
+    chunk: int = 64 * 1024
+    readers: int = 256
+
+
+class Spot(NamedTuple):
+    """Where a reader is. epoch: that of the window when `mark` was valid."""
+
+    epoch: int
+    mark: Mark
+
+
+class _Restart(NamedTuple):
+    """The beginning of an epoch. end: of the one before it. missing: for a reader who was there."""
+
+    end: Spot
+    base: Mark
+    missing: Missing | None
+
+
+class Window:
+    """The end of one stream: nothing is missing behind `base` up to `top`, but what a `Break` says.
+
+    epoch: grows when the stream begins anew; a mark of an earlier epoch says nothing.
+    bytes, events: what is kept; a `Break` counts as an event without bytes.
+    """
+
+    # A list whose front is cleared now and then, and not a deque, in whose middle a search is slow.
+    #
+    # 1. Marks grow from entry to entry. What begins anew with smaller ones is another epoch.
+    # 2. `base` is the mark behind which the first entry is; it moves only by whole entries.
+    # 3. Dropped entries leave their slot at once, so that their bytes are free; the slots are removed when half of the
+    #    list is of the kind.
+
+    __slots__ = ("_first", "_kept", "_restart", "_times", "base", "bytes", "epoch", "events", "top")
+
+    def __init__(self, base: Mark = START) -> None:
+        self.base = self.top = base
+        self.epoch = 0
+        self.bytes = self.events = 0
+        self._kept: list[Entry] = []
+        self._times: list[float] = []
+        self._first = 0
+        self._restart = _Restart(Spot(-1, START), base, None)
+
+    @property
+    def end(self) -> Spot:
+        """Where a reader is who has everything."""
+        return Spot(self.epoch, self.top)
+
+    def append(self, block: Block, *, now: float) -> None:
+        """Keep `block`, whose first mark is behind `top`. Nothing is trimmed by it."""
+        self._keep(block, now)
+
+    def break_in(self, base: Mark, missing: Missing | None, *, now: float) -> None:
+        """Go on at `base`, with nothing known between `top` and it.
+
+        missing: what readers hear who had everything up to `top`; ``None``: they have missed nothing.
+        A `base` before `top` begins another epoch: what was kept is dropped, and readers who had not read it all hear
+        of a gap of its reason. Where `base` is `top`, nothing fits in between, and nothing happens.
+        """
+        if base < self.top:
+            self._begin_epoch(base, missing)
+        elif missing is not None and base > self.top:
+            self._keep(Break(base, self.top, missing), now)
+        else:
+            self.top = base
+
+    def restart(self, base: Mark) -> None:
+        """Begin at `base` as if new; for a window in which no reader is yet."""
+        self._begin_epoch(base, None)
+
+    def after(self, mark: Mark, *, most: float = inf) -> list[Entry] | None:
+        """Return what is behind `mark`, oldest first; ``None`` if `mark` is before `base`.
+
+        Of a block that holds `mark`, the rest. most: no further entry once there are so many bytes.
+        """
+        if mark < self.base:
+            return None
+        kept = self._kept
+        index = bisect_right(kept, mark, lo=self._first, key=_LAST)
+        if index == len(kept):
+            return []
+        first = kept[index].behind(mark)
+        found, size = [first], len(first.text)
+        for later in range(index + 1, len(kept)):
+            if size >= most:
+                break
+            found.append(kept[later])
+            size += len(kept[later].text)
+        return found
+
+    def missed(self, spot: Spot) -> tuple[Mark, Missing | None]:
+        """Return where a reader of an earlier epoch goes on, and what it has missed."""
+        end, base, missing = self._restart
+        if spot == end:
+            return base, missing
+        return base, Missing(GapReason.STORE if missing is None else missing.reason)
+
+    def trim(self, limits: WindowLimits, *, now: float, upto: Mark) -> None:
+        """Drop the oldest entries until what is kept is within `limits`, but nothing behind `upto`.
+
+        A block is never cut. The last entry stays, unless `limits` has no room for any event.
+        """
+        kept, times = self._kept, self._times
+        first, end = self._first, len(kept) - (limits.events > 0)
+        while first < end and kept[first].last <= upto:
+            is_within = self.events <= limits.events and self.bytes <= limits.bytes
+            if is_within and now - times[first] <= limits.age:
+                break
+            entry = kept[first]
+            self.base = entry.last
+            self.bytes -= len(entry.text)
+            self.events -= entry.count
+            kept[first] = _DROPPED
+            first += 1
+        self._first = first
+        if first == len(kept) or first > max(_WORTH_CLEARING, len(kept) // 2):
+            del kept[:first], times[:first]
+            self._first = 0
+
+    def _keep(self, entry: Entry, now: float) -> None:
+        self._kept.append(entry)
+        self._times.append(now)
+        self.top = entry.last
+        self.bytes += len(entry.text)
+        self.events += entry.count
+
+    def _begin_epoch(self, base: Mark, missing: Missing | None) -> None:
+        self._restart = _Restart(self.end, base, missing)
+        self.epoch += 1
+        self.base = self.top = base
+        self.bytes = self.events = self._first = 0
+        self._kept.clear()
+        self._times.clear()
+
+
+_DROPPED: Final = Block(START, 0, b"")
+_LAST: Final = attrgetter("last")

@@ -1,0 +1,335 @@
+"""How do all readers of one window get what it has new?"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from sseproxy.core.frames import release_frames
+from sseproxy.core.journal.cursor import Flavour, Step, following
+from sseproxy.core.journal.gap import Missing
+from sseproxy.core.journal.positions import Mark
+from sseproxy.core.journal.window import Spot, Window, WindowLimits, WindowPolicy
+from sseproxy.journal.budget import WindowBudget
+from sseproxy.journal.catching_up import CatchingUp
+from sseproxy.journal.history import History
+
+_KIB: Final = 1024
+_MIB: Final = 1024 * 1024
+
+#: What an event takes beside its text, about.
+_BYTES_PER_EVENT: Final = 200
+
+#: `Member.slot` of a member that is not live, and of one that is being given something.
+OUT: Final = -1
+_GIVEN: Final = -2
+
+#: Redis streams: marks are ids of entries, and a `History` is behind them.
+STREAM = WindowPolicy(
+    tail=WindowLimits(events=100, bytes=64 * _KIB),
+    most=WindowLimits(events=1000, bytes=_MIB),
+    least=WindowLimits(events=1),
+)
+
+#: Redis channels: marks are (0, n), dropped once all readers have passed.
+CHANNEL = WindowPolicy(
+    tail=WindowLimits(events=0), most=WindowLimits(bytes=_MIB), least=WindowLimits(events=0), is_counted=True
+)
+
+
+class Voice:
+    """What all members of one flavour get in a pass, written once."""
+
+    __slots__ = ("flavour", "members", "text")
+
+    def __init__(self, flavour: Flavour) -> None:
+        self.flavour = flavour
+        self.members = 0
+        self.text: bytes | None = None  # once it is written; for the pass under way
+
+    def write(self, step: Step) -> bytes:
+        """Write the events of a pass."""
+        self.text = self.flavour.write(step.entries).text
+        return self.text
+
+
+class Member(Protocol):
+    """A reader's place in the window of a `Fanout`.
+
+    spot: up to where it was given everything. slot: belongs to the fan-out.
+    voice: of its flavour; ``None``: what it gets is written for it alone.
+    """
+
+    spot: Spot
+    slot: int
+    voice: Voice | None
+
+    def receive(self, text: bytes) -> None:
+        """Hand `text` to the client. May call back into the fan-out."""
+
+    def take(self, step: Step) -> None:
+        """Hand a step to the client. May call back into the fan-out."""
+
+    def wake(self) -> None:
+        """Look at the window again, in a later turn of the loop."""
+
+    def fall(self) -> None:
+        """What is behind the spot is no longer kept, and no history has it."""
+
+    def fail(self, error: Exception) -> None:
+        """Leave after a defect."""
+
+
+class Fanout:
+    """All readers of one window.
+
+    Members that have all that the fan-out has handed out are live; it brings them forward together, pass by pass.
+    """
+
+    # A pass brings the live members from one spot to the next: at most one chunk, so that a client
+    # that does not keep up is paused before much is queued for it. What comes meanwhile is the next pass.
+    #
+    # 1. `_at` is where the live members are once the pass under way has ended. Without a pass it is the window's end.
+    # 2. During a pass `_todo` has those who still are where it began, `_live` those who are at `_at`. Each is popped
+    #    from the one, given its text, and appended to the other: no list is changed while it is iterated, and a member
+    #    that is being given something is in neither.
+    # 3. A member becomes live by one call, `enter`, that compares its spot with `_at`. No await lies between the end
+    #    of its replay and that call. During a pass it joins those who are done.
+    # 4. A member leaves by a swap with the last one of its list, whether it pauses or goes: O(1).
+    # 5. Nothing behind `_at` is trimmed, so that no live member ever falls out, however slowly passes go.
+    #
+    # Hazards: a sink that pauses, resumes or aborts its reader within `receive`; one that publishes there; a member in
+    # `_todo` that leaves and is back before its turn (it is at the old spot, or has caught up and is in `_live`);
+    # an epoch that begins during a pass: its spots say nothing about the members still in `_todo`, whose step is older.
+
+    def __init__(
+        self,
+        window: Window,
+        loop: asyncio.AbstractEventLoop,
+        policy: WindowPolicy,
+        catching_up: CatchingUp,
+        *,
+        history: History | None = None,
+        budget: WindowBudget | None = None,
+    ) -> None:
+        self.window = window
+        self.policy = policy
+        self.history = history
+        self.catching_up = catching_up
+        self._loop = loop
+        self._budget = budget
+        self._at = window.end
+        self._pass: Step | None = None
+        self._live: list[Member] = []
+        self._todo: list[Member] = []
+        self._behind: set[Member] = set()
+        self._ahead: set[Member] = set()
+        self._lowest = window.end  # no later than the spot of any member in `_behind`, if that can fall
+        self._voices: dict[Flavour, Voice] = {}
+        self._members = 0
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def __len__(self) -> int:
+        """How many members there are."""
+        return self._members
+
+    @property
+    def at(self) -> Spot:
+        """Where live members are, or will be when the pass under way has ended."""
+        return self._at
+
+    # The producer's side.
+
+    def start(self, base: Mark) -> None:
+        """The stream was reached for the first time: the window begins at `base`. No reader has begun."""
+        self.window.restart(base)
+        self._at = self.window.end
+
+    def publish(self) -> None:
+        """Hand out what the window has new: in this call stack to as many live readers as one turn may have."""
+        if self._pass is None:
+            self._go_on()
+        else:
+            self._tidy()
+
+    def break_in(self, base: Mark, missing: Missing | None) -> None:
+        """Make the window go on at `base`, and have the readers hear what is missing; see `Window.break_in`."""
+        self.window.break_in(base, missing, now=self._loop.time())
+        self.publish()
+
+    async def settled(self) -> None:
+        """Return when no pass is under way. A producer waits here between batches, since nothing is trimmed before."""
+        while self._pass is not None:
+            waiting = self._loop.create_future()
+            self._waiting.append(waiting)
+            await waiting
+
+    def shrink(self) -> None:
+        """Keep as little as possible."""
+        self._trim(self.policy.least)
+
+    def close(self) -> None:
+        """The window is no longer used; it has no readers."""
+        if self._budget is not None:
+            self._budget.note(self, 0)
+
+    # The members' side.
+
+    def join(self, flavour: Flavour) -> Voice:
+        """Count a member, and return the voice of its flavour."""
+        voice = self._voices.get(flavour)
+        if voice is None:
+            voice = self._voices[flavour] = Voice(flavour)
+        voice.members += 1
+        self._members += 1
+        return voice
+
+    def following(self, spot: Spot) -> Step | None:
+        """Return the next step of a member that lags behind; ``None`` if it has to ask the history."""
+        return following(self.window, spot, upto=self._at.mark, most=self.policy.chunk)
+
+    def is_ahead(self, spot: Spot) -> bool:
+        """True if `spot` is later than `at`: another process has seen more of the stream, or a pass is older."""
+        return spot > self._at
+
+    def enter(self, member: Member) -> bool:
+        """Make `member` live if it has everything. Return whether it is."""
+        if member.spot != self._at:
+            return False
+        member.slot = len(self._live)
+        self._live.append(member)
+        self._catch_up(member)
+        return True
+
+    def lag(self, member: Member) -> None:
+        """`member` is not live, and the window keeps more for it."""
+        self._take_out(member)
+        self._behind.add(member)
+        self._lowest = min(self._lowest, member.spot)
+
+    def wait(self, member: Member) -> None:
+        """Wake `member`, which is ahead, when the window has come to its spot."""
+        self._behind.discard(member)
+        self._ahead.add(member)
+
+    def leave(self, member: Member, voice: Voice) -> None:
+        """Forget `member`."""
+        self._take_out(member)
+        self._ahead.discard(member)
+        self._members -= 1
+        voice.members -= 1
+        if not voice.members:
+            del self._voices[voice.flavour]
+        self._catch_up(member)
+
+    # Private.
+
+    def _catch_up(self, member: Member) -> None:
+        """`member` is no longer behind. If it was the last one, the window keeps no more for it."""
+        if member in self._behind:
+            self._behind.discard(member)
+            if not self._behind and self._pass is None:
+                self._tidy()
+
+    def _take_out(self, member: Member) -> None:
+        slot, member.slot = member.slot, OUT
+        if slot < 0:
+            return
+        row = self._live if slot < len(self._live) and self._live[slot] is member else self._todo
+        last = row.pop()
+        if last is not member:
+            row[slot] = last
+            last.slot = slot
+
+    def _go_on(self) -> None:
+        """Run passes, until there is nothing new or it is the turn of others."""
+        left = self.policy.readers
+        while self._pass is not None or self._begin_pass():
+            left = self._give(left)
+            if self._todo:
+                self._loop.call_soon(self._go_on)
+                break
+            self._end_pass()
+        else:
+            self._end_pass()
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                if not each.done():
+                    each.set_result(None)
+        self._tidy()
+
+    def _begin_pass(self) -> bool:
+        """Begin a pass if there are live members, and something new for them."""
+        end = self.window.end
+        step = following(self.window, self._at, upto=end.mark, most=self.policy.chunk) if self._live else None
+        if step is None:
+            # Without live members nothing has to be handed out. What they lack can only be missing where a producer
+            # has trimmed the window itself; then each of them goes on by its own cursor.
+            for member in self._live[:]:
+                self.lag(member)
+                member.wake()
+            self._at = end
+            return False
+        if step.to == self._at:
+            return False
+        self._pass, self._at = step, step.to
+        self._todo, self._live = self._live, []
+        return True
+
+    def _give(self, left: int) -> int:
+        """Hand the step of the pass to `left` members at most. Return how many more it may be in this turn."""
+        step, todo, live, at = self._pass, self._todo, self._live, self._at
+        assert step is not None
+        is_shared = not step.has_gap
+        while todo and left:
+            left -= 1
+            member = todo.pop()
+            member.slot = _GIVEN
+            voice = member.voice
+            try:
+                if is_shared and voice is not None:
+                    member.spot = at
+                    text = voice.text
+                    if text is None:
+                        text = voice.write(step)
+                    if text:
+                        member.receive(text)
+                else:
+                    member.take(step)
+            except Exception as error:  # noqa: BLE001 - one reader's defect must not stop the pass for all others
+                member.fail(error)
+                release_frames(error)
+            if member.slot == _GIVEN:
+                member.slot = len(live)
+                live.append(member)
+        return left
+
+    def _end_pass(self) -> None:
+        """All live members are at `_at`; members that were ahead of it may no longer be."""
+        self._pass = None
+        for voice in self._voices.values():
+            voice.text = None
+        for member in [member for member in self._ahead if not self.is_ahead(member.spot)]:
+            self._ahead.discard(member)
+            self.lag(member)
+            member.wake()
+
+    def _tidy(self) -> None:
+        is_needed = self._behind or self._pass is not None
+        self._trim(self.policy.most if is_needed else self.policy.tail)
+
+    def _trim(self, limits: WindowLimits) -> None:
+        window = self.window
+        if window.epoch == self._at.epoch:
+            window.trim(limits, now=self._loop.time(), upto=self._at.mark)
+        if self.history is None and self._behind and self._lowest < (window.epoch, window.base):
+            self._drop_fallen(Spot(window.epoch, window.base))
+        if self._budget is not None:
+            self._budget.note(self, window.bytes + _BYTES_PER_EVENT * window.events)
+
+    def _drop_fallen(self, base: Spot) -> None:
+        """Find those for whom nothing is left. It is looked for when the lowest spot has fallen, not each time."""
+        spots = [member.spot for member in self._behind if member.spot >= base]
+        fallen: Sequence[Member] = [member for member in self._behind if member.spot < base]
+        self._lowest = min(spots, default=self._at)
+        for member in fallen:
+            member.fall()

@@ -1,0 +1,223 @@
+"""Where is a reader in one window, and what does it wait for there?"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import Final, Protocol
+
+from sseproxy.core.errors import Unavailable
+from sseproxy.core.journal.cursor import Flavour, Step
+from sseproxy.core.journal.gap import GapReason, Missing
+from sseproxy.core.journal.positions import START, Mark
+from sseproxy.core.journal.window import Break, Entry, Spot
+from sseproxy.journal.fanout import OUT, Fanout, Voice
+from sseproxy.journal.history import Page
+
+#: Seconds after which a store is asked again that is away, or that lags behind the window.
+_ASK_AGAIN: Final = 1.0
+
+
+class Owner(Protocol):
+    """The reader of a place."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+
+    def place_begun(self, missing: Missing | None) -> None:
+        """A place knows where it is. Before it the client has missed `missing`."""
+
+    def schedule(self) -> None:
+        """A place wants a turn."""
+
+    def hand_out(self, place: "Place", entries: Iterable[Entry]) -> None:
+        """Give `entries`, which are behind what `place` had, to the client."""
+
+    def break_off(self) -> None:
+        """The client has missed something of which it cannot hear."""
+
+    def fail(self, error: Exception) -> None:
+        """End after a defect, or for what the history says."""
+
+
+class _Cancellable(Protocol):
+    def cancel(self) -> object: ...
+
+
+class Standing(Enum):
+    """What a place waits for."""
+
+    READY = "its window"  # it has not begun
+    LAGGING = "its turn"
+    ASKING = "a page of its history"
+    AHEAD = "a window that has come to its spot"
+    LIVE = "something new"
+    GONE = "nothing"
+
+
+class Place:
+    """A reader's place in one window (a `Member` of its fan-out). Only `begin` is for its owner."""
+
+    __slots__ = (
+        "_asking",
+        "_confirmed",
+        "_joined",
+        "_page",
+        "_page_end",
+        "_reader",
+        "fanout",
+        "receive",
+        "slot",
+        "spot",
+        "standing",
+        "voice",
+    )
+
+    def __init__(self, reader: Owner, fanout: Fanout, flavour: Flavour, receive: Callable[[bytes], None]) -> None:
+        self.receive = receive
+        self.slot = OUT
+        self.spot = Spot(-1, START)
+        self.standing = Standing.READY
+        self._reader = reader
+        self.fanout = fanout
+        self._joined = fanout.join(flavour)
+        self.voice: Voice | None = self._joined
+        self._page: list[Entry] = []  # what is left of it
+        self._page_end = START
+        self._asking: _Cancellable | None = None
+        self._confirmed: Spot | None = None  # the history has nothing behind it
+
+    def begin(self, mark: Mark, missing: Missing | None = None) -> None:
+        """The window is ready, and the reader gets what is behind `mark`.
+
+        missing: what the client hears first. Once all places of a reader have begun, events flow; nothing is handed
+        out within this call.
+        """
+        if self.spot.epoch >= 0 or self.standing is Standing.GONE:
+            return
+        self.spot = Spot(self.fanout.window.epoch, mark)
+        self.fanout.lag(self)  # so that nothing is trimmed before its turn has come
+        self._reader.place_begun(missing)
+
+    # The fan-out's side.
+
+    def take(self, step: Step) -> None:
+        self.spot = step.to
+        self._reader.hand_out(self, step.entries)
+
+    def wake(self) -> None:
+        self.standing = Standing.LAGGING
+        self._reader.schedule()
+
+    def fall(self) -> None:
+        if not self._joined.flavour.has_ids:
+            self._reader.break_off()
+
+    def fail(self, error: Exception) -> None:
+        self._reader.fail(error)
+
+    # The reader's side.
+
+    def enter(self) -> bool:
+        """Become live if there is nothing left to catch up with."""
+        if self.standing is Standing.LAGGING and not self._page and self.fanout.enter(self):
+            self.standing = Standing.LIVE
+        return self.standing is Standing.LIVE
+
+    def lag(self) -> None:
+        """Be no longer live."""
+        self.standing = Standing.LAGGING
+        self.fanout.lag(self)
+
+    def leave(self) -> None:
+        self.standing = Standing.GONE
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
+        self._page.clear()
+        self.fanout.leave(self, self._joined)
+
+    def advance(self) -> None:
+        """Hand out the next chunk, or find out whom to ask for it."""
+        step = self._next_step()
+        if step is not None:
+            self.take(step)
+
+    def _next_step(self) -> Step | None:
+        fanout, spot = self.fanout, self.spot
+        if self._page:
+            return self._from_page()
+        if fanout.is_ahead(spot):
+            if self._confirmed == spot or spot.epoch > fanout.at.epoch:
+                self.standing = Standing.AHEAD
+                fanout.wait(self)
+            elif fanout.history is None:
+                return self._gap(GapReason.UNKNOWN, None)
+            else:
+                self._ask()
+            return None
+        step = fanout.following(spot)
+        if step is None and fanout.history is None:
+            lost = fanout.window.base[1] - spot.mark[1] if fanout.policy.is_counted else None
+            return self._gap(GapReason.TRIMMED, lost)
+        if step is None:
+            self._ask()
+        return step
+
+    def _gap(self, reason: GapReason, lost: int | None) -> Step:
+        """The step to what is left."""
+        window = self.fanout.window
+        gap = Break(window.base, self.spot.mark, Missing(reason, lost))
+        return Step((gap,), Spot(window.epoch, window.base))
+
+    # The history.
+
+    def _ask(self) -> None:
+        self.standing = Standing.ASKING
+        history = self.fanout.history
+        assert history is not None
+        self._asking = self.fanout.catching_up.ask(history, self.spot.mark, self._answered)
+
+    def _answered(self, answer: Page | Exception) -> None:
+        self._asking = None
+        if isinstance(answer, Page):
+            self._turn(answer)
+        elif isinstance(answer, Unavailable):
+            self._ask_later()
+        else:
+            self._reader.fail(answer)
+
+    def _turn(self, page: Page) -> None:
+        """Go on with `page`; but not if the stream began anew meanwhile, which the window knows more about."""
+        (epoch, mark), window = self.spot, self.fanout.window
+        if epoch == window.epoch:
+            if page.missing is None:
+                self._page, self._page_end = list(page.blocks), page.end
+            elif mark < window.base < page.start:
+                # The window has more than the store: what is missing is less than the store says.
+                missing = Missing(page.missing.reason)
+                self._page, self._page_end = [Break(window.base, mark, missing)], window.base
+            else:
+                self._page, self._page_end = [Break(page.start, mark, page.missing), *page.blocks], page.end
+            if not self._page:
+                self._confirmed = self.spot = Spot(epoch, max(mark, page.end))
+                if self.spot.mark == mark < window.base:
+                    self._ask_later()
+                    return
+        self.wake()
+
+    def _ask_later(self) -> None:
+        self.standing = Standing.ASKING
+        self._asking = self._reader.loop.call_later(_ASK_AGAIN, self._look_again)
+
+    def _look_again(self) -> None:
+        self._asking = None
+        self.wake()
+
+    def _from_page(self) -> Step:
+        page, size, count = self._page, 0, 0
+        while count < len(page) and size < self.fanout.policy.chunk:
+            size += len(page[count].text)
+            count += 1
+        taken, self._page = page[:count], page[count:]
+        mark = taken[-1].last if self._page else self._page_end
+        return Step(taken, Spot(self.spot.epoch, mark))

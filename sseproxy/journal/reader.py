@@ -1,0 +1,221 @@
+"""What does one client get of one or several windows, and in what order?"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import Final
+
+from sseproxy.core.errors import OriginError, ReaderBehind, UpstreamBroken
+from sseproxy.core.flow import BodySink
+from sseproxy.core.frames import release_frames
+from sseproxy.core.journal.cursor import Flavour
+from sseproxy.core.journal.gap import Missing, gap_event
+from sseproxy.core.journal.positions import around
+from sseproxy.core.journal.window import Entry
+from sseproxy.journal.fanout import Fanout
+from sseproxy.journal.place import Place, Standing
+
+#: For the log: the head has gone already (RFC 9209 section 2.3.20).
+_INCOMPLETE: Final = "http_response_incomplete"
+
+
+class _State(Enum):
+    FLOWING = "flowing"
+    PAUSED = "paused"
+    DONE = "done"
+
+
+class Reader:
+    """One client (a `BodySource`): what its sink gets are whole events, LF, with or without ids.
+
+    named: the position that the client named, for a gap that `Place.begin` brings. has_primer: a block with only an id
+    goes first, so that an `EventSource` can resume before its first event. on_done: called once, when the reader has
+    left all its windows. gaps: of how many the client has heard.
+
+    Nothing is handed out before the next turn of the loop, so that the sink may be connected meanwhile.
+    """
+
+    # The places do the work, each with its window; the reader gives them turns, and knows the whole position.
+    #
+    # 1. Nothing is handed out before all places have begun: a position needs the marks of all of them.
+    # 2. What is not live moves by `_step`, in a turn of `CatchingUp`: at most one chunk, then it is scheduled again.
+    # 3. The spot of a place is moved before its bytes are handed out: the sink may pause, resume or abort within.
+    # 4. Paused, no place is live, so that it costs the others nothing; what they then want waits for `resume`.
+    # 5. When it is done, nothing leads from the reader to its places and its sink: no circle waits for the garbage
+    #    collector.
+
+    __slots__ = (
+        "_begun",
+        "_flavour",
+        "_has_primer",
+        "_is_scheduled",
+        "_missing",
+        "_named",
+        "_on_done",
+        "_places",
+        "_sink",
+        "_state",
+        "_turn",
+        "gaps",
+        "loop",
+    )
+
+    def __init__(
+        self,
+        sink: BodySink,
+        flavour: Flavour,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        named: bytes = b"",
+        has_primer: bool = False,
+        on_done: Callable[[], None] | None = None,
+    ) -> None:
+        self.loop = loop
+        self.gaps = 0
+        self._sink: BodySink | None = sink
+        self._flavour = flavour
+        self._named = named
+        self._has_primer = has_primer
+        self._on_done = on_done
+        self._places: list[Place] = []
+        self._begun = 0
+        self._missing: Missing | None = None  # what the client hears first
+        self._state = _State.FLOWING
+        self._is_scheduled = False
+        self._turn = 0
+
+    def place(self, fanout: Fanout) -> Place:
+        """Add a place in the window of `fanout`: one for each stream, in the order of positions, before any begins."""
+        assert self._sink is not None
+        place = Place(self, fanout, self._flavour, self._sink.receive_data)
+        self._places.append(place)
+        if len(self._places) > 1 and self._flavour.has_ids:
+            for each in self._places:
+                each.voice = None  # an id with several marks belongs to one reader
+        return place
+
+    # The client's side (a `BodySource`).
+
+    def pause(self) -> None:
+        if self._state is _State.FLOWING:
+            self._state = _State.PAUSED
+            for place in self._places:
+                if place.standing is Standing.LIVE:
+                    place.lag()
+
+    def resume(self) -> None:
+        if self._state is _State.PAUSED:
+            self._state = _State.FLOWING
+            self._enter()
+
+    def abort(self) -> None:
+        if self._state is _State.DONE:
+            return
+        self._state = _State.DONE
+        places, self._places = self._places, []
+        self._sink = None
+        for place in places:
+            place.leave()
+        on_done, self._on_done = self._on_done, None
+        if on_done is not None:
+            on_done()
+
+    # The places' side.
+
+    def place_begun(self, missing: Missing | None) -> None:
+        """A place knows where it is. Before it the client has missed `missing`."""
+        self._begun += 1
+        if missing is not None:
+            self._missing = missing if self._missing is None else self._missing.with_more(missing)
+        self.schedule()
+
+    def schedule(self) -> None:
+        """A place wants a turn."""
+        if self._state is _State.FLOWING and not self._is_scheduled and self._begun == len(self._places):
+            self._is_scheduled = True
+            self._places[0].fanout.catching_up.soon(self._step)
+
+    def hand_out(self, place: Place, entries: Iterable[Entry]) -> None:
+        """Give `entries`, which are behind what `place` had, to the client."""
+        sink = self._sink
+        if sink is None:
+            return
+        marks = [each.spot.mark for each in self._places]
+        written = self._flavour.write(entries, *around(marks, self._places.index(place)))
+        self.gaps += written.gaps
+        if written.text:
+            sink.receive_data(written.text)
+        if written.is_cut:
+            self.break_off()
+
+    def break_off(self) -> None:
+        """The client has missed something of which it cannot hear."""
+        self._end(ReaderBehind("The client does not keep up with the stream.", proxy_status=_INCOMPLETE))
+
+    def fail(self, error: Exception) -> None:
+        """End after a defect, or for what the history says."""
+        if isinstance(error, OriginError):
+            self._end(error)
+            return
+        self._report(error)
+        self._end(UpstreamBroken("The stream broke off.", proxy_status=_INCOMPLETE))
+
+    # Private.
+
+    def _step(self) -> None:
+        self._is_scheduled = False
+        if self._state is not _State.FLOWING or self._begun < len(self._places):
+            return
+        try:
+            if self._places[0].standing is Standing.READY:
+                self._open()
+            else:
+                self._advance()
+            self._enter()
+        except Exception as error:  # noqa: BLE001 - else the client would wait for events that never come
+            self.fail(error)
+
+    def _open(self) -> None:
+        """Say where the client begins, and what it has missed already."""
+        for place in self._places:
+            place.standing = Standing.LAGGING
+        missing, sink = self._missing, self._sink
+        if sink is None or (missing is None and not self._has_primer):
+            return
+        if not self._flavour.has_ids:
+            if missing is not None:
+                self.break_off()
+            return
+        position = self._flavour.position([place.spot.mark for place in self._places])
+        if missing is None:
+            sink.receive_data(b"id: %b\n\n" % position)
+            return
+        self.gaps += 1
+        sink.receive_data(gap_event(self._flavour.gap, missing, from_position=self._named, id=position))
+
+    def _advance(self) -> None:
+        """Give a turn to one of the places that want it."""
+        lagging = [place for place in self._places if place.standing is Standing.LAGGING]
+        if lagging:
+            self._turn += 1
+            lagging[self._turn % len(lagging)].advance()
+
+    def _enter(self) -> None:
+        """Let all places be live that have everything; a further turn is for the others."""
+        if self._state is _State.FLOWING:
+            wanting = [place for place in self._places if not place.enter()]
+            if any(place.standing in (Standing.LAGGING, Standing.READY) for place in wanting):
+                self.schedule()
+
+    def _end(self, error: OriginError) -> None:
+        sink = self._sink
+        self.abort()
+        if sink is not None:
+            try:
+                sink.receive_error(error)
+            except Exception as defect:  # noqa: BLE001 - the caller works for other readers, too
+                self._report(defect)
+
+    def _report(self, error: Exception) -> None:
+        self.loop.call_exception_handler({"message": "unexpected error in a reader", "exception": error})
+        release_frames(error)
