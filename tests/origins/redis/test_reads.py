@@ -127,7 +127,7 @@ async def page_of(*replies: list[Any], end: Mark = (9, 0), rung: list[Ring] | No
         chance=lambda: 0.5,
     )
     pages = StreamPages(
-        stream, Terms(Format.TEXT, 100), shared, lambda: Mirrored(end, None), [].append if rung is None else rung.append
+        stream, Terms(Format.TEXT, 100), shared, lambda: Mirrored(end, None), ([] if rung is None else rung).append
     )
     return await pages.page((5, 0), 10)
 
