@@ -6,20 +6,15 @@ import json
 import random
 import sys
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from selenium.webdriver import Chrome
-from selenium.webdriver.common.by import By
 
 from tests.e2e.push.stage import ROUTES, Listener, add, by_cookie, cli, listening, publish, replica, until
-from tests.examples.push_examples import FLASK_SSE, REDIS_PUSH
+from tests.examples.push_examples import FLASK_SSE
 from tests.support.blocking_client import fetch
-from tests.support.browser import chromium, wait_for
-from tests.support.processes import wait_until
 from tests.support.raw_upstream import RawUpstream
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.redis_server import RedisServer
 from tests.support.server_process import ServerProcess
 from tests.support.sseproxy_process import SseproxyProcess
 
@@ -151,20 +146,3 @@ async def test_an_unmodified_flask_app_reaches_both_replicas(tmp_path: Path) -> 
 
 def on(redis: RedisServer) -> dict[str, str]:
     return {"REDIS_URL": redis.url}
-
-
-# Real browsers.
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """examples/redis_push behind a gateway with two replicas, of which each connection gets one that lives."""
-
-    redis: RedisServer
-    replicas: list[SseproxyProcess]
-    url: str
-
-
-def shown(browser: Chrome) -> list[str]:
-    """Return what the page shows in its inbox, the oldest first."""
-    return [item.text for item in browser.find_elements(By.CSS_SELECTOR, "#inbox li")][::-1]
