@@ -16,7 +16,7 @@ from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 
-#: The methods of a route to Redis: what comes out of it can be read, and nothing else.
+#: The methods of a route to Redis: messages are read here, and published to Redis.
 READING = ("GET", "HEAD")
 
 

@@ -13,6 +13,7 @@ from sseproxy.demo.nginx import NginxFailed
 from sseproxy.demo.page import page_server
 from sseproxy.demo.ports import listener, port_of
 from sseproxy.demo.process import interrupted
+from sseproxy.demo.pushing import NO_PUSH, PUSH, Push, pushing
 from sseproxy.demo.sidecar import SidecarFailed, sidecar
 from sseproxy.demo.timing import Timing, scripts, tokens
 
@@ -36,15 +37,16 @@ def run(check: bool, port: int, choice: GatewayChoice = GatewayChoice.AUTO) -> i
 
 @dataclass(frozen=True, slots=True)
 class _Stack:
-    """What is running: the gateway's port and name, and how long everything takes."""
+    """What is running: the gateway's port and name, how long everything takes, and what is behind the third page."""
 
     port: int
     gateway: str
     timing: Timing
+    push: Push
 
     @classmethod
     async def start(
-        cls, exits: contextlib.AsyncExitStack, port: int, choice: GatewayChoice, timing: Timing
+        cls, exits: contextlib.AsyncExitStack, port: int, choice: GatewayChoice, timing: Timing, push: Push
     ) -> "_Stack":
         """Start models, sseproxy, page and gateway, from the back to the front; `exits` ends them."""
         sock = exits.enter_context(contextlib.closing(listener(port)))
@@ -52,13 +54,13 @@ class _Stack:
         _, model = await exits.enter_async_context(serving(scripts(timing)))
         flags = [f"--upstream=http://127.0.0.1:{model}", *timing.flags, "--dialect=openai-chat", "--no-access-log"]
         kept = await exits.enter_async_context(sidecar(flags))
-        facts: dict[str, object] = {**timing.facts, "tokens": len(tokens())}
+        facts: dict[str, object] = {**timing.facts, **push.facts, "tokens": len(tokens())}
         page = await exits.enter_async_context(page_server(facts))
         asked = await exits.enter_async_context(asking(timing, origin=f"http://127.0.0.1:{chosen}"))
-        targets = {DIRECT: model, KEPT: kept, _EVENT_SOURCE: asked, "/": page}
+        targets = {DIRECT: model, KEPT: kept, _EVENT_SOURCE: asked, **push.targets, "/": page}
         name = await exits.enter_async_context(gateway(choice, sock, targets, patience=timing.patience))
         facts["gateway"] = name
-        return cls(chosen, name, timing)
+        return cls(chosen, name, timing, push)
 
     async def check(self) -> int:
         """Print what both ways give. Return the exit code: 0 if the direct way fails and the other does not."""
@@ -71,7 +73,8 @@ class _Stack:
         async with interrupted() as event:
             url = f"http://127.0.0.1:{self.port}"
             print(f"open {url}/ in a browser; Ctrl-C ends it")
-            print(f"EventSource that can POST, log in, stop and ask elsewhere: {url}{_EVENT_SOURCE}", flush=True)
+            print(f"EventSource that can POST, log in, stop and ask elsewhere: {url}{_EVENT_SOURCE}")
+            print(f"a message to one user, by Redis: {self.push.missing or url + PUSH}", flush=True)
             await event.wait()
         return 0
 
@@ -87,6 +90,8 @@ class _Stack:
 
 async def _run(check: bool, port: int, choice: GatewayChoice) -> int:
     async with contextlib.AsyncExitStack() as exits:
-        stack = await _Stack.start(exits, port, choice, Timing())
+        timing = Timing()
+        push = NO_PUSH if check else await exits.enter_async_context(pushing(timing))
+        stack = await _Stack.start(exits, port, choice, timing, push)
         print(stack, flush=True)
         return await (stack.check() if check else stack.show())

@@ -3,17 +3,14 @@
 import asyncio
 import contextlib
 import os
-import re
-import shutil
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 from sseproxy.demo.process import ended, stop
+from sseproxy.demo.programs import find_program, version_of
 
-# Debian and most packages install to sbin, which is not on every user's PATH.
-_PLACES = os.pathsep.join(["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"])
 _START_LIMIT = 15.0
 
 
@@ -39,15 +36,12 @@ class NginxFailed(Exception):
 
 def find_nginx() -> str | None:
     """The path of the installed nginx, if there is one."""
-    return shutil.which("nginx") or shutil.which("nginx", path=_PLACES)
+    return find_program("nginx")
 
 
 async def nginx_version(program: str) -> str:
     """The version number of `program`, such as ``1.22.1``."""
-    process = await asyncio.create_subprocess_exec(program, "-v", stderr=asyncio.subprocess.PIPE)
-    _, stderr = await process.communicate()
-    found = re.search(rb"nginx/([0-9.]+)", stderr)
-    return found[1].decode() if found else "of unknown version"
+    return await version_of(program, "-v", rb"nginx/([0-9.]+)")
 
 
 def unprivileged(http: str) -> str:

@@ -1,4 +1,4 @@
-"""Where does the browser get the demo's page from?"""
+"""Where does the browser get the demo's pages from?"""
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -17,7 +17,10 @@ _FILES = {
 
 @contextlib.asynccontextmanager
 async def page_server(facts: Mapping[str, object]) -> AsyncIterator[int]:
-    """Serve the page, and `facts` as /facts.json, on a free port of the loopback interface; yields the port."""
+    """Serve the page, and `facts` as /facts.json, on a free port of the loopback interface; yields the port.
+
+    With a fact named redis there is a page at /push/, too.
+    """
 
     async def answer_facts(_: web.Request) -> web.Response:
         return web.json_response(dict(facts))  # as they are now: the gateway's name is not known at first
@@ -26,6 +29,8 @@ async def page_server(facts: Mapping[str, object]) -> AsyncIterator[int]:
     directory = files("sseproxy.demo") / "page"
     for path, (name, content_type) in _FILES.items():
         app.router.add_get(path, _static((directory / name).read_bytes(), content_type))
+    if "redis" in facts:
+        app.router.add_get("/push/", _static((directory / "push.html").read_bytes(), "text/html"))
     app.router.add_get("/facts.json", answer_facts)
     async with local(app) as port:
         yield port

@@ -255,7 +255,7 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 def _refuse_writing(method: str) -> None:
     """Reject what is not reading, on a route to Redis, also before a ticket keeps the request."""
     if method not in READING:
-        raise MethodRefused("This can be read, and nothing else.", allowed=READING)
+        raise MethodRefused("Only GET and HEAD are possible here: messages are published to Redis.", allowed=READING)
 
 
 def _refused(error: SSEProxyError, client: str, treatment: ResponseTreatment, route: Route | None = None) -> Refuse:

@@ -120,7 +120,9 @@ def test_the_readme_has_the_rows_of_the_stand(rows: Rows) -> None:
     assert [name for name in table if name in rows] == list(rows)
 
 
-@pytest.mark.parametrize("name", ["problem.conf", "solved.conf", "two-hops.conf", "gzip.conf", "http10.conf"])
+@pytest.mark.parametrize(
+    "name", ["problem.conf", "solved.conf", "two-hops.conf", "gzip.conf", "http10.conf", "push.conf"]
+)
 def test_a_configuration_is_complete_as_it_lies_there(name: str, tmp_path: Path) -> None:
     conf = tmp_path / "nginx.conf"
     # Its own ports may be in use here, unix sockets of this test cannot be.

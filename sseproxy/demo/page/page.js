@@ -144,6 +144,7 @@ function element(name, attributes) {
 
 function showFacts(facts) {
   for (const place of document.querySelectorAll("[data-fact]")) place.textContent = facts[place.dataset.fact];
+  document.getElementById("push").hidden = !facts.redis;
 }
 
 function showAxis(way, seconds) {
