@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
-from sseproxy.core.errors import ReplyError
+from sseproxy.core.errors import ReplyError, Unavailable
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.policy import Format
+from sseproxy.core.journal.positions import Mark
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.history import Page
+from sseproxy.origins.redis.bells import Ring
 from sseproxy.origins.redis.continuity import NO_STREAM
 from sseproxy.origins.redis.own_ids import OwnIds
-from sseproxy.origins.redis.pages import StreamPages
+from sseproxy.origins.redis.pages import Mirrored, StreamPages
 from sseproxy.origins.redis.reads import Entry, StreamReads
 from sseproxy.origins.redis.shared import FollowLimits, Shared, Terms
 from sseproxy.origins.redis.stats import RedisStats
@@ -103,9 +105,17 @@ async def test_a_front_that_lies_before_what_is_read_may_move() -> None:
     assert len(link.asked) == 1
 
 
-async def test_a_page_of_another_stream_begins_at_its_oldest() -> None:
-    """Redis has lost the stream, and the follower has not noticed yet."""
-    page = await page_of([[]], [[], state(1, 3)], [[entry(1), entry(2), entry(3)]])
+async def test_there_is_no_page_of_another_stream_before_the_follower_has_noticed() -> None:
+    """Its events would come again, from the window."""
+    rung: list[Ring] = []
+    with pytest.raises(Unavailable):
+        await page_of([[]], [[], state(1, 3)], [[entry(1), entry(2), entry(3)]], rung=rung)
+    assert rung == [Ring.BELL]
+
+
+async def test_a_page_behind_the_end_of_the_stream_begins_at_its_oldest() -> None:
+    """The reader is ahead of a follower that knows the stream."""
+    page = await page_of([[]], [[], state(1, 3)], [[entry(1), entry(2), entry(3)]], end=(3, 0))
     assert page.missing == Missing(GapReason.UNKNOWN)
     assert page.start < (1, 0)
     assert [block.last for block in page.blocks] == [(1, 0), (2, 0), (3, 0)]
@@ -117,8 +127,8 @@ async def test_a_page_behind_which_nothing_is_left_ends_where_the_follower_is() 
     assert (page.blocks, page.start, page.end, page.missing) == ((), (5, 0), (9, 0), None)
 
 
-async def page_of(*replies: list[Any]) -> Page:
-    """Of what is behind 5-0, by a follower that has read up to 9-0."""
+async def page_of(*replies: list[Any], end: Mark = (9, 0), rung: list[Ring] | None = None) -> Page:
+    """Of what is behind 5-0, by a follower that has read up to `end`; what it is asked to look for is in `rung`."""
     stream, link = reads(*replies)
     loop = asyncio.get_running_loop()
     shared = Shared(
@@ -131,7 +141,10 @@ async def page_of(*replies: list[Any]) -> Page:
         limits=FollowLimits(),
         chance=lambda: 0.5,
     )
-    return await StreamPages(stream, Terms(Format.TEXT, 100), shared, lambda: (9, 0)).page((5, 0), 10)
+    pages = StreamPages(
+        stream, Terms(Format.TEXT, 100), shared, lambda: Mirrored(end, None), ([] if rung is None else rung).append
+    )
+    return await pages.page((5, 0), 10)
 
 
 async def test_what_redis_refuses_is_raised() -> None:
