@@ -122,7 +122,7 @@ class StreamFollower:
             self._connection = NO_CONNECTION
             self._try_again()
         except ReplyError as error:
-            self._shared.refused(self.name, error)
+            self._shared.refused(self._terms, self.name, error)
             self._try_again()
         except Exception as error:  # noqa: BLE001 - clients wait for it, and the next look may succeed
             self._shared.loop.call_exception_handler({"message": "a look at a stream failed", "exception": error})
