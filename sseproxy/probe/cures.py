@@ -67,7 +67,6 @@ _BUFFERING: Mapping[Hop, str] = {
     Hop.CADDY: "flush_interval -1 in reverse_proxy; encode must leave text/event-stream out (a match on Content-Type), "
     "or the response say Cache-Control: no-transform",
     Hop.APACHE: "flushpackets=on in ProxyPass, and no mod_deflate for text/event-stream",
-    Hop.HAPROXY: "no option http-buffer-request, no compression type text/event-stream",
     Hop.TRAEFIK: "no compress middleware for text/event-stream (excludedContentTypes)",
     Hop.CLOUDFLARE: "Quick Tunnels hold the response of a GET to its end: use a named tunnel",
     Hop.AZURE: "Response Buffer off in the backend setting",
@@ -103,9 +102,9 @@ _BREAKS: Mapping[Hop, str] = {
 }
 
 _DISCONNECTS: Mapping[Hop, str] = {
-    Hop.NGINX: "proxy_ignore_client_abort off, which is the default",
     Hop.HAPROXY: "it notices only when the service writes, and no option changes that: send heartbeats",
     Hop.CADDY: "no flush_interval -1 before 2.9: with it the service does not hear of clients that left",
+    Hop.NGINX: "proxy_ignore_client_abort off, which is the default",
 }
 
 _LIFETIMES: Mapping[Hop, str] = {
@@ -151,7 +150,7 @@ def cures_of(fault: Fault, hops: Collection[Hop]) -> tuple[Cure, ...]:
     """Return what cures `fault`: first at `hops`, those seen in the chain, then at hops that may be there as well."""
     at_hops = _AT_HOPS.get(fault, {})
     seen = [hop for hop in at_hops if hop in hops]
-    others = [hop for hop in (_UNSEEN if seen else _COMMON) if hop in at_hops and hop not in seen]
+    others = [hop for hop in at_hops if hop in (_UNSEEN if seen else _COMMON) and hop not in seen]
     cures = [Cure(hop, at_hops[hop], is_seen=hop in seen) for hop in (*seen, *others)]
     if fault in _ANYWHERE and not (Hop.SSEPROXY in hops and "sseproxy" in _ANYWHERE[fault]):
         cures.append(Cure(None, _ANYWHERE[fault]))

@@ -188,7 +188,7 @@ def _known_events(chain: Chain, hops: Collection[Hop]) -> list[Finding]:
     if not plain.is_event_stream and plain.head_at is not None:
         return list(diagnose_stream(plain))
     if is_lumped(plain, step):
-        verdict = _with_hints(not is_lumped(hinted, step) and not is_head_held(hinted, step))
+        verdict = _with_hints(not is_lumped(hinted, step))
         if plain.coding or hinted.coding:
             what = f"events wait for each other in a compressor ({plain.coding or hinted.coding}){verdict}"
             return [_finding(Fault.COMPRESSED, what, hops)]
@@ -284,7 +284,7 @@ def _notice_words(noticed: Noticed) -> str:
         return f"the service hears {noticed.after:.1f} s late that a client has left"
     words = f"the service does not hear within {noticed.limit:g} s that a client has left"
     if noticed.while_writing is not None and noticed.while_writing.after is not None:
-        words += f", and {noticed.while_writing.after:.1f} s after it if it writes meanwhile"
+        words += f", but after {noticed.while_writing.after:.1f} s if it writes meanwhile"
     return words
 
 
