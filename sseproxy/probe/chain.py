@@ -14,7 +14,8 @@ from sseproxy.probe.watching import Listener, watch
 
 #: Steps in the shortest time that is enough for all that is known to be sent.
 _STEPS = 15
-_LONGEST_STEP = 0.5
+# Longer than a corked socket waits, which is 0.2 s on Linux.
+_SHORTEST_STEP, _LONGEST_STEP = 0.25, 0.5
 _PINGS = 3
 _NOTICE_LIMIT = 5.0
 _ASK_AGAIN = 0.1
@@ -38,7 +39,7 @@ class Examination:
     def __init__(self, target: Target, total: float, listener: Listener | None) -> None:
         self._target = target
         self._total = total
-        self._step = min(_LONGEST_STEP, total / _STEPS)
+        self._step = max(_SHORTEST_STEP, min(_LONGEST_STEP, total / _STEPS))
         self._listener = listener
 
     async def run(self) -> Chain:

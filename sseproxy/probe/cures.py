@@ -64,8 +64,9 @@ _SILENCE: Mapping[Hop, str] = {
 _BUFFERING: Mapping[Hop, str] = {
     Hop.NGINX: "proxy_buffering off, or the response field X-Accel-Buffering: no, which the first nginx takes away: "
     "in front of another nginx also proxy_pass_header X-Accel-Buffering",
-    Hop.CADDY: "flush_interval -1 in reverse_proxy; encode must leave text/event-stream out (a match on Content-Type), "
-    "or the response say Cache-Control: no-transform",
+    # Measured with 2.6.2: encode's own match, no-transform and flush_interval -1 leave the head where it is.
+    Hop.CADDY: "@plain not header Accept text/event-stream, and encode @plain gzip: encode holds the head of what it "
+    "may compress",
     Hop.APACHE: "flushpackets=on in ProxyPass, and no mod_deflate for text/event-stream",
     Hop.TRAEFIK: "no compress middleware for text/event-stream (excludedContentTypes)",
     Hop.CLOUDFLARE: "Quick Tunnels hold the response of a GET to its end: use a named tunnel",
@@ -78,7 +79,7 @@ _BUFFERING: Mapping[Hop, str] = {
 _COMPRESSION: Mapping[Hop, str] = {
     Hop.NGINX: "gzip off for the location, or gzip_types without text/event-stream; "
     "X-Accel-Buffering: no makes gzip flush, no-transform does not",
-    Hop.CADDY: "encode with a match that leaves text/event-stream out, or Cache-Control: no-transform in the response",
+    Hop.CADDY: "@plain not header Accept text/event-stream, and encode @plain gzip",
     Hop.HAPROXY: "compression type without text/event-stream",
     Hop.TRAEFIK: "excludedContentTypes: [text/event-stream] in the compress middleware",
     Hop.APACHE: "no AddOutputFilterByType DEFLATE for text/event-stream",

@@ -136,3 +136,19 @@ async def deaf(port: int) -> AsyncIterator[int]:
 
     async with embedded(serve, sock):
         yield chosen
+
+
+@contextlib.asynccontextmanager
+async def capped(port: int, lifetime: float) -> AsyncIterator[int]:
+    """Run a gateway that cuts each response after `lifetime` seconds, silent or not."""
+    sock = listener()
+    chosen = port_of(sock)
+    standin = StandIn({"/": port}, 2 * lifetime)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(lifetime):
+                await standin.serve(reader, writer)
+
+    async with embedded(serve, sock):
+        yield chosen
