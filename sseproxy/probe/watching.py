@@ -118,8 +118,10 @@ class _Watching:
                 data = await self._reader.read(_READ)
                 if not data:
                     return self._at_end_of_connection()
-                parser.feed(data)
-                self._take()
+                try:
+                    parser.feed(data)
+                finally:
+                    self._take()  # what was found before bytes that make no sense is valid
         except (ConnectionError, ssl.SSLError) as error:
             self._detail = str(error)
             return Ending.RESET
