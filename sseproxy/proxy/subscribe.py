@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sseproxy.core.eventsource.cookies import cookie_values
-from sseproxy.core.http.fields import Headers, apply_rules
+from sseproxy.core.http.fields import Headers, apply_rules, as_in_cgi
 from sseproxy.core.http.query import parameters
 from sseproxy.core.journal.positions import named_position
 from sseproxy.core.journal.templates import TemplateKind
@@ -89,7 +89,10 @@ class Subscribing:
             case TemplateKind.COOKIE:
                 return tuple(cookie_values(inbound.headers, name))
             case TemplateKind.HEADER:
-                return inbound.fields.get(name.lower().encode(), ())
+                field, authorize = name.lower().encode(), self._route.authorize
+                if authorize is not None and as_in_cgi(field) in authorize.taken:
+                    return ()  # what the client says in it counts no more here than it would upstream
+                return inbound.fields.get(field, ())
             case TemplateKind.QUERY:
                 return parameters(inbound.target.partition("?")[2], name)
 
