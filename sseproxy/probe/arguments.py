@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--for",
         dest="total",
-        type=_checked("duration", _duration),
+        type=_checked("duration", read_duration),
         metavar="DURATION",
         help="how long to watch, and the longest silence to try (default: 90s)",
     )
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--listen",
-        type=_checked("address", _address),
+        type=_checked("address", read_address),
         metavar="ADDRESS",
         help="where --serve listens (default: 127.0.0.1:9000)",
     )
@@ -97,7 +97,8 @@ def _checked(name: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
     return reading
 
 
-def _duration(text: str) -> float:
+def read_duration(text: str) -> float:
+    """Seconds, for which a probe may last."""
     from sseproxy.config.values import BadValue, limited_duration
 
     seconds = limited_duration(text)
@@ -106,7 +107,8 @@ def _duration(text: str) -> float:
     return seconds
 
 
-def _address(text: str) -> tuple[str, int]:
+def read_address(text: str) -> tuple[str, int]:
+    """A host, empty for all interfaces, and a port."""
     from sseproxy.config.addresses import listen_address
     from sseproxy.config.values import BadValue
 

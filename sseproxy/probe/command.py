@@ -1,17 +1,19 @@
 """What does ``sseproxy probe`` do from its first line to its exit code?"""
 
 import asyncio
+import functools
 import json
 import signal
 import sys
 
 from sseproxy.probe.chain import Examination, is_from_origin, with_script
+from sseproxy.probe.connecting import Unreachable
 from sseproxy.probe.origin import serving
 from sseproxy.probe.progress import ProgressLine
 from sseproxy.probe.report import Report, report_of_chain, report_of_fault, report_of_stream
 from sseproxy.probe.script import Act, Script
 from sseproxy.probe.target import Target
-from sseproxy.probe.watching import Listener, Unreachable, watch
+from sseproxy.probe.watching import Listener, watch
 
 _OK, _COMPLAINT = 0, 1
 
@@ -76,13 +78,9 @@ def _first(group: ExceptionGroup[Unreachable]) -> BaseException:
 
 
 async def _serve(host: str, port: int) -> None:
-    async with serving(host, port, _say) as url:
+    async with serving(host, port, functools.partial(print, flush=True)) as url:
         print(f"sseproxy probe --serve listening on {url}", file=sys.stderr)
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         await stop.wait()
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

@@ -67,8 +67,8 @@ def diagnose_stream(stream: Stream) -> tuple[Finding, ...]:
         kind = stream.media_type or "of no stated type"
         found = [_finding(Fault.NOT_A_STREAM, f"the answer is no event stream: it is {kind}", ())]
     else:
-        found = _arrival(stream, hops)
-    return (*found, *_end(stream, hops))
+        found = arrival_of(stream, hops)
+    return (*found, *end_of(stream, hops))
 
 
 def _without_head(stream: Stream, hops: Collection[Hop]) -> Finding:
@@ -90,8 +90,9 @@ def _with_status(stream: Stream, hops: Collection[Hop]) -> Finding:
     return _finding(Fault.ERROR_STATUS, f"the answer is {stream.status}, after {head_at:.1f} s", ())
 
 
-def _arrival(stream: Stream, hops: Collection[Hop]) -> list[Finding]:
-    lump = _lump(stream)
+def arrival_of(stream: Stream, hops: Collection[Hop]) -> list[Finding]:
+    """Judge whether events come one by one."""
+    lump = lump_of(stream)
     if lump is None:
         return []
     what = f"events arrive in lumps: {lump}; a hop collects them, or the service sends them so"
@@ -100,7 +101,7 @@ def _arrival(stream: Stream, hops: Collection[Hop]) -> list[Finding]:
     return [_finding(Fault.LUMPS, what, hops)]
 
 
-def _lump(stream: Stream) -> str | None:
+def lump_of(stream: Stream) -> str | None:
     """Say how events come together; None if they come one by one, or too few came to tell."""
     bursts = bursts_of([event.at for event in stream.events])
     sizes = [len(burst) for burst in bursts]
@@ -130,7 +131,8 @@ def bursts_of(times: Sequence[float]) -> list[list[float]]:
     return bursts
 
 
-def _end(stream: Stream, hops: Collection[Hop]) -> list[Finding]:
+def end_of(stream: Stream, hops: Collection[Hop]) -> list[Finding]:
+    """Judge how a stream ended."""
     found = []
     if stream.ending not in (Ending.CLEAN, Ending.OPEN):
         silence = stream.last_silence
@@ -153,10 +155,10 @@ def diagnose_chain(chain: Chain) -> tuple[Finding, ...]:
     """Return what is wrong with a chain."""
     hops = {seen.hop for seen in hops_of_chain(chain)}
     found = [
-        *_known_events(chain, hops),
-        *_silences(chain, hops),
-        *_ends(chain, hops),
-        *_disconnects(chain, hops),
+        *of_known_events(chain, hops),
+        *of_silences(chain, hops),
+        *of_ends(chain, hops),
+        *of_disconnects(chain, hops),
     ]
     return tuple({finding.fault: finding for finding in found}.values())
 
@@ -185,7 +187,8 @@ def is_head_held(stream: Stream, step: float) -> bool:
     return stream.head_at >= half and stream.first_byte_at - stream.head_at < half
 
 
-def _known_events(chain: Chain, hops: Collection[Hop]) -> list[Finding]:
+def of_known_events(chain: Chain, hops: Collection[Hop]) -> list[Finding]:
+    """Judge how the events came that were sent a step apart."""
     plain, hinted, step = chain.plain, chain.hinted, chain.step
     if not plain.is_event_stream and plain.head_at is not None:
         return list(diagnose_stream(plain))
@@ -231,7 +234,8 @@ def _arrived(stream: Stream) -> bool:
     return any(event.name == "end" for event in stream.events)
 
 
-def _silences(chain: Chain, hops: Collection[Hop]) -> list[Finding]:
+def of_silences(chain: Chain, hops: Collection[Hop]) -> list[Finding]:
+    """Judge how long silence and a whole stream may last."""
     found = []
     before, after = silence_before(chain), silence_after(chain)
     if before is not None:
@@ -250,7 +254,8 @@ def _silences(chain: Chain, hops: Collection[Hop]) -> list[Finding]:
     return found
 
 
-def _ends(chain: Chain, hops: Collection[Hop]) -> list[Finding]:
+def of_ends(chain: Chain, hops: Collection[Hop]) -> list[Finding]:
+    """Judge whether a break can be told from an end."""
     looks_whole = chain.broken.ending is Ending.CLEAN and chain.broken.status == 200
     if chain.version == "HTTP/1.0":
         what = "the last hop speaks HTTP/1.0 to the service"
@@ -263,7 +268,8 @@ def _ends(chain: Chain, hops: Collection[Hop]) -> list[Finding]:
     return []
 
 
-def _disconnects(chain: Chain, hops: Collection[Hop]) -> list[Finding]:
+def of_disconnects(chain: Chain, hops: Collection[Hop]) -> list[Finding]:
+    """Judge how soon the origin hears of clients that left."""
     found = []
     places = [(chain.left_before, "before the head"), (chain.left_after, "behind the head")]
     # Before the head the origin cannot write. What holds behind it will hold there.

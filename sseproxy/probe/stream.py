@@ -64,6 +64,12 @@ class Stream:
         return tuple(mark for mark in self.marks if mark.sign is Sign.HEARTBEAT)
 
     @property
+    def heartbeat_interval(self) -> float | None:
+        """Seconds between heartbeats, on average of those that came."""
+        beats = self.heartbeats
+        return (beats[-1].at - beats[0].at) / (len(beats) - 1) if len(beats) > 1 else None
+
+    @property
     def first_byte_at(self) -> float | None:
         """When the first byte of the body came."""
         return self.reads[0] if self.reads else None

@@ -6,21 +6,16 @@ from collections.abc import Callable
 
 from sseproxy.core.errors import OriginError
 from sseproxy.http1.responses import Progress, ResponseParser
+from sseproxy.probe.connecting import connect
 from sseproxy.probe.follower import Follower
 from sseproxy.probe.stream import Ending, Stream
 from sseproxy.probe.target import Target
 
-_CONNECT_LIMIT = 15.0
 _CLOSE_LIMIT = 1.0
-_HAPPY_EYEBALLS = 0.25
 _READ = 64 * 1024
 
 #: Is called whenever bytes have come, with the number of events and heartbeats so far.
 Listener = Callable[[int], None]
-
-
-class Unreachable(Exception):
-    """There was no connection; the text says why, without a secret."""
 
 
 async def watch(target: Target, *, limit: float, listener: Listener | None = None) -> Stream:
@@ -28,7 +23,7 @@ async def watch(target: Target, *, limit: float, listener: Listener | None = Non
 
     Raises `Unreachable`.
     """
-    reader, writer = await _connected(target)
+    reader, writer = await connect(target)
     watching = _Watching(reader, target.method, listener)
     try:
         writer.write(target.request)
@@ -49,51 +44,6 @@ async def _gone(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
     except OSError:
         pass
-
-
-async def _connected(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect. Foreign errors become `Unreachable` here."""
-    context = _context(target) if target.tls else None
-    try:
-        async with asyncio.timeout(_CONNECT_LIMIT):
-            return await asyncio.open_connection(
-                target.host,
-                target.port,
-                ssl=context,
-                server_hostname=target.host if target.tls else None,
-                happy_eyeballs_delay=_HAPPY_EYEBALLS,
-                limit=_READ,
-            )
-    except TimeoutError:
-        raise Unreachable(f"no connection within {_CONNECT_LIMIT:g} s") from None
-    except ssl.SSLCertVerificationError as error:
-        raise Unreachable(
-            f"the certificate is not valid: {error.verify_message} (--insecure asks all the same)"
-        ) from None
-    except ssl.SSLError as error:
-        raise Unreachable(f"no TLS: {error.reason or 'the handshake failed'}") from None
-    except ConnectionRefusedError:
-        raise Unreachable("nothing listens there: connection refused") from None
-    except (OSError, UnicodeError) as error:
-        raise Unreachable(_reason(error)) from None
-
-
-def _reason(error: Exception) -> str:
-    # Name resolution fails with numbers below zero, and Happy Eyeballs with several errors in one.
-    if isinstance(error, OSError) and (error.errno or 0) < 0:
-        return f"the host name was not found: {error.strerror}"
-    if isinstance(error, ConnectionError):
-        return "the connection was closed while it was made"
-    return f"no connection: {(error.strerror if isinstance(error, OSError) else None) or error}"
-
-
-def _context(target: Target) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    if not target.checks_certificate:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 class _Watching:
@@ -117,7 +67,9 @@ class _Watching:
             while parser.progress in (Progress.HEAD, Progress.BODY):
                 data = await self._reader.read(_READ)
                 if not data:
-                    return self._at_end_of_connection()
+                    if self._seen.status is None:
+                        return Ending.NO_RESPONSE
+                    return Ending.CLEAN if parser.ends_with_connection else Ending.TRUNCATED
                 try:
                     parser.feed(data)
                 finally:
@@ -147,11 +99,6 @@ class _Watching:
             beginning=self._follower.beginning.decode("utf-8", "replace"),
             detail=self._detail,
         )
-
-    def _at_end_of_connection(self) -> Ending:
-        if self._seen.status is None:
-            return Ending.NO_RESPONSE
-        return Ending.CLEAN if self._parser.ends_with_connection else Ending.TRUNCATED
 
     def _take(self) -> None:
         """Note what the last read has brought."""
