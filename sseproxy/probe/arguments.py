@@ -11,8 +11,8 @@ from typing import Any
 
 _EXAMPLES = """\
 examples:
-  sseproxy probe https://chat.example/v1/events --header 'Authorization: Bearer …'
-  sseproxy probe https://chat.example/v1/chat/completions --data '{"stream": true, …}'
+  sseproxy probe https://chat.example/v1/events --header 'Authorization: Bearer ...'
+  sseproxy probe https://chat.example/v1/chat/completions --data '{"stream": true, ...}'
   sseproxy probe --serve --listen 127.0.0.1:9000     in place of the service, then, from outside:
   sseproxy probe https://chat.example/               what the chain alone does, with known events
 

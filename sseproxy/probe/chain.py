@@ -102,8 +102,8 @@ class Examination:
             seen = facts.get("visit")
             if not isinstance(seen, dict):
                 return None  # another replica of the origin answered
-            if seen["ending"] != "open":
-                return Noticed(max(0.0, clock() - left - float(seen["ago"])), limit)
+            if isinstance(ago := seen.get("ago"), int | float):
+                return Noticed(max(0.0, clock() - left - ago), limit)
             await asyncio.sleep(_ASK_AGAIN)
         return Noticed(None, limit)
 

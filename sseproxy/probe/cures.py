@@ -139,7 +139,7 @@ _ANYWHERE: Mapping[Fault, str] = {
     Fault.DISCONNECT_WHEN_WRITING: "sseproxy in front of the service: its heartbeats find out",
     Fault.BROKEN_OFF: "look for what restarts, crashes or limits the service; its log and each hop's say who closed",
     Fault.NOT_A_STREAM: "--header, --method and --data, if the service streams only when it is asked to",
-    Fault.ERROR_STATUS: "--header 'Authorization: …', --method and --data, if the request lacks something",
+    Fault.ERROR_STATUS: "--header 'Authorization: ...', --method and --data, if the request lacks something",
 }
 
 #: Hops that no header field betrays: they may be there even if others are seen.

@@ -165,8 +165,13 @@ def diagnose_chain(chain: Chain) -> tuple[Finding, ...]:
 
 def delays(stream: Stream) -> list[float]:
     """Return how long each known event was under way, in seconds, the way of the request included."""
-    sent = [json.loads(event.data)["at"] for event in stream.events if event.data.startswith('{"n"')]
-    return [event.at - at for event, at in zip(stream.events, sent, strict=False)]
+    found = []
+    for event in stream.events:
+        try:
+            found.append(event.at - float(json.loads(event.data)["at"]))
+        except (ValueError, TypeError, KeyError):
+            continue  # not one of those that were sent, or a hop has changed it
+    return found
 
 
 def is_lumped(stream: Stream, step: float) -> bool:
@@ -203,8 +208,9 @@ def of_known_events(chain: Chain, hops: Collection[Hop]) -> list[Finding]:
         if plain.coding:
             what += f"; the response is {plain.coding}-coded"
         return [_finding(Fault.HEAD_HELD, what, hops)]
+    late = sorted(delays(plain)[:KNOWN_EVENTS])
     # Where each event drives out the one before it, every other one is in time.
-    under_way = sorted(delays(plain)[:KNOWN_EVENTS])[-_LATE_EVENTS] - chain.round_trip
+    under_way = late[-_LATE_EVENTS] - chain.round_trip if len(late) >= _LATE_EVENTS else 0.0
     if under_way >= _DELAY:
         what = f"events are under way for {under_way:.2f} s longer than a small answer"
         return [_finding(Fault.DELAYED, what, hops)]

@@ -9,6 +9,7 @@ from sseproxy.core.stream.events import BOM, CR, LF, LINE_END
 from sseproxy.probe.stream import Mark, Sign
 
 _LINE = 1024
+_LINES = 100
 _BEGINNING = 8192
 _MARKS = 100_000
 
@@ -43,9 +44,6 @@ class Follower:
             return
         if len(self.beginning) < _BEGINNING:
             self.beginning += text[: _BEGINNING - len(self.beginning)]
-        self._read(text, at)
-
-    def _read(self, text: bytes, at: float) -> None:
         if not text:
             return
         if self._after_cr:
@@ -63,9 +61,10 @@ class Follower:
         if line.startswith(b":"):
             self._note(Mark(at, Sign.HEARTBEAT))
             # It keeps the blank line behind it from being counted once more.
-            self._block.append(b"")
+            self._block = self._block or [b""]
         elif line:
-            self._block.append(line[:_LINE])
+            if len(self._block) < _LINES:
+                self._block.append(line[:_LINE])
         elif not self._block:
             self._note(Mark(at, Sign.HEARTBEAT))
         else:

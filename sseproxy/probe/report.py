@@ -90,5 +90,5 @@ def report_of_fault(url: str, why: str) -> Report:
 
 
 def _printable(line: str) -> str:
-    """What a header field says could steer a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in line)
+    """What a header field says could steer a terminal, and not every output takes more than ASCII."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in line)

@@ -76,7 +76,7 @@ def read_target(
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise BadTarget("expected a URL that begins with http:// or https://")
     if parts.username is not None or parts.password is not None:
-        raise BadTarget("a password in the URL is not sent: use --header 'Authorization: …'")
+        raise BadTarget("a password in the URL is not sent: use --header 'Authorization: ...'")
     if method is not None and not _TOKEN.fullmatch(method):
         raise BadTarget("this is no request method")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

@@ -1,7 +1,6 @@
 """How is one response read from the wire, with the time at which each piece of it came?"""
 
 import asyncio
-import ssl
 from collections.abc import Callable
 
 from sseproxy.core.errors import OriginError
@@ -74,7 +73,7 @@ class _Watching:
                     parser.feed(data)
                 finally:
                     self._take()  # what was found before bytes that make no sense is valid
-        except (ConnectionError, ssl.SSLError) as error:
+        except OSError as error:  # also TLS, and a network that has gone
             self._detail = str(error)
             return Ending.RESET
         except OriginError as error:

@@ -18,9 +18,8 @@ from sseproxy.probe.report import Report
 from sseproxy.probe.target import read_target
 from tests.support.gateways import caddy, capped, deaf, haproxy, impatient, nginx_chain
 
-_TOTAL = 3.0
-# These wait for what does not come.
-_SLOW = (Fault.DISCONNECT_WHEN_WRITING, Fault.DISCONNECT_LOST, Fault.DELAYED)
+# As short as the probe measures at all, and long enough for what ends after a while.
+_TOTAL, _LONGER = 2.0, 3.0
 _HTTP11 = 'proxy_http_version 1.1; proxy_set_header Connection "";'
 _GZIP = "gzip on; gzip_types text/event-stream; gzip_proxied any;"
 
@@ -127,14 +126,14 @@ async def test_there_is_nothing_to_complain_of(chain: Chain) -> None:
     ],
 )
 async def test_the_fault_and_its_cure_are_named(chain: Chain, fault: Fault, directive: str, says: str) -> None:
-    report = await examined(chain, total=2.0 if fault in _SLOW else _TOTAL)
+    report = await examined(chain, total=_LONGER if fault is Fault.LIFETIME else _TOTAL)
     finding = found(report, fault)
     assert says in finding.what
     assert any(directive in str(cure) for cure in finding.cures), report.text
 
 
 async def test_haproxy_with_http_no_delay_delays_nothing() -> None:
-    report = await examined(lambda port: haproxy(port, "option http-no-delay"), total=2.0)
+    report = await examined(lambda port: haproxy(port, "option http-no-delay"))
     assert [finding.fault for finding in report.findings] == [Fault.DISCONNECT_WHEN_WRITING], report.text
 
 
@@ -155,7 +154,7 @@ async def test_what_cures_caddy_is_true() -> None:
     ],
 )
 async def test_a_limit_of_silence_is_measured_before_and_behind_the_head(chain: Chain) -> None:
-    report = await examined(chain)
+    report = await examined(chain, total=_LONGER)
     assert {finding.fault for finding in report.findings} == {Fault.CUT_BEFORE_HEAD, Fault.CUT_AFTER_HEAD}
     assert "504" in found(report, Fault.CUT_BEFORE_HEAD).what
     assert "broke off" in found(report, Fault.CUT_AFTER_HEAD).what
@@ -166,6 +165,13 @@ async def test_a_limit_of_silence_is_measured_before_and_behind_the_head(chain: 
     cures = [str(cure) for cure in found(report, Fault.CUT_AFTER_HEAD).cures]
     assert any(cure.startswith("nginx: proxy_read_timeout") for cure in cures)
     assert any("sseproxy" in cure for cure in cures)
+
+
+async def test_a_limit_that_is_shorter_than_any_measurement() -> None:
+    report = await examined(lambda port: impatient(port, 0.4))
+    assert {Fault.CUT_BEFORE_HEAD, Fault.CUT_AFTER_HEAD} <= {finding.fault for finding in report.findings}
+    assert report.facts["chain"]["disconnect_after_head"] is None
+    assert "not measured" in report.text
 
 
 async def test_hops_that_show_come_first_and_a_query_is_not_repeated() -> None:

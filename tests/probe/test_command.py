@@ -134,6 +134,17 @@ async def test_what_steers_a_terminal_is_not_printed() -> None:
     assert all(letter.isprintable() or letter == "\n" for letter in report.text)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"{}", b'{"visit": 1, "fields": 2}', b'{"visit": {}, "version": [1]}', b'{"visit": {"ago": "x"}}'],
+)
+async def test_what_only_pretends_to_be_the_origin(body: bytes) -> None:
+    head = b"Sseproxy-Probe: 1\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
+    report = await reported(replies_once(_HEAD + head + body), total=1.0)
+    assert report.facts["ok"] is False
+    assert "is cut after" in report.text
+
+
 # What cannot be reached.
 
 
