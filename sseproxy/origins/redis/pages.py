@@ -42,7 +42,8 @@ class StreamPages:
     # the window knows, and what Redis has got meanwhile comes to it from there, like to all others.
     #
     # A page of a stream that has begun anew would bring events that the window brings again once the follower has
-    # noticed. So the follower looks first, and the reader asks again.
+    # noticed. So the follower looks first, and the reader asks again. Of a stream that is gone nothing comes any more,
+    # not what the window has either: the reader's position may be one that it got with the news of the end.
 
     def __init__(
         self,
@@ -74,7 +75,7 @@ class StreamPages:
             entries, state = await self._reads.entries_and_state(after, most + 1)
             missing = self._missing_after(after, state, mirror)
             if missing is not None:
-                start = mirrored if state is NO_STREAM else state.oldest
+                start = state.oldest
                 self._shared.stats.gaps[missing.reason] += 1
             if missing is not None and missing.reason is GapReason.UNKNOWN:
                 entries = await self._reads.entries(START, most + 1)
@@ -96,10 +97,9 @@ class StreamPages:
 
     def _missing_after(self, after: Mark, state: StreamState, mirror: Mirrored) -> Missing | None:
         """Return what is missing behind `after`. Raises `Unavailable` while the follower reads another stream."""
-        if state is NO_STREAM and mirror.is_gone:
-            return Missing(GapReason.UNKNOWN)
         missing = mirror.missing(state)
-        if missing is not None and missing.reason is GapReason.UNKNOWN:
+        is_seen = state is NO_STREAM and mirror.is_gone
+        if not is_seen and missing is not None and missing.reason is GapReason.UNKNOWN:
             self._ring(Ring.BELL)
             raise Unavailable("The stream begins anew.", retry_after=1, cause="it is not the one that was followed")
         return missing_after(after, state)

@@ -158,8 +158,9 @@ class StreamFollower:
             if state is not NO_STREAM and state.last < self._end:
                 self._rung = Ring.BELL  # begun anew since it was read: the window has to be told first
                 return
-            # Of a stream that is gone the window may still have entries. They are kept for nobody who comes now.
-            oldest = self._end if state is NO_STREAM else min(state.oldest, self._end)
+            oldest = min(state.oldest, self._end)
+            if state is NO_STREAM and self._window.base <= oldest:
+                oldest = self._end  # the window still has entries of a stream that is gone
             for place in waiting:
                 wish = self._waiting.pop(place, None)
                 if wish is not None:
