@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sseproxy import __version__
 from sseproxy.config.flags import OVERRIDES, FlagValue
+from sseproxy.probe.arguments import add_arguments
 
 _OK, _FAILED = 0, 1  # argparse exits with 2 on wrong usage
 
@@ -119,6 +120,7 @@ def new_parser() -> argparse.ArgumentParser:
         "--gateway", choices=("auto", "nginx", "embedded"), default="auto", help="the gateway (default: nginx if there)"
     )
     shown.set_defaults(command=_demo)
+    add_arguments(commands.add_parser("probe", help="find out what a chain of gateways does to a stream"))
     return parser
 
 

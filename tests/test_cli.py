@@ -13,7 +13,7 @@ from sseproxy import __version__
 from sseproxy.cli import main
 from sseproxy.config.flags import OVERRIDES, Override
 
-COMMANDS = ("serve", "check", "schema", "demo")
+COMMANDS = ("serve", "check", "schema", "demo", "probe")
 
 
 @pytest.fixture(autouse=True)
