@@ -20,7 +20,7 @@ from sseproxy.stores.redis.library import RedisMissing, require_redis
 
 _STORE_URL: Path = ("store", "url")
 
-#: Keys of a route that say how an upstream is asked, or what becomes of its answer.
+#: Keys of a route that say how an upstream is asked, or what becomes of its answer. Lines of Redis come whole.
 _FOR_UPSTREAMS: tuple[tuple[str, ...], ...] = (
     ("upstream",),
     ("rewrite",),
@@ -34,6 +34,7 @@ _FOR_UPSTREAMS: tuple[tuple[str, ...], ...] = (
     ("timeouts", "idle"),
     ("timeouts", "request_body"),
     ("limits", "request_body"),
+    ("limits", "line"),
 )
 
 #: Keys of a route that say how an entry of a stream is found again: channels keep nothing.
@@ -108,6 +109,12 @@ class PushCheck:
                 else:
                     message, hint = "has no effect with redis", "leave it out: there is no upstream"
                 self.document.problem(self.route.own(*keys), message, hint, at_key=True)
+        if self.route.says("auth") and self.route.section.auth is not None and self.route.section.authorize is None:
+            message, hint = (
+                "has no effect with redis without authorize",
+                "authorize: {url: URL} hears of that header",
+            )
+            self.document.problem(self.route.own("auth"), message, hint, at_key=True)
         for index, method in enumerate(self.route.section.match.methods):
             if method not in READING:
                 at = self.document.shown((*self.route.own("match", "methods"), index))

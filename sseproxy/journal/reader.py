@@ -57,6 +57,7 @@ class Reader:
         "_spread",
         "_state",
         "_turn",
+        "_when_begun",
         "gaps",
         "loop",
     )
@@ -81,6 +82,7 @@ class Reader:
         self._places: list[Place] = []
         self._spread: list[Place | None] = []  # one for each mark of a position
         self._begun = 0
+        self._when_begun: asyncio.Future[None] | None = None
         self._missing: Missing | None = None  # what the client hears first
         self._state = _State.FLOWING
         self._is_scheduled = False
@@ -103,6 +105,24 @@ class Reader:
         self._spread.append(None)
         self._own_voices()
 
+    @property
+    def has_begun(self) -> bool:
+        """True once it is known where the client begins: from then on it misses nothing."""
+        return self._begun == len(self._places)
+
+    def when_begun(self) -> asyncio.Future[None]:
+        """Return what is done once the reader has begun, or is done."""
+        if self._when_begun is None:
+            self._when_begun = self.loop.create_future()
+            if self.has_begun or self._state is _State.DONE:
+                self._when_begun.set_result(None)
+        return self._when_begun
+
+    def miss(self, missing: Missing) -> None:
+        """Let the client hear of `missing` first: it was let in before it could begin."""
+        if not self.has_begun:
+            self._missing = missing
+
     # The client's side (a `BodySource`).
 
     def pause(self) -> None:
@@ -124,6 +144,7 @@ class Reader:
         places, self._places = self._places, []
         self._spread.clear()
         self._sink = None
+        self._begin()
         for place in places:
             place.leave()
         on_done, self._on_done = self._on_done, None
@@ -137,6 +158,8 @@ class Reader:
         self._begun += 1
         if missing is not None:
             self._missing = missing if self._missing is None else self._missing.with_more(missing)
+        if self.has_begun:
+            self._begin()
         self.schedule()
 
     def schedule(self) -> None:
@@ -170,6 +193,10 @@ class Reader:
         self._end(UpstreamBroken("The stream broke off.", proxy_status=_INCOMPLETE))
 
     # Private.
+
+    def _begin(self) -> None:
+        if self._when_begun is not None and not self._when_begun.done():
+            self._when_begun.set_result(None)
 
     def _own_voices(self) -> None:
         """An id with several marks belongs to one reader: what it gets is written for it alone."""

@@ -105,7 +105,7 @@ class RedisOrigin:
         of one event. route: for the log. Events reach the sink after this call, as soon as Redis is there. The caller
         must `abort` the reader, or let it end. A name that occurs twice is read once.
         """
-        terms = Terms(policy.format, most, route)
+        terms = Terms(policy.format, most, route, policy.shows_names)
         if not policy.is_stream:
             return self._open_channels(sink, names, terms)
         ends: list[Callable[[], None]] = []
@@ -149,7 +149,7 @@ class RedisOrigin:
         feeds = [self._feed(name, terms) for name in dict.fromkeys(names)]
         places = [reader.place(feed.fanout) for feed in feeds]
         for feed, place in zip(feeds, places, strict=True):
-            ends.append(self._end_of_feed(feed, terms))
+            ends.append(self._end_of_feed(feed, place, terms))
             feed.join(place)
         return reader
 
@@ -178,9 +178,9 @@ class RedisOrigin:
 
         return leave
 
-    def _end_of_feed(self, feed: ChannelFeed, terms: Terms) -> Callable[[], None]:
+    def _end_of_feed(self, feed: ChannelFeed, place: Place, terms: Terms) -> Callable[[], None]:
         def leave() -> None:
-            feed.leave()
+            feed.leave(place)
             if not feed.readers and self._channels.get((feed.name, terms)) is feed:
                 del self._channels[feed.name, terms]
                 feed.close()

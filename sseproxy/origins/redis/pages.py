@@ -64,7 +64,7 @@ class StreamPages:
         try:
             return await self._page(after, self._reads.fitting(most))
         except ReplyError as error:
-            self._shared.refused(self._reads.name, error)
+            self._shared.refused(self._terms, self._reads.name, error)
             raise Unavailable("The store refused a command.", retry_after=1, cause=error.code) from error
 
     async def _page(self, after: Mark, most: int) -> Page:

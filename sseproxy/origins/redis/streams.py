@@ -122,7 +122,7 @@ class StreamFollower:
             self._connection = NO_CONNECTION
             self._try_again()
         except ReplyError as error:
-            self._shared.refused(self.name, error)
+            self._shared.refused(self._terms, self.name, error)
             self._try_again()
         except Exception as error:  # noqa: BLE001 - clients wait for it, and the next look may succeed
             self._shared.loop.call_exception_handler({"message": "a look at a stream failed", "exception": error})
@@ -144,7 +144,7 @@ class StreamFollower:
         self.ring(Ring.BELL)
 
     async def _look_once(self, ring: Ring) -> None:
-        waiting = list(self._waiting)  # who comes during this look waits for the next: see 5
+        waiting = list(self._waiting)  # readers that join during this look wait for the next one: see 5
         if self.following is Following.NEW:
             await self._start()
         elif not await self._read(ring):
@@ -154,10 +154,11 @@ class StreamFollower:
             if place in self._waiting and self._begin_here(place, self._waiting[place]):
                 del self._waiting[place]
         if any(place in self._waiting for place in waiting):
-            self._begin_at_oldest(waiting, await self._reads.state())
+            await self._begin_at_oldest(waiting)
 
-    def _begin_at_oldest(self, waiting: Sequence[Place], state: StreamState) -> None:
-        """Let those of `waiting` begin who still wait, with what is kept."""
+    async def _begin_at_oldest(self, waiting: Sequence[Place]) -> None:
+        """Let readers begin that want all there is, or named a position that is none of this stream."""
+        state = await self._reads.state()
         if state is not NO_STREAM and state.last < self._end:
             self._rung = Ring.BELL  # begun anew since it was read: the window has to be told first
             return

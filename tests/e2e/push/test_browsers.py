@@ -75,12 +75,12 @@ def on() -> Iterator[Stand]:
 def enter(browser: Chrome, url: str, user: str) -> None:
     browser.get(f"{url}/")
     browser.find_element(By.CSS_SELECTOR, f"button[value={user}]").click()
-    wait_for(browser, lambda driver: driver.find_element(By.ID, "who").text == f"logged in as {user}")
+    wait_for(browser, lambda driver: driver.find_element(By.ID, "who").text == user.title())
 
 
 def shown(browser: Chrome) -> list[str]:
     """Return what the page shows in its inbox, the oldest first."""
-    return [item.text for item in browser.find_elements(By.CSS_SELECTOR, "#inbox li")][::-1]
+    return [item.text for item in browser.find_elements(By.CSS_SELECTOR, "#inbox li p")][::-1]
 
 
 def test_browsers_go_to_the_other_replica_by_themselves(on: Stand) -> None:

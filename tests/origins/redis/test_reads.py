@@ -14,6 +14,7 @@ from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.history import Page
 from sseproxy.origins.redis.bells import Ring
 from sseproxy.origins.redis.continuity import NO_STREAM
+from sseproxy.origins.redis.own_ids import OwnIds
 from sseproxy.origins.redis.pages import Mirrored, StreamPages
 from sseproxy.origins.redis.reads import Entry, StreamReads
 from sseproxy.origins.redis.shared import FollowLimits, Shared, Terms
@@ -52,6 +53,20 @@ def state(first: int | None, last: int) -> dict[bytes, Any]:
         b"entries-added": last,
         b"first-entry": None if first is None else entry(first),
     }
+
+
+async def test_the_first_read_of_a_stream_with_large_entries_is_small() -> None:
+    shown = state(1, 2) | {b"last-entry": entry(2, 1 << 20)}
+    stream, _ = reads([shown])
+    await stream.state()
+    assert stream.fitting(512) == 8
+
+
+async def test_own_ids_are_looked_for_a_few_entries_at_a_time_where_they_are_large() -> None:
+    stream, link = reads([[entry(9, 1 << 20)]], [[]])
+    await stream.entries((9, 0), 1)
+    await OwnIds(stream, Format.JSON, 1 << 20).has_passed((9, 0), b"own")
+    assert link.asked[-1][0][-1] == 8
 
 
 async def test_entries_that_are_large_are_read_a_few_at_a_time() -> None:
