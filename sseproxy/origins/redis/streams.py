@@ -154,10 +154,11 @@ class StreamFollower:
             if place in self._waiting and self._begin_here(place, self._waiting[place]):
                 del self._waiting[place]
         if any(place in self._waiting for place in waiting):
-            self._begin_at_oldest(waiting, await self._reads.state())
+            await self._begin_at_oldest(waiting)
 
-    def _begin_at_oldest(self, waiting: Sequence[Place], state: StreamState) -> None:
-        """Let those of `waiting` begin who still wait, with what is kept."""
+    async def _begin_at_oldest(self, waiting: Sequence[Place]) -> None:
+        """Let readers begin that want all there is, or named a position that is none of this stream."""
+        state = await self._reads.state()
         if state is not NO_STREAM and state.last < self._end:
             self._rung = Ring.BELL  # begun anew since it was read: the window has to be told first
             return
