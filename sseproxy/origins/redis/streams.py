@@ -64,7 +64,7 @@ class StreamFollower:
             shared.loop,
             STREAM,
             shared.catching_up,
-            history=StreamPages(self._reads, terms, shared, self._mirrored, self.ring),
+            history=StreamPages(self._reads, terms, shared, lambda: Mirrored(self._end, self._counted), self.ring),
             budget=shared.budget,
         )
         self._own_ids = OwnIds(self._reads, terms.form, terms.most)
@@ -174,9 +174,6 @@ class StreamFollower:
                 # Of a stream that is gone the window may still have entries. A client that names a position gets no
                 # smaller one here, since it would be taken for one of the old stream elsewhere, and bring it twice.
                 place.begin(self._end if state is NO_STREAM else oldest)
-
-    def _mirrored(self) -> Mirrored:
-        return Mirrored(self._end, self._counted)
 
     async def _start(self) -> None:
         connection = self._shared.connection

@@ -122,7 +122,7 @@ async def test_no_message_is_lost_in_silence_or_repeated(server: RedisServer, ki
 
 @pytest.mark.parametrize("kinds", ["aaaadmp", "aaaadtmpchh"])
 async def test_nothing_is_repeated_without_a_gap_when_streams_are_made_anew(server: RedisServer, kinds: str) -> None:
-    """Behind a gap a client may get all that is kept: a stream that was made anew says nothing of what it had before."""
+    """Behind a gap a client may get all that is kept: a stream that was made anew does not say what it had before."""
     for world in await histories(server, kinds):
         for client in world.clients:
             last = -1
