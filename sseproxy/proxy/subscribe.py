@@ -1,6 +1,7 @@
 """How is a request served whose route leads to Redis: what does it name, and who feeds its stream?"""
 
 from collections.abc import Sequence
+from math import inf
 
 from sseproxy.core.eventsource.cookies import cookie_values
 from sseproxy.core.http.fields import Headers, apply_rules, as_in_cgi
@@ -85,7 +86,9 @@ class Subscribing:
             tail.note_journal(JournalReading(reader, position is not None))
         relay.connect(reader)
         if not reader.has_begun:
-            await first_of(reader.when_begun(), relay.ended, within=_patience(route))
+            heartbeat = route.heartbeat  # the head goes with the first one
+            patience = 0.0 if heartbeat.prelude else min(_PATIENCE, (heartbeat.interval or inf) / 2)
+            await first_of(reader.when_begun(), relay.ended, within=patience)
             if position is None and policy.is_stream and policy.start is Start.LATEST:
                 reader.miss(Missing(GapReason.STORE))
         tail.downstream.release_head()
@@ -114,11 +117,3 @@ class Subscribing:
         fields: Headers = [(b"Content-Type", EVENT_STREAM.media_type), (b"Cache-Control", b"no-store")]
         head = apply_rules(EVENT_STREAM.head(fields, decoded=False), self._route.response_headers)
         return self._request.inbound.for_caches(head, self._route)
-
-
-def _patience(route: Route) -> float:
-    """Seconds for which the head can wait: it goes with the first heartbeat."""
-    heartbeat = route.heartbeat
-    if heartbeat.prelude:
-        return 0.0
-    return _PATIENCE if heartbeat.interval is None else min(_PATIENCE, heartbeat.interval / 2)
