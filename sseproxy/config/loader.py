@@ -4,7 +4,7 @@ Flags win over ``SSEPROXY_*`` variables, those over the file, that over the defa
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 
 from sseproxy.config.authorize_checks import check_authorize
@@ -12,13 +12,14 @@ from sseproxy.config.browser_checks import check_browsers
 from sseproxy.config.build import build_config
 from sseproxy.config.checks import check_server
 from sseproxy.config.document import Document
-from sseproxy.config.effective import effective_routes
+from sseproxy.config.effective import EffectiveRoute, effective_routes
 from sseproxy.config.flags import CONFIG_VARIABLE, FlagValue
 from sseproxy.config.overrides import apply_overrides, unknown_variables
 from sseproxy.config.problems import ConfigErrors, in_reading_order
 from sseproxy.config.push_checks import check_push
 from sseproxy.config.reading import read_document
 from sseproxy.config.route_checks import check_routes
+from sseproxy.config.schema import FileSchema
 from sseproxy.config.settings import Config
 from sseproxy.config.validation import validate
 from sseproxy.config.warnings import warn
@@ -26,6 +27,7 @@ from sseproxy.config.warnings import warn
 # The way of a configuration
 #
 #   file ─ reading ─► Document ─ validation ─► FileSchema ─ effective ─► EffectiveRoute ─ checks ─► build ─► Config
+#                                                                                   └──► printing
 #                        ▲
 #          overrides ────┘  flags and variables
 #
@@ -36,8 +38,31 @@ from sseproxy.config.warnings import warn
 #   3. What leaves here is frozen and has passed all checks; no other module looks at sections.
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A configuration that has passed all checks, still in the form of a file.
+
+    folder: where its relative paths begin.
+    """
+
+    document: Document
+    file: FileSchema
+    routes: tuple[EffectiveRoute, ...]
+    folder: FilePath
+
+    def config(self) -> Config:
+        """What the rest of the house works with."""
+        warnings = tuple(in_reading_order(self.document.warnings))
+        return replace(build_config(self.file, self.routes, self.folder), warnings=warnings)
+
+
 def load(path: FilePath | None, *, flags: Mapping[str, FlagValue], environ: Mapping[str, str]) -> Config:
-    """The configuration.
+    """The configuration; as for `check`."""
+    return check(path, flags=flags, environ=environ).config()
+
+
+def check(path: FilePath | None, *, flags: Mapping[str, FlagValue], environ: Mapping[str, str]) -> Checked:
+    """Read everything, and look for all that is wrong with it.
 
     path: the file, else what ``SSEPROXY_CONFIG`` names, else none. flags: by name, as in `overrides.OVERRIDES`.
     Errors: `ConfigErrors` with everything that is wrong, if anything is.
@@ -61,4 +86,4 @@ def load(path: FilePath | None, *, flags: Mapping[str, FlagValue], environ: Mapp
     if problems:
         raise ConfigErrors(problems)
     warn(document, file, routes)
-    return replace(build_config(file, routes, folder), warnings=tuple(in_reading_order(document.warnings)))
+    return Checked(document, file, routes, folder)
