@@ -2,26 +2,10 @@
 
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 from aiohttp import web
 
-
-class Status(StrEnum):
-    """May new requests be sent here?"""
-
-    READY = "ready"
-    DRAINING = "draining"
-    AWAY = "away"  # a store is, without which too little can be served
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """What an orchestrator is told. away: the stores that cannot be reached now, also where the process is ready."""
-
-    status: Status = Status.READY
-    away: Sequence[str] = ()
+from sseproxy.process.readiness import Readiness, Status
 
 
 class AdminServer:

@@ -6,7 +6,7 @@ import logging
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from sseproxy.config.settings import CertificateFiles, Config
 from sseproxy.engine.live import LiveStreams
@@ -14,7 +14,6 @@ from sseproxy.http1.handshake import TlsAcceptor
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.logs import LOGGER
-from sseproxy.process.admin import AdminServer
 from sseproxy.process.descriptors import connections_allowed
 from sseproxy.process.garbage import GarbageNet, spare_the_collector
 from sseproxy.process.listeners import BACKLOG
@@ -28,6 +27,10 @@ _log = logging.getLogger(LOGGER)
 
 #: Seconds that the last connections get to close once no request is under way.
 _LAST_MOMENT = 0.5
+
+
+async def _nothing() -> None:
+    """Stop what was never started."""
 
 
 class ServerProcess:
@@ -77,8 +80,7 @@ class ServerProcess:
             stores = RedisStores(self._config.routes, self._config.store)
             stores.start()
             app = self.new_app(stores)
-            admin = AdminServer(readiness=lambda: stores.readiness(is_draining=app.draining))
-            await admin.start(self._admin_sockets)
+            stop_admin = await self.start_admin(app, stores)
             factories, servers = await self.accept(app)
             net = GarbageNet(asyncio.get_running_loop())
             on_ready()
@@ -93,8 +95,19 @@ class ServerProcess:
                 await asyncio.gather(*(factory.shutdown(_LAST_MOMENT) for factory in factories))
                 await app.close()
                 await stores.close()
-                await admin.stop()
+                await stop_admin()
                 net.close()
+
+    async def start_admin(self, app: ProxyApp, stores: RedisStores) -> Callable[[], Awaitable[None]]:
+        """Serve health where that is wanted. Returns what stops it, which the caller must call."""
+        if not self._admin_sockets:
+            return _nothing
+        # aiohttp is a third of the time in which a process starts.
+        from sseproxy.process.admin import AdminServer  # noqa: PLC0415
+
+        admin = AdminServer(readiness=lambda: stores.readiness(is_draining=app.draining))
+        await admin.start(self._admin_sockets)
+        return admin.stop
 
     def new_app(self, stores: RedisStores) -> ProxyApp:
         """Return the proxy that the configuration asks for."""

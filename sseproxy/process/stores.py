@@ -11,7 +11,7 @@ from sseproxy.core.store import StorePolicy
 from sseproxy.journal.budget import WindowBudget
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.origins.redis.origin import RedisOrigin, RedisTools
-from sseproxy.process.admin import Readiness, Status
+from sseproxy.process.readiness import Readiness, Status
 from sseproxy.stores.redis.blocking import BlockingLimits, BlockingReads
 from sseproxy.stores.redis.link import Link, LinkLimits
 from sseproxy.stores.redis.subscriber import Subscriber
