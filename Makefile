@@ -3,6 +3,8 @@
 PYTHON ?=
 ARGS ?=
 BIN := .venv/bin
+QUICK := tests/core tests/config tests/http1 tests/origins tests/journal tests/stores tests/requests tests/asgi \
+	--ignore=tests/asgi/servers
 export PYTHON
 
 .DEFAULT_GOAL := help
@@ -63,6 +65,11 @@ shape: tests-setup ## how the house is built, in figures, and which way a GET go
 .PHONY: test
 test: tests-setup programs ## all tests (ARGS="-k heartbeat": some)
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+# Without whole processes, gateways, browsers and benchmarks: what is left needs no other program.
+.PHONY: test-quick
+test-quick: tests-setup ## most tests, in under a minute; nothing is installed for them
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(QUICK) $(ARGS)
 
 .PHONY: push-soak
 push-soak: tests-setup programs ## 50 users, 200,000 messages by Redis, which is killed and frozen meanwhile (ARGS="--seed 7")

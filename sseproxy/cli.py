@@ -158,7 +158,7 @@ def new_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"sseproxy {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"sseproxy {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_serve_flags(commands.add_parser("serve", help="run the proxy", allow_abbrev=False))
     checked = commands.add_parser("check", help="find every error of a configuration file", allow_abbrev=False)
@@ -183,7 +183,7 @@ def new_parser() -> argparse.ArgumentParser:
     shown.set_defaults(command=_demo)
     _add_healthcheck(commands.add_parser("healthcheck", help="ask a running process how it is", allow_abbrev=False))
     completed = commands.add_parser("completion", help="print what makes your shell complete all this")
-    completed.add_argument("shell", choices=("bash", "zsh", "tcsh"), help='such as: eval "$(sseproxy completion bash)"')
+    completed.add_argument("shell", choices=("bash", "zsh"), help='such as: eval "$(sseproxy completion bash)"')
     completed.set_defaults(command=_completion)
     return parser
 

@@ -18,13 +18,14 @@ def shipped_files() -> Mapping[str, Path]:
     found = {}
     for folder in _FOLDERS:
         for path in sorted((root / folder).rglob("*")):
-            if path.is_file():
+            if path.is_file() and path.parent.name != "__pycache__":
                 found[path.relative_to(root).as_posix()] = path
     return found
 
 
 def find(name: str, files: Mapping[str, Path]) -> list[str]:
-    """Return the names that `name` may stand for: itself, or all that end with it by whole segments."""
-    if name in files:
-        return [name]
+    """Return the names that `name` may stand for: itself, one of `config/`, or all that end with it, by segments."""
+    for whole in (name, f"config/{name}"):
+        if whole in files:
+            return [whole]
     return [known for known in files if known.endswith(f"/{name}")]

@@ -64,5 +64,4 @@ def complete_files(action: argparse.Action) -> None:
     action.complete = {  # type: ignore[attr-defined]
         "bash": "_shtab_compgen_files",
         "zsh": "_files",
-        "tcsh": "f",
     }
