@@ -106,7 +106,10 @@ def pairs(folder: Path) -> list[Pair]:
 
 
 def measure(rounds: int) -> Mapping[str, tuple[list[float], list[float]]]:
-    """Return the seconds of each start by name: ours, and uvicorn's. The first round compiles the modules, and is not counted."""
+    """Return the seconds of each start by name: ours, and uvicorn's.
+
+    One round more is run first: it compiles the modules, and is not counted.
+    """
     with tempfile.TemporaryDirectory(prefix="sseproxy-startup-") as folder:
         measured = pairs(Path(folder))
         times: dict[str, tuple[list[float], list[float]]] = {pair.name: ([], []) for pair in measured}

@@ -58,7 +58,10 @@ def helped(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["check"], "the following arguments are required: -c/--config"),
         (["check", "sseproxy.yaml"], r"required: -c/--config \(such as sseproxy check -c sseproxy.yaml\)"),
         (["srve"], r"\(did you mean serve\?\)"),
-        (["serve", "--listn", ":1"], r"sseproxy serve: error: unrecognized arguments: --listn :1 \(did you mean --listen\?\)"),
+        (
+            ["serve", "--listn", ":1"],
+            r"sseproxy serve: error: unrecognized arguments: --listn :1 \(did you mean --listen\?\)",
+        ),
         (["serve", "my.yaml"], r"\(did you mean -c my.yaml\?\)"),
         (["demo", "--gateway", "nginks"], r"\(did you mean nginx\?\)"),
         (["completion", "fish"], "invalid choice: 'fish'"),
@@ -214,7 +217,11 @@ def test_bash_completes_commands_flags_and_files(tmp_path: Path, capsys: pytest.
     main(["completion", "bash"])
     (tmp_path / "completion").write_text(capsys.readouterr().out)
     (tmp_path / "my.yaml").write_text("")
-    for line, found in (("sseproxy hea", "healthcheck"), ("sseproxy serve --ups", "--upstream"), ("sseproxy check -c m", "my.yaml")):
+    for line, found in (
+        ("sseproxy hea", "healthcheck"),
+        ("sseproxy serve --ups", "--upstream"),
+        ("sseproxy check -c m", "my.yaml"),
+    ):
         words = line.split()
         script = f"""
             source ./completion
@@ -222,7 +229,9 @@ def test_bash_completes_commands_flags_and_files(tmp_path: Path, capsys: pytest.
             _shtab_sseproxy sseproxy {words[-1]} {words[-2]}
             printf '%s\\n' "${{COMPREPLY[@]}}"
         """
-        done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+        )
         assert found in done.stdout.split(), done
 
 

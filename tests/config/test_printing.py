@@ -15,7 +15,9 @@ from sseproxy.core.stream.plan import StreamMode
 from sseproxy.stores.redis.urls import RedisURL
 
 ROOT = Path(__file__).parents[2]
-FILES = [path for folder in ("config", "deploy", "examples", "nginx") for path in (ROOT / folder).rglob("sseproxy*.yaml")]
+FILES = [
+    path for folder in ("config", "deploy", "examples", "nginx") for path in (ROOT / folder).rglob("sseproxy*.yaml")
+]
 
 #: What a file may hold that must not be shown, each in its place.
 SECRETS = """\
@@ -28,7 +30,7 @@ routes:
     end: {secret: secret-5-long-enough}
     headers:
       request:
-        set: {Authorization: Bearer secret-6, X-Api-Key: secret-7, X-Team: blue, X-Other: "${OTHER}", X-Via: Basic secret-9}
+        set: {X-Other: "${OTHER}", Authorization: Bearer secret-6, Key: secret-7, X-Team: blue, X-Via: Basic secret-9}
       response: {set: {Set-Cookie: a=secret-8}}
 """
 
@@ -83,7 +85,13 @@ FRAGMENTS = [
     "headers: {request: {set: {X-A: '1'}, remove: [X-B]}}",
     "rewrite: {strip_prefix: /a}",
 ]
-DEFAULTS = ["", "end: {}", "heartbeat: {before_response: 10s}", "cors: {origins: [https://a.example]}", "dialect: gemini"]
+DEFAULTS = [
+    "",
+    "end: {}",
+    "heartbeat: {before_response: 10s}",
+    "cors: {origins: [https://a.example]}",
+    "dialect: gemini",
+]
 UPSTREAMS = ["http://127.0.0.1:9", "https://[::1]/x", "http+unix:///run/a.sock", "http+unix://%2Frun%2Fa.sock/v1"]
 
 

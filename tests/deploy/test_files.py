@@ -21,7 +21,11 @@ from tests.support.programs import require
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 KUSTOMIZE = sorted(path.parent for path in DEPLOY.rglob("kustomization.yaml"))
-MANIFESTS = [folder / name for folder in KUSTOMIZE for name in yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]]
+MANIFESTS = [
+    folder / name
+    for folder in KUSTOMIZE
+    for name in yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+]
 CONFIGS = sorted(DEPLOY.rglob("sseproxy.yaml"))
 #: Seconds that a process needs once its last stream has ended.
 RESERVE = 5
@@ -152,9 +156,7 @@ def test_the_sidecar_is_one() -> None:
 
 def test_docker_copies_what_is_there_and_lets_in_what_it_copies() -> None:
     docker = (DEPLOY / "Dockerfile").read_text()
-    sources = [
-        name for line in re.findall(r"^COPY (?!--from)(.*) \S+$", docker, re.MULTILINE) for name in line.split()
-    ]
+    sources = [name for line in re.findall(r"^COPY (?!--from)(.*) \S+$", docker, re.MULTILINE) for name in line.split()]
     ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
     assert "*" in ignored
     for source in sources:
