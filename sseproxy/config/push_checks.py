@@ -3,7 +3,7 @@
 Like `checks`: what is wrong is added to `Document.problems`, and nothing is said about values that are wrong already.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sseproxy.config.document import Document
@@ -12,6 +12,7 @@ from sseproxy.config.problems import Path
 from sseproxy.config.push import RedisSection
 from sseproxy.config.route_checks import is_right
 from sseproxy.config.schema import FileSchema
+from sseproxy.core.http.fields import as_in_cgi
 from sseproxy.core.journal.policy import MOST_NAMES, Format
 from sseproxy.core.journal.templates import Template, TemplateKind
 from sseproxy.core.routes import READING
@@ -19,7 +20,7 @@ from sseproxy.stores.redis.library import RedisMissing, require_redis
 
 _STORE_URL: Path = ("store", "url")
 
-#: Keys of a route that say how an upstream is asked, or what becomes of its answer.
+#: Keys of a route that say how an upstream is asked, or what becomes of its answer. Lines of Redis come whole.
 FOR_UPSTREAMS: tuple[tuple[str, ...], ...] = (
     ("upstream",),
     ("rewrite",),
@@ -33,6 +34,7 @@ FOR_UPSTREAMS: tuple[tuple[str, ...], ...] = (
     ("timeouts", "idle"),
     ("timeouts", "request_body"),
     ("limits", "request_body"),
+    ("limits", "line"),
 )
 
 #: Keys of a route that say how an entry of a stream is found again: channels keep nothing.
@@ -107,6 +109,12 @@ class PushCheck:
                 else:
                     message, hint = "has no effect with redis", "leave it out: there is no upstream"
                 self.document.problem(self.route.own(*keys), message, hint, at_key=True)
+        if self.route.says("auth") and self.route.section.auth is not None and self.route.section.authorize is None:
+            message, hint = (
+                "has no effect with redis without authorize",
+                "authorize: {url: URL} hears of that header",
+            )
+            self.document.problem(self.route.own("auth"), message, hint, at_key=True)
         for index, method in enumerate(self.route.section.match.methods):
             if method not in READING:
                 at = self.document.shown((*self.route.own("match", "methods"), index))
@@ -142,6 +150,7 @@ class PushCheck:
     def identity(self) -> None:
         """Check that names are made of what is known of the client, and not of what it says of itself."""
         takes = self._takes
+        fields = {as_in_cgi(field.encode()): name for name, field in takes.items()}
         for key in ("stream", "channel"):
             for index, template in enumerate(getattr(self.section, key)):
                 at = self.document.shown((*self._own(key), index))
@@ -150,6 +159,9 @@ class PushCheck:
                         if value.name not in takes:
                             hint = f"authorize: {{take: {{{value.name}: FIELD}}}}"
                             self.document.problem(at, f"{{auth:{value.name}}} is not taken by authorize", hint)
+                    elif value.kind is TemplateKind.HEADER and (known := fields.get(as_in_cgi(value.name.encode()))):
+                        message = f"{{header:{value.name}}} is never there: the client's own is removed"
+                        self.document.problem(at, message, f"authorize takes that field: {{auth:{known}}}")
                     elif not self.section.unsafe_identity:
                         message = f"{{{value.kind}:{value.name}}} lets every client read what is another's"
                         hint = "{auth:NAME}, or unsafe_identity: true for what is no secret"
@@ -164,9 +176,9 @@ class PushCheck:
             self.document.problem(at, "is missing: there is no store.url either", "such as redis://127.0.0.1:6379/0")
 
     @property
-    def _takes(self) -> Sequence[str]:
+    def _takes(self) -> Mapping[str, str]:
         authorize = self.route.section.authorize
-        return () if authorize is None else tuple(authorize.take)
+        return {} if authorize is None else authorize.take
 
     def _own(self, *keys: str) -> Path:
         return self.route.own("redis", *keys)

@@ -10,7 +10,7 @@ from sseproxy.core.flow import BodySink
 from sseproxy.core.frames import release_frames
 from sseproxy.core.journal.cursor import Flavour
 from sseproxy.core.journal.gap import Missing, gap_event
-from sseproxy.core.journal.positions import around
+from sseproxy.core.journal.positions import START, Mark, around
 from sseproxy.core.journal.window import Entry
 from sseproxy.journal.fanout import Fanout
 from sseproxy.journal.place import Place, Standing
@@ -54,8 +54,10 @@ class Reader:
         "_on_done",
         "_places",
         "_sink",
+        "_spread",
         "_state",
         "_turn",
+        "_when_begun",
         "gaps",
         "loop",
     )
@@ -78,7 +80,9 @@ class Reader:
         self._has_primer = has_primer
         self._on_done = on_done
         self._places: list[Place] = []
+        self._spread: list[Place | None] = []  # one for each mark of a position
         self._begun = 0
+        self._when_begun: asyncio.Future[None] | None = None
         self._missing: Missing | None = None  # what the client hears first
         self._state = _State.FLOWING
         self._is_scheduled = False
@@ -89,10 +93,35 @@ class Reader:
         assert self._sink is not None
         place = Place(self, fanout, self._flavour, self._sink.receive_data)
         self._places.append(place)
-        if len(self._places) > 1 and self._flavour.has_ids:
-            for each in self._places:
-                each.voice = None  # an id with several marks belongs to one reader
+        self._spread.append(place)
+        self._own_voices()
         return place
+
+    def leave_out(self) -> None:
+        """Count a mark in positions for a name that brings nothing, since an earlier place reads it already.
+
+        That mark never moves. A client whose names differ later reads the second one from its beginning.
+        """
+        self._spread.append(None)
+        self._own_voices()
+
+    @property
+    def has_begun(self) -> bool:
+        """True once it is known where the client begins: from then on it misses nothing."""
+        return self._begun == len(self._places)
+
+    def when_begun(self) -> asyncio.Future[None]:
+        """Return what is done once the reader has begun, or is done."""
+        if self._when_begun is None:
+            self._when_begun = self.loop.create_future()
+            if self.has_begun or self._state is _State.DONE:
+                self._when_begun.set_result(None)
+        return self._when_begun
+
+    def miss(self, missing: Missing) -> None:
+        """Let the client hear of `missing` first: it was let in before it could begin."""
+        if not self.has_begun:
+            self._missing = missing
 
     # The client's side (a `BodySource`).
 
@@ -113,7 +142,9 @@ class Reader:
             return
         self._state = _State.DONE
         places, self._places = self._places, []
+        self._spread.clear()
         self._sink = None
+        self._begin()
         for place in places:
             place.leave()
         on_done, self._on_done = self._on_done, None
@@ -127,6 +158,8 @@ class Reader:
         self._begun += 1
         if missing is not None:
             self._missing = missing if self._missing is None else self._missing.with_more(missing)
+        if self.has_begun:
+            self._begin()
         self.schedule()
 
     def schedule(self) -> None:
@@ -140,8 +173,7 @@ class Reader:
         sink = self._sink
         if sink is None:
             return
-        marks = [each.spot.mark for each in self._places]
-        written = self._flavour.write(entries, *around(marks, self._places.index(place)))
+        written = self._flavour.write(entries, *around(self._marks(), self._spread.index(place)))
         self.gaps += written.gaps
         if written.text:
             sink.receive_data(written.text)
@@ -161,6 +193,19 @@ class Reader:
         self._end(UpstreamBroken("The stream broke off.", proxy_status=_INCOMPLETE))
 
     # Private.
+
+    def _begin(self) -> None:
+        if self._when_begun is not None and not self._when_begun.done():
+            self._when_begun.set_result(None)
+
+    def _own_voices(self) -> None:
+        """An id with several marks belongs to one reader: what it gets is written for it alone."""
+        if len(self._spread) > 1 and self._flavour.has_ids:
+            for each in self._places:
+                each.voice = None
+
+    def _marks(self) -> list[Mark]:
+        return [START if place is None else place.spot.mark for place in self._spread]
 
     def _step(self) -> None:
         self._is_scheduled = False
@@ -186,7 +231,7 @@ class Reader:
             if missing is not None:
                 self.break_off()
             return
-        position = self._flavour.position([place.spot.mark for place in self._places])
+        position = self._flavour.position(self._marks())
         if missing is None:
             sink.receive_data(b"id: %b\n\n" % position)
             return

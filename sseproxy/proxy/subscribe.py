@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from sseproxy.core.eventsource.cookies import cookie_values
-from sseproxy.core.http.fields import Headers, apply_rules
+from sseproxy.core.http.fields import Headers, apply_rules, as_in_cgi
 from sseproxy.core.http.query import parameters
+from sseproxy.core.journal.gap import GapReason, Missing
+from sseproxy.core.journal.policy import Start
 from sseproxy.core.journal.positions import named_position
 from sseproxy.core.journal.templates import TemplateKind
 from sseproxy.core.routes import Route
@@ -13,9 +15,13 @@ from sseproxy.engine.observer import JournalReading
 from sseproxy.http1.content import RequestContent
 from sseproxy.origins.redis.origin import RedisOrigin
 from sseproxy.proxy.inbound import ClientRequest
+from sseproxy.proxy.refusal import first_of
 from sseproxy.proxy.tail import ResponseTail
 
 _POSITION = b"last-event-id"
+
+#: Seconds for which the head waits until Redis has said where the stream begins.
+_PATIENCE = 1.0
 
 
 class Subscribing:
@@ -32,6 +38,9 @@ class Subscribing:
     #    away, the client waits in a stream that is kept alive.
     # 2. The names are those of the request that was sent, which for a ticket is the one that was kept. The position is
     #    that of the client which reads the response.
+    # 3. A client that has the head misses nothing from then on: it may let the messages be published for which it has
+    #    opened the stream. So the head waits for the reader to begin. Where that takes too long, Redis is away, and a
+    #    client without a position hears of a gap when it begins.
 
     __slots__ = ("_origin", "_request", "_route", "_tail", "is_spent")
 
@@ -75,6 +84,10 @@ class Subscribing:
         if policy.is_stream:
             tail.record.journal = JournalReading(reader, position is not None)
         relay.connect(reader)
+        if not reader.has_begun:
+            await first_of(reader.when_begun(), relay.ended, within=_patience(route))
+            if position is None and policy.is_stream and policy.start is Start.LATEST:
+                reader.miss(Missing(GapReason.STORE))
         tail.downstream.release_head()
 
     # Private.
@@ -89,7 +102,10 @@ class Subscribing:
             case TemplateKind.COOKIE:
                 return tuple(cookie_values(inbound.headers, name))
             case TemplateKind.HEADER:
-                return inbound.fields.get(name.lower().encode(), ())
+                field, authorize = name.lower().encode(), self._route.authorize
+                if authorize is not None and as_in_cgi(field) in authorize.taken:
+                    return ()  # what the client says in it counts no more here than it would upstream
+                return inbound.fields.get(field, ())
             case TemplateKind.QUERY:
                 return parameters(inbound.target.partition("?")[2], name)
 
@@ -98,3 +114,11 @@ class Subscribing:
         fields: Headers = [(b"Content-Type", EVENT_STREAM.media_type), (b"Cache-Control", b"no-store")]
         head = apply_rules(EVENT_STREAM.head(fields, decoded=False), self._route.response_headers)
         return self._request.inbound.for_caches(head, self._route)
+
+
+def _patience(route: Route) -> float:
+    """Seconds for which the head can wait: it goes with the first heartbeat."""
+    heartbeat = route.heartbeat
+    if heartbeat.prelude:
+        return 0.0
+    return _PATIENCE if heartbeat.interval is None else min(_PATIENCE, heartbeat.interval / 2)

@@ -26,8 +26,8 @@ from sseproxy.config.schema import (
 HERE = Path(__file__).parents[2]
 SMALL, FULL = HERE / "config/sseproxy.yaml", HERE / "config/sseproxy.full.yaml"
 MANUAL = HERE / "docs/configuration.md"
-DOCUMENTS = [HERE / "README.md", HERE / "docs/recipes.md", HERE / "docs/eventsource.md", MANUAL]
-FILES = [SMALL, FULL, HERE / "nginx/sseproxy.yaml", HERE / "examples/eventsource/sseproxy.yaml"]
+DOCUMENTS = [HERE / "README.md", HERE / "docs/recipes.md", HERE / "docs/eventsource.md", HERE / "docs/push.md", MANUAL]
+FILES = [SMALL, FULL, *sorted(HERE.glob("nginx/*.yaml")), *sorted(HERE.glob("examples/*/sseproxy.yaml"))]
 SCHEMA = json_schema()
 
 

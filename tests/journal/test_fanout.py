@@ -359,7 +359,7 @@ async def test_a_stream_that_was_seen_to_its_end_begins_anew_without_a_word() ->
     paused.resume()
     await room.idle()
     assert live.events == [Event("message", "1", "5-1"), Event("message", "1", "2-1")]
-    assert behind.events == [gap("store", "5-0", "2-0"), Event("message", "1", "2-1")]
+    assert behind.events == [gap("unknown", "5-0", "2-0"), Event("message", "1", "2-1")]
 
 
 async def test_a_window_begins_where_the_stream_is_found() -> None:

@@ -80,6 +80,21 @@ async def test_a_user_that_is_no_name_is_the_fault_of_the_service(user: bytes, r
             assert user not in response.head + response.body
 
 
+@pytest.mark.parametrize("own", [b"X-User: bob", b"x-user: bob", b"X_User: bob"])
+@pytest.mark.parametrize("template", ["in:{header:X-User}", "in:{header:X_User}"])
+async def test_a_field_that_the_service_says_is_not_the_clients_to_say(
+    template: str, own: bytes, redis: RedisServer
+) -> None:
+    """An upstream would not see the client's own either."""
+    async with RawUpstream.serve(by_cookie) as service:
+        route = route_from(redis, stream=template, start=Start.OLDEST, authorize=whoami(service))
+        redis.cli("XADD", "in:bob", "1-1", "data", "for bob")
+        async with RedisRoutes.serve(redis, route) as on, on.proxy.connect() as client:
+            response = await client.ask(get(b"/a", b"Cookie: login=ann", own))
+            assert response.status == 400
+            assert b"bob" not in response.body
+
+
 # By what the client says of itself (`unsafe_identity`).
 
 

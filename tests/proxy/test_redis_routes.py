@@ -1,5 +1,6 @@
 """What does a client get of a route that leads to Redis? (docs/configuration.md, "Redis in place of an upstream")"""
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
@@ -85,6 +86,37 @@ async def test_a_client_begins_where_the_route_says(redis: RedisServer) -> None:
         assert await first.chunk() == b"id: 7-1\n\n"  # so that it can resume before its first event
         await on.cli("XADD", "news", "8-1", "data", "new")
         assert await events(first, 1) == await events(second, 1) == [b"id: 8-1\ndata: new"]
+
+
+async def test_who_has_the_head_misses_nothing(redis: RedisServer) -> None:
+    """Also on a channel: a page may let a message be published as soon as its stream is open."""
+    async with RedisRoutes.serve(redis, route_from(redis, channel="news")) as on, on.listening(b"/a") as client:
+        assert await on.cli("PUBLISH", "news", "at once") == 1
+        assert await events(client, 1) == [b"data: at once"]
+
+
+async def test_who_is_let_in_before_redis_can_be_read_hears_of_a_gap(redis: RedisServer) -> None:
+    """Where its stream begins is not known: what was published since cannot be told from what was before."""
+    route = route_from(redis, stream="news")
+    async with RedisRoutes.serve(redis, route) as on:
+        await eventually(lambda: on.stores.readiness(is_draining=False).away == [])
+        redis.freeze()
+        try:
+            async with on.listening(b"/a", *EVENT_SOURCE) as client, on.listening(b"/a?last-event-id=0-0") as known:
+                publishing = asyncio.create_task(on.cli("XADD", "news", "7-1", "data", "meanwhile"))
+                redis.thaw()
+                await publishing
+                (gap,) = await events(client, 1)
+                data = json.loads(gap.partition(b"data: ")[2])
+                assert data == {"reason": "store", "from": None, "lost": None}
+                await on.cli("XADD", "news", "8-1", "data", "later")
+                seen = await events(client, 1)
+                if seen == [b"id: 7-1\ndata: meanwhile"]:  # Redis was read before it had that
+                    seen = await events(client, 1)
+                assert seen == [b"id: 8-1\ndata: later"]
+                assert ids(await events(known, 2)) == [b"7-1", b"8-1"]  # its position says where it begins
+        finally:
+            redis.thaw()
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,9 @@ class GapPolicy:
 def gap_event(policy: GapPolicy, missing: Missing, *, from_position: bytes, id: bytes) -> bytes:  # noqa: A002 - its name on the wire
     """Return the event that says what is missing behind `from_position`, of which `LONGEST` bytes are shown.
 
+    from_position: empty, and null in the event, for a client that came without one.
     id: the position from which the client goes on, so that it hears of it once.
     """
     shown = from_position[:LONGEST].decode("utf-8", "replace")
-    data = json.dumps({"reason": missing.reason, "from": shown, "lost": missing.lost})
+    data = json.dumps({"reason": missing.reason, "from": shown or None, "lost": missing.lost})
     return b"event: %b\nid: %b\ndata: %b\n\n" % (policy.name.encode(), id, data.encode())

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sseproxy.core.journal.gap import GapPolicy
-from sseproxy.core.journal.templates import Template
+from sseproxy.core.journal.templates import Template, TemplateKind
 
 #: Streams or channels of one route.
 MOST_NAMES = 8
@@ -39,6 +39,11 @@ class RedisPolicy:
     @property
     def is_stream(self) -> bool:
         return bool(self.streams)
+
+    @property
+    def shows_names(self) -> bool:
+        """False if names hold what clients have written, such as cookies: no log may have them."""
+        return all(value.kind is TemplateKind.AUTH for name in self.names for value in name.values)
 
     @property
     def names(self) -> tuple[Template, ...]:

@@ -33,6 +33,9 @@ _BRACES = re.compile(r"\{([^{}:]*):([^{}]*)\}")
 #: A value in whose place a typing error would be literal.
 _UNCLOSED = re.compile(r"\{(?:auth|cookie|query|header):")
 
+#: RFC 9110 section 5.6.2: the names of header fields and of cookies.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
 #: Wildcards of subscriptions and patterns, hash tags of a cluster, and controls.
 _BAD = re.compile(rb"[*?\[\]{}\x00-\x1f\x7f]")
 
@@ -107,6 +110,8 @@ def _value(kind: str, name: str) -> Value:
         raise BadTemplate(f"{{{kind}:{name}}} is none of the values that a name can have: {known}")
     if not name or name != name.strip():
         raise BadTemplate(f"{{{kind}:{name}}} needs a name behind the colon")
+    if kind in (TemplateKind.COOKIE, TemplateKind.HEADER) and not _TOKEN.fullmatch(name):
+        raise BadTemplate(f"{{{kind}:{name}}}: {name!r} is not the name of a {kind}")
     return Value(TemplateKind(kind), name)
 
 

@@ -177,11 +177,14 @@ class Window:
         return found
 
     def missed(self, spot: Spot) -> tuple[Mark, Missing | None]:
-        """Return where a reader of an earlier epoch goes on, and what it has missed."""
+        """Return where a reader of an earlier epoch goes on, and what it has missed.
+
+        Where the stream was seen to its end before it began anew, only who had not read it all has missed anything.
+        """
         end, base, missing = self._restart
         if spot == end:
             return base, missing
-        return base, Missing(GapReason.STORE if missing is None else missing.reason)
+        return base, Missing(GapReason.UNKNOWN if missing is None else missing.reason)
 
     def trim(self, limits: WindowLimits, *, now: float, upto: Mark) -> None:
         """Drop the oldest entries until what is kept is within `limits`, but nothing behind `upto`.

@@ -17,7 +17,7 @@ from sseproxy.origins.redis.shared import FollowLimits, Shared, Terms
 from sseproxy.origins.redis.stats import RedisStats
 from sseproxy.origins.redis.streams import StreamFollower
 from sseproxy.origins.redis.tools import RedisTools
-from sseproxy.origins.redis.wishes import wishes
+from sseproxy.origins.redis.wishes import Wish, wishes
 from sseproxy.timers import Clock, Timer
 
 __all__ = ["RedisOrigin", "RedisTools"]
@@ -96,33 +96,35 @@ class RedisOrigin:
         position: bytes | None = None,
         *,
         wants_primer: bool = False,
-        takes_ids: bool = True,
         most: int = 1 << 20,
         route: str = "redis",
     ) -> Reader:
         """Return a client's reader of the streams, or of the channels, `names`; never waits, and never raises.
 
-        position: what the client named; ``oldest`` too. wants_primer: an `EventSource` gets an id at once. takes_ids:
-        False for a client that ids would break; it is broken off where events are missing. most: bytes of one event.
-        route: for the log. Events reach the sink after this call, as soon as Redis is there. The caller must `abort`
-        the reader, or let it end.
+        position: what the client named; ``oldest`` too. wants_primer: an `EventSource` gets an id at once. most: bytes
+        of one event. route: for the log. Events reach the sink after this call, as soon as Redis is there. The caller
+        must `abort` the reader, or let it end. A name that occurs twice is read once.
         """
-        terms = Terms(policy.format, most, route)
+        terms = Terms(policy.format, most, route, policy.shows_names)
         if not policy.is_stream:
             return self._open_channels(sink, names, terms)
-        flavour = Flavour(has_ids=takes_ids, gap=policy.gap)
         ends: list[Callable[[], None]] = []
         reader = Reader(
             sink,
-            flavour,
+            Flavour(gap=policy.gap),
             self._shared.loop,
             named=position or b"",
-            has_primer=wants_primer and takes_ids,
+            has_primer=wants_primer,
             on_done=lambda: _call_all(ends),
         )
-        followers = [self._follower(name, terms) for name in names]
-        places = [reader.place(follower.fanout) for follower in followers]
-        for follower, place, wish in zip(followers, places, wishes(policy.start, position, len(names)), strict=True):
+        joining: list[tuple[StreamFollower, Place, Wish]] = []
+        for index, wish in enumerate(wishes(policy.start, position, len(names))):
+            if names[index] in names[:index]:
+                reader.leave_out()
+            else:
+                follower = self._follower(names[index], terms)
+                joining.append((follower, reader.place(follower.fanout), wish))
+        for follower, place, wish in joining:
             ends.append(self._end_of(follower, place, terms))
             follower.join(place, wish)
         return reader
@@ -144,10 +146,10 @@ class RedisOrigin:
     def _open_channels(self, sink: BodySink, names: Sequence[bytes], terms: Terms) -> Reader:
         ends: list[Callable[[], None]] = []
         reader = Reader(sink, PLAIN, self._shared.loop, on_done=lambda: _call_all(ends))
-        feeds = [self._feed(name, terms) for name in names]
+        feeds = [self._feed(name, terms) for name in dict.fromkeys(names)]
         places = [reader.place(feed.fanout) for feed in feeds]
         for feed, place in zip(feeds, places, strict=True):
-            ends.append(self._end_of_feed(feed, terms))
+            ends.append(self._end_of_feed(feed, place, terms))
             feed.join(place)
         return reader
 
@@ -176,9 +178,9 @@ class RedisOrigin:
 
         return leave
 
-    def _end_of_feed(self, feed: ChannelFeed, terms: Terms) -> Callable[[], None]:
+    def _end_of_feed(self, feed: ChannelFeed, place: Place, terms: Terms) -> Callable[[], None]:
         def leave() -> None:
-            feed.leave()
+            feed.leave(place)
             if not feed.readers and self._channels.get((feed.name, terms)) is feed:
                 del self._channels[feed.name, terms]
                 feed.close()

@@ -10,7 +10,7 @@ from sseproxy.origins.redis.reads import StreamReads
 #: How many entries back the same id makes a duplicate.
 LOOK_BACK = 1000
 
-#: Entries in one read of what came before.
+#: Entries in one read of what came before, at most.
 _CHUNK = 200
 
 
@@ -43,7 +43,7 @@ class OwnIds:
     async def _look_back(self, mark: Mark) -> dict[bytes, int]:
         found: list[bytes | None] = []
         while len(found) < LOOK_BACK:
-            entries = await self._reads.before(mark, min(_CHUNK, LOOK_BACK - len(found)))
+            entries = await self._reads.before(mark, min(self._reads.fitting(_CHUNK), LOOK_BACK - len(found)))
             if not entries:
                 break
             found += [self._own_id(entry.fields) for entry in entries]

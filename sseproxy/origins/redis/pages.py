@@ -2,13 +2,15 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from sseproxy.core.errors import ReplyError, Unavailable
-from sseproxy.core.journal.gap import GapReason
+from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.positions import START, Mark
 from sseproxy.core.journal.window import Block
 from sseproxy.journal.history import Page
-from sseproxy.origins.redis.continuity import missing_after
+from sseproxy.origins.redis.bells import Ring
+from sseproxy.origins.redis.continuity import NO_STREAM, StreamState, missing_after
 from sseproxy.origins.redis.own_ids import OwnIds
 from sseproxy.origins.redis.reads import Entry, StreamReads
 from sseproxy.origins.redis.shared import Shared, Terms
@@ -17,15 +19,43 @@ from sseproxy.origins.redis.shared import Shared, Terms
 _MOST_PASSED = 8
 
 
+class Mirrored(NamedTuple):
+    """How far a follower has read. counted: the entries that the stream had been given by then, if it counts them."""
+
+    end: Mark
+    counted: int | None
+
+    @property
+    def is_gone(self) -> bool:
+        """True if the follower has seen that the stream is no more, and nothing of the next one."""
+        return self.counted == 0 and self.end > START
+
+    def missing(self, state: StreamState) -> Missing | None:
+        """Return what `state` lacks behind the end; GapReason.UNKNOWN: it is that of another stream."""
+        return missing_after(self.end, state, self.counted)
+
+
 class StreamPages:
     """The `History` of one stream."""
 
     # A page ends where the follower's mirror does, at the latest: so a reader that has had all pages is at a mark that
     # the window knows, and what Redis has got meanwhile comes to it from there, like to all others.
+    #
+    # A page of a stream that has begun anew would bring events that the window brings again once the follower has
+    # noticed. So the follower looks first, and the reader asks again. Of a stream that is gone nothing comes any more,
+    # not what the window has either: the reader's position may be one that it got with the news of the end.
 
-    def __init__(self, reads: StreamReads, terms: Terms, shared: Shared, mirrored: Callable[[], Mark]) -> None:
-        """mirrored: the mark up to which the follower has read."""
-        self._reads, self._terms, self._shared, self._mirrored = reads, terms, shared, mirrored
+    def __init__(
+        self,
+        reads: StreamReads,
+        terms: Terms,
+        shared: Shared,
+        mirrored: Callable[[], Mirrored],
+        ring: Callable[[Ring], None],
+    ) -> None:
+        """mirrored: how far the follower has read. ring: makes it look."""
+        self._reads, self._terms, self._shared = reads, terms, shared
+        self._mirrored, self._ring = mirrored, ring
         # Where pages ended, and the own ids up to there: the next page need not read them back.
         self._passed: OrderedDict[Mark, OwnIds] = OrderedDict()
 
@@ -34,15 +64,16 @@ class StreamPages:
         try:
             return await self._page(after, self._reads.fitting(most))
         except ReplyError as error:
-            self._shared.refused(self._reads.name, error)
+            self._shared.refused(self._terms, self._reads.name, error)
             raise Unavailable("The store refused a command.", retry_after=1, cause=error.code) from error
 
     async def _page(self, after: Mark, most: int) -> Page:
-        start, missing, mirrored = after, None, self._mirrored()
+        start, missing, mirror = after, None, self._mirrored()
+        mirrored = mirror.end
         entries = await self._reads.entries(after, most + 1)
         if not entries or entries[0].mark != after:
             entries, state = await self._reads.entries_and_state(after, most + 1)
-            missing = missing_after(after, state)
+            missing = self._missing_after(after, state, mirror)
             if missing is not None:
                 start = state.oldest
                 self._shared.stats.gaps[missing.reason] += 1
@@ -63,6 +94,15 @@ class StreamPages:
             if len(self._passed) > _MOST_PASSED:
                 self._passed.popitem(last=False)
         return Page(blocks, start, end, missing)
+
+    def _missing_after(self, after: Mark, state: StreamState, mirror: Mirrored) -> Missing | None:
+        """Return what is missing behind `after`. Raises `Unavailable` while the follower reads another stream."""
+        missing = mirror.missing(state)
+        is_seen = state is NO_STREAM and mirror.is_gone
+        if not is_seen and missing is not None and missing.reason is GapReason.UNKNOWN:
+            self._ring(Ring.BELL)
+            raise Unavailable("The stream begins anew.", retry_after=1, cause="it is not the one that was followed")
+        return missing_after(after, state)
 
 
 async def blocks_of(entries: Sequence[Entry], own_ids: OwnIds, terms: Terms, shared: Shared) -> tuple[Block, ...]:

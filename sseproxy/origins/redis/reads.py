@@ -30,7 +30,7 @@ class StreamReads:
     def __init__(self, link: Link, name: bytes) -> None:
         self.name = name
         self._link = link
-        self._size = 0.0  # bytes of an entry, by the last reads
+        self._size = 0.0  # bytes of an entry, by the last reads, or by what the state shows of the stream
 
     def fitting(self, count: int) -> int:
         """Return how many entries to read at once, at most `count`: fewer of a stream whose entries are large."""
@@ -40,8 +40,7 @@ class StreamReads:
         """Return at most `count` entries from `start` on, the one at `start` included."""
         found = _entries(await self._link.run("XRANGE", self.name, write_mark(start), "+", "COUNT", count))
         if found:
-            size = sum(len(part) for entry in found for part in entry.fields) / len(found)
-            self._size = max(size, self._size / 2)
+            self._size = max(_bytes(found) / len(found), self._size / 2)
         return found
 
     async def before(self, mark: Mark, count: int) -> list[Entry]:
@@ -51,7 +50,11 @@ class StreamReads:
     async def state(self) -> StreamState:
         """Return the state of the stream; `NO_STREAM` if there is none."""
         (reply,) = await self._link.run_all([("XINFO", "STREAM", self.name)])
-        return _state(reply)
+        state = _state(reply)
+        if not self._size and not isinstance(reply, ReplyError):  # before the first read: it must not be too large
+            ends = _entries([each for each in (reply.get(b"first-entry"), reply.get(b"last-entry")) if each])
+            self._size = max((_bytes([each]) for each in ends), default=0)
+        return state
 
     async def entries_and_state(self, start: Mark, count: int) -> tuple[list[Entry], StreamState]:
         """Return the entries from `start` on, and the state that the stream had when they were read."""
@@ -83,6 +86,10 @@ def _state(reply: Reply | ReplyError) -> StreamState:
             return NO_STREAM
         raise reply
     return StreamState.read(reply)
+
+
+def _bytes(entries: Sequence[Entry]) -> int:
+    return sum(len(part) for entry in entries for part in entry.fields)
 
 
 def _entries(reply: Reply) -> list[Entry]:

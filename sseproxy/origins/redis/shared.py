@@ -40,12 +40,15 @@ class FollowLimits:
 class Terms:
     """How messages are read. most: bytes of one event. route: named in the log where a message cannot be read.
 
+    shows_names: the log may also name the stream; a name can hold a cookie.
+
     Routes whose terms are the same share their followers.
     """
 
     form: Format
     most: int
     route: str = field(default="redis", compare=False)
+    shows_names: bool = field(default=True, compare=False)
 
 
 class Shared:
@@ -92,14 +95,15 @@ class Shared:
             self._skip(terms, reason)
             return None
 
-    def refused(self, name: bytes, error: ReplyError) -> None:
-        """Log, once for each name and kind of refusal, that a stream cannot be read."""
+    def refused(self, terms: Terms, name: bytes, error: ReplyError) -> None:
+        """Log, once for each name or route and kind of refusal, that a stream cannot be read."""
         what = {
             "WRONGTYPE": "its key is not a stream",
             "NOPERM": "the user of store.url may not read it",
         }.get(error.code, str(error))
-        if self._is_first(error.code, name):
-            log.error("Redis stream %s: %s; its clients wait", _shown(name), what)
+        subject = f"Redis stream {_shown(name)}" if terms.shows_names else f"a Redis stream of route {terms.route}"
+        if self._is_first(error.code, subject.encode()):
+            log.error("%s: %s; its clients wait", subject, what)
 
     def _skip(self, terms: Terms, reason: Unreadable) -> None:
         self.stats.unreadable += 1

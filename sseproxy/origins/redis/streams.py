@@ -14,7 +14,7 @@ from sseproxy.journal.place import Place
 from sseproxy.origins.redis.bells import Bells, Ring, Watch
 from sseproxy.origins.redis.continuity import NO_STREAM, StreamState, missing_after
 from sseproxy.origins.redis.own_ids import OwnIds
-from sseproxy.origins.redis.pages import StreamPages, blocks_of
+from sseproxy.origins.redis.pages import Mirrored, StreamPages, blocks_of
 from sseproxy.origins.redis.reads import Entry, StreamReads
 from sseproxy.origins.redis.shared import NO_CONNECTION, Shared, Terms
 from sseproxy.origins.redis.wishes import Wish
@@ -64,7 +64,7 @@ class StreamFollower:
             shared.loop,
             STREAM,
             shared.catching_up,
-            history=StreamPages(self._reads, terms, shared, lambda: self._end),
+            history=StreamPages(self._reads, terms, shared, self._mirrored, self.ring),
             budget=shared.budget,
         )
         self._own_ids = OwnIds(self._reads, terms.form, terms.most)
@@ -122,7 +122,7 @@ class StreamFollower:
             self._connection = NO_CONNECTION
             self._try_again()
         except ReplyError as error:
-            self._shared.refused(self.name, error)
+            self._shared.refused(self._terms, self.name, error)
             self._try_again()
         except Exception as error:  # noqa: BLE001 - clients wait for it, and the next look may succeed
             self._shared.loop.call_exception_handler({"message": "a look at a stream failed", "exception": error})
@@ -154,13 +154,22 @@ class StreamFollower:
             if place in self._waiting and self._begin_here(place, self._waiting[place]):
                 del self._waiting[place]
         if any(place in self._waiting for place in waiting):
-            oldest = min((await self._reads.state()).oldest, self._end)
+            state = await self._reads.state()
+            if state is not NO_STREAM and state.last < self._end:
+                self._rung = Ring.BELL  # begun anew since it was read: the window has to be told first
+                return
+            oldest = min(state.oldest, self._end)
+            if state is NO_STREAM and self._window.base <= oldest:
+                oldest = self._end  # the window still has entries of a stream that is gone
             for place in waiting:
                 wish = self._waiting.pop(place, None)
                 if wish is not None:
                     if wish.missing is not None:
                         self._shared.stats.gaps[wish.missing.reason] += 1
                     place.begin(oldest, wish.missing)
+
+    def _mirrored(self) -> Mirrored:
+        return Mirrored(self._end, self._counted)
 
     async def _start(self) -> None:
         connection = self._shared.connection

@@ -44,6 +44,8 @@ def test_a_name_is_taken_apart(text: str, parts: tuple[bytes | Value, ...]) -> N
         ("{:user}", "none of the values"),
         ("inbox:{auth:user", "not closed"),
         ("a\nb", "control"),
+        ("a{header:X Room}", "not the name of a header"),
+        ("a{cookie:a=b}", "not the name of a cookie"),
     ],
 )
 def test_a_name_that_cannot_be_read_says_why(text: str, words: str) -> None:

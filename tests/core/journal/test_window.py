@@ -162,7 +162,7 @@ def test_another_epoch_begins_with_nothing() -> None:
     assert window.missed(Spot(0, (5, 1))) == ((2, 0), Missing(GapReason.STORE))
     window.restart((1, 0))
     assert window.missed(Spot(1, (2, 0))) == ((1, 0), None)
-    assert window.missed(end) == ((1, 0), Missing(GapReason.STORE))
+    assert window.missed(end) == ((1, 0), Missing(GapReason.UNKNOWN))
     assert window.after((1, 0)) == []
 
 

@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
-from sseproxy.core.errors import ReplyError
+from sseproxy.core.errors import ReplyError, Unavailable
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.policy import Format
+from sseproxy.core.journal.positions import Mark
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.history import Page
+from sseproxy.origins.redis.bells import Ring
 from sseproxy.origins.redis.continuity import NO_STREAM
-from sseproxy.origins.redis.pages import StreamPages
+from sseproxy.origins.redis.own_ids import OwnIds
+from sseproxy.origins.redis.pages import Mirrored, StreamPages
 from sseproxy.origins.redis.reads import Entry, StreamReads
 from sseproxy.origins.redis.shared import FollowLimits, Shared, Terms
 from sseproxy.origins.redis.stats import RedisStats
@@ -52,6 +55,20 @@ def state(first: int | None, last: int) -> dict[bytes, Any]:
     }
 
 
+async def test_the_first_read_of_a_stream_with_large_entries_is_small() -> None:
+    shown = state(1, 2) | {b"last-entry": entry(2, 1 << 20)}
+    stream, _ = reads([shown])
+    await stream.state()
+    assert stream.fitting(512) == 8
+
+
+async def test_own_ids_are_looked_for_a_few_entries_at_a_time_where_they_are_large() -> None:
+    stream, link = reads([[entry(9, 1 << 20)]], [[]])
+    await stream.entries((9, 0), 1)
+    await OwnIds(stream, Format.JSON, 1 << 20).has_passed((9, 0), b"own")
+    assert link.asked[-1][0][-1] == 8
+
+
 async def test_entries_that_are_large_are_read_a_few_at_a_time() -> None:
     stream, _ = reads([[entry(1, 1 << 20)]], [[entry(2, 1 << 20)]], [[entry(3)]])
     assert stream.fitting(512) == 512
@@ -88,9 +105,17 @@ async def test_a_front_that_lies_before_what_is_read_may_move() -> None:
     assert len(link.asked) == 1
 
 
-async def test_a_page_of_another_stream_begins_at_its_oldest() -> None:
-    """Redis has lost the stream, and the follower has not noticed yet."""
-    page = await page_of([[]], [[], state(1, 3)], [[entry(1), entry(2), entry(3)]])
+async def test_there_is_no_page_of_another_stream_before_the_follower_has_noticed() -> None:
+    """Its events would come again, from the window."""
+    rung: list[Ring] = []
+    with pytest.raises(Unavailable):
+        await page_of([[]], [[], state(1, 3)], [[entry(1), entry(2), entry(3)]], rung=rung)
+    assert rung == [Ring.BELL]
+
+
+async def test_a_page_behind_the_end_of_the_stream_begins_at_its_oldest() -> None:
+    """The reader is ahead of a follower that knows the stream."""
+    page = await page_of([[]], [[], state(1, 3)], [[entry(1), entry(2), entry(3)]], end=(3, 0))
     assert page.missing == Missing(GapReason.UNKNOWN)
     assert page.start < (1, 0)
     assert [block.last for block in page.blocks] == [(1, 0), (2, 0), (3, 0)]
@@ -102,8 +127,8 @@ async def test_a_page_behind_which_nothing_is_left_ends_where_the_follower_is() 
     assert (page.blocks, page.start, page.end, page.missing) == ((), (5, 0), (9, 0), None)
 
 
-async def page_of(*replies: list[Any]) -> Page:
-    """Of what is behind 5-0, by a follower that has read up to 9-0."""
+async def page_of(*replies: list[Any], end: Mark = (9, 0), rung: list[Ring] | None = None) -> Page:
+    """Of what is behind 5-0, by a follower that has read up to `end`; what it is asked to look for is in `rung`."""
     stream, link = reads(*replies)
     loop = asyncio.get_running_loop()
     shared = Shared(
@@ -116,7 +141,10 @@ async def page_of(*replies: list[Any]) -> Page:
         limits=FollowLimits(),
         chance=lambda: 0.5,
     )
-    return await StreamPages(stream, Terms(Format.TEXT, 100), shared, lambda: (9, 0)).page((5, 0), 10)
+    pages = StreamPages(
+        stream, Terms(Format.TEXT, 100), shared, lambda: Mirrored(end, None), ([] if rung is None else rung).append
+    )
+    return await pages.page((5, 0), 10)
 
 
 async def test_what_redis_refuses_is_raised() -> None:

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import redis
 
-from sseproxy.core.journal.policy import Format, Start
+from sseproxy.core.journal.policy import Format, RedisPolicy, Start
+from sseproxy.core.journal.templates import Template
 from sseproxy.origins.redis.shared import FollowLimits
 from tests.support.redis_origin import QUICK, Client, Replica, add, command, stream, until
 from tests.support.redis_server import RedisServer
@@ -247,6 +248,16 @@ async def test_a_key_of_another_type_is_logged_once(
     await asyncio.sleep(0.1)
     assert caplog.text.count("not a stream") == 1
     assert [client.error for client in clients] == [None] * 6
+
+
+async def test_no_log_has_a_name_that_a_client_has_written(
+    replica: Replica, db: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    db.set("of:hidden-cookie", "text")
+    policy = RedisPolicy(streams=(Template.parse("of:{cookie:session}"),))
+    replica.client("of:hidden-cookie", policy)
+    await until(lambda: "not a stream" in caplog.text)
+    assert "hidden-cookie" not in caplog.text
 
 
 async def test_a_key_of_another_type_can_become_a_stream(server: RedisServer, db: redis.Redis) -> None:
