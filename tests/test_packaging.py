@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The sdist, and the wheel that is built from what is in it."""
     folder = tmp_path_factory.mktemp("dist")
-    build = [sys.executable, "-m", "hatchling", "build", "--directory", folder]
+    build: list[str | Path] = [sys.executable, "-m", "hatchling", "build", "--directory", folder]
     subprocess.run([*build, "--target", "sdist"], cwd=ROOT, check=True, capture_output=True, timeout=120)
     (sdist,) = folder.glob("*.tar.gz")
     source = tmp_path_factory.mktemp("source")

@@ -4,22 +4,20 @@ Flags win over ``SSEPROXY_*`` variables, those over the file, that over the defa
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 
 from sseproxy.config.authorize_checks import check_authorize
 from sseproxy.config.browser_checks import check_browsers
-from sseproxy.config.build import build_config
+from sseproxy.config.checked import Checked
 from sseproxy.config.checks import check_server
 from sseproxy.config.document import Document
-from sseproxy.config.effective import EffectiveRoute, effective_routes
+from sseproxy.config.effective import effective_routes
 from sseproxy.config.flags import CONFIG_VARIABLE, FlagValue
 from sseproxy.config.overrides import apply_overrides, unknown_variables
-from sseproxy.config.problems import ConfigErrors, in_reading_order
+from sseproxy.config.problems import ConfigErrors
 from sseproxy.config.push_checks import check_push
 from sseproxy.config.reading import read_document
 from sseproxy.config.route_checks import check_routes
-from sseproxy.config.schema import FileSchema
 from sseproxy.config.settings import Config
 from sseproxy.config.validation import validate
 from sseproxy.config.warnings import warn
@@ -36,24 +34,6 @@ from sseproxy.config.warnings import warn
 #      step before it has found wrong (`Document.is_broken`).
 #   2. Whether a key was written is never guessed from its value: `model_fields_set` says it, also after merging.
 #   3. What leaves here is frozen and has passed all checks; no other module looks at sections.
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A configuration that has passed all checks, still in the form of a file.
-
-    folder: where its relative paths begin.
-    """
-
-    document: Document
-    file: FileSchema
-    routes: tuple[EffectiveRoute, ...]
-    folder: FilePath
-
-    def config(self) -> Config:
-        """What the rest of the house works with."""
-        warnings = tuple(in_reading_order(self.document.warnings))
-        return replace(build_config(self.file, self.routes, self.folder), warnings=warnings)
 
 
 def load(path: FilePath | None, *, flags: Mapping[str, FlagValue], environ: Mapping[str, str]) -> Config:

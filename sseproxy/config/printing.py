@@ -12,10 +12,9 @@ import yaml
 
 from sseproxy.config.browser_values import MASK
 from sseproxy.config.build import drain_spread
+from sseproxy.config.checked import Checked
 from sseproxy.config.effective import EffectiveRoute
-from sseproxy.config.loader import Checked
 from sseproxy.config.problems import Path
-from sseproxy.config.push import StoreSection
 from sseproxy.config.push_checks import FOR_UPSTREAMS
 from sseproxy.config.values import format_duration
 from sseproxy.config.yaml_text import CoreSchemaLoader
@@ -45,33 +44,31 @@ def printed(checked: Checked) -> str:
         "server": file.server.model_dump(mode="json"),
         "admin": None if file.admin is None else file.admin.model_dump(mode="json"),
         "log": file.log.model_dump(mode="json"),
-        "store": _store(file.store, has_redis=_has_redis(checked)),
-        "routes": [_route(route, checked) for route in checked.routes],
+        "store": printed_store(checked),
+        "routes": [printed_route(route, checked) for route in checked.routes],
     }
     found["server"]["drain"]["spread"] = format_duration(drain_spread(file.server))
     text = yaml.dump(_pruned(found), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    return f"{_drain(file.server.drain.timeout)}{text}"
+    return f"{drain_line(file.server.drain.timeout)}{text}"
 
 
-def _drain(timeout: float | None) -> str:
+def drain_line(timeout: float | None) -> str:
+    """How long a drain may take, as a comment."""
     if timeout is None:
         return "# drain: waits for the last stream, however long that takes (server.drain.timeout: off)\n"
     said = format_duration(timeout)
     return f"# drain: {said} in all (server.drain.timeout: {said}). Grant the process more than that to end.\n"
 
 
-def _has_redis(checked: Checked) -> bool:
+def printed_store(checked: Checked) -> Plain:
+    """The store; without a Redis two of its keys are errors where they are written, so they are left out."""
     urls = (route.section.redis.url for route in checked.routes if route.section.redis is not None)
-    return checked.file.store.url is not None or any(urls)
+    found = checked.file.store.model_dump(mode="json")
+    return found if checked.file.store.url or any(urls) else _without(found, ("prefix",), ("timeout",))
 
 
-def _store(section: StoreSection, *, has_redis: bool) -> Plain:
-    found = section.model_dump(mode="json")
-    # Without a Redis these two are errors where they are written.
-    return found if has_redis else _without(found, ("prefix",), ("timeout",))
-
-
-def _route(route: EffectiveRoute, checked: Checked) -> Plain:
+def printed_route(route: EffectiveRoute, checked: Checked) -> Plain:
+    """One route with all that it inherits."""
     section, merged = route.section, route.merged
     own = section.model_dump(mode="json", exclude=set(type(merged).model_fields))
     found = {**own, **merged.model_dump(mode="json"), "name": route.name}
@@ -79,7 +76,7 @@ def _route(route: EffectiveRoute, checked: Checked) -> Plain:
         fields = found["headers"][direction]["set"]
         at = route.own("headers", direction, "set")
         found["headers"][direction]["set"] = {
-            name: MASK if _is_secret(name, value, (*at, name), checked) else value for name, value in fields.items()
+            name: MASK if is_secret(name, value, (*at, name), checked) else value for name, value in fields.items()
         }
     # What a route inherits and cannot use is no error, but would be one if the route said it itself.
     if section.redis is None:
@@ -88,12 +85,14 @@ def _route(route: EffectiveRoute, checked: Checked) -> Plain:
             found = _without(found, ("end",), ("heartbeat", "before_response"))
         return _first(found, "name", "match", "upstream")
     found = _without(found, *FOR_UPSTREAMS)
+    if section.authorize is None:
+        found = _without(found, ("auth",))
     if section.redis.channel:
         found = _without(found, ("redis", "start"), ("redis", "gap"))
     return _first(found, "name", "match", "redis")
 
 
-def _is_secret(name: str, value: str, at: Path, checked: Checked) -> bool:
+def is_secret(name: str, value: str, at: Path, checked: Checked) -> bool:
     """True if a field may carry a login. A value that is made from what `authorize` takes holds none yet."""
     if at in checked.document.substituted or _LOGIN.match(value):
         return True

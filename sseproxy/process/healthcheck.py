@@ -100,7 +100,7 @@ def admin_address(written: str | None, file: Path | None, environ: Mapping[str, 
     elif environ.get(_ADMIN_VARIABLE):
         origin, value = _ADMIN_VARIABLE, environ[_ADMIN_VARIABLE]
     elif named:
-        origin, value = f"{named}: admin.listen", _in_file(Path(named), environ)
+        origin, value = f"{named}: admin.listen", listen_in_file(Path(named), environ)
     else:
         raise Unhealthy(f"which process? -c FILE, --admin ADDR, {_ADMIN_VARIABLE} or {CONFIG_VARIABLE} names it")
     try:
@@ -112,7 +112,7 @@ def admin_address(written: str | None, file: Path | None, environ: Mapping[str, 
     return address
 
 
-def _in_file(path: Path, environ: Mapping[str, str]) -> object:
+def listen_in_file(path: Path, environ: Mapping[str, str]) -> object:
     """Return what the file says of `admin.listen`. Raises `Unhealthy` if it is not there."""
     from sseproxy.config.reading import read_document  # noqa: PLC0415 (only this way needs YAML)
 

@@ -45,7 +45,8 @@ def meaning(config: Config) -> Config:
             route = replace(route, end=None, heartbeat=replace(route.heartbeat, before_response=None))
         if route.redis is None:
             return route
-        return replace(route, redis=replace(route.redis, url=RedisURL.parse(route.redis.url).place))
+        redis = replace(route.redis, url=RedisURL.parse(route.redis.url).place)
+        return replace(route, redis=redis, auth=None if route.authorize is None else route.auth)
 
     store = replace(config.store, url=RedisURL.parse(config.store.url).place if config.store.url else "")
     return replace(config, warnings=(), store=store, routes=tuple(with_place(route) for route in config.routes))
@@ -122,7 +123,7 @@ def test_a_channel_and_a_short_drain(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(
         "server: {drain: {timeout: 2s}, listen: [':0', {unix: /tmp/x.sock, mode: '0660', trust: false}]}\n"
-        "defaults: {heartbeat: {before_response: 5s}, end: {}}\n"
+        "defaults: {heartbeat: {before_response: 5s}, end: {}, auth: {cookie: a}}\n"
         "routes: [{redis: {url: 'redis://h', channel: [a, b], format: flask-sse}}]\n"
     )
     means_the_same(path, tmp_path)

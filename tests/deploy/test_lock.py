@@ -28,7 +28,7 @@ class Pin:
 
 
 def pins(name: str) -> dict[str, Pin]:
-    found = {}
+    found: dict[str, Pin] = {}
     for block in re.split(r"\n(?=[A-Za-z0-9])", (ROOT / "deploy" / name).read_text())[1:]:
         pin = _PIN.match(block)
         assert pin is not None, block
