@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sseproxy import __version__
 from sseproxy.config.flags import OVERRIDES, FlagValue
+from sseproxy.probe.arguments import add_arguments
 from sseproxy.usage import EXAMPLES, HintingParser, complete_files, hint_for
 
 _OK, _FAILED = 0, 1  # argparse exits with 2 on wrong usage
@@ -181,14 +182,18 @@ def new_parser() -> argparse.ArgumentParser:
         "--gateway", choices=("auto", "nginx", "embedded"), default="auto", help="the gateway (default: nginx if there)"
     )
     shown.set_defaults(command=_demo)
-    _add_healthcheck(commands.add_parser("healthcheck", help="ask a running process how it is", allow_abbrev=False))
+    add_healthcheck_flags(
+        commands.add_parser("healthcheck", help="ask a running process how it is", allow_abbrev=False)
+    )
     completed = commands.add_parser("completion", help="print what makes your shell complete all this")
     completed.add_argument("shell", choices=("bash", "zsh"), help='such as: eval "$(sseproxy completion bash)"')
     completed.set_defaults(command=_completion)
+    add_arguments(commands.add_parser("probe", help="find out what a chain of gateways does to a stream"))
     return parser
 
 
-def _add_healthcheck(parser: argparse.ArgumentParser) -> None:
+def add_healthcheck_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``healthcheck``."""
     config = parser.add_argument(
         "-c", "--config", type=Path, metavar="FILE", help="its file, for admin.listen [SSEPROXY_CONFIG]"
     )

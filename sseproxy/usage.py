@@ -31,11 +31,11 @@ class HintingParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Write usage and message, and exit with 2."""
-        hint = self._hint(message)
+        hint = self.hint(message)
         self.print_usage(sys.stderr)
         self.exit(2, f"{self.prog}: error: {message}{f' ({hint})' if hint else ''}\n")
 
-    def _hint(self, message: str) -> str:
+    def hint(self, message: str) -> str:
         """Guess what was meant; empty if it is anything."""
         unknown, choice = _UNKNOWN.match(message), _CHOICE.search(message)
         flags = [flag for action in self._actions for flag in action.option_strings]

@@ -78,6 +78,12 @@ sys.exit(", ".join(loaded - sys.stdlib_module_names - {"sseproxy"}) or 0)
     run(sys.executable, "-c", program)
 
 
+def test_what_costs_time_to_load_is_loaded_when_it_is_needed() -> None:
+    """The page of metrics: its library comes with the first scrape."""
+    program = "import sys, sseproxy.process.serve; sys.exit('prometheus_client' in sys.modules)"
+    run(sys.executable, "-c", program)
+
+
 def test_nothing_in_the_tree_belongs_to_one_machine() -> None:
     personal = [r"/home/\w", r"/Users/\w", r"/root[/]\w", r"\.pyenv\b"]
     personal += [re.escape(str(place)) for place in (ROOT, Path.home()) if len(place.parts) > 2]

@@ -15,7 +15,7 @@ from sseproxy.cli import main
 from sseproxy.config.flags import OVERRIDES, Override
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("serve", "check", "schema", "example", "demo", "healthcheck", "completion")
+COMMANDS = ("serve", "check", "schema", "example", "demo", "healthcheck", "completion", "probe")
 
 
 @pytest.fixture(autouse=True)

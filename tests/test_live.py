@@ -6,10 +6,11 @@ import pytest
 
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.plan import StreamPlan
-from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.live import LiveStream, LiveStreams
 from sseproxy.engine.observer import ObservedStream, Observer, Observers, Phase
+from sseproxy.engine.relay import Relay
+from tests.support.silent_client import session_and_relay
 
 
 class Notes(Observer):
@@ -38,7 +39,8 @@ def notes() -> Notes:
 
 def new_stream(phase: Phase = Phase.OPEN) -> LiveStream:
     plan = StreamPlan(dialect=Dialect.MCP)
-    return LiveStream("route", "192.0.2.1", StreamSession(plan, now=0.0), plan, phase)
+    _, relay = session_and_relay(plan, now=0.0)
+    return LiveStream("route", "192.0.2.1", relay, plan, phase)
 
 
 async def test_a_stream_is_observed_from_its_promise_to_its_end(notes: Notes) -> None:
@@ -49,8 +51,8 @@ async def test_a_stream_is_observed_from_its_promise_to_its_end(notes: Notes) ->
     streams.respond(stream)
     streams.respond(stream)
     streams.drain(now=asyncio.get_running_loop().time(), timeout=0.0, spread=0.0)
-    assert isinstance(stream.relay, StreamSession)
-    stream.relay.receive_eof(now=1.0)
+    assert isinstance(stream.relay, Relay)
+    stream.relay.receive_eof()
     streams.remove(stream)
     streams.remove(stream)
     assert notes.said == [
@@ -100,3 +102,14 @@ async def test_a_second_drain_changes_no_phase(notes: Notes) -> None:
     for _ in range(2):
         streams.drain(now=asyncio.get_running_loop().time(), timeout=5.0, spread=0.0)
     assert [said for said, *_ in notes.said] == ["opened", "changed"]
+
+
+async def test_one_stream_is_ended_and_no_other(notes: Notes) -> None:
+    streams = LiveStreams(observers=Observers([notes]))
+    pair = new_stream(), new_stream()
+    for stream in pair:
+        streams.add(stream)
+    assert streams.kill(2)
+    assert [stream.reason for stream in pair] == [None, CloseReason.KILLED]
+    assert not streams.kill(2), "it has ended"
+    assert not streams.kill(3)

@@ -263,6 +263,9 @@ class Responder:
     def close_reason(self) -> CloseReason | None:
         return self._session.close_reason
 
+    def stop(self, reason: CloseReason) -> None:
+        self._relay.stop(reason)
+
     def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
         """Come to an end; see `Relay.drain`. An end that is under way has no more time than that."""
         self._flush.drain(deadline)

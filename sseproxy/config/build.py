@@ -28,7 +28,7 @@ def build_config(file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: F
     """The result. `file` has passed all checks; relative paths in it begin at `folder`."""
     return Config(
         server=server_settings(file.server, folder),
-        admin=AdminSettings(file.admin.listen) if file.admin and file.admin.listen else None,
+        admin=AdminSettings(file.admin.listen, file.admin.hosts) if file.admin and file.admin.listen else None,
         log=LogSettings(file.log.level, file.log.format, file.log.access),
         routes=tuple(route_policy(route, folder, store_url=file.store.url or "") for route in routes),
         store=file.store.policy(),

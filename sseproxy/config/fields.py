@@ -260,6 +260,7 @@ Origins = Annotated[
 ]
 
 
+HostNames = Annotated[tuple[HostName, ...], BeforeValidator(listed), one_or_several]
 Exposed = Annotated[tuple[FieldName, ...], BeforeValidator(listed), one_or_several]
 
 

@@ -80,7 +80,9 @@ OVERRIDES = (
         "--dialect", "SSEPROXY_DIALECT", ("dialect",), "NAME", "the kind of service behind, or auto", inherited=True
     ),
     Override("--workers", "SSEPROXY_WORKERS", ("server", "workers"), "N", "processes that share the port"),
-    Override("--admin", "SSEPROXY_ADMIN", ("admin", "listen"), "ADDR", "where /healthz and /readyz are served"),
+    Override(
+        "--admin", "SSEPROXY_ADMIN", ("admin", "listen"), "ADDR", "where health, metrics and live streams are served"
+    ),
     Override("--log-level", "SSEPROXY_LOG_LEVEL", ("log", "level"), "LEVEL", "debug, info, warning, error or critical"),
     Override("--log-format", "SSEPROXY_LOG_FORMAT", ("log", "format"), "FORMAT", "text or json"),
     Override("--no-access-log", "SSEPROXY_ACCESS_LOG", ("log", "access"), "", "no line for each request", says="false"),

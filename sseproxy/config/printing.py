@@ -83,13 +83,13 @@ def printed_route(route: EffectiveRoute, checked: Checked) -> Plain:
         found = _without(found, ("limits", "event"))
         if merged.stream.declared is StreamMode.NEVER:
             found = _without(found, ("end",), ("heartbeat", "before_response"))
-        return _first(found, "name", "match", "upstream")
+        return first(found, "name", "match", "upstream")
     found = _without(found, *FOR_UPSTREAMS)
     if section.authorize is None:
         found = _without(found, ("auth",))
     if section.redis.channel:
         found = _without(found, ("redis", "start"), ("redis", "gap"))
-    return _first(found, "name", "match", "redis")
+    return first(found, "name", "match", "redis")
 
 
 def is_secret(name: str, value: str, at: Path, checked: Checked) -> bool:
@@ -99,7 +99,7 @@ def is_secret(name: str, value: str, at: Path, checked: Checked) -> bool:
     return bool(_SECRET_FIELD.search(name)) and "{auth:" not in value
 
 
-def _first(found: Plain, *names: str) -> Plain:
+def first(found: Plain, *names: str) -> Plain:
     return {**{name: found[name] for name in names}, **found}
 
 

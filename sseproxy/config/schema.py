@@ -30,6 +30,7 @@ from sseproxy.config.fields import (
     FieldValue,
     FilePath,
     HostName,
+    HostNames,
     Listen,
     LogFormat,
     LogFormatWord,
@@ -116,11 +117,16 @@ class ServerSection(Section):
 
 
 class AdminSection(Section):
-    """Health, never on the public side."""
+    """Health, metrics and the list of live streams, never on the public side."""
 
     model_config = ConfigDict(json_schema_extra={"required": ["listen"]})
 
     listen: Listen | None = Field(default=None, description="HOST:PORT or unix:/run/sseproxy-admin.sock.")
+    hosts: HostNames = Field(
+        default=(),
+        description="Names in Host that are answered, beside localhost and IP addresses; a browser that was led here "
+        "by another name gets 421.",
+    )
 
 
 class LogSection(Section):
@@ -239,7 +245,9 @@ class FileSchema(Section):
     """The configuration of sseproxy."""
 
     server: ServerSection = Field(default=ServerSection(), description="The public side.")
-    admin: AdminSection | None = Field(default=None, description="Health; left out: none.")
+    admin: AdminSection | None = Field(
+        default=None, description="Health, metrics and the live streams; left out: none."
+    )
     log: LogSection = Field(
         default=LogSection(), description="What is written: requests to stdout, everything else to stderr."
     )

@@ -37,9 +37,10 @@ class ServerSettings:
 
 @dataclass(frozen=True, slots=True)
 class AdminSettings:
-    """The private side."""
+    """The private side. hosts: names in lower case by which it may be asked, beside localhost and addresses."""
 
     listen: Address
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

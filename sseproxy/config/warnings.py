@@ -18,7 +18,7 @@ from sseproxy.config.push_checks import is_made_by_clients
 from sseproxy.config.push_values import shows_password
 from sseproxy.config.schema import FileSchema
 from sseproxy.config.values import format_duration
-from sseproxy.core.eventsource.policies import TicketBinding
+from sseproxy.core.eventsource.policies import Reopen, TicketBinding
 
 TRUSTED: Path = ("server", "trusted_proxies")
 
@@ -45,6 +45,7 @@ def warn(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...
         warnings.of_remembered_logins(route)
         if route.section.redis is not None:
             warnings.of_redis(route.own("redis"), route.section.redis)
+            warnings.of_spent_tickets(route)
     warnings.of_store(file.store.url, routes)
     warn_of_changed_defaults(document, file, routes)
 
@@ -116,6 +117,13 @@ class Warnings:
             message = "is not needed: no name holds cookie, query or header"
             self.document.warning((*at, "unsafe_identity"), message, "leave it out, so that none can be added unseen")
         self._of_password((*at, "url"), section.url)
+
+    def of_spent_tickets(self, route: EffectiveRoute) -> None:
+        """Warn of tickets that are opened once, for a stream that has no end."""
+        tickets = route.merged.tickets
+        if tickets is not None and tickets.reopen is Reopen.NEVER:
+            message = "an EventSource that comes back with its ticket is answered 204, and stops"
+            self.document.warning(route.where("tickets", "reopen"), message, "reopen: always")
 
     def of_store(self, url: str | None, routes: tuple[EffectiveRoute, ...]) -> None:
         """Warn of a password that others could read, and of a Redis that no route is served from."""

@@ -13,7 +13,7 @@ from sseproxy.core.stream.kinds import EVENT_STREAM, MediaKind
 from sseproxy.core.stream.last_words import RECONNECT_AT_LEAST
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason, StreamTransfer, TransferStats
-from sseproxy.engine.observer import Observers, Phase, path_of
+from sseproxy.engine.observer import JournalReading, Observers, Phase, path_of
 from sseproxy.timers import Timers
 
 #: By how much of their interval heartbeats come early, at most.
@@ -29,6 +29,9 @@ class Drainable(Protocol):
     @property
     def close_reason(self) -> CloseReason | None: ...
 
+    def stop(self, reason: CloseReason) -> None:
+        """End here and now, for a reason that neither bytes nor time brought about."""
+
     def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
         """Come to an end from `at` on, and by `deadline`; times are the event loop's. See `Transfer.drain`."""
 
@@ -39,6 +42,7 @@ class LiveStream:
 
     relay: moves its bytes. plan: how a stream is treated; ``None`` for any other response.
     target: of its request, with all its secrets; empty in the middlewares. id: set by `LiveStreams.add`.
+    asked_at: when the request came; left out, when the response began. journal: of a stream that has positions.
     """
 
     route: str
@@ -47,7 +51,18 @@ class LiveStream:
     plan: StreamPlan | None = None
     phase: Phase = Phase.OPEN
     target: str = field(default="", repr=False)
+    asked_at: float | None = None
+    journal: JournalReading | None = None
     id: int = field(default=0, init=False)
+
+    @property
+    def started_at(self) -> float:
+        return self.stats.opened_at if self.asked_at is None else self.asked_at
+
+    @property
+    def is_declared(self) -> bool:
+        """True if the request said that it wants a stream."""
+        return self.plan is not None and self.plan.is_declared
 
     @property
     def path(self) -> str:
@@ -147,6 +162,14 @@ class LiveStreams:
         self._draining = (deadline, spread)
         for stream in self:
             self._drain_one(stream, now, deadline, spread)
+
+    def kill(self, number: int) -> bool:
+        """End the stream with the id `number`: an operator wants it. Return False if it is not open."""
+        for stream in self._streams:
+            if stream.id == number and stream.reason is None:
+                stream.relay.stop(CloseReason.KILLED)
+                return True
+        return False
 
     def abort_all(self) -> None:
         """Break off whatever is still open."""

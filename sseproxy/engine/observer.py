@@ -44,7 +44,8 @@ class ObservedStream(Protocol):
     """One response on its way. It changes while it lives: copy what has to last.
 
     id: its number in this process. path: of the request, without secrets; empty in the middlewares.
-    dialect: of an event stream; ``None`` for any other response.
+    dialect: of an event stream; ``None`` for any other response. is_declared: the request asked for an event stream.
+    started_at: when the request came; the event loop's time, in seconds.
     reason: ``None`` until it has ended.
     """
 
@@ -58,6 +59,10 @@ class ObservedStream(Protocol):
     def path(self) -> str: ...
     @property
     def dialect(self) -> Dialect | None: ...
+    @property
+    def is_declared(self) -> bool: ...
+    @property
+    def started_at(self) -> float: ...
     @property
     def phase(self) -> Phase: ...
     @property

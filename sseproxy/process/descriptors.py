@@ -3,6 +3,7 @@
 import logging
 import resource
 
+from sseproxy.http1.policy import ServerPolicy
 from sseproxy.logs import LOGGER
 
 _log = logging.getLogger(LOGGER)
@@ -56,3 +57,8 @@ def connections_allowed(wanted: int | None) -> int | None:
             "%d open files are allowed: enough for %d connections (server.connections: %d)", soft, most, wanted
         )
     return min(wanted, most)
+
+
+def server_policy(connections: int | None) -> ServerPolicy:
+    """Return how client connections are treated; see `connections_allowed`."""
+    return ServerPolicy(connections=connections_allowed(connections))

@@ -41,10 +41,10 @@ class Question:
         """Return what a process says that is well. patience: seconds. Raises `Unhealthy`."""
         deadline = time.monotonic() + patience
         try:
-            with self._connect(patience) as connection:
+            with self.connect(patience) as connection:
                 # HTTP/1.0: the answer is neither chunked nor followed by another one.
                 connection.sendall(f"GET {self.target} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
-                answer = _read(connection, deadline)
+                answer = read_answer(connection, deadline)
         except TimeoutError:
             raise Unhealthy(f"{self.address} does not answer within {patience:g} s") from None
         except OSError as error:
@@ -59,7 +59,8 @@ class Question:
             raise Unhealthy(f"{self.address} answers {shown} to {self.target}: {said or 'nothing'}")
         return said
 
-    def _connect(self, patience: float) -> socket.socket:
+    def connect(self, patience: float) -> socket.socket:
+        """Return a connection to the admin listener. Raises `OSError`."""
         if self.address.path is None:
             host = _NEAR.get(self.address.host, self.address.host)
             return socket.create_connection((host, self.address.port), patience)
@@ -73,7 +74,7 @@ class Question:
         return connection
 
 
-def _read(connection: socket.socket, deadline: float) -> bytes:
+def read_answer(connection: socket.socket, deadline: float) -> bytes:
     """Return the whole answer, or its beginning. Raises `TimeoutError` at the deadline, however the bytes come."""
     answer = b""
     while len(answer) < _LONGEST:

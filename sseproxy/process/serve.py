@@ -1,13 +1,16 @@
 """How does a configuration become running processes, one or several?"""
 
+import contextlib
 import logging
 import os
 import secrets
 import select
 import signal
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Self
 
 from sseproxy import __version__
@@ -16,6 +19,7 @@ from sseproxy.logs import LOGGER, JSONFormatter, configure, flush
 from sseproxy.process.descriptors import raise_file_limit
 from sseproxy.process.listeners import ListenError, Listeners, listen
 from sseproxy.process.server import ServerProcess
+from sseproxy.process.siblings import Place
 from sseproxy.process.supervisor import Supervisor
 from sseproxy.proxy.app import INSTANCE_BYTES
 
@@ -23,6 +27,10 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 #: How long a process without a drain limit is waited for, in seconds.
 _NO_LIMIT = 10.0**9
+
+
+#: Bytes of a folder's name. The path of a unix socket has at most 103 on macOS, and the folder is not all of it.
+_LONGEST_FOLDER = 85
 
 
 class ServeError(Exception):
@@ -87,6 +95,13 @@ def serve_alone(config: Config, sockets: OpenSockets) -> int:
 
 def serve_with_workers(config: Config, sockets: OpenSockets) -> int:
     """Serve in workers, and stay their parent."""
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(workers_folder()) if config.admin is not None else None
+        return run_workers(config, sockets, folder)
+
+
+def run_workers(config: Config, sockets: OpenSockets, folder: Path | None) -> int:
+    """Start the workers, and return when all have ended. folder: where they find each other; see `Place`."""
     # Made by the parent: a browser may come back to another worker, and a request that goes in a circle, too.
     end_key, instance = secrets.token_bytes(32), secrets.token_hex(INSTANCE_BYTES)
 
@@ -95,7 +110,8 @@ def serve_with_workers(config: Config, sockets: OpenSockets) -> int:
         sockets.public.keep(index)
         sockets.admin.keep(index)
         public, admin = sockets.public.by_worker[index], sockets.admin.by_worker[index]
-        worker = ServerProcess(config, public, admin, end_key=end_key, instance=instance)
+        place = Place(index, config.server.workers, folder)
+        worker = ServerProcess(config, public, admin, end_key=end_key, instance=instance, place=place)
         worker.run(on_ready=on_worker_ready, on_draining=sockets.public.close, signals=(signal.SIGTERM,))
         flush()
 
@@ -103,6 +119,19 @@ def serve_with_workers(config: Config, sockets: OpenSockets) -> int:
     limit = _NO_LIMIT if drain is None else drain
     supervisor = Supervisor(config.server.workers, limit, work, on_stopping=sockets.leave_to_workers)
     return supervisor.run(on_ready=lambda: announce(config, sockets))
+
+
+@contextlib.contextmanager
+def workers_folder() -> Iterator[Path]:
+    """A folder of this user alone, for the time of a ``with`` block. Raises `ServeError`: there is no place for it."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="sseproxy-workers-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise ServeError(f"the workers need a folder for temporary files (TMPDIR): {error.strerror}") from error
+    with folder as path:
+        if len(os.fsencode(path)) > _LONGEST_FOLDER:
+            raise ServeError(f"{path} is too long a name for the sockets of the workers: set TMPDIR to a shorter one")
+        yield Path(path)
 
 
 def end_with(parent: int) -> None:

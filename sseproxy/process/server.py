@@ -6,18 +6,19 @@ import logging
 import signal
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from sseproxy.config.settings import CertificateFiles, Config
 from sseproxy.engine.live import LiveStreams
 from sseproxy.http1.handshake import TlsAcceptor
 from sseproxy.http1.listener import ClientConnections
-from sseproxy.http1.policy import ServerPolicy
 from sseproxy.logs import LOGGER
-from sseproxy.process.descriptors import connections_allowed
+from sseproxy.process.descriptors import server_policy
 from sseproxy.process.garbage import GarbageNet, spare_the_collector
 from sseproxy.process.listeners import BACKLOG
+from sseproxy.process.operations import Operations
 from sseproxy.process.origins import new_origins
+from sseproxy.process.siblings import Place
 from sseproxy.process.stopping import StopRequest
 from sseproxy.process.stores import RedisStores
 from sseproxy.proxy.app import ProxyApp
@@ -29,15 +30,12 @@ _log = logging.getLogger(LOGGER)
 _LAST_MOMENT = 0.5
 
 
-async def _nothing() -> None:
-    """Stop what was never started."""
-
-
 class ServerProcess:
     """One process: its listeners, its upstreams and its end.
 
     sockets, admin_sockets: listening already; they stay the caller's.
     end_key, instance: shared by workers; see `ProxyApp`. The store's secret comes before `end_key`.
+    place: among the workers.
     """
 
     def __init__(
@@ -48,12 +46,14 @@ class ServerProcess:
         *,
         end_key: bytes = b"",
         instance: str = "",
+        place: Place = Place(),
     ) -> None:
         self._config = config
         self._sockets = sockets
         self._admin_sockets = admin_sockets
         self._end_key = config.store.secret.encode() or end_key
         self._instance = instance
+        self._place = place
 
     def run(
         self, *, on_ready: Callable[[], None], on_draining: Callable[[], None], signals: Sequence[signal.Signals]
@@ -80,7 +80,8 @@ class ServerProcess:
             stores = RedisStores(self._config.routes, self._config.store)
             stores.start()
             app = self.new_app(stores)
-            stop_admin = await self.start_admin(app, stores)
+            operations = Operations(self._config, app, stores, self._place)
+            await operations.start(self._admin_sockets)
             factories, servers = await self.accept(app)
             net = GarbageNet(asyncio.get_running_loop())
             on_ready()
@@ -95,19 +96,8 @@ class ServerProcess:
                 await asyncio.gather(*(factory.shutdown(_LAST_MOMENT) for factory in factories))
                 await app.close()
                 await stores.close()
-                await stop_admin()
+                await operations.stop()
                 net.close()
-
-    async def start_admin(self, app: ProxyApp, stores: RedisStores) -> Callable[[], Awaitable[None]]:
-        """Serve health where that is wanted. Returns what stops it, which the caller must call."""
-        if not self._admin_sockets:
-            return _nothing
-        # aiohttp is a third of the time in which a process starts.
-        from sseproxy.process.admin import AdminServer  # noqa: PLC0415
-
-        admin = AdminServer(readiness=lambda: stores.readiness(is_draining=app.draining))
-        await admin.start(self._admin_sockets)
-        return admin.stop
 
     def new_app(self, stores: RedisStores) -> ProxyApp:
         """Return the proxy that the configuration asks for."""
@@ -120,7 +110,7 @@ class ServerProcess:
             end_key=self._end_key,
             instance=self._instance,
             streams=streams,
-            policy=ServerPolicy(connections=connections_allowed(self._config.server.connections)),
+            policy=server_policy(self._config.server.connections),
         )
 
     async def accept(self, app: ProxyApp) -> tuple[list[ClientConnections], list[asyncio.Server | TlsAcceptor]]:

@@ -10,6 +10,8 @@ from sseproxy.core.routes import Route
 from sseproxy.core.store import StorePolicy
 from sseproxy.journal.budget import WindowBudget
 from sseproxy.journal.catching_up import CatchingUp
+from sseproxy.metrics import table
+from sseproxy.metrics.figures import Figures
 from sseproxy.origins.redis.origin import RedisOrigin, RedisTools
 from sseproxy.process.readiness import Readiness, Status
 from sseproxy.stores.redis.blocking import BlockingLimits, BlockingReads
@@ -88,6 +90,21 @@ class RedisStores:
         is_new = any(not store.link.was_reached for store in away)
         serves_nothing = bool(away) and sum(len(store.routes) for store in away) == self._count
         return Readiness(Status.AWAY if is_new or serves_nothing else Status.READY, names)
+
+    def add_figures(self, figures: Figures) -> None:
+        """Add what was counted about each Redis."""
+        for store, name in zip(self._stores, self._names(self._stores), strict=True):
+            stats = store.origin.stats
+            figures.add(table.REDIS_UP, (name,), store.link.is_up)
+            figures.add(table.REDIS_MESSAGES, (name,), stats.messages)
+            figures.add(table.REDIS_ENTRIES, (name,), stats.entries)
+            figures.add(table.REDIS_DELIVERIES, (name,), stats.deliveries)
+            figures.add(table.REDIS_UNREADABLE, (name,), stats.unreadable)
+            figures.add(table.REDIS_DUPLICATES, (name,), stats.duplicates)
+            figures.add(table.REDIS_BELLS_MISSED, (name,), stats.bells_missed)
+            figures.add(table.REDIS_RECONNECTS, (name,), stats.reconnects)
+            for reason, count in stats.gaps.items():
+                figures.add(table.REDIS_GAPS, (name, reason.value), count)
 
     async def close(self) -> None:
         """Close all connections. The proxy has to be closed before."""

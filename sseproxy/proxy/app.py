@@ -90,6 +90,11 @@ class ProxyApp:
         return len(self._handler.under_way)
 
     @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._limit)
+
+    @property
     def disconnects(self) -> Sized:
         """The connections on which only the kernel can tell that a client leaves."""
         return self._handler.disconnects

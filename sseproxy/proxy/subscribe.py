@@ -82,7 +82,7 @@ class Subscribing:
             route=route.name,
         )
         if policy.is_stream:
-            tail.record.journal = JournalReading(reader, position is not None)
+            tail.note_journal(JournalReading(reader, position is not None))
         relay.connect(reader)
         if not reader.has_begun:
             await first_of(reader.when_begun(), relay.ended, within=_patience(route))

@@ -15,7 +15,7 @@ from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason, Transfer, TransferStats
 from sseproxy.engine.admissions import Admission, Admissions
 from sseproxy.engine.live import Drainable, LiveStream, LiveStreams
-from sseproxy.engine.observer import AccessRecord, Phase
+from sseproxy.engine.observer import AccessRecord, JournalReading, Phase
 from sseproxy.engine.relay import Relay
 from sseproxy.http1.downstream import HttpDownstream
 from sseproxy.http1.server import DownstreamConnection
@@ -120,9 +120,15 @@ class ResponseTail:
     ) -> LiveStream:
         """Add the response to those that the process drains."""
         client = self.record.client or self.record.peer
-        self._live = LiveStream(route.name, client, relay, plan, phase, self.record.target)
+        self._live = LiveStream(route.name, client, relay, plan, phase, self.record.target, self.record.started_at)
         self.streams.add(self._live)
         return self._live
+
+    def note_journal(self, journal: JournalReading) -> None:
+        """Take note of how the client reads its stream."""
+        self.record.journal = journal
+        if self._live is not None:
+            self._live.journal = journal
 
     def respond(self, exchange: HttpExchange) -> None:
         """Take note that the upstream of a promised stream has answered."""

@@ -86,6 +86,10 @@ class Tunnel:
         if not self._upstream.is_connected():
             self._upstream_lost()
 
+    def stop(self, reason: CloseReason) -> None:
+        """End here and now."""
+        self._end(reason)
+
     def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
         """Come to an end by `deadline`. What flows here is not known, so no place before it is better than another."""
         if self._drain is not None:

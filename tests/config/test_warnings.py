@@ -283,3 +283,11 @@ def test_a_redis_of_no_route_is_warned_of(folder: Path) -> None:
         f"c.yaml:1:14: store.url: {said}"
     ]
     assert warned(url + PUSH.format("stream: a"), folder) == []
+
+
+def test_a_ticket_that_is_opened_once_ends_a_feed(folder: Path) -> None:
+    once = PUSH.format("url: redis://127.0.0.1, stream: news}, tickets: {ttl: 1m")
+    (said,) = warned(once, folder)
+    assert "tickets.reopen: warning: an EventSource that comes back" in said
+    always = PUSH.format("url: redis://127.0.0.1, stream: news}, tickets: {reopen: always")
+    assert warned(always, folder) == []

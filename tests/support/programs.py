@@ -22,6 +22,8 @@ class Program:
 
 PROGRAMS: Mapping[str, Program] = {
     "nginx": Program("nginx", ("nginx",)),
+    "haproxy": Program("haproxy", ("haproxy",)),
+    "caddy": Program("caddy", ("caddy",)),
     # With `--sentinel` it is redis-sentinel, so that package is not needed.
     "redis-server": Program("redis-server", ("redis-server", "valkey-server")),
     "chromium": Program("chromium", ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")),

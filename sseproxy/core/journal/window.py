@@ -131,7 +131,7 @@ class Window:
 
     @property
     def end(self) -> Spot:
-        """Where a reader is who has everything."""
+        """The spot of a reader that has everything."""
         return Spot(self.epoch, self.top)
 
     def append(self, block: Block, *, now: float) -> None:

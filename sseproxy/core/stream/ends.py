@@ -74,6 +74,7 @@ _ROWS = (
     _by_client(CloseReason.CLIENT_ERROR, AppNotice.STOP),
     _by_client(CloseReason.CLIENT_STALLED, AppNotice.STOP),
     _error(CloseReason.DRAIN, 503, "the server is shutting down"),
+    _error(CloseReason.KILLED, 503, "an operator has ended the stream"),
     End(CloseReason.STOPPED, is_clean=True, waits=0.5),
     _by_client(CloseReason.BEHIND, AppNotice.STOP),
 )

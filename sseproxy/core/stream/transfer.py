@@ -24,17 +24,19 @@ class CloseReason(StrEnum):
     CLIENT_ERROR = "client_error"
     CLIENT_STALLED = "client_stalled"
     DRAIN = "drain"
+    KILLED = "killed"
     STOPPED = "stopped"
     BEHIND = "behind"
 
 
 @dataclass(slots=True)
 class TransferStats:
-    """What happened so far. Times are the driver's clock, in seconds; sizes are bytes."""
+    """What happened so far. Times are the driver's clock, in seconds; sizes are bytes. closed_at: when it ended."""
 
     opened_at: float
     last_upstream_at: float
     first_byte_at: float | None = None
+    closed_at: float | None = None
     longest_silence: float = 0.0
     bytes_in: int = 0
     bytes_out: int = 0
@@ -209,6 +211,7 @@ class Transfer:
         if self.close_reason is None:
             if not self.delivery.is_blocked:  # else the upstream was paused, and could not be heard
                 self.stats.heard_last(now=now)
+            self.stats.closed_at = now
             self.close_reason = reason
             self.clean = clean
             self._timers.stop_all()

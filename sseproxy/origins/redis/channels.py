@@ -10,8 +10,8 @@ from sseproxy.stores.redis.subscriber import Subscriber
 class ChannelFeed:
     """One channel: its subscription, its window, its readers."""
 
-    # Fire and forget, as Redis has it: a message reaches who is connected, once and in order. The window holds what
-    # slow readers still have to get. Marks count messages and never leave the process.
+    # Fire and forget, as Redis has it: a message reaches all connected readers, once and in order. The window holds
+    # what slow readers still have to get. Marks count messages and never leave the process.
     #
     # A reader begins when the subscription stands: from then on it gets what is published. While a subscription that
     # stood is renewed, readers that have begun stay.

@@ -17,7 +17,7 @@ from sseproxy.timers import Clock
 log = logging.getLogger(__name__)
 
 
-#: `Shared.connection` of who has read over none, or does not know whether it still stands.
+#: In place of `Shared.connection`: nothing was read yet, or the connection may have broken since.
 NO_CONNECTION = -1
 
 

@@ -144,7 +144,7 @@ class StreamFollower:
         self.ring(Ring.BELL)
 
     async def _look_once(self, ring: Ring) -> None:
-        waiting = list(self._waiting)  # who comes during this look waits for the next: see 5
+        waiting = list(self._waiting)  # readers that join during this look wait for the next one: see 5
         if self.following is Following.NEW:
             await self._start()
         elif not await self._read(ring):
@@ -154,19 +154,25 @@ class StreamFollower:
             if place in self._waiting and self._begin_here(place, self._waiting[place]):
                 del self._waiting[place]
         if any(place in self._waiting for place in waiting):
-            state = await self._reads.state()
-            if state is not NO_STREAM and state.last < self._end:
-                self._rung = Ring.BELL  # begun anew since it was read: the window has to be told first
-                return
-            oldest = min(state.oldest, self._end)
-            if state is NO_STREAM and self._window.base <= oldest:
-                oldest = self._end  # the window still has entries of a stream that is gone
-            for place in waiting:
-                wish = self._waiting.pop(place, None)
-                if wish is not None:
-                    if wish.missing is not None:
-                        self._shared.stats.gaps[wish.missing.reason] += 1
-                    place.begin(oldest, wish.missing)
+            self._begin_at_oldest(waiting, await self._reads.state())
+
+    def _begin_at_oldest(self, waiting: Sequence[Place], state: StreamState) -> None:
+        """Let those of `waiting` begin who still wait, with what is kept."""
+        if state is not NO_STREAM and state.last < self._end:
+            self._rung = Ring.BELL  # begun anew since it was read: the window has to be told first
+            return
+        oldest = min(state.oldest, self._end)
+        for place in waiting:
+            wish = self._waiting.pop(place, None)
+            if wish is None:
+                continue
+            if wish.missing is not None:
+                self._shared.stats.gaps[wish.missing.reason] += 1
+                place.begin(oldest, wish.missing)
+            else:
+                # Of a stream that is gone the window may still have entries. A client that names a position gets no
+                # smaller one here, since it would be taken for one of the old stream elsewhere, and bring it twice.
+                place.begin(self._end if state is NO_STREAM else oldest)
 
     def _mirrored(self) -> Mirrored:
         return Mirrored(self._end, self._counted)

@@ -1,0 +1,1 @@
+"""What does the chain in front of an event stream do to it? (``sseproxy probe``)"""

@@ -1,0 +1,106 @@
+"""How many may be connected to the admin listener, and for how long?"""
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from typing import cast
+
+#: Connections; the descriptors for them are kept back from clients, see `descriptors`.
+MOST_CONNECTIONS = 16
+
+#: Seconds from the beginning of a connection to its end. Each is for one request.
+MOST_SECONDS = 15.0
+
+
+class _Watched(asyncio.Protocol):
+    """A connection that says when it begins and ends. All that it hears is for `inner`."""
+
+    __slots__ = ("_inner", "_on_lost", "_on_made", "transport")
+
+    def __init__(
+        self,
+        inner: asyncio.Protocol,
+        *,
+        on_made: Callable[["_Watched"], None],
+        on_lost: Callable[["_Watched"], None],
+    ) -> None:
+        self._inner = inner
+        self._on_made = on_made
+        self._on_lost = on_lost
+        self.transport: asyncio.Transport | None = None
+
+    def abort(self) -> None:
+        """Close it, whatever is still to be sent."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclasses
+        self._inner.connection_made(transport)
+        self._on_made(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._on_lost(self)
+        self._inner.connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+
+class AdminConnections:
+    """Listens for a server, which `new_protocol` belongs to, and keeps what is connected within bounds.
+
+    One connection too many closes the oldest: clients that are stuck must not keep health checks out, nor hold memory
+    and descriptors for long.
+    """
+
+    def __init__(
+        self,
+        new_protocol: Callable[[], asyncio.Protocol],
+        *,
+        most: int = MOST_CONNECTIONS,
+        seconds: float = MOST_SECONDS,
+    ) -> None:
+        self._new_protocol = new_protocol
+        self._most = most
+        self._seconds = seconds
+        self._open: dict[_Watched, asyncio.TimerHandle] = {}
+        self._servers: list[asyncio.Server] = []
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept on copies of `sockets`, which are listening and stay the caller's."""
+        loop = asyncio.get_running_loop()
+        for sock in sockets:
+            self._servers.append(await loop.create_server(self._connect, sock=sock.dup()))
+
+    def stop(self) -> None:
+        """Accept no more, and close all."""
+        for server in self._servers:
+            server.close()
+        for connection in list(self._open):
+            connection.abort()
+
+    def _connect(self) -> asyncio.BaseProtocol:
+        return _Watched(self._new_protocol(), on_made=self._add, on_lost=self._discard)
+
+    def _add(self, connection: _Watched) -> None:
+        if len(self._open) >= self._most:
+            oldest = next(iter(self._open))
+            self._discard(oldest)
+            oldest.abort()
+        loop = asyncio.get_running_loop()
+        self._open[connection] = loop.call_later(self._seconds, connection.abort)
+
+    def _discard(self, connection: _Watched) -> None:
+        timer = self._open.pop(connection, None)
+        if timer is not None:
+            timer.cancel()

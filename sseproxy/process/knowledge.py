@@ -1,0 +1,126 @@
+"""What does one worker tell about its own streams and figures?"""
+
+import asyncio
+import contextlib
+import json
+import platform
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from sseproxy import __version__
+from sseproxy.engine.live import LiveStream, LiveStreams
+from sseproxy.engine.metrics import StreamMetrics
+from sseproxy.metrics import table
+from sseproxy.metrics.figures import Figures
+from sseproxy.process.siblings import Place
+
+#: Questions; the last one is followed by an id.
+FIGURES, STREAMS, KILL = "figures", "streams", "kill"
+
+#: What `KILL` is answered with if there was such a stream.
+KILLED = b"killed"
+
+#: Rows of the list that are written in one turn of the event loop.
+_A_TURN = 100
+
+
+class Knowledge:
+    """What this worker knows, as bytes: for itself, or for another worker that is asked about all of them.
+
+    add_more: adds to the figures what is counted elsewhere.
+    """
+
+    # The figures are kept in a file each time that they are asked for, where there are other workers. Without it every
+    # sum would fall when a worker is stuck or dies, and a counter that falls is taken for one that has begun anew: its
+    # whole value would count as a rate.
+    #
+    # 1. Nothing that was told is lost: a worker that takes the place of one that died begins with its last figures.
+    # 2. What only holds now (gauges) is never kept.
+
+    def __init__(
+        self, streams: LiveStreams, metrics: StreamMetrics, place: Place, add_more: Callable[[Figures], None]
+    ) -> None:
+        self._streams = streams
+        self._metrics = metrics
+        self._place = place
+        self._add_more = add_more
+        # An id from a list that is out of date must not name a stream of the process that came after.
+        self._prefix = f"{place.index}-{secrets.token_hex(2)}"
+        self._before = Figures() if place.folder is None else kept_figures(place, place.index)
+
+    async def answer(self, question: str) -> bytes:
+        """Return the answer to one of the questions above; nothing to any other."""
+        word, _, more = question.partition(" ")
+        match word:
+            case "figures":
+                return await self._tell_figures()
+            case "streams":
+                return await self._tell_streams()
+            case "kill":
+                return self._kill(more)
+        return b""
+
+    async def _tell_figures(self) -> bytes:
+        found = await self._metrics.figures()
+        found.merge(self._before)
+        self._add_more(found)
+        found.add(table.BUILD_INFO, (__version__, platform.python_version()))
+        if self._place.folder is not None:
+            path = self._place.file(self._place.index, "figures")
+            with contextlib.suppress(OSError):  # a full disk: the figures of today are worth more than those kept
+                await asyncio.to_thread(_keep, path, found.without_gauges().dump())
+        return found.dump()
+
+    async def _tell_streams(self) -> bytes:
+        """Return the rows of the list, separated by commas."""
+        now = asyncio.get_running_loop().time()
+        rows: list[str] = []
+        for number, stream in enumerate(self._streams, 1):
+            if stream.reason is None:
+                rows.append(json.dumps({"id": f"{self._prefix}-{stream.id}", **row(stream, now=now)}))
+            if number % _A_TURN == 0:
+                await asyncio.sleep(0)
+        return ",\n".join(rows).encode()
+
+    def _kill(self, name: str) -> bytes:
+        prefix, _, number = name.rpartition("-")
+        is_known = prefix == self._prefix and number.isascii() and number.isdigit()
+        return KILLED if is_known and self._streams.kill(int(number)) else b""
+
+
+def row(stream: LiveStream, *, now: float) -> dict[str, object]:
+    """Return what the list says of one response on its way, in seconds and bytes; see docs/operations.md."""
+    stats, plan = stream.stats, stream.plan
+    silence = now - stats.last_upstream_at
+    return {
+        "route": stream.route,
+        "peer": stream.client,
+        "path": stream.path,
+        "phase": stream.phase.value,
+        "dialect": None if stream.dialect is None else stream.dialect.value,
+        "age": round(now - stream.started_at, 3),
+        "events": stats.events,
+        "bytes": stats.bytes_out,
+        "heartbeats": stats.heartbeats,
+        "last_upstream_byte": None if stats.first_byte_at is None else round(silence, 3),
+        "silence": round(silence, 3),
+        "longest_silence": round(max(stats.longest_silence, silence), 3),
+        "heartbeat_interval": None if plan is None else plan.heartbeat.interval,
+        "idle_timeout": None if plan is None else plan.timeouts.idle_of(is_answer=plan.is_answer),
+        "journal": None if stream.journal is None else str(stream.journal),
+    }
+
+
+def kept_figures(place: Place, index: int) -> Figures:
+    """Return what the worker `index` had counted when it was last asked. The place must have a folder."""
+    try:
+        return Figures.load(place.file(index, "figures").read_bytes())
+    except (OSError, ValueError):
+        return Figures()
+
+
+def _keep(path: Path, data: bytes) -> None:
+    new = path.with_suffix(".new")
+    new.write_bytes(data)
+    new.replace(path)

@@ -1,0 +1,58 @@
+"""What does an operator get to see of one process, and who counts it?"""
+
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sseproxy.config.settings import Config
+from sseproxy.engine.metrics import StreamMetrics
+from sseproxy.metrics import table
+from sseproxy.metrics.figures import Figures
+from sseproxy.process.knowledge import Knowledge
+from sseproxy.process.pages import Pages
+from sseproxy.process.siblings import Place, Siblings
+from sseproxy.process.stores import RedisStores
+from sseproxy.proxy.app import ProxyApp
+
+if TYPE_CHECKING:
+    from sseproxy.process.admin import AdminServer
+
+
+class Operations:
+    """The admin side of one process: what is counted, how workers tell each other, and the listener.
+
+    place: this process among the workers. Without an admin listener in `config` nothing is counted.
+    """
+
+    def __init__(self, config: Config, app: ProxyApp, stores: RedisStores, place: Place) -> None:
+        metrics = StreamMetrics(app.streams, (route.name for route in config.routes))
+        if config.admin is not None:
+            app.streams.observers.add(metrics)
+
+        def add_more(figures: Figures) -> None:
+            figures.add(table.CONNECTIONS, (), app.connections)
+            stores.add_figures(figures)
+
+        self._siblings = Siblings(place, Knowledge(app.streams, metrics, place, add_more).answer)
+        self._admin: AdminServer | None = None
+        if config.admin is not None:
+            # aiohttp, which serves it, is a third of the time in which a process starts.
+            from sseproxy.process import admin  # noqa: PLC0415
+
+            self._admin = admin.AdminServer(
+                readiness=lambda: stores.readiness(is_draining=app.draining),
+                pages=Pages(place, self._siblings),
+                hosts=config.admin.hosts,
+            )
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Serve on `sockets`, which are listening already and stay the caller's. The caller must call `stop` later."""
+        if self._admin is not None:
+            await self._siblings.start()
+            await self._admin.start(sockets)
+
+    async def stop(self) -> None:
+        """Close all that was opened."""
+        if self._admin is not None:
+            await self._admin.stop()
+            await self._siblings.stop()

@@ -1,0 +1,96 @@
+"""Is what is connected to the admin listener bounded, in number and in time?"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from sseproxy.process.admin_connections import AdminConnections
+
+
+class Echo(asyncio.Protocol):
+    """Says what it hears, and closes when it is asked to."""
+
+    transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if data == b"close":
+            self.transport.close()
+        self.transport.write(data)
+
+
+@asynccontextmanager
+async def listening(most: int, seconds: float) -> AsyncIterator[Callable[[], "Client"]]:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        connections = AdminConnections(Echo, most=most, seconds=seconds)
+        await connections.start([sock])
+        clients: list[Client] = []
+
+        def connect() -> Client:
+            clients.append(Client(sock.getsockname()[1]))
+            return clients[-1]
+
+        yield connect
+        connections.stop()
+        for client in clients:
+            await client.ended()
+        await asyncio.sleep(0)
+
+
+class Client:
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def ask(self, word: bytes) -> bytes:
+        """What comes back; nothing: it was closed instead."""
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        return await self.ask_again(word)
+
+    async def ask_again(self, word: bytes) -> bytes:
+        try:
+            self._writer.write(word)
+            return await self._reader.read(100)
+        except ConnectionError:
+            return b""
+
+    async def ended(self) -> None:
+        """Until it is closed from the other side. TimeoutError: it is not."""
+        async with asyncio.timeout(20):
+            try:
+                while await self._reader.read(100):
+                    pass
+            except ConnectionError:
+                pass
+        self._writer.close()
+
+
+async def test_one_too_many_closes_the_oldest() -> None:
+    async with listening(3, 600) as connect:
+        clients = [connect() for _ in range(5)]
+        for client in clients:
+            assert await client.ask(b"x") == b"x"
+        for client in clients[:2]:
+            await client.ended()
+        assert [await client.ask_again(b"y") for client in clients[2:]] == [b"y"] * 3
+
+
+async def test_what_has_ended_takes_no_place() -> None:
+    async with listening(2, 600) as connect:
+        first = connect()
+        assert await first.ask(b"x") == b"x"
+        for _ in range(5):
+            short = connect()
+            await short.ask(b"close")
+            await short.ended()
+        assert await first.ask_again(b"y") == b"y"
+
+
+async def test_none_lives_longer_than_its_time() -> None:
+    async with listening(3, 0.2) as connect:
+        client = connect()
+        assert await client.ask(b"x") == b"x"
+        await client.ended()
