@@ -3,6 +3,8 @@
 PYTHON ?=
 ARGS ?=
 BIN := .venv/bin
+QUICK := tests/core tests/config tests/test_cli.py tests/test_timers.py tests/test_relay.py tests/test_live.py \
+	tests/test_logs.py tests/test_shape.py --ignore=tests/core/test_the_suite_bites.py
 export PYTHON
 
 .DEFAULT_GOAL := help
@@ -37,6 +39,10 @@ bench-short: tests-setup bench-compiler ## is the CPU per event below twice ngin
 	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || sh .ci/debian nginx
 	@$(BIN)/python -m benchmarks.short
 
+.PHONY: bench-startup
+bench-startup: tests-setup ## how long does it take to start, beside uvicorn?
+	@$(BIN)/python -m benchmarks.startup $(ARGS)
+
 .PHONY: bench-guessing
 bench-guessing: tests-setup ## does the time of a 404 tell a ticket that exists from one that does not?
 	@$(BIN)/python -m benchmarks.guessing $(ARGS)
@@ -63,6 +69,11 @@ shape: tests-setup ## how the house is built, in figures, and which way a GET go
 .PHONY: test
 test: tests-setup programs ## all tests (ARGS="-k heartbeat": some)
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+# The engine, the configuration and the command line: no other program is needed, and few processes are started.
+.PHONY: test-quick
+test-quick: tests-setup ## engine, configuration and command line, in under a minute
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(QUICK) $(ARGS)
 
 .PHONY: push-soak
 push-soak: tests-setup programs ## 50 users, 200,000 messages by Redis, which is killed and frozen meanwhile (ARGS="--seed 7")

@@ -16,6 +16,7 @@ from pathlib import Path
 from sseproxy import __version__
 from sseproxy.config.flags import OVERRIDES, FlagValue
 from sseproxy.probe.arguments import add_arguments
+from sseproxy.usage import EXAMPLES, HintingParser, complete_files, hint_for
 
 _OK, _FAILED = 0, 1  # argparse exits with 2 on wrong usage
 
@@ -60,19 +61,26 @@ def _serve(parsed: argparse.Namespace) -> int:
 
 
 def _check(parsed: argparse.Namespace) -> int:
-    """Print all that is wrong with a configuration file, or dangerous about it."""
-    from sseproxy.config.loader import load
+    """Print all that is wrong with a configuration file, or dangerous about it; or what holds in the end."""
+    from sseproxy.config.loader import check
     from sseproxy.config.problems import ConfigErrors
 
     try:
-        config = load(parsed.config, flags={}, environ=os.environ)
+        checked = check(parsed.config, flags={}, environ=os.environ)
     except ConfigErrors as errors:
         print(errors)
         return _FAILED
+    config = checked.config()
+    # What is printed is YAML, for other programs too, so all else goes beside it.
+    other = sys.stderr if parsed.print else sys.stdout
+    if parsed.print:
+        from sseproxy.config.printing import printed
+
+        print(printed(checked), end="")
     for warning in config.warnings:
-        print(warning)
+        print(warning, file=other)
     warnings = f", {_count(len(config.warnings), 'warning')}" if config.warnings else ""
-    print(f"{parsed.config}: {_count(len(config.routes), 'route')}, no errors{warnings}")
+    print(f"{parsed.config}: {_count(len(config.routes), 'route')}, no errors{warnings}", file=other)
     return _OK
 
 
@@ -81,6 +89,50 @@ def _schema(_: argparse.Namespace) -> int:
     from sseproxy.config.schema import json_schema
 
     print(json.dumps(json_schema(), indent=2))
+    return _OK
+
+
+def _example(parsed: argparse.Namespace) -> int:
+    """Print a file that the package carries, or the names of all."""
+    from sseproxy.shipped import find, shipped_files
+
+    files = shipped_files()
+    if parsed.name is None:
+        print(*files, sep="\n")
+        return _OK
+    found = find(parsed.name, files)
+    if len(found) == 1:
+        sys.stdout.write(files[found[0]].read_text(encoding="utf-8"))
+        return _OK
+    if found:
+        print(f"sseproxy: which of them? {' '.join(found)}", file=sys.stderr)
+    else:
+        hint = hint_for(parsed.name, [*files, *(path.name for path in files.values())]) or "sseproxy example names all"
+        print(f"sseproxy: there is no file {parsed.name} ({hint})", file=sys.stderr)
+    return _FAILED
+
+
+def _healthcheck(parsed: argparse.Namespace) -> int:
+    """Ask a running process how it is."""
+    from sseproxy.process.healthcheck import Question, Unhealthy, admin_address
+
+    try:
+        address = admin_address(parsed.admin, parsed.config, os.environ)
+        print(Question(address, "/readyz" if parsed.ready else "/healthz").ask())
+    except Unhealthy as error:
+        print(f"sseproxy: {error}", file=sys.stderr)
+        return _FAILED
+    return _OK
+
+
+def _completion(parsed: argparse.Namespace) -> int:
+    """Print what makes a shell complete commands, flags and files."""
+    try:
+        import shtab
+    except ImportError:
+        print("sseproxy: needs the Python package shtab: pip install 'sseproxy[completion]'", file=sys.stderr)
+        return _FAILED
+    print(shtab.complete(new_parser(), shell=parsed.shell))
     return _OK
 
 
@@ -100,19 +152,29 @@ def _count(number: int, noun: str) -> str:
 
 def new_parser() -> argparse.ArgumentParser:
     """Return the parser. What it has parsed says in `command` which function runs it."""
-    parser = argparse.ArgumentParser(
+    parser = HintingParser(
         prog="sseproxy",
         description="A sidecar reverse proxy that keeps Server-Sent Event streams alive behind impatient gateways.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"sseproxy {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"sseproxy {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_serve_flags(commands.add_parser("serve", help="run the proxy", allow_abbrev=False))
     checked = commands.add_parser("check", help="find every error of a configuration file", allow_abbrev=False)
-    checked.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the file")
+    complete_files(checked.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the file"))
+    checked.add_argument(
+        "--print",
+        action="store_true",
+        help="print what holds in the end as YAML, defaults and SSEPROXY_* variables included, secrets masked",
+    )
     checked.set_defaults(command=_check)
     printed = commands.add_parser("schema", help="print the JSON Schema of the configuration file, for editors")
     printed.set_defaults(command=_schema)
+    copied = commands.add_parser("example", help="print a file to copy, or the names of all")
+    copied.add_argument("name", nargs="?", metavar="NAME", help="such as sseproxy.yaml or deploy/compose.yaml")
+    copied.set_defaults(command=_example)
     shown = commands.add_parser("demo", help="show the gateway timeout and its cure on this machine")
     shown.add_argument("--check", action="store_true", help="print a table and exit 0 only if the cure works")
     shown.add_argument("--port", type=int, default=0, help="where the page is served (default: a free port)")
@@ -120,13 +182,30 @@ def new_parser() -> argparse.ArgumentParser:
         "--gateway", choices=("auto", "nginx", "embedded"), default="auto", help="the gateway (default: nginx if there)"
     )
     shown.set_defaults(command=_demo)
+    add_healthcheck_flags(
+        commands.add_parser("healthcheck", help="ask a running process how it is", allow_abbrev=False)
+    )
+    completed = commands.add_parser("completion", help="print what makes your shell complete all this")
+    completed.add_argument("shell", choices=("bash", "zsh"), help='such as: eval "$(sseproxy completion bash)"')
+    completed.set_defaults(command=_completion)
     add_arguments(commands.add_parser("probe", help="find out what a chain of gateways does to a stream"))
     return parser
 
 
+def add_healthcheck_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``healthcheck``."""
+    config = parser.add_argument(
+        "-c", "--config", type=Path, metavar="FILE", help="its file, for admin.listen [SSEPROXY_CONFIG]"
+    )
+    complete_files(config)
+    parser.add_argument("--admin", metavar="ADDR", help="where its /healthz and /readyz are served [SSEPROXY_ADMIN]")
+    parser.add_argument("--ready", action="store_true", help="may requests be sent to it, too? (/readyz)")
+    parser.set_defaults(command=_healthcheck)
+
+
 def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``serve``: the file, and one for each of `OVERRIDES`."""
-    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="YAML file [SSEPROXY_CONFIG]")
+    complete_files(parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="YAML file [SSEPROXY_CONFIG]"))
     for override in OVERRIDES:
         help_text = f"{override.help} [{override.variable}]"
         if override.says is not None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import sseproxy
+from sseproxy.shipped import shipped_files
 from tests.support import import_alone
 
 ROOT = Path(__file__).parents[1]
@@ -103,6 +104,7 @@ def test_the_wheel_holds_the_package_and_says_that_it_is_typed(tmp_path: Path) -
         info = f"sseproxy-{sseproxy.__version__}.dist-info"
         assert "sseproxy = sseproxy.cli:main" in archive.read(f"{info}/entry_points.txt").decode()
     shipped = {path.relative_to(ROOT).as_posix() for path in our_files(PACKAGE)}
+    shipped |= {f"sseproxy/shipped_files/{name}" for name in shipped_files()}
     assert {name for name in names if not name.startswith(info)} == shipped
     assert "sseproxy/py.typed" in shipped
     assert f"{info}/licenses/LICENSE" in names

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sseproxy import __version__
 from sseproxy.cli import main
 from sseproxy.config.flags import OVERRIDES, Override
 
-COMMANDS = ("serve", "check", "schema", "demo", "probe")
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("serve", "check", "schema", "example", "demo", "healthcheck", "completion", "probe")
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +56,15 @@ def helped(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["serve", "http://x"], "unrecognized arguments: http://x"),
         (["serve", "--no-access-log=yes"], "argument --no-access-log: ignored explicit argument 'yes'"),
         (["check"], "the following arguments are required: -c/--config"),
-        (["check", "sseproxy.yaml"], "the following arguments are required: -c/--config"),
+        (["check", "sseproxy.yaml"], r"required: -c/--config \(such as sseproxy check -c sseproxy.yaml\)"),
+        (["srve"], r"\(did you mean serve\?\)"),
+        (
+            ["serve", "--listn", ":1"],
+            r"sseproxy serve: error: unrecognized arguments: --listn :1 \(did you mean --listen\?\)",
+        ),
+        (["serve", "my.yaml"], r"\(did you mean -c my.yaml\?\)"),
+        (["demo", "--gateway", "nginks"], r"\(did you mean nginx\?\)"),
+        (["completion", "fish"], "invalid choice: 'fish'"),
         (["schema", "extra"], "unrecognized arguments: extra"),
         (["demo", "--gateway", "apache"], "invalid choice: 'apache'"),
         (["demo", "--port", "http"], "invalid int value: 'http'"),
@@ -137,6 +147,98 @@ def test_check_of_a_file_with_warnings_alone_is_a_success(tmp_path: Path, capsys
     warning, summary = capsys.readouterr().out.splitlines()
     assert warning.startswith(f"{file}:2:17: admin.listen: warning: ")
     assert summary == f"{file}: 1 route, no errors, 1 warning"
+
+
+def test_check_prints_yaml_alone_on_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "sseproxy.yaml"
+    file.write_text(CONFIRMED + "admin: {listen: ':9090'}\nroutes: [{upstream: 'http://a'}]\n")
+    assert main(["check", "--print", "-c", str(file)]) == 0
+    written = capsys.readouterr()
+    assert yaml.safe_load(written.out)["admin"] == {"listen": ":9090"}
+    warning, summary = written.err.splitlines()
+    assert "admin.listen: warning: " in warning
+    assert summary == f"{file}: 1 route, no errors, 1 warning"
+
+
+def test_check_prints_nothing_of_a_file_that_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "sseproxy.yaml"
+    file.write_text(BROKEN)
+    assert main(["check", "--print", "-c", str(file)]) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_example_names_all_files_and_prints_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["example"]) == 0
+    names = capsys.readouterr().out.split()
+    expected = [
+        path.relative_to(ROOT).as_posix() for folder in ("config", "deploy") for path in (ROOT / folder).rglob("*")
+    ]
+    assert sorted(names) == sorted(name for name in expected if (ROOT / name).is_file() and "__pycache__" not in name)
+    for name in names:
+        assert main(["example", name]) == 0
+        assert capsys.readouterr().out == (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "out", "error"),
+    [
+        ("sseproxy.full.yaml", 0, "# Every key of the configuration", ""),
+        ("systemd/sseproxy.yaml", 0, "# For sseproxy.service", ""),
+        ("service.yaml", 1, "", "sseproxy: which of them? deploy/kubernetes/gateway/service.yaml deploy/"),
+        ("compose.yml", 1, "", "sseproxy: there is no file compose.yml (did you mean compose.yaml?)\n"),
+        ("../pyproject.toml", 1, "", "sseproxy: there is no file ../pyproject.toml (sseproxy example names all)\n"),
+    ],
+)
+def test_an_example_may_be_named_by_its_end(
+    name: str, code: int, out: str, error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["example", name]) == code
+    written = capsys.readouterr()
+    assert written.out.startswith(out)
+    assert written.err.startswith(error)
+    assert bool(written.out) is not bool(written.err)
+
+
+def test_the_file_to_begin_with_is_found_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """There are several sseproxy.yaml; the one of config/ is what the help promises."""
+    assert main(["example", "sseproxy.yaml"]) == 0
+    assert capsys.readouterr().out == (ROOT / "config/sseproxy.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_knows_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert [command for command in COMMANDS if command not in script] == []
+    assert "--heartbeat-form" in script
+
+
+def test_bash_completes_commands_flags_and_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["completion", "bash"])
+    (tmp_path / "completion").write_text(capsys.readouterr().out)
+    (tmp_path / "my.yaml").write_text("")
+    for line, found in (
+        ("sseproxy hea", "healthcheck"),
+        ("sseproxy serve --ups", "--upstream"),
+        ("sseproxy check -c m", "my.yaml"),
+    ):
+        words = line.split()
+        script = f"""
+            source ./completion
+            COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; COMP_LINE='{line}'; COMP_POINT={len(line)}
+            _shtab_sseproxy sseproxy {words[-1]} {words[-2]}
+            printf '%s\\n' "${{COMPREPLY[@]}}"
+        """
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+        )
+        assert found in done.stdout.split(), done
+
+
+def test_completion_says_what_it_needs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert main(["completion", "bash"]) == 1
+    assert "pip install 'sseproxy[completion]'" in capsys.readouterr().err
 
 
 BROKEN = """\

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
+from sseproxy.config.browser_values import MASK
 from sseproxy.config.fields import VARIABLE, Duration, LimitedDuration, Section
-from sseproxy.config.urls import upstream_url
+from sseproxy.config.urls import format_upstream, upstream_url
 from sseproxy.config.values import BadValue, field_name, line, quote
 from sseproxy.core.http.fields import FORWARDING, belongs_to_connection
 from sseproxy.core.routes import AuthorizePolicy, Upstream
@@ -43,6 +44,13 @@ def asked_url(value: object) -> AskedURL:
     return AskedURL(replace(upstream, base_path=""), where + mark + query)
 
 
+def format_asked(url: AskedURL) -> str:
+    """The URL, fit to be shown: what its parameters say is masked, it may be a secret."""
+    path, mark, query = url.target.partition("?")
+    shown = "&".join(f"{part.partition('=')[0]}={MASK}" if "=" in part else MASK for part in query.split("&"))
+    return format_upstream(url.upstream) + path + mark + (shown if mark else "")
+
+
 def taken_name(value: object) -> str:
     """The NAME of ``{auth:NAME}``."""
     found = line(value)
@@ -71,6 +79,7 @@ TakenField = Annotated[str, PlainValidator(taken_field), WithJsonSchema({"type":
 ServiceURL = Annotated[
     AskedURL,
     PlainValidator(asked_url),
+    PlainSerializer(format_asked),
     WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"^([Hh][Tt][Tt][Pp].*)://.+$"}, VARIABLE]}),
 ]
 

@@ -6,6 +6,9 @@ Like `values`: every function takes a value as YAML gave it, and returns what it
 from sseproxy.config.values import TOKEN, BadValue, describe, field_value, format_size, line, quote, size, text
 from sseproxy.core.eventsource.policies import MOST_BODY, TicketBinding
 
+#: Stands for what must not be shown.
+MASK = "***"
+
 _SHORTEST_SECRET = 16  # characters
 
 

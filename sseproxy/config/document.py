@@ -21,7 +21,10 @@ class Place:
 
 @dataclass(slots=True)
 class Document:
-    """A file, read. origins: the flag or variable that a value came from in place of the file."""
+    """A file, read. origins: the flag or variable that a value came from in place of the file.
+
+    variables: names in the file, all of them. substituted: the values that hold one.
+    """
 
     file: str | None = None
     data: dict[str, object] = field(default_factory=dict)
@@ -31,6 +34,7 @@ class Document:
     warnings: list[ConfigProblem] = field(default_factory=list)
     broken: set[Path] = field(default_factory=set)
     variables: set[str] = field(default_factory=set)
+    substituted: set[Path] = field(default_factory=set)
 
     def problem(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> None:
         """Note that something is wrong at `path`, or at the nearest thing above it that is there."""

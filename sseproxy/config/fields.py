@@ -135,7 +135,7 @@ _NAME = {"type": "string", "minLength": 1}
 DeclaredValue = Annotated[
     StreamMode | Declaration,
     PlainValidator(values.declared),
-    PlainSerializer(str),
+    PlainSerializer(values.format_declared),
     _scalar(
         {"type": "string", "enum": [mode.value for mode in StreamMode]},
         {
@@ -189,6 +189,7 @@ Network = Annotated[IPNetwork, PlainValidator(addresses.network), PlainSerialize
 UpstreamURL = Annotated[
     Upstream,
     PlainValidator(urls.upstream_url),
+    PlainSerializer(urls.format_upstream),
     _text(r"^([Hh][Tt][Tt][Pp][Ss]?|[Hh][Tt][Tt][Pp]\+[Uu][Nn][Ii][Xx])://.+$"),
 ]
 FilePath = Annotated[str, PlainValidator(values.file_path), _text()]
@@ -222,6 +223,7 @@ Template = Annotated[str, PlainValidator(browser_values.template), _text(r"\{val
 MarkerValue = Annotated[
     Marker,
     PlainValidator(values.marker),
+    PlainSerializer(values.format_marker),
     _scalar(
         _NAME,
         {"type": "object", "properties": {"data": _NAME}, "required": ["data"], "additionalProperties": False},
@@ -229,7 +231,7 @@ MarkerValue = Annotated[
     ),
 ]
 EndsAtWord = Annotated[EndsAt, PlainValidator(partial(values.choice, kind=EndsAt)), PlainSerializer(str), words(EndsAt)]
-Secret = Annotated[str, PlainValidator(browser_values.secret), _text()]
+Secret = Annotated[str, PlainValidator(browser_values.secret), PlainSerializer(lambda _: browser_values.MASK), _text()]
 
 
 def listed(value: object) -> object:

@@ -4,18 +4,17 @@ Flags win over ``SSEPROXY_*`` variables, those over the file, that over the defa
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path as FilePath
 
 from sseproxy.config.authorize_checks import check_authorize
 from sseproxy.config.browser_checks import check_browsers
-from sseproxy.config.build import build_config
+from sseproxy.config.checked import Checked
 from sseproxy.config.checks import check_server
 from sseproxy.config.document import Document
 from sseproxy.config.effective import effective_routes
 from sseproxy.config.flags import CONFIG_VARIABLE, FlagValue
 from sseproxy.config.overrides import apply_overrides, unknown_variables
-from sseproxy.config.problems import ConfigErrors, in_reading_order
+from sseproxy.config.problems import ConfigErrors
 from sseproxy.config.push_checks import check_push
 from sseproxy.config.reading import read_document
 from sseproxy.config.route_checks import check_routes
@@ -26,6 +25,7 @@ from sseproxy.config.warnings import warn
 # The way of a configuration
 #
 #   file ─ reading ─► Document ─ validation ─► FileSchema ─ effective ─► EffectiveRoute ─ checks ─► build ─► Config
+#                                                                                   └──► printing
 #                        ▲
 #          overrides ────┘  flags and variables
 #
@@ -37,7 +37,12 @@ from sseproxy.config.warnings import warn
 
 
 def load(path: FilePath | None, *, flags: Mapping[str, FlagValue], environ: Mapping[str, str]) -> Config:
-    """The configuration.
+    """The configuration; as for `check`."""
+    return check(path, flags=flags, environ=environ).config()
+
+
+def check(path: FilePath | None, *, flags: Mapping[str, FlagValue], environ: Mapping[str, str]) -> Checked:
+    """Read everything, and look for all that is wrong with it.
 
     path: the file, else what ``SSEPROXY_CONFIG`` names, else none. flags: by name, as in `overrides.OVERRIDES`.
     Errors: `ConfigErrors` with everything that is wrong, if anything is.
@@ -61,4 +66,4 @@ def load(path: FilePath | None, *, flags: Mapping[str, FlagValue], environ: Mapp
     if problems:
         raise ConfigErrors(problems)
     warn(document, file, routes)
-    return replace(build_config(file, routes, folder), warnings=tuple(in_reading_order(document.warnings)))
+    return Checked(document, file, routes, folder)

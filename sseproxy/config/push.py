@@ -1,6 +1,7 @@
 """Which keys say that a route has no upstream, but streams or channels of Redis, and which say where Redis is?"""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
@@ -47,6 +48,10 @@ NameTemplate = Annotated[
 Names = Annotated[tuple[NameTemplate, ...], BeforeValidator(listed), one_or_several]
 
 
+FormatWord = Annotated[Format, PlainValidator(partial(values.choice, kind=Format)), PlainSerializer(str), words(Format)]
+StartWord = Annotated[Start, PlainValidator(partial(values.choice, kind=Start)), PlainSerializer(str), words(Start)]
+
+
 class GapEventSection(Section):
     """The event that tells of a gap."""
 
@@ -75,12 +80,12 @@ class RedisSection(Section):
         description="Names of channels (pub/sub), one or a list of at most 8. Who is not connected misses what is "
         "published.",
     )
-    format: Annotated[Format, PlainValidator(lambda value: values.choice(value, Format)), words(Format)] = Field(
+    format: FormatWord = Field(
         default=Format.TEXT,
         description="How a message or an entry becomes an event: text (it is the data), json ({data, event, retry}), "
         "flask-sse (what that library publishes to a channel).",
     )
-    start: Annotated[Start, PlainValidator(lambda value: values.choice(value, Start)), words(Start)] = Field(
+    start: StartWord = Field(
         default=Start.LATEST,
         description="Where a client without a position begins: latest (what comes from now on), oldest (all that the "
         "stream has).",

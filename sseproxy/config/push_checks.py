@@ -21,7 +21,7 @@ from sseproxy.stores.redis.library import RedisMissing, require_redis
 _STORE_URL: Path = ("store", "url")
 
 #: Keys of a route that say how an upstream is asked, or what becomes of its answer. Lines of Redis come whole.
-_FOR_UPSTREAMS: tuple[tuple[str, ...], ...] = (
+FOR_UPSTREAMS: tuple[tuple[str, ...], ...] = (
     ("upstream",),
     ("rewrite",),
     ("tls",),
@@ -102,7 +102,7 @@ class PushCheck:
 
     def other_keys(self) -> None:
         """Check that nothing is said that only an upstream has, and no method is asked for that cannot be answered."""
-        for keys in _FOR_UPSTREAMS:
+        for keys in FOR_UPSTREAMS:
             if self.route.says(*keys) and not self.document.is_broken(self.route.own(*keys)):
                 if keys == ("upstream",):
                     message, hint = "cannot stand beside redis", "one route for each"

@@ -127,6 +127,8 @@ class DocumentReader:
             self._document.variables.update(re.findall(r"\$\{(\w+)", node.value))
             return self._wrong(path, error.message, error.hint)
         self._document.variables.update(found.names)
+        if found.names:
+            self._document.substituted.add(path)
         return found.text if found.names else SCALARS[node.tag.removeprefix(TAG)](str(found.text))
 
     def _wrong(self, path: Path, message: str, hint: str = "") -> object:

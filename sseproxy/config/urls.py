@@ -4,6 +4,7 @@ Like `values`: every function takes a value as YAML gave it, and returns what it
 """
 
 import re
+from urllib.parse import quote as quote_path
 from urllib.parse import unquote_to_bytes
 
 from sseproxy.config.addresses import host_name, port_number, socket_path
@@ -41,6 +42,12 @@ def upstream_url(value: object) -> Upstream:
         return unix_upstream(authority, slash + path)
     host, port = _split_authority(authority, default=_SCHEMES[scheme])
     return Upstream(scheme, host, port, base_path=_base_path(slash + path))
+
+
+def format_upstream(upstream: Upstream) -> str:
+    """The URL that `upstream_url` reads as `upstream`."""
+    authority = upstream.authority if upstream.socket_path is None else quote_path(upstream.socket_path, safe="")
+    return f"{upstream.scheme}://{authority}{upstream.base_path}"
 
 
 def _split_authority(authority: str, *, default: int) -> tuple[str, int]:

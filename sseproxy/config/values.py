@@ -257,6 +257,11 @@ def marker(value: object) -> Marker:
     return Marker(data=_some_line(said)) if key == "data" else Marker(event=event_name(said))
 
 
+def format_marker(value: Marker) -> dict[str, str]:
+    """What `marker` reads as `value`."""
+    return {"event": value.event} if value.event is not None else {"data": value.data or ""}
+
+
 def declared(value: object) -> StreamMode | Declaration:
     """Which requests declare a stream: a word, or what else in a request says so."""
     if not isinstance(value, Mapping):
@@ -269,6 +274,13 @@ def declared(value: object) -> StreamMode | Declaration:
             raise BadValue(f"equals: expected a number, text, true, false or null, got {describe(equals)}")
         return Declaration(member=_some_line(value["json"]), equals=equals)
     raise BadValue("expected a word, {json: NAME, equals: VALUE} or {query: NAME}", "see docs/configuration.md")
+
+
+def format_declared(value: StreamMode | Declaration) -> str | dict[str, object]:
+    """What `declared` reads as `value`."""
+    if isinstance(value, StreamMode):
+        return value.value
+    return {"query": value.query} if value.query is not None else {"json": value.member, "equals": value.equals}
 
 
 def _some_line(value: object) -> str:

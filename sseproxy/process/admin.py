@@ -2,8 +2,6 @@
 
 import socket
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -11,25 +9,10 @@ from aiohttp import web
 from sseproxy.process.admin_connections import AdminConnections
 from sseproxy.process.admin_guard import refusal
 from sseproxy.process.pages import Killing, Pages
+from sseproxy.process.readiness import Readiness, Status
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
-
-
-class Status(StrEnum):
-    """May new requests be sent here?"""
-
-    READY = "ready"
-    DRAINING = "draining"
-    AWAY = "away"  # a store is, without which too little can be served
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """What an orchestrator is told. away: the stores that cannot be reached now, also where the process is ready."""
-
-    status: Status = Status.READY
-    away: Sequence[str] = ()
 
 
 _STATUS = {Killing.DONE: 204, Killing.UNKNOWN: 404, Killing.NO_ANSWER: 503}

@@ -2,17 +2,20 @@
 
 import socket
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sseproxy.config.settings import Config
 from sseproxy.engine.metrics import StreamMetrics
 from sseproxy.metrics import table
 from sseproxy.metrics.figures import Figures
-from sseproxy.process.admin import AdminServer
 from sseproxy.process.knowledge import Knowledge
 from sseproxy.process.pages import Pages
 from sseproxy.process.siblings import Place, Siblings
 from sseproxy.process.stores import RedisStores
 from sseproxy.proxy.app import ProxyApp
+
+if TYPE_CHECKING:
+    from sseproxy.process.admin import AdminServer
 
 
 class Operations:
@@ -22,9 +25,8 @@ class Operations:
     """
 
     def __init__(self, config: Config, app: ProxyApp, stores: RedisStores, place: Place) -> None:
-        self._is_wanted = config.admin is not None
         metrics = StreamMetrics(app.streams, (route.name for route in config.routes))
-        if self._is_wanted:
+        if config.admin is not None:
             app.streams.observers.add(metrics)
 
         def add_more(figures: Figures) -> None:
@@ -32,20 +34,25 @@ class Operations:
             stores.add_figures(figures)
 
         self._siblings = Siblings(place, Knowledge(app.streams, metrics, place, add_more).answer)
-        self._admin = AdminServer(
-            readiness=lambda: stores.readiness(is_draining=app.draining),
-            pages=Pages(place, self._siblings),
-            hosts=() if config.admin is None else config.admin.hosts,
-        )
+        self._admin: AdminServer | None = None
+        if config.admin is not None:
+            # aiohttp, which serves it, is a third of the time in which a process starts.
+            from sseproxy.process import admin  # noqa: PLC0415
+
+            self._admin = admin.AdminServer(
+                readiness=lambda: stores.readiness(is_draining=app.draining),
+                pages=Pages(place, self._siblings),
+                hosts=config.admin.hosts,
+            )
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Serve on `sockets`, which are listening already and stay the caller's. The caller must call `stop` later."""
-        if self._is_wanted:
+        if self._admin is not None:
             await self._siblings.start()
             await self._admin.start(sockets)
 
     async def stop(self) -> None:
         """Close all that was opened."""
-        if self._is_wanted:
+        if self._admin is not None:
             await self._admin.stop()
             await self._siblings.stop()

@@ -13,7 +13,7 @@ from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.metrics import table
 from sseproxy.metrics.figures import Figures
 from sseproxy.origins.redis.origin import RedisOrigin, RedisTools
-from sseproxy.process.admin import Readiness, Status
+from sseproxy.process.readiness import Readiness, Status
 from sseproxy.stores.redis.blocking import BlockingLimits, BlockingReads
 from sseproxy.stores.redis.link import Link, LinkLimits
 from sseproxy.stores.redis.subscriber import Subscriber

@@ -32,6 +32,8 @@ PROGRAMS: Mapping[str, Program] = {
     "npm": Program("npm", ("npm",)),
     "openssl": Program("openssl", ("openssl",)),
     "curl": Program("curl", ("curl",)),
+    "docker-compose": Program("docker-compose", ("docker-compose",)),
+    "systemd-analyze": Program("systemd", ("systemd-analyze",)),
     "cc": Program("gcc libc6-dev", ("cc", "gcc", "clang")),
 }
 

@@ -1,0 +1,29 @@
+"""What is known of a configuration once nothing is wrong with it?"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
+
+from sseproxy.config.build import build_config
+from sseproxy.config.document import Document
+from sseproxy.config.effective import EffectiveRoute
+from sseproxy.config.problems import in_reading_order
+from sseproxy.config.schema import FileSchema
+from sseproxy.config.settings import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A configuration that has passed all checks, still in the form of a file.
+
+    folder: where its relative paths begin.
+    """
+
+    document: Document
+    file: FileSchema
+    routes: tuple[EffectiveRoute, ...]
+    folder: FilePath
+
+    def config(self) -> Config:
+        """What the rest of the house works with."""
+        warnings = tuple(in_reading_order(self.document.warnings))
+        return replace(build_config(self.file, self.routes, self.folder), warnings=warnings)
