@@ -9,7 +9,7 @@ Rules, of streams:
  3. Where numbers are missing, Redis had trimmed every one of them, and a gap event came in their place.
  4. A gap event has its reason: something is missing, or the last message the client had was trimmed itself, so that
     the server could not know better. If it says how many are lost, it is right. It is not told again without a
-    further trim.
+    further trim, but to a client that has left a server which still had what Redis had trimmed.
  5. At the end each lineage has all there is, or a gap event and the rest.
  6. Well, and connected, a client waits no longer than `Allowance.latency`.
 
@@ -66,6 +66,7 @@ class _Log:
         for trim in history.trims:
             self._trims[trim.name].append(trim)
         self._faults = history.faults
+        self._number = history.number
 
     def last(self, name: str) -> int:
         return len(self.published[name])
@@ -77,6 +78,11 @@ class _Log:
     def trimmed_before(self, name: str, at: float) -> int:
         """Return the first number that may still have been there at `at`, less one."""
         return max((trim.n - 1 for trim in self._trims[name] if trim.begun <= at), default=0)
+
+    def lacks(self, name: str, position: str, at: float) -> bool:
+        """Return whether Redis had trimmed what is behind `position`."""
+        number = None if self._number is None else self._number(position, name)
+        return number is not None and self.trimmed_before(name, at) > number
 
     def has_trimmed(self, names: Iterable[str], since: float, until: float) -> bool:
         return any(trim.begun <= until and trim.done >= since for name in names for trim in self._trims[name])
@@ -168,7 +174,10 @@ class _StreamCheck:
         # Two streams of one client can be trimmed at once, each with a gap event of its own.
         told = max((len(place.gaps) for place in self._places.values()), default=0)
         since = max((gap.at for gap in earlier), default=0) - self._log.allowance.again
-        if told >= len(self._places) and not self._log.has_trimmed(self._places, since, event.at):
+        is_new = self._log.has_trimmed(self._places, since, event.at) or any(
+            self._log.lacks(name, event.origin, event.at) for name in self._places
+        )
+        if told >= len(self._places) and not is_new:
             yield f"gap told again at {event.origin}, although Redis had trimmed nothing since"
         for name, place in self._places.items():
             self._places[name] = replace(place, gaps=(*place.gaps, event))

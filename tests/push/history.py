@@ -1,7 +1,7 @@
 """What happened: who published what, what clients got, when Redis trimmed and when it was away."""
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -110,9 +110,14 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Of each name the messages are in the order of `n`, of each lineage the events in the order of time."""
+    """Of each name the messages are in the order of `n`, of each lineage the events in the order of time.
+
+    number: returns the number of the last message of a name that a position says the client has; ``None``: not known.
+    Left out, no position says anything.
+    """
 
     published: Sequence[Published]
     lineages: Mapping[str, Lineage]
     trims: Sequence[Trimmed] = ()
     faults: Sequence[Fault] = ()
+    number: Callable[[str, str], int | None] | None = None

@@ -111,3 +111,13 @@ class Publisher:
 def entry_id(n: int) -> str:
     """Return the id of the message `n`: three in each millisecond."""
     return f"{n // 3 + 1}-{n % 3}"
+
+
+def number_in(position: str, name: str) -> int | None:
+    """Return the number of the last message of `name` that a client at `position` has."""
+    marks = position.removeprefix("V.").split(".")
+    index = 0 if name.startswith("inbox:") else 1
+    major, _, minor = marks[index].partition("-") if index < len(marks) else ("", "", "")
+    if not major.isdecimal() or not minor.isdecimal():
+        return None
+    return max((int(major) - 1) * 3 + min(int(minor), 2), 0)

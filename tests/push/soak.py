@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from tests.push.checker import Allowance, check
 from tests.push.faults import Faults
 from tests.push.history import Gap, Got, History, Kind
-from tests.push.publishers import Name, Publisher
+from tests.push.publishers import Name, Publisher, number_in
 from tests.push.stand import PushStand, push_stand
 from tests.push.users import Reading, User
 
@@ -65,7 +65,7 @@ async def soak(plan: Plan) -> Outcome:
         await asyncio.gather(*(user.finish(last, _FINISH) for user in users.values()))
     lineages = {name: user.lineage for name, user in users.items()}
     trims = [trim for publisher in publishers for trim in publisher.trimmed]
-    history = History(published, lineages, trims, faults.log)
+    history = History(published, lineages, trims, faults.log, number_in)
     troubles = [trouble for user in users.values() for trouble in user.troubles]
     summary = f"{len(published)} messages in {time.monotonic() - began:.0f} s, {_counted(history)}; {faults.done}"
     return Outcome([*troubles, *check(history, _ALLOWANCE)], _owed(history), summary)

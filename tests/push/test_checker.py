@@ -102,6 +102,18 @@ RIGHT = {
         *(got(n, at=66.0) for n in range(3, 7)),
         trims=[Trimmed(INBOX, 3, 60.0, 61.0)],
     ),
+    "told again, since the first server had more than Redis": replace(
+        stream(
+            *AWAY,
+            gap(65.1, "p2", 1, "p3"),
+            Closed(65.2),
+            Opened(70.0, "p3"),
+            gap(70.1, "p3", 1, "p4"),
+            *(got(n, at=70.2) for n in (5, 6)),
+            trims=TRIM,
+        ),
+        number=lambda position, name: int(position[1:]) if name == INBOX else None,
+    ),
     "trimmed to nothing": stream(*AWAY, gap(65.1, "p2", 4, "g6"), trims=[Trimmed(INBOX, 7, 60.0, 61.0)]),
     "trimmed away behind a live reader": stream(*ALL, trims=TRIM),
     "channel": channel(*ALL, Closed(100.0)),
