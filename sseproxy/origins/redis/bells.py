@@ -17,6 +17,9 @@ from sseproxy.timers import Clock, Timer
 #: Notifications that add no entry and take no stream away. XADD with MAXLEN sends one of them each time.
 _NO_NEWS = frozenset({b"xtrim", b"xdel", b"expire", b"persist", b"xgroup-create", b"xgroup-createconsumer"})
 
+#: The part of `BellLimits.poll` after which the poll comes at the earliest; it differs so that streams spread.
+_SOONEST = 0.8
+
 
 class Ring(Enum):
     """Why a follower should look: Redis said so, or time has passed."""
@@ -53,7 +56,8 @@ class Bells:
     #
     # 1. One kind rings at a time: keyspace notifications where a try has heard one, else blocking reads, else (in a
     #    cluster, or while nothing is known) only the poll.
-    # 2. The poll never rests. What it finds that no bell had said is counted, and leads to a try soon after.
+    # 2. No stream goes without a look for longer than `BellLimits.poll`. A look that a bell has brought about puts the
+    #    next poll off. What a poll finds that no bell had said is counted, and leads to a try soon after.
     # 3. A try is made at each new connection and now and then, since CONFIG SET can switch notifications at any time.
     # 4. One subscription, or one blocking watch, for each key, whatever the number of followers.
     #
@@ -116,9 +120,13 @@ class Bells:
             self._try.cancel()
             await asyncio.wait([self._try])
 
-    def poll_after(self, watch: "Watch") -> None:
-        """Arm the next poll of `watch`."""
-        watch.poll_in(self.limits.poll * (0.8 + 0.2 * self._chance()))
+    def time(self) -> float:
+        """The time of the clock, in seconds."""
+        return self._clock.time()
+
+    def until_poll(self) -> float:
+        """Return the seconds from a look to the poll that follows it."""
+        return self.limits.poll * (_SOONEST + (1 - _SOONEST) * self._chance())
 
     def at(self, seconds: float, callback: Callable[[], None]) -> Timer:
         """Call `callback` after so many seconds."""
@@ -179,18 +187,23 @@ class Bells:
 class Watch:
     """One follower's interest in one key."""
 
-    __slots__ = ("_bells", "_entry", "_timer", "after", "on_ring")
+    __slots__ = ("_bells", "_entry", "_looked_at", "_timer", "after", "on_ring")
 
     def __init__(
         self, bells: Bells, entry: "_Key", after: Callable[[], bytes], on_ring: Callable[[Ring], None]
     ) -> None:
         self._bells, self._entry = bells, entry
+        self._looked_at = float("-inf")
         self._timer: Timer | None = None
         self.after, self.on_ring = after, on_ring
 
     def poll_in(self, seconds: float) -> None:
         """Poll once, after so many seconds."""
         self._timer = self._bells.at(seconds, self._poll)
+
+    def looked(self) -> None:
+        """Put the next poll off: the stream was looked at just now."""
+        self._looked_at = self._bells.time()
 
     def close(self) -> None:
         """End it: it does not ring again. Twice is once."""
@@ -202,7 +215,11 @@ class Watch:
                 self._bells.drop(self._entry)
 
     def _poll(self) -> None:
-        self._bells.poll_after(self)
+        since = self._bells.time() - self._looked_at
+        if since < _SOONEST * self._bells.limits.poll:
+            self.poll_in(self._bells.until_poll() - since)
+            return
+        self.poll_in(self._bells.until_poll())
         self.on_ring(Ring.POLL)
 
 

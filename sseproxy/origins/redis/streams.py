@@ -211,6 +211,8 @@ class StreamFollower:
             self.fanout.break_in(self._end, None)
         if found and ring is Ring.POLL and self._rung is None:
             self._bells.missed()
+        if self._watch is not None:
+            self._watch.looked()
         return is_all
 
     async def _next_entries(self, count: int) -> Sequence[Entry] | None:

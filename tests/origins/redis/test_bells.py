@@ -136,6 +136,20 @@ async def test_polls_are_spread_over_their_period(server: RedisServer, db: redis
         assert max(counts) <= sum(counts) / 2
 
 
+async def test_a_look_puts_the_next_poll_off(server: RedisServer, db: redis.Redis) -> None:
+    """A stream that is busy is looked at for its bells; the poll is for those of which nothing is heard."""
+    db.config_set("notify-keyspace-events", "Kt")
+    async with replica(server, BellLimits(poll=2.0, probe=300, soon=300), "notifications") as here:
+        client = await here.seated()
+        begun, number, before = asyncio.get_running_loop().time(), 0, calls(db)
+        while asyncio.get_running_loop().time() - begun < 4.5:
+            number += 1
+            add(db, "s", number)
+            await until(lambda number=number: client.data[-1:] == [str(number)], limit=10)  # type: ignore[misc]
+            await asyncio.sleep(0.5)
+        assert calls(db) - before <= number + 1  # the first entry of a stream takes two reads
+
+
 def calls(db: redis.Redis) -> int:
     return int(db.info("commandstats").get("cmdstat_xrange", {"calls": 0})["calls"])
 
