@@ -68,12 +68,12 @@ shape: tests-setup ## how the house is built, in figures, and which way a GET go
 
 .PHONY: test
 test: tests-setup programs ## all tests (ARGS="-k heartbeat": some)
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 # The engine, the configuration and the command line: no other program is needed, and few processes are started.
 .PHONY: test-quick
 test-quick: tests-setup ## engine, configuration and command line, in under a minute
-	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(QUICK) $(ARGS)
+	@$(BIN)/python -m pytest -q -n 4 --dist loadfile $(QUICK) $(ARGS)
 
 .PHONY: push-soak
 push-soak: tests-setup programs ## 50 users, 200,000 messages by Redis, which is killed and frozen meanwhile (ARGS="--seed 7")
