@@ -423,3 +423,24 @@ def test_a_client_knows_its_position_from_a_primer() -> None:
     client = Client()
     client.receive_data(b"id: 5-1\n\n")
     assert client.position == b"5-1"
+
+
+async def test_a_replica_with_more_than_redis_lets_a_gap_be_told_again_elsewhere(
+    replica: Replica, server: RedisServer, db: redis.Redis
+) -> None:
+    """It tells the smaller gap. A client that leaves before it has the rest finds the larger one at another replica."""
+    old = add(db, "s", 1, 2)
+    witness = await replica.seated()  # from here on the first replica keeps what comes
+    add(db, "s", 3, 4, 5)
+    await until(lambda: witness.data == ["3", "4", "5"])
+    last = add(db, "s", 6)[0]
+    await until(lambda: witness.data[-1] == "6")
+    command(db, "XTRIM", "s", "MINID", last)
+    client = replica.client(position=old[0])
+    await until(lambda: client.data == ["3", "4", "5", "6"])
+    told = client.events[0]
+    assert [told.type, told.last_event_id.encode()] == ["gap", old[1]]
+    async with Replica(server.url) as second:
+        moved = second.client(position=told.last_event_id.encode())
+        await until(lambda: moved.data == ["6"])
+        assert [(gap["reason"], gap["from"]) for gap in moved.gaps] == [("trimmed", old[1].decode())]
