@@ -20,8 +20,8 @@ _SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 #: Clients that are stuck at the same time.
 STUCK = 50
 
-#: Connections of a storm.
-STORM = 10_000
+#: Connections of a storm; and of one whose half asks for a page.
+STORM, HASTE = 10_000, 2_000
 
 
 class Way(enum.Enum):
@@ -32,7 +32,7 @@ class Way(enum.Enum):
     HALF = "send half a request"
     LORIS = "send a byte of the request now and then"
     STORM = "connect and leave, ten thousand times"
-    HASTY = "ask for the metrics, and leave before the answer"
+    HASTY = "ask for the metrics, and leave before the answer, again and again"
 
 
 class Clients:
@@ -98,8 +98,8 @@ def loris(clients: Clients) -> None:
         place = (place + 1) % (len(_SCRAPE) - 4)  # never to the end of the head
 
 
-def storm(clients: Clients, data: bytes) -> None:
-    for number in range(STORM):
+def storm(clients: Clients, count: int, data: bytes) -> None:
+    for number in range(count):
         clients.open(data if number % 2 else b"")
         if number % STUCK == 0:
             clients.report()
@@ -115,8 +115,8 @@ WAYS: dict[Way, Callable[[Clients], None]] = {
     Way.DEAF: lambda clients: stick(clients, _SCRAPE),
     Way.HALF: lambda clients: stick(clients, _SCRAPE[:-2]),
     Way.LORIS: loris,
-    Way.STORM: lambda clients: storm(clients, b""),
-    Way.HASTY: lambda clients: storm(clients, _SCRAPE),
+    Way.STORM: lambda clients: storm(clients, STORM, b""),
+    Way.HASTY: lambda clients: storm(clients, HASTE, _SCRAPE),
 }
 
 

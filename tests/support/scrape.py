@@ -15,16 +15,21 @@ LIMIT = 40.0
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
 
-def scrape(admin: str) -> dict[Sample, float]:
-    """Return all samples of the page of metrics at `admin`."""
-    page = fetch(admin, "/metrics")
-    assert page.status == 200, page.body
-    families = text_string_to_metric_families(page.body.decode())
+def samples(page: str) -> dict[Sample, float]:
+    """Return all samples of a page of metrics."""
+    families = text_string_to_metric_families(page)
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in families
         for sample in family.samples
     }
+
+
+def scrape(admin: str) -> dict[Sample, float]:
+    """Return all samples of the page of metrics at `admin`."""
+    page = fetch(admin, "/metrics")
+    assert page.status == 200, page.body
+    return samples(page.body.decode())
 
 
 def value(admin: str, name: str, **labels: str) -> float:
