@@ -193,10 +193,10 @@ async def test_an_address_that_is_silent_is_not_waited_for() -> None:
 
 @pytest.mark.parametrize("addresses", [[ONE], [ONE, TWO]])
 async def test_where_all_refuse_it_is_a_refusal(addresses: list[str]) -> None:
-    async with listening(ONE) as port:
-        pass
-    with pytest.raises(ConnectError) as failure:
-        await opened(connector(port, *addresses))
+    with contextlib.ExitStack() as exits:
+        taken = [exits.enter_context(sock) for sock in bound(*addresses)]  # and none of them listens
+        with pytest.raises(ConnectError) as failure:
+            await opened(connector(taken[0].getsockname()[1], *addresses))
     assert failure.value.proxy_status == "connection_refused"
 
 
