@@ -1,6 +1,6 @@
 """Which keys say that a route has no upstream, but streams or channels of Redis, and which say where Redis is?"""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Annotated, Any
 
@@ -23,16 +23,28 @@ from sseproxy.config.values import BadValue
 from sseproxy.core.journal.gap import GapPolicy
 from sseproxy.core.journal.policy import Format, RedisPolicy, Start
 from sseproxy.core.journal.templates import Template
-from sseproxy.core.store import StorePolicy
+from sseproxy.core.store import REDIS_SCHEMES, SCHEMES, StorePolicy
 
 _STORE, _GAP = StorePolicy(), GapPolicy()
 
-_URL_TEXT = r"^[Rr][Ee][Dd][Ii][Ss]([Ss]|\+[A-Za-z]+)?://.+$"
+
+def _any_case(schemes: Iterable[str]) -> str:
+    """A pattern of URLs with these schemes, in any case: JSON Schema has no flag for it."""
+    written = ("".join(f"[{sign.upper()}{sign}]" if sign.isalpha() else f"\\{sign}" for sign in s) for s in schemes)
+    return f"^({'|'.join(written)})://.+$"
+
+
 RedisAddress = Annotated[
     str,
     PlainValidator(push_values.redis_url),
     PlainSerializer(push_values.masked_url),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": _URL_TEXT}, VARIABLE]}),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": _any_case(REDIS_SCHEMES)}, VARIABLE]}),
+]
+StoreAddress = Annotated[
+    str,
+    PlainValidator(push_values.store_url),
+    PlainSerializer(push_values.masked_url),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": _any_case(SCHEMES)}, VARIABLE]}),
 ]
 KeyPrefix = Annotated[
     str,
@@ -111,7 +123,7 @@ class RedisSection(Section):
 class StoreSection(Section):
     """Where is kept what outlives a connection, and the Redis of routes that name none."""
 
-    url: RedisAddress | None = Field(
+    url: StoreAddress | None = Field(
         default=None,
         repr=False,
         description="The Redis of `redis:` routes: redis://, rediss://, redis+unix://, "
