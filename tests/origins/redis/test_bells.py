@@ -43,7 +43,7 @@ async def test_notifications_ring_where_redis_sends_them(
         client = await here.seated()
         for number in range(20):
             add(db, "s", number)
-            await until(lambda number=number: client.data[-1:] == [str(number)], limit=5)  # type: ignore[misc]
+            await until(lambda number=number: client.data[-1:] == [str(number)])  # type: ignore[misc]
         assert len([each for each in db.client_list() if each["flags"] == "b"]) == 0
         assert here.origin.stats.bells_missed == 0
 
@@ -54,7 +54,7 @@ async def test_bursts_are_heard_to_their_end(server: RedisServer, db: redis.Redi
         client = await here.seated()
         for burst in range(1, 31):
             await asyncio.to_thread(add, db, "s", *range(20))
-            await until(lambda burst=burst: len(client.data) == 20 * burst, limit=10)  # type: ignore[misc]
+            await until(lambda burst=burst: len(client.data) == 20 * burst)  # type: ignore[misc]
 
 
 async def test_what_was_added_while_no_bell_could_be_heard_is_read_at_once(
@@ -69,7 +69,7 @@ async def test_what_was_added_while_no_bell_could_be_heard_is_read_at_once(
                 command(pipeline, "CLIENT", "KILL", "TYPE", "pubsub")
                 command(pipeline, "XADD", "s", "*", "data", number)
                 pipeline.execute()
-            await until(lambda number=number: client.data[-1:] == [str(number)], limit=10)  # type: ignore[misc]
+            await until(lambda number=number: client.data[-1:] == [str(number)])  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("notifications", ["", "Ex", "Kx", "Et"])
@@ -79,7 +79,7 @@ async def test_blocking_reads_ring_where_it_does_not(server: RedisServer, db: re
         clients = [await here.seated(f"s{number % 10}") for number in range(20)]
         for number in range(50):
             add(db, f"s{number % 10}", number)
-            await until(lambda number=number: clients[number % 10].data[-1:] == [str(number)], limit=5)  # type: ignore[misc]
+            await until(lambda number=number: clients[number % 10].data[-1:] == [str(number)])  # type: ignore[misc]
         assert here.origin.stats.bells_missed == 0
         assert all(len(client.data) == 5 for client in clients)
 
@@ -149,7 +149,7 @@ async def test_a_look_puts_the_next_poll_off(server: RedisServer, db: redis.Redi
         while asyncio.get_running_loop().time() - begun < 4.5:
             number += 1
             add(db, "s", number)
-            await until(lambda number=number: client.data[-1:] == [str(number)], limit=10)  # type: ignore[misc]
+            await until(lambda number=number: client.data[-1:] == [str(number)])  # type: ignore[misc]
         assert reads(db) - before <= number + 1  # the first entry of a stream takes two reads
 
 
