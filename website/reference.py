@@ -1,6 +1,6 @@
 """Which keys does the configuration file have? Prints docs/reference.md, made from the JSON Schema.
 
-    python -m website.reference > docs/reference.md        (`make docs-reference`)
+python -m website.reference > docs/reference.md        (`make docs-reference`)
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ HEAD = """\
 
 <!-- Made from the JSON Schema by `make docs-reference`. Change the descriptions in sseproxy/config, not here. -->
 
-All keys of the file, as `sseproxy schema` has them. [Configuration](configuration.md) explains how they work together, with examples.
-[config/sseproxy.full.yaml](../config/sseproxy.full.yaml) has the same keys as one file to copy from.
+All keys of the file, as `sseproxy schema` has them. [Configuration](configuration.md) explains how they work together,
+with examples. [config/sseproxy.full.yaml](../config/sseproxy.full.yaml) has the same keys as one file to copy from.
 
-A *duration* is `15`, `15s`, `1.5s`, `500ms`, `2m` or `1h`; a bare number is seconds. A *size* is `65536`, `64KiB`, `1MiB` or `1GiB`. Any value may be
-[`${NAME}` or `${NAME:-default}`](configuration.md#how-values-are-written). A dash in the column *default* means that the key is left out, and what it would do is not done.
+A *duration* is `15`, `15s`, `1.5s`, `500ms`, `2m` or `1h`; a bare number is seconds. A *size* is `65536`, `64KiB`,
+`1MiB` or `1GiB`. Any value may be [`${NAME}` or `${NAME:-default}`](configuration.md#how-values-are-written). A dash in
+the column *default* means that the key is left out, and what it would do is not done.
 """
 
 #: What a section says before its table, beside what the schema says of it.
@@ -89,7 +90,7 @@ def type_cell(node: Node) -> str:
 def default_cell(value: object) -> str:
     """The column *default*."""
     if value is None or value in ([], {}):
-        return "–"
+        return "-"
     if isinstance(value, list):
         return ", ".join(f"`{item}`" for item in value)
     if isinstance(value, str):

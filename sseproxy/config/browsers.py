@@ -127,7 +127,9 @@ class EndSection(Section):
 class CORSSection(Section):
     """Which pages of other origins may read the responses."""
 
-    origins: Origins = Field(default=(), description="Origins such as https://app.example, or * for all of them; required.")
+    origins: Origins = Field(
+        default=(), description="Origins such as https://app.example, or * for all of them; required."
+    )
     credentials: Boolean = Field(default=False, description="With cookies.")
     expose: Exposed = Field(
         default=(), description="Response fields that pages may read, such as Mcp-Session-Id; * for all of them."
