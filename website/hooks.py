@@ -62,6 +62,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
     """Rewrite links and pictures. What stands in code is left alone."""
+    if page.is_homepage:
+        page.meta["hide"] = ["navigation", "toc"]
     here = SOURCES.get(page.file.src_uri, f"docs/{page.file.src_uri}")
     links = LinkRewriter(here, f"{(config.repo_url or '').rstrip('/')}")
     written, end = [], 0

@@ -56,8 +56,9 @@ def alternatives(node: Node) -> Iterator[str]:
     elif node.get("type") == "array":
         yield f"list of {' or '.join(f'{word}s' for word in dict.fromkeys(alternatives(node['items'])))}"
     elif node.get("type") == "object":
-        names = ", ".join(f"{name}: …" for name in node.get("properties", {}))
-        yield f"`{{{names}}}`" if names else "names and values"
+        names = [f"{name}: …" for name in node.get("properties", {})]
+        shown = names if len(names) < 3 else [names[0], "…"]
+        yield f"`{{{', '.join(shown)}}}`" if names else "names and values"
     elif node.get("type") == "string":
         yield from words_of_text(node.get("pattern", ""))
     elif node.get("type") != "null":
