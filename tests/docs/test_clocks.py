@@ -14,7 +14,7 @@ TEXT = (DOCS / "clocks.md").read_text(encoding="utf-8")
 
 
 def default(path: str) -> Any:
-    """What the schema says of a key; the page leaves `defaults.` away where a reader knows it."""
+    """What the schema says of a key; the page leaves `defaults.` away where that is plain."""
     return WANTED[path if path in WANTED else f"defaults.{path}"][0]["default"]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from selenium.webdriver import Chrome
+from selenium.webdriver.common.keys import Keys
 
 from tests.docs.pages import DOCS, ROOT, HtmlPage, build
 from tests.support.browser import chromium, wait_for
@@ -155,6 +156,26 @@ def test_dark_is_for_those_who_have_chosen_dark(address: str) -> None:
         (light_page, dark_ink), (dark_page, light_ink) = lightness
         assert light_page > 600 > dark_page
         assert dark_ink < 384 < light_ink
+
+
+def test_a_command_is_copied_without_its_prompt_and_its_output(address: str) -> None:
+    with chromium() as driver:
+        driver.execute_cdp_cmd(
+            "Browser.grantPermissions", {"permissions": ["clipboardReadWrite"], "origin": address[:-1]}
+        )
+        driver.get(f"{address}start/")
+        wait_for(
+            driver, lambda driver: shows(driver, "document.querySelectorAll('[data-clipboard-target]').length > 5")
+        )
+        button = "//div[contains(@class, 'highlight')][contains(., '504 after 5.0')]//button[@data-clipboard-target]"
+        driver.find_elements("xpath", button)[0].click()
+        wait_for(driver, lambda driver: shows(driver, "document.querySelector('.md-dialog--active') !== null"))
+        driver.find_element("css selector", ".md-search__input").send_keys(Keys.CONTROL, "v")
+        copied = wait_for(
+            driver, lambda driver: str(shows(driver, "document.querySelector('.md-search__input').value"))
+        )
+        assert copied.startswith("curl -s -o answer.html")
+        assert "504 after" not in copied
 
 
 def test_the_search_finds_a_key(site: Path) -> None:

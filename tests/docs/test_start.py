@@ -145,7 +145,7 @@ def test_a_newcomer_gets_to_a_cure_a_metric_and_a_diagnosis(tmp_path: Path) -> N
         assert stream.startswith(": heartbeat\n\n: heartbeat\n\n")
         assert stream.endswith("data: It\n\ndata: was\n\ndata: worth\n\ndata: the\n\ndata: wait.\n\n")
         assert "server.trusted_proxies" in log.read_text()
-        assert "reason=upstream_end" in log.read_text()
+        wait_until(lambda: "reason=upstream_end" in log.read_text())
         assert '"streams": [' in person.run(f"curl -s {admin}/streams")
         sent = re.search(
             r'sseproxy_heartbeats_total\{phase="waiting",.*?\} (\d+)', person.run(f"curl -s {admin}/metrics")
