@@ -64,6 +64,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Rewrite links and pictures. What stands in code is left alone."""
     if page.is_homepage:
         page.meta["hide"] = ["navigation", "toc"]
+    elif "\n## " not in markdown:
+        page.meta["hide"] = ["toc"]
     here = SOURCES.get(page.file.src_uri, f"docs/{page.file.src_uri}")
     links = LinkRewriter(here, f"{(config.repo_url or '').rstrip('/')}")
     written, end = [], 0
