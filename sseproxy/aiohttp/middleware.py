@@ -44,7 +44,7 @@ class SSEKeepalive:
         return await Exchange(self._common, request).run(handler)
 
     def begin_drain(self, *, timeout: Duration = "25s", spread: Duration = "5s") -> None:
-        """End the streams of clients that come back by themselves within `spread`; all others may finish for `timeout`."""
+        """End streams of clients that come back by themselves within `spread`; all others may finish for `timeout`."""
         self._drain(*read_drain(timeout, spread))
 
     async def on_shutdown(self, _: web.Application) -> None:
