@@ -126,56 +126,57 @@ def shows(driver: Chrome, script: str) -> object:
     return driver.execute_script(f"return {script}")
 
 
-def test_a_browser_asks_no_other_host_and_scrolls_no_page_sideways(address: str) -> None:
+@pytest.fixture(scope="module")
+def window(address: str) -> Iterator[Chrome]:
+    """One browser for all tests, since it takes longer to start than to look at a page."""
     with chromium() as driver:
-        # The window itself is never as narrow as a telephone.
-        narrow = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", narrow)
+        driver.get(address)
+        yield driver
+
+
+def test_a_browser_asks_no_other_host_and_scrolls_no_page_sideways(window: Chrome, address: str) -> None:
+    # The window itself is never as narrow as a telephone.
+    narrow = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    window.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", narrow)
+    try:
         for page in LOOKED_AT:
-            driver.get(address + page)
-            wait_for(driver, lambda driver: shows(driver, "document.readyState === 'complete'"))
-            asked = json.loads(str(shows(driver, "JSON.stringify(performance.getEntries().map(e => e.name))")))
+            window.get(address + page)
+            wait_for(window, lambda driver: shows(driver, "document.readyState === 'complete'"))
+            asked = json.loads(str(shows(window, "JSON.stringify(performance.getEntries().map(e => e.name))")))
             urls = [url for url in asked if re.match(r"\w+://", url)]
             assert len(urls) > 3
             assert [url for url in urls if not url.startswith(address)] == []
-            assert shows(driver, "document.documentElement.scrollWidth") == 390, page
+            assert shows(window, "document.documentElement.scrollWidth") == 390, page
+    finally:
+        window.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def test_dark_is_for_those_who_have_chosen_dark(address: str) -> None:
-    with chromium() as driver:
-        lightness = []
-        for scheme in ("light", "dark"):
-            features = [{"name": "prefers-color-scheme", "value": scheme}]
-            driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-            driver.get(f"{address}clocks/")
-            colours = [
-                str(shows(driver, f"getComputedStyle(document.querySelector('{what}')).{which}"))
-                for what, which in (("body", "backgroundColor"), ("figure.drawing text", "fill"))
-            ]
-            lightness.append([sum(map(float, re.findall(r"[\d.]+", colour)[:3])) for colour in colours])
-        (light_page, dark_ink), (dark_page, light_ink) = lightness
-        assert light_page > 600 > dark_page
-        assert dark_ink < 384 < light_ink
+def test_dark_is_for_those_who_have_chosen_dark(window: Chrome, address: str) -> None:
+    lightness = []
+    for scheme in ("light", "dark"):
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        window.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        window.get(f"{address}clocks/")
+        colours = [
+            str(shows(window, f"getComputedStyle(document.querySelector('{what}')).{which}"))
+            for what, which in (("body", "backgroundColor"), ("figure.drawing text", "fill"))
+        ]
+        lightness.append([sum(map(float, re.findall(r"[\d.]+", colour)[:3])) for colour in colours])
+    (light_page, dark_ink), (dark_page, light_ink) = lightness
+    assert light_page > 600 > dark_page
+    assert dark_ink < 384 < light_ink
 
 
-def test_a_command_is_copied_without_its_prompt_and_its_output(address: str) -> None:
-    with chromium() as driver:
-        driver.execute_cdp_cmd(
-            "Browser.grantPermissions", {"permissions": ["clipboardReadWrite"], "origin": address[:-1]}
-        )
-        driver.get(f"{address}start/")
-        wait_for(
-            driver, lambda driver: shows(driver, "document.querySelectorAll('[data-clipboard-target]').length > 5")
-        )
-        button = "//div[contains(@class, 'highlight')][contains(., '504 after 5.0')]//button[@data-clipboard-target]"
-        driver.find_elements("xpath", button)[0].click()
-        wait_for(driver, lambda driver: shows(driver, "document.querySelector('.md-dialog--active') !== null"))
-        driver.find_element("css selector", ".md-search__input").send_keys(Keys.CONTROL, "v")
-        copied = wait_for(
-            driver, lambda driver: str(shows(driver, "document.querySelector('.md-search__input').value"))
-        )
-        assert copied.startswith("curl -s -o answer.html")
-        assert "504 after" not in copied
+def test_a_command_is_copied_without_its_prompt_and_its_output(window: Chrome, address: str) -> None:
+    window.get(f"{address}start/")
+    wait_for(window, lambda driver: shows(driver, "document.querySelectorAll('[data-clipboard-target]').length > 5"))
+    button = "//div[contains(@class, 'highlight')][contains(., '504 after 5.0')]//button[@data-clipboard-target]"
+    window.find_elements("xpath", button)[0].click()
+    wait_for(window, lambda driver: shows(driver, "document.querySelector('.md-dialog--active') !== null"))
+    window.find_element("css selector", ".md-search__input").send_keys(Keys.CONTROL, "v")
+    copied = wait_for(window, lambda driver: str(shows(driver, "document.querySelector('.md-search__input').value")))
+    assert copied.startswith("curl -s -o answer.html")
+    assert "504 after" not in copied
 
 
 def test_the_search_finds_a_key(site: Path) -> None:
