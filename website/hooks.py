@@ -1,10 +1,11 @@
 """How do documents that are written for the repository become pages of a site?
 
-MkDocs calls the functions that begin with `on_`. Three things differ between the two places:
+MkDocs calls the functions that begin with `on_`. Some things differ between the two places:
 
 - A link to a file of the repository (`../nginx/push.conf`) leads to that file on GitHub.
 - Some pages lie outside of docs/, such as CONTRIBUTING.md. They are pages of the site, and links to them stay inside.
 - A picture is put into its page, so that it takes the colours of the page.
+- MkDocs makes a folder of each page. What HTML in a document loads lies one level higher, then.
 - A bar inside of code in a table is written `\\|` for GitHub. Python-Markdown would show the backslash.
 
 A link that leads nowhere is a warning, and an error with `--strict`.
@@ -43,6 +44,7 @@ _CODE = re.compile(r"(`+).+?\1")
 _LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
 _IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 _ROW = re.compile(r"(?m)^\|.*$")
+_HTML_URL = re.compile(r'( (?:src|srcset)=")(?!\w+:|/)([^"]+)')
 _PICTURE = re.compile(r"(?m)^!\[([^\]]*)\]\((img/[\w-]+\.svg)\)$")
 
 
@@ -74,6 +76,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         end = fence.end()
     written.append(links.rewrite(markdown[end:]))
     whole = _ROW.sub(lambda row: _CODE.sub(lambda code: code[0].replace("\\|", "|"), row[0]), "".join(written))
+    whole = _HTML_URL.sub(rf"\1{'../' * page.url.count('/')}\2", whole)
     return _PICTURE.sub(figure, whole)
 
 

@@ -63,4 +63,4 @@ class HtmlPage(HTMLParser):
             self.links.append(unquote(said["href"]))
         elif tag == "link" and said.get("rel") not in ("canonical", "prev", "next"):
             self.loaded.append(said.get("href", ""))
-        self.loaded += [said[name] for name in ("src", "data", "poster") if name in said]
+        self.loaded += [said[name] for name in ("src", "srcset", "data", "poster") if name in said]

@@ -55,6 +55,11 @@ def test_every_link_leads_to_a_page_and_a_heading_of_it(site: Path, pages: dict[
     assert seen > 500
 
 
+def test_everything_that_a_page_loads_is_there(site: Path, pages: dict[Path, HtmlPage]) -> None:
+    loaded = {(path, url) for path, page in pages.items() if path.name != "404.html" for url in page.loaded}
+    assert {url for path, url in loaded if not (path.parent / url.partition("?")[0]).resolve().is_file()} == set()
+
+
 def test_every_link_to_the_repository_leads_to_a_file_of_it(pages: dict[Path, HtmlPage]) -> None:
     links = {link for page in pages.values() for link in page.links if link.startswith(f"{REPOSITORY}/")}
     files = [link.partition("/main/")[2].partition("#")[0] for link in links if "/main/" in link]
