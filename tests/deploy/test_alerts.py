@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from sseproxy.core.journal.gap import GapReason
-from sseproxy.core.stream.heartbeat import Position, why_skipped
+from sseproxy.core.stream.heartbeat import why_skipped
+from sseproxy.core.stream.scanner import Position
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.observer import Phase
 from tests.deploy.promql import TARGET_LABELS, grouped, selectors, series
