@@ -140,7 +140,7 @@ def _demo(parsed: argparse.Namespace) -> int:
     """Show the gateway timeout and its cure."""
     from sseproxy import demo
 
-    return demo.run(parsed.check, parsed.port, demo.GatewayChoice(parsed.gateway))
+    return demo.run(parsed.check, parsed.port, demo.GatewayChoice(parsed.gateway), parsed.host)
 
 
 def _count(number: int, noun: str) -> str:
@@ -177,6 +177,9 @@ def new_parser() -> argparse.ArgumentParser:
     copied.set_defaults(command=_example)
     shown = commands.add_parser("demo", help="show the gateway timeout and its cure on this machine")
     shown.add_argument("--check", action="store_true", help="print a table and exit 0 only if the cure works")
+    shown.add_argument(
+        "--host", default="127.0.0.1", metavar="IP", help="such as 0.0.0.0: for browsers of other machines, too"
+    )
     shown.add_argument("--port", type=int, default=0, help="where the page is served (default: a free port)")
     shown.add_argument(
         "--gateway", choices=("auto", "nginx", "embedded"), default="auto", help="the gateway (default: nginx if there)"
