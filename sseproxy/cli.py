@@ -46,7 +46,7 @@ def _serve(parsed: argparse.Namespace) -> int:
     from sseproxy.config.loader import load
     from sseproxy.config.problems import ConfigErrors
 
-    if parsed.config is None and CONFIG_VARIABLE not in os.environ and Path(_USUAL_FILE).is_file():
+    if parsed.config is None and not os.environ.get(CONFIG_VARIABLE) and Path(_USUAL_FILE).is_file():
         print(f"sseproxy: {_USUAL_FILE} of this folder is not read (-c {_USUAL_FILE} reads it)", file=sys.stderr)
     try:
         config = load(parsed.config, flags=flags_of(parsed), environ=os.environ)

@@ -26,7 +26,7 @@ A DURATION is such as 500ms, 15s or 10m. An ADDR is HOST:PORT, :PORT for all int
 _UNKNOWN = re.compile(r"unrecognized arguments: (?P<all>(?P<first>\S+).*)", re.DOTALL)
 _CHOICE = re.compile(r"invalid choice: '(?P<written>[^']*)' \(choose from (?P<choices>.*)\)", re.DOTALL)
 #: What other servers call ``--listen``, or a part of it.
-_LISTEN = re.compile(r"(?P<name>--(?:host|port|bind|address)|-[pHb])(?:[= ](?P<value>[^-\s]\S*))?")
+_LISTEN = re.compile(r"(?<!\S)(?:--(?:host|port|bind|address)|-[pHb])(?![\w-])(?:[= ](?P<value>[^-\s]\S*))?")
 _FILE = re.compile(r"\S+\.ya?ml")
 
 

@@ -74,6 +74,7 @@ def helped(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["serve", "-b", "unix:/run/x"], r"\(did you mean --listen unix:/run/x\?\)"),
         (["check", "-c", "x.yaml", "--port", "80"], r"\(did you mean --listen 127.0.0.1:80\?\)"),
         (["schema", "--port", "80"], "unrecognized arguments: --port 80$"),
+        (["serve", "--portable", "80"], "unrecognized arguments: --portable 80$"),
         (["demo", "--gateway", "nginks"], r"\(did you mean nginx\?\)"),
         (["completion", "fish"], "invalid choice: 'fish'"),
         (["schema", "extra"], "unrecognized arguments: extra"),
@@ -173,6 +174,9 @@ def test_a_file_that_lies_there_and_is_not_read_is_named(
     assert capsys.readouterr().err.splitlines()[0] == hint
     assert main(["serve", "-c", "sseproxy.yaml"]) == 1
     assert hint not in capsys.readouterr().err
+    monkeypatch.setenv("SSEPROXY_CONFIG", "")
+    assert main(["serve"]) == 1
+    assert hint in capsys.readouterr().err
     monkeypatch.setenv("SSEPROXY_CONFIG", "sseproxy.yaml")
     assert main(["serve"]) == 1
     assert hint not in capsys.readouterr().err
