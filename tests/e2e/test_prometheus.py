@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.test_alerts import QUERIES
 from tests.support.blocking_client import Request
 from tests.support.hand_upstream import HandUpstream
 from tests.support.prometheus import Prometheus, prometheus
 from tests.support.scrape import wait_until
 from tests.support.sseproxy_process import SseproxyProcess
+from tests.support.watch_files import QUERIES
 
 #: Streams that end badly: more than the few that the alert lets pass.
 _BAD = 12
