@@ -141,13 +141,21 @@ def test_the_page_shows_both_ways(gateway: str) -> None:
 def test_no_word_is_claimed_before_one_has_come() -> None:
     with _demo("--gateway", "embedded") as url, chromium() as driver:
         driver.get(url)
-        wait_for(driver, lambda _: _text(driver, "#way-kept .status").startswith("200"))
-        assert _text(driver, "#way-kept .status") in (
-            "200, and no word yet…",
-            "200, silent: heartbeats keep it alive",
+        wait_for(driver, _outcomes)
+        driver.execute_script(
+            "const way = document.getElementById('way-kept'); window.said = [];"
+            "const note = () => said.push([way.querySelector('.status').textContent,"
+            " way.querySelector('.answer').textContent !== '']);"
+            "new MutationObserver(note).observe(way.querySelector('.status'), {childList: true});"
+            "document.querySelector('#controls button').click();"
         )
-        assert "30 times faster" in _text(driver, "header")
+        wait_for(driver, lambda _: not _over(driver))
         wait_for(driver, _over)
+        said = driver.execute_script("return said.map(([text, words]) => `${text} ${words}`)")
+        assert "200, silent: heartbeats keep it alive false" in said
+        assert "200, the words arrive… true" in said
+        assert "200, the words arrive… false" not in said
+        assert "30 times faster" in _text(driver, "header")
         assert "sseproxy serve --upstream" in _text(driver, ".next")
 
 

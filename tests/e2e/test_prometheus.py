@@ -23,7 +23,7 @@ Stand = tuple[Prometheus, SseproxyProcess, HandUpstream]
 def stand(tmp_path: Path) -> Iterator[Stand]:
     with HandUpstream() as upstream:
         routes = [
-            {"name": "cut", "match": {"prefix": "/cut"}, "upstream": upstream.url, "timeouts": {"idle": "50ms"}},
+            {"name": "broken", "match": {"prefix": "/broken"}, "upstream": upstream.url},
             {"name": "other", "upstream": upstream.url},
         ]
         config = {"server": {"listen": "127.0.0.1:0"}, "admin": {"listen": "127.0.0.1:0"}, "routes": routes}
@@ -39,9 +39,10 @@ def test_an_alert_fires_for_what_has_happened_and_no_other(stand: Stand) -> None
     asked, proxy, upstream = stand
     assert asked.firing() == []
     for _ in range(_BAD):
-        with Request(proxy.url, "/cut", headers={"Accept": "text/event-stream"}) as request, upstream.accept() as call:
-            call.begin()
-            call.send(b"data: x\n\n")
+        with Request(proxy.url, "/broken", headers={"Accept": "text/event-stream"}) as request:
+            with upstream.accept() as call:
+                call.begin()
+                call.send(b"data: x\n\n")
             request.wait_for(b"event: error")
     with Request(proxy.url, "/other", headers={"Accept": "text/event-stream"}) as request, upstream.accept() as call:
         call.begin()
@@ -49,7 +50,7 @@ def test_an_alert_fires_for_what_has_happened_and_no_other(stand: Stand) -> None
         request.wait_for(b"data: x")
         wait_until(lambda: asked.firing() != [], "an alert fires")
         assert {(alert["alertname"], alert["route"], alert["reason"]) for alert in asked.firing()} == {
-            ("SseproxyStreamsEndBadly", "cut", "idle_timeout")
+            ("SseproxyStreamsEndBadly", "broken", "upstream_error")
         }
         seen = {title: asked.query(filled(text)) for title, text in QUERIES}  # each is one that Prometheus takes
         assert [
