@@ -234,6 +234,7 @@ def test_what_runs(shared: Watched) -> None:
     labels = {"version": __version__, "python": platform.python_version()}
     assert shared.value("build_info", **labels) == 1
     assert shared.value("worker_up", worker="0") == 1
+    assert shared.value("connections_limit") > shared.value("connections")
 
 
 def test_no_client_makes_a_series(shared: Watched) -> None:
