@@ -26,6 +26,11 @@ nginx-stand: runtime ## what a real nginx does to streams with and without ssepr
 	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || sh .ci/debian nginx
 	@$(BIN)/python nginx/stand.py $(ARGS)
 
+.PHONY: demo-picture
+demo-picture: runtime ## the picture in README.md again, from a run of two minutes with the real nginx
+	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || sh .ci/debian nginx
+	@$(BIN)/python nginx/picture.py $(ARGS)
+
 .PHONY: bench
 bench: tests-setup bench-programs ## CPU, latency and memory beside nginx and others: half an hour, on an idle machine
 	@$(BIN)/python -m benchmarks.run $(ARGS)
