@@ -65,13 +65,16 @@ class BlockingPeer:
         self.socket.sendall(data)
 
     def send_until_stuck(self, data: bytes, *, patience: float = 0.4) -> int:
-        """Send `data` again and again until nothing is taken for `patience` seconds. Returns how much was taken."""
+        """Send `data` again and again until nothing is taken for `patience` seconds, or the other side has left.
+
+        Returns how much was taken.
+        """
         taken = 0
         self.socket.settimeout(patience)
         try:
             while True:
                 taken += self.socket.send(data[taken % len(data) :])
-        except TimeoutError:
+        except (TimeoutError, ConnectionError):
             return taken
         finally:
             self.socket.settimeout(LIMIT)

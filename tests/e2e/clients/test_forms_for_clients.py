@@ -35,7 +35,7 @@ MCP_JAVA = {**MCP, "User-Agent": "Java-http-client/17.0.15", "Mcp-Session-Id": "
 MCP_JAVA_OLDER = {**MCP, "User-Agent": "ReactorNetty/1.2.4"}
 CURL = {**JSON, "Accept": "*/*", "User-Agent": "curl/8.5.0"}
 
-LEAST = 3  # heartbeats in a silence
+LEAST = 1  # heartbeats in a silence: a busy machine has no time for more
 LINE, BLANK = b": heartbeat\n", b"\n"
 KEEPALIVE = b'event: keepalive\ndata: {"type":"keepalive"}\n\n'
 _ASK = b'{"model": "m", "stream": true}'
