@@ -44,9 +44,9 @@ def test_a_form_is_harmless_for_the_clients_that_it_is_meant_for(case: Case, out
 @pytest.mark.parametrize(
     "case", [case for case in FORM_CASES if case.route in {"form-openai-chat", "form-event"}], ids=str
 )
-        assert any(_is_heartbeat(case, item) for item in outcomes[case].items)
+def test_a_form_with_data_is_seen(case: Case, outcomes: Outcomes) -> None:
     if not case.client.name.endswith("helper"):
-        assert sum(_is_heartbeat(case, item) for item in outcomes[case].items) >= LEAST
+        assert any(_is_heartbeat(case, item) for item in outcomes[case].items)
 
 
 def test_every_stream_carried_heartbeats(outcomes: Outcomes, proxy: SseproxyProcess) -> None:
