@@ -14,7 +14,7 @@ SPAN, KEPT = 5.0, 60
 #: Stands for a reason: the request was answered with a status of 500 or more.
 SERVER_ERROR = "5xx"
 
-#: Reasons that belong to everyday life. All others, and `SERVER_ERROR`, are worth a look.
+#: Reasons that belong to everyday life. All others are worth a look.
 ORDERLY = frozenset(("upstream_end", "client_gone", "drain", "stopped"))
 
 #: A bucket as it goes from one worker to another: its number, the streams opened, and (route, reason, ends).
@@ -98,7 +98,7 @@ class History(Observer):
 class Past:
     """The last `KEPT` spans of all workers, the oldest first.
 
-    ended: by reason, in each span. by_route: all ends of a route, and those that are not `ORDERLY`.
+    ended: by reason, in each span. by_route: all ends of a route, those that are not `ORDERLY`, and server errors.
     """
 
     opened: list[int] = field(default_factory=lambda: [0] * KEPT)
@@ -117,7 +117,10 @@ def merged(histories: Iterable[Iterable[Written]], *, now: float) -> Past:
             past.opened[place] += opened
             for route, reason, count in ends:
                 past.ended.setdefault(reason, [0] * KEPT)[place] += count
-                both = past.by_route.setdefault(route, [0, 0])
-                both[0] += count
-                both[1] += 0 if reason in ORDERLY else count
+                sums = past.by_route.setdefault(route, [0, 0, 0])
+                if reason == SERVER_ERROR:
+                    sums[2] += count
+                else:
+                    sums[0] += count
+                    sums[1] += 0 if reason in ORDERLY else count
     return past

@@ -66,7 +66,7 @@ class Route:
     def shown(self, name: str, past: Past) -> dict[str, object]:
         """Return its row in the table of routes."""
         waiting, flowing, draining = self.phases
-        ended, broken = past.by_route.get(name, (0, 0))
+        ended, broken, errors = past.by_route.get(name, (0, 0, 0))
         events, size, heartbeats = (None, None, None) if self.rates is None else (round(rate, 2) for rate in self.rates)
         return {
             "route": name,
@@ -79,6 +79,7 @@ class Route:
             "heartbeats": heartbeats,
             "ended": ended,
             "broken": broken,
+            "errors": errors,
         }
 
 
