@@ -134,6 +134,8 @@ class AdminServer:
                 response = await handler(request)
             except web.HTTPException as error:  # no such page
                 response = web.Response(status=error.status, text=error.text, headers=error.headers)
+            except ConnectionError:  # the client has left, or was one too many: the answer goes nowhere
+                response = web.Response(status=408)
         response.headers["Cache-Control"] = "no-store"
         response.force_close()
         return response

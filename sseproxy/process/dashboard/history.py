@@ -48,7 +48,8 @@ class Progress:
 class History(Observer):
     """Counts openings and ends while they happen, in a ring of buckets.
 
-    routes: their names, which are there from the beginning. clock: the same for all workers, in seconds; a monotonic clock counts from the start of the machine.
+    routes: their names, which are there from the beginning. clock: the same for all workers, in seconds; a monotonic
+    clock counts from the start of the machine.
     """
 
     # A person opens the dashboard after the trouble has begun, so its beginning has to be there already. This costs a

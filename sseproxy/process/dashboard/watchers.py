@@ -27,12 +27,12 @@ class Watcher:
         self._changed = asyncio.Event()
 
     def show(self, snapshot: bytes | None) -> None:
-        """Hand over a snapshot; ``None``: there will be no other one."""
+        """Hand over a snapshot; ``None``: another dashboard takes this one's place."""
         self._snapshot = snapshot
         self._changed.set()
 
     async def next(self) -> bytes | None:
-        """Wait for a snapshot that was not seen yet. ``None``: the dashboard has to end."""
+        """Wait for a snapshot that was not seen yet. ``None``: this dashboard has to end."""
         await self._changed.wait()
         self._changed.clear()
         return self._snapshot
@@ -81,10 +81,7 @@ class Watchers:
                 self._task = None
 
     def stop(self) -> None:
-        """End all dashboards."""
-        for watcher in self._open:
-            watcher.show(None)
-        self._open.clear()
+        """Make no more snapshots: the process ends, and with it the connections of dashboards, which come back."""
         if self._task is not None:
             self._task.cancel()
             self._task = None

@@ -9,6 +9,7 @@ from sseproxy.engine.observer import Observers
 from sseproxy.process.dashboard.history import History
 from tests.support.silent_client import session_and_relay
 
+PLAN = StreamPlan()
 EVENT = b"data: x\n\n"
 
 
@@ -28,11 +29,11 @@ class Streams:
         target: str = "/a",
         silence: float = 0.0,
         events: int = 0,
-        plan: StreamPlan | None = StreamPlan(),
+        plan: StreamPlan | None = PLAN,
     ) -> LiveStream:
         """Open one whose service has been silent for so many seconds."""
         at = asyncio.get_running_loop().time() - silence
-        session, relay = session_and_relay(plan or StreamPlan(), now=at)
+        session, relay = session_and_relay(plan or PLAN, now=at)
         stream = LiveStream(route, peer, relay, plan, target=target, asked_at=at)
         self.live.add(stream)
         if events:

@@ -11,6 +11,8 @@ from sseproxy.process.dashboard.view import Order, View
 from sseproxy.process.siblings import Place, Siblings
 from tests.process.dashboard.streams import Streams
 
+EVERY = View()
+
 
 class Answers(Siblings):
     """Workers that answer what the test says; ``None``: not at all."""
@@ -35,7 +37,7 @@ def answer(process: str = "0-aaaa", at: float = 100.0, events: int = 0, **more: 
     return {**found, "views": [[1, []]], **more}
 
 
-async def look(overview: Overview, view: View = View()) -> dict[str, Any]:
+async def look(overview: Overview, view: View = EVERY) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((await overview.snapshots([view]))[view])
     return found
 

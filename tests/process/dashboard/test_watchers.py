@@ -101,10 +101,13 @@ async def test_a_snapshot_that_fails_is_reported_and_is_not_the_last_one() -> No
     assert [str(each) for each in reported] == ["a defect"] * 2
 
 
-async def test_the_end_of_the_process_is_the_end_of_all_dashboards() -> None:
-    watchers = Watchers(Work(), every=0.001)
+async def test_no_snapshot_is_made_once_it_has_stopped() -> None:
+    work = Work()
+    watchers = Watchers(work, every=0.001)
     with watchers.watching(View()) as watcher:
         assert await watcher.next()
         watchers.stop()
-        assert await watcher.next() is None
         assert watchers.is_idle
+        made = len(work.asked)
+        await turns()
+        assert len(work.asked) == made
