@@ -18,15 +18,16 @@ from tests.support.browser import wait_for
 from tests.support.many_streams import ManyStreams
 from tests.support.sseproxy_process import SseproxyProcess
 
-_PEER = "<img src=x onerror=alert(2)>"
-_MARKUP = "/<img/src=x/onerror=alert(1)>"
+#: A path that would be markup if it were decoded, or not encoded; and what no client can send, were it able to.
+_PATH = "/%3Cimg/src=x/onerror=alert(1)%3E&lt;b&gt;'onerror=1"
+_MARKUP = "<img src=x onerror=alert(2)>"
 
 
 @contextlib.contextmanager
 def proxy(folder: Path, upstream: str, *, workers: int = 1, admin: str = "127.0.0.1:0") -> Iterator[SseproxyProcess]:
     limits = {"streams": 4000, "streams_per_client": 4000}
     config = {
-        "server": {"listen": "127.0.0.1:0", "workers": workers},
+        "server": {"listen": "127.0.0.1:0", "workers": workers, "drain": {"timeout": "100ms"}},
         "admin": {"listen": admin},
         "routes": [
             {"name": "feeds", "match": {"prefix": "/feeds"}, "upstream": upstream, "limits": limits},
@@ -36,6 +37,12 @@ def proxy(folder: Path, upstream: str, *, workers: int = 1, admin: str = "127.0.
     (folder / "c.yaml").write_text(json.dumps(config))
     with SseproxyProcess("-c", str(folder / "c.yaml"), "--no-access-log") as process:
         yield process
+
+
+def console(browser: Chrome) -> list[Any]:
+    """What the browser has complained about since this was last asked."""
+    said: list[Any] = browser.get_log("browser")  # type: ignore[no-untyped-call]
+    return said
 
 
 class Board:
@@ -49,12 +56,12 @@ class Board:
     @contextlib.contextmanager
     def opened(cls, browser: Chrome, process: SseproxyProcess) -> "Iterator[Board]":
         """Open it, and wait until it is up to date."""
-        browser.get_log("browser")
+        console(browser)
         board = cls(browser, process.urls[-1])
         browser.get(board.url)
         board.until(lambda: board.text("#state") == "Live", "it is live")
         yield board
-        assert browser.get_log("browser") == []
+        assert console(browser) == []
         browser.get("about:blank")
 
     def until(self, condition: Callable[[], object], what: str) -> None:
@@ -239,35 +246,35 @@ def test_on_a_phone(browser: Chrome, tmp_path: Path, streams: ManyStreams, count
 
 def test_markup_of_clients_is_text(browser: Chrome, tmp_path: Path, streams: ManyStreams) -> None:
     with proxy(tmp_path, streams.url) as process, Board.opened(browser, process) as board:
-        streams.open(process.url, [_MARKUP])
-        board.until(lambda: board.paths == [_MARKUP], "it is shown as it is")
-        assert board.run("return document.querySelectorAll('img').length") == 0
-        snapshot = board.run("return JSON.stringify(newest)")
-        hostile = json.loads(snapshot.replace("127.0.0.1", _PEER).replace('"chat"', json.dumps(_PEER)))
-        board.run("draw(arguments[0]); rows.values().next().value.end.click()", hostile)
-        assert _PEER in board.text("#live")
-        assert _PEER in board.text("#routes")
-        assert _PEER in board.text("#ask")
+        streams.open(process.url, [_PATH])
+        board.until(lambda: board.paths == [_PATH], "it is shown as it is")
+        assert board.run("return document.querySelectorAll('img, #live b').length") == 0
+        snapshot = json.dumps(board.run("return newest"))
+        for text in ("127.0.0.1", _PATH, "chat", "generic"):
+            snapshot = snapshot.replace(json.dumps(text), json.dumps(_MARKUP))
+        board.run("draw(arguments[0]); rows.values().next().value.end.click()", json.loads(snapshot))
+        for place in ("#live .route", "#live .path", "#live .peer", "#routes tbody", "#ask dl", "#t-silence .more"):
+            assert _MARKUP in board.run("return document.querySelector(arguments[0]).textContent", place)
         assert board.run("return document.querySelectorAll('img').length") == 0
         board.run("document.querySelector('#ask').close()")
 
 
 def test_the_policy_lets_no_other_script_in(browser: Chrome, tmp_path: Path) -> None:
-    """Were markup inserted after all, it would do nothing, and the browser would say so."""
+    """Were markup inserted after all, the browser would refuse, and a script of a client would not run."""
     with proxy(tmp_path, "http://127.0.0.1:9") as process:
-        browser.get_log("browser")
         browser.get(process.urls[-1])
-        inserted = (
-            "try { document.body.innerHTML = '<img src=x onerror=stolen()>' } catch (error) { return error.name }"
-        )
-        assert browser.execute_script(inserted) == "TypeError"
-        browser.execute_script(
-            "const script = document.createElement('img'); script.setAttribute('onerror', 'window.stolen = 1');"
-            "script.src = 'http://127.0.0.1:9/'; document.body.append(script)"
-        )
-        said = wait_for(browser, lambda driver: driver.get_log("browser"))
-        assert any("Content Security Policy" in line["message"] for line in said)
-        assert browser.execute_script("return window.stolen") is None
+        for markup in (
+            "document.body.innerHTML = '<img src=x onerror=stolen()>'",
+            "document.createElement('img').setAttribute('onerror', 'stolen()')",
+            "document.createElement('script').textContent = 'stolen()'",
+        ):
+            found = browser.execute_script(f"try {{ {markup} }} catch (error) {{ return error.name }}")
+            assert found == "TypeError", markup
+        console(browser)
+        away = "const picture = document.createElement('img'); picture.src = 'http://127.0.0.1:9/?stolen';"
+        browser.execute_script(f"{away} document.body.append(picture)")
+        said = wait_for(browser, console)
+        assert "Content Security Policy" in str(said), "nor can anything be sent away"
         browser.get("about:blank")
 
 
@@ -302,7 +309,7 @@ def test_it_comes_back_with_the_process(browser: Chrome, tmp_path: Path) -> None
     with proxy(tmp_path, "http://127.0.0.1:9", admin=f"127.0.0.1:{port}"):
         wait_for(browser, lambda driver: driver.find_element(By.ID, "state").text == "Live")
         browser.get("about:blank")
-    browser.get_log("browser")
+    console(browser)
 
 
 def test_it_can_be_held(browser: Chrome, tmp_path: Path, streams: ManyStreams) -> None:
@@ -310,11 +317,9 @@ def test_it_can_be_held(browser: Chrome, tmp_path: Path, streams: ManyStreams) -
         board.find("#pause").send_keys(Keys.ENTER)
         assert board.text("#state") == "Paused"
         streams.open(process.url, targets(1))
-        assert (
-            board.run(
-                "const seen = last; return new Promise(done => setInterval(() => last > seen + 1500 && done(rows.size), 50))"
-            )
-            == 0
+        later = (
+            "const seen = last; return new Promise(done => setInterval(() => last > seen + 1500 && done(rows.size)))"
         )
+        assert board.run(later) == 0, "some snapshots later"
         board.find("#pause").send_keys(Keys.ENTER)
         board.until(lambda: board.paths == targets(1), "it goes on")

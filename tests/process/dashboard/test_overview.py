@@ -89,7 +89,9 @@ def test_a_rate_is_measured_over_a_second_also_when_looks_come_faster() -> None:
 
 
 async def test_the_first_rows_of_all_workers_in_one_order() -> None:
-    rows = [{"id": f"{number % 2}-{number}", "age": number % 70, "route": "chat"} for number in range(2 * MOST_ROWS)]
+    rows: list[dict[str, Any]] = [
+        {"id": f"{number % 2}-{number}", "age": number % 70, "route": "chat"} for number in range(2 * MOST_ROWS)
+    ]
     views = [[[len(rows), rows[:MOST_ROWS]]], [[7, rows[MOST_ROWS:]]]]
     workers = Answers(answer(views=views[0]), answer("1-bbbb", views=views[1]))
     found = await look(overview_of(workers), View(Order.AGE))
