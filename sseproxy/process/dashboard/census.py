@@ -12,7 +12,7 @@ from operator import itemgetter
 from sseproxy.engine.live import LiveStream, LiveStreams
 from sseproxy.engine.observer import Phase
 from sseproxy.process.dashboard.history import History, Progress
-from sseproxy.process.dashboard.view import Order, View
+from sseproxy.process.dashboard.view import Order, View, used_up
 from sseproxy.process.live_rows import row
 
 #: The question, which is followed by the views.
@@ -71,12 +71,15 @@ class Selection:
         self.top = heapq.nlargest(MOST_ROWS, [*self.top, *found], key=itemgetter(0))
 
     def rows(self, prefix: str, now: float) -> list[dict[str, object]]:
-        """Return the rows of those that have not ended meanwhile, as in the live list. prefix: of their ids."""
-        rows = [{"id": f"{prefix}-{stream.id}", **row(stream, now=now)} for _, stream in self.top if not stream.reason]
-        for each in rows:
-            for name in ("path", "peer"):
-                text = str(each[name])
-                each[name] = text if len(text) <= _MOST_TEXT else text[:_MOST_TEXT] + "…"
+        """Return the rows of the live list, for those that have not ended meanwhile. prefix: of their ids."""
+        rows: list[dict[str, object]] = []
+        for _, stream in self.top:
+            if stream.reason is None:
+                found = row(stream, now=now)
+                for name in ("path", "peer"):
+                    text = str(found[name])
+                    found[name] = text if len(text) <= _MOST_TEXT else text[:_MOST_TEXT] + "…"
+                rows.append({"id": f"{prefix}-{stream.id}", **found, "limit": round(used_up(stream, now), 4)})
         return rows
 
 

@@ -20,6 +20,14 @@ class Order(StrEnum):
     EVENTS = "events"
     BYTES = "bytes"
     HEARTBEATS = "heartbeats"
+    LIMIT = "limit"  # how much of the idle timeout is over
+
+
+def used_up(stream: LiveStream, now: float) -> float:
+    """Return which share of its idle timeout a stream has been silent; 0 without one. now: the event loop's time."""
+    plan = stream.plan
+    limit = None if plan is None else plan.timeouts.idle_of(is_answer=plan.is_answer)
+    return (now - stream.stats.last_upstream_at) / limit if limit else 0.0
 
 
 def _longest(stream: LiveStream, now: float) -> float:
@@ -33,6 +41,7 @@ _KEYS: Mapping[Order, Callable[[LiveStream, float], float]] = {
     Order.EVENTS: lambda stream, _: stream.stats.events,
     Order.BYTES: lambda stream, _: stream.stats.bytes_out,
     Order.HEARTBEATS: lambda stream, _: stream.stats.heartbeats,
+    Order.LIMIT: used_up,
 }
 
 

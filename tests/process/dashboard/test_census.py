@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from sseproxy.core.stream.plan import StreamPlan
+from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.process.dashboard.census import MOST_ROWS, OVERVIEW, Census, question
 from sseproxy.process.dashboard.view import MOST_TEXT, Order, View
 from tests.process.dashboard.streams import Streams
@@ -48,12 +50,19 @@ async def test_the_rows_are_those_with_the_longest_silence_and_no_more_than_fit(
 
 
 @pytest.mark.parametrize(
-    ("order", "first"), [(Order.EVENTS, "talks"), (Order.BYTES, "talks"), (Order.AGE, "old"), (Order.SILENCE, "old")]
+    ("order", "first"),
+    [
+        (Order.EVENTS, "talks"),
+        (Order.BYTES, "talks"),
+        (Order.AGE, "old"),
+        (Order.SILENCE, "old"),
+        (Order.LIMIT, "talks"),
+    ],
 )
 async def test_the_order_is_the_one_that_was_asked_for(order: Order, first: str) -> None:
     worker = Streams()
-    worker.open("old", silence=100)
-    worker.open("talks", silence=1, events=5)
+    worker.open("old", silence=100, plan=StreamPlan(timeouts=TimeoutPolicy(idle=None)))
+    worker.open("talks", silence=1, events=5, plan=StreamPlan(timeouts=TimeoutPolicy(idle=60)))
     assert (await ask(census_of(worker), View(order)))["views"][0][1][0]["route"] == first
 
 

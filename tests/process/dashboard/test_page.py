@@ -47,4 +47,6 @@ def test_it_knows_each_reason_and_each_order() -> None:
     assert f'"{SERVER_ERROR}": ' in script
     [orderly] = re.findall(r"ORDERLY = new Set\(\[(.*?)\]", script)
     assert set(re.findall(r"\w+", orderly)) == ORDERLY
-    assert set(re.findall(r'data-order="(\w+)"', TEXT)) == {order.value for order in Order}
+    assert {*re.findall(r'data-order="(\w+)"', TEXT), "limit"} == {order.value for order in Order}
+    [words] = re.findall(r"const by = \{(.*?)\}", script)
+    assert set(re.findall(r"(\w+):", words)) == {order.value for order in Order}
