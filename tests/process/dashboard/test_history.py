@@ -27,13 +27,14 @@ async def test_ends_are_counted_in_the_span_in_which_they_happen() -> None:
 async def test_the_rings_of_all_workers_are_added_up() -> None:
     one, another = Streams(), Streams()
     one.end(one.open("chat"))
+    another.end(another.open("chat"))
     another.clock += SPAN
     another.end(another.open("chat"))
     another.end(another.open("feeds"), CloseReason.UPSTREAM_ERROR)
     past = merged([one.history.written(), another.history.written()], now=another.clock)
-    assert past.opened[-2:] == [1, 2]
-    assert past.ended["upstream_end"][-2:] == [1, 1]
-    assert past.by_route == {"chat": [2, 0, 0], "feeds": [1, 1, 0]}
+    assert past.opened[-2:] == [2, 2]
+    assert past.ended["upstream_end"][-2:] == [2, 1]
+    assert past.by_route == {"chat": [3, 0, 0], "feeds": [1, 1, 0]}
 
 
 async def test_it_forgets_what_is_too_old_and_stays_small() -> None:
