@@ -124,7 +124,9 @@ class Overview:
             for name, written in answer["routes"].items():
                 routes.setdefault(name, Route()).add(written, None if rates is None else rates[name])
         shown = [route.shown(name, past) for name, route in routes.items()]
-        shown.sort(key=lambda route: (-int(str(route["open"])), route["route"]))
+        shown.sort(key=lambda route: (-int(str(route["open"])), str(route["route"])))
+        # In the order of their names: rows that change places every second cannot be read.
+        first = sorted(shown[:MOST_ROUTES], key=lambda route: str(route["route"]))
         return {
             "version": __version__,
             "workers": len(known) + len(missing),
@@ -135,7 +137,7 @@ class Overview:
             "span": SPAN,
             "opened": past.opened,
             "ended": past.ended,
-            "routes": shown[:MOST_ROUTES],
+            "routes": first,
             "more_routes": max(len(shown) - MOST_ROUTES, 0),
             "total": total(shown),
         }

@@ -116,6 +116,8 @@ async def test_each_view_has_its_rows() -> None:
 async def test_of_many_routes_those_with_streams_are_shown() -> None:
     routes = {f"route{number:03}": [0, int(number == 77), 0, 0, 0, 0, 0] for number in range(200)}
     found = await look(overview_of(Answers(answer(routes=routes))))
-    assert [each["route"] for each in found["routes"]][:2] == ["route077", "route000"]
+    names = [each["route"] for each in found["routes"]]
+    assert "route077" in names
+    assert names == sorted(names)
     assert (len(found["routes"]), found["more_routes"]) == (MOST_ROUTES, 200 - MOST_ROUTES)
     assert found["total"]["open"] == 1
