@@ -232,13 +232,17 @@ def test_on_a_phone(browser: Chrome, tmp_path: Path, streams: ManyStreams, count
             streams.open(process.url, [f"/{'long' * 40}/{number}" for number in range(count)])
             board.until(lambda: len(board.paths) == min(count, 50), "the streams are shown")
             assert board.run("return document.documentElement.scrollWidth") == 390
+            assert (
+                board.run("const box = document.querySelector('.scroll'); return box.scrollWidth - box.clientWidth")
+                <= 0
+            )
             red, *_ = board.run("return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
             assert (red > 128) is (scheme == "light")
             if count:
                 assert board.run("return getComputedStyle(document.querySelector('.fill')).transitionDuration") == "0s"
-                box = board.find("#live .end").rect
-                assert box["x"] + box["width"] <= 390
-                assert box["height"] >= 30, "a thumb finds it"
+                button = board.find("#live .end").rect
+                assert button["x"] + button["width"] <= 390
+                assert button["height"] >= 30, "a thumb finds it"
         finally:
             browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
             browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
