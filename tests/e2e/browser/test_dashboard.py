@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-from sseproxy.demo.ports import listener, port_of
 from tests.support.blocking_client import Request
 from tests.support.browser import wait_for
 from tests.support.many_streams import ManyStreams
@@ -304,16 +304,18 @@ def test_a_link_on_another_site_opens_it(browser: Chrome, tmp_path: Path) -> Non
 
 
 def test_it_comes_back_with_the_process(browser: Chrome, tmp_path: Path) -> None:
-    with listener() as reserved:
-        port = port_of(reserved)
-    with proxy(tmp_path, "http://127.0.0.1:9", admin=f"127.0.0.1:{port}") as process:
-        browser.get(process.urls[-1])
-        wait_for(browser, lambda driver: driver.find_element(By.ID, "state").text == "Live")
-    wait_for(browser, lambda driver: driver.find_element(By.ID, "state").text == "No answer, trying again")
-    with proxy(tmp_path, "http://127.0.0.1:9", admin=f"127.0.0.1:{port}"):
-        wait_for(browser, lambda driver: driver.find_element(By.ID, "state").text == "Live")
-        browser.get("about:blank")
-    console(browser)
+    with socket.socket() as reserved:  # no other process gets its port meanwhile
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+        with proxy(tmp_path, "http://127.0.0.1:9", admin=f"127.0.0.1:{port}") as process:
+            browser.get(process.urls[-1])
+            wait_for(browser, lambda driver: driver.find_element(By.ID, "state").text == "Live")
+        wait_for(browser, lambda driver: driver.find_element(By.ID, "state").text == "No answer, trying again")
+        with proxy(tmp_path, "http://127.0.0.1:9", admin=f"127.0.0.1:{port}"):
+            wait_for(browser, lambda driver: driver.find_element(By.ID, "state").text == "Live")
+            browser.get("about:blank")
+        console(browser)
 
 
 def test_it_can_be_held(browser: Chrome, tmp_path: Path, streams: ManyStreams) -> None:
