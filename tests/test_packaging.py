@@ -65,6 +65,12 @@ def test_the_sdist_holds_what_a_contributor_needs(built: tuple[Path, Path]) -> N
     assert names >= {"deploy/requirements.lock", "deploy/kubernetes/sidecar/deployment.yaml", ".ci/run"}
 
 
+def test_the_wheel_has_the_pages_that_it_serves(built: tuple[Path, Path]) -> None:
+    with zipfile.ZipFile(built[1]) as archive:
+        names = set(archive.namelist())
+    assert names >= {"sseproxy/process/dashboard/page.html", "sseproxy/demo/page/page.html"}
+
+
 def test_the_wheel_prints_its_examples(built: tuple[Path, Path], tmp_path: Path) -> None:
     with zipfile.ZipFile(built[1]) as archive:
         archive.extractall(tmp_path)
