@@ -55,6 +55,7 @@ def server_settings(server: ServerSection, folder: FilePath) -> ServerSettings:
         workers=server.workers,
         connections=server.connections if isinstance(server.connections, int) else None,
         trusted_proxies=server.trusted_proxies,
+        drain_delay=server.drain.delay or 0.0,
         drain_timeout=server.drain.timeout,
         drain_spread=drain_spread(server),
     )
@@ -141,6 +142,7 @@ def timeout_policy(section: TimeoutsSection) -> TimeoutPolicy:
     """How long to wait."""
     return TimeoutPolicy(
         connect=section.connect,
+        connect_retry=section.connect_retry,
         response=section.response,
         idle=section.idle,
         write=section.write,
