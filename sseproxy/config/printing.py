@@ -15,7 +15,7 @@ from sseproxy.config.build import drain_spread
 from sseproxy.config.checked import Checked
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import Path
-from sseproxy.config.push_checks import FOR_UPSTREAMS
+from sseproxy.config.push_checks import without_effect
 from sseproxy.config.schema import DrainSection
 from sseproxy.config.values import format_duration
 from sseproxy.config.yaml_text import CoreSchemaLoader
@@ -88,7 +88,7 @@ def printed_route(route: EffectiveRoute, checked: Checked) -> Plain:
         if merged.stream.declared is StreamMode.NEVER:
             found = _without(found, ("end",), ("heartbeat", "before_response"))
         return first(found, "name", "match", "upstream")
-    found = _without(found, *FOR_UPSTREAMS)
+    found = _without(found, *without_effect(section))
     if section.authorize is None:
         found = _without(found, ("auth",))
     if section.redis.channel:
