@@ -79,6 +79,11 @@ class AsyncPeer:
         """Whether the connection has ended with a TCP reset."""
         return self._protocol.was_reset
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that the network has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
     async def send(self, data: bytes) -> None:
         """In one write. It does not matter whether the server still listens."""
         if not self.reader.at_eof():
