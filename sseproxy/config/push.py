@@ -1,6 +1,6 @@
 """Which keys say that a route has no upstream, but streams or channels of Redis, and which say where Redis is?"""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Annotated, Any
 
@@ -23,16 +23,28 @@ from sseproxy.config.values import BadValue
 from sseproxy.core.journal.gap import GapPolicy
 from sseproxy.core.journal.policy import Format, RedisPolicy, Start
 from sseproxy.core.journal.templates import Template
-from sseproxy.core.store import StorePolicy
+from sseproxy.core.store import REDIS_SCHEMES, SCHEMES, StorePolicy
 
 _STORE, _GAP = StorePolicy(), GapPolicy()
 
-_URL_TEXT = r"^[Rr][Ee][Dd][Ii][Ss]([Ss]|\+[A-Za-z]+)?://.+$"
+
+def _any_case(schemes: Iterable[str]) -> str:
+    """A pattern of URLs with these schemes, in any case: JSON Schema has no flag for it."""
+    written = ("".join(f"[{sign.upper()}{sign}]" if sign.isalpha() else f"\\{sign}" for sign in s) for s in schemes)
+    return f"^({'|'.join(written)})://.+$"
+
+
 RedisAddress = Annotated[
     str,
     PlainValidator(push_values.redis_url),
     PlainSerializer(push_values.masked_url),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": _URL_TEXT}, VARIABLE]}),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": _any_case(REDIS_SCHEMES)}, VARIABLE]}),
+]
+StoreAddress = Annotated[
+    str,
+    PlainValidator(push_values.store_url),
+    PlainSerializer(push_values.masked_url),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": _any_case(SCHEMES)}, VARIABLE]}),
 ]
 KeyPrefix = Annotated[
     str,
@@ -59,7 +71,7 @@ class GapEventSection(Section):
 
 
 class GapSection(Section):
-    """What a client is told where events are missing."""
+    """What a client gets where events are missing."""
 
     event: GapEventSection = Field(default=GapEventSection(), description="The event that tells of a gap.")
 
@@ -90,7 +102,7 @@ class RedisSection(Section):
         description="Where a client without a position begins: latest (what comes from now on), oldest (all that the "
         "stream has).",
     )
-    gap: GapSection = Field(default=GapSection(), description="What a client is told where events are missing.")
+    gap: GapSection = Field(default=GapSection(), description="What a client gets where events are missing.")
     unsafe_identity: Boolean = Field(
         default=False,
         description="Names may be made of {cookie:NAME}, {query:NAME} and {header:NAME}, which every client can write "
@@ -111,7 +123,7 @@ class RedisSection(Section):
 class StoreSection(Section):
     """Where is kept what outlives a connection, and the Redis of routes that name none."""
 
-    url: RedisAddress | None = Field(
+    url: StoreAddress | None = Field(
         default=None,
         repr=False,
         description="The Redis of `redis:` routes: redis://, rediss://, redis+unix://, "

@@ -10,6 +10,7 @@ from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import Path
 from sseproxy.config.push import RedisSection
+from sseproxy.config.push_values import is_redis
 from sseproxy.config.route_checks import is_right
 from sseproxy.config.schema import FileSchema, RouteSection
 from sseproxy.core.http.fields import as_in_cgi
@@ -75,7 +76,8 @@ def check_store(document: Document, file: FileSchema, routes: Sequence[Effective
             if key in store.model_fields_set and not named and not document.is_broken(("routes",)):
                 document.problem(("store", key), "has no effect without a url")
         return
-    check_package(document, _STORE_URL)
+    if is_redis(store.url):
+        check_package(document, _STORE_URL)
     signs = [
         route
         for route in routes
@@ -178,8 +180,8 @@ class PushCheck:
         at = self._own("url")
         if self.section.url is not None:
             check_package(self.document, at)
-        elif of_store is None and not self.document.is_broken(("store",)):
-            self.document.problem(at, "is missing: there is no store.url either", "such as redis://127.0.0.1:6379/0")
+        elif not is_redis(of_store) and not self.document.is_broken(("store",)):
+            self.document.problem(at, "is missing: store.url names no Redis either", "such as redis://127.0.0.1:6379/0")
 
     @property
     def _takes(self) -> Mapping[str, str]:

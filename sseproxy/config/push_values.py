@@ -9,6 +9,7 @@ from ipaddress import ip_address
 
 from sseproxy.config.values import BadValue, describe, line, quote
 from sseproxy.core.journal.templates import BadTemplate, Template
+from sseproxy.core.store import REDIS_SCHEMES, SCHEMES, scheme_of
 from sseproxy.stores.redis.urls import RedisURL
 
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
@@ -27,17 +28,35 @@ def redis_url(value: object) -> str:
     return written
 
 
+def store_url(value: object) -> str:
+    """The URL of a store, as it is written. Each store reads its own URL when it is opened; a Redis is read here."""
+    if not isinstance(value, str) or scheme_of(value) in REDIS_SCHEMES:
+        return redis_url(value)
+    if scheme_of(value) not in SCHEMES:
+        raise BadValue(f"it must begin with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}", _SHOWN)
+    return line(value)
+
+
+def is_redis(url: str | None) -> bool:
+    """True if routes can be served from there."""
+    return url is not None and scheme_of(url) in REDIS_SCHEMES
+
+
 def masked_url(written: str | None) -> str | None:
     """A URL that is fit to be shown: without what is secret of it, and with asterisks where there was a password."""
     if written is None:
         return None
+    if not is_redis(written):
+        return re.sub(r"(?<=://)[^/@]*@", "***@", written.partition("?")[0])
     url = RedisURL.parse(written)
     scheme, mark, place = url.place.partition("://")
     return f"{scheme}{mark}{'***@' if url.password else ''}{place}"
 
 
 def shows_password(written: str) -> bool:
-    """True if a password goes over a network in clear text."""
+    """True if a password goes over a network in clear text, as far as is known of the store at the other end."""
+    if not is_redis(written):
+        return False
     url = RedisURL.parse(written)
     return bool(url.password) and not url.is_tls and not all(_is_local(host) for host, _ in url.hosts)
 

@@ -15,7 +15,7 @@ from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import Path
 from sseproxy.config.push import RedisSection
 from sseproxy.config.push_checks import is_made_by_clients
-from sseproxy.config.push_values import shows_password
+from sseproxy.config.push_values import is_redis, shows_password
 from sseproxy.config.schema import FileSchema
 from sseproxy.config.values import format_duration
 from sseproxy.core.eventsource.policies import Reopen, TicketBinding
@@ -96,7 +96,7 @@ class Warnings:
         """Warn of an upstream that is not verified."""
         tls = route.section.tls
         if tls is not None and not tls.verify:
-            message = "anybody on the way to the upstream can read and change everything"
+            message = "each hop on the way to the upstream can read and change everything"
             self.document.warning(route.own("tls", "verify"), message, "name its authority: ca")
 
     def of_unbound_tickets(self, route: EffectiveRoute) -> None:
@@ -133,10 +133,10 @@ class Warnings:
         """Warn of a password that others could read, and of a Redis that no route is served from."""
         self._of_password(("store", "url"), url)
         in_use = (route.section.redis is not None and route.section.redis.url is None for route in routes)
-        if url is not None and not any(in_use):
+        if is_redis(url) and not any(in_use):
             self.document.warning(("store", "url"), "no route is served from there", "leave it out")
 
     def _of_password(self, at: Path, url: str | None) -> None:
         if url is not None and shows_password(url):
-            message = "anybody on the way to Redis can read the password, and all messages"
+            message = "each hop on the way to Redis can read the password, and all messages"
             self.document.warning(at, message, "rediss:// encrypts")

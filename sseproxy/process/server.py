@@ -22,7 +22,7 @@ from sseproxy.process.siblings import Place
 from sseproxy.process.stopping import StopRequest, close_entrances, worker_delay
 from sseproxy.process.stores import RedisStores
 from sseproxy.proxy.app import ProxyApp
-from sseproxy.stores.memory import MemoryTicketStore
+from sseproxy.stores.open import open_store
 
 _log = logging.getLogger(LOGGER)
 
@@ -109,7 +109,7 @@ class ServerProcess:
             routes,
             new_origins(routes, stores.origins, streams.clock()),
             trusted_proxies=self._config.server.trusted_proxies,
-            tickets=MemoryTicketStore(asyncio.get_running_loop(), most_bytes=self._config.store.memory),
+            tickets=open_store(self._config.store, asyncio.get_running_loop()),
             end_key=self._end_key,
             instance=self._instance,
             streams=streams,
