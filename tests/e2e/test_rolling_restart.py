@@ -12,6 +12,7 @@ from tests.support.busy_app import BusyApp, reserved_port
 from tests.support.inside import run_on
 from tests.support.nginx import nginx_before_replicas
 from tests.support.restless_clients import Tally, at_work
+from tests.support.settled import eventually
 from tests.support.sseproxy_process import SseproxyProcess
 
 FEEDS, ANSWERS = 1000, 200
@@ -75,10 +76,8 @@ async def two_replicas(folder: Path, app: int, *, spread: float = SPREAD) -> Asy
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for `condition`. TimeoutError: it did not come about."""
-    async with asyncio.timeout(CROWD):
-        while not condition():
-            await asyncio.sleep(0.02)
+    """Wait for a whole crowd."""
+    await eventually(condition, limit=CROWD)
 
 
 def test_a_drain_spreads_feeds_and_lets_answers_finish(tmp_path: Path) -> None:
@@ -139,5 +138,55 @@ def test_a_rolling_restart_behind_nginx_disturbs_no_client(tmp_path: Path) -> No
                     assert tally.failures == []
                     assert len(tally.ends) >= 50  # each replica had some of the feeds
                 assert tally.failures == []
+
+    run_on("uvloop", test)
+
+
+@contextlib.asynccontextmanager
+async def one_replica(folder: Path, app: int, *, retry: str) -> AsyncIterator[Replica]:
+    """One, in front of an app that is away now and then."""
+    replica = Replica(folder, "one", app, retry=retry)
+    await replica.start()
+    try:
+        yield replica
+    finally:
+        await replica.stop()
+
+
+def test_an_app_that_restarts_is_waited_for(tmp_path: Path) -> None:
+    async def test() -> None:
+        with reserved_port() as bound:
+            async with one_replica(tmp_path, bound.getsockname()[1], retry="60s") as replica:
+                tally = Tally()
+                async with at_work(
+                    *(tally.event_source([replica.place]) for _ in range(50)),
+                    *(tally.answers(replica.place, 5, 50) for _ in range(20)),
+                    *(tally.short_requests(replica.place, 0.05) for _ in range(10)),
+                ):
+                    # It is not there at the beginning either, as that of a sidecar.
+                    for restarts in range(3):
+                        await asyncio.sleep(1.0)
+                        async with BusyApp.serve(bound):
+                            await until(lambda restarts=restarts: tally.opened == 50 * (restarts + 1))  # type: ignore[misc]
+                            before = tally.whole
+                            await until(lambda before=before: tally.whole > before + 50)  # type: ignore[misc]
+                    assert tally.failures == []
+                assert tally.failures == []
+
+    run_on("uvloop", test)
+
+
+def test_without_connect_retry_an_event_source_is_lost(tmp_path: Path) -> None:
+    """What `connect_retry` is for, and that these clients notice."""
+
+    async def test() -> None:
+        with reserved_port() as bound:
+            async with one_replica(tmp_path, bound.getsockname()[1], retry="off") as replica:
+                tally = Tally()
+                async with at_work(tally.event_source([replica.place])):
+                    async with BusyApp.serve(bound):
+                        await until(lambda: tally.open == 1)
+                    await until(lambda: bool(tally.failures))
+                assert "502" in tally.failures[0]
 
     run_on("uvloop", test)
