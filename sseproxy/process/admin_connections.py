@@ -5,11 +5,16 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from sseproxy.http1.handshake import TlsAcceptor
+
 #: Connections; the descriptors for them are kept back from clients, see `descriptors`.
 MOST_CONNECTIONS = 16
 
 #: Seconds from the beginning of a connection to its end. Each is for one request.
 MOST_SECONDS = 15.0
+
+#: Connections that have no such limit, beside the others: dashboards, and some that are on their way out.
+MOST_KEPT = 8
 
 
 class _Watched(asyncio.Protocol):
@@ -60,8 +65,12 @@ class AdminConnections:
     """Listens for a server, which `new_protocol` belongs to, and keeps what is connected within bounds.
 
     One connection too many closes the oldest: clients that are stuck must not keep health checks out, nor hold memory
-    and descriptors for long.
+    and descriptors for long. most, seconds: how many, and for how long. most_kept: see `keep`.
     """
+
+    # An acceptor takes one connection in a turn of the loop. `loop.create_server` takes all that wait, and so many at
+    # once would close each other before any of them has been read: a health check among them, too. One that is taken
+    # here is read in the next turn and answered some turns later, before `most` others can have come.
 
     def __init__(
         self,
@@ -69,30 +78,56 @@ class AdminConnections:
         *,
         most: int = MOST_CONNECTIONS,
         seconds: float = MOST_SECONDS,
+        most_kept: int = MOST_KEPT,
     ) -> None:
         self._new_protocol = new_protocol
         self._most = most
         self._seconds = seconds
+        self._most_kept = most_kept
         self._open: dict[_Watched, asyncio.TimerHandle] = {}
-        self._servers: list[asyncio.Server] = []
+        self._kept: list[_Watched] = []
+        self._acceptors: list[TlsAcceptor] = []
+        self._beginning: set[asyncio.Task[object]] = set()
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Accept on copies of `sockets`, which are listening and stay the caller's."""
-        loop = asyncio.get_running_loop()
-        for sock in sockets:
-            self._servers.append(await loop.create_server(self._connect, sock=sock.dup()))
+        self._acceptors.extend(TlsAcceptor(sock.dup(), self.begin) for sock in sockets)
 
     def stop(self) -> None:
         """Accept no more, and close all."""
-        for server in self._servers:
-            server.close()
-        for connection in list(self._open):
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._acceptors.clear()
+        for connection in [*self._open, *self._kept]:
             connection.abort()
+
+    def begin(self, sock: socket.socket) -> None:
+        """Serve a connection that was accepted. From here on the socket is not the caller's."""
+        task = asyncio.create_task(asyncio.get_running_loop().connect_accepted_socket(self._connect, sock))
+        self._beginning.add(task)
+        task.add_done_callback(self._beginning.discard)
+
+    def keep(self, transport: asyncio.BaseTransport) -> None:
+        """Let the connection of `transport` last, for as long as its client wants; it is a dashboard's.
+
+        Such connections are counted apart, so that clients that are stuck do not end a dashboard, nor dashboards a
+        health check. One too many closes the oldest.
+        """
+        for connection in self._open:
+            if connection.transport is transport:
+                self._discard(connection)
+                self._kept.append(connection)
+                if len(self._kept) > self._most_kept:
+                    self._kept.pop(0).abort()
+                return
 
     def _connect(self) -> asyncio.BaseProtocol:
         return _Watched(self._new_protocol(), on_made=self._add, on_lost=self._discard)
 
     def _add(self, connection: _Watched) -> None:
+        if not self._acceptors:  # stopped since it was accepted
+            connection.abort()
+            return
         if len(self._open) >= self._most:
             oldest = next(iter(self._open))
             self._discard(oldest)
@@ -101,6 +136,8 @@ class AdminConnections:
         self._open[connection] = loop.call_later(self._seconds, connection.abort)
 
     def _discard(self, connection: _Watched) -> None:
+        if connection in self._kept:
+            self._kept.remove(connection)
         timer = self._open.pop(connection, None)
         if timer is not None:
             timer.cancel()
