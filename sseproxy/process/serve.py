@@ -20,6 +20,7 @@ from sseproxy.process.descriptors import raise_file_limit
 from sseproxy.process.listeners import ListenError, Listeners, listen
 from sseproxy.process.server import ServerProcess
 from sseproxy.process.siblings import Place
+from sseproxy.process.stopping import time_to_end
 from sseproxy.process.supervisor import Supervisor
 from sseproxy.proxy.app import INSTANCE_BYTES
 
@@ -52,8 +53,8 @@ class OpenSockets:
             raise
 
     def leave_to_workers(self) -> None:
-        """In the parent of workers that are to end: refuse new clients, and go on answering the orchestrator."""
-        self.public.close()
+        """In the parent of workers that are to end: leave both sides to them, as far as a socket is a worker's own."""
+        self.public.leave_to_workers()
         self.admin.leave_to_workers()
 
     def announcement(self) -> str:
@@ -115,9 +116,15 @@ def run_workers(config: Config, sockets: OpenSockets, folder: Path | None) -> in
         worker.run(on_ready=on_worker_ready, on_draining=sockets.public.close, signals=(signal.SIGTERM,))
         flush()
 
-    drain = config.server.drain_timeout
-    limit = _NO_LIMIT if drain is None else drain
-    supervisor = Supervisor(config.server.workers, limit, work, on_stopping=sockets.leave_to_workers)
+    count, delay, timeout = config.server.workers, config.server.drain_delay, config.server.drain_timeout
+    supervisor = Supervisor(
+        count,
+        time_to_end(delay, _NO_LIMIT if timeout is None else timeout, count),
+        work,
+        on_stopping=sockets.leave_to_workers,
+        delay=delay,
+        on_draining=sockets.public.close,
+    )
     return supervisor.run(on_ready=lambda: announce(config, sockets))
 
 

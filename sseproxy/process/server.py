@@ -19,7 +19,7 @@ from sseproxy.process.listeners import BACKLOG
 from sseproxy.process.operations import Operations
 from sseproxy.process.origins import new_origins
 from sseproxy.process.siblings import Place
-from sseproxy.process.stopping import StopRequest
+from sseproxy.process.stopping import StopRequest, close_entrances, worker_delay
 from sseproxy.process.stores import RedisStores
 from sseproxy.proxy.app import ProxyApp
 from sseproxy.stores.open import open_store
@@ -87,10 +87,13 @@ class ServerProcess:
             on_ready()
             try:
                 await stop.wait_for_drain()
-                # Accepting ends before the sockets close: each server has a copy, and a port lives as long as one does.
-                for server in servers:
-                    server.close()
-                on_draining()
+                delay = worker_delay(self._config.server.drain_delay, self._place.count)
+                if delay:
+                    _log.info("stopping: connections are accepted for %g s more", delay)
+                    app.leave()
+                    await stop.wait_for_end(within=delay)
+                entrances = zip(self._sockets, factories, servers, strict=True)
+                await close_entrances(entrances, stop, close_sockets=on_draining, was_delayed=delay > 0)
                 await self.drain(app, stop)
             finally:
                 await asyncio.gather(*(factory.shutdown(_LAST_MOMENT) for factory in factories))

@@ -23,8 +23,9 @@ _LOOK_EVERY = 0.25
 #   starting   All workers are forked. Each reports through a pipe when it listens. If one dies before that, all others
 #              are killed and the exit code is 1: a configuration that cannot run must not look like one that does.
 #   running    A worker that dies is started again, later and later if it dies early.
-#   stopping   From the first SIGTERM or SIGINT. `on_stopping` closes what only the parent holds, every worker gets
-#              SIGTERM and drains. A second signal, or the end of `drain_timeout`, sends SIGTERM again, which ends a
+#   stopping   From the first SIGTERM or SIGINT. `on_stopping` closes what only the parent holds, and every worker gets
+#              SIGTERM. For `delay` the workers still accept connections; then `on_draining` closes what all of them
+#              share, and they drain. A second signal, or the end of `time_to_end`, sends SIGTERM again, which ends a
 #              worker at once, and SIGKILL follows `_LAST_MOMENT` seconds later.
 #
 # Invariants
@@ -38,21 +39,23 @@ _LOOK_EVERY = 0.25
 #     workers are asked for after every wait, also after one that timed out.
 #   - A worker that has not taken the first SIGTERM yet gets one for two, and only begins to drain at the second. So
 #     the second is repeated at every look until the worker is gone or killed.
-#   - A second signal moves `_stopping_since` back by `drain_timeout`: "at once" and "the time is over" are one state.
+#   - A second signal moves `_stopping_since` back by `time_to_end`: "at once" and "the time is over" are one state.
 
 
 @dataclass(slots=True)
 class Supervisor:
     """The parent of the workers. It serves nothing itself.
 
-    serve: see `WorkerMain`. drain_timeout: seconds. on_stopping: called in the parent when a signal asks it to end,
-    before the workers are asked.
+    serve: see `WorkerMain`. time_to_end: seconds that workers may take. on_stopping: called in the parent when a signal
+    asks it to end, before the workers are asked. delay: seconds from there until `on_draining` is called.
     """
 
     workers: int
-    drain_timeout: float
+    time_to_end: float
     serve: WorkerMain
     on_stopping: Callable[[], None] = lambda: None
+    delay: float = 0.0
+    on_draining: Callable[[], None] = lambda: None
     _stopping_since: float | None = field(default=None, init=False)
 
     def run(self, *, on_ready: Callable[[], None]) -> int:
@@ -68,7 +71,7 @@ class Supervisor:
             return 1
         on_ready()
         while workers.are_alive or self._stopping_since is None:
-            received = signal.sigtimedwait(PARENT_SIGNALS, _LOOK_EVERY)
+            received = signal.sigtimedwait(PARENT_SIGNALS, self.next_look(now=time.monotonic()))
             if received is not None and received.si_signo != signal.SIGCHLD:
                 self.stop(workers)
             self.look(workers, now=time.monotonic())
@@ -79,9 +82,16 @@ class Supervisor:
         if self._stopping_since is None:
             self._stopping_since = time.monotonic()
             self.on_stopping()
+            if not self.delay:
+                self.on_draining()
         else:
-            self._stopping_since = time.monotonic() - self.drain_timeout
+            self._stopping_since = time.monotonic() - self.time_to_end
         workers.send(signal.SIGTERM)
+
+    def next_look(self, *, now: float) -> float:
+        """Return the seconds until `look` should be called, at the latest."""
+        delayed_until = now if self._stopping_since is None else self._stopping_since + self.delay
+        return min(_LOOK_EVERY, delayed_until - now) if delayed_until > now else _LOOK_EVERY
 
     def look(self, workers: Workers, *, now: float) -> None:
         """Collect the dead, and do what is due at `now`, a monotonic time in seconds."""
@@ -91,7 +101,10 @@ class Supervisor:
                 worker.schedule_restart(now=now)
                 _log.error("worker %d ended with %d, starting it again in %g s", worker.index, code, worker.delay)
             workers.restart_dead()
-        elif now > self._stopping_since + self.drain_timeout + _LAST_MOMENT:
+            return
+        if now >= self._stopping_since + self.delay:
+            self.on_draining()
+        if now > self._stopping_since + self.time_to_end + _LAST_MOMENT:
             workers.send(signal.SIGKILL)
-        elif now > self._stopping_since + self.drain_timeout:
+        elif now > self._stopping_since + self.time_to_end:
             workers.send(signal.SIGTERM)

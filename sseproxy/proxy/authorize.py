@@ -23,9 +23,6 @@ from sseproxy.proxy.refusal import Beginning
 #: Seconds after which a client may ask again that got no yes and no no.
 _RETRY_AFTER = 5
 
-#: The whole question has one limit, that of its policy.
-_NO_TIMEOUTS = TimeoutPolicy(connect=None, response=None)
-
 _DENIALS = frozenset((401, 403))
 
 #: Fields of a denial that go on. ``Set-Cookie`` does not: a login belongs to a response of the service itself.
@@ -88,6 +85,11 @@ class Authorizer:
         if unasked:
             raise ValueError(f"routes with authorize need a service to ask: {', '.join(unasked)}")
         self._origins = origins
+        # The whole question has one limit, that of its policy. Within it, a service that is away is asked again.
+        self._timeouts = {
+            route.name: TimeoutPolicy(connect=None, connect_retry=route.timeouts.connect_retry, response=None)
+            for route in routes
+        }
         self._instance = instance
         self._secret = secrets.token_bytes(32)
         self._recent = RecentLogins()
@@ -144,7 +146,7 @@ class Authorizer:
         asked_at = self._time()
         try:
             async with asyncio.timeout(policy.timeout):
-                exchange = await self._origins[route].open(request, _NO_TIMEOUTS)
+                exchange = await self._origins[route].open(request, self._timeouts[route])
                 try:
                     verdict = await _read(exchange, policy.take)
                 finally:

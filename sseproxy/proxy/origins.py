@@ -18,6 +18,11 @@ class Origins:
     redis: Mapping[str, RedisOrigin] = field(default_factory=dict)
     authorizers: Mapping[str, HttpOrigin] = field(default_factory=dict)
 
+    def drain(self) -> None:
+        """Let no request wait for a service that is away."""
+        for origin in (*self.upstreams.values(), *self.authorizers.values()):
+            origin.drain()
+
     async def close(self) -> None:
         """Close the connections to all upstreams and services, and all that follows Redis."""
         for origin in (*self.upstreams.values(), *self.authorizers.values()):
