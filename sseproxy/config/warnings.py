@@ -92,7 +92,7 @@ class Warnings:
         """Warn of an upstream that is not verified."""
         tls = route.section.tls
         if tls is not None and not tls.verify:
-            message = "anybody on the way to the upstream can read and change everything"
+            message = "each hop on the way to the upstream can read and change everything"
             self.document.warning(route.own("tls", "verify"), message, "name its authority: ca")
 
     def of_unbound_tickets(self, route: EffectiveRoute) -> None:
@@ -134,5 +134,5 @@ class Warnings:
 
     def _of_password(self, at: Path, url: str | None) -> None:
         if url is not None and shows_password(url):
-            message = "anybody on the way to Redis can read the password, and all messages"
+            message = "each hop on the way to Redis can read the password, and all messages"
             self.document.warning(at, message, "rediss:// encrypts")
