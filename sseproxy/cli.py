@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from sseproxy import __version__
@@ -40,12 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(parsed: argparse.Namespace) -> int:
     """Run the proxy until a signal ends it."""
-    from sseproxy.config.loader import load
+    from sseproxy.config.loader import check
     from sseproxy.config.problems import ConfigErrors
 
     flags: dict[str, FlagValue] = {override.flag: getattr(parsed, override.argument) for override in OVERRIDES}
+    read = partial(check, parsed.config, flags=flags, environ=os.environ)
     try:
-        config = load(parsed.config, flags=flags, environ=os.environ)
+        config = read().config()
     except ConfigErrors as errors:
         print(errors, file=sys.stderr)
         return _FAILED
@@ -54,7 +56,7 @@ def _serve(parsed: argparse.Namespace) -> int:
     from sseproxy.process import serve
 
     try:
-        return serve.serve(config)
+        return serve.serve(config, read)
     except serve.ServeError as error:
         print(f"sseproxy: {error}", file=sys.stderr)
         return _FAILED

@@ -24,13 +24,19 @@ def absolute(path: str, folder: FilePath) -> str:
     return str(folder.absolute() / path)
 
 
-def build_config(file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: FilePath) -> Config:
-    """The result. `file` has passed all checks; relative paths in it begin at `folder`."""
+def build_config(
+    file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: FilePath, *, store_url: str | None = None
+) -> Config:
+    """The result. `file` has passed all checks; relative paths in it begin at `folder`.
+
+    store_url: in place of `store.url`, for routes that name no Redis.
+    """
+    url = (file.store.url or "") if store_url is None else store_url
     return Config(
         server=server_settings(file.server, folder),
         admin=AdminSettings(file.admin.listen, file.admin.hosts) if file.admin and file.admin.listen else None,
         log=LogSettings(file.log.level, file.log.format, file.log.access),
-        routes=tuple(route_policy(route, folder, store_url=file.store.url or "") for route in routes),
+        routes=tuple(route_policy(route, folder, store_url=url) for route in routes),
         store=file.store.policy(),
     )
 

@@ -18,6 +18,7 @@ class StreamMetrics(Observer):
     """Counts requests, and event streams when they end; those under way are added at each scrape.
 
     open_streams: all that are on their way. routes: their names; no label has any other that a client could choose.
+    They may be replaced.
     """
 
     # 1. An event costs nothing here: the session counts it in `TransferStats`, whether metrics are on or not.
@@ -27,7 +28,7 @@ class StreamMetrics(Observer):
 
     def __init__(self, open_streams: Iterable[ObservedStream], routes: Iterable[str]) -> None:
         self._open = open_streams
-        self._routes = tuple(routes)
+        self.routes = tuple(routes)
         self._totals = Figures()
 
     def opened(self, stream: ObservedStream) -> None:
@@ -52,7 +53,7 @@ class StreamMetrics(Observer):
     async def figures(self) -> Figures:
         """Return all that was counted until this call, in several turns of the event loop if there are many streams."""
         found, streams = self._totals.copy(), list(self._open)
-        for route in self._routes:
+        for route in self.routes:
             for phase in (Phase.WAITING, Phase.OPEN, Phase.DRAINING):
                 found.add(table.STREAMS_OPEN, (route, phase.value), 0)
         for number, stream in enumerate(streams, 1):

@@ -17,7 +17,8 @@ _MOST_ENDING = 32
 class ConnectionLimit:
     """The connections of one process, over all of its listeners.
 
-    most: how many there may be; ``None``: any number. on_reached: called once, the first time that there are so many.
+    most: how many there may be; ``None``: any number. May be changed: where there are more, each new connection closes
+    an idle one. on_reached: called once, the first time that there are so many.
     idle: those without a request, in the order in which they became idle.
     """
 
@@ -31,10 +32,10 @@ class ConnectionLimit:
     # Hazards: a head that trickles in keeps a connection idle, or a client could hold all places with heads that never
     # end; a client that does not take the end of what it got, over TLS for half a minute.
 
-    __slots__ = ("_ending", "_most", "_on_reached", "_open", "idle")
+    __slots__ = ("_ending", "_on_reached", "_open", "idle", "most")
 
     def __init__(self, most: int | None = None, *, on_reached: Callable[[int], object] = lambda _: None) -> None:
-        self._most = most
+        self.most = most
         self._on_reached: Callable[[int], object] | None = on_reached
         self._open: set[Evictable] = set()
         self._ending: dict[Evictable, None] = {}
@@ -46,10 +47,10 @@ class ConnectionLimit:
 
     def admit(self, connection: Evictable) -> bool:
         """Return True if `connection` may be served. If not, the caller refuses it."""
-        if self._most is not None and len(self._open) >= self._most:
+        if self.most is not None and len(self._open) >= self.most:
             if self._on_reached is not None:
                 on_reached, self._on_reached = self._on_reached, None
-                on_reached(self._most)
+                on_reached(self.most)
             oldest = next(iter(self.idle), None)
             self._begin_end(connection if oldest is None else oldest)
             if oldest is None:
@@ -77,7 +78,8 @@ class ConnectionLimit:
 class ClientConnections:
     """The connections of one listener, and what makes them: a protocol factory for `loop.create_server`.
 
-    scheme: what its clients speak, ``http`` or ``https``. is_unix: it is a unix socket.
+    scheme: what its clients speak, ``http`` or ``https``; may be changed for those to come. is_unix: it is a unix
+    socket.
     trusts: its peers are trusted proxies, whatever their addresses. limit: shared by all listeners of the process.
     """
 
@@ -92,7 +94,7 @@ class ClientConnections:
         limit: ConnectionLimit | None = None,
     ) -> None:
         self._service = service
-        self._scheme = scheme
+        self.scheme = scheme
         self._is_unix = is_unix
         self._trusts = trusts
         self._policy = policy
@@ -106,7 +108,7 @@ class ClientConnections:
         """Return what speaks with another client. on_made: see `DownstreamConnection`."""
         return DownstreamConnection(
             self._service,
-            scheme=self._scheme,
+            scheme=self.scheme,
             is_unix=self._is_unix,
             is_trusted=self._trusts,
             policy=self._policy,

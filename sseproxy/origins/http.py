@@ -57,6 +57,10 @@ class HttpOrigin:
                 exchange.abort()
                 raise
 
+    def retire(self) -> None:
+        """Keep no connection for another request; exchanges under way go on, and new ones are possible."""
+        self.pool.retire()
+
     async def close(self) -> None:
         """Close all connections."""
         await self.pool.close()

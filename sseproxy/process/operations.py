@@ -1,7 +1,7 @@
 """What does an operator get to see of one process, and who counts it?"""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sseproxy.config.settings import Config
@@ -25,7 +25,7 @@ class Operations:
     """
 
     def __init__(self, config: Config, app: ProxyApp, stores: RedisStores, place: Place) -> None:
-        metrics = StreamMetrics(app.streams, (route.name for route in config.routes))
+        self._metrics = metrics = StreamMetrics(app.streams, (route.name for route in config.routes))
         if config.admin is not None:
             app.streams.observers.add(metrics)
 
@@ -44,6 +44,10 @@ class Operations:
                 pages=Pages(place, self._siblings),
                 hosts=config.admin.hosts,
             )
+
+    def reload(self, routes: Iterable[str]) -> None:
+        """Show these routes, by name, also while they have no stream. What was counted of others stays."""
+        self._metrics.routes = tuple(routes)
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Serve on `sockets`, which are listening already and stay the caller's. The caller must call `stop` later."""

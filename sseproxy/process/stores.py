@@ -2,8 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from sseproxy.core.routes import Route
@@ -36,6 +36,11 @@ class RedisStore:
     def link(self) -> Link:
         return self.tools.link
 
+    def start(self) -> None:
+        """Dial, and find out what rings."""
+        self.link.start()
+        self.origin.start()
+
     async def close(self) -> None:
         """Close what talks to it. The origin is the proxy's to close, and goes first."""
         await self.tools.blocking.close()
@@ -49,33 +54,44 @@ class RedisStores:
     Must be made while the event loop runs. A Redis that is away is no error: the link dials again and again.
     """
 
+    # A Redis that no route names any more goes when the last reader has gone, and not before (`_close_unused`): until
+    # then its clients get their events.
+
     def __init__(self, routes: Sequence[Route], policy: StorePolicy) -> None:
         loop = asyncio.get_running_loop()
+        self._policy = policy
         self._count = len(routes)
-        self._stores: list[RedisStore] = []
+        self._stores: Mapping[str, RedisStore] = {}
+        self._closing: set[asyncio.Task[None]] = set()
         # Of the process, whatever the number of stores: memory, turns of the event loop, timers.
-        share = partial(
+        self._share = partial(
             RedisOrigin, budget=WindowBudget(policy.memory), catching_up=CatchingUp(loop), clock=Timers(loop)
         )
-        node = secrets.token_hex(_NODE_BYTES).encode()
-        by_url: dict[str, list[str]] = {}
-        for route in routes:
-            if route.redis is not None:
-                by_url.setdefault(route.redis.url, []).append(route.name)
-        for url, names in by_url.items():
-            tools = _connect(RedisURL.parse(url), policy, node)
-            self._stores.append(RedisStore(tools, share(tools), names))
+        self._node = secrets.token_hex(_NODE_BYTES).encode()
+        self._stores = self._of(routes)
 
     def start(self) -> None:
         """Dial. The caller must call `close` later."""
-        for store in self._stores:
-            store.link.start()
-            store.origin.start()
+        for store in self._stores.values():
+            store.start()
+
+    def reload(self, routes: Sequence[Route]) -> None:
+        """Serve `routes` from now on. A Redis that was there stays connected, if one of them names it."""
+        before, self._stores = self._stores, self._of(routes)
+        self._count = len(routes)
+        for url, store in self._stores.items():
+            if url not in before:
+                store.start()
+        for url, store in before.items():
+            if url not in self._stores:
+                task = asyncio.create_task(_close_unused(store))
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
 
     @property
     def origins(self) -> dict[str, RedisOrigin]:
-        """What serves each route, by the route's name."""
-        return {name: store.origin for store in self._stores for name in store.routes}
+        """What serves the routes, by the URL that they name."""
+        return {url: store.origin for url, store in self._stores.items()}
 
     def readiness(self, *, is_draining: bool) -> Readiness:
         """Return whether new requests can be served, and which Redis is away.
@@ -83,7 +99,7 @@ class RedisStores:
         One that was never reached may be named wrongly, so nothing is sent here before. Later, clients that wait for
         one Redis are no reason to turn those of other routes away.
         """
-        away = [store for store in self._stores if not store.link.is_up]
+        away = [store for store in self._stores.values() if not store.link.is_up]
         names = self._names(away)
         if is_draining:
             return Readiness(Status.DRAINING, names)
@@ -93,7 +109,8 @@ class RedisStores:
 
     def add_figures(self, figures: Figures) -> None:
         """Add what was counted about each Redis."""
-        for store, name in zip(self._stores, self._names(self._stores), strict=True):
+        stores = list(self._stores.values())
+        for store, name in zip(stores, self._names(stores), strict=True):
             stats = store.origin.stats
             figures.add(table.REDIS_UP, (name,), store.link.is_up)
             figures.add(table.REDIS_MESSAGES, (name,), stats.messages)
@@ -108,12 +125,40 @@ class RedisStores:
 
     async def close(self) -> None:
         """Close all connections. The proxy has to be closed before."""
-        for store in self._stores:
+        for task in list(self._closing):
+            task.cancel()
+        if self._closing:
+            await asyncio.wait(self._closing)
+        for store in self._stores.values():
             await store.close()
+
+    def _of(self, routes: Sequence[Route]) -> dict[str, RedisStore]:
+        """Return the stores that `routes` name, by URL: those that are there, and new ones."""
+        by_url: dict[str, list[str]] = {}
+        for route in routes:
+            if route.redis is not None:
+                by_url.setdefault(route.redis.url, []).append(route.name)
+        found = {}
+        for url, names in by_url.items():
+            store = self._stores.get(url)
+            if store is None:
+                tools = _connect(RedisURL.parse(url), self._policy, self._node)
+                store = RedisStore(tools, self._share(tools), names)
+            found[url] = replace(store, routes=names)
+        return found
 
     def _names(self, stores: Iterable[RedisStore]) -> list[str]:
         """Name stores for an operator: one is `redis`, of several each has its address."""
         return ["redis" if len(self._stores) == 1 else store.link.url.place for store in stores]
+
+
+async def _close_unused(store: RedisStore) -> None:
+    """Close a Redis and its origin once there is no reader, or at once when the task is cancelled."""
+    try:
+        await store.origin.wait_until_unused()
+    finally:
+        await store.origin.close()
+        await store.close()
 
 
 def _connect(url: RedisURL, policy: StorePolicy, node: bytes) -> RedisTools:

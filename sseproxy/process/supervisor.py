@@ -7,12 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sseproxy.logs import LOGGER
+from sseproxy.process.systemd import Notifier
 from sseproxy.process.workers import PARENT_SIGNALS, WorkerMain, Workers
 
 _log = logging.getLogger(LOGGER)
 
 #: Seconds that workers get to end after a second signal, before they are killed.
 _LAST_MOMENT = 3.0
+
+#: How long workers without a drain limit are waited for, in seconds.
+_NO_LIMIT = 10.0**9
 
 #: Seconds between two looks at the clock.
 _LOOK_EVERY = 0.25
@@ -22,7 +26,10 @@ _LOOK_EVERY = 0.25
 # Plan
 #   starting   All workers are forked. Each reports through a pipe when it listens. If one dies before that, all others
 #              are killed and the exit code is 1: a configuration that cannot run must not look like one that does.
-#   running    A worker that dies is started again, later and later if it dies early.
+#   running    A worker that dies is started again, later and later if it dies early. SIGHUP has the configuration read
+#              here, once, and sent to all; a worker that starts later begins with it. Where systemd watches, workers
+#              are asked whether they answer, and one that is stuck is killed: the others go on, and so do their
+#              streams. systemd itself hears of this process alone.
 #   stopping   From the first SIGTERM or SIGINT. `on_stopping` closes what only the parent holds, every worker gets
 #              SIGTERM and drains. A second signal, or the end of `drain_timeout`, sends SIGTERM again, which ends a
 #              worker at once, and SIGKILL follows `_LAST_MOMENT` seconds later.
@@ -45,15 +52,23 @@ _LOOK_EVERY = 0.25
 class Supervisor:
     """The parent of the workers. It serves nothing itself.
 
-    serve: see `WorkerMain`. drain_timeout: seconds. on_stopping: called in the parent when a signal asks it to end,
-    before the workers are asked.
+    serve: see `WorkerMain`. drain_timeout: seconds, asked for when it begins; ``None``: no limit.
+    on_stopping: called in the parent when a signal asks it to end, before the workers are asked.
+    on_reload: reads the configuration again, and returns what the workers are sent; ``None``: nothing.
+    status: what holds, in a few words.
     """
 
     workers: int
-    drain_timeout: float
+    drain_timeout: Callable[[], float | None]
     serve: WorkerMain
+    notifier: Notifier
     on_stopping: Callable[[], None] = lambda: None
+    on_reload: Callable[[], bytes | None] = lambda: None
+    status: Callable[[], str] = str
     _stopping_since: float | None = field(default=None, init=False)
+    _drain_timeout: float = field(default=0.0, init=False)
+    _alive_at: float = field(default=0.0, init=False)
+    _is_reloading: bool = field(default=False, init=False)
 
     def run(self, *, on_ready: Callable[[], None]) -> int:
         """Start the workers and stay until all have ended. Returns the exit code."""
@@ -67,31 +82,62 @@ class Supervisor:
                 workers.reap()
             return 1
         on_ready()
+        self.notifier.ready(self.status())
         while workers.are_alive or self._stopping_since is None:
             received = signal.sigtimedwait(PARENT_SIGNALS, _LOOK_EVERY)
-            if received is not None and received.si_signo != signal.SIGCHLD:
+            if received is not None and received.si_signo == signal.SIGHUP:
+                self.reload(workers)
+            elif received is not None and received.si_signo != signal.SIGCHLD:
                 self.stop(workers)
             self.look(workers, now=time.monotonic())
         return 0
+
+    def reload(self, workers: Workers) -> None:
+        """Let the workers serve by what the configuration says now."""
+        if self._stopping_since is not None:
+            _log.warning("reload: ignored, the workers are draining")
+            return
+        self.notifier.reloading()
+        message = self.on_reload()
+        if message is not None:
+            workers.tell(message)
+        self._is_reloading = True
 
     def stop(self, workers: Workers) -> None:
         """Let the workers drain; called again, let them end at once."""
         if self._stopping_since is None:
             self._stopping_since = time.monotonic()
+            limit = self.drain_timeout()
+            self._drain_timeout = _NO_LIMIT if limit is None else limit
+            self.notifier.stopping(None if limit is None else limit + 2 * _LAST_MOMENT)
             self.on_stopping()
         else:
-            self._stopping_since = time.monotonic() - self.drain_timeout
+            self._stopping_since = time.monotonic() - self._drain_timeout
         workers.send(signal.SIGTERM)
 
     def look(self, workers: Workers, *, now: float) -> None:
         """Collect the dead, and do what is due at `now`, a monotonic time in seconds."""
+        self.watch(workers, now=now)
         dead = workers.reap()
         if self._stopping_since is None:
             for worker, code in dead:
                 worker.schedule_restart(now=now)
                 _log.error("worker %d ended with %d, starting it again in %g s", worker.index, code, worker.delay)
             workers.restart_dead()
-        elif now > self._stopping_since + self.drain_timeout + _LAST_MOMENT:
+        elif now > self._stopping_since + self._drain_timeout + _LAST_MOMENT:
             workers.send(signal.SIGKILL)
-        elif now > self._stopping_since + self.drain_timeout:
+        elif now > self._stopping_since + self._drain_timeout:
             workers.send(signal.SIGTERM)
+
+    def watch(self, workers: Workers, *, now: float) -> None:
+        """Send the workers what waits for them, find those that are stuck, and report to systemd."""
+        all_have_answered = workers.look(now=now)
+        if self._stopping_since is None and self._is_reloading and all_have_answered:
+            self._is_reloading = False
+            self.notifier.ready(self.status())
+        watchdog = self.notifier.watchdog
+        if watchdog is not None and now >= self._alive_at + watchdog / 2:
+            self._alive_at = now
+            self.notifier.alive()
+            if self._stopping_since is None:
+                workers.ask(patience=watchdog, now=now)

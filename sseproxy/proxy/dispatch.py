@@ -93,6 +93,7 @@ class Dispatcher:
     def _new(self, request: ClientRequest, route: Route, tail: ResponseTail) -> Forwarding | Subscribing:
         """Make what serves a request: an upstream, or Redis."""
         if route.redis is not None:
-            return Subscribing(request, route, self._origins.redis[route.name], tail)
-        origin = self._origins.upstreams[route.name]
+            return Subscribing(request, route, self._origins.redis[route.redis.url], tail)
+        assert route.upstream is not None
+        origin = self._origins.upstreams[route.upstream]
         return Forwarding(request, route, origin, tail, ends=self._ends, via=self._instance)

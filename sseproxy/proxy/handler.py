@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from typing import Protocol
 
 from sseproxy.core.errors import InternalError, SSEProxyError
 from sseproxy.core.frames import release_frames
@@ -14,7 +15,7 @@ from sseproxy.http1.server import DownstreamConnection
 from sseproxy.http1.treatment import ResponseTreatment
 from sseproxy.logs import LOGGER
 from sseproxy.proxy.notices import UntellableNotice
-from sseproxy.proxy.resolve import Refuse, Resolution, Resolver
+from sseproxy.proxy.resolve import Refuse, Resolution
 from sseproxy.proxy.tail import ANSWER_TIME, ResponseTail
 
 _log = logging.getLogger(LOGGER)
@@ -22,10 +23,22 @@ _log = logging.getLogger(LOGGER)
 _Work = Coroutine[None, None, None]
 
 
+class Deciding(Protocol):
+    """Decides what is done about a request (`Routing`)."""
+
+    def resolve(
+        self, request: ParsedRequest, connection: DownstreamConnection, treatment: ResponseTreatment
+    ) -> Resolution:
+        """Decide what a request wants."""
+
+    def begin(self, resolution: Resolution, tail: ResponseTail) -> _Work | None:
+        """Answer a request at once, or return what serves it."""
+
+
 class RequestHandler:
     """Serves the requests of all connections of a process (a `Service`).
 
-    begin: answers a request at once, or returns what serves it. new_tail: makes the tail of a response.
+    routing: for the next request; may be replaced at any time. new_tail: makes the tail of a response.
     linger: see `ResponseTreatment`. observers: hear of each request that has been answered. draining: no connection is
     kept for another request.
     """
@@ -39,8 +52,7 @@ class RequestHandler:
 
     def __init__(
         self,
-        resolver: Resolver,
-        begin: Callable[[Resolution, ResponseTail], _Work | None],
+        routing: Deciding,
         new_tail: Callable[[DownstreamConnection, HttpDownstream, AccessRecord], ResponseTail],
         *,
         linger: float,
@@ -49,8 +61,7 @@ class RequestHandler:
         self.disconnects = DisconnectWatch()
         self.under_way: set[ResponseTail] = set()
         self.draining = False
-        self._resolver = resolver
-        self._begin = begin
+        self.routing = routing
         self._new_tail = new_tail
         self._linger = linger
         self._observers = observers
@@ -67,8 +78,9 @@ class RequestHandler:
             keep_alive=request.keeps_alive and not self.draining,
             linger=self._linger,
         )
+        routing = self.routing
         try:
-            resolution = self._resolver.resolve(request, connection, treatment)
+            resolution = routing.resolve(request, connection, treatment)
         except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
             resolution = Refuse(record.peer, treatment, None, _defect(error, record))
         request.headers = []  # a stream may go on for hours
@@ -76,8 +88,8 @@ class RequestHandler:
         if resolution.route is not None:
             record.route = resolution.route.name
         downstream = HttpDownstream(connection, resolution.treatment, on_untellable=self._untellable.give)
-        work = self._begin(resolution, tail := self._new_tail(connection, downstream, record))
-        del resolution
+        work = routing.begin(resolution, tail := self._new_tail(connection, downstream, record))
+        del resolution, routing  # a reload may come while a stream goes on
         try:
             if work is not None:
                 await self._serve(work, tail)

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 
+from sseproxy.core.errors import StoreAway
 from sseproxy.core.flow import BodySink
 from sseproxy.core.journal.cursor import PLAIN, Flavour
 from sseproxy.core.journal.policy import RedisPolicy
@@ -21,6 +22,9 @@ from sseproxy.origins.redis.wishes import Wish, wishes
 from sseproxy.timers import Clock, Timer
 
 __all__ = ["RedisOrigin", "RedisTools"]
+
+#: Seconds after which a client may ask again whose route has gone meanwhile.
+_RETRY_AFTER = 1
 
 
 class RedisOrigin:
@@ -67,6 +71,8 @@ class RedisOrigin:
         self._streams: dict[tuple[bytes, Terms], _Held] = {}
         self._channels: dict[tuple[bytes, Terms], ChannelFeed] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._when_unused: asyncio.Event | None = None
+        self._is_closed = False
         self._end_watch = tools.link.watch(self._link_changed)
 
     @property
@@ -129,8 +135,20 @@ class RedisOrigin:
             follower.join(place, wish)
         return reader
 
+    def refuse_late(self) -> None:
+        """Raise `StoreAway` once this is closed: a request may have waited while a reload took its route away."""
+        if self._is_closed:
+            raise StoreAway("This route has gone.", retry_after=_RETRY_AFTER)
+
+    async def wait_until_unused(self) -> None:
+        """Wait until nothing is followed, and nothing subscribed to."""
+        while self._streams or self._channels:
+            self._when_unused = asyncio.Event()
+            await self._when_unused.wait()
+
     async def close(self) -> None:
         """Leave no task, no timer and no subscription. All readers are done before."""
+        self._is_closed = True
         self._end_watch()
         for held in list(self._streams.values()):
             held.cancel_timer()
@@ -184,6 +202,7 @@ class RedisOrigin:
             if not feed.readers and self._channels.get((feed.name, terms)) is feed:
                 del self._channels[feed.name, terms]
                 feed.close()
+                self._note_end()
 
         return leave
 
@@ -194,6 +213,12 @@ class RedisOrigin:
             task = self._shared.loop.create_task(follower.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+            self._note_end()
+
+    def _note_end(self) -> None:
+        """Something is not followed any more: perhaps nothing is."""
+        if self._when_unused is not None and not (self._streams or self._channels):
+            self._when_unused.set()
 
     def _link_changed(self) -> None:
         if not self._link.is_up:
