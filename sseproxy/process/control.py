@@ -93,6 +93,7 @@ class SignalControl:
                 snapshot = await asyncio.to_thread(self._source.read)
                 if snapshot is not None and not self._draining.is_set() and await has_applied(apply, snapshot):
                     self._source.accept(snapshot)
+                    self._source.report()
             if self._draining.is_set():
                 _log.warning("reload: ignored, the process is draining")
             else:

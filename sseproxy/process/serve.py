@@ -146,6 +146,7 @@ def run_workers(source: Source, sockets: OpenSockets, folder: Path | None) -> in
         Notifier(os.environ),
         on_stopping=sockets.leave_to_workers,
         on_reload=reload,
+        on_reloaded=source.report,
         status=lambda: source.status,
     )
     log = source.current.config.log

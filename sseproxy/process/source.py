@@ -66,6 +66,8 @@ class Source:
                 _log.error("reload: %s", problem)
         except OSError as error:
             _log.error("reload: the certificate of server.tls cannot be used: %s", error)
+        except Exception:  # noqa: BLE001 - a defect in reading must not end the streams
+            _log.exception("reload: unexpected error")
         else:
             self._kept = found.kept
             return snapshot
@@ -73,12 +75,16 @@ class Source:
         return None
 
     def accept(self, snapshot: Snapshot) -> None:
-        """Take note that `snapshot` holds now, and log it."""
-        before, self.current = self.current.config, snapshot
+        """Take note that `snapshot` holds now, for the log too. `report` must follow once all processes serve by it."""
+        known = {(warning.path, warning.message) for warning in self.current.config.warnings}
+        self.current = snapshot
         set_up_log(snapshot.config.log)
         for warning in snapshot.config.warnings:
-            if warning not in before.warnings:
+            if (warning.path, warning.message) not in known:
                 _log.warning("%s", warning)
+
+    def report(self) -> None:
+        """Log what holds now, and what does not before a restart."""
         for key in self._kept:
             _log.warning("reload: %s has changed, which needs a restart; all else holds now", key)
         _log.info("reloaded: %s", self.status)

@@ -55,6 +55,7 @@ class Supervisor:
     serve: see `WorkerMain`. drain_timeout: seconds, asked for when it begins; ``None``: no limit.
     on_stopping: called in the parent when a signal asks it to end, before the workers are asked.
     on_reload: reads the configuration again, and returns what the workers are sent; ``None``: nothing.
+    on_reloaded: called when all workers have answered to that.
     status: what holds, in a few words.
     """
 
@@ -64,6 +65,7 @@ class Supervisor:
     notifier: Notifier
     on_stopping: Callable[[], None] = lambda: None
     on_reload: Callable[[], bytes | None] = lambda: None
+    on_reloaded: Callable[[], None] = lambda: None
     status: Callable[[], str] = str
     _stopping_since: float | None = field(default=None, init=False)
     _drain_timeout: float = field(default=0.0, init=False)
@@ -99,8 +101,10 @@ class Supervisor:
             return
         self.notifier.reloading()
         message = self.on_reload()
-        if message is not None:
-            workers.tell(message)
+        if message is None:
+            self.notifier.ready(self.status())
+            return
+        workers.tell(message)
         self._is_reloading = True
 
     def stop(self, workers: Workers) -> None:
@@ -134,6 +138,7 @@ class Supervisor:
         all_have_answered = workers.look(now=now)
         if self._stopping_since is None and self._is_reloading and all_have_answered:
             self._is_reloading = False
+            self.on_reloaded()
             self.notifier.ready(self.status())
         watchdog = self.notifier.watchdog
         if watchdog is not None and now >= self._alive_at + watchdog / 2:
