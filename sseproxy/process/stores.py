@@ -69,6 +69,7 @@ class RedisStores:
         )
         self._node = secrets.token_hex(_NODE_BYTES).encode()
         self._stores = self._of(routes)
+        self._links_of_start = frozenset(store.link for store in self._stores.values())
 
     def start(self) -> None:
         """Dial. The caller must call `close` later."""
@@ -97,13 +98,13 @@ class RedisStores:
         """Return whether new requests can be served, and which Redis is away.
 
         One that was never reached may be named wrongly, so nothing is sent here before. Later, clients that wait for
-        one Redis are no reason to turn those of other routes away.
+        one Redis are no reason to turn those of other routes away; nor is one that a reload has named wrongly.
         """
         away = [store for store in self._stores.values() if not store.link.is_up]
         names = self._names(away)
         if is_draining:
             return Readiness(Status.DRAINING, names)
-        is_new = any(not store.link.was_reached for store in away)
+        is_new = any(not store.link.was_reached for store in away if store.link in self._links_of_start)
         serves_nothing = bool(away) and sum(len(store.routes) for store in away) == self._count
         return Readiness(Status.AWAY if is_new or serves_nothing else Status.READY, names)
 

@@ -18,8 +18,9 @@ _LAST_MOMENT = 3.0
 #: How long workers without a drain limit are waited for, in seconds.
 _NO_LIMIT = 10.0**9
 
-#: Seconds between two looks at the clock.
+#: Seconds between two looks at the clock, and while the workers' answers to a reload are waited for.
 _LOOK_EVERY = 0.25
+_LOOK_SOON = 0.01
 
 # The parent of the workers waits for one thing at a time: a signal, for a quarter of a second at most.
 #
@@ -86,7 +87,7 @@ class Supervisor:
         on_ready()
         self.notifier.ready(self.status())
         while workers.are_alive or self._stopping_since is None:
-            received = signal.sigtimedwait(PARENT_SIGNALS, _LOOK_EVERY)
+            received = signal.sigtimedwait(PARENT_SIGNALS, _LOOK_SOON if self._is_reloading else _LOOK_EVERY)
             if received is not None and received.si_signo == signal.SIGHUP:
                 self.reload(workers)
             elif received is not None and received.si_signo != signal.SIGCHLD:

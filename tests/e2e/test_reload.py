@@ -16,6 +16,7 @@ from tests.support.certificates import Certificate, new_authority, new_certifica
 from tests.support.echo_upstream import EchoUpstream, echo_of
 from tests.support.hand_upstream import HandUpstream
 from tests.support.processes import children, wait_until
+from tests.support.redis_server import RedisServer
 
 WORKERS = pytest.mark.parametrize("workers", [1, 2])
 STREAM = {"Accept": "text/event-stream"}
@@ -475,6 +476,38 @@ def test_a_terminal_that_closes_costs_no_stream(tmp_path: Path, first: EchoUpstr
             os.kill(pid, signal.SIGHUP)
         proxy.process.stderr.wait_for(lambda lines: any(RELOADED in line for line in lines[before:]))
         assert reached(proxy.url) == {"first"}
+
+
+def test_routes_of_redis_come_and_go(tmp_path: Path, first: EchoUpstream) -> None:
+    def feed(path: str, redis: RedisServer) -> dict[str, object]:
+        return {"name": path, "match": {"path": f"/{path}"}, "redis": {"channel": path, "url": redis.url}}
+
+    def published(redis: RedisServer, channel: str, text: str) -> bool:
+        return bool(redis.cli("PUBLISH", channel, text))
+
+    rest = {"upstream": first.url}
+    with RedisServer() as old, RedisServer() as new, reloadable(tmp_path, routes=[rest]) as proxy:
+        proxy.reload(routes=[feed("a", old), rest])
+        with Request(proxy.url, "/a", headers=STREAM) as reader:
+            assert reader.status == 200
+            wait_until(lambda: published(old, "a", "one"))
+            reader.wait_for(b"data: one\n\n")
+            for routes in ([feed("b", old), rest], [feed("b", new), rest]):
+                proxy.reload(routes=routes)
+                assert fetch(proxy.url, "/a").status == 200, "an ordinary route has it now"
+                with Request(proxy.url, "/b", headers=STREAM) as other:
+                    assert other.status == 200
+                    here = old if routes[0] == feed("b", old) else new
+                    wait_until(lambda here=here: published(here, "b", "two"))  # type: ignore[misc]
+                    other.wait_for(b"data: two\n\n")
+                assert published(old, "a", "three"), "the reader has its events, whatever the file says"
+                reader.wait_for(b"data: three\n\n")
+        # With its last reader the connection ends, too: only the one that asks is left.
+        wait_until(lambda: len(old.cli("CLIENT", "LIST").splitlines()) == 1)
+        assert len(new.cli("CLIENT", "LIST").splitlines()) > 1
+        nowhere = {"name": "c", "match": {"path": "/c"}, "redis": {"channel": "c", "url": "redis://127.0.0.1:1"}}
+        proxy.reload(routes=[nowhere, rest])
+        assert fetch(proxy.admin, "/readyz").status == 200, "a Redis that a reload names wrongly turns no client away"
 
 
 def test_authorize_leads_elsewhere(tmp_path: Path, first: EchoUpstream) -> None:

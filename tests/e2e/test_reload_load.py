@@ -143,7 +143,9 @@ def test_two_hundred_reloads_leave_nothing_behind(tmp_path: Path, workers: int) 
         upstream = f"http://127.0.0.1:{20_000 + number}"
         tickets = {} if workers > 1 else {"tickets": {"path": f"/_t{number % 4}"}}
         guard = {"authorize": {"url": upstream + "/who"}}
-        many = [{"match": {"path": f"/{index}"}, "upstream": upstream, **guard, **tickets} for index in range(20)]
+        many: list[dict[str, object]] = [
+            {"match": {"path": f"/{index}"}, "upstream": upstream, **guard, **tickets} for index in range(20)
+        ]
         return [*many, {"name": f"number-{number}", "upstream": upstream}]
 
     def sizes() -> list[tuple[int, int, int]]:
