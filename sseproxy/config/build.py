@@ -61,6 +61,7 @@ def server_settings(server: ServerSection, folder: FilePath) -> ServerSettings:
         workers=server.workers,
         connections=server.connections if isinstance(server.connections, int) else None,
         trusted_proxies=server.trusted_proxies,
+        drain_delay=server.drain.delay or 0.0,
         drain_timeout=server.drain.timeout,
         drain_spread=drain_spread(server),
     )
@@ -97,13 +98,16 @@ def route_policy(route: EffectiveRoute, folder: FilePath, *, store_url: str) -> 
 def push_route(route: EffectiveRoute, policy: RedisPolicy) -> Route:
     """One route that is served from Redis: a feed. What it inherits for upstreams only is left out."""
     merged = route.merged
+    timeouts = replace(timeout_policy(merged.timeouts), idle=None)
+    if route.section.authorize is None:
+        timeouts = replace(timeouts, connect_retry=None)
     return Route(
         name=route.name,
         match=match_of(route.section),
         dialect=merged.dialect,
         kind=StreamKind.FEED,
         heartbeat=replace(heartbeat_policy(merged.heartbeat), before_response=None),
-        timeouts=replace(timeout_policy(merged.timeouts), idle=None),
+        timeouts=timeouts,
         limits=limit_policy(merged.limits),
         response_headers=header_rules(route.section.headers.response),
         tickets=None if merged.tickets is None else ticket_policy(merged.tickets),
@@ -147,6 +151,7 @@ def timeout_policy(section: TimeoutsSection) -> TimeoutPolicy:
     """How long to wait."""
     return TimeoutPolicy(
         connect=section.connect,
+        connect_retry=section.connect_retry,
         response=section.response,
         idle=section.idle,
         write=section.write,

@@ -18,6 +18,7 @@ from sseproxy.core.routes import Upstream
 
 LISTEN: Path = ("server", "listen")
 ADMIN_LISTEN: Path = ("admin", "listen")
+DRAIN_DELAY: Path = ("server", "drain", "delay")
 DRAIN_TIMEOUT: Path = ("server", "drain", "timeout")
 _TLS: Path = ("server", "tls")
 

@@ -15,7 +15,8 @@ from sseproxy.config.build import drain_spread
 from sseproxy.config.checked import Checked
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import Path
-from sseproxy.config.push_checks import FOR_UPSTREAMS
+from sseproxy.config.push_checks import without_effect
+from sseproxy.config.schema import DrainSection
 from sseproxy.config.values import format_duration
 from sseproxy.config.yaml_text import CoreSchemaLoader
 from sseproxy.core.stream.plan import StreamMode
@@ -49,15 +50,18 @@ def printed(checked: Checked) -> str:
     }
     found["server"]["drain"]["spread"] = format_duration(drain_spread(file.server))
     text = yaml.dump(_pruned(found), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    return f"{drain_line(file.server.drain.timeout)}{text}"
+    return f"{drain_line(file.server.drain)}{text}"
 
 
-def drain_line(timeout: float | None) -> str:
-    """How long a drain may take, as a comment."""
+def drain_line(drain: DrainSection) -> str:
+    """How long a process may take to end once it has been asked to, as a comment."""
+    delay, timeout = drain.delay or 0.0, drain.timeout
     if timeout is None:
         return "# drain: waits for the last stream, however long that takes (server.drain.timeout: off)\n"
-    said = format_duration(timeout)
-    return f"# drain: {said} in all (server.drain.timeout: {said}). Grant the process more than that to end.\n"
+    parts = f"server.drain.timeout: {format_duration(timeout)}"
+    if delay:
+        parts = f"server.drain.delay: {format_duration(delay)} + {parts}"
+    return f"# drain: {format_duration(delay + timeout)} in all ({parts}). Grant the process more than that to end.\n"
 
 
 def printed_store(checked: Checked) -> Plain:
@@ -84,7 +88,7 @@ def printed_route(route: EffectiveRoute, checked: Checked) -> Plain:
         if merged.stream.declared is StreamMode.NEVER:
             found = _without(found, ("end",), ("heartbeat", "before_response"))
         return first(found, "name", "match", "upstream")
-    found = _without(found, *FOR_UPSTREAMS)
+    found = _without(found, *without_effect(section))
     if section.authorize is None:
         found = _without(found, ("auth",))
     if section.redis.channel:

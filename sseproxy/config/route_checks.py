@@ -35,6 +35,7 @@ def check_routes(document: Document, file: FileSchema, routes: tuple[EffectiveRo
         check = RouteCheck(document, file, route, folder)
         check.match()
         check.heartbeat()
+        check.request_body()
         check.upstream()
         check.tls()
         check.fields("request", route.section.headers.request)
@@ -93,6 +94,15 @@ class RouteCheck:
         asks = self.route.says(*_BEFORE_RESPONSE) or not self.route.says("stream")
         if policy.before_response is not None and not is_touched and asks:
             self.document.problem(at, "has no effect with stream: never", "leave one of them out")
+
+    def request_body(self) -> None:
+        """Check that a body which nothing takes while the upstream is away cannot be late for that reason."""
+        limit, retry = self.route.merged.timeouts.request_body, self.route.merged.timeouts.connect_retry
+        if limit is None or retry is None or self.route.section.redis is not None:
+            return
+        if limit <= retry and is_right(self.document, self.route, "timeouts", "connect_retry"):
+            at = self.route.where("timeouts", "request_body")
+            self.document.problem(at, f"must be longer than timeouts.connect_retry ({format_duration(retry)})")
 
     def interval_is_off(self, key: str) -> None:
         """Report it at the one of the two that is nearer to the operator: a flag, a route, then ``defaults``."""

@@ -83,6 +83,10 @@ class ServerTLSSection(Section):
 class DrainSection(Section):
     """How streams end when the process is asked to stop."""
 
+    delay: DurationOrZero = Field(
+        default=0.0,
+        description="After SIGTERM, /readyz is 503 and connections are accepted for so long, before anything ends.",
+    )
     timeout: DurationOrZero = Field(
         default=25.0, description="Streams may finish for this long, then they break off; off: wait for the last one."
     )

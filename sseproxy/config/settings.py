@@ -22,7 +22,8 @@ class ServerSettings:
     """The public side.
 
     connections: how many clients of one worker may be connected; ``None``: as many as its file descriptors allow.
-    drain_timeout: seconds until the last stream is aborted, ``None`` for never.
+    drain_delay: seconds from the stop signal until the drain begins. Connections are accepted meanwhile.
+    drain_timeout: seconds from there until the last stream is aborted, ``None`` for never.
     drain_spread: seconds over which streams are asked to end, never more than `drain_timeout`.
     """
 
@@ -31,8 +32,14 @@ class ServerSettings:
     workers: int
     connections: int | None
     trusted_proxies: tuple[IPNetwork, ...]
+    drain_delay: float
     drain_timeout: float | None
     drain_spread: float
+
+    @property
+    def drain_limit(self) -> float | None:
+        """Seconds from the stop signal until the last stream is aborted; ``None`` for never."""
+        return None if self.drain_timeout is None else self.drain_delay + self.drain_timeout
 
 
 @dataclass(frozen=True, slots=True)

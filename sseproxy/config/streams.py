@@ -64,6 +64,10 @@ class TimeoutsSection(Section):
     connect: Duration = Field(
         default=_TIMEOUTS.connect, description="Until the upstream connection stands, TLS included."
     )
+    connect_retry: Duration = Field(
+        default=_TIMEOUTS.connect_retry,
+        description="A connection that is refused, or a name that is not known, is tried again for so long.",
+    )
     response: Duration = Field(default=_TIMEOUTS.response, description="From there until the upstream's response head.")
     idle: IdleDuration = Field(
         default=_TIMEOUTS.idle,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from sseproxy.core.frames import release_frames
+from sseproxy.http1.sockets import accept_waiting
 
 #: Seconds without accepting after the system had no descriptor for another connection.
 _PAUSE = 1.0
@@ -92,10 +93,12 @@ class TlsAcceptor:
         self._loop.add_reader(sock, self._accept_some)
 
     def close(self) -> None:
-        """Accept no more, and close the socket."""
+        """Accept those who wait in the queue, then no more, and close the socket."""
         if self._pause is not None:
             self._pause.cancel()
         self._loop.remove_reader(self._sock)
+        for sock in accept_waiting(self._sock):
+            self._accept(sock)
         self._sock.close()
 
     def _accept_some(self) -> None:

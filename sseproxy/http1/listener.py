@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from sseproxy.http1.handshake import Evictable, TlsHandshake
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.http1.server import DownstreamConnection, Service
+from sseproxy.http1.sockets import has_unread
 
 #: Connections that are being closed because there are too many. Each costs a descriptor until its client has taken the
 #: end; the oldest is aborted when there are more.
@@ -155,7 +156,12 @@ class ClientConnections:
             for handshake in list(self._handshakes):
                 handshake.abort()
         for connection in self:
-            if connection.is_idle if since is None else connection.is_unused(since):
+            if since is not None:
+                is_over = connection.is_unused(since)
+            else:
+                # Hazard: a request that has arrived, and that the event loop has not read yet, would be reset.
+                is_over = connection.is_idle and not has_unread(connection.socket)
+            if is_over:
                 connection.close()
 
     async def shutdown(self, within: float) -> None:

@@ -8,10 +8,8 @@ from collections.abc import Collection, Sequence
 from sseproxy.http1.handshake import TlsAcceptor
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.process.listeners import BACKLOG
+from sseproxy.process.stopping import Entrance
 from sseproxy.proxy.app import ProxyApp
-
-#: A listening socket, the connections that it brings, and what accepts them.
-Entrance = tuple[socket.socket, ClientConnections, "asyncio.Server | TlsAcceptor"]
 
 
 class Accepting:
@@ -46,19 +44,21 @@ class Accepting:
 
     async def renew(self, context: ssl.SSLContext | None) -> None:
         """Let new connections speak TLS as `context` says, or none; those that are open go on as they are."""
-        before, self._context = self._context, context
-        if (before is None) is (context is None):
-            return
-        for index, (sock, factory, server) in enumerate(self.entrances):
-            if sock.family != socket.AF_UNIX and not self._closed.is_set():
-                server.close()
+        changed = []
+        if (self._context is None) is not (context is None):
+            changed = [index for index, (sock, _, _) in enumerate(self.entrances) if sock.family != socket.AF_UNIX]
+        for index in changed:
+            self.entrances[index][2].close()  # with the last context: it may have a client in its hands
+        self._context = context
+        for index in changed:
+            sock, factory, _ = self.entrances[index]
+            if not self._closed.is_set():
                 self.entrances[index] = sock, factory, await self._open(sock, factory)
 
-    def close(self) -> None:
-        """Accept no more. This comes before the sockets close: a port lives as long as one copy of its socket does."""
+    def end(self) -> Sequence[Entrance]:
+        """Change nothing more. Returns the entrances, which the caller closes."""
         self._closed.set()
-        for _, _, server in self.entrances:
-            server.close()
+        return self.entrances
 
     async def shutdown(self, within: float) -> None:
         """Close all connections; those that are served have so many seconds."""
@@ -78,8 +78,5 @@ class Accepting:
         return server
 
     def _take(self, client: socket.socket, factory: ClientConnections) -> None:
-        """Begin the handshake of a client. An acceptor that is closing may still hand one over."""
-        if self._context is None:
-            client.close()
-        else:
-            factory.secure(client, self._context)
+        assert self._context is not None
+        factory.secure(client, self._context)

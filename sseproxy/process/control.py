@@ -72,8 +72,8 @@ class SignalControl:
 
     def drain(self) -> None:
         self._draining.set()
-        timeout = self._source.current.config.server.drain_timeout
-        self._notifier.stopping(None if timeout is None else timeout + _LAST_WORK)
+        limit = self._source.current.config.server.drain_limit
+        self._notifier.stopping(None if limit is None else limit + _LAST_WORK)
 
     async def end(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))

@@ -16,7 +16,7 @@ from typing import Self
 
 from sseproxy import __version__
 from sseproxy.config.checked import Checked
-from sseproxy.config.settings import Config, LogSettings
+from sseproxy.config.settings import Config, LogSettings, ServerSettings
 from sseproxy.logs import LOGGER, JSONFormatter, flush
 from sseproxy.process.control import ParentControl, SignalControl, hold_reloads
 from sseproxy.process.descriptors import raise_file_limit
@@ -24,6 +24,7 @@ from sseproxy.process.listeners import ListenError, Listeners, listen
 from sseproxy.process.server import ServerProcess
 from sseproxy.process.siblings import Place
 from sseproxy.process.source import Snapshot, Source, set_up_log
+from sseproxy.process.stopping import StopTimes
 from sseproxy.process.supervisor import Supervisor
 from sseproxy.process.systemd import Notifier
 from sseproxy.process.workers import Ties
@@ -54,8 +55,8 @@ class OpenSockets:
             raise
 
     def leave_to_workers(self) -> None:
-        """In the parent of workers that are to end: refuse new clients, and go on answering the orchestrator."""
-        self.public.close()
+        """In the parent of workers that are to end: leave both sides to them, as far as a socket is a worker's own."""
+        self.public.leave_to_workers()
         self.admin.leave_to_workers()
 
     def announcement(self) -> str:
@@ -141,10 +142,11 @@ def run_workers(source: Source, sockets: OpenSockets, folder: Path | None) -> in
 
     supervisor = Supervisor(
         count,
-        lambda: source.current.config.server.drain_timeout,
+        lambda: stop_times(source.current.config.server),
         work,
         Notifier(os.environ),
         on_stopping=sockets.leave_to_workers,
+        on_draining=sockets.public.close,
         on_reload=reload,
         on_reloaded=source.report,
         status=lambda: source.status,
@@ -174,6 +176,11 @@ def end_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def stop_times(server: ServerSettings) -> StopTimes:
+    """Return how long processes take to end, as the configuration says it."""
+    return StopTimes.of(server.drain_delay, server.drain_timeout, server.workers)
 
 
 def announce(log: LogSettings, sockets: OpenSockets) -> None:

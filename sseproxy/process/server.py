@@ -12,7 +12,7 @@ from sseproxy.process.garbage import GarbageNet, spare_the_collector
 from sseproxy.process.serving import Serving
 from sseproxy.process.siblings import Place
 from sseproxy.process.source import Snapshot
-from sseproxy.process.stopping import StopRequest
+from sseproxy.process.stopping import StopRequest, close_entrances, worker_delay
 
 _log = logging.getLogger(LOGGER)
 
@@ -79,9 +79,13 @@ class ServerProcess:
             try:
                 await stop.wait_for_drain()
                 self._control.drain()
-                # Accepting ends before the sockets close: each server has a copy, and a port lives as long as one does.
-                serving.accepting.close()
-                on_draining()
+                delay = worker_delay(serving.config.server.drain_delay, self._place.count)
+                if delay:
+                    _log.info("stopping: connections are accepted for %g s more", delay)
+                    serving.app.leave()
+                    await stop.wait_for_end(within=delay)
+                entrances = serving.accepting.end()
+                await close_entrances(entrances, stop, close_sockets=on_draining, was_delayed=delay > 0)
                 await drain(serving, stop)
             finally:
                 await self._control.end()

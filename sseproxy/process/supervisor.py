@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sseproxy.logs import LOGGER
+from sseproxy.process.stopping import StopTimes
 from sseproxy.process.systemd import Notifier
 from sseproxy.process.workers import PARENT_SIGNALS, WorkerMain, Workers
 
@@ -31,8 +32,9 @@ _LOOK_SOON = 0.01
 #              here, once, and sent to all; a worker that starts later begins with it. Where systemd watches, workers
 #              are asked whether they answer, and one that is stuck is killed: the others go on, and so do their
 #              streams. systemd itself hears of this process alone.
-#   stopping   From the first SIGTERM or SIGINT. `on_stopping` closes what only the parent holds, every worker gets
-#              SIGTERM and drains. A second signal, or the end of `drain_timeout`, sends SIGTERM again, which ends a
+#   stopping   From the first SIGTERM or SIGINT. `on_stopping` closes what only the parent holds, and every worker gets
+#              SIGTERM. For `delay` the workers still accept connections; then `on_draining` closes what all of them
+#              share, and they drain. A second signal, or the end of their time, sends SIGTERM again, which ends a
 #              worker at once, and SIGKILL follows `_LAST_MOMENT` seconds later.
 #
 # Invariants
@@ -46,30 +48,33 @@ _LOOK_SOON = 0.01
 #     workers are asked for after every wait, also after one that timed out.
 #   - A worker that has not taken the first SIGTERM yet gets one for two, and only begins to drain at the second. So
 #     the second is repeated at every look until the worker is gone or killed.
-#   - A second signal moves `_stopping_since` back by `drain_timeout`: "at once" and "the time is over" are one state.
+#   - A second signal moves `_stopping_since` back by `_time_to_end`: "at once" and "the time is over" are one state.
 
 
 @dataclass(slots=True)
 class Supervisor:
     """The parent of the workers. It serves nothing itself.
 
-    serve: see `WorkerMain`. drain_timeout: seconds, asked for when it begins; ``None``: no limit.
+    serve: see `WorkerMain`. stop_times: how long the workers may take, asked for when they are to end.
     on_stopping: called in the parent when a signal asks it to end, before the workers are asked.
+    on_draining: called when the delay is over.
     on_reload: reads the configuration again, and returns what the workers are sent; ``None``: nothing.
     on_reloaded: called when all workers have answered to that.
     status: what holds, in a few words.
     """
 
     workers: int
-    drain_timeout: Callable[[], float | None]
+    stop_times: Callable[[], StopTimes]
     serve: WorkerMain
     notifier: Notifier
     on_stopping: Callable[[], None] = lambda: None
+    on_draining: Callable[[], None] = lambda: None
     on_reload: Callable[[], bytes | None] = lambda: None
     on_reloaded: Callable[[], None] = lambda: None
     status: Callable[[], str] = str
     _stopping_since: float | None = field(default=None, init=False)
-    _drain_timeout: float = field(default=0.0, init=False)
+    _delay: float = field(default=0.0, init=False)
+    _time_to_end: float = field(default=_NO_LIMIT, init=False)
     _alive_at: float = field(default=0.0, init=False)
     _is_reloading: bool = field(default=False, init=False)
 
@@ -87,7 +92,7 @@ class Supervisor:
         on_ready()
         self.notifier.ready(self.status())
         while workers.are_alive or self._stopping_since is None:
-            received = signal.sigtimedwait(PARENT_SIGNALS, _LOOK_SOON if self._is_reloading else _LOOK_EVERY)
+            received = signal.sigtimedwait(PARENT_SIGNALS, self.next_look(now=time.monotonic()))
             if received is not None and received.si_signo == signal.SIGHUP:
                 self.reload(workers)
             elif received is not None and received.si_signo != signal.SIGCHLD:
@@ -112,13 +117,22 @@ class Supervisor:
         """Let the workers drain; called again, let them end at once."""
         if self._stopping_since is None:
             self._stopping_since = time.monotonic()
-            limit = self.drain_timeout()
-            self._drain_timeout = _NO_LIMIT if limit is None else limit
-            self.notifier.stopping(None if limit is None else limit + 2 * _LAST_MOMENT)
+            times = self.stop_times()
+            self._delay, self._time_to_end = times.delay, _NO_LIMIT if times.end is None else times.end
+            self.notifier.stopping(None if times.end is None else times.end + 2 * _LAST_MOMENT)
             self.on_stopping()
+            if not self._delay:
+                self.on_draining()
         else:
-            self._stopping_since = time.monotonic() - self._drain_timeout
+            self._stopping_since = time.monotonic() - self._time_to_end
         workers.send(signal.SIGTERM)
+
+    def next_look(self, *, now: float) -> float:
+        """Return the seconds until `look` should be called, at the latest."""
+        if self._is_reloading:
+            return _LOOK_SOON
+        delayed_until = now if self._stopping_since is None else self._stopping_since + self._delay
+        return min(_LOOK_EVERY, delayed_until - now) if delayed_until > now else _LOOK_EVERY
 
     def look(self, workers: Workers, *, now: float) -> None:
         """Collect the dead, and do what is due at `now`, a monotonic time in seconds."""
@@ -129,9 +143,12 @@ class Supervisor:
                 worker.schedule_restart(now=now)
                 _log.error("worker %d ended with %d, starting it again in %g s", worker.index, code, worker.delay)
             workers.restart_dead()
-        elif now > self._stopping_since + self._drain_timeout + _LAST_MOMENT:
+            return
+        if now >= self._stopping_since + self._delay:
+            self.on_draining()
+        if now > self._stopping_since + self._time_to_end + _LAST_MOMENT:
             workers.send(signal.SIGKILL)
-        elif now > self._stopping_since + self._drain_timeout:
+        elif now > self._stopping_since + self._time_to_end:
             workers.send(signal.SIGTERM)
 
     def watch(self, workers: Workers, *, now: float) -> None:

@@ -14,7 +14,7 @@ from sseproxy.engine.live import LiveStreams
 from sseproxy.http1.listener import ClientConnections, ConnectionLimit
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.proxy.eventsource.tickets import TicketService
-from sseproxy.proxy.handler import RequestHandler
+from sseproxy.proxy.handler import Persistence, RequestHandler
 from sseproxy.proxy.notices import ForwardingNotice, warn_of_connections
 from sseproxy.proxy.origins import Origins
 from sseproxy.proxy.routing import RoutingFactory
@@ -116,12 +116,23 @@ class ProxyApp:
 
     @property
     def draining(self) -> bool:
-        """True once `drain` was called."""
-        return self._handler.draining
+        """True once `leave` or `drain` was called: new requests should go elsewhere."""
+        return self._handler.persistence is not Persistence.KEPT
+
+    def leave(self) -> None:
+        """Let clients open new connections, elsewhere: from now on each response says that its connection ends.
+
+        Requests are served as ever, and nothing ends before `drain`.
+        """
+        self._handler.persistence = Persistence.LAST
+        for tail in self._handler.under_way:
+            tail.downstream.announce_end()
 
     def drain(self, *, timeout: float | None, spread: float) -> None:
         """Let every stream end at its own moment within `spread` seconds, and by `timeout` if that is set."""
-        self._handler.draining = self.tickets.draining = True
+        self._handler.persistence = Persistence.ENDING
+        self.tickets.draining = True
+        self._routing.origins.drain()
         self.streams.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)
         for tail in self._handler.under_way:
             tail.downstream.close_behind()

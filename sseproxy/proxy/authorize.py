@@ -23,9 +23,6 @@ from sseproxy.proxy.refusal import Beginning
 #: Seconds after which a client may ask again that got no yes and no no.
 _RETRY_AFTER = 5
 
-#: The whole question has one limit, that of its policy.
-_NO_TIMEOUTS = TimeoutPolicy(connect=None, response=None)
-
 _DENIALS = frozenset((401, 403))
 
 #: Fields of a denial that go on. ``Set-Cookie`` does not: a login belongs to a response of the service itself.
@@ -103,13 +100,15 @@ class Authorizer:
         assert policy is not None
         credentials = request.inbound.credentials(route)
         question = _question(request.inbound, target, policy, credentials, self._instance)
+        # The whole question has one limit, that of its policy. Within it, a service that is away is asked again.
+        timeouts = TimeoutPolicy(connect=None, connect_retry=route.timeouts.connect_retry, response=None)
         if policy.cache is None:
-            verdict = await self._ask(policy, question)
+            verdict = await self._ask(policy, timeouts, question)
         else:
             key = self._key(route, credentials)
             identity = self._recent.find(key, now=self._time())
             if identity is None:
-                verdict = await self._ask_together(key, policy, question)
+                verdict = await self._ask_together(key, policy, timeouts, question)
             else:
                 verdict = _Allowed(identity)
         match verdict:
@@ -121,10 +120,12 @@ class Authorizer:
                 detail = "It could not be found out whether this request is allowed."
                 raise AuthorizeFailed(detail, retry_after=_RETRY_AFTER, cause=cause)
 
-    async def _ask_together(self, key: bytes, policy: AuthorizePolicy, request: OriginRequest) -> _Verdict:
+    async def _ask_together(
+        self, key: bytes, policy: AuthorizePolicy, timeouts: TimeoutPolicy, request: OriginRequest
+    ) -> _Verdict:
         question = self._asked.get(key)
         if question is None:
-            task = asyncio.create_task(self._ask(policy, request, key))
+            task = asyncio.create_task(self._ask(policy, timeouts, request, key))
             question = self._asked[key] = _Question(task)
         question.waiting += 1
         try:
@@ -137,12 +138,14 @@ class Authorizer:
                     del self._asked[key]
         return question.task.result()
 
-    async def _ask(self, policy: AuthorizePolicy, request: OriginRequest, key: bytes | None = None) -> _Verdict:
+    async def _ask(
+        self, policy: AuthorizePolicy, timeouts: TimeoutPolicy, request: OriginRequest, key: bytes | None = None
+    ) -> _Verdict:
         """Return what the service says. key: under which a yes is remembered; ``None``: it is not."""
         asked_at = self._time()
         try:
             async with asyncio.timeout(policy.timeout):
-                exchange = await self._origins[policy.upstream].open(request, _NO_TIMEOUTS)
+                exchange = await self._origins[policy.upstream].open(request, timeouts)
                 try:
                     verdict = await _read(exchange, policy.take)
                 finally:

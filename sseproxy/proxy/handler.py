@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from enum import Enum
 from typing import Protocol
 
 from sseproxy.core.errors import InternalError, SSEProxyError
@@ -35,12 +36,20 @@ class Deciding(Protocol):
         """Answer a request at once, or return what serves it."""
 
 
+class Persistence(Enum):
+    """Do connections outlive a response? (RFC 9112 section 9.3)"""
+
+    KEPT = "each connection is for one request after the other"
+    LAST = "the same, but each response that can say so ends its connection"
+    ENDING = "each response ends its connection"
+
+
 class RequestHandler:
     """Serves the requests of all connections of a process (a `Service`).
 
     routing: for the next request; may be replaced at any time. new_tail: makes the tail of a response.
-    linger: see `ResponseTreatment`. observers: hear of each request that has been answered. draining: no connection is
-    kept for another request.
+    linger: see `ResponseTreatment`. observers: hear of each request that has been answered. persistence: of
+    connections, for the next request.
     """
 
     # Plan: resolve, then do. `handle` hands the resolution to a coroutine, and keeps the tail only: what a request
@@ -60,7 +69,7 @@ class RequestHandler:
     ) -> None:
         self.disconnects = DisconnectWatch()
         self.under_way: set[ResponseTail] = set()
-        self.draining = False
+        self.persistence = Persistence.KEPT
         self.routing = routing
         self._new_tail = new_tail
         self._linger = linger
@@ -75,7 +84,8 @@ class RequestHandler:
         treatment = ResponseTreatment(
             is_11=request.version == "1.1",
             is_head=request.method == "HEAD",
-            keep_alive=request.keeps_alive and not self.draining,
+            keep_alive=request.keeps_alive and self.persistence is not Persistence.ENDING,
+            is_last=self.persistence is Persistence.LAST,
             linger=self._linger,
         )
         routing = self.routing

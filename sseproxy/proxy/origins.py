@@ -26,6 +26,11 @@ class Origins:
         for origin in {*self.upstreams.values(), *self.authorizers.values()} - kept:
             origin.retire()
 
+    def drain(self) -> None:
+        """Let no request wait for a service that is away."""
+        for origin in (*self.upstreams.values(), *self.authorizers.values()):
+            origin.drain()
+
     async def close(self) -> None:
         """Close the connections to all upstreams and services, and all that follows Redis."""
         for origin in (*self.upstreams.values(), *self.authorizers.values()):

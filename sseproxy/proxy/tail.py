@@ -165,6 +165,8 @@ class ResponseTail:
         self.record.error = str(error)
         if isinstance(error, OriginError):
             self.record.reason = error.reason
+        elif isinstance(error, Draining):
+            self.note_end(CloseReason.DRAIN)
         if self.downstream.started:
             self.downstream.abort_at_once()
         else:
