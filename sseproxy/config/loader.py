@@ -61,7 +61,7 @@ def check(path: FilePath | None, *, flags: Mapping[str, FlagValue], environ: Map
         check_routes(document, file, routes, folder)
         check_browsers(document, file, routes)
         check_push(document, file, routes)
-        check_authorize(document, file, routes)
+        check_authorize(document, file, routes, folder)
     problems = [*document.problems, *unknown_variables(document, environ)]
     if problems:
         raise ConfigErrors(problems)

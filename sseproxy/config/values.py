@@ -316,6 +316,13 @@ def file_path(value: object) -> str:
     return _some_line(value)
 
 
+def file_path_or_off(value: object) -> str | None:
+    """The path of a file, as it is written; ``None`` for ``off``."""
+    if isinstance(value, bool):
+        raise BadValue(f"expected a path or off, got {describe(value)}")
+    return None if value == "off" else file_path(value)
+
+
 def method(value: object) -> str:
     """An HTTP method in upper case (RFC 9110 section 9.1)."""
     found = line(value).upper()

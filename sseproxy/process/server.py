@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from sseproxy.config.settings import CertificateFiles, Config
 from sseproxy.engine.live import LiveStreams
-from sseproxy.http1.handshake import TlsAcceptor
+from sseproxy.http1.handshake import TlsAcceptor, server_context
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.logs import LOGGER
 from sseproxy.process.descriptors import server_policy
@@ -149,11 +149,8 @@ class ServerProcess:
 
 
 def tls_context(files: CertificateFiles) -> ssl.SSLContext:
-    """Return the server's side of TLS. Only HTTP/1.1 is offered (RFC 7301): there is no HTTP/2 behind it."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(files.certificate, files.key)
-    return context
+    """Return the server's side of TLS, as the files are now. Raises `OSError` if one cannot be used any more."""
+    return server_context(files.certificate, files.key, files.client_ca)
 
 
 def event_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -16,7 +16,7 @@ from sseproxy.http1.policy import ServerPolicy
 from sseproxy.proxy.dispatch import Dispatcher
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.handler import RequestHandler
-from sseproxy.proxy.notices import warn_of_connections
+from sseproxy.proxy.notices import HandshakeNotice, warn_of_connections
 from sseproxy.proxy.origins import Origins
 from sseproxy.proxy.resolve import Resolver
 from sseproxy.proxy.tail import ResponseTail
@@ -56,6 +56,7 @@ class ProxyApp:
         self._policy = policy
         self._limit = ConnectionLimit(policy.connections, on_reached=warn_of_connections)
         self._listeners: list[ClientConnections] = []
+        self._handshakes = HandshakeNotice(asyncio.get_running_loop().time)
         dispatcher = Dispatcher(
             routes,
             origins,
@@ -79,7 +80,13 @@ class ProxyApp:
         """
         trusts = is_unix if trusts is None else trusts
         listener = ClientConnections(
-            self._handler, scheme=scheme, is_unix=is_unix, trusts=trusts, policy=self._policy, limit=self._limit
+            self._handler,
+            scheme=scheme,
+            is_unix=is_unix,
+            trusts=trusts,
+            policy=self._policy,
+            limit=self._limit,
+            on_failed_handshake=self._handshakes.look_at,
         )
         self._listeners.append(listener)
         return listener
