@@ -1,46 +1,17 @@
 """Which Redis servers does this process need, are they there, and what reads from them?"""
 
-import asyncio
-import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from typing import TYPE_CHECKING
 
 from sseproxy.core.routes import Route
 from sseproxy.core.store import StorePolicy
-from sseproxy.journal.budget import WindowBudget
-from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.metrics import table
 from sseproxy.metrics.figures import Figures
-from sseproxy.origins.redis.origin import RedisOrigin, RedisTools
 from sseproxy.process.readiness import Readiness, Status
-from sseproxy.stores.redis.blocking import BlockingLimits, BlockingReads
-from sseproxy.stores.redis.link import Link, LinkLimits
-from sseproxy.stores.redis.subscriber import Subscriber
-from sseproxy.stores.redis.urls import RedisURL
-from sseproxy.timers import Timers
 
-#: Random bytes that tell one process from another in the names of its own keys and channels.
-_NODE_BYTES = 6
-
-
-@dataclass(frozen=True, slots=True)
-class RedisStore:
-    """One Redis, with all that this process has of it. routes: their names."""
-
-    tools: RedisTools
-    origin: RedisOrigin
-    routes: Sequence[str]
-
-    @property
-    def link(self) -> Link:
-        return self.tools.link
-
-    async def close(self) -> None:
-        """Close what talks to it. The origin is the proxy's to close, and goes first."""
-        await self.tools.blocking.close()
-        await self.tools.subscriber.close()
-        await self.link.close()
+if TYPE_CHECKING:
+    from sseproxy.origins.redis.origin import RedisOrigin
+    from sseproxy.process.redis import RedisStore
 
 
 class RedisStores:
@@ -50,21 +21,17 @@ class RedisStores:
     """
 
     def __init__(self, routes: Sequence[Route], policy: StorePolicy) -> None:
-        loop = asyncio.get_running_loop()
         self._count = len(routes)
         self._stores: list[RedisStore] = []
-        # Of the process, whatever the number of stores: memory, turns of the event loop, timers.
-        share = partial(
-            RedisOrigin, budget=WindowBudget(policy.memory), catching_up=CatchingUp(loop), clock=Timers(loop)
-        )
-        node = secrets.token_hex(_NODE_BYTES).encode()
         by_url: dict[str, list[str]] = {}
         for route in routes:
             if route.redis is not None:
                 by_url.setdefault(route.redis.url, []).append(route.name)
-        for url, names in by_url.items():
-            tools = _connect(RedisURL.parse(url), policy, node)
-            self._stores.append(RedisStore(tools, share(tools), names))
+        if by_url:
+            # Fifty modules, which a process without such routes does not wait for at its start.
+            from sseproxy.process.redis import new_stores  # noqa: PLC0415
+
+            self._stores = new_stores(by_url, policy)
 
     def start(self) -> None:
         """Dial. The caller must call `close` later."""
@@ -73,7 +40,7 @@ class RedisStores:
             store.origin.start()
 
     @property
-    def origins(self) -> dict[str, RedisOrigin]:
+    def origins(self) -> "dict[str, RedisOrigin]":
         """What serves each route, by the route's name."""
         return {name: store.origin for store in self._stores for name in store.routes}
 
@@ -111,14 +78,6 @@ class RedisStores:
         for store in self._stores:
             await store.close()
 
-    def _names(self, stores: Iterable[RedisStore]) -> list[str]:
+    def _names(self, stores: "Iterable[RedisStore]") -> list[str]:
         """Name stores as an operator knows them: one is `redis`, of several each has its address."""
         return ["redis" if len(self._stores) == 1 else store.link.url.place for store in stores]
-
-
-def _connect(url: RedisURL, policy: StorePolicy, node: bytes) -> RedisTools:
-    prefix, timeout = policy.prefix.encode(), policy.timeout
-    link = Link(url, limits=LinkLimits(timeout=timeout))
-    subscriber = Subscriber(url, link, prefix=prefix, node=node)
-    blocking = BlockingReads(url, link, prefix=prefix, node=node, limits=BlockingLimits(timeout=timeout))
-    return RedisTools(link, subscriber, blocking, prefix, node)

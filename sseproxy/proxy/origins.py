@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sseproxy.origins.http import HttpOrigin
-from sseproxy.origins.redis.origin import RedisOrigin
+
+if TYPE_CHECKING:
+    from sseproxy.origins.redis.origin import RedisOrigin
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +18,7 @@ class Origins:
     """
 
     upstreams: Mapping[str, HttpOrigin] = field(default_factory=dict)
-    redis: Mapping[str, RedisOrigin] = field(default_factory=dict)
+    redis: "Mapping[str, RedisOrigin]" = field(default_factory=dict)
     authorizers: Mapping[str, HttpOrigin] = field(default_factory=dict)
 
     async def close(self) -> None:
