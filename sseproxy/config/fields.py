@@ -267,9 +267,13 @@ Exposed = Annotated[tuple[FieldName, ...], BeforeValidator(listed), one_or_sever
 class Section(BaseModel):
     """A mapping of the file. A section with nothing in it is the same as one that is left out."""
 
-    # The titles in the JSON Schema are for people: they do not say "section".
+    # The titles in the JSON Schema are for people: they do not say "section". Deferred: a file is read as one
+    # `FileSchema`, which holds all other sections, so that none of them has to be built for itself.
     model_config = ConfigDict(
-        extra="forbid", frozen=True, model_title_generator=lambda section: section.__name__.removesuffix("Section")
+        defer_build=True,
+        extra="forbid",
+        frozen=True,
+        model_title_generator=lambda section: section.__name__.removesuffix("Section"),
     )
 
     @model_validator(mode="before")

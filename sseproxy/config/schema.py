@@ -28,8 +28,6 @@ from sseproxy.config.fields import (
     DurationOrZero,
     FieldName,
     FieldValue,
-    FilePath,
-    HostName,
     HostNames,
     Listen,
     LogFormat,
@@ -58,26 +56,16 @@ from sseproxy.config.streams import (
     may_be_a_word,
     stream_of_word,
 )
-from sseproxy.core.routes import UpstreamTLS
+from sseproxy.config.tls import ServerTLSSection, UpstreamTLSSection
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.core.stream.timeouts import Auto
 
 _SWITCHABLE = ("tickets", "auth", "end", "cors")
-_UPSTREAM_TLS = UpstreamTLS()
 
 
 # Every section can be left out, and every key of it. A default that is a section is made once and shared: sections are
 # frozen. Descriptions are for editors; docs/configuration.md repeats them, and a test compares the two.
-
-
-class ServerTLSSection(Section):
-    """The certificate that clients see."""
-
-    model_config = ConfigDict(json_schema_extra={"required": ["certificate", "key"]})
-
-    certificate: FilePath | None = Field(default=None, description="PEM file: the certificate, then its chain.")
-    key: FilePath | None = Field(default=None, description="PEM file: the private key, without a passphrase.")
 
 
 class DrainSection(Section):
@@ -210,18 +198,6 @@ class HeadersSection(Section):
     response: FieldRulesSection = Field(default=FieldRulesSection(), description="On the way to the client.")
 
 
-class UpstreamTLSSection(Section):
-    """How an https upstream is verified."""
-
-    verify: Boolean = Field(default=_UPSTREAM_TLS.verify, description="Verify certificate and name.")
-    ca: FilePath | None = Field(
-        default=None, description="PEM file of the authorities to trust; left out: the system's."
-    )
-    server_name: HostName | None = Field(
-        default=None, description="The name to ask for and verify; left out: the host."
-    )
-
-
 class RouteSection(InheritedSection):
     """Requests that match go to one upstream, or are served from Redis, under these policies."""
 
@@ -239,7 +215,9 @@ class RouteSection(InheritedSection):
     )
     rewrite: RewriteSection = Field(default=RewriteSection(), description="What changes about the request target.")
     headers: HeadersSection = Field(default=HeadersSection(), description="Header fields to set and remove.")
-    tls: UpstreamTLSSection | None = Field(default=None, description="How an https upstream is verified.")
+    tls: UpstreamTLSSection | None = Field(
+        default=None, description="How an https upstream is verified, and what it is shown."
+    )
     authorize: Authorize = Field(
         default=None, description="Another service says whether a request may go on; left out: all may."
     )

@@ -4,8 +4,9 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from typing import Any
 
-from sseproxy.http1.handshake import Evictable, TlsHandshake
+from sseproxy.http1.handshake import Evictable, HandshakeFailure, TlsHandshake
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.http1.server import DownstreamConnection, Service
 from sseproxy.http1.sockets import has_unread
@@ -82,6 +83,7 @@ class ClientConnections:
     scheme: what its clients speak, ``http`` or ``https``; may be changed for those to come. is_unix: it is a unix
     socket.
     trusts: its peers are trusted proxies, whatever their addresses. limit: shared by all listeners of the process.
+    on_failed_handshake: hears of each client that could not agree on TLS.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class ClientConnections:
         trusts: bool,
         policy: ServerPolicy = ServerPolicy(),
         limit: ConnectionLimit | None = None,
+        on_failed_handshake: Callable[[HandshakeFailure], object] = lambda _: None,
     ) -> None:
         self._service = service
         self.scheme = scheme
@@ -100,6 +103,7 @@ class ClientConnections:
         self._trusts = trusts
         self._policy = policy
         self._limit = ConnectionLimit(policy.connections) if limit is None else limit
+        self._on_failed_handshake = on_failed_handshake
         self._loop = asyncio.get_running_loop()
         self._open: set[DownstreamConnection] = set()
         self._handshakes: set[TlsHandshake] = set()
@@ -118,14 +122,19 @@ class ClientConnections:
             on_lost=self._discard,
         )
 
-    def secure(self, sock: socket.socket, context: ssl.SSLContext) -> None:
-        """Take the connection of a client that has yet to speak TLS."""
+    def secure(self, sock: socket.socket, address: Any, context: ssl.SSLContext) -> None:
+        """Take the connection of a client that has yet to speak TLS. address: of it, as `accept` returned it."""
         handshake = TlsHandshake()
         if not self._limit.admit(handshake):
             sock.close()  # nothing can be said without TLS
             return
 
         self._handshakes.add(handshake)
+
+        def end(handshake: TlsHandshake, error: OSError | None) -> None:
+            self._end_handshake(handshake)
+            if error is not None:
+                self._on_failed_handshake(HandshakeFailure.of(address[0], error))
 
         def admit(connection: DownstreamConnection) -> bool:
             self._end_handshake(handshake)  # first: one client has one place
@@ -136,7 +145,7 @@ class ClientConnections:
             context,
             within=self._policy.tls_handshake,
             new_connection=lambda: self(admit),
-            on_end=self._end_handshake,
+            on_end=end,
         )
 
     def __len__(self) -> int:

@@ -4,6 +4,8 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Collection, Sequence
+from functools import partial
+from typing import Any
 
 from sseproxy.http1.handshake import TlsAcceptor
 from sseproxy.http1.listener import ClientConnections
@@ -72,11 +74,11 @@ class Accepting:
             server = await loop.create_server(factory, sock=sock.dup(), backlog=BACKLOG)
         else:
             factory.scheme = "https"
-            server = TlsAcceptor(sock.dup(), lambda client: self._take(client, factory))
+            server = TlsAcceptor(sock.dup(), partial(self._take, factory))
         if self._closed.is_set():
             server.close()
         return server
 
-    def _take(self, client: socket.socket, factory: ClientConnections) -> None:
+    def _take(self, factory: ClientConnections, client: socket.socket, address: Any) -> None:
         assert self._context is not None
-        factory.secure(client, self._context)
+        factory.secure(client, address, self._context)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sseproxy.config.settings import CertificateFiles
+from sseproxy.http1.handshake import server_context
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,21 +18,22 @@ class Certificate:
 
     certificate: bytes
     key: bytes = field(repr=False)
+    client_ca: bytes | None = None
 
     @classmethod
     def read(cls, files: CertificateFiles) -> "Certificate":
         """Read the files. Raises `OSError` for what cannot be read, or is no pair: it may be half renewed."""
-        found = cls(Path(files.certificate).read_bytes(), Path(files.key).read_bytes())
+        client_ca = None if files.client_ca is None else Path(files.client_ca).read_bytes()
+        found = cls(Path(files.certificate).read_bytes(), Path(files.key).read_bytes(), client_ca)
         found.context()
         return found
 
     def context(self) -> ssl.SSLContext:
-        """Return the server's side of TLS. Only HTTP/1.1 is offered (RFC 7301): there is no HTTP/2 behind it."""
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.set_alpn_protocols(["http/1.1"])
-        with path_of(self.certificate) as certificate, path_of(self.key) as key:
-            context.load_cert_chain(certificate, key, password=lambda: "")  # or OpenSSL would ask on the terminal
-        return context
+        """Return the server's side of TLS."""
+        with contextlib.ExitStack() as files:
+            certificate, key = files.enter_context(path_of(self.certificate)), files.enter_context(path_of(self.key))
+            client_ca = None if self.client_ca is None else files.enter_context(path_of(self.client_ca))
+            return server_context(certificate, key, client_ca)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -51,10 +50,10 @@ class HttpServers:
 def digest_of_files(upstream: Upstream) -> bytes:
     """Return a digest of what is in the files that the TLS of an upstream names."""
     digest = blake2b()
-    for value in astuple(upstream.tls):
-        if isinstance(value, str):
-            # A name that is no file, such as that of the server, adds itself.
-            digest.update(b"%d:%b" % (len(value), value.encode()))
-            with contextlib.suppress(OSError):
-                digest.update(Path(value).read_bytes())
+    for path in (upstream.tls.ca, upstream.tls.certificate, upstream.tls.key):
+        data = b""
+        if path is not None:
+            with contextlib.suppress(OSError):  # it is reported when the pool is made
+                data = Path(path).read_bytes()
+        digest.update(b"%d:%b" % (len(data), data))
     return digest.digest()

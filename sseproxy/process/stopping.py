@@ -104,7 +104,7 @@ async def close_entrances(
         server.close()
     # Hazard: a client that waits in the queue of a socket when it closes is reset, and has perhaps sent its request.
     # So the queues are emptied in the same turn of the event loop. What comes in the microseconds between is lost.
-    waiting = [(sock, make) for listener, make, _ in entrances for sock in accept_waiting(listener)]
+    waiting = [(sock, make) for listener, make, _ in entrances for sock, _ in accept_waiting(listener)]
     close_sockets()
     loop = asyncio.get_running_loop()
     await asyncio.gather(*(loop.connect_accepted_socket(make, sock) for sock, make in waiting), return_exceptions=True)

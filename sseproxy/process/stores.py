@@ -1,51 +1,19 @@
 """Which Redis servers does this process need, are they there, and what reads from them?"""
 
 import asyncio
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from sseproxy.core.routes import Route
 from sseproxy.core.store import StorePolicy
-from sseproxy.journal.budget import WindowBudget
-from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.metrics import table
 from sseproxy.metrics.figures import Figures
-from sseproxy.origins.redis.origin import RedisOrigin, RedisTools
 from sseproxy.process.readiness import Readiness, Status
-from sseproxy.stores.redis.blocking import BlockingLimits, BlockingReads
-from sseproxy.stores.redis.link import Link, LinkLimits
-from sseproxy.stores.redis.subscriber import Subscriber
-from sseproxy.stores.redis.urls import RedisURL
-from sseproxy.timers import Timers
 
-#: Random bytes that tell one process from another in the names of its own keys and channels.
-_NODE_BYTES = 6
-
-
-@dataclass(frozen=True, slots=True)
-class RedisStore:
-    """One Redis, with all that this process has of it. routes: their names."""
-
-    tools: RedisTools
-    origin: RedisOrigin
-    routes: Sequence[str]
-
-    @property
-    def link(self) -> Link:
-        return self.tools.link
-
-    def start(self) -> None:
-        """Dial, and find out what rings."""
-        self.link.start()
-        self.origin.start()
-
-    async def close(self) -> None:
-        """Close what talks to it. The origin is the proxy's to close, and goes first."""
-        await self.tools.blocking.close()
-        await self.tools.subscriber.close()
-        await self.link.close()
+if TYPE_CHECKING:
+    from sseproxy.origins.redis.origin import RedisOrigin
+    from sseproxy.process.redis import RedisFactory, RedisStore
 
 
 class RedisStores:
@@ -58,16 +26,11 @@ class RedisStores:
     # then its clients get their events.
 
     def __init__(self, routes: Sequence[Route], policy: StorePolicy) -> None:
-        loop = asyncio.get_running_loop()
         self._policy = policy
         self._count = len(routes)
+        self._factory: RedisFactory | None = None
         self._stores: Mapping[str, RedisStore] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        # Of the process, whatever the number of stores: memory, turns of the event loop, timers.
-        self._share = partial(
-            RedisOrigin, budget=WindowBudget(policy.memory), catching_up=CatchingUp(loop), clock=Timers(loop)
-        )
-        self._node = secrets.token_hex(_NODE_BYTES).encode()
         self._stores = self._of(routes)
         self._links_of_start = frozenset(store.link for store in self._stores.values())
 
@@ -90,7 +53,7 @@ class RedisStores:
                 task.add_done_callback(self._closing.discard)
 
     @property
-    def origins(self) -> dict[str, RedisOrigin]:
+    def origins(self) -> "dict[str, RedisOrigin]":
         """What serves the routes, by the URL that they name."""
         return {url: store.origin for url, store in self._stores.items()}
 
@@ -133,38 +96,33 @@ class RedisStores:
         for store in self._stores.values():
             await store.close()
 
-    def _of(self, routes: Sequence[Route]) -> dict[str, RedisStore]:
+    def _of(self, routes: Sequence[Route]) -> "dict[str, RedisStore]":
         """Return the stores that `routes` name, by URL: those that are there, and new ones."""
         by_url: dict[str, list[str]] = {}
         for route in routes:
             if route.redis is not None:
                 by_url.setdefault(route.redis.url, []).append(route.name)
+        if by_url and self._factory is None:
+            # Fifty modules, which a process without such routes does not wait for at its start.
+            from sseproxy.process.redis import RedisFactory  # noqa: PLC0415
+
+            self._factory = RedisFactory(self._policy)
         found = {}
         for url, names in by_url.items():
-            store = self._stores.get(url)
-            if store is None:
-                tools = _connect(RedisURL.parse(url), self._policy, self._node)
-                store = RedisStore(tools, self._share(tools), names)
+            assert self._factory is not None
+            store = self._stores.get(url) or self._factory.new(url)
             found[url] = replace(store, routes=names)
         return found
 
-    def _names(self, stores: Iterable[RedisStore]) -> list[str]:
+    def _names(self, stores: "Iterable[RedisStore]") -> list[str]:
         """Name stores for an operator: one is `redis`, of several each has its address."""
         return ["redis" if len(self._stores) == 1 else store.link.url.place for store in stores]
 
 
-async def _close_unused(store: RedisStore) -> None:
+async def _close_unused(store: "RedisStore") -> None:
     """Close a Redis and its origin once there is no reader, or at once when the task is cancelled."""
     try:
         await store.origin.wait_until_unused()
     finally:
         await store.origin.close()
         await store.close()
-
-
-def _connect(url: RedisURL, policy: StorePolicy, node: bytes) -> RedisTools:
-    prefix, timeout = policy.prefix.encode(), policy.timeout
-    link = Link(url, limits=LinkLimits(timeout=timeout))
-    subscriber = Subscriber(url, link, prefix=prefix, node=node)
-    blocking = BlockingReads(url, link, prefix=prefix, node=node, limits=BlockingLimits(timeout=timeout))
-    return RedisTools(link, subscriber, blocking, prefix, node)

@@ -15,7 +15,7 @@ from sseproxy.http1.listener import ClientConnections, ConnectionLimit
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.handler import Persistence, RequestHandler
-from sseproxy.proxy.notices import ForwardingNotice, warn_of_connections
+from sseproxy.proxy.notices import ForwardingNotice, HandshakeNotice, warn_of_connections
 from sseproxy.proxy.origins import Origins
 from sseproxy.proxy.routing import RoutingFactory
 from sseproxy.proxy.tail import ResponseTail
@@ -57,6 +57,7 @@ class ProxyApp:
         self._policy = policy
         self._limit = ConnectionLimit(policy.connections, on_reached=warn_of_connections)
         self._listeners: list[ClientConnections] = []
+        self._handshakes = HandshakeNotice(asyncio.get_running_loop().time)
         self._routings = RoutingFactory(self.tickets, end_key or secrets.token_bytes(32), name, ForwardingNotice())
         self._routing = self._routings.new(routes, origins, trusted_proxies)
         self._handler = RequestHandler(
@@ -74,7 +75,13 @@ class ProxyApp:
         """
         trusts = is_unix if trusts is None else trusts
         listener = ClientConnections(
-            self._handler, scheme=scheme, is_unix=is_unix, trusts=trusts, policy=self._policy, limit=self._limit
+            self._handler,
+            scheme=scheme,
+            is_unix=is_unix,
+            trusts=trusts,
+            policy=self._policy,
+            limit=self._limit,
+            on_failed_handshake=self._handshakes.look_at,
         )
         self._listeners.append(listener)
         return listener

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sseproxy.core.routes import Upstream
 from sseproxy.origins.http import HttpOrigin
-from sseproxy.origins.redis.origin import RedisOrigin
+
+if TYPE_CHECKING:
+    from sseproxy.origins.redis.origin import RedisOrigin
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,7 @@ class Origins:
     """
 
     upstreams: Mapping[Upstream, HttpOrigin] = field(default_factory=dict)
-    redis: Mapping[str, RedisOrigin] = field(default_factory=dict)
+    redis: "Mapping[str, RedisOrigin]" = field(default_factory=dict)
     authorizers: Mapping[Upstream, HttpOrigin] = field(default_factory=dict)
 
     def retire_all_but(self, others: "Origins") -> None:

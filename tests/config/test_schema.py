@@ -114,10 +114,14 @@ def configurations(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
-def test_the_examples_of_the_documents_are_right_and_warn_of_nothing(document: Path, tmp_path: Path) -> None:
+def test_the_examples_of_the_documents_are_right_and_warn_of_nothing(
+    document: Path, tmp_path: Path, pem_files: dict[str, bytes]
+) -> None:
     examples = configurations(document.read_text(encoding="utf-8"))
     assert examples
     for example in examples:
+        for name in re.findall(r"\b\w+\.(?:pem|key)\b", example):
+            (tmp_path / name).write_bytes(pem_files[f"ca.{name.rpartition('.')[2]}"])
         (tmp_path / "c.yaml").write_text(example, encoding="utf-8")
         config = load(tmp_path / "c.yaml", flags={}, environ={"API_TOKEN": "t"})
         assert config.routes
