@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import pickle
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -130,6 +129,8 @@ class ParentControl:
             await asyncio.wait({self._work})
 
     async def _take(self, message: bytes) -> None:
+        import pickle  # noqa: PLC0415 - a process that serves alone does without
+
         snapshot = pickle.loads(message)  # noqa: S301 - the parent alone has the other end of the channel
         if self._apply is not None and await has_applied(self._apply, snapshot):
             set_up_log(snapshot.config.log)

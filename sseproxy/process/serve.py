@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import pickle
 import secrets
 import select
 import signal
@@ -137,6 +136,8 @@ def run_workers(source: Source, sockets: OpenSockets, folder: Path | None) -> in
         snapshot = source.read()
         if snapshot is None:
             return None
+        import pickle  # noqa: PLC0415 - a process that is never reloaded does without
+
         source.accept(snapshot)
         return pickle.dumps(snapshot)
 

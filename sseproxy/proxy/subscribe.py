@@ -60,7 +60,6 @@ class Subscribing:
         request, route, tail = self._request, self._route, self._tail
         inbound, policy = request.inbound, route.redis
         assert policy is not None
-        self._origin.refuse_late()
         names = [template.resolve(self._values) for template in policy.names]
         if isinstance(request.content, RequestContent):
             request.content.drop()

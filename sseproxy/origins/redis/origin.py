@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 
-from sseproxy.core.errors import StoreAway
 from sseproxy.core.flow import BodySink
 from sseproxy.core.journal.cursor import PLAIN, Flavour
 from sseproxy.core.journal.policy import RedisPolicy
@@ -23,14 +22,11 @@ from sseproxy.timers import Clock, Timer
 
 __all__ = ["RedisOrigin", "RedisTools"]
 
-#: Seconds after which a client may ask again whose route has gone meanwhile.
-_RETRY_AFTER = 1
-
 
 class RedisOrigin:
     """The streams and channels of one Redis, for all routes and clients of a process.
 
-    stats: what has happened. clock: the event loop's, or `Timers` that many share.
+    stats: what has happened. clock: the event loop's, or `Timers` that many share. is_closed: no reader gets an event.
     """
 
     # Two registries, by name and terms: one follower for each stream, one subscription for each channel, however many
@@ -72,7 +68,7 @@ class RedisOrigin:
         self._channels: dict[tuple[bytes, Terms], ChannelFeed] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._when_unused: asyncio.Event | None = None
-        self._is_closed = False
+        self.is_closed = False
         self._end_watch = tools.link.watch(self._link_changed)
 
     @property
@@ -135,11 +131,6 @@ class RedisOrigin:
             follower.join(place, wish)
         return reader
 
-    def refuse_late(self) -> None:
-        """Raise `StoreAway` once this is closed: a request may have waited while a reload took its route away."""
-        if self._is_closed:
-            raise StoreAway("This route has gone.", retry_after=_RETRY_AFTER)
-
     async def wait_until_unused(self) -> None:
         """Wait until nothing is followed, and nothing subscribed to."""
         while self._streams or self._channels:
@@ -148,7 +139,7 @@ class RedisOrigin:
 
     async def close(self) -> None:
         """Leave no task, no timer and no subscription. All readers are done before."""
-        self._is_closed = True
+        self.is_closed = True
         self._end_watch()
         for held in list(self._streams.values()):
             held.cancel_timer()
