@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from enum import Enum
-from typing import Protocol
 
 from sseproxy.core.errors import InternalError, SSEProxyError
 from sseproxy.core.frames import release_frames
@@ -16,24 +15,13 @@ from sseproxy.http1.server import DownstreamConnection
 from sseproxy.http1.treatment import ResponseTreatment
 from sseproxy.logs import LOGGER
 from sseproxy.proxy.notices import UntellableNotice
-from sseproxy.proxy.resolve import Refuse, Resolution
+from sseproxy.proxy.resolve import Refuse
+from sseproxy.proxy.routing import Routing
 from sseproxy.proxy.tail import ANSWER_TIME, ResponseTail
 
 _log = logging.getLogger(LOGGER)
 
 _Work = Coroutine[None, None, None]
-
-
-class Deciding(Protocol):
-    """Decides what is done about a request (`Routing`)."""
-
-    def resolve(
-        self, request: ParsedRequest, connection: DownstreamConnection, treatment: ResponseTreatment
-    ) -> Resolution:
-        """Decide what a request wants."""
-
-    def begin(self, resolution: Resolution, tail: ResponseTail) -> _Work | None:
-        """Answer a request at once, or return what serves it."""
 
 
 class Persistence(Enum):
@@ -61,7 +49,7 @@ class RequestHandler:
 
     def __init__(
         self,
-        routing: Deciding,
+        routing: Routing,
         new_tail: Callable[[DownstreamConnection, HttpDownstream, AccessRecord], ResponseTail],
         *,
         linger: float,

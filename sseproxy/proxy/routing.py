@@ -1,6 +1,6 @@
 """What holds for new requests: which routes are there, and what is done about a request of each?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
@@ -22,21 +22,14 @@ class Routing:
 
     A value: a reload makes another one, and puts it in the place of this one with one assignment. A request takes the
     routing that is there when it comes, and goes on with it, for hours if it is a stream.
+
+    origins: where its routes lead. resolve: decides what a request wants (`Resolver`). begin: answers it at once, or
+    returns what serves it (`Dispatcher`).
     """
 
     origins: Origins
-    resolver: Resolver
-    dispatcher: Dispatcher
-
-    def resolve(
-        self, request: ParsedRequest, connection: DownstreamConnection, treatment: ResponseTreatment
-    ) -> Resolution:
-        """Decide what a request wants; see `Resolver`."""
-        return self.resolver.resolve(request, connection, treatment)
-
-    def begin(self, resolution: Resolution, tail: ResponseTail) -> Work | None:
-        """Answer a request at once, or return what serves it."""
-        return self.dispatcher.begin(resolution, tail)
+    resolve: Callable[[ParsedRequest, DownstreamConnection, ResponseTreatment], Resolution]
+    begin: Callable[[Resolution, ResponseTail], Work | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +48,12 @@ class RoutingFactory:
         self, routes: Sequence[Route], origins: Origins, trusted_proxies: Sequence[IPv4Network | IPv6Network]
     ) -> Routing:
         """Make what holds for `routes`. The tickets have to know these routes already."""
-        return Routing(
-            origins,
-            Resolver(
-                routes,
-                trusted_proxies=trusted_proxies,
-                tickets=self.tickets.paths,
-                instance=self.instance,
-                notice=self.notice,
-            ),
-            Dispatcher(routes, origins, self.tickets, end_key=self.end_key, instance=self.instance),
+        resolver = Resolver(
+            routes,
+            trusted_proxies=trusted_proxies,
+            tickets=self.tickets.paths,
+            instance=self.instance,
+            notice=self.notice,
         )
+        dispatcher = Dispatcher(routes, origins, self.tickets, end_key=self.end_key, instance=self.instance)
+        return Routing(origins, resolver.resolve, dispatcher.begin)

@@ -45,8 +45,7 @@ def test_only_these_wait_for_a_restart(tmp_path: Path, section: str, kept: tuple
     wanted = checked(tmp_path, f"{section}\nroutes: [{{{SERVICE}}}]")
     found = beside(running, wanted)
     assert found.kept == kept
-    as_before = {"listen": running.server.listen, "workers": running.server.workers}
-    expected = replace(wanted.config().server, **as_before)
+    expected = replace(wanted.config().server, listen=running.server.listen, workers=running.server.workers)
     assert (found.config.server, found.config.admin, found.config.store) == (expected, running.admin, running.store)
     assert found.config.log == wanted.config().log
     assert found.config.routes == wanted.config().routes

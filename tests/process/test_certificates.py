@@ -29,7 +29,7 @@ def test_it_outlives_its_files(tmp_path: Path) -> None:
 def test_one_that_is_half_renewed_is_refused(tmp_path: Path) -> None:
     authority = new_authority(tmp_path)
     first, second = (new_certificate(tmp_path, authority, name, "DNS:localhost") for name in "ab")
-    with pytest.raises(OSError, match="(?i)mismatch"):
+    with pytest.raises(OSError, match="MISMATCH"):
         Certificate.read(CertificateFiles(str(first.certificate), str(second.key)))
     with pytest.raises(FileNotFoundError):
         Certificate.read(CertificateFiles(str(first.certificate), str(tmp_path / "none")))
