@@ -1,5 +1,6 @@
 """What does a SIGHUP change for the clients of a running proxy, and what does it leave alone?"""
 
+import contextlib
 import json
 import os
 import signal
@@ -251,6 +252,17 @@ def test_a_reload_while_draining_is_ignored(tmp_path: Path, workers: int) -> Non
         proxy.hang_up(IGNORED)
         call.finish()
         stream.read()
+
+
+@WORKERS
+def test_signals_at_the_end_do_not_make_it_a_death(tmp_path: Path, workers: int, first: EchoUpstream) -> None:
+    with reloadable(tmp_path, workers=workers, routes=[{"upstream": first.url}]) as proxy:
+        proxy.process.send_signal(signal.SIGHUP)
+        proxy.process.send_signal(signal.SIGTERM)
+        while proxy.process.is_alive:
+            with contextlib.suppress(ProcessLookupError):
+                proxy.process.send_signal(signal.SIGHUP)
+        assert proxy.process.wait() == 0
 
 
 def test_a_worker_that_dies_comes_back_with_what_holds(

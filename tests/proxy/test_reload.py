@@ -9,6 +9,7 @@ from typing import Any
 from sseproxy.core.eventsource.policies import Reopen, TicketPolicy
 from sseproxy.core.routes import AuthorizePolicy, Match, Route, Upstream
 from sseproxy.origins.http import HttpOrigin
+from sseproxy.origins.pools import Pool
 from sseproxy.process.origins import HttpServers
 from sseproxy.proxy.dispatch import Dispatcher
 from sseproxy.proxy.origins import Origins
@@ -162,7 +163,7 @@ async def test_a_request_that_waits_for_authorize_goes_on_as_it_began() -> None:
 
 
 async def test_reloads_leave_no_objects_behind() -> None:
-    kinds = (Routing, Resolver, Dispatcher, HttpOrigin)
+    kinds = (Routing, Resolver, Dispatcher, HttpOrigin, Pool)
     async with stage(streams_and_answers) as on:
         reloads = Reloads(on.proxy)
         reloads.to(route_to(on.upstream))
