@@ -104,7 +104,7 @@ class BusyApp:
 
 
 def reserved_port() -> socket.socket:
-    """A socket that keeps a port for what is to listen there later, or again (SO_REUSEPORT); it never listens itself."""
+    """Return a socket that keeps a port for what is to listen there now and then; it never listens itself."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     sock.bind(("127.0.0.1", 0))
