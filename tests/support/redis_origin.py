@@ -38,6 +38,17 @@ async def until(condition: Callable[[], object], what: str = "", limit: float = 
         await asyncio.sleep(0.005)
 
 
+def reads(db: redis.Redis) -> int:
+    """Return how many times a stream was read, by any client of Redis."""
+    return int(db.info("commandstats").get("cmdstat_xrange", {"calls": 0})["calls"])
+
+
+async def read_again(db: redis.Redis, times: int = 1) -> None:
+    """Wait until streams were read some more times: by polls, where nothing else happens."""
+    wanted = reads(db) + times
+    await until(lambda: reads(db) >= wanted, f"{times} more reads")
+
+
 class Client:
     """An `EventSource`: a sink that reads events, and remembers its last id. gaps: the data of gap events."""
 
