@@ -145,7 +145,7 @@ class BackgroundHandler(logging.Handler):
             line, dropped = lines.take()
             if dropped:
                 # In the form of the log: what parses it must be able to parse this too.
-                text = f"{dropped} lines were dropped: nobody read them in time"
+                text = f"{dropped} lines were dropped: the log was not read in time"
                 record = logging.makeLogRecord({"name": LOGGER, "levelname": "WARNING", "msg": text})
                 line = f"{self.format(record)}\n{line}"
             try:

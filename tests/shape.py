@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 #: Words that leave open who acts or what is meant.
 RIDDLES = re.compile(
-    r"\b(whoever|whomever|whosever|nobody|somebody|someone|anybody|everybody|ours|theirs|told|"
+    r"\b(whoever|whomever|whosever|nobody|somebody|someone|anybody|everybody|ours|theirs|told|knows|"
     r"lets? go of|gives? up|has a say|hung up|hangs? up|at hand)\b",
     re.IGNORECASE,
 )

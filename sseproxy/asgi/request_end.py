@@ -45,7 +45,9 @@ class RequestEnd:
         self._scope = _end_scope(scope)
         last = get(scope["headers"], b"last-event-id")
         self.is_known = (
-            last is not None and signer.knows(last, self._scope) and stream_request(scope, options, None).may_come_back
+            last is not None
+            and signer.recognises(last, self._scope)
+            and stream_request(scope, options, None).may_come_back
         )
 
     def message(self, *, id_has_event: bool) -> EndMessage:

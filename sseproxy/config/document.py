@@ -1,7 +1,7 @@
 """What does the file say, and at which line and column does it say it?
 
-Values are plain data; `Document.places` knows where each of them stands, and `Document.origins` which of them do not
-come from the file at all. How a file is read is in `reading`.
+Values are plain data; `Document.places` has the place of each of them, and `Document.origins` those that do
+not come from the file at all. How a file is read is in `reading`.
 """
 
 from dataclasses import dataclass, field, replace

@@ -77,7 +77,7 @@ class GapEventSection(Section):
 
 
 class GapSection(Section):
-    """What a client is told where events are missing."""
+    """What a client gets where events are missing."""
 
     event: GapEventSection = Field(default=GapEventSection(), description="The event that tells of a gap.")
 
@@ -108,7 +108,7 @@ class RedisSection(Section):
         description="Where a client without a position begins: latest (what comes from now on), oldest (all that the "
         "stream has).",
     )
-    gap: GapSection = Field(default=GapSection(), description="What a client is told where events are missing.")
+    gap: GapSection = Field(default=GapSection(), description="What a client gets where events are missing.")
     unsafe_identity: Boolean = Field(
         default=False,
         description="Names may be made of {cookie:NAME}, {query:NAME} and {header:NAME}, which every client can write "

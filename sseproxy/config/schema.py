@@ -99,7 +99,7 @@ class ServerSection(Section):
         description="Peers whose X-Forwarded-*, Forwarded and Via are believed and appended to. "
         "Of all others these and X-Real-IP are removed, but for the names of sseproxy instances in Via.",
     )
-    drain: DrainSection = Field(default=DrainSection(), description="How streams end when the process is told to stop.")
+    drain: DrainSection = Field(default=DrainSection(), description="How streams end when the process has to stop.")
 
 
 class AdminSection(Section):
@@ -154,7 +154,7 @@ class InheritedSection(Section):
         "A login cookie that becomes a request header; left out or off: none."
     )
     end: Annotated[EndSection | None, or_off] = switchable(
-        "What an EventSource is told at a clean end of the upstream; left out or off: nothing."
+        "What an EventSource gets at a clean end of the upstream; left out or off: nothing."
     )
     cors: Annotated[CORSSection | None, or_off] = switchable(
         "Which pages of other origins may read the responses; left out or off: the upstream says it."

@@ -93,7 +93,7 @@ class Warnings:
         authorize = route.section.authorize
         for keys, tls in (("tls",), route.section.tls), (("authorize", "tls"), authorize.tls if authorize else None):
             if tls is not None and not tls.verify:
-                message = "anybody on the way to the upstream can read and change everything"
+                message = "each hop on the way to the upstream can read and change everything"
                 self.document.warning(route.own(*keys, "verify"), message, "name its authority: ca")
 
     def of_unbound_tickets(self, route: EffectiveRoute) -> None:
@@ -135,5 +135,5 @@ class Warnings:
 
     def _of_password(self, at: Path, url: str | None) -> None:
         if url is not None and shows_password(url):
-            message = "anybody on the way to Redis can read the password, and all messages"
+            message = "each hop on the way to Redis can read the password, and all messages"
             self.document.warning(at, message, "rediss:// encrypts")

@@ -255,6 +255,6 @@ class ResponseTimeout(OriginError):
 
 
 class ReaderBehind(OriginError):
-    """What the client has not read yet is no longer kept, and it cannot be told so."""
+    """What the client has not read yet is no longer kept, and no event can say so to it."""
 
     reason = CloseReason.BEHIND

@@ -15,7 +15,7 @@ _CODES = frozenset(map(int, HTTPStatus))
 
 
 class StreamMetrics(Observer):
-    """Counts requests, and event streams when they end; those under way are added when somebody asks.
+    """Counts requests, and event streams when they end; those under way are added at each scrape.
 
     open_streams: all that are on their way. routes: their names; no label has any other that a client could choose.
     """

@@ -23,7 +23,7 @@ class Phase(StrEnum):
 
 
 class GapCount(Protocol):
-    """What reads a stream for a client. gaps: how many times events were missing, and the client was told."""
+    """What reads a stream for a client. gaps: how many times events were missing and the client got a gap for them."""
 
     @property
     def gaps(self) -> int: ...

@@ -41,7 +41,7 @@ class CatchingUp:
     steps: calls in one turn of the loop. pages: requests to a store at the same time.
     """
 
-    # 1. A turn of the loop makes a bounded number of steps, so that live readers, accepts and heartbeats have theirs
+    # 1. A turn of the loop makes a bounded number of steps, so that live readers, accepts and heartbeats have turns too
     #    while thousands of readers come back at once.
     # 2. A page that is asked for stays in `_asking` until it has a task. Its task calls `done` or is cancelled.
 

@@ -24,7 +24,7 @@ class Owner(Protocol):
     def loop(self) -> asyncio.AbstractEventLoop: ...
 
     def place_begun(self, missing: Missing | None) -> None:
-        """A place knows where it is. Before it the client has missed `missing`."""
+        """A place has its position. Before it the client has missed `missing`."""
 
     def schedule(self) -> None:
         """A place wants a turn."""
@@ -187,7 +187,7 @@ class Place:
             self._reader.fail(answer)
 
     def _turn(self, page: Page) -> None:
-        """Go on with `page`; but not if the stream began anew meanwhile, which the window knows more about."""
+        """Go on with `page`; but not if the stream began anew meanwhile: then the window decides."""
         (epoch, mark), window = self.spot, self.fanout.window
         if epoch == window.epoch:
             if page.missing is None:

@@ -35,7 +35,7 @@ class Reader:
     Nothing is handed out before the next turn of the loop, so that the sink may be connected meanwhile.
     """
 
-    # The places do the work, each with its window; the reader gives them turns, and knows the whole position.
+    # The places do the work, each with its window; the reader gives them turns, and holds the whole position.
     #
     # 1. Nothing is handed out before all places have begun: a position needs the marks of all of them.
     # 2. What is not live moves by `_step`, in a turn of `CatchingUp`: at most one chunk, then it is scheduled again.
@@ -154,7 +154,7 @@ class Reader:
     # The places' side.
 
     def place_begun(self, missing: Missing | None) -> None:
-        """A place knows where it is. Before it the client has missed `missing`."""
+        """A place has its position. Before it the client has missed `missing`."""
         self._begun += 1
         if missing is not None:
             self._missing = missing if self._missing is None else self._missing.with_more(missing)

@@ -85,7 +85,7 @@ REDIS_UNREADABLE = _counter("redis_unreadable", "Messages and entries that were 
 REDIS_DUPLICATES = _counter("redis_duplicates", "Entries that were skipped: their own id had been seen.", "redis")
 REDIS_BELLS_MISSED = _counter("redis_bells_missed", "Reads that found what nothing had announced.", "redis")
 REDIS_RECONNECTS = _counter("redis_reconnects", "New connections after a lost one.", "redis")
-REDIS_GAPS = _counter("redis_gaps", "Readers that were told of missing events.", "redis", "reason")
+REDIS_GAPS = _counter("redis_gaps", "Gap events: readers for which events were missing.", "redis", "reason")
 
 #: All of them, in the order in which they are written.
 METRICS = (

@@ -35,7 +35,7 @@ def run(target: Target, total: float, *, as_json: bool) -> int:
 async def probe(target: Target, total: float, listener: Listener | None = None) -> Report:
     """Find out what the chain in front of `target` does. What cannot be reached is a report, too."""
     try:
-        # A service that knows no scripts streams as ever. So nothing is asked of it twice.
+        # A service without scripts streams as ever. So nothing is asked of it twice.
         first = await watch(with_script(target, Script(Act.PING)), limit=total, listener=listener)
         if not is_from_origin(first):
             return report_of_stream(target.name, first)

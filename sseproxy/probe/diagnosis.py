@@ -261,7 +261,7 @@ def of_silences(chain: Chain, hops: Collection[Hop]) -> list[Finding]:
 
 
 def of_ends(chain: Chain, hops: Collection[Hop]) -> list[Finding]:
-    """Judge whether a break can be told from an end."""
+    """Judge whether a client can distinguish a break from an end."""
     looks_whole = chain.broken.ending is Ending.CLEAN and chain.broken.status == 200
     if chain.version == "HTTP/1.0":
         what = "the last hop speaks HTTP/1.0 to the service"

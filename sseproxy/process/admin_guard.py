@@ -6,7 +6,7 @@ from collections.abc import Collection
 from sseproxy.core.eventsource.fetch_metadata import is_cross_origin
 from sseproxy.core.http.fields import Headers, get_all
 
-#: A name under which a browser reaches its own machine only, whoever runs the name server.
+#: A name under which a browser reaches its own machine only, whatever a name server says.
 _LOCAL = "localhost"
 
 

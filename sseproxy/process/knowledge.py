@@ -26,7 +26,7 @@ _A_TURN = 100
 
 
 class Knowledge:
-    """What this worker knows, as bytes: for itself, or for another worker that is asked about all of them.
+    """Figures and streams of this worker, as bytes: for itself, or for another worker that is asked about all of them.
 
     add_more: adds to the figures what is counted elsewhere.
     """
@@ -35,7 +35,7 @@ class Knowledge:
     # sum would fall when a worker is stuck or dies, and a counter that falls is taken for one that has begun anew: its
     # whole value would count as a rate.
     #
-    # 1. Nothing that was told is lost: a worker that takes the place of one that died begins with its last figures.
+    # 1. No figure that was given out is lost: a worker that takes the place of one that died begins with its figures.
     # 2. What only holds now (gauges) is never kept.
 
     def __init__(

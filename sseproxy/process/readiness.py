@@ -15,7 +15,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What an orchestrator is told. away: the stores that cannot be reached now, also where the process is ready."""
+    """The answer to an orchestrator. away: the stores that cannot be reached now, also where the process is ready."""
 
     status: Status = Status.READY
     away: Sequence[str] = ()

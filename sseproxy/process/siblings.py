@@ -34,7 +34,7 @@ class Place:
 
 
 class Siblings:
-    """The workers of one parent, as seen from one of them. `answer` says what this one knows.
+    """The workers of one parent, as seen from one of them. `answer` answers for this one.
 
     The caller must `start` it, and `stop` it in the end.
     """

@@ -79,5 +79,5 @@ class RedisStores:
             await store.close()
 
     def _names(self, stores: "Iterable[RedisStore]") -> list[str]:
-        """Name stores as an operator knows them: one is `redis`, of several each has its address."""
+        """Name stores for an operator: one is `redis`, of several each has its address."""
         return ["redis" if len(self._stores) == 1 else store.link.url.place for store in stores]

@@ -114,7 +114,7 @@ class InboundRequest:
         return headers if route.auth is None else for_caches(headers, self.headers, route.auth)
 
     def credentials(self, route: Route) -> Headers:
-        """Return the fields by which a service knows who the client is, the login of the route's `auth` among them."""
+        """Return the fields that say to a service who the client is, the login of the route's `auth` among them."""
         names, fields = {b"authorization", b"cookie"}, self.headers
         if route.auth is not None:
             names.add(route.auth.header.lower().encode())

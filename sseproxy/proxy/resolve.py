@@ -99,8 +99,8 @@ class Resolver:
     #
     # Rules, of which the order matters:
     # 1. A request that could be read in two ways, or that has been here before, is refused, whatever it wants.
-    # 2. A preflight is answered for the route that the request itself would have. One that no policy knows goes on like
-    #    any other OPTIONS, but never into a ticket.
+    # 2. A preflight is answered for the route that the request itself would have. One that no policy covers goes on
+    #    like any other OPTIONS, but never into a ticket.
     # 3. From here on each answer, a refusal too, says to pages of other origins what its route allows them.
     # 4. Paths of tickets come before routes. The route of a ticket is found when the ticket is.
     # 5. A page of another origin must not bring about what outlives the answer (a ticket), or what a login cookie is
@@ -213,7 +213,7 @@ class Resolver:
 
 
 class Peers:
-    """Knows which proxies are trusted: those in `networks`."""
+    """The proxies that are trusted: those in `networks`."""
 
     def __init__(self, networks: Sequence[IPv4Network | IPv6Network]) -> None:
         self._is_trusted = functools.lru_cache(maxsize=_KNOWN_ADDRESSES)(self._is_in_network)

@@ -56,7 +56,7 @@ routes:
 
 STRANGERS = "trusts strangers: any of them may name another client, scheme and host (the addresses of your gateway)"
 GRACE = "Kubernetes kills a pod 30s after SIGTERM by default (raise terminationGracePeriodSeconds"
-UNVERIFIED = "anybody on the way to the upstream can read and change everything"
+UNVERIFIED = "each hop on the way to the upstream can read and change everything"
 UNBOUND = "with auth: who learns the URL of a ticket gets an answer in the name of the user who is logged in"
 
 
@@ -259,7 +259,7 @@ def test_a_redis_that_shows_no_password_is_no_danger(url: str, folder: Path) -> 
 
 @pytest.mark.parametrize("url", ["redis://:secret@redis.internal", "redis+sentinel://u:secret@127.0.0.1,10.0.0.6/main"])
 def test_a_password_in_clear_text_is_warned_of_and_never_shown(url: str, folder: Path) -> None:
-    said = "warning: anybody on the way to Redis can read the password, and all messages (rediss:// encrypts)"
+    said = "warning: each hop on the way to Redis can read the password, and all messages (rediss:// encrypts)"
     assert warned(PUSH.format(f"url: '{url}', stream: a"), folder) == [f"c.yaml:1:24: routes[0].redis.url: {said}"]
     assert warned(f"store: {{url: '{url}'}}\n{PUSH.format('stream: a')}", folder) == [f"c.yaml:1:14: store.url: {said}"]
 

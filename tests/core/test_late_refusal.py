@@ -78,16 +78,16 @@ class TestSigner:
         assert self.signer().message(SCOPE, id_has_event=False).event is None
 
     def test_a_name_is_known_as_it_came_in_its_field(self) -> None:
-        assert self.signer().knows(b" \t" + self.name() + b" ", SCOPE)
-        assert not self.signer().knows(self.name(), EndScope("r", "GET", b"a.test", "/b"))
-        assert not self.signer().knows(self.name() + b"A", SCOPE)
+        assert self.signer().recognises(b" \t" + self.name() + b" ", SCOPE)
+        assert not self.signer().recognises(self.name(), EndScope("r", "GET", b"a.test", "/b"))
+        assert not self.signer().recognises(self.name() + b"A", SCOPE)
 
     @pytest.mark.parametrize(("later", "is_known"), [(0, True), (VALID, True), (VALID + 1, False)])
     def test_for_an_hour(self, later: float, is_known: bool) -> None:
-        assert self.signer(now=1_700_000_000.0 + later).knows(self.name(), SCOPE) is is_known
+        assert self.signer(now=1_700_000_000.0 + later).recognises(self.name(), SCOPE) is is_known
 
     def test_a_secret_takes_the_place_of_the_key(self) -> None:
         other = self.signer(b"another key")
-        assert not other.knows(self.name(), SCOPE)
-        assert other.knows(self.name("secret"), SCOPE, secret="secret")
-        assert not self.signer().knows(self.name("secret"), SCOPE)
+        assert not other.recognises(self.name(), SCOPE)
+        assert other.recognises(self.name("secret"), SCOPE, secret="secret")
+        assert not self.signer().recognises(self.name("secret"), SCOPE)

@@ -63,12 +63,12 @@ class ServerProcess:
         """SIGTERM, to the process that was started and to none of its children: as a container's engine does."""
         self._process.send_signal(signal.SIGTERM)
 
-    def wait(self) -> int:
-        """The exit code, once the process has ended by itself."""
+    def wait(self, limit: float = _LIMIT) -> int:
+        """The exit code, once the process has ended by itself. AssertionError: not within `limit` seconds."""
         try:
-            return self._process.wait(_LIMIT)
+            return self._process.wait(limit)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"it did not end within {_LIMIT} s\n{self.output.text}") from None
+            raise AssertionError(f"it did not end within {limit} s\n{self.output.text}") from None
 
     def _wait_for_port(self) -> int:
         until, pause = time.monotonic() + _LIMIT, threading.Event()

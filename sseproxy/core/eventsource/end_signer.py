@@ -13,7 +13,7 @@ KEY = 32
 
 
 class EndSigner:
-    """Names ends, and knows their names again. Where a method is given a `secret`, that takes the place of the key.
+    """Names ends, and recognises these names. Where a method is given a `secret`, that takes the place of the key.
 
     key: secret, and the same in all processes that answer each other's reconnects. clock: seconds since 1970.
     random: makes as many unguessable bytes as it is asked for.
@@ -37,7 +37,7 @@ class EndSigner:
         name = sign(key, scope, nonce=self._random(NONCE), now=self._clock())
         return EndMessage(event, name, id_has_event)
 
-    def knows(self, last_event_id: bytes, scope: EndScope, *, secret: str = "") -> bool:
+    def recognises(self, last_event_id: bytes, scope: EndScope, *, secret: str = "") -> bool:
         """True if `last_event_id`, as it came in the field, names an end of `scope` that is not too old."""
         key = secret.encode() or self._key
         return verify(key, last_event_id.strip(b" \t"), scope, now=self._clock())

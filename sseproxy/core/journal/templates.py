@@ -131,5 +131,5 @@ def _refused(value: Value, why: str) -> SSEProxyError:
     """The client must not hear what `authorize` says, and is not to blame for it."""
     if value.kind is TemplateKind.AUTH:
         cause = f"the value of {value} {why}"
-        return Unavailable("The service that knows users gave no usable answer.", retry_after=_RETRY_AFTER, cause=cause)
+        return Unavailable("The service that names users gave no usable answer.", retry_after=_RETRY_AFTER, cause=cause)
     return BadRequest(f"The {value.kind} {value.name!r} {why}.")

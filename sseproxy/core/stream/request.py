@@ -200,7 +200,7 @@ class StreamRequest:
             request_id=request_id if dialect is Dialect.MCP else None,
             marker=None if policy.end is None else policy.end.marker,
             only_marker=policy.end is not None and policy.end.only is EndsAt.MARKER,
-            # A body that could have told, and was not looked into, is no reason to say that it did not.
+            # A body that was not read may have asked for a stream: only one that was read counts as undeclared.
             is_declared=self.declares is not False or (self.peek is None and self._head_declares is None),
         )
 

@@ -1,5 +1,5 @@
 # python examples/redis_push/app.py 9000 & sseproxy serve -c examples/redis_push/sseproxy.yaml
-"""An app that knows who is who and publishes. It streams nothing itself. Then open http://127.0.0.1:8080/"""
+"""An app that has sessions, and publishes. It streams nothing itself. Then open http://127.0.0.1:8080/"""
 
 import json
 import os
@@ -20,7 +20,7 @@ AGE = 30 * 24 * 3600  # seconds after its last message that an inbox is kept
 
 
 def user_of(request: web.Request) -> str:
-    """Return who is logged in. HTTPUnauthorized: nobody."""
+    """Return the user who is logged in. HTTPUnauthorized: there is none."""
     user = request.app[SESSIONS].get(request.cookies.get("session", ""))
     if user is None:
         raise web.HTTPUnauthorized(text="Log in first.\n")
@@ -73,12 +73,12 @@ async def typing(request: web.Request) -> web.Response:
 
 
 async def trim(request: web.Request) -> web.Response:
-    """Take all messages out of one's own inbox, as MAXLEN does with old ones: who has missed some will be told."""
+    """Take all messages out of one's own inbox, as MAXLEN does with old ones. Who has missed some gets a gap."""
     return await run(request, ("XTRIM", f"inbox:{user_of(request)}", "MAXLEN", 0))
 
 
 def receiver(name: object) -> str:
-    """Return a user, or all. HTTPNotFound: neither; nobody but the app decides which streams there are."""
+    """Return a user, or all. HTTPNotFound: neither; the app alone decides which streams there are."""
     if name not in (*USERS, "all"):
         raise web.HTTPNotFound(text="There is no such user.\n")
     return str(name)

@@ -38,8 +38,8 @@ class Mirrored(NamedTuple):
 class StreamPages:
     """The `History` of one stream."""
 
-    # A page ends where the follower's mirror does, at the latest: so a reader that has had all pages is at a mark that
-    # the window knows, and what Redis has got meanwhile comes to it from there, like to all others.
+    # A page ends where the follower's mirror does, at the latest: so a reader that has had all pages is at a mark of
+    # the window, and what Redis has got meanwhile comes to it from there, like to all others.
     #
     # A page of a stream that has begun anew would bring events that the window brings again once the follower has
     # noticed. So the follower looks first, and the reader asks again. Of a stream that is gone nothing comes any more,

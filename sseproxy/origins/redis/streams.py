@@ -160,7 +160,7 @@ class StreamFollower:
         """Let readers begin that want all there is, or named a position that is none of this stream."""
         state = await self._reads.state()
         if state is not NO_STREAM and state.last < self._end:
-            self._rung = Ring.BELL  # begun anew since it was read: the window has to be told first
+            self._rung = Ring.BELL  # begun anew since it was read: the window has to begin anew first
             return
         oldest = min(state.oldest, self._end)
         for place in waiting:

@@ -47,7 +47,7 @@ class RouteEnds:
         last = inbound.client_fields.get(b"last-event-id")
         if not last:
             return False
-        return self._signer.knows(last[0], _scope(route, inbound, upstream_headers), secret=_secret_of(route))
+        return self._signer.recognises(last[0], _scope(route, inbound, upstream_headers), secret=_secret_of(route))
 
 
 def _secret_of(route: Route) -> str:

@@ -148,7 +148,7 @@ class _Read:
     # 2. Wake-ups are sent while a read is under way that does not have all streams, `wakes` times a second at most.
     # 3. A lost wake-up costs `block` seconds.
     # 4. A refused read (one key of another type fails them all) is followed by one without waiting for each key alone:
-    #    which are refused rings nobody, and they are left out for `_REFUSED` seconds.
+    #    a key that is refused rings no follower, and is left out for `_REFUSED` seconds.
     #
     # Hazards: a follower that is slow to move on (`_Watch.position` remembers what was rung); an entry that is gone
     # before the follower reads (it finds nothing, and waits on).

@@ -7,7 +7,7 @@ from sseproxy.core.errors import ReplyError
 from sseproxy.stores.redis.link import Link
 from sseproxy.stores.redis.subscriber import Subscriber
 
-#: Milliseconds that a key of ours is kept.
+#: Milliseconds that a key of sseproxy is kept.
 _KEPT = 60_000
 
 

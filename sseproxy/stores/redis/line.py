@@ -15,7 +15,7 @@ from sseproxy.stores.redis.ports import Backoff, Command, Reply, WireLost, not_r
 if TYPE_CHECKING:
     from sseproxy.stores.redis.wire import Wire
 
-#: Seconds that a client of ours is asked to wait when the store is away.
+#: Seconds that an HTTP client is asked to wait when the store is away.
 RETRY_AFTER = 2
 
 
