@@ -6,10 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
-
 from sseproxy.config.browser_values import MASK
-from sseproxy.config.fields import VARIABLE, Duration, LimitedDuration, Section
+from sseproxy.config.fields import VARIABLE, Duration, LimitedDuration
+from sseproxy.config.sections import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    Section,
+    WithJsonSchema,
+)
 from sseproxy.config.tls import UpstreamTLSSection
 from sseproxy.config.urls import format_upstream, upstream_url
 from sseproxy.config.values import BadValue, field_name, line, quote

@@ -8,18 +8,14 @@ from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
+from sseproxy.config import addresses, browser_values, urls, values
+from sseproxy.config.addresses import Address, IPNetwork
+from sseproxy.config.sections import (
     BeforeValidator,
-    ConfigDict,
     PlainSerializer,
     PlainValidator,
     WithJsonSchema,
-    model_validator,
 )
-
-from sseproxy.config import addresses, browser_values, urls, values
-from sseproxy.config.addresses import Address, IPNetwork
 from sseproxy.core.eventsource.policies import MOST_BODY, Reopen, TicketBinding
 from sseproxy.core.routes import Upstream
 from sseproxy.core.stream.dialects import Dialect, Marker
@@ -262,21 +258,3 @@ Origins = Annotated[
 
 HostNames = Annotated[tuple[HostName, ...], BeforeValidator(listed), one_or_several]
 Exposed = Annotated[tuple[FieldName, ...], BeforeValidator(listed), one_or_several]
-
-
-class Section(BaseModel):
-    """A mapping of the file. A section with nothing in it is the same as one that is left out."""
-
-    # The titles in the JSON Schema are for people: they do not say "section". Deferred: a file is read as one
-    # `FileSchema`, which holds all other sections, so that none of them has to be built for itself.
-    model_config = ConfigDict(
-        defer_build=True,
-        extra="forbid",
-        frozen=True,
-        model_title_generator=lambda section: section.__name__.removesuffix("Section"),
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_is_empty(cls, value: object) -> object:
-        return {} if value is None else value

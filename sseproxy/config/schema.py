@@ -8,8 +8,6 @@ so that one missing key does not hide what else is wrong. How streams are treate
 from functools import partial
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
-
 from sseproxy.config.addresses import Address
 from sseproxy.config.authorize import Authorize
 from sseproxy.config.browsers import (
@@ -39,14 +37,14 @@ from sseproxy.config.fields import (
     Method,
     Network,
     RouteName,
-    Section,
     UpstreamURL,
     Workers,
     listed_listeners,
     one_or_several_listeners,
 )
-from sseproxy.config.problems import Path
+from sseproxy.config.json_schema import described
 from sseproxy.config.push import RedisSection, StoreSection, route_schema, store_of_word
+from sseproxy.config.sections import BeforeValidator, ConfigDict, Field, Section
 from sseproxy.config.streams import (
     STREAM_WORDS,
     HeartbeatSection,
@@ -134,10 +132,10 @@ class LogSection(Section):
 class InheritedSection(Section):
     """What every route inherits and may override."""
 
-    @model_validator(mode="before")
     @classmethod
-    def _nothing_is_left_out(cls, value: object) -> object:
-        return without_nothing(value, _SWITCHABLE)
+    def model_prepare(cls, value: object) -> object:
+        """Return what is read in place of `value`."""
+        return without_nothing(super().model_prepare(value), _SWITCHABLE)
 
     dialect: DialectWord = Field(
         default=Dialect.AUTO,
@@ -245,15 +243,6 @@ class FileSchema(Section):
     routes: tuple[RouteSection, ...] = Field(default=(), description="The first that matches wins; none: 404.")
 
 
-def section_at(path: Path) -> type[Section]:
-    """The section that stands at `path`, or the nearest one above it."""
-    section: type[Section] = FileSchema
-    for part in path:
-        if isinstance(part, str) and part in section.model_fields:
-            section = section_in(section.model_fields[part].annotation) or section
-    return section
-
-
 def places_below(section: type[Section], key: str) -> list[str]:
     """Where `key` may stand one level deeper than in `section`: ``heartbeat.interval`` for ``interval``."""
     return [
@@ -272,7 +261,7 @@ def section_in(annotation: Any) -> type[Section] | None:
 
 def json_schema() -> dict[str, Any]:
     """The file as a JSON Schema (2020-12), for editors."""
-    schema = FileSchema.model_json_schema(mode="serialization")
+    schema = described(FileSchema)
     for section in schema["$defs"].values():
         section["type"] = ["object", "null"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "sseproxy"}

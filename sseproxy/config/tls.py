@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
-
 from sseproxy.config import values
-from sseproxy.config.fields import Boolean, FilePath, HostName, Section
+from sseproxy.config.fields import Boolean, FilePath, HostName
 from sseproxy.config.files import absolute
+from sseproxy.config.sections import ConfigDict, Field, PlainSerializer, PlainValidator, Section, WithJsonSchema
 from sseproxy.config.settings import CertificateFiles
 from sseproxy.core.routes import UpstreamTLS
 

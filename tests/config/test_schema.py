@@ -8,7 +8,6 @@ import jsonschema
 import pytest
 
 from sseproxy.config.document import Document
-from sseproxy.config.fields import Section
 from sseproxy.config.flags import OVERRIDES
 from sseproxy.config.loader import load
 from sseproxy.config.problems import write_path
@@ -22,6 +21,7 @@ from sseproxy.config.schema import (
     json_schema,
     section_in,
 )
+from sseproxy.config.sections import Section
 
 HERE = Path(__file__).parents[2]
 SMALL, FULL = HERE / "config/sseproxy.yaml", HERE / "config/sseproxy.full.yaml"
