@@ -85,7 +85,7 @@ class AdminConnections:
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Accept on copies of `sockets`, which are listening and stay the caller's."""
-        self._acceptors.extend(TlsAcceptor(sock.dup(), self.begin) for sock in sockets)
+        self._acceptors.extend(TlsAcceptor(sock.dup(), lambda client, _: self.begin(client)) for sock in sockets)
 
     def stop(self) -> None:
         """Accept no more, and close all."""

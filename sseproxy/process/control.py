@@ -75,8 +75,8 @@ class SignalControl:
         self._notifier.stopping(None if limit is None else limit + _LAST_WORK)
 
     async def end(self) -> None:
-        # The handler stays until the loop closes, when this thread is the only one that could take a signal: without it,
-        # a late one would be the death of a process that has ended in order.
+        # The handler stays until the loop closes, when no other thread is left that could take a signal: without it a
+        # late one would be the death of a process that has ended in order.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
         if self._watch is not None:
             self._watch.cancel()
