@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable
 
 from sseproxy.core.errors import Draining
-from sseproxy.core.frames import release_frames
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.origins.faults import is_away
 from sseproxy.origins.pools import Lease, Pool
@@ -77,7 +76,6 @@ class Outages:
                 if self._time() >= deadline:
                     raise
                 cause = str(error)
-                release_frames(error)
             else:
                 if self._away_since is not None:
                     _log.warning("%s takes connections after %.1f s", self._place, self._time() - self._away_since)
@@ -121,9 +119,7 @@ class Outages:
                 async with asyncio.timeout(connect):
                     lease = await self._pool.connect(anew=True)
             except OSError as error:
-                is_still_away = is_away(error)
-                release_frames(error)
-                if is_still_away:
+                if is_away(error):
                     continue
             else:
                 lease.release()

@@ -74,11 +74,15 @@ async def test_who_has_no_request_yet_has_a_moment_for_it() -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
             server = await asyncio.get_running_loop().create_server(on.connections, sock=listener.dup())
             client.connect(listener.getsockname())
-            closing = asyncio.create_task(close(listener, on.connections, server))
-            await asyncio.sleep(0)
+
+            async def end() -> None:
+                await close(listener, on.connections, server)
+                on.app.drain(timeout=60.0, spread=0.0)
+
+            ending = asyncio.create_task(end())
+            await asyncio.sleep(0.05)
             client.send(GET)
-            await closing
-            on.app.drain(timeout=60.0, spread=0.0)
+            await ending
             assert (await answer_of(client)).startswith(b"HTTP/1.1 200")
 
 
