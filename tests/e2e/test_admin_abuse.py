@@ -214,10 +214,10 @@ async def test_what_is_no_request_is_answered_and_not_logged(tmp_path: Path) -> 
     async with stand(tmp_path) as (proxy, _):
         port = int(proxy.urls[-1].rpartition(":")[2])
         for said in (b"\x16\x03\x01\r\n\r\n", b"tr / HTTP/1.1\r\n\r\n", b"GET / HTTP/9\r\n\r\n"):
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
                 client.sendall(said)
                 assert b" 400 " in client.recv(1 << 16).split(b"\r\n")[0]
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
             client.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 100_000 + b"\r\n\r\n")
             assert b" 400 " in client.recv(1 << 16).split(b"\r\n")[0]
         assert "ERROR" not in proxy.stderr.text

@@ -194,6 +194,16 @@ async def test_an_address_that_is_silent_is_not_waited_for() -> None:
             assert await opened(connector(port, ONE, TWO)) == TWO
 
 
+async def cancelled(connector: Connector, turns: int) -> None:
+    """Cancel an attempt after some turns of the loop."""
+    opening = asyncio.create_task(connector.open())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    opening.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        (await opening).close()
+
+
 @pytest.mark.parametrize("addresses", [[ONE], [ONE, TWO]])
 async def test_an_attempt_that_is_cancelled_leaves_nothing_behind(addresses: list[str]) -> None:
     """At whatever moment: also in the turn of the loop in which it succeeds. The garbage collector is off."""
@@ -207,13 +217,7 @@ async def test_an_attempt_that_is_cancelled_leaves_nothing_behind(addresses: lis
     try:
         async with listening(*addresses) as port:
             for turns in range(12):
-                opening = asyncio.create_task(connector(port, *addresses).open())
-                for _ in range(turns):
-                    await asyncio.sleep(0)
-                opening.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    (await opening).close()
-            del opening
+                await cancelled(connector(port, *addresses), turns)
             await eventually(lambda: alive() == before)
     finally:
         gc.enable()

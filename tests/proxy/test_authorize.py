@@ -15,9 +15,9 @@ from sseproxy.core.stream.plan import StreamMode
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
 from sseproxy.proxy.origins import Origins
-from tests.support.async_peer import LIMIT
 from tests.support.guarded import ALICE, NO, TAKE, YES, guarded, head, silent
 from tests.support.http1_reader import Message
+from tests.support.patience import LIMIT
 from tests.support.proxy_server import ProxyServer, route_to
 from tests.support.raw_upstream import OK, RawUpstream, Script, Visit, replies
 from tests.support.settled import eventually

@@ -11,9 +11,7 @@ from pathlib import Path
 
 from tests.support import http1_reader
 from tests.support.http1_reader import Message
-
-#: Seconds after which a wait fails: far more than any wait needs.
-LIMIT = 20.0
+from tests.support.patience import LIMIT
 
 #: Bytes that are taken from the network before the test reads them.
 READ_LIMIT = 256 * 1024

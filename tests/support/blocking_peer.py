@@ -19,8 +19,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-#: Seconds after which something that was awaited is not going to happen any more.
-LIMIT = 10.0
+from tests.support.patience import LIMIT
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n"
 CHUNKED_STREAM = STREAM_HEAD + b"Transfer-Encoding: chunked\r\n\r\n"

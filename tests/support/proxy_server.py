@@ -22,7 +22,8 @@ from sseproxy.proxy.app import ProxyApp
 from sseproxy.proxy.origins import Origins
 from sseproxy.stores.base import TicketStore
 from sseproxy.stores.memory import MemoryTicketStore
-from tests.support.async_peer import LIMIT, AsyncPeer
+from tests.support.async_peer import AsyncPeer
+from tests.support.patience import LIMIT
 from tests.support.raw_upstream import RawUpstream, Script
 
 #: For tests that are not about heartbeats.

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support import http1_reader
-from tests.support.async_peer import LIMIT
 from tests.support.http1_reader import Message
+from tests.support.patience import LIMIT
 from tests.support.settled import eventually
 
 #: Bytes that are taken from the network before the script reads them; a script that does not read pushes back.

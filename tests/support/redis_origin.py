@@ -23,9 +23,9 @@ from sseproxy.stores.redis.line import LinkLimits
 from sseproxy.stores.redis.link import Link
 from sseproxy.stores.redis.subscriber import Subscriber, SubscriberLimits
 from sseproxy.stores.redis.urls import RedisURL
+from tests.support.patience import LIMIT
 from tests.support.whatwg import Event, EventStreamParser
 
-LIMIT = 20.0
 _NODES = itertools.count()
 
 

@@ -18,9 +18,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.support.certificates import Certificate
+from tests.support.patience import LIMIT
 from tests.support.programs import require
 
-LIMIT = 40.0
 _AWAY = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError)
 
 

@@ -9,8 +9,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.blocking_client import Request, fetch
-
-LIMIT = 40.0
+from tests.support.patience import LIMIT
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 

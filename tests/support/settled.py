@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from tests.support.async_peer import LIMIT
+from tests.support.patience import LIMIT
 
 
 async def eventually(condition: Callable[[], bool], *, limit: float = LIMIT) -> None:

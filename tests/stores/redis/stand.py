@@ -14,7 +14,7 @@ from sseproxy.stores.redis.link import Link, LinkLimits
 from sseproxy.stores.redis.ports import Backoff, Reply
 from sseproxy.stores.redis.subscriber import Subscriber, SubscriberLimits, Subscription
 from sseproxy.stores.redis.urls import RedisURL
-from tests.support.async_peer import LIMIT
+from tests.support.patience import LIMIT
 
 #: Everything faster than in production, so that a test is over soon.
 BACKOFF = Backoff(0.01, 0.2)
