@@ -117,6 +117,7 @@ class Supervisor:
         """Let the workers drain; called again, let them end at once."""
         if self._stopping_since is None:
             self._stopping_since = time.monotonic()
+            self._is_reloading = False  # whatever the workers still owe an answer to, they will not report it
             times = self.stop_times()
             self._delay, self._time_to_end = times.delay, _NO_LIMIT if times.end is None else times.end
             self.notifier.stopping(None if times.end is None else times.end + 2 * _LAST_MOMENT)

@@ -13,8 +13,8 @@ import pytest
 from sseproxy.http1.handshake import TlsAcceptor
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.process.stopping import StopRequest, close_entrances
-from tests.support.async_peer import LIMIT
 from tests.support.certificates import new_authority, new_certificate
+from tests.support.patience import LIMIT
 from tests.support.proxy_server import ProxyServer, route_to
 from tests.support.raw_upstream import RawUpstream, replies
 
