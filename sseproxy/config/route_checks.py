@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 
-from sseproxy.config import files
-from sseproxy.config.build import absolute, header_rules, heartbeat_policy, limit_policy, match_of
-from sseproxy.config.checks import check_leads_away, check_readable
+from sseproxy.config.build import header_rules, heartbeat_policy, limit_policy, match_of
+from sseproxy.config.checks import check_leads_away
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.schema import FieldRulesSection, FileSchema
+from sseproxy.config.tls_checks import check_upstream_tls
 from sseproxy.config.values import format_duration
 from sseproxy.core.http.fields import belongs_to_connection
 from sseproxy.core.limits import MINIMUM_LINE
@@ -126,21 +126,10 @@ class RouteCheck:
             check_leads_away(self.document, at, upstream, self.file.server.listen)
 
     def tls(self) -> None:
-        """Check that the settings have an effect, and the authorities can be read."""
-        tls, upstream = self.route.section.tls, self.route.section.upstream
-        if tls is None:
-            return
-        if upstream is not None and upstream.scheme != "https":
-            self.document.problem(self.route.own("tls"), f"has no effect on an {upstream.scheme} upstream")
-        if tls.ca is None:
-            return
-        at = self.route.own("tls", "ca")
-        if not tls.verify:
-            self.document.problem(at, "has no effect with verify: false")
-        if check_readable(self.document, at, tls.ca, self.folder):
-            wrong = files.unusable_certificate(absolute(tls.ca, self.folder))
-            if wrong:
-                self.document.problem(at, f"{tls.ca} {wrong}")
+        """Check that the settings have an effect, and their files can be used."""
+        section = self.route.section
+        if section.tls is not None:
+            check_upstream_tls(self.document, self.route.own("tls"), section.tls, section.upstream, self.folder)
 
     def fields(self, direction: str, fields: FieldRulesSection) -> None:
         """Check that no field belongs to the connection, and none is named twice."""

@@ -11,10 +11,14 @@ from sseproxy.core.store import StorePolicy
 
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
-    """Absolute paths of PEM files that belong together and could be loaded."""
+    """Absolute paths of PEM files that belong together and could be loaded.
+
+    client_ca: of the authorities, one of which must have signed what a client shows; ``None``: clients need nothing.
+    """
 
     certificate: str
     key: str
+    client_ca: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

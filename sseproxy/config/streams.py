@@ -5,8 +5,6 @@ Defaults are those of the policies.
 
 from typing import Any
 
-from pydantic import Field
-
 from sseproxy.config.fields import (
     VARIABLE,
     AnyText,
@@ -18,11 +16,11 @@ from sseproxy.config.fields import (
     FormWord,
     IdleDuration,
     KindWord,
-    Section,
     Size,
     SizeOrOff,
     TextLine,
 )
+from sseproxy.config.sections import Field, Section
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamKind, StreamMode

@@ -93,11 +93,12 @@ class Warnings:
             )
 
     def of_tls(self, route: EffectiveRoute) -> None:
-        """Warn of an upstream that is not verified."""
-        tls = route.section.tls
-        if tls is not None and not tls.verify:
-            message = "each hop on the way to the upstream can read and change everything"
-            self.document.warning(route.own("tls", "verify"), message, "name its authority: ca")
+        """Warn of an upstream or a service that is not verified."""
+        authorize = route.section.authorize
+        for keys, tls in (("tls",), route.section.tls), (("authorize", "tls"), authorize.tls if authorize else None):
+            if tls is not None and not tls.verify:
+                message = "each hop on the way to the upstream can read and change everything"
+                self.document.warning(route.own(*keys, "verify"), message, "name its authority: ca")
 
     def of_unbound_tickets(self, route: EffectiveRoute) -> None:
         """Warn of tickets that log their opener in as the user who made them."""

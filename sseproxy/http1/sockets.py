@@ -6,6 +6,7 @@ import socket
 import struct
 import termios
 from collections.abc import Iterator
+from typing import Any
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 
@@ -41,17 +42,17 @@ def has_unread(sock: socket.socket | None) -> bool:
     return any(answer)
 
 
-def accept_waiting(listener: socket.socket) -> Iterator[socket.socket]:
-    """Accept the connections that wait in the queue of a socket, one by one. The socket must not block."""
+def accept_waiting(listener: socket.socket) -> Iterator[tuple[socket.socket, Any]]:
+    """Accept the connections that wait in the queue of a socket, with their addresses. The socket must not block."""
     while True:
         try:
-            sock, _ = listener.accept()
+            sock, address = listener.accept()
         except ConnectionAbortedError:
             continue
         except OSError:  # mostly BlockingIOError: the queue is empty
             return
         sock.setblocking(False)
-        yield sock
+        yield sock, address
 
 
 def unacknowledged(sock: socket.socket | None) -> int:

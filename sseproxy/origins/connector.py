@@ -8,6 +8,7 @@ from typing import Any
 import aiohappyeyeballs
 
 from sseproxy.core.routes import Upstream, UpstreamTLS
+from sseproxy.http1.certificates import load_pair
 from sseproxy.http1.client import UpstreamConnection
 from sseproxy.origins.addresses import Addresses, Resolve
 
@@ -65,9 +66,14 @@ class Connector:
 
 
 def tls_context(tls: UpstreamTLS) -> ssl.SSLContext:
-    """Return how connections to an upstream are encrypted and verified. Reads the file of the authorities."""
+    """Return how connections to an upstream are encrypted, verified, and shown a certificate, as the files are now.
+
+    Raises `OSError` if a file cannot be used.
+    """
     context = ssl.create_default_context(cafile=tls.ca)
     context.set_alpn_protocols(["http/1.1"])
+    if tls.certificate is not None and tls.key is not None:
+        load_pair(context, tls.certificate, tls.key)
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -66,6 +66,10 @@ class HttpOrigin:
         """Let no request wait for an upstream that is away: it raises `Draining`."""
         self._outages.drain()
 
+    def retire(self) -> None:
+        """Keep no connection for another request; exchanges under way go on, and new ones are possible."""
+        self.pool.retire()
+
     async def close(self) -> None:
         """Close all connections."""
         await self.pool.close()

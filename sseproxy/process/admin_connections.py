@@ -85,13 +85,13 @@ class AdminConnections:
         self._seconds = seconds
         self._most_kept = most_kept
         self._open: dict[_Watched, asyncio.TimerHandle] = {}
-        self._kept: list[_Watched] = []
         self._acceptors: list[TlsAcceptor] = []
         self._beginning: set[asyncio.Task[object]] = set()
+        self._kept: list[_Watched] = []
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Accept on copies of `sockets`, which are listening and stay the caller's."""
-        self._acceptors.extend(TlsAcceptor(sock.dup(), self.begin) for sock in sockets)
+        self._acceptors.extend(TlsAcceptor(sock.dup(), lambda client, _: self.begin(client)) for sock in sockets)
 
     def stop(self) -> None:
         """Accept no more, and close all."""

@@ -5,6 +5,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from sseproxy.http1.handshake import TlsAcceptor
 from sseproxy.http1.listener import ClientConnections
@@ -73,9 +74,21 @@ def worker_delay(delay: float, workers: int) -> float:
     return delay + _BEHIND_PARENT if delay and workers > 1 else delay
 
 
-def time_to_end(delay: float, timeout: float, workers: int) -> float:
-    """Return the seconds from the signal until a process that drains for `timeout` aborts what is left."""
-    return worker_delay(delay, workers) + (_LAST_REQUESTS if delay else 0.0) + timeout
+@dataclass(frozen=True, slots=True)
+class StopTimes:
+    """How long processes take from the signal on, in seconds.
+
+    delay: until they drain. end: until what is left is aborted; ``None``: there is no limit.
+    """
+
+    delay: float
+    end: float | None
+
+    @classmethod
+    def of(cls, delay: float, timeout: float | None, workers: int) -> "StopTimes":
+        """Return the times of processes that drain for `timeout`."""
+        before = worker_delay(delay, workers) + (_LAST_REQUESTS if delay else 0.0)
+        return cls(delay, None if timeout is None else before + timeout)
 
 
 async def close_entrances(
@@ -91,7 +104,7 @@ async def close_entrances(
         server.close()
     # Hazard: a client that waits in the queue of a socket when it closes is reset, and has perhaps sent its request.
     # So the queues are emptied in the same turn of the event loop. What comes in the microseconds between is lost.
-    waiting = [(sock, make) for listener, make, _ in entrances for sock in accept_waiting(listener)]
+    waiting = [(sock, make) for listener, make, _ in entrances for sock, _ in accept_waiting(listener)]
     close_sockets()
     loop = asyncio.get_running_loop()
     await asyncio.gather(*(loop.connect_accepted_socket(make, sock) for sock, make in waiting), return_exceptions=True)

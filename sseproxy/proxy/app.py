@@ -13,12 +13,11 @@ from sseproxy.engine.admissions import Admissions
 from sseproxy.engine.live import LiveStreams
 from sseproxy.http1.listener import ClientConnections, ConnectionLimit
 from sseproxy.http1.policy import ServerPolicy
-from sseproxy.proxy.dispatch import Dispatcher
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.handler import Persistence, RequestHandler
-from sseproxy.proxy.notices import warn_of_connections
+from sseproxy.proxy.notices import ForwardingNotice, HandshakeNotice, warn_of_connections
 from sseproxy.proxy.origins import Origins
-from sseproxy.proxy.resolve import Resolver
+from sseproxy.proxy.routing import RoutingFactory
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.stores.base import TicketStore
 
@@ -36,6 +35,9 @@ class ProxyApp:
     streams: where those under way are known, and whose clock they go by. policy: of client connections.
     """
 
+    # What a configuration says about requests is one value, the `Routing` of the handler, which `reload` replaces. All
+    # else outlives it: streams and what they count for, tickets, client connections, the keys of ends.
+
     def __init__(
         self,
         routes: Sequence[Route],
@@ -52,20 +54,14 @@ class ProxyApp:
         self.streams = LiveStreams() if streams is None else streams
         self.admissions = Admissions()
         self.tickets = TicketService(routes, tickets)
-        self._origins = origins
         self._policy = policy
         self._limit = ConnectionLimit(policy.connections, on_reached=warn_of_connections)
         self._listeners: list[ClientConnections] = []
-        dispatcher = Dispatcher(
-            routes,
-            origins,
-            self.tickets,
-            end_key=end_key or secrets.token_bytes(32),
-            instance=name,
-        )
+        self._handshakes = HandshakeNotice(asyncio.get_running_loop().time)
+        self._routings = RoutingFactory(self.tickets, end_key or secrets.token_bytes(32), name, ForwardingNotice())
+        self._routing = self._routings.new(routes, origins, trusted_proxies)
         self._handler = RequestHandler(
-            Resolver(routes, trusted_proxies=trusted_proxies, tickets=self.tickets.paths, instance=name),
-            dispatcher.begin,
+            self._routing,
             partial(ResponseTail, streams=self.streams, admissions=self.admissions),
             linger=self.streams.linger,
             observers=self.streams.observers,
@@ -79,10 +75,36 @@ class ProxyApp:
         """
         trusts = is_unix if trusts is None else trusts
         listener = ClientConnections(
-            self._handler, scheme=scheme, is_unix=is_unix, trusts=trusts, policy=self._policy, limit=self._limit
+            self._handler,
+            scheme=scheme,
+            is_unix=is_unix,
+            trusts=trusts,
+            policy=self._policy,
+            limit=self._limit,
+            on_failed_handshake=self._handshakes.look_at,
         )
         self._listeners.append(listener)
         return listener
+
+    def reload(
+        self, routes: Sequence[Route], origins: Origins, *, trusted_proxies: Sequence[IPv4Network | IPv6Network]
+    ) -> None:
+        """Serve new requests by other routes. Requests and streams under way go on as they began.
+
+        origins: also of the routes whose tickets live on (`TicketService.routes_with`). Those that are there no more
+        keep no connection from now on.
+        """
+        self.tickets.reload(routes)
+        before = self._routing
+        self._routing = self._handler.routing = self._routings.new(routes, origins, trusted_proxies)
+        before.origins.retire_all_but(origins)
+        for listener in self._listeners:
+            for connection in listener:
+                connection.peer = None  # it may be trusted now, or not any more
+
+    def limit_connections(self, most: int | None) -> None:
+        """Let so many clients be connected from now on; ``None``: any number. No request is broken off."""
+        self._limit.most = most
 
     @property
     def requests(self) -> int:
@@ -122,7 +144,7 @@ class ProxyApp:
         """Let every stream end at its own moment within `spread` seconds, and by `timeout` if that is set."""
         self._handler.persistence = Persistence.ENDING
         self.tickets.draining = True
-        self._origins.drain()
+        self._routing.origins.drain()
         self.streams.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)
         for tail in self._handler.under_way:
             tail.downstream.close_behind()
@@ -145,4 +167,4 @@ class ProxyApp:
         """Close the connections to all upstreams and services, all followers of Redis, and the store of tickets."""
         self._handler.disconnects.close()
         await self.tickets.close()
-        await self._origins.close()
+        await self._routing.origins.close()

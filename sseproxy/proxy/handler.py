@@ -15,7 +15,8 @@ from sseproxy.http1.server import DownstreamConnection
 from sseproxy.http1.treatment import ResponseTreatment
 from sseproxy.logs import LOGGER
 from sseproxy.proxy.notices import UntellableNotice
-from sseproxy.proxy.resolve import Refuse, Resolution, Resolver
+from sseproxy.proxy.resolve import Refuse
+from sseproxy.proxy.routing import Routing
 from sseproxy.proxy.tail import ANSWER_TIME, ResponseTail
 
 _log = logging.getLogger(LOGGER)
@@ -34,7 +35,7 @@ class Persistence(Enum):
 class RequestHandler:
     """Serves the requests of all connections of a process (a `Service`).
 
-    begin: answers a request at once, or returns what serves it. new_tail: makes the tail of a response.
+    routing: for the next request; may be replaced at any time. new_tail: makes the tail of a response.
     linger: see `ResponseTreatment`. observers: hear of each request that has been answered. persistence: of
     connections, for the next request.
     """
@@ -48,8 +49,7 @@ class RequestHandler:
 
     def __init__(
         self,
-        resolver: Resolver,
-        begin: Callable[[Resolution, ResponseTail], _Work | None],
+        routing: Routing,
         new_tail: Callable[[DownstreamConnection, HttpDownstream, AccessRecord], ResponseTail],
         *,
         linger: float,
@@ -58,8 +58,7 @@ class RequestHandler:
         self.disconnects = DisconnectWatch()
         self.under_way: set[ResponseTail] = set()
         self.persistence = Persistence.KEPT
-        self._resolver = resolver
-        self._begin = begin
+        self.routing = routing
         self._new_tail = new_tail
         self._linger = linger
         self._observers = observers
@@ -77,8 +76,9 @@ class RequestHandler:
             is_last=self.persistence is Persistence.LAST,
             linger=self._linger,
         )
+        routing = self.routing
         try:
-            resolution = self._resolver.resolve(request, connection, treatment)
+            resolution = routing.resolve(request, connection, treatment)
         except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
             resolution = Refuse(record.peer, treatment, None, _defect(error, record))
         request.headers = []  # a stream may go on for hours
@@ -86,8 +86,8 @@ class RequestHandler:
         if resolution.route is not None:
             record.route = resolution.route.name
         downstream = HttpDownstream(connection, resolution.treatment, on_untellable=self._untellable.give)
-        work = self._begin(resolution, tail := self._new_tail(connection, downstream, record))
-        del resolution
+        work = routing.begin(resolution, tail := self._new_tail(connection, downstream, record))
+        del resolution, routing  # a reload may come while a stream goes on
         try:
             if work is not None:
                 await self._serve(work, tail)

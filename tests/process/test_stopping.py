@@ -91,7 +91,7 @@ async def test_who_waits_to_speak_tls_is_served(tmp_path: Path) -> None:
     context = new_certificate(tmp_path, authority, "proxy", "DNS:localhost").server_context()
     async with proxy() as on:
         with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
-            server = TlsAcceptor(listener.dup(), lambda sock: on.connections.secure(sock, context))
+            server = TlsAcceptor(listener.dup(), lambda sock, address: on.connections.secure(sock, address, context))
             client.connect(listener.getsockname())
             closing = asyncio.create_task(close(listener, on.connections, server))
             client.setblocking(False)

@@ -276,7 +276,7 @@ async def test_a_stale_connection_is_no_failure() -> None:
 async def test_a_route_is_not_open_because_its_service_is_left_out() -> None:
     where = Upstream("http", "127.0.0.1", 1)
     with pytest.raises(ValueError, match="guarded"):
-        ProxyApp([Route("guarded", where, authorize=AuthorizePolicy(where))], Origins({"guarded": HttpOrigin(where)}))
+        ProxyApp([Route("guarded", where, authorize=AuthorizePolicy(where))], Origins({where: HttpOrigin(where)}))
 
 
 # What is taken.

@@ -61,7 +61,7 @@ class BusyApp:
     async def stop(self) -> None:
         """Refuse new connections, serve those that are there, and wait until the last one has ended."""
         self._server.close()
-        waiting = list(accept_waiting(self._listener))
+        waiting = [sock for sock, _ in accept_waiting(self._listener)]
         self._listener.close()
         await asyncio.gather(*map(self._take, waiting))
         self._end.set()
