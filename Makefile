@@ -26,6 +26,11 @@ nginx-stand: runtime ## what a real nginx does to streams with and without ssepr
 	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || sh .ci/debian nginx
 	@$(BIN)/python nginx/stand.py $(ARGS)
 
+.PHONY: demo-picture
+demo-picture: runtime ## the picture in README.md again, from a run of two minutes with the real nginx
+	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || sh .ci/debian nginx
+	@$(BIN)/python nginx/picture.py $(ARGS)
+
 .PHONY: bench
 bench: tests-setup bench-programs ## CPU, latency and memory beside nginx and others: half an hour, on an idle machine
 	@$(BIN)/python -m benchmarks.run $(ARGS)
@@ -63,6 +68,23 @@ map: ## the question that each module answers
 shape: tests-setup ## how the house is built, in figures, and which way a GET goes through it
 	@$(BIN)/python -m tests.shape
 	@$(BIN)/python -m benchmarks.journey
+
+# ---- document it
+
+# Not with --quiet: MkDocs would count no warning then, and --strict would let all pass.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
+
+.PHONY: docs
+docs: tests-setup ## the documentation as a site, in build/site; a broken link is an error
+	@$(MKDOCS) build --strict
+
+.PHONY: docs-serve
+docs-serve: tests-setup ## the same, on http://127.0.0.1:8000, built again after each change
+	@$(MKDOCS) serve --strict $(ARGS)
+
+.PHONY: docs-reference
+docs-reference: tests-setup ## docs/reference.md again, from the schema of the configuration
+	@$(BIN)/python -m website.reference >docs/reference.md.new && mv docs/reference.md.new docs/reference.md
 
 # ---- test it
 

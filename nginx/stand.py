@@ -106,9 +106,10 @@ class Stand:
 
     async def rows(self) -> list[Row]:
         """Measure all cases at the same time."""
-        return await asyncio.gather(*(self._row(case) for case in CASES))
+        return await asyncio.gather(*(self.row(case) for case in CASES))
 
-    async def _row(self, case: Case) -> Row:
+    async def row(self, case: Case) -> Row:
+        """Measure one case both ways, at the same time."""
         direct, through = await asyncio.gather(self._measure(case, case.direct), self._measure(case, case.through))
         return Row(case.name, direct, through)
 

@@ -14,9 +14,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sseproxy import __version__
-from sseproxy.config.flags import OVERRIDES, FlagValue
+from sseproxy.config.flags import CONFIG_VARIABLE, OVERRIDES, FlagValue
 from sseproxy.probe.arguments import add_arguments
-from sseproxy.usage import EXAMPLES, HintingParser, complete_files, hint_for
+from sseproxy.usage import EXAMPLES, SERVE_EXAMPLES, HintingParser, complete_files, hint_for
+
+#: The file that ``sseproxy example`` gives. It is read only if it is named: what a folder holds changes no process.
+_USUAL_FILE = "sseproxy.yaml"
 
 _OK, _FAILED = 0, 1  # argparse exits with 2 on wrong usage
 
@@ -43,9 +46,10 @@ def _serve(parsed: argparse.Namespace) -> int:
     from sseproxy.config.loader import load
     from sseproxy.config.problems import ConfigErrors
 
-    flags: dict[str, FlagValue] = {override.flag: getattr(parsed, override.argument) for override in OVERRIDES}
+    if parsed.config is None and not os.environ.get(CONFIG_VARIABLE) and Path(_USUAL_FILE).is_file():
+        print(f"sseproxy: {_USUAL_FILE} of this folder is not read (-c {_USUAL_FILE} reads it)", file=sys.stderr)
     try:
-        config = load(parsed.config, flags=flags, environ=os.environ)
+        config = load(parsed.config, flags=flags_of(parsed), environ=os.environ)
     except ConfigErrors as errors:
         print(errors, file=sys.stderr)
         return _FAILED
@@ -66,7 +70,7 @@ def _check(parsed: argparse.Namespace) -> int:
     from sseproxy.config.problems import ConfigErrors
 
     try:
-        checked = check(parsed.config, flags={}, environ=os.environ)
+        checked = check(parsed.config, flags=flags_of(parsed), environ=os.environ)
     except ConfigErrors as errors:
         print(errors)
         return _FAILED
@@ -140,7 +144,12 @@ def _demo(parsed: argparse.Namespace) -> int:
     """Show the gateway timeout and its cure."""
     from sseproxy import demo
 
-    return demo.run(parsed.check, parsed.port, demo.GatewayChoice(parsed.gateway))
+    return demo.run(parsed.check, parsed.port, demo.GatewayChoice(parsed.gateway), parsed.host)
+
+
+def flags_of(parsed: argparse.Namespace) -> dict[str, FlagValue]:
+    """Return the values of `OVERRIDES`, by the names of their flags."""
+    return {override.flag: getattr(parsed, override.argument) for override in OVERRIDES}
 
 
 def _count(number: int, noun: str) -> str:
@@ -161,7 +170,16 @@ def new_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-V", "--version", action="version", version=f"sseproxy {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add_serve_flags(commands.add_parser("serve", help="run the proxy", allow_abbrev=False))
+    served = commands.add_parser(
+        "serve",
+        help="run the proxy",
+        epilog=SERVE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    complete_files(served.add_argument("-c", "--config", type=Path, metavar="FILE", help="YAML file [SSEPROXY_CONFIG]"))
+    add_overrides(served)
+    served.set_defaults(command=_serve)
     checked = commands.add_parser("check", help="find every error of a configuration file", allow_abbrev=False)
     complete_files(checked.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the file"))
     checked.add_argument(
@@ -169,6 +187,7 @@ def new_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print what holds in the end as YAML, defaults and SSEPROXY_* variables included, secrets masked",
     )
+    add_overrides(checked)
     checked.set_defaults(command=_check)
     printed = commands.add_parser("schema", help="print the JSON Schema of the configuration file, for editors")
     printed.set_defaults(command=_schema)
@@ -177,6 +196,9 @@ def new_parser() -> argparse.ArgumentParser:
     copied.set_defaults(command=_example)
     shown = commands.add_parser("demo", help="show the gateway timeout and its cure on this machine")
     shown.add_argument("--check", action="store_true", help="print a table and exit 0 only if the cure works")
+    shown.add_argument(
+        "--host", default="127.0.0.1", metavar="IP", help="such as 0.0.0.0: for browsers of other machines, too"
+    )
     shown.add_argument("--port", type=int, default=0, help="where the page is served (default: a free port)")
     shown.add_argument(
         "--gateway", choices=("auto", "nginx", "embedded"), default="auto", help="the gateway (default: nginx if there)"
@@ -203,11 +225,10 @@ def add_healthcheck_flags(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_healthcheck)
 
 
-def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of ``serve``: the file, and one for each of `OVERRIDES`."""
-    complete_files(parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="YAML file [SSEPROXY_CONFIG]"))
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for each of `OVERRIDES`. Their values are checked with the file's, so that all errors come at once."""
     for override in OVERRIDES:
-        help_text = f"{override.help} [{override.variable}]"
+        help_text = override.explained
         if override.says is not None:
             parser.add_argument(override.flag, dest=override.argument, action="store_true", help=help_text)
         else:
@@ -218,4 +239,3 @@ def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
                 action="append" if override.several else "store",
                 help=help_text,
             )
-    parser.set_defaults(command=_serve)

@@ -14,8 +14,19 @@ to begin with:
   sseproxy check -c sseproxy.yaml                       is it right?
 """
 
+SERVE_EXAMPLES = """\
+examples:
+  sseproxy serve --upstream http://127.0.0.1:9000
+  sseproxy serve --upstream http://127.0.0.1:9000 --before-response 10s --admin 127.0.0.1:9090
+  sseproxy serve -c sseproxy.yaml --log-level debug
+Flags win over variables (in brackets), variables over the file.
+A DURATION is such as 500ms, 15s or 10m. An ADDR is HOST:PORT, :PORT for all interfaces, or unix:/PATH.
+"""
+
 _UNKNOWN = re.compile(r"unrecognized arguments: (?P<all>(?P<first>\S+).*)", re.DOTALL)
 _CHOICE = re.compile(r"invalid choice: '(?P<written>[^']*)' \(choose from (?P<choices>.*)\)", re.DOTALL)
+#: What other servers call ``--listen``, or a part of it.
+_LISTEN = re.compile(r"(?<!\S)(?:--(?:host|port|bind|address)|-[pHb])(?![\w-])(?:[= ](?P<value>[^-\s]\S*))?")
 _FILE = re.compile(r"\S+\.ya?ml")
 
 
@@ -43,12 +54,32 @@ class HintingParser(argparse.ArgumentParser):
             first = unknown["first"]
             if _FILE.fullmatch(first) and "--config" in flags:
                 return f"did you mean -c {first}?"
+            if _LISTEN.match(unknown["all"]) and "--listen" in flags:
+                return f"did you mean --listen {listen_address(unknown['all'])}?"
             return hint_for(first.partition("=")[0], flags)
         if choice is not None:
             return hint_for(choice["written"], re.findall(r"[\w-]+", choice["choices"]))
         if message.endswith("required: -c/--config"):
             return f"such as {self.prog} -c sseproxy.yaml"
         return f"{self.prog} --help explains all" if message.endswith("required: COMMAND") else ""
+
+
+def listen_address(words: str) -> str:
+    """Return as ADDR what flags of other servers say, such as ``--host 0.0.0.0 --port 80``."""
+    host, port = "127.0.0.1", "8080"
+    for found in _LISTEN.finditer(words):
+        value = found["value"] or ""
+        if value.startswith("unix:"):
+            return value
+        if value.isdigit():
+            port = value
+        elif ":" in value and not value.startswith("[") and value.count(":") > 1:
+            host = f"[{value}]"
+        elif re.search(r":\d+$", value):
+            host, _, port = value.rpartition(":")
+        elif value:
+            host = value
+    return f"{host}:{port}"
 
 
 def hint_for(word: str, known: Iterable[str]) -> str:

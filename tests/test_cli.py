@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from sseproxy import __version__
-from sseproxy.cli import main
+from sseproxy.cli import main, new_parser
 from sseproxy.config.flags import OVERRIDES, Override
 
 ROOT = Path(__file__).parents[1]
@@ -63,6 +63,18 @@ def helped(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
             r"sseproxy serve: error: unrecognized arguments: --listn :1 \(did you mean --listen\?\)",
         ),
         (["serve", "my.yaml"], r"\(did you mean -c my.yaml\?\)"),
+        (["serve", "--port", "80"], r"\(did you mean --listen 127.0.0.1:80\?\)"),
+        (["serve", "--port=80"], r"\(did you mean --listen 127.0.0.1:80\?\)"),
+        (["serve", "-p", "80"], r"\(did you mean --listen 127.0.0.1:80\?\)"),
+        (["serve", "--host", "0.0.0.0"], r"\(did you mean --listen 0.0.0.0:8080\?\)"),
+        (["serve", "--host", "0.0.0.0", "--port", "80"], r"\(did you mean --listen 0.0.0.0:80\?\)"),
+        (["serve", "--host", "::"], r"\(did you mean --listen \[::\]:8080\?\)"),
+        (["serve", "--host", "[::1]", "--port", "9"], r"\(did you mean --listen \[::1\]:9\?\)"),
+        (["serve", "--bind", "10.0.0.1:80"], r"\(did you mean --listen 10.0.0.1:80\?\)"),
+        (["serve", "-b", "unix:/run/x"], r"\(did you mean --listen unix:/run/x\?\)"),
+        (["check", "-c", "x.yaml", "--port", "80"], r"\(did you mean --listen 127.0.0.1:80\?\)"),
+        (["schema", "--port", "80"], "unrecognized arguments: --port 80$"),
+        (["serve", "--portable", "80"], "unrecognized arguments: --portable 80$"),
         (["demo", "--gateway", "nginks"], r"\(did you mean nginx\?\)"),
         (["completion", "fish"], "invalid choice: 'fish'"),
         (["schema", "extra"], "unrecognized arguments: extra"),
@@ -111,6 +123,72 @@ def test_help_of_serve_explains_every_flag_and_names_its_variable(
 ) -> None:
     explained = rf"^ +{override.flag}( [A-Z]+)?\s+\w.* \[{override.variable}\]$"
     assert re.search(explained, helped(["serve"], capsys), re.MULTILINE)
+
+
+def at(data: object, path: Sequence[str | int]) -> object:
+    """What stands there in parsed YAML; ``None`` if nothing does."""
+    for part in path:
+        data = data.get(part) if isinstance(data, dict) else data[int(part)] if isinstance(data, list) else None
+    return data
+
+
+@pytest.mark.parametrize("override", OVERRIDES, ids=lambda override: override.flag)
+def test_the_default_that_help_names_is_the_one_that_holds(
+    override: Override, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.yaml").write_text("routes: [{upstream: 'http://u:1'}]")
+    assert main(["check", "--print", "-c", str(tmp_path / "c.yaml")]) == 0
+    held = at(yaml.safe_load(capsys.readouterr().out), (*(("routes", 0) if override.inherited else ()), *override.path))
+    if override.default:
+        said = held[0] if isinstance(held, list) else "off" if held is False else held
+        assert str(said) == override.default
+    else:
+        assert override.path in {("upstream",), ("admin", "listen"), ("log", "access")}
+
+
+@pytest.mark.parametrize("override", [each for each in OVERRIDES if each.choices], ids=lambda override: override.flag)
+def test_the_choices_that_help_names_are_all_there_are(override: Override, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--upstream", "http://u:1", override.flag, "no-such-choice"]) == 1
+    message = capsys.readouterr().err
+    found = re.search(r"expected (.*), got 'no-such-choice'", message)
+    assert found is not None, message
+    assert tuple(re.split(", | or ", found[1])) == override.choices
+
+
+def test_help_of_serve_ends_with_examples_that_are_right(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [line.split() for line in helped(["serve"], capsys).splitlines() if line.startswith("  sseproxy serve ")]
+    assert len(lines) >= 3
+    for line in lines:
+        assert new_parser().parse_args(line[1:]).command
+
+
+def test_a_file_that_lies_there_and_is_not_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hint = "sseproxy: sseproxy.yaml of this folder is not read (-c sseproxy.yaml reads it)"
+    assert main(["serve"]) == 1
+    assert hint not in capsys.readouterr().err
+    (tmp_path / "sseproxy.yaml").write_text("routes: 5")
+    assert main(["serve"]) == 1
+    assert capsys.readouterr().err.splitlines()[0] == hint
+    assert main(["serve", "-c", "sseproxy.yaml"]) == 1
+    assert hint not in capsys.readouterr().err
+    monkeypatch.setenv("SSEPROXY_CONFIG", "")
+    assert main(["serve"]) == 1
+    assert hint in capsys.readouterr().err
+    monkeypatch.setenv("SSEPROXY_CONFIG", "sseproxy.yaml")
+    assert main(["serve"]) == 1
+    assert hint not in capsys.readouterr().err
+
+
+def test_check_takes_the_flags_of_serve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.yaml").write_text("routes: [{upstream: 'http://u:1'}]")
+    arguments = ["check", "-c", str(tmp_path / "c.yaml"), "--workers", "3"]
+    assert main([*arguments, "--print"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["server"]["workers"] == 3
+    assert main([*arguments, "--heartbeat", "soon"]) == 1
+    assert capsys.readouterr().out.startswith("--heartbeat: ")
 
 
 def test_the_flags_are_all_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,6 +65,15 @@ def test_the_sdist_holds_what_a_contributor_needs(built: tuple[Path, Path]) -> N
     assert names >= {"deploy/requirements.lock", "deploy/kubernetes/sidecar/deployment.yaml", ".ci/run"}
 
 
+def test_the_wheel_has_the_pages_of_the_demo(built: tuple[Path, Path]) -> None:
+    """Some are links in the repository: a wheel has no links."""
+    pages = [path for path in (ROOT / "sseproxy/demo").rglob("*") if path.suffix in {".html", ".css", ".js", ".yaml"}]
+    assert len([path for path in pages if path.is_symlink()]) == 2
+    with zipfile.ZipFile(built[1]) as archive:
+        for path in pages:
+            assert archive.read(path.relative_to(ROOT).as_posix()) == path.read_bytes()
+
+
 def test_the_wheel_prints_its_examples(built: tuple[Path, Path], tmp_path: Path) -> None:
     with zipfile.ZipFile(built[1]) as archive:
         archive.extractall(tmp_path)

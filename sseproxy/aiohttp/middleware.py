@@ -44,7 +44,7 @@ class SSEKeepalive:
         return await Exchange(self._common, request).run(handler)
 
     def begin_drain(self, *, timeout: Duration = "25s", spread: Duration = "5s") -> None:
-        """Let every open stream end at an event boundary, each at its own moment within `spread`, all by `timeout`."""
+        """End streams of clients that come back by themselves within `spread`; all others may finish for `timeout`."""
         self._drain(*read_drain(timeout, spread))
 
     async def on_shutdown(self, _: web.Application) -> None:

@@ -82,7 +82,7 @@ class SSEKeepaliveMiddleware:
             await self.app(scope, receive, send)
 
     def begin_drain(self, *, timeout: Duration = "25s", spread: Duration = "5s") -> None:
-        """Let every open stream end at an event boundary, each at its own moment within `spread`, all by `timeout`.
+        """End streams of clients that come back by themselves within `spread`; all others may finish for `timeout`.
 
         Streams that begin later have the time that is left. `EventSource` clients get different times to come back.
         Call it from the event loop's thread when the server is asked to end, which ASGI does not say in time. The

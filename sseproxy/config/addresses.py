@@ -98,11 +98,24 @@ def listen_address(value: object) -> Address:
         return Address(path=socket_path(written.removeprefix("unix:").removeprefix("//")))
     host, colon, port = written.rpartition(":")
     if not colon or (":" in host and not host.startswith("[")):
-        hint = f"[{written}]:8080" if ":" in written else f"{written or '127.0.0.1'}:8080"
+        hint = f"{written or '127.0.0.1'}:8080"
+        if ":" in written:
+            hint = bracketed(written) or f"[{written}]:8080"
         if written.isdigit():
             hint = f"127.0.0.1:{written} or :{written}"
         raise BadValue(f"expected HOST:PORT, got {describe(value)}", f"such as {hint}")
     return Address(host=host_name(host) if host else "", port=port_number(port, least=0))
+
+
+def bracketed(written: str) -> str:
+    """What was meant by an IPv6 address and a port without brackets around the address; empty if it is none."""
+    # ::1:8080 is an address by itself, too, and hardly ever meant as one.
+    host, _, port = written.rpartition(":")
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return ""
+    return f"[{host}]:{port}" if len(port) > 1 and port.isdigit() else ""
 
 
 def unix_listener(value: Mapping[str, object]) -> Address:

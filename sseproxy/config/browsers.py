@@ -76,7 +76,7 @@ class TicketsSection(Section):
 class AuthSection(Section):
     """A login cookie that becomes a request header."""
 
-    cookie: CookieName | None = Field(default=None, description="The name of the cookie.")
+    cookie: CookieName | None = Field(default=None, description="The name of the cookie; required.")
     header: FieldName = Field(
         default=_AUTH.header, description="The header to set. A request that already has it keeps it."
     )
@@ -125,7 +125,9 @@ class EndSection(Section):
 class CORSSection(Section):
     """Which pages of other origins may read the responses."""
 
-    origins: Origins = Field(default=(), description="Origins such as https://app.example, or * for all of them.")
+    origins: Origins = Field(
+        default=(), description="Origins such as https://app.example, or * for all of them; required."
+    )
     credentials: Boolean = Field(default=False, description="With cookies.")
     expose: Exposed = Field(
         default=(), description="Response fields that pages may read, such as Mcp-Session-Id; * for all of them."

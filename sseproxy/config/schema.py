@@ -63,7 +63,7 @@ _SWITCHABLE = ("tickets", "auth", "end", "cors")
 
 
 # Every section can be left out, and every key of it. A default that is a section is made once and shared: sections are
-# frozen. Descriptions are for editors; docs/configuration.md repeats them, and a test compares the two.
+# frozen. Descriptions are for editors and for docs/reference.md, which `make docs-reference` makes of them.
 
 
 class DrainSection(Section):

@@ -7,7 +7,7 @@ import re
 from urllib.parse import quote as quote_path
 from urllib.parse import unquote_to_bytes
 
-from sseproxy.config.addresses import host_name, port_number, socket_path
+from sseproxy.config.addresses import bracketed, host_name, port_number, socket_path
 from sseproxy.config.values import BadValue, describe, line, nearest, quote
 from sseproxy.core.http.paths import UNSENT, normalized
 from sseproxy.core.routes import Upstream
@@ -25,11 +25,19 @@ def upstream_url(value: object) -> Upstream:
     A unix socket is written ``http+unix:///run/app.sock``, or, where a base path follows, percent-encoded in
     the place of the host: ``http+unix://%2Frun%2Fapp.sock/v1``. Messages do not repeat a URL with a password.
     """
+    if isinstance(value, dict):
+        raise BadValue(f"expected one URL, got {describe(value)}", "such as http://127.0.0.1:9000")
+    if isinstance(value, list):
+        raise BadValue(
+            f"expected one URL, got {describe(value)}",
+            "a route has one service; put a load balancer in front of several",
+        )
     written = line(value)
     scheme, mark, rest = written.partition("://")
     scheme = scheme.lower()
     if not mark:
-        likely = f"did you mean http://{written}?" if _LIKE_HOST.match(written) else "such as http://127.0.0.1:9000"
+        near = written if _LIKE_HOST.match(written) else bracketed(written)
+        likely = f"did you mean http://{near}?" if near else "such as http://127.0.0.1:9000"
         raise BadValue(f"expected a URL, got {describe(value)}", likely)
     if scheme not in _SCHEMES:
         raise BadValue(f"scheme {quote(scheme)} is not http, https or http+unix", nearest(scheme, _SCHEMES))
@@ -58,7 +66,9 @@ def _split_authority(authority: str, *, default: int) -> tuple[str, int]:
     if not colon or port.endswith("]"):
         host, port = authority, str(default)
     if ":" in host and not host.startswith("["):
-        raise BadValue(f"{quote(authority)} is not HOST:PORT", "an IPv6 address goes into brackets")
+        near = bracketed(authority)
+        hint = f"did you mean {near}?" if near else "an IPv6 address goes into brackets"
+        raise BadValue(f"{quote(authority)} is not HOST:PORT", hint)
     return host_name(host), port_number(port, least=1)
 
 
@@ -76,6 +86,8 @@ def unix_upstream(authority: str, path: str) -> Upstream:
 
 
 def _base_path(path: str) -> str:
+    if path.endswith("/*"):
+        raise BadValue("wildcards are not supported: /*", "leave it out: the path of the request comes there by itself")
     return url_path(path).rstrip("/") if path else ""
 
 
@@ -95,7 +107,7 @@ def match_path(value: object) -> str:
     """A normalised path (RFC 3986 section 6.2.2): requests are compared in that form, so no other would ever match."""
     written = url_path(value)
     if "*" in written:
-        before = written.partition("*")[0].rstrip("/") or "/"
+        before = written.partition("*")[0].rstrip("/.") or "/"
         raise BadValue(f"wildcards are not supported: {quote(written)}", f"did you mean prefix: {before}?")
     refused = UNSENT.search(written)
     if refused is not None:

@@ -12,6 +12,10 @@ from sseproxy.config.values import BadValue, nearest
 _PLANNED = {"journal": "not in this version; redis sends what an app adds to a stream of Redis"}
 
 
+#: What other servers call the two parts of `listen`.
+_OF_LISTEN = frozenset({"host", "port", "bind", "address"})
+
+
 def validate(document: Document) -> FileSchema:
     """All of `document` that fits the schema. The rest is noted in its `problems` and taken out of its `data`."""
     try:
@@ -51,6 +55,8 @@ def unknown_key_hint(key: str, known: list[str], below: list[str]) -> str:
     """Where the key belongs, one level deeper; else the nearest right key, or all of them where none is near."""
     if key in _PLANNED:
         return _PLANNED[key]
+    if key in _OF_LISTEN and "listen" in known:
+        return "listen: HOST:PORT has both"
     if below:
         return f"did you mean {' or '.join(below)}?"
     return nearest(key, known) or (f"one of {', '.join(known)}" if known else "")

@@ -52,15 +52,17 @@ class Result:
         return str(self.verdict.answer.ending) if self.verdict.answer.status == 200 else "never began"
 
 
-async def check_both_ways(port: int, timing: Timing) -> list[Result]:
+async def check_both_ways(host: str, port: int, timing: Timing) -> list[Result]:
     """Try both ways with both models, all at the same time."""
-    return await asyncio.gather(*(_attempt(port, way, model, timing) for model in _THINKING for way in (DIRECT, KEPT)))
+    return await asyncio.gather(
+        *(_attempt((host, port), way, model, timing) for model in _THINKING for way in (DIRECT, KEPT))
+    )
 
 
-async def _attempt(port: int, way: str, model: str, timing: Timing) -> Result:
-    """Ask `model` once, through the gateway at `port`. Raises `TimeoutError`, `OSError`."""
+async def _attempt(address: tuple[str, int], way: str, model: str, timing: Timing) -> Result:
+    """Ask `model` once, through the gateway at `address`. Raises `TimeoutError`, `OSError`."""
     request = post(f"{way}v1/chat/completions", request_body(model))
-    answer = await exchange(port, request, limit=timing.limit)
+    answer = await exchange(address[1], request, limit=timing.limit, host=address[0])
     return Result(way, model, Verdict(answer, len(tokens())))
 
 

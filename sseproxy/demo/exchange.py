@@ -54,13 +54,15 @@ class _TruncatedError(Exception):
     """The connection ended inside a body that says how long it is."""
 
 
-async def exchange(port: int, request: bytes, *, limit: float, leave_after: float | None = None) -> Answer:
-    """Send `request` to a port of the loopback interface and read the response to its end.
+async def exchange(
+    port: int, request: bytes, *, limit: float, leave_after: float | None = None, host: str = "127.0.0.1"
+) -> Answer:
+    """Send `request` to a port, of the loopback interface if `host` is left out, and read the response to its end.
 
     limit: seconds after which it is an error that nothing has ended. leave_after: the client goes after so many
     seconds. Raises `TimeoutError` when the limit is reached, `OSError` where nothing listens.
     """
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection(host, port)
     reading = _Reading(reader)
     try:
         writer.write(request)

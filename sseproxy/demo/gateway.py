@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from sseproxy.demo.embedded import embedded
 from sseproxy.demo.nginx import NginxFailed, find_nginx, nginx, nginx_version, unprivileged
-from sseproxy.demo.ports import port_of
+from sseproxy.demo.ports import authority
 from sseproxy.demo.standin import StandIn
 
 # The slash behind the port takes the prefix away.
@@ -17,7 +17,7 @@ _HTTP = """\
     proxy_set_header Connection "";
     proxy_read_timeout {patience:.0f}ms;  # 60s by default
     server {{
-        listen 127.0.0.1:{port};
+        listen {address};
 {locations}
     }}
 """
@@ -45,7 +45,8 @@ async def gateway(
     if program is not None:
         name = f"nginx {await nginx_version(program)}"
         locations = "".join(_LOCATION.format(prefix=prefix, target=target) for prefix, target in targets.items())
-        conf = _HTTP.format(port=port_of(sock), patience=patience * 1000, locations=locations)
+        host, port, *_ = sock.getsockname()
+        conf = _HTTP.format(address=authority(host, port), patience=patience * 1000, locations=locations)
         async with nginx(program, unprivileged(conf), [sock]):
             yield name
     else:

@@ -8,11 +8,15 @@ from sseproxy.demo.model import Begin, Script, Send, Silence
 
 _ANSWER = (
     "Nothing was wrong with the model. It was thinking, and while it thought, no byte crossed the wire. "
-    "The gateway counted the seconds of silence and hung up. "
+    "The gateway counted the seconds of silence and gave up. "
     "With sseproxy in between, a comment crosses the wire now and then; "
     "the reader skips it, and the gateway starts to count again."
 )
 _BEFORE_PAUSE = 12
+
+
+#: Seconds that nginx waits by default (`proxy_read_timeout`).
+STOCK_PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +30,15 @@ class Timing:
     before_response: float = 0.7
 
     @property
+    def faster(self) -> float:
+        """How many times faster all of it runs than with a stock nginx."""
+        return STOCK_PATIENCE / self.patience
+
+    @property
     def facts(self) -> dict[str, float]:
         """The figures by name, for the page."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**named, "stock": STOCK_PATIENCE, "faster": self.faster}
 
     @property
     def flags(self) -> list[str]:

@@ -73,6 +73,13 @@ class LiveStream:
         return None if self.plan is None else self.plan.dialect
 
     @property
+    def silence_limit(self) -> float | None:
+        if self.plan is None:
+            return None
+        timeouts = self.plan.timeouts
+        return timeouts.response if self.phase is Phase.WAITING else timeouts.idle_of(is_answer=self.plan.is_answer)
+
+    @property
     def comes_back(self) -> bool:
         """True if the client reconnects by itself, and its stream is no answer."""
         return self.plan is not None and self.plan.comes_back

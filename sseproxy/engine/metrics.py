@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from http import HTTPStatus
 
+from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.observer import AccessRecord, ObservedStream, Observer, Phase
 from sseproxy.metrics import table
 from sseproxy.metrics.figures import Figures
@@ -18,6 +19,7 @@ class StreamMetrics(Observer):
     """Counts requests, and event streams when they end; those under way are added at each scrape.
 
     open_streams: all that are on their way. routes: their names; no label has any other that a client could choose.
+    They may be replaced.
     """
 
     # 1. An event costs nothing here: the session counts it in `TransferStats`, whether metrics are on or not.
@@ -27,7 +29,7 @@ class StreamMetrics(Observer):
 
     def __init__(self, open_streams: Iterable[ObservedStream], routes: Iterable[str]) -> None:
         self._open = open_streams
-        self._routes = tuple(routes)
+        self.routes = tuple(routes)
         self._totals = Figures()
 
     def opened(self, stream: ObservedStream) -> None:
@@ -52,16 +54,25 @@ class StreamMetrics(Observer):
     async def figures(self) -> Figures:
         """Return all that was counted until this call, in several turns of the event loop if there are many streams."""
         found, streams = self._totals.copy(), list(self._open)
-        for route in self._routes:
+        now, used = asyncio.get_running_loop().time(), dict.fromkeys(self.routes, 0.0)
+        for route in self.routes:
             for phase in (Phase.WAITING, Phase.OPEN, Phase.DRAINING):
                 found.add(table.STREAMS_OPEN, (route, phase.value), 0)
+            # The first of its kind would be no increase to Prometheus, if nothing had been there before.
+            for reason in CloseReason:
+                found.add(table.STREAMS, (route, reason.value), 0)
         for number, stream in enumerate(streams, 1):
             if stream.dialect is not None:
                 _add_progress(found, stream)
                 if stream.reason is None:
                     found.add(table.STREAMS_OPEN, (stream.route, stream.phase.value))
+                    if limit := stream.silence_limit:
+                        share = (now - stream.stats.last_upstream_at) / limit
+                        used[stream.route] = max(used.get(stream.route, 0.0), share)
             if number % _A_TURN == 0:
                 await asyncio.sleep(0)
+        for route, share in used.items():
+            found.add(table.SILENCE_USED, (route,), share)
         return found
 
 

@@ -46,6 +46,7 @@ class ObservedStream(Protocol):
     id: its number in this process. path: of the request, without secrets; empty in the middlewares.
     dialect: of an event stream; ``None`` for any other response. is_declared: the request asked for an event stream.
     started_at: when the request came; the event loop's time, in seconds.
+    silence_limit: seconds of silence of the upstream that end it; ``None``: none do.
     reason: ``None`` until it has ended.
     """
 
@@ -63,6 +64,8 @@ class ObservedStream(Protocol):
     def is_declared(self) -> bool: ...
     @property
     def started_at(self) -> float: ...
+    @property
+    def silence_limit(self) -> float | None: ...
     @property
     def phase(self) -> Phase: ...
     @property

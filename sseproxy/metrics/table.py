@@ -58,6 +58,12 @@ def _seconds(name: str, text: str, buckets: tuple[float, ...]) -> Metric:
 
 
 STREAMS_OPEN = _gauge("streams_open", "Event streams that are open now.", "route", "phase")
+SILENCE_USED = _gauge(
+    "silence_used_ratio",
+    "The silence of an open event stream as a share of the timeout that ends it, of the stream that is closest to it.",
+    "route",
+    over=Over.MOST,
+)
 STREAMS = _counter("streams", "Event streams that have ended.", "route", "reason")
 STREAM_SECONDS = _seconds("stream", "From a request to the end of its event stream.", _TO_A_DAY)
 FIRST_BYTE_SECONDS = _seconds("first_byte", "From a request to the first byte of its event stream.", _TO_MINUTES)
@@ -74,6 +80,7 @@ INTENDED_STATUS = _counter(
 )
 UNDECLARED_STREAMS = _counter("undeclared_streams", "Event streams that their request had not asked for.", "route")
 CONNECTIONS = _gauge("connections", "Clients that are connected.")
+CONNECTIONS_LIMIT = _gauge("connections_limit", "Clients that may be connected.")
 WORKER_UP = _gauge("worker_up", "Whether a worker process has answered this scrape.", "worker")
 BUILD_INFO = _gauge("build_info", "Always 1.", "version", "python", over=Over.MOST)
 
@@ -90,6 +97,7 @@ REDIS_GAPS = _counter("redis_gaps", "Gap events: readers for which events were m
 #: All of them, in the order in which they are written.
 METRICS = (
     STREAMS_OPEN,
+    SILENCE_USED,
     STREAMS,
     STREAM_SECONDS,
     FIRST_BYTE_SECONDS,
@@ -102,6 +110,7 @@ METRICS = (
     INTENDED_STATUS,
     UNDECLARED_STREAMS,
     CONNECTIONS,
+    CONNECTIONS_LIMIT,
     WORKER_UP,
     BUILD_INFO,
     REDIS_UP,

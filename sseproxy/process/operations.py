@@ -31,6 +31,8 @@ class Operations:
 
         def add_more(figures: Figures) -> None:
             figures.add(table.CONNECTIONS, (), app.connections)
+            if app.most_connections is not None:
+                figures.add(table.CONNECTIONS_LIMIT, (), app.most_connections)
             stores.add_figures(figures)
 
         self._siblings = Siblings(place, Knowledge(app.streams, metrics, place, add_more).answer)

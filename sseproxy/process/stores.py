@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from sseproxy.core.journal.gap import GapReason
 from sseproxy.core.routes import Route
 from sseproxy.core.store import StorePolicy
 from sseproxy.metrics import table
@@ -70,8 +71,8 @@ class RedisStores:
             figures.add(table.REDIS_DUPLICATES, (name,), stats.duplicates)
             figures.add(table.REDIS_BELLS_MISSED, (name,), stats.bells_missed)
             figures.add(table.REDIS_RECONNECTS, (name,), stats.reconnects)
-            for reason, count in stats.gaps.items():
-                figures.add(table.REDIS_GAPS, (name, reason.value), count)
+            for reason in GapReason:
+                figures.add(table.REDIS_GAPS, (name, reason.value), stats.gaps[reason])
 
     async def close(self) -> None:
         """Close all connections. The proxy has to be closed before."""

@@ -102,6 +102,11 @@ class ProxyApp:
         return len(self._limit)
 
     @property
+    def most_connections(self) -> int | None:
+        """How many clients may be connected; ``None``: any number."""
+        return self._policy.connections
+
+    @property
     def disconnects(self) -> Sized:
         """The connections on which only the kernel can tell that a client leaves."""
         return self._handler.disconnects

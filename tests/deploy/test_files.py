@@ -173,7 +173,8 @@ def test_docker_compose_reads_the_stack() -> None:
     )
     assert done.returncode == 0, done.stderr
     services = yaml.safe_load(done.stdout)["services"]
-    assert set(services) == {"app", "sseproxy", "nginx", "redis"}
+    assert set(services) == {"app", "sseproxy", "nginx", "redis", "prometheus", "grafana"}
+    assert {name for name, service in services.items() if service.get("profiles")} == {"prometheus", "grafana"}
     mounted = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])]
     assert [path for path in mounted if path.startswith("/") and not Path(path).is_file()] == []
 
@@ -230,3 +231,21 @@ def test_prometheus_asks_where_the_admin_listener_is() -> None:
     kept = pods["relabel_configs"][0]
     for folder in KUSTOMIZE:
         assert {f"{container(folder)['name']};{port['name']}" for port in container(folder)["ports"]} >= {kept["regex"]}
+
+
+def test_compose_lets_prometheus_and_grafana_find_each_other() -> None:
+    services = parsed(DEPLOY / "compose.yaml")["services"]
+    config = load(DEPLOY / "compose/sseproxy.yaml", flags={}, environ=services["sseproxy"]["environment"])
+    assert config.admin is not None
+    (job,) = parsed(DEPLOY / "compose/prometheus.yml")["scrape_configs"]
+    (target,) = job["static_configs"][0]["targets"]
+    name, _, port = target.partition(":")
+    assert name in services
+    assert (name in config.admin.hosts, int(port)) == (True, config.admin.listen.port)
+    inside = dict(volume.split(":")[:2] for each in ("prometheus", "grafana") for volume in services[each]["volumes"])
+    assert [path for path in inside if not (DEPLOY / path).is_file()] == []
+    assert parsed(DEPLOY / "compose/prometheus.yml")["rule_files"] == [Path(inside["./prometheus/alerts.yml"]).name]
+    (source,) = parsed(DEPLOY / "grafana/datasource.yml")["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = parsed(DEPLOY / "grafana/dashboards.yml")["providers"]
+    assert str(Path(inside["./grafana/sseproxy.json"]).parent) == provider["options"]["path"]

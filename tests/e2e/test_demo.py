@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -46,15 +47,34 @@ def test_check_prints_both_ways_and_exits_with_0(gateway: str) -> None:
     done = _run("--check", "--gateway", gateway)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
-    said = "gateway: nginx" if gateway == "nginx" else "gateway: a stand-in for nginx"
-    assert done.stdout.startswith(said)
-    rows = [re.split(r"  +", line) for line in done.stdout.splitlines()[-4:]]
+    lines = done.stdout.splitlines()
+    assert lines[0] == "30 times faster than in production, where nginx waits for 60 s by default"
+    assert lines[1].startswith("gateway: nginx" if gateway == "nginx" else "gateway: a stand-in for nginx")
+    assert lines[-1] == "  sseproxy serve --upstream http://127.0.0.1:9000 --before-response 10s"
+    rows = [re.split(r"  +", line) for line in lines[-7:-3]]
     assert [(row[1], row[2], row[-1]) for row in rows] == [
         ("direct", "504", "never began"),
         ("through sseproxy", "200", "whole"),
         ("direct", "200", "cut"),
         ("through sseproxy", "200", "whole"),
     ]
+
+
+@pytest.mark.parametrize("gateway", ["nginx", "embedded"])
+def test_it_listens_where_it_should(gateway: str) -> None:
+    if gateway == "nginx":
+        require("nginx")
+    with _demo("--gateway", gateway, "--host", "0.0.0.0") as url:
+        port = int(url.rpartition(":")[2].rstrip("/"))
+        assert url == f"http://127.0.0.1:{port}/"  # an address that a browser can open
+        with contextlib.closing(socket.create_connection(("127.0.0.2", port), timeout=20)):
+            pass
+
+
+def test_a_name_that_is_no_address_is_told_in_one_line() -> None:
+    done = _run("--host", "no-such-name.invalid", "--gateway", "embedded")
+    assert done.returncode == 1
+    assert re.fullmatch(r"sseproxy demo: cannot listen on no-such-name\.invalid:0: .+\n", done.stderr)
 
 
 def test_a_taken_port_is_told_in_one_line() -> None:
@@ -118,14 +138,39 @@ def test_the_page_shows_both_ways(gateway: str) -> None:
         assert _text(driver, "#way-direct [data-count=tokens]") == "12"
 
 
-def test_the_page_fits_a_phone() -> None:
+def test_no_word_is_claimed_before_one_has_come() -> None:
     with _demo("--gateway", "embedded") as url, chromium() as driver:
-        driver.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
-        )
         driver.get(url)
         wait_for(driver, _outcomes)
-        assert driver.execute_script("return document.documentElement.scrollWidth") == 360
+        driver.execute_script(
+            "const way = document.getElementById('way-kept'); window.said = [];"
+            "const note = () => said.push([way.querySelector('.status').textContent,"
+            " way.querySelector('.answer').textContent !== '']);"
+            "new MutationObserver(note).observe(way.querySelector('.status'), {childList: true});"
+            "document.querySelector('#controls button').click();"
+        )
+        wait_for(driver, lambda _: not _over(driver))
+        wait_for(driver, _over)
+        said = driver.execute_script("return said.map(([text, words]) => `${text} ${words}`)")
+        assert "200, silent: heartbeats keep it alive false" in said
+        assert "200, the words arrive… true" in said
+        assert "200, the words arrive… false" not in said
+        assert "30 times faster" in _text(driver, "header")
+        assert "sseproxy serve --upstream" in _text(driver, ".next")
+
+
+def test_the_page_fits_a_phone_with_both_outcomes_in_one_look() -> None:
+    with _demo("--gateway", "embedded") as url, chromium() as driver:
+        phone = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+        driver.get(url)
+        wait_for(driver, _outcomes)
+        wait_for(driver, lambda _: _text(driver, "#way-direct .status").startswith("504"))
+        bottom = "return document.querySelector('#way-kept dl').getBoundingClientRect().bottom"
+        assert driver.execute_script(bottom) < 740  # of a small phone
+        for width in (390, 360):
+            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {**phone, "width": width})
+            assert driver.execute_script("return document.documentElement.scrollWidth") == width
 
 
 def test_ctrl_c_ends_the_demo_while_an_answer_is_under_way() -> None:

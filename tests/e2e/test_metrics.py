@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sseproxy import __version__
+from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.metrics.table import METRICS, Kind
 from tests.support import processes
 from tests.support.blocking_client import Request, fetch
@@ -23,7 +24,7 @@ from tests.support.sseproxy_process import SseproxyProcess
 STREAM = {"Accept": "text/event-stream"}
 
 #: What is 0 again once all streams have ended.
-_NOW = ("sseproxy_streams_open", "sseproxy_connections")
+_NOW = ("sseproxy_streams_open", "sseproxy_connections", "sseproxy_silence_used_ratio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def watched(folder: Path, workers: int = 1) -> Iterator[Watched]:
         "short": {"heartbeat": {"interval": "20ms"}, "limits": {"line": "16B"}},
         "done": {"heartbeat": {"interval": "20ms"}, "dialect": "openai-chat"},
         "idle": {"timeouts": {"idle": "50ms"}},
+        "patient": {"timeouts": {"idle": "60s"}},
         "down": {},
     }
     with HandUpstream() as upstream:
@@ -128,6 +130,31 @@ def test_each_end_has_its_reason(shared: Watched) -> None:
         wait_until(lambda: shared.value("streams_total", route="idle") == 2, "the second stream has ended")
 
 
+def test_the_silence_that_lasts_against_its_limit(shared: Watched) -> None:
+    def used() -> float:
+        return shared.value("silence_used_ratio", route="patient")
+
+    assert used() == 0
+    with shared.stream("/patient") as (request, call), shared.stream("/plain") as (feed, _):
+        request.wait_for(b"data: x")
+        feed.wait_for(b"data: x")
+        wait_until(lambda: 0.005 < used() < 1, "a part of the minute is over")
+        assert shared.value("silence_used_ratio", route="plain") == 0  # a feed has no limit
+        call.finish()
+        request.read()
+    wait_until(lambda: used() == 0, "no stream is open")
+
+
+def test_an_end_that_has_not_happened_is_zero(shared: Watched) -> None:
+    """Prometheus sees no increase where the first sample of a series is a 1."""
+    ends = {
+        tuple(sorted(labels)): number
+        for (name, labels), number in scrape(shared.admin).items()
+        if name == "sseproxy_streams_total" and ("route", "down") in labels
+    }
+    assert ends == {(("reason", reason.value), ("route", "down")): 0 for reason in CloseReason}
+
+
 def test_heartbeats_in_an_open_stream(shared: Watched) -> None:
     with shared.stream("/beat") as (request, _):
         request.read_until(lambda body: body.count(b": heartbeat") >= 3)
@@ -140,6 +167,7 @@ def test_an_early_answer_and_what_it_would_have_been(shared: Watched) -> None:
         request.wait_for(b": heartbeat")
         assert shared.value("streams_open", route="early", phase="waiting") == 1
         assert shared.value("heartbeats_total", route="early", phase="waiting") >= 1
+        assert 0 < shared.value("silence_used_ratio", route="early") < 1  # of `timeouts.response`
         call.answer(b"busy", status=b"503 Service Unavailable")
         with contextlib.suppress(Exception):
             request.read()
@@ -206,6 +234,7 @@ def test_what_runs(shared: Watched) -> None:
     labels = {"version": __version__, "python": platform.python_version()}
     assert shared.value("build_info", **labels) == 1
     assert shared.value("worker_up", worker="0") == 1
+    assert shared.value("connections_limit") > shared.value("connections")
 
 
 def test_no_client_makes_a_series(shared: Watched) -> None:

@@ -23,6 +23,7 @@ SERVERS = {
     "uvicorn": "uvicorn APP --port 0",
     "uvicorn with h11 on asyncio": "uvicorn APP --port 0 --loop asyncio --http h11",
     "uvicorn with workers": "uvicorn APP --port 0 --workers 2",
+    "gunicorn": "gunicorn -k uvicorn_worker.UvicornWorker --workers 2 --bind 127.0.0.1:0 APP",
     "granian": "granian --interface asgi APP --port 0",
     "granian on asyncio": "granian --interface asgi APP --port 0 --loop asyncio",
     "hypercorn": "hypercorn --workers 0 --graceful-timeout 30 APP --bind 127.0.0.1:0",
@@ -107,3 +108,4 @@ def test_the_worker_processes_of_hypercorn_are_told_nothing() -> None:
 def test_the_manual_gives_these_commands() -> None:
     manual = MANUAL.read_text()
     assert "hypercorn --workers 0 --graceful-timeout 30 " in manual
+    assert "gunicorn -k uvicorn_worker.UvicornWorker " in manual

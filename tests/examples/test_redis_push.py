@@ -1,6 +1,7 @@
 """Does examples/redis_push bring each message to its user, and nobody else's, in real browsers too?"""
 
 import json
+import re
 from collections.abc import Iterator
 from urllib.parse import urlencode
 
@@ -50,6 +51,13 @@ def texts(body: bytes) -> list[str]:
 def last_id(body: bytes) -> str:
     ids = [line.removeprefix("id: ") for line in body.decode().split("\n") if line.startswith("id: ")]
     return ids[-1]
+
+
+def test_the_page_brings_its_style(example: RunningExample) -> None:
+    (style,) = re.findall(rb'<link rel="stylesheet" href="([\w.]+)">', fetch(example.url, "/").body)
+    answer = fetch(example.url, f"/{style.decode()}")
+    assert (answer.status, answer.field("Content-Type")) == (200, "text/css")
+    assert b"--accent" in answer.body
 
 
 def test_a_message_reaches_its_user_alone_and_news_reach_both(example: RunningExample) -> None:

@@ -228,7 +228,7 @@ async def test_tickets_are_no_way_around_the_origins() -> None:
         for fields in ([EVIL], [EVIL, b"Content-Type: text/plain"], [EVIL, b"Sec-Fetch-Site: same-site"]):
             kept = await on.client.ask(ask(b"POST /_tickets/v1", *fields, body=b"hi"))
             assert (kept.status, said(kept)) == (403, {})
-            assert b"cors.origins" in kept.body
+            assert b"A page of https://evil.test sends this, and cors.origins does not name it." in kept.body
         made = await on.client.ask(ask(b"POST /_tickets/v1", APP))
         url = json.loads(made.body)["url"].encode()
         refused = await on.client.ask(ask(b"OPTIONS " + url, EVIL, b"Access-Control-Request-Method: DELETE"))
@@ -269,6 +269,16 @@ async def test_no_foreign_request_is_kept_in_the_name_of_a_login() -> None:
     async with stage(replies(), cors=ALL, tickets=TicketPolicy(), auth=CookieAuth("token")) as on:
         assert (await on.client.ask(ask(b"POST /_tickets/v1", EVIL))).status == 201
         assert (await on.client.ask(ask(b"POST /_tickets/v1", EVIL, b"Cookie: token=x"))).status == 403
+
+
+@pytest.mark.parametrize(("site", "has_hint"), [(b"cross-site", True), (b"same-site", False), (b"same-origin", False)])
+async def test_who_lacks_the_cookie_for_being_on_another_site_is_told_so(site: bytes, has_hint: bool) -> None:
+    """Such as a page on `localhost` that asks at 127.0.0.1."""
+    bound = TicketPolicy(bind=TicketBinding.COOKIE, bind_cookie="token")
+    async with stage(replies(), cors=CORS, tickets=bound) as on:
+        refused = await on.client.ask(ask(b"POST /_tickets/v1", APP, b"Sec-Fetch-Site: " + site))
+        assert refused.status == 400
+        assert (b"localhost and 127.0.0.1 are two sites" in refused.body) is has_hint
 
 
 async def test_no_foreign_page_spends_the_ticket_of_a_login() -> None:

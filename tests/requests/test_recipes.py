@@ -1,4 +1,4 @@
-"""Does each configuration in docs/recipes.md do what the recipe promises?"""
+"""Does each configuration in docs/recipes.md and docs/gateways.md do what the recipe promises?"""
 
 import contextlib
 import re
@@ -17,7 +17,8 @@ from tests.support.raw_upstream import RawUpstream, Script, Visit
 from tests.support.timed_client import Client, request, sent
 from tests.support.virtual_clock import passing
 
-RECIPES = (Path(__file__).parents[2] / "docs/recipes.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+RECIPES = "\n".join((DOCS / name).read_text(encoding="utf-8") for name in ("recipes.md", "gateways.md"))
 
 #: Seconds: longer than an answer may be silent.
 LONG = 20 * 60.0

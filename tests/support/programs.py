@@ -34,6 +34,8 @@ PROGRAMS: Mapping[str, Program] = {
     "curl": Program("curl", ("curl",)),
     "docker-compose": Program("docker-compose", ("docker-compose",)),
     "systemd-analyze": Program("systemd", ("systemd-analyze",)),
+    "prometheus": Program("prometheus", ("prometheus",)),
+    "promtool": Program("prometheus", ("promtool",)),
     "cc": Program("gcc libc6-dev", ("cc", "gcc", "clang")),
 }
 
@@ -64,7 +66,8 @@ def require(name: str) -> str:
 
 
 def missing_packages() -> list[str]:
-    return [program.package for name, program in PROGRAMS.items() if find(name) is None]
+    missing = (program.package for name, program in PROGRAMS.items() if find(name) is None)
+    return list(dict.fromkeys(missing))  # one package may have several programs
 
 
 if __name__ == "__main__":

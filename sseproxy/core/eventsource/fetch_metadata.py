@@ -27,6 +27,11 @@ def is_cross_origin(headers: Headers) -> bool:
     return not _OWN_SITE.issuperset(words(headers, b"sec-fetch-site"))
 
 
+def is_cross_site(headers: Headers) -> bool:
+    """True if the browser says that a page of another site asks: it leaves out cookies that are `SameSite` there."""
+    return words(headers, b"sec-fetch-site") == [b"cross-site"]
+
+
 def is_navigation(method: str, headers: Headers) -> bool:
     """True if the browser goes to the page that it asks for (sections 2.1 and 2.2): a link, an address that was typed.
 

@@ -11,12 +11,13 @@ from aiohttp import web
 
 ANSWER = """You asked with POST, and a ticket let an unmodified EventSource read the answer. Your login is a cookie, and
 I saw a header. I was silent twice, and the stream lived. Your browser will now come back once, and be asked to stop."""
+FILES = {"/": "index.html", "/page.css": "page.css", "/stranger": "stranger.html"}
 SEEN = web.AppKey("seen", list[dict[str, str]])
 ORIGINS = web.AppKey("origins", dict[str, str])
 
 
 async def page(request: web.Request) -> web.FileResponse:
-    return web.FileResponse(Path(__file__).with_name("stranger.html" if request.path == "/stranger" else "index.html"))
+    return web.FileResponse(Path(__file__).with_name(FILES[request.path]))
 
 
 async def origins(request: web.Request) -> web.Response:
@@ -58,8 +59,9 @@ async def log(request: web.Request) -> web.Response:
 def make_app(other: str = "http://127.0.0.1:8081") -> web.Application:
     app = web.Application()
     app[SEEN], app[ORIGINS] = [], {"other": other}
-    gets = [web.get("/", page), web.get("/stranger", page), web.get("/origins", origins), web.get("/log", log)]
-    app.add_routes([*gets, web.post("/login", login), web.post("/chat/completions", chat)])
+    app.add_routes([web.get(path, page) for path in FILES])
+    app.add_routes([web.get("/origins", origins), web.get("/log", log)])
+    app.add_routes([web.post("/login", login), web.post("/chat/completions", chat)])
     return app
 
 

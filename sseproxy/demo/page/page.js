@@ -63,7 +63,7 @@ class Way {
       this.fail(`${response.status} ${response.statusText} after ${this.seconds().toFixed(1)} s`);
       return;
     }
-    this.say("streaming", `${response.status}, streaming…`);
+    this.say("begun", `${response.status}, and no word yet…`);
     const decoder = new TextDecoder();
     const reader = response.body.getReader();
     for (;;) {
@@ -88,6 +88,7 @@ class Way {
 
   heartbeat() {
     this.counts.heartbeats += 1;
+    this.say(this.counts.tokens > 0 ? "streaming" : "begun", "200, silent: heartbeats keep it alive");
     this.mark("heartbeat", HEIGHT * 0.6, HEIGHT);
   }
 
@@ -100,6 +101,7 @@ class Way {
     if (chunk.error) throw new StreamError(chunk.error.message);
     const content = chunk.choices[0].delta.content;
     if (!content) return;
+    this.say("streaming", "200, the words arrive…");
     this.counts.tokens += 1;
     this.text.append(content);
     this.mark("token", HEIGHT * 0.1, HEIGHT * 0.5);
@@ -112,7 +114,7 @@ class Way {
 
   say(outcome, text) {
     this.root.dataset.outcome = outcome;
-    this.status.textContent = text;
+    if (this.status.textContent !== text) this.status.textContent = text; // it is read aloud at each change
   }
 
   mark(kind, y1, y2) {

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 REDIS = web.AppKey("redis", Redis)
 SESSIONS = web.AppKey("sessions", dict[str, str])
 Command = tuple[str | int, ...]
+FILES = {"/": "index.html", "/page.css": "page.css"}
 USERS = ("ann", "bob")
 KEPT = 1000  # messages that a stream keeps
 AGE = 30 * 24 * 3600  # seconds after its last message that an inbox is kept
@@ -27,8 +28,8 @@ def user_of(request: web.Request) -> str:
     return user
 
 
-async def page(_: web.Request) -> web.FileResponse:
-    return web.FileResponse(Path(__file__).with_name("index.html"))
+async def page(request: web.Request) -> web.FileResponse:
+    return web.FileResponse(Path(__file__).with_name(FILES[request.path]))
 
 
 async def login(request: web.Request) -> web.Response:
@@ -92,7 +93,7 @@ def make_app(url: str) -> web.Application:
         await app[REDIS].aclose()
 
     app.on_cleanup.append(close)
-    app.add_routes([web.get("/", page), web.get("/whoami", whoami)])
+    app.add_routes([*(web.get(path, page) for path in FILES), web.get("/whoami", whoami)])
     posts = {"/login": login, "/send": send, "/typing": typing, "/trim": trim}
     app.add_routes([web.post(path, handler) for path, handler in posts.items()])
     return app

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from sseproxy.core.errors import ForeignOrigin, RouteNotFound
 from sseproxy.core.eventsource.cors import CrossOrigin, is_foreign, preflight_method
 from sseproxy.core.eventsource.fetch_metadata import is_navigation
-from sseproxy.core.http.fields import tokens
+from sseproxy.core.http.fields import get, tokens
 from sseproxy.core.routes import Route, find_route
 from sseproxy.proxy.eventsource.ticket_paths import TicketPaths
 from sseproxy.proxy.inbound import ClientRequest, InboundRequest
@@ -28,7 +28,9 @@ def refuse_foreign(request: ClientRequest, route: Route) -> None:
     Navigations too: tickets are made by scripts, and a page could navigate hundreds of frames. Raises `ForeignOrigin`.
     """
     if is_from_foreign_page(request, route):
-        raise ForeignOrigin("A page of another origin sends this, and cors.origins does not name it.")
+        origin = get(request.inbound.headers, b"origin") or b"null"
+        page = "another origin" if origin == b"null" else origin.decode("latin-1")
+        raise ForeignOrigin(f"A page of {page} sends this, and cors.origins does not name it.")
 
 
 def is_from_foreign_page(request: ClientRequest, route: Route) -> bool:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from sseproxy.core.errors import BadRequest, Draining, RequestTooLarge, TicketNotFound
 from sseproxy.core.eventsource.cookies import cookie_value
+from sseproxy.core.eventsource.fetch_metadata import is_cross_site
 from sseproxy.core.eventsource.policies import Reopen, TicketBinding, TicketPolicy
 from sseproxy.core.eventsource.ticket_ids import ID_BYTES, ticket_id
 from sseproxy.core.http.fields import by_name, end_to_end, get, without
@@ -23,6 +24,12 @@ from sseproxy.stores.base import KeptRequest, TicketState, TicketStore, TicketTe
 _RETRY_AFTER = 1  # seconds
 
 _OPENING_BYTES = 8
+
+#: Why a page may have no cookie, although its user has logged in.
+_ON_ANOTHER_SITE = (
+    " It is from a page of another site, and browsers send such requests no cookie that is not SameSite=None."
+    " localhost and 127.0.0.1 are two sites: use one of them for both."
+)
 
 #: In place of what a client has to show; no ticket is bound to it.
 _NOTHING = bytes(32)
@@ -115,7 +122,8 @@ class TicketService:
         self._refuse_late()
         binding = self._binding(policy, inbound, request.client)
         if binding is None:
-            raise BadRequest("The request lacks the cookie that its ticket would be bound to.")
+            hint = _ON_ANOTHER_SITE if is_cross_site(inbound.headers) else ""
+            raise BadRequest(f"The request lacks the cookie that its ticket would be bound to.{hint}")
         limit = body_limit(route)
         if inbound.body_length is not None and inbound.body_length > limit:
             raise RequestTooLarge(f"The request body is larger than {limit} bytes.")

@@ -31,8 +31,8 @@ _FILE = _APP.with_name("sseproxy.yaml")
 
 
 @contextmanager
-def _example() -> Iterator[str]:
-    """The command in the first line, on ports that the kernel chooses; yields the page's URL."""
+def _example(name: str = "127.0.0.1") -> Iterator[str]:
+    """The command in the first line, on ports that the kernel chooses; yields the page's URL, with that name in it."""
     service, proxy = _APP.read_text().splitlines()[0].removeprefix("# ").split(" & ")
     assert shlex.split(proxy)[:2] == ["sseproxy", "serve"]
     arguments = [str(_ROOT / word) if "/" in word else word for word in shlex.split(proxy)[2:]]
@@ -41,10 +41,11 @@ def _example() -> Iterator[str]:
         command = shlex.split(service.replace("9000", "0"))
         app = exits.enter_context(ServerProcess(*command, f"http://{other}"))
         flags = ("--upstream", app.url, "--listen", page, "--listen", other)
-        environment = {"PAGE_ORIGIN": f"http://{page}"}
+        origin = f"http://{page.replace('127.0.0.1', name)}"
+        environment = {"PAGE_ORIGIN": origin}
         with SseproxyProcess(*arguments, *flags, environment=environment) as process:
             assert process.urls == [f"http://{page}", f"http://{other}"]
-            yield f"{process.url}/"
+            yield f"{origin}/"
         app.ask_to_end()
         app.wait()
     assert "Traceback" not in app.output.text
@@ -92,7 +93,7 @@ def _ask(browser: Chrome, *, model: str = "answers", elsewhere: bool = False) ->
     wait_for(browser, lambda _: _other(browser).is_enabled())
     Select(where).select_by_index(int(elsewhere))
     Select(browser.find_element(By.ID, "model")).select_by_value(model)
-    browser.find_element(By.CSS_SELECTOR, "button.main").click()
+    browser.find_element(By.ID, "send").click()
 
 
 def _other(browser: Chrome) -> WebElement:
@@ -142,11 +143,24 @@ def test_there_are_heartbeats_where_the_page_speaks_of_them() -> None:
     assert chat.before_response < silence
 
 
-def test_who_is_not_logged_in_is_refused(browser: Chrome, url: str) -> None:
+def test_the_button_waits_for_the_login_and_says_so(browser: Chrome, url: str) -> None:
     browser.get(url)
-    browser.delete_all_cookies()
-    _ask(browser)
-    wait_for(browser, lambda _: _text(browser, "status").startswith("Refused: The request lacks the cookie"))
+    browser.execute_script("sessionStorage.clear()")
+    browser.refresh()
+    send = browser.find_element(By.ID, "send")
+    assert not send.is_enabled()
+    assert send.get_attribute("aria-describedby") == "status"
+    assert _text(browser, "status").startswith("Log in first")
+    _log_in(browser, url)
+    wait_for(browser, lambda _: browser.find_element(By.ID, "send").is_enabled())
+    browser.refresh()
+    assert browser.find_element(By.ID, "send").is_enabled()
+
+
+def test_a_login_that_is_over_is_refused(page: Chrome) -> None:
+    page.delete_all_cookies()
+    _ask(page)
+    wait_for(page, lambda _: _text(page, "status").startswith("Refused: The request lacks the cookie"))
 
 
 def test_an_answer_comes_whole_and_the_browser_stops_by_itself(page: Chrome) -> None:
@@ -194,6 +208,25 @@ def _check_other_origins(browser: Chrome) -> None:
 def _host(browser: Chrome) -> str:
     host: str = browser.execute_script("return location.host")
     return host
+
+
+def test_another_name_of_the_same_machine_is_another_site(browser: Chrome) -> None:
+    """The cookie of `localhost` does not go to 127.0.0.1: the page does not offer it, and sseproxy says why."""
+    with _example("localhost") as url:
+        _log_in(browser, url)
+        hint = wait_for(browser, lambda _: (text := _other(browser).text).startswith("another: ") and text)
+        assert hint == f"another: open this page at {url.replace('localhost', '127.0.0.1').removesuffix('/')}"
+        assert not _other(browser).is_enabled()
+        assert not browser.find_element(By.ID, "foreign").is_displayed()
+        status, detail = browser.execute_async_script(
+            "const [done] = [...arguments].slice(-1);"
+            "fetch('origins').then((got) => got.json()).then(({other}) => fetch("
+            "`${other}/_tickets/chat/completions`, {method: 'POST', credentials: 'include', body: '{}'}))"
+            ".then(async (got) => done([got.status, (await got.json()).detail]), (error) => done([0, String(error)]))"
+        )
+        assert (status, detail.count("localhost and 127.0.0.1 are two sites")) == (400, 1), detail
+        browser.delete_all_cookies()
+        browser.get("about:blank")
 
 
 def test_it_asks_at_another_origin_and_nobody_else_does(page: Chrome) -> None:
