@@ -24,9 +24,6 @@ from tests.support.sseproxy_process import SseproxyProcess
 
 STREAM = {"Accept": "text/event-stream"}
 
-#: What is 0 again once all streams have ended.
-_NOW = ("sseproxy_streams_open", "sseproxy_connections", "sseproxy_silence_used_ratio")
-
 
 @dataclass(frozen=True, slots=True)
 class Watched:
