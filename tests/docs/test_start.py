@@ -147,6 +147,8 @@ def test_a_newcomer_gets_to_a_cure_a_metric_and_a_diagnosis(tmp_path: Path) -> N
         assert "server.trusted_proxies" in log.read_text()
         wait_until(lambda: "reason=upstream_end" in log.read_text())
         assert '"streams": [' in person.run(f"curl -s {admin}/streams")
+        with urllib.request.urlopen(f"{admin}/", timeout=60) as dashboard:
+            assert "html" in dashboard.headers["Content-Type"]
         sent = re.search(
             r'sseproxy_heartbeats_total\{phase="waiting",.*?\} (\d+)', person.run(f"curl -s {admin}/metrics")
         )
