@@ -6,7 +6,14 @@ from pathlib import Path as FilePath
 from sseproxy.config.browsers import AuthSection, CORSSection, EndSection, TicketsSection
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.schema import FieldRulesSection, FileSchema, RouteSection, ServerSection
-from sseproxy.config.settings import AdminSettings, CertificateFiles, Config, LogSettings, ServerSettings
+from sseproxy.config.settings import (
+    AdminSettings,
+    CertificateFiles,
+    Config,
+    LogSettings,
+    ServerSettings,
+    TelemetrySettings,
+)
 from sseproxy.config.streams import HeartbeatSection, LimitsSection, TimeoutsSection
 from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, TicketPolicy
 from sseproxy.core.http.fields import HeaderRules
@@ -32,6 +39,7 @@ def build_config(file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: F
         log=LogSettings(file.log.level, file.log.format, file.log.access),
         routes=tuple(route_policy(route, folder, store_url=file.store.url or "") for route in routes),
         store=file.store.policy(),
+        telemetry=TelemetrySettings(file.telemetry.traces),
     )
 
 

@@ -21,14 +21,18 @@ ADMIN_LISTEN: Path = ("admin", "listen")
 DRAIN_TIMEOUT: Path = ("server", "drain", "timeout")
 _TLS: Path = ("server", "tls")
 
+#: Modules of the extra `sseproxy[otel]`.
+_TRACES_NEED = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
+
 
 def check_server(document: Document, file: FileSchema, folder: FilePath) -> None:
-    """Listeners, certificate and drain."""
+    """Listeners, certificate, drain and telemetry."""
     check = ServerCheck(document, file, folder)
     check.public_listeners()
     check.admin_listener()
     check.drain()
     check.tls()
+    check.telemetry()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,15 @@ class ServerCheck:
         wrong = files.unusable_pair(certificate, key)
         if wrong:
             self.document.problem((*_TLS, "key"), wrong)
+
+    def telemetry(self) -> None:
+        """Check that what sends traces is installed."""
+        at: Path = ("telemetry", "traces")
+        if not self.file.telemetry.traces or self.document.is_broken(at):
+            return
+        if files.missing_module(_TRACES_NEED) is not None:
+            message = "needs the Python packages opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http"
+            self.document.problem(at, message, "pip install 'sseproxy[otel]'")
 
     def pem_file(self, name: str, path: str | None) -> bool:
         """Return whether the file under the key `name` can be read; if not, it is noted."""

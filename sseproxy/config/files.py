@@ -1,4 +1,4 @@
-"""Can the files that the configuration names be used: certificates, keys, authorities, folders of sockets?
+"""Can the files that the configuration needs be used: certificates, keys, authorities, folders of sockets, modules?
 
 Every function returns what is wrong, or ``None``.
 """
@@ -6,6 +6,8 @@ Every function returns what is wrong, or ``None``.
 import grp
 import ssl
 import stat
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -77,3 +79,15 @@ class _Encrypted(Exception):
 
 def _no_passphrase() -> str:
     raise _Encrypted
+
+
+def missing_module(names: Iterable[str]) -> str | None:
+    """Which of these modules of an extra is not installed."""
+    for name in names:
+        try:
+            is_there = find_spec(name) is not None
+        except ModuleNotFoundError:  # nor is the package that it would be in
+            is_there = False
+        if not is_there:
+            return name
+    return None

@@ -44,6 +44,7 @@ def printed(checked: Checked) -> str:
         "server": file.server.model_dump(mode="json"),
         "admin": None if file.admin is None else file.admin.model_dump(mode="json"),
         "log": file.log.model_dump(mode="json"),
+        "telemetry": file.telemetry.model_dump(mode="json"),
         "store": printed_store(checked),
         "routes": [printed_route(route, checked) for route in checked.routes],
     }

@@ -8,6 +8,7 @@ from sseproxy.config.settings import Config
 from sseproxy.engine.metrics import StreamMetrics
 from sseproxy.metrics import table
 from sseproxy.metrics.figures import Figures
+from sseproxy.process.descriptors import DescriptorWatch
 from sseproxy.process.knowledge import Knowledge
 from sseproxy.process.pages import Pages
 from sseproxy.process.siblings import Place, Siblings
@@ -16,10 +17,11 @@ from sseproxy.proxy.app import ProxyApp
 
 if TYPE_CHECKING:
     from sseproxy.process.admin import AdminServer
+    from sseproxy.process.telemetry import Telemetry
 
 
 class Operations:
-    """The admin side of one process: what is counted, how workers tell each other, and the listener.
+    """The admin side of one process: what is counted and traced, how workers tell each other, and the listener.
 
     place: this process among the workers. Without an admin listener in `config` nothing is counted.
     """
@@ -28,6 +30,15 @@ class Operations:
         metrics = StreamMetrics(app.streams, (route.name for route in config.routes))
         if config.admin is not None:
             app.streams.observers.add(metrics)
+        self._descriptors = DescriptorWatch()
+        self._telemetry: Telemetry | None = None
+        if config.telemetry.traces:
+            # The SDK takes longer to import than all the rest.
+            from sseproxy.process import telemetry  # noqa: PLC0415
+
+            self._telemetry = telemetry.Telemetry.begin()
+        if self._telemetry is not None:
+            app.streams.observers.add(self._telemetry.tracing)
 
         def add_more(figures: Figures) -> None:
             figures.add(table.CONNECTIONS, (), app.connections)
@@ -55,6 +66,9 @@ class Operations:
 
     async def stop(self) -> None:
         """Close all that was opened."""
+        self._descriptors.close()
         if self._admin is not None:
             await self._admin.stop()
             await self._siblings.stop()
+        if self._telemetry is not None:
+            await self._telemetry.stop()

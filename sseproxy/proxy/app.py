@@ -1,8 +1,9 @@
 """What does the proxy of a process consist of, and how does it begin and end?"""
 
 import asyncio
+import itertools
 import secrets
-from collections.abc import Sequence, Sized
+from collections.abc import Iterator, Sequence, Sized
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 
@@ -16,7 +17,7 @@ from sseproxy.http1.policy import ServerPolicy
 from sseproxy.proxy.dispatch import Dispatcher
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.handler import RequestHandler
-from sseproxy.proxy.notices import warn_of_connections
+from sseproxy.proxy.notices import UndeclaredNotice, warn_of_connections
 from sseproxy.proxy.origins import Origins
 from sseproxy.proxy.resolve import Resolver
 from sseproxy.proxy.tail import ResponseTail
@@ -34,6 +35,7 @@ class ProxyApp:
     instance: what tells this proxy from others of its name, for processes that are one proxy; at most 32 digits and
     lower-case letters.
     streams: where those under way are known, and whose clock they go by. policy: of client connections.
+    request_ids: for requests that bring none; left out, each is another one in all processes.
     """
 
     def __init__(
@@ -47,7 +49,10 @@ class ProxyApp:
         instance: str = "",
         streams: LiveStreams | None = None,
         policy: ServerPolicy = ServerPolicy(),
+        request_ids: Iterator[str] | None = None,
     ) -> None:
+        if request_ids is None:  # no request must wait for the system's randomness
+            request_ids = map((secrets.token_hex(INSTANCE_BYTES) + "-%x").__mod__, itertools.count(1))
         name = PSEUDONYM + b"-" + (instance or secrets.token_hex(INSTANCE_BYTES)).encode()
         self.streams = LiveStreams() if streams is None else streams
         self.admissions = Admissions()
@@ -69,8 +74,10 @@ class ProxyApp:
             partial(ResponseTail, streams=self.streams, admissions=self.admissions),
             linger=self.streams.linger,
             observers=self.streams.observers,
+            request_ids=request_ids,
         )
-        self.streams.observers.add(AccessLog())
+        for observer in (AccessLog(), UndeclaredNotice()):
+            self.streams.observers.add(observer)
 
     def server(self, *, scheme: str, is_unix: bool = False, trusts: bool | None = None) -> ClientConnections:
         """Return a factory of client connections, for `loop.create_server`; see `ClientConnections`.
