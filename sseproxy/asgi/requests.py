@@ -74,12 +74,12 @@ def stream_request(scope: Scope, options: StreamOptions, peek: BodyPeek | None) 
 
 def record_of(scope: Scope, *, now: float) -> AccessRecord:
     """Return what is known of a request for a log. No server looks into ``Host``: one that is no name is left out."""
-    client, raw, headers = scope.get("client"), scope.get("raw_path"), scope["headers"]
+    client, headers = scope.get("client"), scope["headers"]
     hosts = get_all(headers, b"host")
     return AccessRecord(
         str(client[0]) if client else "-",
         scope["method"],
-        raw.decode("latin-1") if raw else scope["path"],
+        scope["path"],  # `raw_path` is optional, and apps that are mounted below others leave nonsense there
         now,
         said_request_id(get_all(headers, b"x-request-id")) or "",
         host=hosts[0].decode("latin-1") if len(hosts) == 1 and _HOST.fullmatch(hosts[0]) else None,
