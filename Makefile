@@ -48,6 +48,10 @@ bench-short: tests-setup bench-compiler ## is the CPU per event below twice ngin
 bench-startup: tests-setup ## how long does it take to start, beside uvicorn?
 	@$(BIN)/python -m benchmarks.startup $(ARGS)
 
+.PHONY: bench-dashboard
+bench-dashboard: tests-setup bench-compiler ## what an open dashboard costs while 2,000 streams are live
+	@$(BIN)/python -m benchmarks.dashboard $(ARGS)
+
 .PHONY: bench-guessing
 bench-guessing: tests-setup ## does the time of a 404 tell a ticket that exists from one that does not?
 	@$(BIN)/python -m benchmarks.guessing $(ARGS)

@@ -65,6 +65,12 @@ def test_the_sdist_holds_what_a_contributor_needs(built: tuple[Path, Path]) -> N
     assert names >= {"deploy/requirements.lock", "deploy/kubernetes/sidecar/deployment.yaml", ".ci/run"}
 
 
+def test_the_wheel_has_the_dashboard(built: tuple[Path, Path]) -> None:
+    page = "sseproxy/process/dashboard/page.html"
+    with zipfile.ZipFile(built[1]) as archive:
+        assert archive.read(page) == (ROOT / page).read_bytes()
+
+
 def test_the_wheel_has_the_pages_of_the_demo(built: tuple[Path, Path]) -> None:
     """Some are links in the repository: a wheel has no links."""
     pages = [path for path in (ROOT / "sseproxy/demo").rglob("*") if path.suffix in {".html", ".css", ".js", ".yaml"}]

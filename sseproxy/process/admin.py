@@ -8,31 +8,51 @@ from aiohttp import web
 
 from sseproxy.process.admin_connections import AdminConnections
 from sseproxy.process.admin_guard import refusal
+from sseproxy.process.dashboard import page
+from sseproxy.process.dashboard.view import View
+from sseproxy.process.dashboard.watchers import Watchers
 from sseproxy.process.pages import Killing, Pages
 from sseproxy.process.readiness import Readiness, Status
 
 if TYPE_CHECKING:
-    from aiohttp.typedefs import Handler
+    from aiohttp.typedefs import Handler, Middleware
 
+
+#: Where the dashboard gets its snapshots.
+EVENTS = "/events"
 
 _STATUS = {Killing.DONE: 204, Killing.UNKNOWN: 404, Killing.NO_ANSWER: 503}
 
 
 class AdminServer:
-    """Health, metrics and live streams on listeners of their own, never on the public ones.
+    """Health, metrics, live streams and their dashboard on listeners of their own, never on the public ones.
 
     readiness: whether new requests should be sent here, asked anew each time. pages: what is said about all workers.
-    hosts: names by which it may be asked, in lower case.
+    watchers: the dashboards that are open. keepalive: the package's middleware, for the path `EVENTS`. hosts: names by
+    which it may be asked, in lower case.
     """
 
     # A connection is for one request: what is cheap to open again need not be kept, and a scraper that is stuck in the
-    # middle of an answer is one that `AdminConnections` ends.
+    # middle of an answer is one that `AdminConnections` ends. The exception is what keeps a dashboard up to date: an
+    # event stream, which is kept alive as those of other apps are, by the package's own middleware.
 
-    def __init__(self, *, readiness: Callable[[], Readiness], pages: Pages, hosts: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        readiness: Callable[[], Readiness],
+        pages: Pages,
+        watchers: Watchers,
+        keepalive: "Middleware",
+        hosts: Collection[str] = (),
+    ) -> None:
         self._readiness = readiness
         self._pages = pages
+        self._watchers = watchers
         self._hosts = frozenset(hosts)
-        app = web.Application(middlewares=[self._guard])
+        self._page = page.load()
+        app = web.Application(middlewares=[self._guard, keepalive])
+        app.router.add_get("/", self.dashboard)
+        app.router.add_get(EVENTS, self.events, allow_head=False)
         app.router.add_get("/healthz", self.health)
         app.router.add_get("/readyz", self.readiness)
         app.router.add_get("/metrics", self.metrics)
@@ -50,6 +70,7 @@ class AdminServer:
 
     async def stop(self) -> None:
         """Close the listeners and all connections."""
+        self._watchers.stop()
         if self._connections is not None:
             self._connections.stop()
         await self._runner.cleanup()
@@ -73,6 +94,29 @@ class AdminServer:
         """Answer with the list of live streams."""
         return web.Response(body=await self._pages.streams(), content_type="application/json", charset="utf-8")
 
+    async def dashboard(self, request: web.Request) -> web.Response:
+        """Answer with the page that shows the live streams. It holds no data."""
+        return web.Response(body=self._page.body, headers=self._page.headers)
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Answer with an event for each snapshot of the view that the query describes, until the client leaves.
+
+        The event ``replaced`` is the last one: there are too many dashboards, and this one was the oldest.
+        """
+        if "Origin" in request.headers:
+            # A page of another origin must not take the place of a dashboard. Browsers name the origin of any page
+            # that opens an EventSource elsewhere, also where they send no Fetch Metadata; never of a page from here.
+            return web.Response(status=403, text="The admin listener does not answer pages of other sites.\n")
+        if self._connections is not None and request.transport is not None:
+            self._connections.keep(request.transport)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        with self._watchers.watching(View.of_query(request.query)) as watcher:
+            while (snapshot := await watcher.next()) is not None:
+                await response.write(b"data: %b\n\n" % snapshot)
+        await response.write(b"event: replaced\ndata: {}\n\n")
+        return response
+
     async def kill(self, request: web.Request) -> web.Response:
         """End one stream. A page of another site cannot send the field that is asked for, without being asked back."""
         if "X-Requested-With" not in request.headers:
@@ -82,7 +126,7 @@ class AdminServer:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: "Handler") -> web.StreamResponse:
-        refused = refusal(list(request.raw_headers), self._hosts)
+        refused = refusal(request.method, request.path, list(request.raw_headers), self._hosts)
         if refused is not None:
             response: web.StreamResponse = web.Response(status=refused[0], text=refused[1])
         else:
@@ -90,6 +134,8 @@ class AdminServer:
                 response = await handler(request)
             except web.HTTPException as error:  # no such page
                 response = web.Response(status=error.status, text=error.text, headers=error.headers)
+            except ConnectionError:  # the client has left, or was one too many: the answer goes nowhere
+                response = web.Response(status=408)
         response.headers["Cache-Control"] = "no-store"
         response.force_close()
         return response

@@ -11,6 +11,9 @@ MOST_CONNECTIONS = 16
 #: Seconds from the beginning of a connection to its end. Each is for one request.
 MOST_SECONDS = 15.0
 
+#: Connections that have no such limit, beside the others: dashboards, and some that are on their way out.
+MOST_KEPT = 8
+
 
 class _Watched(asyncio.Protocol):
     """A connection that says when it begins and ends. All that it hears is for `inner`."""
@@ -60,7 +63,7 @@ class AdminConnections:
     """Listens for a server, which `new_protocol` belongs to, and keeps what is connected within bounds.
 
     One connection too many closes the oldest: clients that are stuck must not keep health checks out, nor hold memory
-    and descriptors for long.
+    and descriptors for long. most, seconds: how many, and for how long. most_kept: see `keep`.
     """
 
     def __init__(
@@ -69,11 +72,14 @@ class AdminConnections:
         *,
         most: int = MOST_CONNECTIONS,
         seconds: float = MOST_SECONDS,
+        most_kept: int = MOST_KEPT,
     ) -> None:
         self._new_protocol = new_protocol
         self._most = most
         self._seconds = seconds
+        self._most_kept = most_kept
         self._open: dict[_Watched, asyncio.TimerHandle] = {}
+        self._kept: list[_Watched] = []
         self._servers: list[asyncio.Server] = []
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
@@ -86,8 +92,22 @@ class AdminConnections:
         """Accept no more, and close all."""
         for server in self._servers:
             server.close()
-        for connection in list(self._open):
+        for connection in [*self._open, *self._kept]:
             connection.abort()
+
+    def keep(self, transport: asyncio.BaseTransport) -> None:
+        """Let the connection of `transport` last, for as long as its client wants; it is a dashboard's.
+
+        Such connections are counted apart, so that clients that are stuck do not end a dashboard, nor dashboards a
+        health check. One too many closes the oldest.
+        """
+        for connection in self._open:
+            if connection.transport is transport:
+                self._discard(connection)
+                self._kept.append(connection)
+                if len(self._kept) > self._most_kept:
+                    self._kept.pop(0).abort()
+                return
 
     def _connect(self) -> asyncio.BaseProtocol:
         return _Watched(self._new_protocol(), on_made=self._add, on_lost=self._discard)
@@ -101,6 +121,8 @@ class AdminConnections:
         self._open[connection] = loop.call_later(self._seconds, connection.abort)
 
     def _discard(self, connection: _Watched) -> None:
+        if connection in self._kept:
+            self._kept.remove(connection)
         timer = self._open.pop(connection, None)
         if timer is not None:
             timer.cancel()

@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Collection
 
-from sseproxy.core.eventsource.fetch_metadata import is_cross_origin
+from sseproxy.core.eventsource.fetch_metadata import is_cross_origin, is_navigation, words
 from sseproxy.core.http.fields import Headers, get_all
 
 #: A name under which a browser reaches its own machine only, whatever a name server says.
@@ -33,10 +33,18 @@ def is_own_host(headers: Headers, names: Collection[str]) -> bool:
     return len(said) == 1
 
 
-def refusal(headers: Headers, names: Collection[str]) -> tuple[int, str] | None:
+def opens_page(method: str, path: str, headers: Headers) -> bool:
+    """True if a browser goes to the dashboard in a window of its own, wherever the link was.
+
+    The page holds no data, and it may not be framed: a link in a chat can open it, and do nothing else.
+    """
+    return path == "/" and is_navigation(method, headers) and words(headers, b"sec-fetch-dest") == [b"document"]
+
+
+def refusal(method: str, path: str, headers: Headers, names: Collection[str]) -> tuple[int, str] | None:
     """Return the status and the words with which a request is refused; ``None``: it may go on."""
     if not is_own_host(headers, names):
         return 421, "This name is not one of the admin listener's: see admin.hosts.\n"
-    if is_cross_origin(headers):
+    if is_cross_origin(headers) and not opens_page(method, path, headers):
         return 403, "The admin listener does not answer pages of other sites.\n"
     return None

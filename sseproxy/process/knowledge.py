@@ -9,13 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sseproxy import __version__
-from sseproxy.engine.live import LiveStream, LiveStreams
+from sseproxy.engine.live import LiveStreams
 from sseproxy.engine.metrics import StreamMetrics
 from sseproxy.metrics import table
 from sseproxy.metrics.figures import Figures
+from sseproxy.process.dashboard.census import Census
+from sseproxy.process.dashboard.history import History
+from sseproxy.process.live_rows import row
 from sseproxy.process.siblings import Place
 
-#: Questions; the last one is followed by an id.
+#: Questions, beside that of a dashboard; the last one is followed by an id.
 FIGURES, STREAMS, KILL = "figures", "streams", "kill"
 
 #: What `KILL` is answered with if there was such a stream.
@@ -28,7 +31,7 @@ _A_TURN = 100
 class Knowledge:
     """Figures and streams of this worker, as bytes: for itself, or for another worker that is asked about all of them.
 
-    add_more: adds to the figures what is counted elsewhere.
+    history: of `streams`. add_more: adds to the figures what is counted elsewhere.
     """
 
     # The figures are kept in a file each time that they are asked for, where there are other workers. Without it every
@@ -39,7 +42,12 @@ class Knowledge:
     # 2. What only holds now (gauges) is never kept.
 
     def __init__(
-        self, streams: LiveStreams, metrics: StreamMetrics, place: Place, add_more: Callable[[Figures], None]
+        self,
+        streams: LiveStreams,
+        metrics: StreamMetrics,
+        history: History,
+        place: Place,
+        add_more: Callable[[Figures], None],
     ) -> None:
         self._streams = streams
         self._metrics = metrics
@@ -47,6 +55,7 @@ class Knowledge:
         self._add_more = add_more
         # An id from a list that is out of date must not name a stream of the process that came after.
         self._prefix = f"{place.index}-{secrets.token_hex(2)}"
+        self._census = Census(streams, history, self._prefix)
         self._before = Figures() if place.folder is None else kept_figures(place, place.index)
 
     async def answer(self, question: str) -> bytes:
@@ -57,6 +66,8 @@ class Knowledge:
                 return await self._tell_figures()
             case "streams":
                 return await self._tell_streams()
+            case "overview":
+                return await self._census.answer(more)
             case "kill":
                 return self._kill(more)
         return b""
@@ -87,30 +98,6 @@ class Knowledge:
         prefix, _, number = name.rpartition("-")
         is_known = prefix == self._prefix and number.isascii() and number.isdigit()
         return KILLED if is_known and self._streams.kill(int(number)) else b""
-
-
-def row(stream: LiveStream, *, now: float) -> dict[str, object]:
-    """Return what the list says of one response on its way, in seconds and bytes; see docs/operations.md."""
-    stats, plan = stream.stats, stream.plan
-    silence = now - stats.last_upstream_at
-    return {
-        "route": stream.route,
-        "peer": stream.client,
-        "path": stream.path,
-        "request_id": stream.request_id,
-        "phase": stream.phase.value,
-        "dialect": None if stream.dialect is None else stream.dialect.value,
-        "age": round(now - stream.started_at, 3),
-        "events": stats.events,
-        "bytes": stats.bytes_out,
-        "heartbeats": stats.heartbeats,
-        "last_upstream_byte": None if stats.first_byte_at is None else round(silence, 3),
-        "silence": round(silence, 3),
-        "longest_silence": round(max(stats.longest_silence, silence), 3),
-        "heartbeat_interval": None if plan is None else plan.heartbeat.interval,
-        "idle_timeout": None if plan is None else plan.timeouts.idle_of(is_answer=plan.is_answer),
-        "journal": None if stream.journal is None else str(stream.journal),
-    }
 
 
 def kept_figures(place: Place, index: int) -> Figures:

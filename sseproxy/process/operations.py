@@ -1,6 +1,7 @@
 """What does an operator get to see of one process, and who counts it?"""
 
 import socket
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,9 @@ from sseproxy.config.settings import Config
 from sseproxy.engine.metrics import StreamMetrics
 from sseproxy.metrics import table
 from sseproxy.metrics.figures import Figures
+from sseproxy.process.dashboard.history import History
+from sseproxy.process.dashboard.overview import Overview
+from sseproxy.process.dashboard.watchers import Watchers
 from sseproxy.process.descriptors import DescriptorWatch
 from sseproxy.process.knowledge import Knowledge
 from sseproxy.process.pages import Pages
@@ -27,9 +31,12 @@ class Operations:
     """
 
     def __init__(self, config: Config, app: ProxyApp, stores: RedisStores, place: Place) -> None:
-        metrics = StreamMetrics(app.streams, (route.name for route in config.routes))
+        routes = [route.name for route in config.routes]
+        metrics = StreamMetrics(app.streams, routes)
+        history = History(routes)
         if config.admin is not None:
             app.streams.observers.add(metrics)
+            app.streams.observers.add(history)
         self._descriptors = DescriptorWatch()
         self._telemetry: Telemetry | None = None
         if config.telemetry.traces:
@@ -46,15 +53,18 @@ class Operations:
                 figures.add(table.CONNECTIONS_LIMIT, (), app.most_connections)
             stores.add_figures(figures)
 
-        self._siblings = Siblings(place, Knowledge(app.streams, metrics, place, add_more).answer)
+        self._siblings = Siblings(place, Knowledge(app.streams, metrics, history, place, add_more).answer)
         self._admin: AdminServer | None = None
         if config.admin is not None:
             # aiohttp, which serves it, is a third of the time in which a process starts.
+            from sseproxy.aiohttp.middleware import sse_keepalive  # noqa: PLC0415
             from sseproxy.process import admin  # noqa: PLC0415
 
             self._admin = admin.AdminServer(
                 readiness=lambda: stores.readiness(is_draining=app.draining),
                 pages=Pages(place, self._siblings),
+                watchers=Watchers(Overview(self._siblings, time.monotonic).snapshots),
+                keepalive=sse_keepalive(paths=(admin.EVENTS,), heartbeat="5s", write_timeout="10s", dialect="generic"),
                 hosts=config.admin.hosts,
             )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 PATIENCE = 1.0
 
 #: Bytes of a question; what comes from another process of this user, and is longer, is none.
-_MOST_QUESTION = 256
+_MOST_QUESTION = 8192
 
 #: What one worker answers to a question: any bytes. Raises nothing.
 Answerer = Callable[[str], Awaitable[bytes]]

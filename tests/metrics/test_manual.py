@@ -13,7 +13,7 @@ from sseproxy.engine.live import LiveStream
 from sseproxy.engine.observer import AccessRecord, JournalReading
 from sseproxy.engine.tracing import attributes_of
 from sseproxy.metrics.table import METRICS, Kind, Metric
-from sseproxy.process.knowledge import row
+from sseproxy.process.live_rows import row
 from tests.support.silent_client import session_and_relay
 
 MANUAL = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")

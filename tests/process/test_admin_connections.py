@@ -9,9 +9,10 @@ from sseproxy.process.admin_connections import AdminConnections
 
 
 class Echo(asyncio.Protocol):
-    """Says what it hears, and closes when it is asked to."""
+    """Says what it hears, and closes, or has its connection kept, when it is asked to."""
 
     transport: asyncio.Transport
+    keep: Callable[[asyncio.BaseTransport], None]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -20,13 +21,16 @@ class Echo(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if data == b"close":
             self.transport.close()
+        if data == b"keep":
+            self.keep(self.transport)
         self.transport.write(data)
 
 
 @asynccontextmanager
-async def listening(most: int, seconds: float) -> AsyncIterator[Callable[[], "Client"]]:
+async def listening(most: int, seconds: float, most_kept: int = 2) -> AsyncIterator[Callable[[], "Client"]]:
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        connections = AdminConnections(Echo, most=most, seconds=seconds)
+        connections = AdminConnections(Echo, most=most, seconds=seconds, most_kept=most_kept)
+        Echo.keep = connections.keep
         await connections.start([sock])
         clients: list[Client] = []
 
@@ -94,3 +98,47 @@ async def test_none_lives_longer_than_its_time() -> None:
         client = connect()
         assert await client.ask(b"x") == b"x"
         await client.ended()
+
+
+async def test_one_that_is_kept_outlives_its_time() -> None:
+    async with listening(3, 0.2) as connect:
+        dashboard, other = connect(), connect()
+        assert await dashboard.ask(b"keep") == b"keep"
+        assert await other.ask(b"x") == b"x"
+        await other.ended()
+        assert await dashboard.ask_again(b"y") == b"y"
+
+
+async def test_those_that_are_kept_and_the_others_take_no_place_of_each_other() -> None:
+    async with listening(2, 600) as connect:
+        dashboards = [connect() for _ in range(2)]
+        for client in dashboards:
+            assert await client.ask(b"keep") == b"keep"
+        stuck = [connect() for _ in range(6)]
+        for client in stuck:
+            assert await client.ask(b"x") == b"x"
+        for client in stuck[:4]:
+            await client.ended()
+        assert [await client.ask_again(b"y") for client in (*dashboards, *stuck[4:])] == [b"y"] * 4
+
+
+async def test_of_those_that_are_kept_one_too_many_closes_the_oldest() -> None:
+    async with listening(5, 600) as connect:
+        clients = [connect() for _ in range(4)]
+        for client in clients:
+            assert await client.ask(b"keep") == b"keep"
+        for client in clients[:2]:
+            await client.ended()
+        assert [await client.ask_again(b"y") for client in clients[2:]] == [b"y"] * 2
+
+
+async def test_one_that_was_kept_and_left_takes_no_place() -> None:
+    async with listening(5, 600) as connect:
+        first = connect()
+        assert await first.ask(b"keep") == b"keep"
+        for _ in range(4):
+            short = connect()
+            assert await short.ask(b"keep") == b"keep"
+            await short.ask_again(b"close")
+            await short.ended()
+        assert await first.ask_again(b"y") == b"y"

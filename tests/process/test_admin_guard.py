@@ -8,8 +8,8 @@ from sseproxy.process.admin_guard import refusal
 NAMES = frozenset({"sseproxy", "metrics.example"})
 
 
-def refused(headers: Headers) -> int | None:
-    found = refusal(headers, NAMES)
+def refused(headers: Headers, method: str = "GET", path: str = "/streams") -> int | None:
+    found = refusal(method, path, headers, NAMES)
     return None if found is None else found[0]
 
 
@@ -74,3 +74,34 @@ def test_pages_of_other_origins(site: bytes) -> None:
 @pytest.mark.parametrize("site", [b"same-origin", b"none"])
 def test_its_own_page_and_the_user(site: bytes) -> None:
     assert refused([(b"Host", b"localhost"), (b"Sec-Fetch-Site", site)]) is None
+
+
+def navigation(dest: bytes = b"document", mode: bytes = b"navigate", host: bytes = b"localhost") -> Headers:
+    """What a browser sends that follows a link of another site."""
+    return [(b"Host", host), (b"Sec-Fetch-Site", b"cross-site"), (b"Sec-Fetch-Mode", mode), (b"Sec-Fetch-Dest", dest)]
+
+
+def test_a_link_in_a_chat_opens_the_dashboard() -> None:
+    assert refused(navigation(), path="/") is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "method", "path", "status"),
+    [
+        (navigation(), "GET", "/streams", 403),
+        (navigation(), "GET", "/events", 403),
+        (navigation(), "GET", "/metrics", 403),
+        (navigation(), "GET", "/streams/0-aaaa-1", 403),
+        (navigation(), "POST", "/", 403),
+        (navigation(), "DELETE", "/", 403),
+        (navigation(b"iframe"), "GET", "/", 403),
+        (navigation(b"frame"), "GET", "/", 403),
+        (navigation(b"object"), "GET", "/", 403),
+        (navigation(b"empty", b"cors"), "GET", "/", 403),
+        (navigation(b"script", b"no-cors"), "GET", "/", 403),
+        (navigation(b"document", b"no-cors"), "GET", "/", 403),
+        (navigation(host=b"evil.example"), "GET", "/", 421),
+    ],
+)
+def test_a_link_opens_nothing_else(headers: Headers, method: str, path: str, status: int) -> None:
+    assert refused(headers, method, path) == status

@@ -9,6 +9,7 @@ from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.engine.live import LiveStream, LiveStreams
 from sseproxy.engine.metrics import StreamMetrics
 from sseproxy.engine.observer import Observers
+from sseproxy.process.dashboard.history import History
 from sseproxy.process.knowledge import Knowledge
 from sseproxy.process.pages import Killing, Pages, SharedWork
 from sseproxy.process.siblings import Place, Siblings
@@ -60,7 +61,8 @@ class OneWorker:
         self.streams = LiveStreams(observers=Observers())
         metrics = StreamMetrics(self.streams, ["route"])
         self.streams.observers.add(metrics)
-        self.siblings = Siblings(place, Knowledge(self.streams, metrics, place, lambda _: None).answer)
+        knowledge = Knowledge(self.streams, metrics, History(), place, lambda _: None)
+        self.siblings = Siblings(place, knowledge.answer)
         self.pages = Pages(place, self.siblings)
 
     def end_streams(self, count: int) -> None:
