@@ -12,7 +12,6 @@ from sseproxy.metrics.figures import Figures
 from sseproxy.process.dashboard.history import History
 from sseproxy.process.dashboard.overview import Overview
 from sseproxy.process.dashboard.watchers import Watchers
-from sseproxy.process.descriptors import DescriptorWatch
 from sseproxy.process.knowledge import Knowledge
 from sseproxy.process.pages import Pages
 from sseproxy.process.siblings import Place, Siblings
@@ -21,11 +20,10 @@ from sseproxy.proxy.app import ProxyApp
 
 if TYPE_CHECKING:
     from sseproxy.process.admin import AdminServer
-    from sseproxy.process.telemetry import Telemetry
 
 
 class Operations:
-    """The admin side of one process: what is counted and traced, how workers tell each other, and the listener.
+    """The admin side of one process: what is counted, how workers tell each other, and the listener.
 
     place: this process among the workers. Without an admin listener in `config` nothing is counted.
     """
@@ -37,15 +35,6 @@ class Operations:
         if config.admin is not None:
             app.streams.observers.add(metrics)
             app.streams.observers.add(history)
-        self._descriptors = DescriptorWatch()
-        self._telemetry: Telemetry | None = None
-        if config.telemetry.traces:
-            # The SDK takes longer to import than all the rest.
-            from sseproxy.process import telemetry  # noqa: PLC0415
-
-            self._telemetry = telemetry.Telemetry.begin()
-        if self._telemetry is not None:
-            app.streams.observers.add(self._telemetry.tracing)
 
         def add_more(figures: Figures) -> None:
             figures.add(table.CONNECTIONS, (), app.connections)
@@ -76,9 +65,6 @@ class Operations:
 
     async def stop(self) -> None:
         """Close all that was opened."""
-        self._descriptors.close()
         if self._admin is not None:
             await self._admin.stop()
             await self._siblings.stop()
-        if self._telemetry is not None:
-            await self._telemetry.stop()

@@ -14,13 +14,13 @@ from sseproxy.http1.handshake import TlsAcceptor
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.logs import LOGGER
 from sseproxy.process.descriptors import server_policy
-from sseproxy.process.garbage import GarbageNet, spare_the_collector
 from sseproxy.process.listeners import BACKLOG
 from sseproxy.process.operations import Operations
 from sseproxy.process.origins import new_origins
 from sseproxy.process.siblings import Place
 from sseproxy.process.stopping import StopRequest
 from sseproxy.process.stores import RedisStores
+from sseproxy.process.upkeep import Upkeep
 from sseproxy.proxy.app import ProxyApp
 from sseproxy.stores.open import open_store
 
@@ -59,7 +59,7 @@ class ServerProcess:
         self, *, on_ready: Callable[[], None], on_draining: Callable[[], None], signals: Sequence[signal.Signals]
     ) -> None:
         """Serve until one of `signals` comes: then drain; a second one stops at once."""
-        spare_the_collector()
+        Upkeep.prepare()
         with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
             runner.run(self.serve(on_ready=on_ready, on_draining=on_draining, signals=signals))
 
@@ -82,8 +82,8 @@ class ServerProcess:
             app = self.new_app(stores)
             operations = Operations(self._config, app, stores, self._place)
             await operations.start(self._admin_sockets)
+            upkeep = Upkeep(app.streams.observers, traces=self._config.telemetry.traces)
             factories, servers = await self.accept(app)
-            net = GarbageNet(asyncio.get_running_loop())
             on_ready()
             try:
                 await stop.wait_for_drain()
@@ -97,7 +97,7 @@ class ServerProcess:
                 await app.close()
                 await stores.close()
                 await operations.stop()
-                net.close()
+                await upkeep.stop()
 
     def new_app(self, stores: RedisStores) -> ProxyApp:
         """Return the proxy that the configuration asks for."""
