@@ -74,7 +74,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 @contextlib.asynccontextmanager
 async def _listening(upstream_port: int) -> AsyncIterator[int]:
     upstream = Upstream("http", "127.0.0.1", upstream_port)
-    app = ProxyApp([Route("r", upstream)], Origins({"r": HttpOrigin(upstream)}))
+    app = ProxyApp([Route("r", upstream)], Origins({upstream: HttpOrigin(upstream)}))
     server = await asyncio.get_running_loop().create_server(app.server(scheme="http"), "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
     server.close()

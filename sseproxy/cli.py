@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from sseproxy import __version__
@@ -43,13 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(parsed: argparse.Namespace) -> int:
     """Run the proxy until a signal ends it."""
-    from sseproxy.config.loader import load
+    from sseproxy.config.loader import check
     from sseproxy.config.problems import ConfigErrors
 
     if parsed.config is None and not os.environ.get(CONFIG_VARIABLE) and Path(_USUAL_FILE).is_file():
         print(f"sseproxy: {_USUAL_FILE} of this folder is not read (-c {_USUAL_FILE} reads it)", file=sys.stderr)
+    read = partial(check, parsed.config, flags=flags_of(parsed), environ=os.environ)
     try:
-        config = load(parsed.config, flags=flags_of(parsed), environ=os.environ)
+        config = read().config()
     except ConfigErrors as errors:
         print(errors, file=sys.stderr)
         return _FAILED
@@ -58,7 +60,7 @@ def _serve(parsed: argparse.Namespace) -> int:
     from sseproxy.process import serve
 
     try:
-        return serve.serve(config)
+        return serve.serve(config, read)
     except serve.ServeError as error:
         print(f"sseproxy: {error}", file=sys.stderr)
         return _FAILED

@@ -115,7 +115,7 @@ class BackgroundHandler(logging.Handler):
 
     def __init__(self, stream: TextIO, *, most_bytes: int = _MOST_BYTES) -> None:
         super().__init__()
-        self._stream = stream
+        self.stream = stream
         self._most_bytes = most_bytes
         self._unwritten_lines = UnwrittenLines(most_bytes)
         self._is_lost = False
@@ -153,8 +153,8 @@ class BackgroundHandler(logging.Handler):
                 record = logging.makeLogRecord({"name": LOGGER, "levelname": "WARNING", "msg": text})
                 line = f"{self.format(record)}\n{line}"
             try:
-                self._stream.write(line + "\n")
-                self._stream.flush()
+                self.stream.write(line + "\n")
+                self.stream.flush()
             except (OSError, ValueError) as error:
                 if not self._is_lost:
                     self._is_lost = True
@@ -183,7 +183,9 @@ def flush(limit: float = 1.0) -> None:
 
 
 def _attach(logger: logging.Logger, stream: TextIO, formatter: logging.Formatter, level: str) -> None:
-    handler = BackgroundHandler(stream)
+    # One that is there already stays, with its thread and what it has still to write.
+    kept = (each for each in logger.handlers if isinstance(each, BackgroundHandler) and each.stream is stream)
+    handler = next(kept, None) or BackgroundHandler(stream)
     handler.setFormatter(formatter)
     logger.handlers[:] = [handler]
     logger.propagate = False

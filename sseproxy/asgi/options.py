@@ -45,8 +45,8 @@ FormName = Literal[
 class MiddlewareOptions(TypedDict, total=False):
     """What both middlewares take; `DEFAULTS` holds for what is left out.
 
-    Of the proxy only: routes and upstreams (``connect`` and ``request_body`` timeouts, ``headers``, ``rewrite``,
-    ``tls``), ``limits``, ``stream``, ``end``, ``auth``, ``cors`` and ``tickets``.
+    Of the proxy only: routes and upstreams (``connect``, ``connect_retry`` and ``request_body`` timeouts, ``headers``,
+    ``rewrite``, ``tls``), ``limits``, ``stream``, ``end``, ``auth``, ``cors`` and ``tickets``.
     """
 
     heartbeat: Duration

@@ -3,12 +3,21 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
-
 from sseproxy.config.browser_values import MASK
-from sseproxy.config.fields import VARIABLE, Duration, LimitedDuration, Section
+from sseproxy.config.fields import VARIABLE, Duration, LimitedDuration
+from sseproxy.config.sections import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    Section,
+    WithJsonSchema,
+)
+from sseproxy.config.tls import UpstreamTLSSection
 from sseproxy.config.urls import format_upstream, upstream_url
 from sseproxy.config.values import BadValue, field_name, line, quote
 from sseproxy.core.http.fields import FORWARDING, belongs_to_connection
@@ -106,13 +115,22 @@ class AuthorizeSection(Section):
         "asked for each.",
     )
     timeout: LimitedDuration = Field(default=_DEFAULTS.timeout, description="Until the answer is here, or it is a 503.")
+    tls: UpstreamTLSSection | None = Field(
+        default=None,
+        description="How an https service is verified, and what it is shown. The tls of the route is not for it.",
+    )
 
-    def policy(self) -> AuthorizePolicy:
-        """What the proxy goes by. Raises `ValueError` for a section that has not passed the checks."""
+    def policy(self, folder: Path) -> AuthorizePolicy:
+        """What the proxy goes by. folder: where the paths of files begin.
+
+        Raises `ValueError` for a section that has not passed the checks.
+        """
         if self.url is None:
             raise ValueError("authorize without url has passed the checks")
-        take = tuple(self.take.items())
-        return AuthorizePolicy(self.url.upstream, self.url.target, take, self.cache, self.timeout)
+        take, upstream = tuple(self.take.items()), self.url.upstream
+        if self.tls is not None:
+            upstream = replace(upstream, tls=self.tls.policy(folder))
+        return AuthorizePolicy(upstream, self.url.target, take, self.cache, self.timeout)
 
 
 Authorize = Annotated[AuthorizeSection | None, BeforeValidator(nothing_is_a_section)]

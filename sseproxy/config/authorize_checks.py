@@ -4,16 +4,18 @@ Like `checks`: what is wrong is added to `Document.problems`, and nothing is sai
 """
 
 from collections.abc import Mapping
+from pathlib import Path as FilePath
 
 from sseproxy.config.checks import check_leads_away
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.schema import FileSchema
+from sseproxy.config.tls_checks import check_upstream_tls
 from sseproxy.config.values import nearest
 from sseproxy.core.authorization import names_in
 
 
-def check_authorize(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...]) -> None:
+def check_authorize(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: FilePath) -> None:
     """The services of all routes, and the templates that ask for what they say."""
     for route in routes:
         at = route.own("authorize")
@@ -25,6 +27,9 @@ def check_authorize(document: Document, file: FileSchema, routes: tuple[Effectiv
                 document.problem((*at, "url"), "is missing", "the URL of the service to ask")
             else:
                 check_leads_away(document, (*at, "url"), section.url.upstream, file.server.listen)
+        if section is not None and section.tls is not None:
+            upstream = None if section.url is None else section.url.upstream
+            check_upstream_tls(document, (*at, "tls"), section.tls, upstream, folder)
         if not document.is_broken((*at, "take")):
             check_templates(document, route, None if section is None else section.take)
 

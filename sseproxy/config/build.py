@@ -6,38 +6,32 @@ from pathlib import Path as FilePath
 from sseproxy.config.browsers import AuthSection, CORSSection, EndSection, TicketsSection
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.schema import FieldRulesSection, FileSchema, RouteSection, ServerSection
-from sseproxy.config.settings import (
-    AdminSettings,
-    CertificateFiles,
-    Config,
-    LogSettings,
-    ServerSettings,
-    TelemetrySettings,
-)
+from sseproxy.config.settings import AdminSettings, Config, LogSettings, ServerSettings, TelemetrySettings
 from sseproxy.config.streams import HeartbeatSection, LimitsSection, TimeoutsSection
 from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, TicketPolicy
 from sseproxy.core.http.fields import HeaderRules
 from sseproxy.core.journal.policy import RedisPolicy
 from sseproxy.core.limits import LimitPolicy
-from sseproxy.core.routes import Match, Route, Upstream, UpstreamTLS
+from sseproxy.core.routes import Match, Route, Upstream
 from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 
 
-def absolute(path: str, folder: FilePath) -> str:
-    """The path of a file that the configuration in `folder` names."""
-    return str(folder.absolute() / path)
+def build_config(
+    file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: FilePath, *, store_url: str | None = None
+) -> Config:
+    """The result. `file` has passed all checks; relative paths in it begin at `folder`.
 
-
-def build_config(file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: FilePath) -> Config:
-    """The result. `file` has passed all checks; relative paths in it begin at `folder`."""
+    store_url: in place of `store.url`, for routes that name no Redis.
+    """
+    url = (file.store.url or "") if store_url is None else store_url
     return Config(
         server=server_settings(file.server, folder),
         admin=AdminSettings(file.admin.listen, file.admin.hosts) if file.admin and file.admin.listen else None,
         log=LogSettings(file.log.level, file.log.format, file.log.access),
-        routes=tuple(route_policy(route, folder, store_url=file.store.url or "") for route in routes),
+        routes=tuple(route_policy(route, folder, store_url=url) for route in routes),
         store=file.store.policy(),
         telemetry=TelemetrySettings(file.telemetry.traces),
     )
@@ -54,15 +48,13 @@ def drain_spread(server: ServerSection) -> float:
 
 def server_settings(server: ServerSection, folder: FilePath) -> ServerSettings:
     """The public side."""
-    tls = None
-    if server.tls is not None and server.tls.certificate and server.tls.key:
-        tls = CertificateFiles(absolute(server.tls.certificate, folder), absolute(server.tls.key, folder))
     return ServerSettings(
         listen=server.listen,
-        tls=tls,
+        tls=None if server.tls is None else server.tls.files(folder),
         workers=server.workers,
         connections=server.connections if isinstance(server.connections, int) else None,
         trusted_proxies=server.trusted_proxies,
+        drain_delay=server.drain.delay or 0.0,
         drain_timeout=server.drain.timeout,
         drain_spread=drain_spread(server),
     )
@@ -73,7 +65,7 @@ def route_policy(route: EffectiveRoute, folder: FilePath, *, store_url: str) -> 
     section, merged = route.section, route.merged
     declared = merged.stream.declared
     if section.redis is not None:
-        return push_route(route, section.redis.policy(store_url))
+        return push_route(route, section.redis.policy(store_url), folder)
     return Route(
         name=route.name,
         upstream=upstream_of(section, folder),
@@ -92,26 +84,29 @@ def route_policy(route: EffectiveRoute, folder: FilePath, *, store_url: str) -> 
         auth=None if merged.auth is None else cookie_auth(merged.auth),
         end=None if merged.end is None else end_policy(merged.end),
         cors=None if merged.cors is None else cors_policy(merged.cors),
-        authorize=None if section.authorize is None else section.authorize.policy(),
+        authorize=None if section.authorize is None else section.authorize.policy(folder),
     )
 
 
-def push_route(route: EffectiveRoute, policy: RedisPolicy) -> Route:
+def push_route(route: EffectiveRoute, policy: RedisPolicy, folder: FilePath) -> Route:
     """One route that is served from Redis: a feed. What it inherits for upstreams only is left out."""
     merged = route.merged
+    timeouts = replace(timeout_policy(merged.timeouts), idle=None)
+    if route.section.authorize is None:
+        timeouts = replace(timeouts, connect_retry=None)
     return Route(
         name=route.name,
         match=match_of(route.section),
         dialect=merged.dialect,
         kind=StreamKind.FEED,
         heartbeat=replace(heartbeat_policy(merged.heartbeat), before_response=None),
-        timeouts=replace(timeout_policy(merged.timeouts), idle=None),
+        timeouts=timeouts,
         limits=limit_policy(merged.limits),
         response_headers=header_rules(route.section.headers.response),
         tickets=None if merged.tickets is None else ticket_policy(merged.tickets),
         auth=None if merged.auth is None else cookie_auth(merged.auth),
         cors=None if merged.cors is None else cors_policy(merged.cors),
-        authorize=None if route.section.authorize is None else route.section.authorize.policy(),
+        authorize=None if route.section.authorize is None else route.section.authorize.policy(folder),
         redis=policy,
     )
 
@@ -126,10 +121,7 @@ def upstream_of(section: RouteSection, folder: FilePath) -> Upstream:
     """Where a route leads. Raises `ValueError` for a section that has not passed the checks."""
     if section.upstream is None:
         raise ValueError("a route without upstream has passed the checks")
-    if section.tls is None:
-        return section.upstream
-    ca = absolute(section.tls.ca, folder) if section.tls.ca else None
-    return replace(section.upstream, tls=UpstreamTLS(section.tls.verify, ca, section.tls.server_name))
+    return section.upstream if section.tls is None else replace(section.upstream, tls=section.tls.policy(folder))
 
 
 def heartbeat_policy(section: HeartbeatSection) -> HeartbeatPolicy:
@@ -149,6 +141,7 @@ def timeout_policy(section: TimeoutsSection) -> TimeoutPolicy:
     """How long to wait."""
     return TimeoutPolicy(
         connect=section.connect,
+        connect_retry=section.connect_retry,
         response=section.response,
         idle=section.idle,
         write=section.write,

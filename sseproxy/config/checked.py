@@ -23,7 +23,8 @@ class Checked:
     routes: tuple[EffectiveRoute, ...]
     folder: FilePath
 
-    def config(self) -> Config:
-        """What the rest of the house works with."""
+    def config(self, *, store_url: str | None = None) -> Config:
+        """What the rest of the house works with. store_url: in place of `store.url`, for routes that name no Redis."""
         warnings = tuple(in_reading_order(self.document.warnings))
-        return replace(build_config(self.file, self.routes, self.folder), warnings=warnings)
+        config = build_config(self.file, self.routes, self.folder, store_url=store_url)
+        return replace(config, warnings=warnings)

@@ -9,15 +9,16 @@ from pathlib import Path as FilePath
 
 from sseproxy.config import files
 from sseproxy.config.addresses import Address
-from sseproxy.config.build import absolute
 from sseproxy.config.document import Document
 from sseproxy.config.problems import Path
 from sseproxy.config.schema import FileSchema
+from sseproxy.config.tls_checks import check_server_tls
 from sseproxy.config.values import format_duration
 from sseproxy.core.routes import Upstream
 
 LISTEN: Path = ("server", "listen")
 ADMIN_LISTEN: Path = ("admin", "listen")
+DRAIN_DELAY: Path = ("server", "drain", "delay")
 DRAIN_TIMEOUT: Path = ("server", "drain", "timeout")
 _TLS: Path = ("server", "tls")
 
@@ -90,21 +91,9 @@ class ServerCheck:
             self.document.problem(at, f"must not be longer than server.drain.timeout ({format_duration(timeout)})")
 
     def tls(self) -> None:
-        """Check that certificate and key are there, can be read, and belong together."""
-        tls = self.file.server.tls
-        if tls is None:
-            return
-        readable = [self.pem_file("certificate", tls.certificate), self.pem_file("key", tls.key)]
-        if not all(readable) or not tls.certificate or not tls.key:
-            return
-        certificate, key = absolute(tls.certificate, self.folder), absolute(tls.key, self.folder)
-        wrong = files.unusable_certificate(certificate)
-        if wrong:
-            self.document.problem((*_TLS, "certificate"), wrong)
-            return
-        wrong = files.unusable_pair(certificate, key)
-        if wrong:
-            self.document.problem((*_TLS, "key"), wrong)
+        """Check that the files can be used."""
+        if self.file.server.tls is not None:
+            check_server_tls(self.document, _TLS, self.file.server.tls, self.folder)
 
     def telemetry(self) -> None:
         """Check that what sends traces is installed."""
@@ -114,25 +103,6 @@ class ServerCheck:
         if files.missing_module(_TRACES_NEED) is not None:
             message = "needs the Python packages opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http"
             self.document.problem(at, message, "pip install 'sseproxy[otel]'")
-
-    def pem_file(self, name: str, path: str | None) -> bool:
-        """Return whether the file under the key `name` can be read; if not, it is noted."""
-        at = (*_TLS, name)
-        if self.document.is_broken(at):
-            return False
-        if path is None:
-            self.document.problem(at, "is missing", "tls needs certificate and key")
-            return False
-        return check_readable(self.document, at, path, self.folder)
-
-
-def check_readable(document: Document, at: Path, path: str, folder: FilePath) -> bool:
-    """Return whether a file can be read; if not, it is noted."""
-    wrong = files.unreadable(absolute(path, folder))
-    if wrong:
-        relative = not FilePath(path).is_absolute()
-        document.problem(at, f"{path} {wrong}", "relative paths begin at the folder of this file" if relative else "")
-    return not wrong
 
 
 def check_leads_away(document: Document, at: Path, upstream: Upstream, listeners: Iterable[Address]) -> None:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sseproxy.config.fields import Section
 from sseproxy.config.problems import Path
 from sseproxy.config.schema import FileSchema, InheritedSection, RouteSection
+from sseproxy.config.sections import Section
 
 Kind = TypeVar("Kind", bound=Section)
 

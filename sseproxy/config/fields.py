@@ -8,18 +8,14 @@ from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
+from sseproxy.config import addresses, browser_values, urls, values
+from sseproxy.config.addresses import Address, IPNetwork
+from sseproxy.config.sections import (
     BeforeValidator,
-    ConfigDict,
     PlainSerializer,
     PlainValidator,
     WithJsonSchema,
-    model_validator,
 )
-
-from sseproxy.config import addresses, browser_values, urls, values
-from sseproxy.config.addresses import Address, IPNetwork
 from sseproxy.core.eventsource.policies import MOST_BODY, Reopen, TicketBinding
 from sseproxy.core.routes import Upstream
 from sseproxy.core.stream.dialects import Dialect, Marker
@@ -262,17 +258,3 @@ Origins = Annotated[
 
 HostNames = Annotated[tuple[HostName, ...], BeforeValidator(listed), one_or_several]
 Exposed = Annotated[tuple[FieldName, ...], BeforeValidator(listed), one_or_several]
-
-
-class Section(BaseModel):
-    """A mapping of the file. A section with nothing in it is the same as one that is left out."""
-
-    # The titles in the JSON Schema are for people: they do not say "section".
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, model_title_generator=lambda section: section.__name__.removesuffix("Section")
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_is_empty(cls, value: object) -> object:
-        return {} if value is None else value

@@ -1,6 +1,6 @@
 """Can the files that the configuration needs be used: certificates, keys, authorities, folders of sockets, modules?
 
-Every function returns what is wrong, or ``None``.
+The functions whose names begin with ``un`` return what is wrong, or ``None``.
 """
 
 import grp
@@ -9,6 +9,13 @@ import stat
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
+
+from sseproxy.http1.certificates import EncryptedKey, load_pair
+
+
+def absolute(path: str, folder: Path) -> str:
+    """The path of a file that the configuration in `folder` names."""
+    return str(folder.absolute() / path)
 
 
 def unreadable(path: str) -> str | None:
@@ -24,8 +31,8 @@ def unusable_pair(certificate: str, key: str) -> str | None:
     """Why certificate and key, both readable, do not make a TLS server."""
     try:
         # OpenSSL is the judge: what it loads here, it loads when the server starts.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_passphrase)
-    except _Encrypted:
+        load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certificate, key)
+    except EncryptedKey:
         return "is encrypted; a passphrase is not supported"
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
@@ -71,14 +78,6 @@ def opens_to_all(path: str) -> bool:
         return bool(Path(path).parent.stat().st_mode & stat.S_IWOTH)
     except OSError:
         return False
-
-
-class _Encrypted(Exception):
-    """OpenSSL asked for a passphrase; without this it would ask on the terminal."""
-
-
-def _no_passphrase() -> str:
-    raise _Encrypted
 
 
 def missing_module(names: Iterable[str]) -> str | None:

@@ -16,7 +16,6 @@ from sseproxy.config.flags import CONFIG_VARIABLE, FlagValue
 from sseproxy.config.overrides import apply_overrides, unknown_variables
 from sseproxy.config.problems import ConfigErrors
 from sseproxy.config.push_checks import check_push
-from sseproxy.config.reading import read_document
 from sseproxy.config.route_checks import check_routes
 from sseproxy.config.settings import Config
 from sseproxy.config.validation import validate
@@ -50,7 +49,12 @@ def check(path: FilePath | None, *, flags: Mapping[str, FlagValue], environ: Map
     if path is None and environ.get(CONFIG_VARIABLE):
         path = FilePath(environ[CONFIG_VARIABLE])
     folder = FilePath() if path is None else path.parent
-    document = Document() if path is None else read_document(path, environ)
+    if path is None:
+        document = Document()
+    else:
+        from sseproxy.config.reading import read_document  # noqa: PLC0415 - YAML, only where there is a file
+
+        document = read_document(path, environ)
     # Twice: what is wrong with the file is known before flags and variables take its place, so that both are reported.
     validate(document)
     apply_overrides(document, flags, environ)
@@ -61,7 +65,7 @@ def check(path: FilePath | None, *, flags: Mapping[str, FlagValue], environ: Map
         check_routes(document, file, routes, folder)
         check_browsers(document, file, routes)
         check_push(document, file, routes)
-        check_authorize(document, file, routes)
+        check_authorize(document, file, routes, folder)
     problems = [*document.problems, *unknown_variables(document, environ)]
     if problems:
         raise ConfigErrors(problems)

@@ -15,7 +15,8 @@ from sseproxy.config.build import drain_spread
 from sseproxy.config.checked import Checked
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import Path
-from sseproxy.config.push_checks import FOR_UPSTREAMS
+from sseproxy.config.push_checks import without_effect
+from sseproxy.config.schema import DrainSection
 from sseproxy.config.values import format_duration
 from sseproxy.config.yaml_text import CoreSchemaLoader
 from sseproxy.core.stream.plan import StreamMode
@@ -41,38 +42,41 @@ def printed(checked: Checked) -> str:
     """The effective configuration as YAML, with the drain of the process added up."""
     file = checked.file
     found: Plain = {
-        "server": file.server.model_dump(mode="json"),
-        "admin": None if file.admin is None else file.admin.model_dump(mode="json"),
-        "log": file.log.model_dump(mode="json"),
-        "telemetry": file.telemetry.model_dump(mode="json"),
+        "server": file.server.model_dump(),
+        "admin": None if file.admin is None else file.admin.model_dump(),
+        "log": file.log.model_dump(),
+        "telemetry": file.telemetry.model_dump(),
         "store": printed_store(checked),
         "routes": [printed_route(route, checked) for route in checked.routes],
     }
     found["server"]["drain"]["spread"] = format_duration(drain_spread(file.server))
     text = yaml.dump(_pruned(found), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    return f"{drain_line(file.server.drain.timeout)}{text}"
+    return f"{drain_line(file.server.drain)}{text}"
 
 
-def drain_line(timeout: float | None) -> str:
-    """How long a drain may take, as a comment."""
+def drain_line(drain: DrainSection) -> str:
+    """How long a process may take to end once it has been asked to, as a comment."""
+    delay, timeout = drain.delay or 0.0, drain.timeout
     if timeout is None:
         return "# drain: waits for the last stream, however long that takes (server.drain.timeout: off)\n"
-    said = format_duration(timeout)
-    return f"# drain: {said} in all (server.drain.timeout: {said}). Grant the process more than that to end.\n"
+    parts = f"server.drain.timeout: {format_duration(timeout)}"
+    if delay:
+        parts = f"server.drain.delay: {format_duration(delay)} + {parts}"
+    return f"# drain: {format_duration(delay + timeout)} in all ({parts}). Grant the process more than that to end.\n"
 
 
 def printed_store(checked: Checked) -> Plain:
     """The store; without a Redis two of its keys are errors where they are written, so they are left out."""
     urls = (route.section.redis.url for route in checked.routes if route.section.redis is not None)
-    found = checked.file.store.model_dump(mode="json")
+    found = checked.file.store.model_dump()
     return found if checked.file.store.url or any(urls) else _without(found, ("prefix",), ("timeout",))
 
 
 def printed_route(route: EffectiveRoute, checked: Checked) -> Plain:
     """One route with all that it inherits."""
     section, merged = route.section, route.merged
-    own = section.model_dump(mode="json", exclude=set(type(merged).model_fields))
-    found = {**own, **merged.model_dump(mode="json"), "name": route.name}
+    own = section.model_dump(exclude=type(merged).model_fields)
+    found = {**own, **merged.model_dump(), "name": route.name}
     for direction in ("request", "response"):
         fields = found["headers"][direction]["set"]
         at = route.own("headers", direction, "set")
@@ -85,7 +89,7 @@ def printed_route(route: EffectiveRoute, checked: Checked) -> Plain:
         if merged.stream.declared is StreamMode.NEVER:
             found = _without(found, ("end",), ("heartbeat", "before_response"))
         return first(found, "name", "match", "upstream")
-    found = _without(found, *FOR_UPSTREAMS)
+    found = _without(found, *without_effect(section))
     if section.authorize is None:
         found = _without(found, ("auth",))
     if section.redis.channel:

@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
-
 from sseproxy.config import push_values, values
 from sseproxy.config.fields import (
     VARIABLE,
@@ -13,11 +11,19 @@ from sseproxy.config.fields import (
     EventName,
     LimitedDuration,
     Secret,
-    Section,
     Size,
     listed,
     one_or_several,
     words,
+)
+from sseproxy.config.sections import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    Section,
+    WithJsonSchema,
 )
 from sseproxy.config.values import BadValue
 from sseproxy.core.journal.gap import GapPolicy

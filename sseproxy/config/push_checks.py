@@ -12,7 +12,7 @@ from sseproxy.config.problems import Path
 from sseproxy.config.push import RedisSection
 from sseproxy.config.push_values import is_redis
 from sseproxy.config.route_checks import is_right
-from sseproxy.config.schema import FileSchema
+from sseproxy.config.schema import FileSchema, RouteSection
 from sseproxy.core.http.fields import as_in_cgi
 from sseproxy.core.journal.policy import MOST_NAMES, Format
 from sseproxy.core.journal.templates import Template, TemplateKind
@@ -37,6 +37,12 @@ FOR_UPSTREAMS: tuple[tuple[str, ...], ...] = (
     ("limits", "request_body"),
     ("limits", "line"),
 )
+
+
+def without_effect(section: RouteSection) -> tuple[tuple[str, ...], ...]:
+    """Return the keys that say nothing about a route with `redis`. A service that is asked may be away, too."""
+    return FOR_UPSTREAMS if section.authorize is not None else (*FOR_UPSTREAMS, ("timeouts", "connect_retry"))
+
 
 #: Keys of a route that say how an entry of a stream is found again: channels keep nothing.
 _FOR_STREAMS = ("start", "gap")
@@ -104,7 +110,7 @@ class PushCheck:
 
     def other_keys(self) -> None:
         """Check that nothing is said that only an upstream has, and no method is asked for that cannot be answered."""
-        for keys in FOR_UPSTREAMS:
+        for keys in without_effect(self.route.section):
             if self.route.says(*keys) and not self.document.is_broken(self.route.own(*keys)):
                 if keys == ("upstream",):
                     message, hint = "cannot stand beside redis", "one route for each"

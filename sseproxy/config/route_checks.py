@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 
-from sseproxy.config import files
-from sseproxy.config.build import absolute, header_rules, heartbeat_policy, limit_policy, match_of
-from sseproxy.config.checks import check_leads_away, check_readable
+from sseproxy.config.build import header_rules, heartbeat_policy, limit_policy, match_of
+from sseproxy.config.checks import check_leads_away
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.schema import FieldRulesSection, FileSchema
+from sseproxy.config.tls_checks import check_upstream_tls
 from sseproxy.config.values import format_duration
 from sseproxy.core.http.fields import belongs_to_connection
 from sseproxy.core.limits import MINIMUM_LINE
@@ -35,6 +35,7 @@ def check_routes(document: Document, file: FileSchema, routes: tuple[EffectiveRo
         check = RouteCheck(document, file, route, folder)
         check.match()
         check.heartbeat()
+        check.request_body()
         check.upstream()
         check.tls()
         check.fields("request", route.section.headers.request)
@@ -94,6 +95,15 @@ class RouteCheck:
         if policy.before_response is not None and not is_touched and asks:
             self.document.problem(at, "has no effect with stream: never", "leave one of them out")
 
+    def request_body(self) -> None:
+        """Check that a body which nothing takes while the upstream is away cannot be late for that reason."""
+        limit, retry = self.route.merged.timeouts.request_body, self.route.merged.timeouts.connect_retry
+        if limit is None or retry is None or self.route.section.redis is not None:
+            return
+        if limit <= retry and is_right(self.document, self.route, "timeouts", "connect_retry"):
+            at = self.route.where("timeouts", "request_body")
+            self.document.problem(at, f"must be longer than timeouts.connect_retry ({format_duration(retry)})")
+
     def interval_is_off(self, key: str) -> None:
         """Report it at the one of the two that is nearer to the operator: a flag, a route, then ``defaults``."""
         at, interval = self.route.where("heartbeat", key), self.route.where("heartbeat", "interval")
@@ -116,21 +126,10 @@ class RouteCheck:
             check_leads_away(self.document, at, upstream, self.file.server.listen)
 
     def tls(self) -> None:
-        """Check that the settings have an effect, and the authorities can be read."""
-        tls, upstream = self.route.section.tls, self.route.section.upstream
-        if tls is None:
-            return
-        if upstream is not None and upstream.scheme != "https":
-            self.document.problem(self.route.own("tls"), f"has no effect on an {upstream.scheme} upstream")
-        if tls.ca is None:
-            return
-        at = self.route.own("tls", "ca")
-        if not tls.verify:
-            self.document.problem(at, "has no effect with verify: false")
-        if check_readable(self.document, at, tls.ca, self.folder):
-            wrong = files.unusable_certificate(absolute(tls.ca, self.folder))
-            if wrong:
-                self.document.problem(at, f"{tls.ca} {wrong}")
+        """Check that the settings have an effect, and their files can be used."""
+        section = self.route.section
+        if section.tls is not None:
+            check_upstream_tls(self.document, self.route.own("tls"), section.tls, section.upstream, self.folder)
 
     def fields(self, direction: str, fields: FieldRulesSection) -> None:
         """Check that no field belongs to the connection, and none is named twice."""

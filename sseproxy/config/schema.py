@@ -8,8 +8,6 @@ so that one missing key does not hide what else is wrong. How streams are treate
 from functools import partial
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
-
 from sseproxy.config.addresses import Address
 from sseproxy.config.authorize import Authorize
 from sseproxy.config.browsers import (
@@ -28,8 +26,6 @@ from sseproxy.config.fields import (
     DurationOrZero,
     FieldName,
     FieldValue,
-    FilePath,
-    HostName,
     HostNames,
     Listen,
     LogFormat,
@@ -41,14 +37,14 @@ from sseproxy.config.fields import (
     Method,
     Network,
     RouteName,
-    Section,
     UpstreamURL,
     Workers,
     listed_listeners,
     one_or_several_listeners,
 )
-from sseproxy.config.problems import Path
+from sseproxy.config.json_schema import described
 from sseproxy.config.push import RedisSection, StoreSection, route_schema, store_of_word
+from sseproxy.config.sections import BeforeValidator, ConfigDict, Field, Section
 from sseproxy.config.streams import (
     STREAM_WORDS,
     HeartbeatSection,
@@ -58,31 +54,25 @@ from sseproxy.config.streams import (
     may_be_a_word,
     stream_of_word,
 )
-from sseproxy.core.routes import UpstreamTLS
+from sseproxy.config.tls import ServerTLSSection, UpstreamTLSSection
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.core.stream.timeouts import Auto
 
 _SWITCHABLE = ("tickets", "auth", "end", "cors")
-_UPSTREAM_TLS = UpstreamTLS()
 
 
 # Every section can be left out, and every key of it. A default that is a section is made once and shared: sections are
 # frozen. Descriptions are for editors and for docs/reference.md, which `make docs-reference` makes of them.
 
 
-class ServerTLSSection(Section):
-    """The certificate that clients see."""
-
-    model_config = ConfigDict(json_schema_extra={"required": ["certificate", "key"]})
-
-    certificate: FilePath | None = Field(default=None, description="PEM file: the certificate, then its chain.")
-    key: FilePath | None = Field(default=None, description="PEM file: the private key, without a passphrase.")
-
-
 class DrainSection(Section):
     """How streams end when the process is asked to stop."""
 
+    delay: DurationOrZero = Field(
+        default=0.0,
+        description="After SIGTERM, /readyz is 503 and connections are accepted for so long, before anything ends.",
+    )
     timeout: DurationOrZero = Field(
         default=25.0, description="Streams may finish for this long, then they break off; off: wait for the last one."
     )
@@ -150,10 +140,10 @@ class TelemetrySection(Section):
 class InheritedSection(Section):
     """What every route inherits and may override."""
 
-    @model_validator(mode="before")
     @classmethod
-    def _nothing_is_left_out(cls, value: object) -> object:
-        return without_nothing(value, _SWITCHABLE)
+    def model_prepare(cls, value: object) -> object:
+        """Return what is read in place of `value`."""
+        return without_nothing(super().model_prepare(value), _SWITCHABLE)
 
     dialect: DialectWord = Field(
         default=Dialect.AUTO,
@@ -214,18 +204,6 @@ class HeadersSection(Section):
     response: FieldRulesSection = Field(default=FieldRulesSection(), description="On the way to the client.")
 
 
-class UpstreamTLSSection(Section):
-    """How an https upstream is verified."""
-
-    verify: Boolean = Field(default=_UPSTREAM_TLS.verify, description="Verify certificate and name.")
-    ca: FilePath | None = Field(
-        default=None, description="PEM file of the authorities to trust; left out: the system's."
-    )
-    server_name: HostName | None = Field(
-        default=None, description="The name to ask for and verify; left out: the host."
-    )
-
-
 class RouteSection(InheritedSection):
     """Requests that match go to one upstream, or are served from Redis, under these policies."""
 
@@ -243,7 +221,9 @@ class RouteSection(InheritedSection):
     )
     rewrite: RewriteSection = Field(default=RewriteSection(), description="What changes about the request target.")
     headers: HeadersSection = Field(default=HeadersSection(), description="Header fields to set and remove.")
-    tls: UpstreamTLSSection | None = Field(default=None, description="How an https upstream is verified.")
+    tls: UpstreamTLSSection | None = Field(
+        default=None, description="How an https upstream is verified, and what it is shown."
+    )
     authorize: Authorize = Field(
         default=None, description="Another service says whether a request may go on; left out: all may."
     )
@@ -274,15 +254,6 @@ class FileSchema(Section):
     routes: tuple[RouteSection, ...] = Field(default=(), description="The first that matches wins; none: 404.")
 
 
-def section_at(path: Path) -> type[Section]:
-    """The section that stands at `path`, or the nearest one above it."""
-    section: type[Section] = FileSchema
-    for part in path:
-        if isinstance(part, str) and part in section.model_fields:
-            section = section_in(section.model_fields[part].annotation) or section
-    return section
-
-
 def places_below(section: type[Section], key: str) -> list[str]:
     """Where `key` may stand one level deeper than in `section`: ``heartbeat.interval`` for ``interval``."""
     return [
@@ -301,7 +272,7 @@ def section_in(annotation: Any) -> type[Section] | None:
 
 def json_schema() -> dict[str, Any]:
     """The file as a JSON Schema (2020-12), for editors."""
-    schema = FileSchema.model_json_schema(mode="serialization")
+    schema = described(FileSchema)
     for section in schema["$defs"].values():
         section["type"] = ["object", "null"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "sseproxy"}

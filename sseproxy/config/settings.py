@@ -11,10 +11,14 @@ from sseproxy.core.store import StorePolicy
 
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
-    """Absolute paths of PEM files that belong together and could be loaded."""
+    """Absolute paths of PEM files that belong together and could be loaded.
+
+    client_ca: of the authorities, one of which must have signed what a client shows; ``None``: clients need nothing.
+    """
 
     certificate: str
     key: str
+    client_ca: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,8 @@ class ServerSettings:
     """The public side.
 
     connections: how many clients of one worker may be connected; ``None``: as many as its file descriptors allow.
-    drain_timeout: seconds until the last stream is aborted, ``None`` for never.
+    drain_delay: seconds from the stop signal until the drain begins. Connections are accepted meanwhile.
+    drain_timeout: seconds from there until the last stream is aborted, ``None`` for never.
     drain_spread: seconds over which streams are asked to end, never more than `drain_timeout`.
     """
 
@@ -31,8 +36,14 @@ class ServerSettings:
     workers: int
     connections: int | None
     trusted_proxies: tuple[IPNetwork, ...]
+    drain_delay: float
     drain_timeout: float | None
     drain_spread: float
+
+    @property
+    def drain_limit(self) -> float | None:
+        """Seconds from the stop signal until the last stream is aborted; ``None`` for never."""
+        return None if self.drain_timeout is None else self.drain_delay + self.drain_timeout
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,6 @@ Defaults are those of the policies.
 
 from typing import Any
 
-from pydantic import Field
-
 from sseproxy.config.fields import (
     VARIABLE,
     AnyText,
@@ -18,11 +16,11 @@ from sseproxy.config.fields import (
     FormWord,
     IdleDuration,
     KindWord,
-    Section,
     Size,
     SizeOrOff,
     TextLine,
 )
+from sseproxy.config.sections import Field, Section
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamKind, StreamMode
@@ -63,6 +61,10 @@ class TimeoutsSection(Section):
 
     connect: Duration = Field(
         default=_TIMEOUTS.connect, description="Until the upstream connection stands, TLS included."
+    )
+    connect_retry: Duration = Field(
+        default=_TIMEOUTS.connect_retry,
+        description="A connection that is refused, or a name that is not known, is tried again for so long.",
     )
     response: Duration = Field(default=_TIMEOUTS.response, description="From there until the upstream's response head.")
     idle: IdleDuration = Field(

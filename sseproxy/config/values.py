@@ -4,7 +4,6 @@ Every function takes a value as YAML gave it and returns what it means, or raise
 from the environment or the command line has no YAML type; it arrives as `UntypedText` and is read as what is expected.
 """
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -89,7 +88,9 @@ def quote(text: str) -> str:
 
 def nearest(word: str, right: Iterable[str]) -> str:
     """A hint that names the word that was probably meant, or nothing."""
-    found = difflib.get_close_matches(word, list(right), n=1, cutoff=0.65)
+    from difflib import get_close_matches  # noqa: PLC0415 - for messages only
+
+    found = get_close_matches(word, list(right), n=1, cutoff=0.65)
     return f"did you mean {found[0]}?" if found else ""
 
 
@@ -314,6 +315,13 @@ def route_name(value: object) -> str:
 def file_path(value: object) -> str:
     """The path of a file, as it is written."""
     return _some_line(value)
+
+
+def file_path_or_off(value: object) -> str | None:
+    """The path of a file, as it is written; ``None`` for ``off``."""
+    if isinstance(value, bool):
+        raise BadValue(f"expected a path or off, got {describe(value)}")
+    return None if value == "off" else file_path(value)
 
 
 def method(value: object) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sseproxy.config import files
 from sseproxy.config.addresses import Address, IPNetwork
 from sseproxy.config.changed_defaults import warn_of_changed_defaults
-from sseproxy.config.checks import ADMIN_LISTEN, DRAIN_TIMEOUT, LISTEN
+from sseproxy.config.checks import ADMIN_LISTEN, DRAIN_DELAY, DRAIN_TIMEOUT, LISTEN
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import Path
@@ -36,7 +36,7 @@ def warn(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...
     warnings = Warnings(document)
     warnings.of_sockets(file.server.listen)
     warnings.of_trust(file.server.trusted_proxies)
-    warnings.of_drain(file.server.drain.timeout)
+    warnings.of_drain(file.server.drain.delay or 0.0, file.server.drain.timeout)
     if file.admin is not None and file.admin.listen is not None:
         warnings.of_admin(file.admin.listen)
     for route in routes:
@@ -72,13 +72,17 @@ class Warnings:
                 message = f"{network} trusts strangers: any of them may name another client, scheme and host"
                 self.document.warning(self.document.shown((*TRUSTED, index)), message, "the addresses of your gateway")
 
-    def of_drain(self, timeout: float | None) -> None:
+    def of_drain(self, delay: float, timeout: float | None) -> None:
         """Warn of a drain that an orchestrator would cut short."""
-        if timeout is None or timeout > GRACE_PERIOD - RESERVE:
-            said = "waits for the last stream" if timeout is None else f"{format_duration(timeout)} is a long time"
-            message = f"{said}: Kubernetes kills a pod {format_duration(GRACE_PERIOD)} after SIGTERM by default"
-            needed = "" if timeout is None else f" to {format_duration(timeout + RESERVE)}"
-            self.document.warning(DRAIN_TIMEOUT, message, f"raise terminationGracePeriodSeconds{needed}")
+        granted = f"Kubernetes kills a pod {format_duration(GRACE_PERIOD)} after SIGTERM by default"
+        if timeout is None:
+            message, hint = f"waits for the last stream: {granted}", "raise terminationGracePeriodSeconds"
+            self.document.warning(DRAIN_TIMEOUT, message, hint)
+        elif delay + timeout > GRACE_PERIOD - RESERVE:
+            added = f"with drain.timeout ({format_duration(timeout)}) " if delay else ""
+            message = f"{added}{format_duration(delay + timeout)} is a long time: {granted}"
+            hint = f"raise terminationGracePeriodSeconds to {format_duration(delay + timeout + RESERVE)}"
+            self.document.warning(DRAIN_DELAY if delay else DRAIN_TIMEOUT, message, hint)
 
     def of_admin(self, listen: Address) -> None:
         """Warn of an admin listener that is not on this machine alone."""
@@ -89,11 +93,12 @@ class Warnings:
             )
 
     def of_tls(self, route: EffectiveRoute) -> None:
-        """Warn of an upstream that is not verified."""
-        tls = route.section.tls
-        if tls is not None and not tls.verify:
-            message = "each hop on the way to the upstream can read and change everything"
-            self.document.warning(route.own("tls", "verify"), message, "name its authority: ca")
+        """Warn of an upstream or a service that is not verified."""
+        authorize = route.section.authorize
+        for keys, tls in (("tls",), route.section.tls), (("authorize", "tls"), authorize.tls if authorize else None):
+            if tls is not None and not tls.verify:
+                message = "each hop on the way to the upstream can read and change everything"
+                self.document.warning(route.own(*keys, "verify"), message, "name its authority: ca")
 
     def of_unbound_tickets(self, route: EffectiveRoute) -> None:
         """Warn of tickets that log their opener in as the user who made them."""

@@ -64,11 +64,16 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamTLS:
-    """How an ``https`` upstream is verified. ca: path of a PEM file; server_name: for SNI and the certificate."""
+    """How an ``https`` upstream is verified, and what it is shown. server_name: for SNI and the certificate.
+
+    ca, certificate, key: paths of PEM files. certificate and key come together or not at all.
+    """
 
     verify: bool = True
     ca: str | None = None
     server_name: str | None = None
+    certificate: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

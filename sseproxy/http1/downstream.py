@@ -9,6 +9,7 @@ import functools
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from email.utils import formatdate
 from enum import Enum
 from http import HTTPStatus
@@ -130,7 +131,9 @@ class HttpDownstream:
         reset_with_body = status == HTTPStatus.RESET_CONTENT and self._framing is not Framing.NONE and length != 0
         # A client that was not asked for its body may send it or not, and a proxy in between may expect either.
         was_not_asked = self.treatment.awaits_continue and not self._has_asked
-        if self._framing is Framing.CLOSE or reset_with_body or was_not_asked:
+        # Hazard: a client sends its next request on a connection that closes without a word. An event stream has none.
+        is_last = self.treatment.is_last and not (self._is_chunked and is_of_a_kind(headers))
+        if self._framing is Framing.CLOSE or reset_with_body or was_not_asked or is_last:
             self.keep_alive = False
         fields = headers if length is not None or not has_body else without(headers, {b"content-length"})
         if not has_body and not self.treatment.is_head and status not in (204, 304):
@@ -211,6 +214,11 @@ class HttpDownstream:
     def finish(self) -> None:
         if self._framing is Framing.CHUNKED:
             self._send(LAST_CHUNK)
+
+    def announce_end(self) -> None:
+        """Say with the head that no other response follows on the connection, if it is not out yet and can say so."""
+        if not self.started:
+            self.treatment = replace(self.treatment, is_last=True)
 
     def close_behind(self) -> None:
         """Let no other request follow this one: the connection closes behind the response."""

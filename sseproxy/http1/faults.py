@@ -1,5 +1,7 @@
 """In which ways can a response fail, and which errors are they?"""
 
+import ssl
+
 import httptools
 
 from sseproxy.core.errors import OriginError, UpstreamBroken
@@ -25,7 +27,10 @@ def broken_off(lost_by: Exception | None, *, in_body: bool) -> OriginError:
     in_body: the response had begun. lost_by: what the network has to say about it.
     """
     cause = None if lost_by is None else str(lost_by)
-    if in_body:
+    # In TLS 1.3 the upstream looks at our certificate when its client has finished: its alert comes behind the request.
+    if isinstance(lost_by, ssl.SSLError) and "_ALERT_" in (getattr(lost_by, "reason", None) or "") and not in_body:
+        text, proxy_status = "The upstream ended TLS with an alert.", "tls_alert_received"
+    elif in_body:
         text, proxy_status = "The upstream broke off in the middle of its response.", "http_response_incomplete"
     else:
         text, proxy_status = "The upstream closed the connection before it answered.", "connection_terminated"

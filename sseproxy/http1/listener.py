@@ -4,10 +4,12 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from typing import Any
 
-from sseproxy.http1.handshake import Evictable, TlsHandshake
+from sseproxy.http1.handshake import Evictable, HandshakeFailure, TlsHandshake
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.http1.server import DownstreamConnection, Service
+from sseproxy.http1.sockets import has_unread
 
 #: Connections that are being closed because there are too many. Each costs a descriptor until its client has taken the
 #: end; the oldest is aborted when there are more.
@@ -17,7 +19,8 @@ _MOST_ENDING = 32
 class ConnectionLimit:
     """The connections of one process, over all of its listeners.
 
-    most: how many there may be; ``None``: any number. on_reached: called once, the first time that there are so many.
+    most: how many there may be; ``None``: any number. May be changed: where there are more, each new connection closes
+    an idle one. on_reached: called once, the first time that there are so many.
     idle: those without a request, in the order in which they became idle.
     """
 
@@ -31,10 +34,10 @@ class ConnectionLimit:
     # Hazards: a head that trickles in keeps a connection idle, or a client could hold all places with heads that never
     # end; a client that does not take the end of what it got, over TLS for half a minute.
 
-    __slots__ = ("_ending", "_most", "_on_reached", "_open", "idle")
+    __slots__ = ("_ending", "_on_reached", "_open", "idle", "most")
 
     def __init__(self, most: int | None = None, *, on_reached: Callable[[int], object] = lambda _: None) -> None:
-        self._most = most
+        self.most = most
         self._on_reached: Callable[[int], object] | None = on_reached
         self._open: set[Evictable] = set()
         self._ending: dict[Evictable, None] = {}
@@ -46,10 +49,10 @@ class ConnectionLimit:
 
     def admit(self, connection: Evictable) -> bool:
         """Return True if `connection` may be served. If not, the caller refuses it."""
-        if self._most is not None and len(self._open) >= self._most:
+        if self.most is not None and len(self._open) >= self.most:
             if self._on_reached is not None:
                 on_reached, self._on_reached = self._on_reached, None
-                on_reached(self._most)
+                on_reached(self.most)
             oldest = next(iter(self.idle), None)
             self._begin_end(connection if oldest is None else oldest)
             if oldest is None:
@@ -77,8 +80,10 @@ class ConnectionLimit:
 class ClientConnections:
     """The connections of one listener, and what makes them: a protocol factory for `loop.create_server`.
 
-    scheme: what its clients speak, ``http`` or ``https``. is_unix: it is a unix socket.
+    scheme: what its clients speak, ``http`` or ``https``; may be changed for those to come. is_unix: it is a unix
+    socket.
     trusts: its peers are trusted proxies, whatever their addresses. limit: shared by all listeners of the process.
+    on_failed_handshake: hears of each client that could not agree on TLS.
     """
 
     def __init__(
@@ -90,13 +95,15 @@ class ClientConnections:
         trusts: bool,
         policy: ServerPolicy = ServerPolicy(),
         limit: ConnectionLimit | None = None,
+        on_failed_handshake: Callable[[HandshakeFailure], object] = lambda _: None,
     ) -> None:
         self._service = service
-        self._scheme = scheme
+        self.scheme = scheme
         self._is_unix = is_unix
         self._trusts = trusts
         self._policy = policy
         self._limit = ConnectionLimit(policy.connections) if limit is None else limit
+        self._on_failed_handshake = on_failed_handshake
         self._loop = asyncio.get_running_loop()
         self._open: set[DownstreamConnection] = set()
         self._handshakes: set[TlsHandshake] = set()
@@ -106,7 +113,7 @@ class ClientConnections:
         """Return what speaks with another client. on_made: see `DownstreamConnection`."""
         return DownstreamConnection(
             self._service,
-            scheme=self._scheme,
+            scheme=self.scheme,
             is_unix=self._is_unix,
             is_trusted=self._trusts,
             policy=self._policy,
@@ -115,14 +122,19 @@ class ClientConnections:
             on_lost=self._discard,
         )
 
-    def secure(self, sock: socket.socket, context: ssl.SSLContext) -> None:
-        """Take the connection of a client that has yet to speak TLS."""
+    def secure(self, sock: socket.socket, address: Any, context: ssl.SSLContext) -> None:
+        """Take the connection of a client that has yet to speak TLS. address: of it, as `accept` returned it."""
         handshake = TlsHandshake()
         if not self._limit.admit(handshake):
             sock.close()  # nothing can be said without TLS
             return
 
         self._handshakes.add(handshake)
+
+        def end(handshake: TlsHandshake, error: OSError | None) -> None:
+            self._end_handshake(handshake)
+            if error is not None:
+                self._on_failed_handshake(HandshakeFailure.of(address[0], error))
 
         def admit(connection: DownstreamConnection) -> bool:
             self._end_handshake(handshake)  # first: one client has one place
@@ -133,7 +145,7 @@ class ClientConnections:
             context,
             within=self._policy.tls_handshake,
             new_connection=lambda: self(admit),
-            on_end=self._end_handshake,
+            on_end=end,
         )
 
     def __len__(self) -> int:
@@ -153,7 +165,12 @@ class ClientConnections:
             for handshake in list(self._handshakes):
                 handshake.abort()
         for connection in self:
-            if connection.is_idle if since is None else connection.is_unused(since):
+            if since is not None:
+                is_over = connection.is_unused(since)
+            else:
+                # Hazard: a request that has arrived, and that the event loop has not read yet, would be reset.
+                is_over = connection.is_idle and not has_unread(connection.socket)
+            if is_over:
                 connection.close()
 
     async def shutdown(self, within: float) -> None:

@@ -5,6 +5,8 @@ import fcntl
 import socket
 import struct
 import termios
+from collections.abc import Iterator
+from typing import Any
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 
@@ -27,6 +29,30 @@ def reset_when_closed(transport: asyncio.BaseTransport) -> None:
     sock = transport.get_extra_info("socket")
     if sock is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+def has_unread(sock: socket.socket | None) -> bool:
+    """True if the kernel has bytes of the other side that the process has not read."""
+    if sock is None:
+        return False
+    try:
+        answer: bytes = fcntl.ioctl(sock.fileno(), termios.FIONREAD, b"\0\0\0\0")
+    except OSError:
+        return False
+    return any(answer)
+
+
+def accept_waiting(listener: socket.socket) -> Iterator[tuple[socket.socket, Any]]:
+    """Accept the connections that wait in the queue of a socket, with their addresses. The socket must not block."""
+    while True:
+        try:
+            sock, address = listener.accept()
+        except ConnectionAbortedError:
+            continue
+        except OSError:  # mostly BlockingIOError: the queue is empty
+            return
+        sock.setblocking(False)
+        yield sock, address
 
 
 def unacknowledged(sock: socket.socket | None) -> int:

@@ -13,6 +13,7 @@ class ResponseTreatment:
     """What is decided about a response before there is one. The default is that of a request that could not be read.
 
     is_11: the client speaks HTTP/1.1. is_head: it asks with HEAD. keep_alive: another request may follow.
+    is_last: the process is about to end, so the response says, where it can, that no other one follows.
     awaits_continue: the client sends its body only when it is asked for it (RFC 9110 section 10.1.1).
     cross_origin: what the head says to pages of other origins. opens_ticket: it answers the opening of a ticket.
     linger: seconds for which a stream that breaks stays open behind its last bytes. Node's fetch and aiohttp drop what
@@ -22,6 +23,7 @@ class ResponseTreatment:
     is_11: bool = True
     is_head: bool = False
     keep_alive: bool = False
+    is_last: bool = False
     awaits_continue: bool = False
     cross_origin: CrossOrigin | None = None
     opens_ticket: bool = False

@@ -1,13 +1,14 @@
 """How is a new connection to an upstream opened?"""
 
 import asyncio
-import functools
 import ssl
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohappyeyeballs
 
 from sseproxy.core.routes import Upstream, UpstreamTLS
+from sseproxy.http1.certificates import load_pair
 from sseproxy.http1.client import UpstreamConnection
 from sseproxy.origins.addresses import Addresses, Resolve
 
@@ -25,28 +26,26 @@ class Connector:
         self._loop = asyncio.get_running_loop()
         self._socket_path = upstream.socket_path
         self._addresses = Addresses(upstream.host, upstream.port, resolve=resolve)
-        self._tls: ssl.SSLContext | None = None
-        self._server_name: str | None = None
+        self._tls: Mapping[str, Any] = {}
         if upstream.scheme == "https":
-            self._tls = tls_context(upstream.tls)
             # Certificates name hosts without the dot that ends a fully qualified name.
-            self._server_name = (upstream.tls.server_name or upstream.host).rstrip(".")
-        is_local = upstream.socket_path is not None or self._addresses.is_loopback
-        self._make = functools.partial(UpstreamConnection, self._loop, is_local=is_local)
+            server_name = (upstream.tls.server_name or upstream.host).rstrip(".")
+            self._tls = {"ssl": tls_context(upstream.tls), "server_hostname": server_name}
+        self._is_local = upstream.socket_path is not None or self._addresses.is_loopback
 
     async def open(self) -> UpstreamConnection:
         """Return a new connection. Raises `OSError`, which `faults.our_errors` tells apart; waits without a limit."""
         if self._socket_path is not None:
-            return (await self._loop.create_unix_connection(self._make, self._socket_path))[1]
+            return await self._connect(self._loop.create_unix_connection, path=self._socket_path)
         addresses = await self._addresses.find()
         if len(addresses) == 1:
             host, port, *scope = addresses[0][4]
             if not any(scope):  # cheaper than a socket of our own: uvloop takes half the time
-                return await self._connect(host=host, port=port)
+                return await self._connect(self._loop.create_connection, host=host, port=port, **self._tls)
         while True:
             sock = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=ATTEMPT_DELAY)
             try:
-                return await self._connect(sock=sock)
+                return await self._connect(self._loop.create_connection, sock=sock, **self._tls)
             except OSError:
                 # TLS fails with the address that answered first. Another replica may be sound: go on without one
                 # address of each family.
@@ -54,15 +53,27 @@ class Connector:
                 if not addresses:
                     raise
 
-    async def _connect(self, **to: Any) -> UpstreamConnection:
-        made = await self._loop.create_connection(self._make, ssl=self._tls, server_hostname=self._server_name, **to)
-        return made[1]
+    async def _connect(self, create: Callable[..., Awaitable[object]], **to: Any) -> UpstreamConnection:
+        connection = UpstreamConnection(self._loop, is_local=self._is_local)
+        try:
+            await create(lambda: connection, **to)
+        except BaseException:
+            # Hazard: uvloop closes the transport of an attempt that is cancelled just as it succeeds, and reports no
+            # end to the connection. Both would keep each other until the garbage collector comes.
+            connection.close()
+            raise
+        return connection
 
 
 def tls_context(tls: UpstreamTLS) -> ssl.SSLContext:
-    """Return how connections to an upstream are encrypted and verified. Reads the file of the authorities."""
+    """Return how connections to an upstream are encrypted, verified, and shown a certificate, as the files are now.
+
+    Raises `OSError` if a file cannot be used.
+    """
     context = ssl.create_default_context(cafile=tls.ca)
     context.set_alpn_protocols(["http/1.1"])
+    if tls.certificate is not None and tls.key is not None:
+        load_pair(context, tls.certificate, tls.key)
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

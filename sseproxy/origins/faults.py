@@ -8,6 +8,33 @@ from collections.abc import Iterator
 
 from sseproxy.core.errors import ConnectError, OutOfDescriptors
 
+#: Errors of connecting to a service that is not there at the moment: its process has ended, or its machine, or its
+#: container with the address that it had. A unix socket that does not exist has no process either.
+_AWAY = frozenset(
+    (
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+        errno.ENOENT,
+        errno.EHOSTUNREACH,
+        errno.EHOSTDOWN,
+        errno.ENETUNREACH,
+        errno.ENETDOWN,
+        None,  # several addresses, and each failed in a way of its own
+    )
+)
+
+
+def is_away(error: OSError) -> bool:
+    """True if connecting failed because the service is away for now: it starts, or is being restarted.
+
+    An unknown name is such an error: Docker and headless services of Kubernetes have none while no instance runs.
+    A wait that was too long is none, nor is what the service itself has said (TLS).
+    """
+    if isinstance(error, TimeoutError | ssl.SSLError):
+        return False
+    return isinstance(error, socket.gaierror) or error.errno in _AWAY
+
 
 @contextlib.contextmanager
 def our_errors() -> Iterator[None]:

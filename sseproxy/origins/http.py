@@ -9,6 +9,7 @@ from sseproxy.http1.messages import OriginRequest
 from sseproxy.origins.connector import Connector
 from sseproxy.origins.exchange import HttpExchange
 from sseproxy.origins.faults import our_errors
+from sseproxy.origins.outages import Outages
 from sseproxy.origins.pools import Pool, PoolGroup
 from sseproxy.timers import Clock
 
@@ -21,12 +22,13 @@ class HttpOrigin:
 
     def __init__(self, upstream: Upstream, *, clock: Clock | None = None, group: PoolGroup | None = None) -> None:
         self.pool = Pool(Connector(upstream).open, group=group)
+        self._outages = Outages(self.pool, upstream.socket_path or f"{upstream.host}:{upstream.port}")
         self._clock: Clock = asyncio.get_running_loop() if clock is None else clock
 
     async def open(self, request: OriginRequest, timeouts: TimeoutPolicy) -> "HttpExchange":
         """Send the head of `request`, begin to send its body, and wait for the response head.
 
-        Raises `OriginError`, or the `ClientError` that reading the request's body raises. A body that is
+        Raises `OriginError`, `Draining`, or the `ClientError` that reading the request's body raises. A body that is
         still being sent goes on in the background, until the exchange ends.
         """
         # Hazard: upstreams close pooled connections at any time, often all of them at once (a restart). So a second try
@@ -38,8 +40,11 @@ class HttpOrigin:
             lease = None if anew else self.pool.take_idle()
             if lease is None:
                 with our_errors():
-                    async with asyncio.timeout(timeouts.connect):
-                        lease = await self.pool.connect(anew=anew)
+                    if timeouts.connect_retry is not None:
+                        lease = await self._outages.connect(timeouts, anew=anew)
+                    else:
+                        async with asyncio.timeout(timeouts.connect):
+                            lease = await self.pool.connect(anew=anew)
             exchange = HttpExchange(lease, request)
             try:
                 if body is None or isinstance(body.pieces, bytes):
@@ -56,6 +61,14 @@ class HttpOrigin:
             except BaseException:
                 exchange.abort()
                 raise
+
+    def drain(self) -> None:
+        """Let no request wait for an upstream that is away: it raises `Draining`."""
+        self._outages.drain()
+
+    def retire(self) -> None:
+        """Keep no connection for another request; exchanges under way go on, and new ones are possible."""
+        self.pool.retire()
 
     async def close(self) -> None:
         """Close all connections."""

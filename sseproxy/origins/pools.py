@@ -31,6 +31,11 @@ class PoolGroup:
         """Let `pool` have a part in it."""
         self._pools.append(pool)
 
+    def discard(self, pool: "Pool") -> None:
+        """Let `pool` go its own way: it has no idle connections any more."""
+        if pool in self._pools:
+            self._pools.remove(pool)
+
     def close_idle(self) -> int:
         """Close all connections that wait for a request. Return how many there were."""
         return sum(pool.close_idle() for pool in self._pools)
@@ -152,15 +157,20 @@ class Pool:
         if self._pruning is None:
             self._pruning = self._loop.call_later(self._keepalive, self._prune)
 
-    async def close(self) -> None:
-        """Close all connections, idle and leased."""
+    def retire(self) -> None:
+        """Keep no connection any more: those in use are closed when they come back."""
         if self._pruning is not None:
             self._pruning.cancel()
             self._pruning = None
         self._max_idle = 0
-        for connection in [lease.protocol for lease in self._leased] + [idle for idle, _ in self._idle]:
-            connection.close()
-        self._idle.clear()
+        self.close_idle()
+        self._group.discard(self)
+
+    async def close(self) -> None:
+        """Close all connections, idle and leased."""
+        self.retire()
+        for lease in list(self._leased):
+            lease.protocol.close()
         self._leased.clear()
 
     def _prune(self) -> None:

@@ -1,10 +1,12 @@
 """How does an operator, or an orchestrator, ask how the process is, and what it does?"""
 
+import logging
 import socket
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from sseproxy.process.admin_connections import AdminConnections
 from sseproxy.process.admin_guard import refusal
@@ -17,6 +19,9 @@ from sseproxy.process.readiness import Readiness, Status
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
+# What a client does wrong is answered with 400, and no fault of the process: aiohttp would log a traceback each time.
+_log = logging.getLogger("aiohttp.server.admin")
+_log.addFilter(lambda record: record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError))
 
 #: Where the dashboard gets its snapshots.
 EVENTS = "/events"
@@ -58,7 +63,7 @@ class AdminServer:
         app.router.add_get("/metrics", self.metrics)
         app.router.add_get("/streams", self.streams)
         app.router.add_delete("/streams/{id}", self.kill)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, logger=_log)
         self._connections: AdminConnections | None = None
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:

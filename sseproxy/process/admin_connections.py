@@ -5,6 +5,8 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from sseproxy.http1.handshake import TlsAcceptor
+
 #: Connections; the descriptors for them are kept back from clients, see `descriptors`.
 MOST_CONNECTIONS = 16
 
@@ -66,6 +68,10 @@ class AdminConnections:
     and descriptors for long. most, seconds: how many, and for how long. most_kept: see `keep`.
     """
 
+    # An acceptor takes one connection in a turn of the loop. `loop.create_server` takes all that wait, and so many at
+    # once would close each other before any of them has been read: a health check among them, too. One that is taken
+    # here is read in the next turn and answered some turns later, before `most` others can have come.
+
     def __init__(
         self,
         new_protocol: Callable[[], asyncio.Protocol],
@@ -79,21 +85,27 @@ class AdminConnections:
         self._seconds = seconds
         self._most_kept = most_kept
         self._open: dict[_Watched, asyncio.TimerHandle] = {}
+        self._acceptors: list[TlsAcceptor] = []
+        self._beginning: set[asyncio.Task[object]] = set()
         self._kept: list[_Watched] = []
-        self._servers: list[asyncio.Server] = []
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Accept on copies of `sockets`, which are listening and stay the caller's."""
-        loop = asyncio.get_running_loop()
-        for sock in sockets:
-            self._servers.append(await loop.create_server(self._connect, sock=sock.dup()))
+        self._acceptors.extend(TlsAcceptor(sock.dup(), lambda client, _: self.begin(client)) for sock in sockets)
 
     def stop(self) -> None:
         """Accept no more, and close all."""
-        for server in self._servers:
-            server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._acceptors.clear()
         for connection in [*self._open, *self._kept]:
             connection.abort()
+
+    def begin(self, sock: socket.socket) -> None:
+        """Serve a connection that was accepted. From here on the socket is not the caller's."""
+        task = asyncio.create_task(asyncio.get_running_loop().connect_accepted_socket(self._connect, sock))
+        self._beginning.add(task)
+        task.add_done_callback(self._beginning.discard)
 
     def keep(self, transport: asyncio.BaseTransport) -> None:
         """Let the connection of `transport` last, for as long as its client wants; it is a dashboard's.
@@ -113,6 +125,9 @@ class AdminConnections:
         return _Watched(self._new_protocol(), on_made=self._add, on_lost=self._discard)
 
     def _add(self, connection: _Watched) -> None:
+        if not self._acceptors:  # stopped since it was accepted
+            connection.abort()
+            return
         if len(self._open) >= self._most:
             oldest = next(iter(self._open))
             self._discard(oldest)

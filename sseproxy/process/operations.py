@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sseproxy.config.settings import Config
@@ -30,8 +30,8 @@ class Operations:
 
     def __init__(self, config: Config, app: ProxyApp, stores: RedisStores, place: Place) -> None:
         routes = [route.name for route in config.routes]
-        metrics = StreamMetrics(app.streams, routes)
-        history = History(routes)
+        self._metrics = metrics = StreamMetrics(app.streams, routes)
+        self._history = history = History(routes)
         if config.admin is not None:
             app.streams.observers.add(metrics)
             app.streams.observers.add(history)
@@ -56,6 +56,11 @@ class Operations:
                 keepalive=sse_keepalive(paths=(admin.EVENTS,), heartbeat="5s", write_timeout="10s", dialect="generic"),
                 hosts=config.admin.hosts,
             )
+
+    def reload(self, routes: Iterable[str]) -> None:
+        """Show these routes, by name, also while they have no stream. What was counted of others stays."""
+        self._metrics.routes = tuple(routes)
+        self._history.show(self._metrics.routes)
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Serve on `sockets`, which are listening already and stay the caller's. The caller must call `stop` later."""

@@ -1,6 +1,7 @@
 """What do the pages of the admin listener say about all workers together?"""
 
 import asyncio
+import functools
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -9,7 +10,7 @@ from typing import Generic, TypeVar
 
 from sseproxy.logs import LOGGER
 from sseproxy.metrics import table
-from sseproxy.metrics.exposition import exposition
+from sseproxy.metrics.exposition import Form, exposition, wanted_form
 from sseproxy.metrics.figures import Figures
 from sseproxy.process.knowledge import FIGURES, KILL, KILLED, STREAMS, kept_figures
 from sseproxy.process.siblings import Place, Siblings
@@ -62,13 +63,12 @@ class Pages:
         self._place = place
         self._siblings = siblings
         self._figures = SharedWork(self._all_figures)
+        self._metrics = {form: SharedWork(functools.partial(self._write, form)) for form in Form}
         self._streams = SharedWork(self._all_streams)
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """Return the page for Prometheus, and its content type. accept: the field of that name."""
-        figures = await self._figures.get()
-        # In a thread: the first call imports the library, and a page of many routes takes some milliseconds.
-        return await asyncio.to_thread(exposition, figures, accept)
+        return await self._metrics[wanted_form(accept)].get()
 
     async def streams(self) -> bytes:
         """Return the list of all live streams, as JSON."""
@@ -87,6 +87,11 @@ class Pages:
             return Killing.UNKNOWN
         _log.warning("an operator has ended the stream %s", name)
         return Killing.DONE
+
+    async def _write(self, form: Form) -> tuple[bytes, str]:
+        figures = await self._figures.get()
+        # In a thread: the first call imports the library, and a page of many routes takes some milliseconds.
+        return await asyncio.to_thread(exposition, figures, form)
 
     async def _all_figures(self) -> Figures:
         found = Figures()

@@ -14,20 +14,22 @@ from pathlib import Path
 from typing import Self
 
 from sseproxy import __version__
-from sseproxy.config.settings import Config
-from sseproxy.logs import LOGGER, JSONFormatter, configure, flush
+from sseproxy.config.checked import Checked
+from sseproxy.config.settings import Config, LogSettings, ServerSettings
+from sseproxy.logs import LOGGER, JSONFormatter, flush
+from sseproxy.process.control import ParentControl, SignalControl, hold_reloads
 from sseproxy.process.descriptors import raise_file_limit
 from sseproxy.process.listeners import ListenError, Listeners, listen
 from sseproxy.process.server import ServerProcess
 from sseproxy.process.siblings import Place
+from sseproxy.process.source import Snapshot, Source, set_up_log
+from sseproxy.process.stopping import StopTimes
 from sseproxy.process.supervisor import Supervisor
+from sseproxy.process.systemd import Notifier
+from sseproxy.process.workers import Ties
 from sseproxy.proxy.app import INSTANCE_BYTES
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-#: How long a process without a drain limit is waited for, in seconds.
-_NO_LIMIT = 10.0**9
-
 
 #: Bytes of a folder's name. The path of a unix socket has at most 103 on macOS, and the folder is not all of it.
 _LONGEST_FOLDER = 85
@@ -52,8 +54,8 @@ class OpenSockets:
             raise
 
     def leave_to_workers(self) -> None:
-        """In the parent of workers that are to end: refuse new clients, and go on answering the orchestrator."""
-        self.public.close()
+        """In the parent of workers that are to end: leave both sides to them, as far as a socket is a worker's own."""
+        self.public.leave_to_workers()
         self.admin.leave_to_workers()
 
     def announcement(self) -> str:
@@ -69,56 +71,89 @@ class OpenSockets:
         self.admin.close()
 
 
-def serve(config: Config) -> int:
-    """Serve until a signal asks for the end. Returns the exit code. Raises `ServeError`."""
-    # A terminal that closes, or a reload, must not cost the streams.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    configure(level=config.log.level, form=config.log.format, access=config.log.access)
+def serve(config: Config, read: Callable[[], Checked]) -> int:
+    """Serve until a signal asks for the end. Returns the exit code. Raises `ServeError`.
+
+    read: reads the configuration again; see `Source`.
+    """
+    hold_reloads()
+    set_up_log(config.log)
     for warning in config.warnings:
         logging.getLogger(LOGGER).warning("%s", warning)
     raise_file_limit(max((route.limits.streams or 0 for route in config.routes), default=0))
     try:
+        source = Source(Snapshot.of(config), read)
         with OpenSockets(config) as sockets:
-            return serve_with_workers(config, sockets) if config.server.workers > 1 else serve_alone(config, sockets)
+            return serve_with_workers(source, sockets) if config.server.workers > 1 else serve_alone(source, sockets)
     except (ListenError, OSError) as error:
         raise ServeError(str(error)) from error
     finally:
         flush()
 
 
-def serve_alone(config: Config, sockets: OpenSockets) -> int:
+def serve_alone(source: Source, sockets: OpenSockets) -> int:
     """Serve in this process."""
-    server = ServerProcess(config, sockets.public.by_worker[0], sockets.admin.by_worker[0])
-    server.run(on_ready=lambda: announce(config, sockets), on_draining=sockets.public.close, signals=_STOP_SIGNALS)
+    public, admin = sockets.public.by_worker[0], sockets.admin.by_worker[0]
+    control = SignalControl(source, Notifier(os.environ))
+    server = ServerProcess(source.current, public, admin, control=control)
+    log = source.current.config.log
+    server.run(on_ready=lambda: announce(log, sockets), on_draining=sockets.public.close, signals=_STOP_SIGNALS)
     return 0
 
 
-def serve_with_workers(config: Config, sockets: OpenSockets) -> int:
+def serve_with_workers(source: Source, sockets: OpenSockets) -> int:
     """Serve in workers, and stay their parent."""
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(workers_folder()) if config.admin is not None else None
-        return run_workers(config, sockets, folder)
+        folder = stack.enter_context(workers_folder()) if source.current.config.admin is not None else None
+        return run_workers(source, sockets, folder)
 
 
-def run_workers(config: Config, sockets: OpenSockets, folder: Path | None) -> int:
+def run_workers(source: Source, sockets: OpenSockets, folder: Path | None) -> int:
     """Start the workers, and return when all have ended. folder: where they find each other; see `Place`."""
     # Made by the parent: a browser may come back to another worker, and a request that goes in a circle, too.
     end_key, instance = secrets.token_bytes(32), secrets.token_hex(INSTANCE_BYTES)
 
-    def work(index: int, on_worker_ready: Callable[[], None], parent: int) -> None:
-        end_with(parent)
+    count = source.current.config.server.workers
+
+    def work(index: int, ties: Ties) -> None:
+        end_with(ties.parent)
         sockets.public.keep(index)
         sockets.admin.keep(index)
         public, admin = sockets.public.by_worker[index], sockets.admin.by_worker[index]
-        place = Place(index, config.server.workers, folder)
-        worker = ServerProcess(config, public, admin, end_key=end_key, instance=instance, place=place)
-        worker.run(on_ready=on_worker_ready, on_draining=sockets.public.close, signals=(signal.SIGTERM,))
+        worker = ServerProcess(
+            source.current,  # not that of the start: it may take the place of one that has died
+            public,
+            admin,
+            control=ParentControl(ties.channel),
+            end_key=end_key,
+            instance=instance,
+            place=Place(index, count, folder),
+        )
+        worker.run(on_ready=ties.report_ready, on_draining=sockets.public.close, signals=(signal.SIGTERM,))
         flush()
 
-    drain = config.server.drain_timeout
-    limit = _NO_LIMIT if drain is None else drain
-    supervisor = Supervisor(config.server.workers, limit, work, on_stopping=sockets.leave_to_workers)
-    return supervisor.run(on_ready=lambda: announce(config, sockets))
+    def reload() -> bytes | None:
+        snapshot = source.read()
+        if snapshot is None:
+            return None
+        import pickle  # noqa: PLC0415 - a process that is never reloaded does without
+
+        source.accept(snapshot)
+        return pickle.dumps(snapshot)
+
+    supervisor = Supervisor(
+        count,
+        lambda: stop_times(source.current.config.server),
+        work,
+        Notifier(os.environ),
+        on_stopping=sockets.leave_to_workers,
+        on_draining=sockets.public.close,
+        on_reload=reload,
+        on_reloaded=source.report,
+        status=lambda: source.status,
+    )
+    log = source.current.config.log
+    return supervisor.run(on_ready=lambda: announce(log, sockets))
 
 
 @contextlib.contextmanager
@@ -144,10 +179,15 @@ def end_with(parent: int) -> None:
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
-def announce(config: Config, sockets: OpenSockets) -> None:
+def stop_times(server: ServerSettings) -> StopTimes:
+    """Return how long processes take to end, as the configuration says it."""
+    return StopTimes.of(server.drain_delay, server.drain_timeout, server.workers)
+
+
+def announce(log: LogSettings, sockets: OpenSockets) -> None:
     """Write the one line that says what listens where, in the form of the log."""
     text = sockets.announcement()
-    if config.log.format == "json":
+    if log.format == "json":
         fields = {"message": text, "version": __version__}
         record = logging.makeLogRecord({"name": LOGGER, "levelname": "INFO", "fields": fields})
         line = JSONFormatter().format(record)

@@ -1,28 +1,18 @@
-"""What runs in one process, from its start to its end? (the composition root)"""
+"""What runs in one process, from its start to its end?"""
 
 import asyncio
-import functools
 import logging
 import signal
 import socket
-import ssl
 from collections.abc import Callable, Sequence
 
-from sseproxy.config.settings import CertificateFiles, Config
-from sseproxy.engine.live import LiveStreams
-from sseproxy.http1.handshake import TlsAcceptor
-from sseproxy.http1.listener import ClientConnections
 from sseproxy.logs import LOGGER
-from sseproxy.process.descriptors import server_policy
-from sseproxy.process.listeners import BACKLOG
-from sseproxy.process.operations import Operations
-from sseproxy.process.origins import new_origins
+from sseproxy.process.control import Control
+from sseproxy.process.serving import Serving
 from sseproxy.process.siblings import Place
-from sseproxy.process.stopping import StopRequest
-from sseproxy.process.stores import RedisStores
+from sseproxy.process.source import Snapshot
+from sseproxy.process.stopping import StopRequest, close_entrances, worker_delay
 from sseproxy.process.upkeep import Upkeep
-from sseproxy.proxy.app import ProxyApp
-from sseproxy.stores.open import open_store
 
 _log = logging.getLogger(LOGGER)
 
@@ -33,25 +23,27 @@ _LAST_MOMENT = 0.5
 class ServerProcess:
     """One process: its listeners, its upstreams and its end.
 
-    sockets, admin_sockets: listening already; they stay the caller's.
-    end_key, instance: shared by workers; see `ProxyApp`. The store's secret comes before `end_key`.
-    place: among the workers.
+    snapshot: what holds at its start. sockets, admin_sockets: listening already; they stay the caller's.
+    control: how it is asked for something else. end_key, instance: shared by workers; see `ProxyApp`. The store's
+    secret comes before `end_key`. place: among the workers.
     """
 
     def __init__(
         self,
-        config: Config,
+        snapshot: Snapshot,
         sockets: Sequence[socket.socket],
         admin_sockets: Sequence[socket.socket] = (),
         *,
+        control: Control,
         end_key: bytes = b"",
         instance: str = "",
         place: Place = Place(),
     ) -> None:
-        self._config = config
+        self._snapshot = snapshot
         self._sockets = sockets
         self._admin_sockets = admin_sockets
-        self._end_key = config.store.secret.encode() or end_key
+        self._control = control
+        self._end_key = snapshot.config.store.secret.encode() or end_key
         self._instance = instance
         self._place = place
 
@@ -77,83 +69,43 @@ class ServerProcess:
         """
         stop = StopRequest()
         with stop.by_signals(signals):
-            stores = RedisStores(self._config.routes, self._config.store)
-            stores.start()
-            app = self.new_app(stores)
-            operations = Operations(self._config, app, stores, self._place)
-            await operations.start(self._admin_sockets)
-            upkeep = Upkeep(app.streams.observers, traces=self._config.telemetry.traces)
-            factories, servers = await self.accept(app)
+            serving = Serving(
+                self._snapshot, self._sockets, end_key=self._end_key, instance=self._instance, place=self._place
+            )
+            upkeep = Upkeep(serving.app.streams.observers, traces=serving.config.telemetry.traces)
+            await serving.start(self._admin_sockets)
             on_ready()
+            self._control.begin(serving.apply)
             try:
                 await stop.wait_for_drain()
-                # Accepting ends before the sockets close: each server has a copy, and a port lives as long as one does.
-                for server in servers:
-                    server.close()
-                on_draining()
-                await self.drain(app, stop)
+                self._control.drain()
+                delay = worker_delay(serving.config.server.drain_delay, self._place.count)
+                if delay:
+                    _log.info("stopping: connections are accepted for %g s more", delay)
+                    serving.app.leave()
+                    await stop.wait_for_end(within=delay)
+                entrances = serving.accepting.end()
+                await close_entrances(entrances, stop, close_sockets=on_draining, was_delayed=delay > 0)
+                await drain(serving, stop)
             finally:
-                await asyncio.gather(*(factory.shutdown(_LAST_MOMENT) for factory in factories))
-                await app.close()
-                await stores.close()
-                await operations.stop()
+                await self._control.end()
+                await serving.close(_LAST_MOMENT)
                 await upkeep.stop()
 
-    def new_app(self, stores: RedisStores) -> ProxyApp:
-        """Return the proxy that the configuration asks for."""
-        streams, routes = LiveStreams(), self._config.routes
-        return ProxyApp(
-            routes,
-            new_origins(routes, stores.origins, streams.clock()),
-            trusted_proxies=self._config.server.trusted_proxies,
-            tickets=open_store(self._config.store, asyncio.get_running_loop()),
-            end_key=self._end_key,
-            instance=self._instance,
-            streams=streams,
-            policy=server_policy(self._config.server.connections),
-        )
 
-    async def accept(self, app: ProxyApp) -> tuple[list[ClientConnections], list[asyncio.Server | TlsAcceptor]]:
-        """Accept connections for `app`. What comes over a unix socket is from this machine and needs no TLS."""
-        loop = asyncio.get_running_loop()
-        context = None if self._config.server.tls is None else tls_context(self._config.server.tls)
-        untrusted = {address.path for address in self._config.server.listen if not address.trust}
-        factories: list[ClientConnections] = []
-        servers: list[asyncio.Server | TlsAcceptor] = []
-        for sock in self._sockets:
-            is_unix = sock.family == socket.AF_UNIX
-            tls = None if is_unix else context
-            # The rights of its file decide who connects to a unix socket: its peers are trusted, unless `trust` is off.
-            trusts = is_unix and sock.getsockname() not in untrusted
-            factory = app.server(scheme="http" if tls is None else "https", is_unix=is_unix, trusts=trusts)
-            factories.append(factory)
-            if tls is None:
-                servers.append(await loop.create_server(factory, sock=sock.dup(), backlog=BACKLOG))
-            else:
-                servers.append(TlsAcceptor(sock.dup(), functools.partial(factory.secure, context=tls)))
-        return factories, servers
-
-    async def drain(self, app: ProxyApp, stop: StopRequest) -> None:
-        """Let what is under way finish, within the time that the configuration gives it, and abort what has not."""
-        timeout = self._config.server.drain_timeout
-        _log.info("draining: %d requests under way", app.requests)
-        app.drain(timeout=timeout, spread=self._config.server.drain_spread)
-        # Waiting for both at once: a second signal ends a drain that would take longer.
-        idle = asyncio.ensure_future(app.wait_until_idle())
-        at_once = asyncio.ensure_future(stop.wait_for_end())
-        await asyncio.wait({idle, at_once}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        at_once.cancel()
-        app.abort()
-        await asyncio.wait({idle}, timeout=_LAST_MOMENT)
-        idle.cancel()
-
-
-def tls_context(files: CertificateFiles) -> ssl.SSLContext:
-    """Return the server's side of TLS. Only HTTP/1.1 is offered (RFC 7301): there is no HTTP/2 behind it."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(files.certificate, files.key)
-    return context
+async def drain(serving: Serving, stop: StopRequest) -> None:
+    """Let what is under way finish, within the time that the configuration gives it, and abort what has not."""
+    app, server = serving.app, serving.config.server
+    _log.info("draining: %d requests under way", app.requests)
+    app.drain(timeout=server.drain_timeout, spread=server.drain_spread)
+    # Waiting for both at once: a second signal ends a drain that would take longer.
+    idle = asyncio.ensure_future(app.wait_until_idle())
+    at_once = asyncio.ensure_future(stop.wait_for_end())
+    await asyncio.wait({idle, at_once}, timeout=server.drain_timeout, return_when=asyncio.FIRST_COMPLETED)
+    at_once.cancel()
+    app.abort()
+    await asyncio.wait({idle}, timeout=_LAST_MOMENT)
+    idle.cancel()
 
 
 def event_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

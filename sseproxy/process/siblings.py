@@ -1,6 +1,7 @@
 """How does one worker ask the others what they know?"""
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -72,8 +73,9 @@ class Siblings:
         if self._serving:
             await asyncio.wait(self._serving)
         self._place.file(self._place.index, "socket").unlink(missing_ok=True)
-        if not any(folder.glob("*.socket")):
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # one that ends in the same moment has removed the folder
+            if not any(folder.glob("*.socket")):
+                shutil.rmtree(folder, ignore_errors=True)
 
     async def ask_all(self, question: str) -> dict[int, bytes | None]:
         """Return the answer of each worker, by its index; ``None`` for one that has not answered in time."""

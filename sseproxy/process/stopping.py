@@ -1,9 +1,26 @@
-"""How far has a process been asked to end?"""
+"""How far has a process been asked to end, and what comes before its drain?"""
 
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator, Sequence
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from sseproxy.http1.handshake import TlsAcceptor
+from sseproxy.http1.listener import ClientConnections
+from sseproxy.http1.sockets import accept_waiting
+
+#: Seconds for which a worker accepts longer than its parent says: the parent removes the files of unix sockets, which
+#: all workers share, and no connection may be left in the queue of one that no worker accepts from.
+_BEHIND_PARENT = 0.25
+
+#: Seconds that the last clients who were accepted have to send their requests. Behind a delay only: without one,
+#: requests are refused anyway.
+_LAST_REQUESTS = 0.25
+
+#: A listening socket, the connections that it brings, and what accepts them.
+Entrance = tuple[socket.socket, ClientConnections, "asyncio.Server | TlsAcceptor"]
 
 
 class StopRequest:
@@ -26,9 +43,11 @@ class StopRequest:
         """Wait until the process should drain."""
         await self._drain.wait()
 
-    async def wait_for_end(self) -> None:
-        """Wait until the process should end at once."""
-        await self._at_once.wait()
+    async def wait_for_end(self, *, within: float | None = None) -> None:
+        """Wait until the process should end at once; for `within` seconds at most, if that is given."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._at_once.wait()
 
     @contextlib.contextmanager
     def by_signals(self, numbers: Sequence[signal.Signals]) -> Iterator[None]:
@@ -48,3 +67,46 @@ class StopRequest:
                 loop.remove_signal_handler(number)
                 signal.signal(number, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def worker_delay(delay: float, workers: int) -> float:
+    """Return how long one process of `workers` accepts connections after the signal, if its parent does for `delay`."""
+    return delay + _BEHIND_PARENT if delay and workers > 1 else delay
+
+
+@dataclass(frozen=True, slots=True)
+class StopTimes:
+    """How long processes take from the signal on, in seconds.
+
+    delay: until they drain. end: until what is left is aborted; ``None``: there is no limit.
+    """
+
+    delay: float
+    end: float | None
+
+    @classmethod
+    def of(cls, delay: float, timeout: float | None, workers: int) -> "StopTimes":
+        """Return the times of processes that drain for `timeout`."""
+        before = worker_delay(delay, workers) + (_LAST_REQUESTS if delay else 0.0)
+        return cls(delay, None if timeout is None else before + timeout)
+
+
+async def close_entrances(
+    entrances: Iterable[Entrance], stop: StopRequest, *, close_sockets: Callable[[], None], was_delayed: bool
+) -> None:
+    """Accept no more. Who is connected already can send a request, if `was_delayed`.
+
+    close_sockets: closes the listening sockets, so that clients who come later are refused.
+    """
+    # Accepting ends before the sockets close: each server has a copy, and a port lives as long as one does.
+    entrances = list(entrances)
+    for _, _, server in entrances:
+        server.close()
+    # Hazard: a client that waits in the queue of a socket when it closes is reset, and has perhaps sent its request.
+    # So the queues are emptied in the same turn of the event loop. What comes in the microseconds between is lost.
+    waiting = [(sock, make) for listener, make, _ in entrances for sock, _ in accept_waiting(listener)]
+    close_sockets()
+    loop = asyncio.get_running_loop()
+    await asyncio.gather(*(loop.connect_accepted_socket(make, sock) for sock, make in waiting), return_exceptions=True)
+    if was_delayed:
+        await stop.wait_for_end(within=_LAST_REQUESTS)

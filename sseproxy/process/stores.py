@@ -1,47 +1,20 @@
 """Which Redis servers does this process need, are they there, and what reads from them?"""
 
 import asyncio
-import secrets
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from sseproxy.core.journal.gap import GapReason
 from sseproxy.core.routes import Route
 from sseproxy.core.store import StorePolicy
-from sseproxy.journal.budget import WindowBudget
-from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.metrics import table
 from sseproxy.metrics.figures import Figures
-from sseproxy.origins.redis.origin import RedisOrigin, RedisTools
 from sseproxy.process.readiness import Readiness, Status
-from sseproxy.stores.redis.blocking import BlockingLimits, BlockingReads
-from sseproxy.stores.redis.link import Link, LinkLimits
-from sseproxy.stores.redis.subscriber import Subscriber
-from sseproxy.stores.redis.urls import RedisURL
-from sseproxy.timers import Timers
 
-#: Random bytes that tell one process from another in the names of its own keys and channels.
-_NODE_BYTES = 6
-
-
-@dataclass(frozen=True, slots=True)
-class RedisStore:
-    """One Redis, with all that this process has of it. routes: their names."""
-
-    tools: RedisTools
-    origin: RedisOrigin
-    routes: Sequence[str]
-
-    @property
-    def link(self) -> Link:
-        return self.tools.link
-
-    async def close(self) -> None:
-        """Close what talks to it. The origin is the proxy's to close, and goes first."""
-        await self.tools.blocking.close()
-        await self.tools.subscriber.close()
-        await self.link.close()
+if TYPE_CHECKING:
+    from sseproxy.origins.redis.origin import RedisOrigin
+    from sseproxy.process.redis import RedisFactory, RedisStore
 
 
 class RedisStores:
@@ -50,51 +23,59 @@ class RedisStores:
     Must be made while the event loop runs. A Redis that is away is no error: the link dials again and again.
     """
 
+    # A Redis that no route names any more goes when the last reader has gone, and not before (`_close_unused`): until
+    # then its clients get their events.
+
     def __init__(self, routes: Sequence[Route], policy: StorePolicy) -> None:
-        loop = asyncio.get_running_loop()
+        self._policy = policy
         self._count = len(routes)
-        self._stores: list[RedisStore] = []
-        # Of the process, whatever the number of stores: memory, turns of the event loop, timers.
-        share = partial(
-            RedisOrigin, budget=WindowBudget(policy.memory), catching_up=CatchingUp(loop), clock=Timers(loop)
-        )
-        node = secrets.token_hex(_NODE_BYTES).encode()
-        by_url: dict[str, list[str]] = {}
-        for route in routes:
-            if route.redis is not None:
-                by_url.setdefault(route.redis.url, []).append(route.name)
-        for url, names in by_url.items():
-            tools = _connect(RedisURL.parse(url), policy, node)
-            self._stores.append(RedisStore(tools, share(tools), names))
+        self._factory: RedisFactory | None = None
+        self._stores: Mapping[str, RedisStore] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._stores = self._of(routes)
+        self._links_of_start = frozenset(store.link for store in self._stores.values())
 
     def start(self) -> None:
         """Dial. The caller must call `close` later."""
-        for store in self._stores:
-            store.link.start()
-            store.origin.start()
+        for store in self._stores.values():
+            store.start()
+
+    def reload(self, routes: Sequence[Route]) -> None:
+        """Serve `routes` from now on. A Redis that was there stays connected, if one of them names it."""
+        before, self._stores = self._stores, self._of(routes)
+        self._count = len(routes)
+        for url, store in self._stores.items():
+            if url not in before:
+                store.start()
+        for url, store in before.items():
+            if url not in self._stores:
+                task = asyncio.create_task(_close_unused(store))
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
 
     @property
-    def origins(self) -> dict[str, RedisOrigin]:
-        """What serves each route, by the route's name."""
-        return {name: store.origin for store in self._stores for name in store.routes}
+    def origins(self) -> "dict[str, RedisOrigin]":
+        """What serves the routes, by the URL that they name."""
+        return {url: store.origin for url, store in self._stores.items()}
 
     def readiness(self, *, is_draining: bool) -> Readiness:
         """Return whether new requests can be served, and which Redis is away.
 
         One that was never reached may be named wrongly, so nothing is sent here before. Later, clients that wait for
-        one Redis are no reason to turn those of other routes away.
+        one Redis are no reason to turn those of other routes away; nor is one that a reload has named wrongly.
         """
-        away = [store for store in self._stores if not store.link.is_up]
+        away = [store for store in self._stores.values() if not store.link.is_up]
         names = self._names(away)
         if is_draining:
             return Readiness(Status.DRAINING, names)
-        is_new = any(not store.link.was_reached for store in away)
+        is_new = any(not store.link.was_reached for store in away if store.link in self._links_of_start)
         serves_nothing = bool(away) and sum(len(store.routes) for store in away) == self._count
         return Readiness(Status.AWAY if is_new or serves_nothing else Status.READY, names)
 
     def add_figures(self, figures: Figures) -> None:
         """Add what was counted about each Redis."""
-        for store, name in zip(self._stores, self._names(self._stores), strict=True):
+        stores = list(self._stores.values())
+        for store, name in zip(stores, self._names(stores), strict=True):
             stats = store.origin.stats
             figures.add(table.REDIS_UP, (name,), store.link.is_up)
             figures.add(table.REDIS_MESSAGES, (name,), stats.messages)
@@ -109,17 +90,40 @@ class RedisStores:
 
     async def close(self) -> None:
         """Close all connections. The proxy has to be closed before."""
-        for store in self._stores:
+        for task in list(self._closing):
+            task.cancel()
+        if self._closing:
+            await asyncio.wait(self._closing)
+        for store in self._stores.values():
             await store.close()
 
-    def _names(self, stores: Iterable[RedisStore]) -> list[str]:
+    def _of(self, routes: Sequence[Route]) -> "dict[str, RedisStore]":
+        """Return the stores that `routes` name, by URL: those that are there, and new ones."""
+        by_url: dict[str, list[str]] = {}
+        for route in routes:
+            if route.redis is not None:
+                by_url.setdefault(route.redis.url, []).append(route.name)
+        if by_url and self._factory is None:
+            # Fifty modules, which a process without such routes does not wait for at its start.
+            from sseproxy.process.redis import RedisFactory  # noqa: PLC0415
+
+            self._factory = RedisFactory(self._policy)
+        found = {}
+        for url, names in by_url.items():
+            assert self._factory is not None
+            store = self._stores.get(url) or self._factory.new(url)
+            found[url] = replace(store, routes=names)
+        return found
+
+    def _names(self, stores: "Iterable[RedisStore]") -> list[str]:
         """Name stores for an operator: one is `redis`, of several each has its address."""
         return ["redis" if len(self._stores) == 1 else store.link.url.place for store in stores]
 
 
-def _connect(url: RedisURL, policy: StorePolicy, node: bytes) -> RedisTools:
-    prefix, timeout = policy.prefix.encode(), policy.timeout
-    link = Link(url, limits=LinkLimits(timeout=timeout))
-    subscriber = Subscriber(url, link, prefix=prefix, node=node)
-    blocking = BlockingReads(url, link, prefix=prefix, node=node, limits=BlockingLimits(timeout=timeout))
-    return RedisTools(link, subscriber, blocking, prefix, node)
+async def _close_unused(store: "RedisStore") -> None:
+    """Close a Redis and its origin once there is no reader, or at once when the task is cancelled."""
+    try:
+        await store.origin.wait_until_unused()
+    finally:
+        await store.origin.close()
+        await store.close()

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sseproxy.logs import LOGGER
+from sseproxy.process.stopping import StopTimes
+from sseproxy.process.systemd import Notifier
 from sseproxy.process.workers import PARENT_SIGNALS, WorkerMain, Workers
 
 _log = logging.getLogger(LOGGER)
@@ -14,17 +16,25 @@ _log = logging.getLogger(LOGGER)
 #: Seconds that workers get to end after a second signal, before they are killed.
 _LAST_MOMENT = 3.0
 
-#: Seconds between two looks at the clock.
+#: How long workers without a drain limit are waited for, in seconds.
+_NO_LIMIT = 10.0**9
+
+#: Seconds between two looks at the clock, and while the workers' answers to a reload are waited for.
 _LOOK_EVERY = 0.25
+_LOOK_SOON = 0.01
 
 # The parent of the workers waits for one thing at a time: a signal, for a quarter of a second at most.
 #
 # Plan
 #   starting   All workers are forked. Each reports through a pipe when it listens. If one dies before that, all others
 #              are killed and the exit code is 1: a configuration that cannot run must not look like one that does.
-#   running    A worker that dies is started again, later and later if it dies early.
-#   stopping   From the first SIGTERM or SIGINT. `on_stopping` closes what only the parent holds, every worker gets
-#              SIGTERM and drains. A second signal, or the end of `drain_timeout`, sends SIGTERM again, which ends a
+#   running    A worker that dies is started again, later and later if it dies early. SIGHUP has the configuration read
+#              here, once, and sent to all; a worker that starts later begins with it. Where systemd watches, workers
+#              are asked whether they answer, and one that is stuck is killed: the others go on, and so do their
+#              streams. systemd itself hears of this process alone.
+#   stopping   From the first SIGTERM or SIGINT. `on_stopping` closes what only the parent holds, and every worker gets
+#              SIGTERM. For `delay` the workers still accept connections; then `on_draining` closes what all of them
+#              share, and they drain. A second signal, or the end of their time, sends SIGTERM again, which ends a
 #              worker at once, and SIGKILL follows `_LAST_MOMENT` seconds later.
 #
 # Invariants
@@ -38,22 +48,35 @@ _LOOK_EVERY = 0.25
 #     workers are asked for after every wait, also after one that timed out.
 #   - A worker that has not taken the first SIGTERM yet gets one for two, and only begins to drain at the second. So
 #     the second is repeated at every look until the worker is gone or killed.
-#   - A second signal moves `_stopping_since` back by `drain_timeout`: "at once" and "the time is over" are one state.
+#   - A second signal moves `_stopping_since` back by `_time_to_end`: "at once" and "the time is over" are one state.
 
 
 @dataclass(slots=True)
 class Supervisor:
     """The parent of the workers. It serves nothing itself.
 
-    serve: see `WorkerMain`. drain_timeout: seconds. on_stopping: called in the parent when a signal asks it to end,
-    before the workers are asked.
+    serve: see `WorkerMain`. stop_times: how long the workers may take, asked for when they are to end.
+    on_stopping: called in the parent when a signal asks it to end, before the workers are asked.
+    on_draining: called when the delay is over.
+    on_reload: reads the configuration again, and returns what the workers are sent; ``None``: nothing.
+    on_reloaded: called when all workers have answered to that.
+    status: what holds, in a few words.
     """
 
     workers: int
-    drain_timeout: float
+    stop_times: Callable[[], StopTimes]
     serve: WorkerMain
+    notifier: Notifier
     on_stopping: Callable[[], None] = lambda: None
+    on_draining: Callable[[], None] = lambda: None
+    on_reload: Callable[[], bytes | None] = lambda: None
+    on_reloaded: Callable[[], None] = lambda: None
+    status: Callable[[], str] = str
     _stopping_since: float | None = field(default=None, init=False)
+    _delay: float = field(default=0.0, init=False)
+    _time_to_end: float = field(default=_NO_LIMIT, init=False)
+    _alive_at: float = field(default=0.0, init=False)
+    _is_reloading: bool = field(default=False, init=False)
 
     def run(self, *, on_ready: Callable[[], None]) -> int:
         """Start the workers and stay until all have ended. Returns the exit code."""
@@ -67,31 +90,78 @@ class Supervisor:
                 workers.reap()
             return 1
         on_ready()
+        self.notifier.ready(self.status())
         while workers.are_alive or self._stopping_since is None:
-            received = signal.sigtimedwait(PARENT_SIGNALS, _LOOK_EVERY)
-            if received is not None and received.si_signo != signal.SIGCHLD:
+            received = signal.sigtimedwait(PARENT_SIGNALS, self.next_look(now=time.monotonic()))
+            if received is not None and received.si_signo == signal.SIGHUP:
+                self.reload(workers)
+            elif received is not None and received.si_signo != signal.SIGCHLD:
                 self.stop(workers)
             self.look(workers, now=time.monotonic())
         return 0
+
+    def reload(self, workers: Workers) -> None:
+        """Let the workers serve by what the configuration says now."""
+        if self._stopping_since is not None:
+            _log.warning("reload: ignored, the workers are draining")
+            return
+        self.notifier.reloading()
+        message = self.on_reload()
+        if message is None:
+            self.notifier.ready(self.status())
+            return
+        workers.tell(message)
+        self._is_reloading = True
 
     def stop(self, workers: Workers) -> None:
         """Let the workers drain; called again, let them end at once."""
         if self._stopping_since is None:
             self._stopping_since = time.monotonic()
+            self._is_reloading = False  # whatever the workers still owe an answer to, they will not report it
+            times = self.stop_times()
+            self._delay, self._time_to_end = times.delay, _NO_LIMIT if times.end is None else times.end
+            self.notifier.stopping(None if times.end is None else times.end + 2 * _LAST_MOMENT)
             self.on_stopping()
+            if not self._delay:
+                self.on_draining()
         else:
-            self._stopping_since = time.monotonic() - self.drain_timeout
+            self._stopping_since = time.monotonic() - self._time_to_end
         workers.send(signal.SIGTERM)
+
+    def next_look(self, *, now: float) -> float:
+        """Return the seconds until `look` should be called, at the latest."""
+        if self._is_reloading:
+            return _LOOK_SOON
+        delayed_until = now if self._stopping_since is None else self._stopping_since + self._delay
+        return min(_LOOK_EVERY, delayed_until - now) if delayed_until > now else _LOOK_EVERY
 
     def look(self, workers: Workers, *, now: float) -> None:
         """Collect the dead, and do what is due at `now`, a monotonic time in seconds."""
+        self.watch(workers, now=now)
         dead = workers.reap()
         if self._stopping_since is None:
             for worker, code in dead:
                 worker.schedule_restart(now=now)
                 _log.error("worker %d ended with %d, starting it again in %g s", worker.index, code, worker.delay)
             workers.restart_dead()
-        elif now > self._stopping_since + self.drain_timeout + _LAST_MOMENT:
+            return
+        if now >= self._stopping_since + self._delay:
+            self.on_draining()
+        if now > self._stopping_since + self._time_to_end + _LAST_MOMENT:
             workers.send(signal.SIGKILL)
-        elif now > self._stopping_since + self.drain_timeout:
+        elif now > self._stopping_since + self._time_to_end:
             workers.send(signal.SIGTERM)
+
+    def watch(self, workers: Workers, *, now: float) -> None:
+        """Send the workers what waits for them, find those that are stuck, and report to systemd."""
+        all_have_answered = workers.look(now=now)
+        if self._stopping_since is None and self._is_reloading and all_have_answered:
+            self._is_reloading = False
+            self.on_reloaded()
+            self.notifier.ready(self.status())
+        watchdog = self.notifier.watchdog
+        if watchdog is not None and now >= self._alive_at + watchdog / 2:
+            self._alive_at = now
+            self.notifier.alive()
+            if self._stopping_since is None:
+                workers.ask(patience=watchdog, now=now)

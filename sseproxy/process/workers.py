@@ -3,33 +3,52 @@
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from sseproxy.logs import LOGGER, flush
+from sseproxy.process.channel import WorkerChannel
 
 _log = logging.getLogger(LOGGER)
 
-#: The signals that the parent takes one by one; the first two are passed on to the workers.
-PARENT_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+#: The signals that the parent takes one by one; the first two are passed on to the workers, as SIGTERM.
+PARENT_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 #: Seconds before a worker that has died is started again; doubled each time it dies early, up to the limit.
 _RESTART_AFTER = 0.5
 _RESTART_LIMIT = 30.0
 _EARLY = 10.0  # seconds of life
 
-#: What a worker runs until SIGTERM. Takes the worker's index, a function to call when it is ready, and the reading end
-#: of a pipe that closes when the parent is no more.
-WorkerMain = Callable[[int, Callable[[], None], int], None]
+
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """What ties a worker to its parent.
+
+    report_ready: to call when it is ready. parent: the reading end of a pipe that closes when the parent is no more.
+    channel: what the parent wants of it; see `channel.obey`.
+    """
+
+    report_ready: Callable[[], None]
+    parent: int
+    channel: socket.socket
+
+
+#: What a worker runs until SIGTERM. Takes the worker's index.
+WorkerMain = Callable[[int, Ties], None]
 
 
 @dataclass(slots=True)
 class Worker:
-    """One place among the workers. pid: of the process that fills it, 0 while there is none. Times are monotonic."""
+    """One place among the workers. pid: of the process that fills it, 0 while there is none. Times are monotonic.
+
+    channel: to that process.
+    """
 
     index: int
     pid: int = 0
+    channel: WorkerChannel | None = None
     started_at: float = 0.0
     restart_at: float = 0.0
     delay: float = _RESTART_AFTER
@@ -82,6 +101,9 @@ class Workers:
             pid, status = os.waitpid(worker.pid, os.WNOHANG) if worker.pid else (0, 0)
             if pid:
                 worker.pid = 0
+                if worker.channel is not None:
+                    worker.channel.close()
+                    worker.channel = None
                 dead.append((worker, os.waitstatus_to_exitcode(status)))
         return dead
 
@@ -90,6 +112,31 @@ class Workers:
         for worker in self._all:
             if not worker.pid and time.monotonic() >= worker.restart_at:
                 self._fork(worker)
+
+    def tell(self, message: bytes) -> None:
+        """Send `message` to every worker; one that takes none now gets it later, and one that is dead never."""
+        for worker in self._all:
+            if worker.channel is not None:
+                worker.channel.send(message, now=time.monotonic())
+
+    def ask(self, *, patience: float, now: float) -> None:
+        """Have each worker show that it answers. One that has not for `patience` seconds is stuck, and killed."""
+        for worker in self._all:
+            if worker.channel is None or not worker.pid:
+                continue
+            worker.channel.ask(now=now)
+            since = worker.channel.silent_since
+            if since is not None and now - since > patience:
+                _log.error("worker %d is stuck: it has not answered for %g s, and is killed", worker.index, patience)
+                os.kill(worker.pid, signal.SIGKILL)
+                worker.channel.silent_since = None  # it dies of one signal
+
+    def look(self, *, now: float) -> bool:
+        """Take the workers' answers, and send what waits. Return True if none owes an answer."""
+        channels = [worker.channel for worker in self._all if worker.channel is not None]
+        for channel in channels:
+            channel.look(now=now)
+        return all(channel.silent_since is None for channel in channels)
 
     def send(self, number: signal.Signals) -> None:
         """Send `number` to every worker that is alive."""
@@ -100,17 +147,26 @@ class Workers:
 
     def _fork(self, worker: Worker) -> None:
         worker.started_at = time.monotonic()
+        here, there = socket.socketpair()
         worker.pid = os.fork()
         if worker.pid:
+            there.close()
+            worker.channel = WorkerChannel(here)
             return
         code = 1
         try:
             # A Ctrl-C goes to all processes of a terminal; the parent passes it on as SIGTERM.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            # The parent has the last word on a reload, too: a terminal that closes hangs up on all processes.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, PARENT_SIGNALS)
             # With this copy open, no worker would read the end of the pipe when the parent dies.
             os.close(self._alive[1])
-            self._main(worker.index, lambda: _report(self._ready[1]), self._alive[0])
+            here.close()
+            for other in self._all:
+                if other.channel is not None:
+                    other.channel.close()
+            self._main(worker.index, Ties(lambda: _report(self._ready[1]), self._alive[0], there))
             code = 0
         except Exception:  # noqa: BLE001 - the worker ends here in any case
             _log.exception("worker %d failed", worker.index)

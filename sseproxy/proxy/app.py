@@ -14,12 +14,11 @@ from sseproxy.engine.admissions import Admissions
 from sseproxy.engine.live import LiveStreams
 from sseproxy.http1.listener import ClientConnections, ConnectionLimit
 from sseproxy.http1.policy import ServerPolicy
-from sseproxy.proxy.dispatch import Dispatcher
 from sseproxy.proxy.eventsource.tickets import TicketService
-from sseproxy.proxy.handler import RequestHandler
-from sseproxy.proxy.notices import UndeclaredNotice, warn_of_connections
+from sseproxy.proxy.handler import Persistence, RequestHandler
+from sseproxy.proxy.notices import ForwardingNotice, HandshakeNotice, UndeclaredNotice, warn_of_connections
 from sseproxy.proxy.origins import Origins
-from sseproxy.proxy.resolve import Resolver
+from sseproxy.proxy.routing import RoutingFactory
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.stores.base import TicketStore
 
@@ -37,6 +36,9 @@ class ProxyApp:
     streams: where those under way are known, and whose clock they go by. policy: of client connections.
     request_ids: for requests that bring none; left out, each is another one in all processes.
     """
+
+    # What a configuration says about requests is one value, the `Routing` of the handler, which `reload` replaces. All
+    # else outlives it: streams and what they count for, tickets, client connections, the keys of ends.
 
     def __init__(
         self,
@@ -57,20 +59,14 @@ class ProxyApp:
         self.streams = LiveStreams() if streams is None else streams
         self.admissions = Admissions()
         self.tickets = TicketService(routes, tickets)
-        self._origins = origins
         self._policy = policy
         self._limit = ConnectionLimit(policy.connections, on_reached=warn_of_connections)
         self._listeners: list[ClientConnections] = []
-        dispatcher = Dispatcher(
-            routes,
-            origins,
-            self.tickets,
-            end_key=end_key or secrets.token_bytes(32),
-            instance=name,
-        )
+        self._handshakes = HandshakeNotice(asyncio.get_running_loop().time)
+        self._routings = RoutingFactory(self.tickets, end_key or secrets.token_bytes(32), name, ForwardingNotice())
+        self._routing = self._routings.new(routes, origins, trusted_proxies)
         self._handler = RequestHandler(
-            Resolver(routes, trusted_proxies=trusted_proxies, tickets=self.tickets.paths, instance=name),
-            dispatcher.begin,
+            self._routing,
             partial(ResponseTail, streams=self.streams, admissions=self.admissions),
             linger=self.streams.linger,
             observers=self.streams.observers,
@@ -86,10 +82,36 @@ class ProxyApp:
         """
         trusts = is_unix if trusts is None else trusts
         listener = ClientConnections(
-            self._handler, scheme=scheme, is_unix=is_unix, trusts=trusts, policy=self._policy, limit=self._limit
+            self._handler,
+            scheme=scheme,
+            is_unix=is_unix,
+            trusts=trusts,
+            policy=self._policy,
+            limit=self._limit,
+            on_failed_handshake=self._handshakes.look_at,
         )
         self._listeners.append(listener)
         return listener
+
+    def reload(
+        self, routes: Sequence[Route], origins: Origins, *, trusted_proxies: Sequence[IPv4Network | IPv6Network]
+    ) -> None:
+        """Serve new requests by other routes. Requests and streams under way go on as they began.
+
+        origins: also of the routes whose tickets live on (`TicketService.routes_with`). Those that are there no more
+        keep no connection from now on.
+        """
+        self.tickets.reload(routes)
+        before = self._routing
+        self._routing = self._handler.routing = self._routings.new(routes, origins, trusted_proxies)
+        before.origins.retire_all_but(origins)
+        for listener in self._listeners:
+            for connection in listener:
+                connection.peer = None  # it may be trusted now, or not any more
+
+    def limit_connections(self, most: int | None) -> None:
+        """Let so many clients be connected from now on; ``None``: any number. No request is broken off."""
+        self._limit.most = most
 
     @property
     def requests(self) -> int:
@@ -113,12 +135,23 @@ class ProxyApp:
 
     @property
     def draining(self) -> bool:
-        """True once `drain` was called."""
-        return self._handler.draining
+        """True once `leave` or `drain` was called: new requests should go elsewhere."""
+        return self._handler.persistence is not Persistence.KEPT
+
+    def leave(self) -> None:
+        """Let clients open new connections, elsewhere: from now on each response says that its connection ends.
+
+        Requests are served as ever, and nothing ends before `drain`.
+        """
+        self._handler.persistence = Persistence.LAST
+        for tail in self._handler.under_way:
+            tail.downstream.announce_end()
 
     def drain(self, *, timeout: float | None, spread: float) -> None:
         """Let every stream end at its own moment within `spread` seconds, and by `timeout` if that is set."""
-        self._handler.draining = self.tickets.draining = True
+        self._handler.persistence = Persistence.ENDING
+        self.tickets.draining = True
+        self._routing.origins.drain()
         self.streams.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)
         for tail in self._handler.under_way:
             tail.downstream.close_behind()
@@ -141,4 +174,4 @@ class ProxyApp:
         """Close the connections to all upstreams and services, all followers of Redis, and the store of tickets."""
         self._handler.disconnects.close()
         await self.tickets.close()
-        await self._origins.close()
+        await self._routing.origins.close()

@@ -11,7 +11,7 @@ from sseproxy.core.errors import AccessDenied, AuthorizeFailed, SSEProxyError
 from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Headers
 from sseproxy.core.http.via import signed
-from sseproxy.core.routes import AuthorizePolicy, Route
+from sseproxy.core.routes import AuthorizePolicy, Route, Upstream
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.http1.messages import OriginRequest
 from sseproxy.origins.codings import can_decode
@@ -22,9 +22,6 @@ from sseproxy.proxy.refusal import Beginning
 
 #: Seconds after which a client may ask again that got no yes and no no.
 _RETRY_AFTER = 5
-
-#: The whole question has one limit, that of its policy.
-_NO_TIMEOUTS = TimeoutPolicy(connect=None, response=None)
 
 _DENIALS = frozenset((401, 403))
 
@@ -64,7 +61,7 @@ class _Question:
 class Authorizer:
     """Asks the services of all routes that have `authorize`.
 
-    origins: those services, by the name of the route. instance: the name of this proxy in ``Via``.
+    origins: those services, by where they are. instance: the name of this proxy in ``Via``.
     """
 
     # Plan: without a cache each request asks for itself, in its own task. With one, requests with the same credentials
@@ -83,8 +80,8 @@ class Authorizer:
     #   `_asked` in the same turn, so the new one asks anew;
     # - a service behind this very proxy: ``Via`` ends the loop with 508, which is no yes.
 
-    def __init__(self, routes: Sequence[Route], origins: Mapping[str, HttpOrigin], *, instance: bytes) -> None:
-        unasked = [each.name for each in routes if each.authorize is not None and each.name not in origins]
+    def __init__(self, routes: Sequence[Route], origins: Mapping[Upstream, HttpOrigin], *, instance: bytes) -> None:
+        unasked = [each.name for each in routes if each.authorize and each.authorize.upstream not in origins]
         if unasked:
             raise ValueError(f"routes with authorize need a service to ask: {', '.join(unasked)}")
         self._origins = origins
@@ -103,13 +100,15 @@ class Authorizer:
         assert policy is not None
         credentials = request.inbound.credentials(route)
         question = _question(request.inbound, target, policy, credentials, self._instance)
+        # The whole question has one limit, that of its policy. Within it, a service that is away is asked again.
+        timeouts = TimeoutPolicy(connect=None, connect_retry=route.timeouts.connect_retry, response=None)
         if policy.cache is None:
-            verdict = await self._ask(route.name, policy, question)
+            verdict = await self._ask(policy, timeouts, question)
         else:
             key = self._key(route, credentials)
             identity = self._recent.find(key, now=self._time())
             if identity is None:
-                verdict = await self._ask_together(key, route.name, policy, question)
+                verdict = await self._ask_together(key, policy, timeouts, question)
             else:
                 verdict = _Allowed(identity)
         match verdict:
@@ -121,10 +120,12 @@ class Authorizer:
                 detail = "It could not be found out whether this request is allowed."
                 raise AuthorizeFailed(detail, retry_after=_RETRY_AFTER, cause=cause)
 
-    async def _ask_together(self, key: bytes, route: str, policy: AuthorizePolicy, request: OriginRequest) -> _Verdict:
+    async def _ask_together(
+        self, key: bytes, policy: AuthorizePolicy, timeouts: TimeoutPolicy, request: OriginRequest
+    ) -> _Verdict:
         question = self._asked.get(key)
         if question is None:
-            task = asyncio.create_task(self._ask(route, policy, request, key))
+            task = asyncio.create_task(self._ask(policy, timeouts, request, key))
             question = self._asked[key] = _Question(task)
         question.waiting += 1
         try:
@@ -138,13 +139,13 @@ class Authorizer:
         return question.task.result()
 
     async def _ask(
-        self, route: str, policy: AuthorizePolicy, request: OriginRequest, key: bytes | None = None
+        self, policy: AuthorizePolicy, timeouts: TimeoutPolicy, request: OriginRequest, key: bytes | None = None
     ) -> _Verdict:
         """Return what the service says. key: under which a yes is remembered; ``None``: it is not."""
         asked_at = self._time()
         try:
             async with asyncio.timeout(policy.timeout):
-                exchange = await self._origins[route].open(request, _NO_TIMEOUTS)
+                exchange = await self._origins[policy.upstream].open(request, timeouts)
                 try:
                     verdict = await _read(exchange, policy.take)
                 finally:

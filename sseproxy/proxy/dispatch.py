@@ -5,6 +5,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Protocol
 
+from sseproxy.core.errors import StoreAway
 from sseproxy.core.routes import Route
 from sseproxy.proxy.authorize import Authorizer
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
@@ -18,6 +19,9 @@ from sseproxy.proxy.subscribe import Subscribing
 from sseproxy.proxy.tail import ResponseTail
 
 Work = Coroutine[None, None, None]
+
+#: Seconds after which a client may ask again whose route has gone meanwhile.
+_RETRY_AFTER = 1
 
 
 class Serve(Protocol):
@@ -93,6 +97,10 @@ class Dispatcher:
     def _new(self, request: ClientRequest, route: Route, tail: ResponseTail) -> Forwarding | Subscribing:
         """Make what serves a request: an upstream, or Redis."""
         if route.redis is not None:
-            return Subscribing(request, route, self._origins.redis[route.name], tail)
-        origin = self._origins.upstreams[route.name]
+            redis = self._origins.redis[route.redis.url]
+            if redis.is_closed:  # the request has waited for `authorize`, while a reload took its route away
+                raise StoreAway("This route has gone.", retry_after=_RETRY_AFTER)
+            return Subscribing(request, route, redis, tail)
+        assert route.upstream is not None
+        origin = self._origins.upstreams[route.upstream]
         return Forwarding(request, route, origin, tail, ends=self._ends, via=self._instance)

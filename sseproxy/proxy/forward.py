@@ -4,7 +4,7 @@ import asyncio
 from functools import partial
 from http import HTTPStatus
 
-from sseproxy.core.errors import ConnectError, OutOfDescriptors
+from sseproxy.core.errors import ConnectError, Draining, OutOfDescriptors
 from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import REQUEST_ID, Headers, apply_rules, with_request_id
 from sseproxy.core.routes import Route
@@ -132,7 +132,7 @@ class Forwarding:
         self.is_spent = True
         try:
             return await self._origin.open(request, route.timeouts)
-        except (ConnectError, OutOfDescriptors):
+        except (ConnectError, Draining, OutOfDescriptors):
             self.is_spent = self._tail.downstream.started
             raise
         except asyncio.CancelledError as error:

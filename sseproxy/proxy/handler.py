@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator
+from enum import Enum
 
 from sseproxy.core.errors import InternalError, SSEProxyError
 from sseproxy.core.frames import release_frames
@@ -14,7 +15,8 @@ from sseproxy.http1.server import DownstreamConnection
 from sseproxy.http1.treatment import ResponseTreatment
 from sseproxy.logs import LOGGER
 from sseproxy.proxy.notices import UntellableNotice
-from sseproxy.proxy.resolve import Refuse, Resolution, Resolver
+from sseproxy.proxy.resolve import Refuse
+from sseproxy.proxy.routing import Routing
 from sseproxy.proxy.tail import ANSWER_TIME, ResponseTail
 
 _log = logging.getLogger(LOGGER)
@@ -22,12 +24,20 @@ _log = logging.getLogger(LOGGER)
 _Work = Coroutine[None, None, None]
 
 
+class Persistence(Enum):
+    """Do connections outlive a response? (RFC 9112 section 9.3)"""
+
+    KEPT = "each connection is for one request after the other"
+    LAST = "the same, but each response that can say so ends its connection"
+    ENDING = "each response ends its connection"
+
+
 class RequestHandler:
     """Serves the requests of all connections of a process (a `Service`).
 
-    begin: answers a request at once, or returns what serves it. new_tail: makes the tail of a response.
-    linger: see `ResponseTreatment`. observers: hear of each request that has been answered. request_ids: for requests
-    that bring none. draining: no connection is kept for another request.
+    routing: for the next request; may be replaced at any time. new_tail: makes the tail of a response.
+    linger: see `ResponseTreatment`. observers: hear of each request that has been answered. persistence: of
+    connections, for the next request. request_ids: for requests that bring none.
     """
 
     # Plan: resolve, then do. `handle` hands the resolution to a coroutine, and keeps the tail only: what a request
@@ -39,8 +49,7 @@ class RequestHandler:
 
     def __init__(
         self,
-        resolver: Resolver,
-        begin: Callable[[Resolution, ResponseTail], _Work | None],
+        routing: Routing,
         new_tail: Callable[[DownstreamConnection, HttpDownstream, AccessRecord], ResponseTail],
         *,
         linger: float,
@@ -49,9 +58,8 @@ class RequestHandler:
     ) -> None:
         self.disconnects = DisconnectWatch()
         self.under_way: set[ResponseTail] = set()
-        self.draining = False
-        self._resolver = resolver
-        self._begin = begin
+        self.persistence = Persistence.KEPT
+        self.routing = routing
         self._new_tail = new_tail
         self._linger = linger
         self._observers = observers
@@ -69,19 +77,21 @@ class RequestHandler:
         treatment = ResponseTreatment(
             is_11=request.version == "1.1",
             is_head=request.method == "HEAD",
-            keep_alive=request.keeps_alive and not self.draining,
+            keep_alive=request.keeps_alive and self.persistence is not Persistence.ENDING,
+            is_last=self.persistence is Persistence.LAST,
             linger=self._linger,
         )
+        routing = self.routing
         try:
-            resolution = self._resolver.resolve(request, connection, treatment, record)
+            resolution = routing.resolve(request, connection, treatment, record)
         except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
             resolution = Refuse(treatment, None, _defect(error, record))
         request.headers = []  # a stream may go on for hours
         if resolution.route is not None:
             record.route, record.upstream = resolution.route.name, resolution.route.leads_to
         downstream = HttpDownstream(connection, resolution.treatment, on_untellable=self._untellable.give)
-        work = self._begin(resolution, tail := self._new_tail(connection, downstream, record))
-        del resolution
+        work = routing.begin(resolution, tail := self._new_tail(connection, downstream, record))
+        del resolution, routing  # a reload may come while a stream goes on
         try:
             if work is not None:
                 await self._serve(work, tail)

@@ -1,16 +1,22 @@
-"""Which faults of a set-up are logged once, because nothing else shows them?"""
+"""Which faults of a set-up are logged once, or now and then, because nothing else shows them?"""
 
 import logging
+from collections.abc import Callable
+from math import inf
 
 from sseproxy.core.http.fields import Headers, Peer, forwarding_names
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.engine.observer import ObservedStream, Observer
+from sseproxy.http1.handshake import HandshakeFailure
 from sseproxy.logs import LOGGER
 
 _log = logging.getLogger(LOGGER)
 
 #: Dialects that say by rules of their own which requests are for streams; `stream: always` changes nothing there.
 _DECLARED_BY_THEMSELVES = frozenset((Dialect.MCP, Dialect.OLLAMA))
+
+#: Seconds from one warning of refused clients to the next.
+_BETWEEN_WARNINGS = 60.0
 
 
 class UntellableNotice:
@@ -81,6 +87,34 @@ class UndeclaredNotice(Observer):
             "it: `stream: always` on this route would",
             stream.route,
         )
+
+
+class HandshakeNotice:
+    """Logs handshakes that fail: each at debug, and those of clients without the right certificate as warnings, too.
+
+    clock: seconds, such as the event loop's. A warning comes once a minute at most: strangers who knock must not fill
+    the log.
+    """
+
+    __slots__ = ("_clock", "_next_at", "_untold")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._next_at = -inf
+        self._untold = 0
+
+    def look_at(self, failure: HandshakeFailure) -> None:
+        """Log `failure`."""
+        _log.debug("TLS handshake with %s failed: it %s", failure.client, failure.why)
+        if not failure.is_refusal:
+            return
+        now = self._clock()
+        if now < self._next_at:
+            self._untold += 1
+            return
+        more = f"; since the last such warning {self._untold} more were refused" if self._untold else ""
+        self._next_at, self._untold = now + _BETWEEN_WARNINGS, 0
+        _log.warning("%s is refused: it %s (server.tls.client_ca)%s", failure.client, failure.why, more)
 
 
 def warn_of_connections(most: int) -> None:

@@ -2,21 +2,37 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from sseproxy.core.routes import Upstream
 from sseproxy.origins.http import HttpOrigin
-from sseproxy.origins.redis.origin import RedisOrigin
+
+if TYPE_CHECKING:
+    from sseproxy.origins.redis.origin import RedisOrigin
 
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """What serves each route, and what is asked about its requests, by the route's name.
+    """What serves the routes of one configuration, and what is asked about their requests.
 
-    upstreams, redis: each route has one of them. authorizers: the services that `authorize` asks.
+    upstreams, authorizers: by what they are, and not by the route, whose name another configuration may give to
+    another. redis: by URL.
     """
 
-    upstreams: Mapping[str, HttpOrigin] = field(default_factory=dict)
-    redis: Mapping[str, RedisOrigin] = field(default_factory=dict)
-    authorizers: Mapping[str, HttpOrigin] = field(default_factory=dict)
+    upstreams: Mapping[Upstream, HttpOrigin] = field(default_factory=dict)
+    redis: "Mapping[str, RedisOrigin]" = field(default_factory=dict)
+    authorizers: Mapping[Upstream, HttpOrigin] = field(default_factory=dict)
+
+    def retire_all_but(self, others: "Origins") -> None:
+        """Keep no unused connection to what is not among `others`. Requests under way go on."""
+        kept = {*others.upstreams.values(), *others.authorizers.values()}
+        for origin in {*self.upstreams.values(), *self.authorizers.values()} - kept:
+            origin.retire()
+
+    def drain(self) -> None:
+        """Let no request wait for a service that is away."""
+        for origin in (*self.upstreams.values(), *self.authorizers.values()):
+            origin.drain()
 
     async def close(self) -> None:
         """Close the connections to all upstreams and services, and all that follows Redis."""

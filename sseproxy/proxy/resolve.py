@@ -87,6 +87,7 @@ class Resolver:
     """Reads requests, and decides what each of them wants.
 
     trusted_proxies: networks. tickets: the paths of the ticket service. instance: the name of this proxy in ``Via``.
+    notice: warns of peers that are not trusted, once.
     """
 
     # Plan: one pass from the request to a `Resolution`, and nothing happens on the way: no byte is written, nothing is
@@ -110,13 +111,15 @@ class Resolver:
         trusted_proxies: Sequence[IPv4Network | IPv6Network],
         tickets: TicketPaths,
         instance: bytes,
+        notice: ForwardingNotice | None = None,
     ) -> None:
         self._routes = tuple(routes)
         self._peers = Peers(trusted_proxies)
         self._tickets = tickets or None
-        self._cors = None if all(route.cors is None for route in routes) else CorsGuard(routes, tickets)
+        has_cors = any(route.cors is not None for route in (*routes, *tickets.retired))
+        self._cors = CorsGuard(routes, tickets) if has_cors else None
         self._instance = instance
-        self._notice = ForwardingNotice()
+        self._notice = ForwardingNotice() if notice is None else notice
 
     def resolve(
         self,

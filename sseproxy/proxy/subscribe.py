@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import inf
+from typing import TYPE_CHECKING
 
 from sseproxy.core.eventsource.cookies import cookie_values
 from sseproxy.core.http.fields import Headers, apply_rules, as_in_cgi, with_request_id
@@ -14,10 +15,12 @@ from sseproxy.core.routes import Route
 from sseproxy.core.stream.kinds import EVENT_STREAM
 from sseproxy.engine.observer import JournalReading
 from sseproxy.http1.content import RequestContent
-from sseproxy.origins.redis.origin import RedisOrigin
 from sseproxy.proxy.inbound import ClientRequest
 from sseproxy.proxy.refusal import first_of
 from sseproxy.proxy.tail import ResponseTail
+
+if TYPE_CHECKING:
+    from sseproxy.origins.redis.origin import RedisOrigin
 
 _POSITION = b"last-event-id"
 
@@ -45,7 +48,7 @@ class Subscribing:
 
     __slots__ = ("_origin", "_request", "_route", "_tail", "is_spent")
 
-    def __init__(self, request: ClientRequest, route: Route, origin: RedisOrigin, tail: ResponseTail) -> None:
+    def __init__(self, request: ClientRequest, route: Route, origin: "RedisOrigin", tail: ResponseTail) -> None:
         self._request = request
         self._route = route
         self._origin = origin

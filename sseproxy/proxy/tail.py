@@ -164,6 +164,8 @@ class ResponseTail:
         record = self.record
         if isinstance(error, OriginError):
             record.reason = error.reason
+        elif isinstance(error, Draining):
+            self.note_end(CloseReason.DRAIN)
         if self.downstream.started:
             record.error = str(error)
             self.downstream.abort_at_once()

@@ -68,7 +68,7 @@ def test_in_each_cell(server: AsgiServer, style: str) -> None:
         _silence_is_kept_alive(client, style)
         before = server.recorded().count("stopped")
         left = time.monotonic()
-    wait_until(lambda: server.recorded().count("stopped") == before + 1, limit=10)
+    wait_until(lambda: server.recorded().count("stopped") == before + 1)
     stopped = [float(line.removeprefix("at ")) for line in server.recorded() if line.startswith("at ")]
     assert stopped[-1] - left < 1
     assert server.wrongs() == []

@@ -32,7 +32,7 @@ def test_a_client_that_leaves_is_noticed_behind_a_large_body_that_the_app_does_n
             client.ask("/silence", method="POST", body=LARGE)
             client.read_head()
             client.read_until(b": heartbeat\n")
-        wait_until(lambda: "stopped" in server.recorded(), limit=10)
+        wait_until(lambda: "stopped" in server.recorded())
         assert server.wrongs() == []
     finally:
         server.stop()
@@ -61,7 +61,7 @@ def test_a_django_view_ends_with_its_stream(name: str, tmp_path: Path) -> None:
             client.ask("/silence")
             client.read_head()
             assert not client.read_body().is_whole
-        wait_until(lambda: "stopped" in server.recorded(), limit=10)
+        wait_until(lambda: "stopped" in server.recorded())
         assert "never retrieved" not in server.output.text
     finally:
         server.stop()
@@ -87,7 +87,7 @@ class TestHTTP2:
     def test_a_client_that_leaves_is_noticed(self, server: AsgiServer) -> None:
         with self.ask(server, "/silence") as curl:
             curl.wait_for_body(lambda body: b": heartbeat\n" in body)
-        wait_until(lambda: "stopped" in server.recorded(), limit=10)
+        wait_until(lambda: "stopped" in server.recorded())
 
     def test_a_stream_that_promises_trailers_comes_to_its_end(self, server: AsgiServer) -> None:
         with self.ask(server, "/trailers") as curl:

@@ -130,6 +130,22 @@ def test_a_channel_and_a_short_drain(tmp_path: Path) -> None:
     assert text_of(path).startswith("# drain: 2s in all ")
 
 
+def test_the_delay_is_added_to_the_drain(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "server: {drain: {delay: 5s, timeout: 20s}}\n"
+        "defaults: {timeouts: {connect_retry: 30s}}\n"
+        "routes:\n"
+        "  - {match: {path: /a}, redis: {url: 'redis://h', channel: a}, authorize: {url: 'http://a'}}\n"
+        "  - {match: {path: /b}, redis: {url: 'redis://h', channel: b}}\n"
+        "  - {upstream: 'http://a'}\n"
+    )
+    means_the_same(path, tmp_path)
+    text = text_of(path)
+    assert text.startswith("# drain: 25s in all (server.drain.delay: 5s + server.drain.timeout: 20s). ")
+    assert text.count("connect_retry: 30s") == 2
+
+
 def test_no_limit_for_the_drain(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("server: {drain: {timeout: off}}\nroutes: [{upstream: 'http://a'}]\n")

@@ -8,7 +8,6 @@ import jsonschema
 import pytest
 
 from sseproxy.config.document import Document
-from sseproxy.config.fields import Section
 from sseproxy.config.flags import OVERRIDES
 from sseproxy.config.loader import load
 from sseproxy.config.problems import write_path
@@ -22,6 +21,7 @@ from sseproxy.config.schema import (
     json_schema,
     section_in,
 )
+from sseproxy.config.sections import Section
 
 HERE = Path(__file__).parents[2]
 SMALL, FULL = HERE / "config/sseproxy.yaml", HERE / "config/sseproxy.full.yaml"
@@ -113,10 +113,14 @@ def configurations(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
-def test_the_examples_of_the_documents_are_right_and_warn_of_nothing(document: Path, tmp_path: Path) -> None:
+def test_the_examples_of_the_documents_are_right_and_warn_of_nothing(
+    document: Path, tmp_path: Path, pem_files: dict[str, bytes]
+) -> None:
     examples = configurations(document.read_text(encoding="utf-8"))
     assert examples
     for example in examples:
+        for name in re.findall(r"\b\w+\.(?:pem|key)\b", example):
+            (tmp_path / name).write_bytes(pem_files[f"ca.{name.rpartition('.')[2]}"])
         (tmp_path / "c.yaml").write_text(example, encoding="utf-8")
         config = load(tmp_path / "c.yaml", flags={}, environ={"API_TOKEN": "t"})
         assert config.routes

@@ -87,6 +87,17 @@ def test_a_drain_without_end_is_longer_than_any_grace_period(folder: Path) -> No
     ]
 
 
+@pytest.mark.parametrize(("delay", "timeout"), [("5s", "20s"), ("off", "25s"), ("0", "25s")])
+def test_a_delay_that_leaves_the_grace_period_its_reserve(delay: str, timeout: str, folder: Path) -> None:
+    assert warned(f"server: {{drain: {{delay: {delay}, timeout: {timeout}}}}}\n{ROUTE}", folder) == []
+
+
+def test_a_delay_counts_for_the_grace_period(folder: Path) -> None:
+    said = warned("server: {drain: {delay: 1s}}\n" + ROUTE, folder)
+    place = "c.yaml:1:25: server.drain.delay: warning: "
+    assert said == [f"{place}with drain.timeout (25s) 26s is a long time: {GRACE} to 31s)"]
+
+
 def test_a_value_from_the_environment_is_warned_of_by_its_name(folder: Path) -> None:
     (said,) = warned(ROUTE, folder, SSEPROXY_ADMIN="0.0.0.0:9090")
     assert said.startswith("SSEPROXY_ADMIN: warning: 0.0.0.0:9090 can be reached from other machines")

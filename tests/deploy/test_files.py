@@ -123,12 +123,13 @@ def test_names_and_ports_agree(folder: Path) -> None:
 
 @pytest.mark.parametrize("folder", KUSTOMIZE, ids=name_of)
 def test_a_pod_has_time_to_drain(folder: Path) -> None:
-    drain = load(folder / "sseproxy.yaml", flags={}, environ={}).server.drain_timeout
+    server = load(folder / "sseproxy.yaml", flags={}, environ={}).server
     hooks = [each["lifecycle"] for each in [container(folder), *pod(folder)["containers"]] if "lifecycle" in each]
     pauses = [int(hook["preStop"]["exec"]["command"][1]) for hook in hooks]
-    assert pauses
-    assert drain is not None
-    assert max(pauses) + drain + RESERVE <= pod(folder)["terminationGracePeriodSeconds"]
+    # Connections are accepted for a while: by a hook, where another process ends first, or else by the delay.
+    assert (len(pauses), server.drain_delay > 0) in ((1, False), (0, True))
+    assert server.drain_limit is not None
+    assert sum(pauses) + server.drain_limit + RESERVE <= pod(folder)["terminationGracePeriodSeconds"]
 
 
 @pytest.mark.parametrize("folder", KUSTOMIZE, ids=name_of)
@@ -182,8 +183,8 @@ def test_docker_compose_reads_the_stack() -> None:
 def test_compose_gives_the_drain_its_time() -> None:
     stack = parsed(DEPLOY / "compose.yaml")
     config = load(DEPLOY / "compose/sseproxy.yaml", flags={}, environ={})
-    assert config.server.drain_timeout is not None
-    assert config.server.drain_timeout + RESERVE <= seconds(stack["services"]["sseproxy"]["stop_grace_period"])
+    assert config.server.drain_limit is not None
+    assert config.server.drain_limit + RESERVE <= seconds(stack["services"]["sseproxy"]["stop_grace_period"])
     (network,) = stack["networks"]["default"]["ipam"]["config"]
     assert [str(trusted) for trusted in config.server.trusted_proxies] == [network["subnet"]]
 
@@ -215,8 +216,8 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
 def test_systemd_waits_for_the_drain() -> None:
     config = load(DEPLOY / "systemd/sseproxy.yaml", flags={}, environ={})
     (granted,) = re.findall(r"^TimeoutStopSec=(\w+)$", unit(), re.MULTILINE)
-    assert config.server.drain_timeout is not None
-    assert config.server.drain_timeout + RESERVE <= seconds(granted)
+    assert config.server.drain_limit is not None
+    assert config.server.drain_limit + RESERVE <= seconds(granted)
 
 
 def jobs() -> Iterator[dict[str, Any]]:

@@ -15,7 +15,6 @@ from tests.support import dying_upstream
 from tests.support.blocking_peer import (
     CHUNKED_STREAM,
     LAST_CHUNK,
-    LIMIT,
     STREAM_HEAD,
     Body,
     ClientPeer,
@@ -24,6 +23,7 @@ from tests.support.blocking_peer import (
     chunk,
 )
 from tests.support.fault_stand import LOOPS, Stand, plain_error, standing
+from tests.support.patience import LIMIT
 from tests.support.programs import require
 
 ONE, TWO = b"id: 1\ndata: one\n\n", b"id: 2\ndata: two\n\n"

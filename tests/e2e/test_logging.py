@@ -68,7 +68,7 @@ def ask(url: str, request: str) -> bytes:
     """Send bytes, and wait until the proxy has answered and closed."""
     host, _, port = url.removeprefix("http://").rpartition(":")
     received = b""
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         try:
             connection.sendall(request.encode())
             connection.shutdown(socket.SHUT_WR)
@@ -228,7 +228,7 @@ def unread(*arguments: str) -> Iterator[tuple["subprocess.Popen[str]", str, int]
     try:
         yield process, process.stderr.readline().split()[-1], reading
         process.terminate()
-        assert "Traceback" not in process.communicate(timeout=30)[1]
+        assert "Traceback" not in process.communicate(timeout=60)[1]
         assert process.returncode == 0
     finally:
         process.kill()
@@ -316,7 +316,7 @@ def test_it_serves_on_when_nobody_reads_its_log() -> None:
                     assert request.read() == b"served"
         finally:
             process.terminate()
-            said = process.communicate(timeout=30)[1]
+            said = process.communicate(timeout=60)[1]
     assert said.count("a log cannot be written: Broken pipe") == 1
     assert "Traceback" not in said
     assert process.returncode in (0, 1)

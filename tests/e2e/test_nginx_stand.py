@@ -121,7 +121,7 @@ def test_the_readme_has_the_rows_of_the_stand(rows: Rows) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["problem.conf", "solved.conf", "two-hops.conf", "gzip.conf", "http10.conf", "push.conf"]
+    "name", ["problem.conf", "solved.conf", "two-hops.conf", "gzip.conf", "http10.conf", "push.conf", "replicas.conf"]
 )
 def test_a_configuration_is_complete_as_it_lies_there(name: str, tmp_path: Path) -> None:
     conf = tmp_path / "nginx.conf"

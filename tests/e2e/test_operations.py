@@ -56,7 +56,7 @@ def connects(url: str) -> bool:
     """Whether somebody accepts connections there."""
     host, _, port = url.partition("://")[2].rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=20).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=60).close()
     except ConnectionRefusedError:
         return False
     return True
@@ -300,7 +300,7 @@ def test_few_descriptors_are_warned_of_and_do_not_change_how_it_ends(workers: st
                 call.send(b"\n\n")
                 call.finish()
                 assert b"data: unfinished\n\n" in request.read()
-            assert process.wait(timeout=30) == 0
+            assert process.wait(timeout=60) == 0
         finally:
             process.kill()
             process.wait()
@@ -426,13 +426,13 @@ def test_clients_that_take_all_their_places_leave_the_admin_side_and_each_other_
     assert process.stderr is not None
     with contextlib.ExitStack() as stack:
         stack.callback(process.stderr.close)
-        stack.callback(process.wait, timeout=30)
+        stack.callback(process.wait, timeout=60)
         stack.callback(process.terminate)
         line = next(line for line in iter(process.stderr.readline, "") if "listening on" in line)
         public, admin = re.findall(r"https?://[^ ;]+", line)
         host, _, port = public.rpartition("/")[2].partition(":")
         for _ in range(300):
-            stack.enter_context(socket.create_connection((host, int(port)), timeout=20))
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=60))
         assert fetch(admin, "/readyz").status == 200
         assert fetch(public, "/", tls=authority.client_context() if is_tls else None).status == 502
     assert process.returncode == 0

@@ -1,15 +1,19 @@
 """Does each metric of Redis move when what it counts has happened, with a real Redis and a whole process?"""
 
 import contextlib
+import itertools
+import json
+import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
+from sseproxy.core.journal.gap import GapReason
 from sseproxy.metrics.table import METRICS
 from tests.support.blocking_client import Request
 from tests.support.redis_server import RedisServer
-from tests.support.scrape import scrape, streams, value, wait_until
+from tests.support.scrape import Seen, scrape, streams, total, value, wait_until
 from tests.support.sseproxy_process import SseproxyProcess
 
 BROWSER = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
@@ -19,13 +23,16 @@ BROWSER = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
 class Pushing:
     redis: RedisServer
     proxy: SseproxyProcess
+    seen: Seen = field(default_factory=Seen)
 
     @property
     def admin(self) -> str:
         return self.proxy.urls[-1]
 
     def value(self, name: str, **labels: str) -> float:
-        return value(self.admin, f"sseproxy_redis_{name}", redis="redis", **labels)
+        page = scrape(self.admin)
+        self.seen.note(page)
+        return total(page, f"sseproxy_redis_{name}", redis="redis", **labels)
 
     def wait_for(self, wanted: float, name: str, **labels: str) -> None:
         wait_until(lambda: self.value(name, **labels) == wanted, f"{name} is {wanted}")
@@ -47,6 +54,7 @@ store: {{url: '{redis.url}', timeout: 1s}}
 routes:
   - {{name: news, match: {{path: /news}}, redis: {{stream: news, format: json}}}}
   - {{name: short, match: {{path: /short}}, redis: {{stream: short}}}}
+  - {{name: lost, match: {{path: /lost}}, redis: {{stream: lost}}}}
   - {{name: chat, match: {{path: /chat}}, redis: {{channel: chat, format: json}}}}
 """
         path = tmp_path_factory.mktemp("redis") / "c.yaml"
@@ -102,6 +110,28 @@ def test_gaps(stand: Pushing) -> None:
         assert [row["journal"] for row in streams(stand.admin)] == ["gap"]
 
 
+def test_a_position_of_another_stream_is_a_gap_too(stand: Pushing) -> None:
+    with stand.readers("/short", 1, **{"Last-Event-ID": "99999999999999-1"}) as [reader]:
+        reader.wait_for(b"event: gap")
+        stand.wait_for(1, "gaps_total", reason="unknown")
+
+
+def test_a_client_of_a_channel_that_takes_nothing_is_behind(stand: Pushing) -> None:
+    with stand.readers("/chat", 1) as [quick], socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        host, _, port = stand.proxy.url.partition("://")[2].rpartition(":")
+        slow.connect((host, int(port)))
+        slow.sendall(b"GET /chat HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+        assert quick.status == 200
+        wait_until(lambda: value(stand.admin, "sseproxy_streams_open", route="chat") == 2, "both are open")
+        for number in itertools.count():
+            publish(stand.redis, json.dumps({"data": f"{number}:{'x' * 60_000}"}))
+            quick.wait_for(b"data: %d:" % number)
+            quick.body = b""
+            if value(stand.admin, "sseproxy_streams_total", route="chat", reason="behind"):
+                break
+
+
 def test_bells_that_do_not_ring(stand: Pushing) -> None:
     with stand.readers("/short", 1) as [reader]:
         reader.wait_for(b"id: ")
@@ -111,18 +141,28 @@ def test_bells_that_do_not_ring(stand: Pushing) -> None:
         stand.wait_for(1, "bells_missed_total")
 
 
-def test_redis_away_and_back(stand: Pushing) -> None:
-    stand.redis.kill()
-    stand.wait_for(0, "up")
-    assert stand.value("reconnects_total") == 0
-    stand.redis.restart()
-    stand.wait_for(1, "up")
-    assert stand.value("reconnects_total") == 1
+def test_redis_away_and_back_without_its_streams(stand: Pushing) -> None:
+    stand.redis.cli("XADD", "lost", "100-1", "data", "before")
+    with stand.readers("/lost", 1, **{"Last-Event-ID": "oldest"}) as [reader]:
+        reader.wait_for(b"data: before")
+        stand.redis.kill()
+        stand.wait_for(0, "up")
+        assert stand.value("reconnects_total") == 0
+        stand.redis.restart(empty=True)
+        stand.wait_for(1, "up")
+        assert stand.value("reconnects_total") == 1
+        stand.redis.cli("XADD", "lost", "1-1", "data", "anew")
+        reader.wait_for(b"event: gap")
+        stand.wait_for(1, "gaps_total", reason="store")
 
 
 def test_all_of_the_table_was_made_to_move(stand: Pushing) -> None:
     """Comes behind the tests above."""
-    names = {name for (name, _), number in scrape(stand.admin).items() if number}
-    wanted = {metric.name for metric in METRICS if metric.name.startswith("sseproxy_redis_")}
-    if "sseproxy_redis_reconnects_total" in names:  # else this test was chosen alone
-        assert wanted - names == set()
+    seen = stand.seen
+    if "sseproxy_redis_reconnects_total" not in seen.names:
+        pytest.skip("this test was chosen alone")
+    assert {metric.name for metric in METRICS if metric.name.startswith("sseproxy_redis_")} - seen.names == set()
+    assert seen.values("sseproxy_redis_up", "redis", at_rest=True) == {"redis"}
+    # The other reasons are those of services that speak HTTP.
+    reasons = {reason.value for reason in GapReason} - {GapReason.UPSTREAM.value, GapReason.FORK.value}
+    assert seen.values("sseproxy_redis_gaps_total", "reason") == reasons

@@ -102,7 +102,7 @@ def test_only_modern_tls_and_http11_are_offered(certificates: Certificates, http
 
 def test_plain_http_on_the_https_port_is_refused_without_noise(https_proxy: SseproxyProcess) -> None:
     port = int(https_proxy.url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as plain:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         received = b""
         try:

@@ -2,12 +2,14 @@
 
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.parser import text_string_to_metric_families
 
 from sseproxy.metrics import table
-from sseproxy.metrics.exposition import exposition
+from sseproxy.metrics.exposition import Form, exposition, wanted_form
 from sseproxy.metrics.figures import Figures
 from sseproxy.metrics.table import METRICS, Kind, Labels, Metric, Over
 
@@ -39,7 +41,7 @@ def figures_of(counts: list[tuple[Metric, Labels, float]]) -> Figures:
 
 
 def scraped(figures: Figures) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    page, content_type = exposition(figures, "")
+    page, content_type = exposition(figures, Form.TEXT)
     assert content_type.startswith("text/plain")
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
@@ -103,7 +105,7 @@ def test_a_scraper_reads_what_was_counted(counts: list[tuple[Metric, Labels, flo
 
 
 def test_openmetrics_for_those_who_want_it() -> None:
-    page, content_type = exposition(Figures(), "application/openmetrics-text; version=1.0.0")
+    page, content_type = exposition(Figures(), Form.OPENMETRICS)
     assert content_type.startswith("application/openmetrics-text")
     assert page.endswith(b"# EOF\n")
 
@@ -112,3 +114,21 @@ def test_openmetrics_for_those_who_want_it() -> None:
 def test_what_only_holds_now_is_not_kept(counts: list[tuple[Metric, Labels, float]]) -> None:
     kept = figures_of(counts).without_gauges()
     assert kept == figures_of([count for count in counts if count[0].kind is not Kind.GAUGE])
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        ("", Form.TEXT),
+        ("*/*", Form.TEXT),
+        ("text/plain;version=0.0.4", Form.TEXT),
+        ("application/openmetrics-text;version=0.0.1", Form.TEXT),
+        ("application/openmetrics-text", Form.OPENMETRICS),
+        ("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2", Form.OPENMETRICS),
+        ("application/openmetrics-text; version=1.7.3; escaping=dots", Form.OPENMETRICS),
+    ],
+)
+def test_a_scraper_gets_one_of_two_forms(accept: str, form: Form) -> None:
+    """However it asks: each form is made once for all that wait, so a client must not be able to make more of them."""
+    assert wanted_form(accept) is form
+    assert choose_encoder(accept)[1].startswith("application/openmetrics-text") is (form is Form.OPENMETRICS)

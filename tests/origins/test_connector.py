@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import gc
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -14,10 +15,12 @@ import pytest
 
 from sseproxy.core.errors import ConnectError
 from sseproxy.core.routes import Upstream, UpstreamTLS
+from sseproxy.http1.client import UpstreamConnection
 from sseproxy.origins.addresses import Addresses, AddressInfo
 from sseproxy.origins.connector import ATTEMPT_DELAY, Connector
 from sseproxy.origins.faults import our_errors
 from tests.support.certificates import Certificate, new_authority, new_certificate
+from tests.support.settled import eventually
 
 #: All of these are this machine.
 ONE, TWO, THREE = "127.0.0.1", "127.0.0.2", "127.0.0.3"
@@ -191,12 +194,41 @@ async def test_an_address_that_is_silent_is_not_waited_for() -> None:
             assert await opened(connector(port, ONE, TWO)) == TWO
 
 
+async def cancelled(connector: Connector, turns: int) -> None:
+    """Cancel an attempt after some turns of the loop."""
+    opening = asyncio.create_task(connector.open())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    opening.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        (await opening).close()
+
+
+@pytest.mark.parametrize("addresses", [[ONE], [ONE, TWO]])
+async def test_an_attempt_that_is_cancelled_leaves_nothing_behind(addresses: list[str]) -> None:
+    """At whatever moment: also in the turn of the loop in which it succeeds. The garbage collector is off."""
+
+    def alive() -> int:
+        return sum(type(each) is UpstreamConnection for each in gc.get_objects())
+
+    gc.collect()
+    before = alive()
+    gc.disable()
+    try:
+        async with listening(*addresses) as port:
+            for turns in range(12):
+                await cancelled(connector(port, *addresses), turns)
+            await eventually(lambda: alive() == before)
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize("addresses", [[ONE], [ONE, TWO]])
 async def test_where_all_refuse_it_is_a_refusal(addresses: list[str]) -> None:
-    async with listening(ONE) as port:
-        pass
-    with pytest.raises(ConnectError) as failure:
-        await opened(connector(port, *addresses))
+    with contextlib.ExitStack() as exits:
+        taken = [exits.enter_context(sock) for sock in bound(*addresses)]  # and none of them listens
+        with pytest.raises(ConnectError) as failure:
+            await opened(connector(taken[0].getsockname()[1], *addresses))
     assert failure.value.proxy_status == "connection_refused"
 
 

@@ -1,6 +1,7 @@
 """Is what is connected to the admin listener bounded, in number and in time?"""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -47,11 +48,11 @@ async def listening(most: int, seconds: float, most_kept: int = 2) -> AsyncItera
 
 class Client:
     def __init__(self, port: int) -> None:
-        self._port = port
+        self.port = port
 
     async def ask(self, word: bytes) -> bytes:
         """What comes back; nothing: it was closed instead."""
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port)
         return await self.ask_again(word)
 
     async def ask_again(self, word: bytes) -> bytes:
@@ -98,6 +99,21 @@ async def test_none_lives_longer_than_its_time() -> None:
         client = connect()
         assert await client.ask(b"x") == b"x"
         await client.ended()
+
+
+async def test_many_at_once_do_not_close_each_other_before_they_are_answered() -> None:
+    """All of them have connected and asked before the event loop looks: a health check may be any of these."""
+    async with listening(8, 600) as connect:
+        first = connect()
+        assert await first.ask(b"x") == b"x"
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(socket.create_connection(("127.0.0.1", first.port))) for _ in range(50)]
+            for client in clients:
+                client.sendall(b"x")
+                client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout(20):
+                assert [await loop.sock_recv(client, 1) for client in clients] == [b"x"] * 50
 
 
 async def test_one_that_is_kept_outlives_its_time() -> None:

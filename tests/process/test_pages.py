@@ -53,6 +53,15 @@ async def test_one_that_fails_does_not_end_the_next() -> None:
     assert await work.get() == "made"
 
 
+async def test_a_page_is_written_once_for_all_scrapers_that_wait(tmp_path: Path) -> None:
+    """Also by those that want another format."""
+    pages = OneWorker(0, tmp_path).pages
+    plain, open_metrics = "", "application/openmetrics-text; version=1.0.0"
+    found = await asyncio.gather(*(pages.metrics(accept) for accept in (plain, open_metrics) * 50))
+    assert len({id(page) for page, _ in found}) == 2
+    assert {page.endswith(b"# EOF\n") for page, _ in found} == {False, True}
+
+
 class OneWorker:
     """One of two workers, without a process around it."""
 

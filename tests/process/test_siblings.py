@@ -1,6 +1,7 @@
 """Do workers hear of each other, and does one that is stuck, dead or half-heard cost no more than its own place?"""
 
 import asyncio
+import shutil
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -31,6 +32,15 @@ async def test_each_hears_of_all(pair: tuple[Siblings, Siblings]) -> None:
     for siblings in pair:
         assert await siblings.ask_all("how are you") == {0: b"0 how are you", 1: b"1 how are you", 2: None}
         assert await siblings.ask(1, "x") == b"1 x"
+
+
+async def test_two_that_end_in_one_moment_are_no_error(tmp_path: Path) -> None:
+    folder = tmp_path / "workers"
+    folder.mkdir()
+    siblings = Siblings(Place(0, 2, folder), saying(b"0"))
+    await siblings.start()
+    shutil.rmtree(folder)
+    await siblings.stop()
 
 
 async def test_a_worker_alone_needs_no_folder() -> None:

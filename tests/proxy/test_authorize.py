@@ -15,9 +15,9 @@ from sseproxy.core.stream.plan import StreamMode
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
 from sseproxy.proxy.origins import Origins
-from tests.support.async_peer import LIMIT
 from tests.support.guarded import ALICE, NO, TAKE, YES, guarded, head, silent
 from tests.support.http1_reader import Message
+from tests.support.patience import LIMIT
 from tests.support.proxy_server import ProxyServer, route_to
 from tests.support.raw_upstream import OK, RawUpstream, Script, Visit, replies
 from tests.support.settled import eventually
@@ -276,7 +276,7 @@ async def test_a_stale_connection_is_no_failure() -> None:
 async def test_a_route_is_not_open_because_its_service_is_left_out() -> None:
     where = Upstream("http", "127.0.0.1", 1)
     with pytest.raises(ValueError, match="guarded"):
-        ProxyApp([Route("guarded", where, authorize=AuthorizePolicy(where))], Origins({"guarded": HttpOrigin(where)}))
+        ProxyApp([Route("guarded", where, authorize=AuthorizePolicy(where))], Origins({where: HttpOrigin(where)}))
 
 
 # What is taken.

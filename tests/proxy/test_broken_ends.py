@@ -10,7 +10,7 @@ from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.engine.live import LiveStreams
 from sseproxy.stores.memory import MemoryTicketStore
-from tests.support.async_peer import LIMIT
+from tests.support.patience import LIMIT
 from tests.support.proxy_server import ProxyServer, route_to, stage
 from tests.support.raw_upstream import RawUpstream, Script, Visit, replies
 from tests.support.whatwg import parse

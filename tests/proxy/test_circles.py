@@ -11,7 +11,7 @@ import types
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pytest
 import sseproxy
 from sseproxy.core.eventsource.policies import TicketPolicy
 from sseproxy.core.limits import LimitPolicy
+from sseproxy.core.routes import Upstream
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy
@@ -30,6 +31,9 @@ from tests.support.settled import eventually
 
 TIMES = 20
 OURS = str(Path(sseproxy.__file__).parent)
+
+#: An upstream that is away: there is no such file.
+NOWHERE = Upstream("http+unix", socket_path="/nowhere/app.sock")
 
 GET = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
 GET_10 = b"GET /a HTTP/1.0\r\nHost: a.test\r\n\r\n"
@@ -208,6 +212,23 @@ async def is_cut_in_its_body(on: On) -> None:
         await client.response()
 
 
+async def gives_up(on: On) -> None:
+    """Leaves while the request waits for its upstream."""
+    async with on.client() as client:
+        await client.send(GET)
+        await eventually(lambda: on.proxy.app.requests == 1)
+    await eventually(lambda: on.proxy.app.requests == 0)
+
+
+async def is_drained(on: On) -> None:
+    """Is refused, since the process drains. It stays so, and the next request is refused at once."""
+    async with on.client() as client:
+        await client.send(GET)
+        await eventually(lambda: on.proxy.app.requests == 1 or on.proxy.app.draining)
+        on.proxy.app.drain(timeout=9.0, spread=0.0)
+        await client.response()
+
+
 @dataclass
 class Way:
     """How requests come to their end. options: of the route."""
@@ -218,6 +239,7 @@ class Way:
 
 
 RESPONSE_SOON = TimeoutPolicy(response=0.02)
+PATIENT = TimeoutPolicy(connect_retry=60.0)
 IDLE_SOON = TimeoutPolicy(idle=0.02)
 WRITE_SOON = TimeoutPolicy(write=0.1)
 FLOOD = CHUNKED + b"".join(b"8009\r\ndata: %b\n\n\r\n" % (b"x" * 0x8001,) for _ in range(400))
@@ -306,6 +328,12 @@ WAYS: dict[str, Way] = {
     "cut while it may be answered early": Way(
         mute, is_cut, {"heartbeat": HeartbeatPolicy(before_response=9.0), "stream": StreamMode.ALWAYS}
     ),
+    # The upstream is away.
+    "an upstream that stays away": Way(
+        mute, reads(GET), {"upstream": NOWHERE, "timeouts": TimeoutPolicy(connect_retry=0.1)}
+    ),
+    "gone while the upstream is away": Way(mute, gives_up, {"upstream": NOWHERE, "timeouts": PATIENT}),
+    "a drain while the upstream is away": Way(mute, is_drained, {"upstream": NOWHERE, "timeouts": PATIENT}),
     # What is asked is wrong.
     "no HTTP": Way(mute, stays(b"what?\r\n\r\n")),
     "a head without end": Way(mute, stays(b"GET / HTTP/1.1\r\nX: " + b"x" * 300_000)),
@@ -378,7 +406,10 @@ async def at_rest(proxy: ProxyServer) -> None:
 async def test_nothing_is_left_of_requests_that_ended_in_any_way(way: str) -> None:
     how = WAYS[way]
     route = {"heartbeat": SILENT, **how.options}
-    async with RawUpstream.serve(how.script) as upstream, ProxyServer.serve(route_to(upstream, **route)) as proxy:
+    async with (
+        RawUpstream.serve(how.script) as upstream,
+        ProxyServer.serve(replace(route_to(upstream), **route)) as proxy,
+    ):
         on = On(proxy, upstream)
         for _ in range(2):
             await how.client(on)

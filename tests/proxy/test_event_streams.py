@@ -13,8 +13,8 @@ import pytest
 from sseproxy.core.http.fields import HeaderRules
 from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamMode
-from tests.support.async_peer import LIMIT
 from tests.support.http1_reader import Message
+from tests.support.patience import LIMIT
 from tests.support.proxy_server import stage
 from tests.support.raw_upstream import Script, Visit, replies, replies_once
 from tests.support.settled import settled

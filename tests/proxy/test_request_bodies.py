@@ -11,8 +11,8 @@ from sseproxy.core.routes import Route, Upstream
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.http1.content import RequestContent
 from sseproxy.proxy.body import BodyReader
-from tests.support.async_peer import LIMIT
 from tests.support.http1_reader import Message
+from tests.support.patience import LIMIT
 from tests.support.programs import require
 from tests.support.proxy_server import SILENT, ProxyServer, stage
 from tests.support.raw_upstream import OK, Visit, replies

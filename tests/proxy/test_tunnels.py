@@ -14,7 +14,7 @@ from sseproxy.core.stream.plan import StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.http1.client import UpstreamConnection
 from sseproxy.proxy import tunnel
-from tests.support.async_peer import LIMIT
+from tests.support.patience import LIMIT
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, stage
 from tests.support.raw_upstream import OK, Visit, replies
 from tests.support.settled import eventually, settled

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.async_peer import LIMIT
 from tests.support.nemesis import Nemesis
+from tests.support.patience import LIMIT
 from tests.support.settled import eventually
 
 _Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from sseproxy.aiohttp import SSEKeepalive, sse_keepalive
 from tests.support.asgi_exchange import on_time
-from tests.support.async_peer import LIMIT, AsyncPeer
+from tests.support.async_peer import AsyncPeer
+from tests.support.patience import LIMIT
 
 #: Bytes of a request body that a handler may read: more than any test sends.
 _BODY_LIMIT = 8 * 2**20

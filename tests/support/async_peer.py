@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import struct
@@ -10,9 +11,7 @@ from pathlib import Path
 
 from tests.support import http1_reader
 from tests.support.http1_reader import Message
-
-#: Seconds after which a wait fails: far more than any wait needs.
-LIMIT = 20.0
+from tests.support.patience import LIMIT
 
 #: Bytes that are taken from the network before the test reads them.
 READ_LIMIT = 256 * 1024
@@ -79,12 +78,22 @@ class AsyncPeer:
         """Whether the connection has ended with a TCP reset."""
         return self._protocol.was_reset
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that the network has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
     async def send(self, data: bytes) -> None:
         """In one write. It does not matter whether the server still listens."""
         if not self.reader.at_eof():
             with contextlib.suppress(ConnectionError, RuntimeError):  # the latter is what uvloop says
                 self._writer.write(data)
                 await self._writer.drain()
+
+    def send_now(self, data: bytes) -> None:
+        """Hand `data`, which is small, to the kernel. The event loop gets no turn, so the server has not read it."""
+        sock: socket.socket = self._writer.get_extra_info("socket")
+        assert os.write(sock.fileno(), data) == len(data)
 
     async def send_in_pieces(self, data: bytes, *, size: int) -> None:
         """Each `size` bytes in a packet and a turn of the event loop of its own, until the server says something."""

@@ -8,19 +8,19 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-_LIMIT = 20.0
+from tests.support.patience import LIMIT
 
 
 class UnixConnection(http.client.HTTPConnection):
     """HTTP over a unix socket."""
 
     def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_LIMIT)
+        super().__init__("localhost", timeout=LIMIT)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_LIMIT)
+        self.sock.settimeout(LIMIT)
         self.sock.connect(self._path)
 
 
@@ -31,8 +31,8 @@ def connection_to(url: str, tls: ssl.SSLContext | None = None) -> http.client.HT
     parts = urlsplit(url)
     assert parts.hostname is not None
     if parts.scheme == "https":
-        return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=_LIMIT, context=tls)
-    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=_LIMIT)
+        return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=LIMIT, context=tls)
+    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=LIMIT)
 
 
 class Request:

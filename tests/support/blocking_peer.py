@@ -19,8 +19,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-#: Seconds after which something that was awaited is not going to happen any more.
-LIMIT = 10.0
+from tests.support.patience import LIMIT
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n"
 CHUNKED_STREAM = STREAM_HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -66,13 +65,16 @@ class BlockingPeer:
         self.socket.sendall(data)
 
     def send_until_stuck(self, data: bytes, *, patience: float = 0.4) -> int:
-        """Send `data` again and again until nothing is taken for `patience` seconds. Returns how much was taken."""
+        """Send `data` again and again until nothing is taken for `patience` seconds, or the other side has left.
+
+        Returns how much was taken.
+        """
         taken = 0
         self.socket.settimeout(patience)
         try:
             while True:
                 taken += self.socket.send(data[taken % len(data) :])
-        except TimeoutError:
+        except (TimeoutError, ConnectionError):
             return taken
         finally:
             self.socket.settimeout(LIMIT)

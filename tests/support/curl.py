@@ -7,9 +7,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Self
 
+from tests.support.patience import LIMIT
 from tests.support.programs import require
 
-_LIMIT = 30.0
 _HEAD_END = b"\r\n\r\n"
 
 
@@ -61,12 +61,12 @@ class Curl:
         There is no waiting for the head: curl keeps that back until the first byte of the body.
         """
         with self._changed:
-            self._changed.wait_for(lambda: wanted(self.body) or self._ended, timeout=_LIMIT)
+            self._changed.wait_for(lambda: wanted(self.body) or self._ended, timeout=LIMIT)
             assert wanted(self.body), f"curl got only {self._received!r}"
 
     def wait(self) -> int:
         """Wait for the end; the exit code."""
-        code = self._process.wait(timeout=_LIMIT)
+        code = self._process.wait(timeout=LIMIT)
         self._thread.join()
         return code
 

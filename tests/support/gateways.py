@@ -27,9 +27,8 @@ defaults
   {settings}
 frontend front
   bind fd@{descriptor}
-  default_backend back
-backend back
-  server service 127.0.0.1:{port}
+  default_backend sseproxy
+{backend}
 """
 
 _CADDY = """
@@ -66,14 +65,19 @@ async def nginx_chain(port: int, *settings: str) -> AsyncIterator[int]:
         yield behind
 
 
-@contextlib.asynccontextmanager
-async def haproxy(port: int, settings: str = "") -> AsyncIterator[int]:
+def haproxy(port: int, settings: str = "") -> contextlib.AbstractAsyncContextManager[int]:
     """Run HAProxy in front of `port`; yields its own. settings: for ``defaults``. Skips without HAProxy."""
+    return haproxy_before(f"backend sseproxy\n  server service 127.0.0.1:{port}", settings)
+
+
+@contextlib.asynccontextmanager
+async def haproxy_before(backend: str, settings: str = "") -> AsyncIterator[int]:
+    """Run HAProxy in front of a backend, of which `backend` is the text and ``sseproxy`` the name; see `haproxy`."""
     program, sock = require("haproxy"), listener()
     # It listens already: what connects before HAProxy is up waits for it.
     with tempfile.TemporaryDirectory() as name, contextlib.closing(sock):
         conf = Path(name) / "haproxy.cfg"
-        conf.write_text(_HAPROXY.format(settings=settings, descriptor=sock.fileno(), port=port))
+        conf.write_text(_HAPROXY.format(settings=settings, descriptor=sock.fileno(), backend=backend))
         process = await asyncio.create_subprocess_exec(
             *(program, "-db", "-f", str(conf)), pass_fds=[sock.fileno()], stderr=asyncio.subprocess.DEVNULL
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-_LIMIT = 20.0  # seconds that a test waits for anything
+from tests.support.patience import LIMIT
 
 EVENT_STREAM = (b"Content-Type: text/event-stream; charset=utf-8",)
 
@@ -21,7 +21,7 @@ class HandUpstream:
 
     def __init__(self, listening: socket.socket | None = None, tls: ssl.SSLContext | None = None) -> None:
         self._socket = listening or socket.create_server(("127.0.0.1", 0))
-        self._socket.settimeout(_LIMIT)
+        self._socket.settimeout(LIMIT)
         self._tls = tls
         if self._socket.family == socket.AF_INET:
             self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self._socket.getsockname()[1]}"
@@ -42,7 +42,7 @@ class HandUpstream:
         """The next request, read to its end. TimeoutError: none came. ssl.SSLError: no TLS handshake came about."""
         connection = self._socket.accept()[0]
         try:
-            connection.settimeout(_LIMIT)
+            connection.settimeout(LIMIT)
             if self._tls is not None:
                 connection = self._tls.wrap_socket(connection, server_side=True)
             return Call(connection, *_read_request(connection))

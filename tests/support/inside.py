@@ -46,7 +46,8 @@ async def inside(options: str, serve: Serve, folder: Path) -> AsyncIterator[Insi
     config.write_text(f"routes:\n  - {{match: {{prefix: /}}, upstream: 'http://127.0.0.1:{port}', {options}}}\n")
     settings = load(config, flags={}, environ={})
     origins = {route.name: HttpOrigin(route.upstream) for route in settings.routes if route.upstream is not None}
-    app = ProxyApp(settings.routes, Origins(origins))
+    by_place = {route.upstream: origins[route.name] for route in settings.routes if route.upstream is not None}
+    app = ProxyApp(settings.routes, Origins(by_place))
     factory = app.server(scheme="http")
     sock = socket.create_server(("127.0.0.1", 0), backlog=4096)
     server = await asyncio.get_running_loop().create_server(factory, sock=sock)

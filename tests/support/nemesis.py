@@ -18,6 +18,7 @@ class Nemesis:
     """A TCP relay on a port of the loopback, in front of `port`. A context manager, as wide as a test wants it.
 
     It begins fair. All calls act at once on the connections there are and on those to come, unless they say otherwise.
+    attempts: how many connections were made to it, broken ones included.
     """
 
     port: int
@@ -29,6 +30,7 @@ class Nemesis:
         self._fair = asyncio.Event()
         self._fair.set()
         self._links: set[_Link] = set()
+        self.attempts = 0
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -84,6 +86,7 @@ class Nemesis:
             self._fair.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.attempts += 1
         if self._weather is _Weather.CUT:
             writer.transport.abort()
             return

@@ -4,10 +4,13 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 from sseproxy.demo.nginx import nginx, unprivileged
 from sseproxy.demo.ports import listener, port_of
 from tests.support.programs import require
+
+_REPLICAS = Path(__file__).parents[2] / "nginx" / "replicas.conf"
 
 
 @contextlib.asynccontextmanager
@@ -26,6 +29,19 @@ async def nginx_before(port: int, *, read_timeout: float, settings: str = "") ->
     server {{ listen 127.0.0.1:{chosen}; location / {{ proxy_pass http://127.0.0.1:{port}; }} }}
     """
     async with nginx(program, unprivileged(http), [sock]):
+        yield chosen
+
+
+@contextlib.asynccontextmanager
+async def nginx_before_replicas(first: str, second: str) -> AsyncIterator[int]:
+    """Run nginx with ``nginx/replicas.conf`` in front of two addresses; yields its own port. Skips without nginx."""
+    program, sock = require("nginx"), listener()
+    chosen = port_of(sock)
+    conf = _REPLICAS.read_text(encoding="utf-8")
+    for written, here in (("8090", first), ("8091", second), ("8010", f"127.0.0.1:{chosen}")):
+        assert conf.count(f" 127.0.0.1:{written}") >= 1
+        conf = conf.replace(f" 127.0.0.1:{written}", f" {here}")
+    async with nginx(program, conf, [sock]):
         yield chosen
 
 

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-_LIMIT = 20.0
+from tests.support.patience import LIMIT
 
 
-def wait_until(condition: Callable[[], bool], limit: float = _LIMIT) -> None:
+def wait_until(condition: Callable[[], bool], limit: float = LIMIT) -> None:
     """AssertionError: it is not so within `limit` seconds."""
     until, pause = time.monotonic() + limit, threading.Event()
     while not condition():

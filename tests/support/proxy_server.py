@@ -23,7 +23,8 @@ from sseproxy.proxy.app import ProxyApp
 from sseproxy.proxy.origins import Origins
 from sseproxy.stores.base import TicketStore
 from sseproxy.stores.memory import MemoryTicketStore
-from tests.support.async_peer import LIMIT, AsyncPeer
+from tests.support.async_peer import AsyncPeer
+from tests.support.patience import LIMIT
 from tests.support.raw_upstream import RawUpstream, Script
 
 #: Of each request that brings none.
@@ -81,13 +82,14 @@ class ProxyServer:
         origin: makes what stands for an upstream. policy: of client connections. redis: what serves routes to Redis.
         """
         loop = asyncio.get_running_loop()
-        origins = {each.name: origin(each.upstream) for each in routes if each.upstream is not None}
-        authorizers = {each.name: HttpOrigin(each.authorize.upstream) for each in routes if each.authorize is not None}
+        asked = [each.authorize.upstream for each in routes if each.authorize is not None]
+        by_place = {each: origin(each) for each in dict.fromkeys(each.upstream for each in routes) if each is not None}
+        services = {each: HttpOrigin(each) for each in dict.fromkeys(asked)}
         networks = [ip_network(network) for network in trusted]
         tickets = MemoryTicketStore(loop) if store is None else store
         app = ProxyApp(
             routes,
-            Origins(origins, {} if redis is None else redis, authorizers),
+            Origins(by_place, {} if redis is None else redis, services),
             trusted_proxies=networks,
             tickets=tickets,
             end_key=end_key,
@@ -110,6 +112,8 @@ class ProxyServer:
             port = server.sockets[0].getsockname()[1]
         with _no_surprises(loop):
             try:
+                origins = {each.name: by_place[each.upstream] for each in routes if each.upstream is not None}
+                authorizers = {each.name: services[each.authorize.upstream] for each in routes if each.authorize}
                 yield cls(app, factory, origins, port, authorizers)
                 await _end(app)
             finally:

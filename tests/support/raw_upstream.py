@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support import http1_reader
-from tests.support.async_peer import LIMIT
 from tests.support.http1_reader import Message
+from tests.support.patience import LIMIT
 from tests.support.settled import eventually
 
 #: Bytes that are taken from the network before the script reads them; a script that does not read pushes back.
@@ -141,9 +141,14 @@ class RawUpstream:
     @classmethod
     @contextlib.asynccontextmanager
     async def serve(
-        cls, script: Script, *, socket_path: Path | None = None, tls: ssl.SSLContext | None = None
+        cls,
+        script: Script,
+        *,
+        socket_path: Path | None = None,
+        tls: ssl.SSLContext | None = None,
+        bound: socket.socket | None = None,
     ) -> "AsyncIterator[RawUpstream]":
-        """On a port that the kernel chooses, or on a unix socket."""
+        """On a port that the kernel chooses, on a unix socket, or on a socket that is bound and does not listen yet."""
         upstream = cls(script)
         loop = asyncio.get_running_loop()
         server: asyncio.Server
@@ -153,6 +158,8 @@ class RawUpstream:
 
         if socket_path is not None:
             server = await loop.create_unix_server(factory, str(socket_path))
+        elif bound is not None:
+            server = await loop.create_server(factory, sock=bound, ssl=tls)
         else:
             server = await loop.create_server(factory, "127.0.0.1", 0, ssl=tls)
             upstream.port = server.sockets[0].getsockname()[1]

@@ -23,9 +23,9 @@ from sseproxy.stores.redis.line import LinkLimits
 from sseproxy.stores.redis.link import Link
 from sseproxy.stores.redis.subscriber import Subscriber, SubscriberLimits
 from sseproxy.stores.redis.urls import RedisURL
+from tests.support.patience import LIMIT
 from tests.support.whatwg import Event, EventStreamParser
 
-LIMIT = 20.0
 _NODES = itertools.count()
 
 
@@ -36,6 +36,17 @@ async def until(condition: Callable[[], object], what: str = "", limit: float = 
     while not condition():
         assert loop.time() < end, f"not within {limit} s: {what}"
         await asyncio.sleep(0.005)
+
+
+def reads(db: redis.Redis) -> int:
+    """Return how many times a stream was read, by any client of Redis."""
+    return int(db.info("commandstats").get("cmdstat_xrange", {"calls": 0})["calls"])
+
+
+async def read_again(db: redis.Redis, times: int = 1) -> None:
+    """Wait until streams were read some more times: by polls, where nothing else happens."""
+    wanted = reads(db) + times
+    await until(lambda: reads(db) >= wanted, f"{times} more reads")
 
 
 class Client:

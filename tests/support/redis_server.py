@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,9 +18,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.support.certificates import Certificate
+from tests.support.patience import LIMIT
 from tests.support.programs import require
 
-LIMIT = 40.0
 _AWAY = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError)
 
 
@@ -146,7 +146,9 @@ class RedisServer:
 
     def client(self) -> redis.Redis:
         """Return a client of redis-py that tries each command once; the caller closes it."""
-        trust: Mapping[str, Any] = {"ssl_ca_certs": str(self._authority.certificate)} if self._authority else {}
+        trust: dict[str, Any] = {"ssl_ca_certs": str(self._authority.certificate)} if self._authority else {}
+        if self._authority and self._certificate:  # in case that it wants one
+            trust |= {"ssl_certfile": str(self._certificate.certificate), "ssl_keyfile": str(self._certificate.key)}
         return redis.Redis.from_url(
             self.url,
             decode_responses=True,

@@ -9,17 +9,14 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.blocking_client import Request, fetch
-
-LIMIT = 40.0
+from tests.support.patience import LIMIT
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
 
-def scrape(admin: str) -> dict[Sample, float]:
-    """Return all samples of the page of metrics at `admin`."""
-    page = fetch(admin, "/metrics")
-    assert page.status == 200, page.body
-    families = text_string_to_metric_families(page.body.decode())
+def samples(page: str) -> dict[Sample, float]:
+    """Return all samples of a page of metrics."""
+    families = text_string_to_metric_families(page)
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in families
@@ -27,12 +24,45 @@ def scrape(admin: str) -> dict[Sample, float]:
     }
 
 
+def scrape(admin: str) -> dict[Sample, float]:
+    """Return all samples of the page of metrics at `admin`."""
+    page = fetch(admin, "/metrics")
+    assert page.status == 200, page.body
+    return samples(page.body.decode())
+
+
+class Seen:
+    """What all scrapes of a test run have shown: the values of each label of each metric, and which were ever 0."""
+
+    def __init__(self) -> None:
+        self._moved: set[Sample] = set()
+        self._at_rest: set[Sample] = set()
+
+    def note(self, page: dict[Sample, float]) -> None:
+        """Add one scrape."""
+        for sample, number in page.items():
+            (self._moved if number else self._at_rest).add(sample)
+
+    @property
+    def names(self) -> set[str]:
+        """The samples that were ever more than 0."""
+        return {name for name, _ in self._moved}
+
+    def values(self, name: str, label: str, *, at_rest: bool = False) -> set[str]:
+        """The values of a label with which a metric was ever more than 0, or, `at_rest`, ever 0."""
+        found = self._at_rest if at_rest else self._moved
+        return {dict(labels)[label] for sample, labels in found if sample == name}
+
+
 def value(admin: str, name: str, **labels: str) -> float:
     """Return the sum of all samples with this name and, among others, these labels."""
+    return total(scrape(admin), name, **labels)
+
+
+def total(page: dict[Sample, float], name: str, **labels: str) -> float:
+    """Return the sum of all samples of `page` with this name and, among others, these labels."""
     return sum(
-        number
-        for (sample, said), number in scrape(admin).items()
-        if sample == name and labels.items() <= dict(said).items()
+        number for (sample, said), number in page.items() if sample == name and labels.items() <= dict(said).items()
     )
 
 

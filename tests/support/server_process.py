@@ -13,11 +13,11 @@ from types import TracebackType
 from typing import Self
 
 from tests.support import processes
+from tests.support.patience import LIMIT
 from tests.support.sseproxy_process import Output
 
 _ROOT = Path(__file__).parents[2]
 _LISTENING = "0A"
-_LIMIT = 40.0
 
 
 class ServerProcess:
@@ -63,7 +63,7 @@ class ServerProcess:
         """SIGTERM, to the process that was started and to none of its children: as a container's engine does."""
         self._process.send_signal(signal.SIGTERM)
 
-    def wait(self, limit: float = _LIMIT) -> int:
+    def wait(self, limit: float = LIMIT) -> int:
         """The exit code, once the process has ended by itself. AssertionError: not within `limit` seconds."""
         try:
             return self._process.wait(limit)
@@ -71,7 +71,7 @@ class ServerProcess:
             raise AssertionError(f"it did not end within {limit} s\n{self.output.text}") from None
 
     def _wait_for_port(self) -> int:
-        until, pause = time.monotonic() + _LIMIT, threading.Event()
+        until, pause = time.monotonic() + LIMIT, threading.Event()
         while True:
             assert self._process.poll() is None, f"it ended at once\n{self.output.text}"
             assert time.monotonic() < until, f"it does not listen\n{self.output.text}"
@@ -118,7 +118,7 @@ def _sockets(pid: int) -> set[str]:
 
 def _accepts(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=_LIMIT).close()
+        socket.create_connection(("127.0.0.1", port), timeout=LIMIT).close()
     except ConnectionRefusedError:
         return False
     return True

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable
 
-from tests.support.async_peer import LIMIT
+from tests.support.patience import LIMIT
 
 
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Until `condition` holds. TimeoutError: it never does."""
-    async with asyncio.timeout(LIMIT):
+async def eventually(condition: Callable[[], bool], *, limit: float = LIMIT) -> None:
+    """Until `condition` holds. TimeoutError: it does not within `limit` seconds."""
+    async with asyncio.timeout(limit):
         while True:
             if condition():
                 return

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from tests.support.patience import LIMIT
+
 _ROOT = Path(__file__).parents[2]
 _LISTENING = re.compile(r"listening on (.*)")
 _URL = re.compile(r"""(?:https?://|unix:)[^\s,;"]+""")
@@ -36,7 +38,7 @@ class Output:
     def text(self) -> str:
         return "\n".join(self.lines)
 
-    def wait_for(self, wanted: Callable[[list[str]], bool], limit: float = 20.0) -> list[str]:
+    def wait_for(self, wanted: Callable[[list[str]], bool], limit: float = LIMIT) -> list[str]:
         """All lines, once they are `wanted`. AssertionError: not within `limit` seconds, or not before the end."""
         with self._changed:
             self._changed.wait_for(lambda: wanted(self._lines) or self._ended, timeout=limit)
@@ -118,7 +120,7 @@ class SseproxyProcess:
         """Send a signal to the process itself."""
         self._process.send_signal(number)
 
-    def wait(self, limit: float = 30.0) -> int:
+    def wait(self, limit: float = LIMIT) -> int:
         """The exit code, once the process has ended by itself."""
         try:
             code = self._process.wait(timeout=limit)
@@ -128,7 +130,7 @@ class SseproxyProcess:
         self._close()
         return code
 
-    def stop(self, limit: float = 30.0) -> int:
+    def stop(self, limit: float = LIMIT) -> int:
         """The exit code after SIGTERM, or, if the process has ended before, the one it ended with."""
         if self._process.poll() is None:
             self.send_signal(signal.SIGTERM)

@@ -5,11 +5,11 @@ import selectors
 from collections.abc import Callable
 from typing import Any
 
+from tests.support.patience import LIMIT
+
 #: Real seconds of silence on all sockets after which it counts as settled that nothing is under way.
 _SETTLED = 0.01
 
-#: Real seconds after which a loop without timers fails, if nothing comes from outside.
-_LIMIT = 5.0
 
 #: Turns of a loop in which no time passes, and seconds that pass, after which it is taken to run in circles.
 _TURNS = 100_000
@@ -33,7 +33,7 @@ class _JumpingSelector(selectors.DefaultSelector):
             assert self._turns < _TURNS, "something goes round and round"
             return ready
         if timeout is None:
-            ready = super().select(_LIMIT)
+            ready = super().select(LIMIT)
             assert ready, "nothing is left that could ever happen"
             return ready
         only_the_loop_itself = len(self.get_map()) == 1

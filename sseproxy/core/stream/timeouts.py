@@ -18,6 +18,7 @@ class TimeoutPolicy:
     """Timeouts of one route in seconds; ``None`` switches one off.
 
     connect: until the upstream connection stands, TLS included.
+    connect_retry: for which a connection that does not come about is tried again, each try within `connect`.
     response: from there until the upstream's response head.
     idle: silence of the upstream inside a response (heartbeats do not count); see `idle_of`.
     write: a client that takes nothing while bytes wait for it.
@@ -27,6 +28,7 @@ class TimeoutPolicy:
     """
 
     connect: float | None = 5.0
+    connect_retry: float | None = None
     response: float | None = 900.0
     idle: float | Auto | None = Auto.AUTO
     write: float | None = 30.0

@@ -26,7 +26,7 @@ __all__ = ["RedisOrigin", "RedisTools"]
 class RedisOrigin:
     """The streams and channels of one Redis, for all routes and clients of a process.
 
-    stats: what has happened. clock: the event loop's, or `Timers` that many share.
+    stats: what has happened. clock: the event loop's, or `Timers` that many share. is_closed: no reader gets an event.
     """
 
     # Two registries, by name and terms: one follower for each stream, one subscription for each channel, however many
@@ -67,6 +67,8 @@ class RedisOrigin:
         self._streams: dict[tuple[bytes, Terms], _Held] = {}
         self._channels: dict[tuple[bytes, Terms], ChannelFeed] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._when_unused: asyncio.Event | None = None
+        self.is_closed = False
         self._end_watch = tools.link.watch(self._link_changed)
 
     @property
@@ -129,8 +131,15 @@ class RedisOrigin:
             follower.join(place, wish)
         return reader
 
+    async def wait_until_unused(self) -> None:
+        """Wait until nothing is followed, and nothing subscribed to."""
+        while self._streams or self._channels:
+            self._when_unused = asyncio.Event()
+            await self._when_unused.wait()
+
     async def close(self) -> None:
         """Leave no task, no timer and no subscription. All readers are done before."""
+        self.is_closed = True
         self._end_watch()
         for held in list(self._streams.values()):
             held.cancel_timer()
@@ -184,6 +193,7 @@ class RedisOrigin:
             if not feed.readers and self._channels.get((feed.name, terms)) is feed:
                 del self._channels[feed.name, terms]
                 feed.close()
+                self._note_end()
 
         return leave
 
@@ -194,6 +204,12 @@ class RedisOrigin:
             task = self._shared.loop.create_task(follower.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+            self._note_end()
+
+    def _note_end(self) -> None:
+        """Something is not followed any more: perhaps nothing is."""
+        if self._when_unused is not None and not (self._streams or self._channels):
+            self._when_unused.set()
 
     def _link_changed(self) -> None:
         if not self._link.is_up:

@@ -64,7 +64,13 @@ class History(Observer):
     def __init__(self, routes: Iterable[str] = (), *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._buckets: deque[Bucket] = deque(maxlen=KEPT)
-        self.ended_progress = {route: Progress() for route in routes}
+        self.ended_progress: dict[str, Progress] = {}
+        self.show(routes)
+
+    def show(self, routes: Iterable[str]) -> None:
+        """Have figures of these routes, too, also before they have a stream. Those of others stay."""
+        for route in routes:
+            self.ended_progress.setdefault(route, Progress())
 
     def opened(self, stream: ObservedStream) -> None:
         if stream.dialect is not None:

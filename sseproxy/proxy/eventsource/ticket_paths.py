@@ -28,12 +28,17 @@ class TicketTarget:
 
 
 class TicketPaths:
-    """The paths under which the routes of a proxy keep requests. False if none does."""
+    """The paths under which the routes of a proxy keep requests. False if none does.
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    retired: routes that keep no further request; those that are kept can still be asked for.
+    """
+
+    def __init__(self, routes: Sequence[Route], retired: Sequence[Route] = ()) -> None:
+        self.retired = tuple(retired)
         self._routes = tuple(routes)
-        self._policies = _by_binding(routes)
+        self._policies = _by_binding((*routes, *retired))
         self._paths = sorted(self._policies, key=len, reverse=True)
+        self._keep = frozenset(route.tickets.path for route in routes if route.tickets is not None)
 
     def __bool__(self) -> bool:
         return bool(self._paths)
@@ -43,11 +48,14 @@ class TicketPaths:
         for path in self._paths:
             if has_prefix(inbound.path, path):
                 name = inbound.path[len(path) + 1 :]
+                is_named = inbound.method in _OF_TICKETS and is_ticket_id(name)
+                if not is_named and path not in self._keep:
+                    continue
                 raw, query = split_target(inbound.target)
                 target = None if has_dots(raw) else behind_prefix(raw, path)
                 if target is None:
                     raise BadRequest("The path of a ticket must not have dot segments.")
-                if inbound.method in _OF_TICKETS and is_ticket_id(name):
+                if is_named:
                     return TicketTarget(path, name, "")
                 return TicketTarget(path, None, target + query)
         return None
@@ -67,11 +75,11 @@ class TicketPaths:
 
     def routes_at(self, path: str) -> list[Route]:
         """Return all routes that keep requests at `path`: a ticket may be of any of them."""
-        return [route for route in self._routes if keeps_at(route, path)]
+        return [route for route in (*self._routes, *self.retired) if keeps_at(route, path)]
 
     def policies_at(self, path: str) -> Sequence[TicketPolicy]:
         """Return one policy of each way in which tickets at `path` are bound."""
-        return self._policies[path]
+        return self._policies.get(path, ())
 
 
 def keeps_at(route: Route, path: str) -> bool:

@@ -1,5 +1,6 @@
 """Which requests are kept for later, and which client may have them sent? (docs/eventsource.md)"""
 
+import asyncio
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ from sseproxy.core.http.paths import normalized
 from sseproxy.core.routes import Route, split_target
 from sseproxy.proxy.body import BodyReader
 from sseproxy.proxy.eventsource.incoming import IncomingBodies
-from sseproxy.proxy.eventsource.ticket_paths import TicketPaths, TicketTarget, keeps_at
+from sseproxy.proxy.eventsource.retired import RetiredRoutes
+from sseproxy.proxy.eventsource.ticket_paths import TicketPaths, TicketTarget
 from sseproxy.proxy.inbound import ClientRequest, InboundRequest
 from sseproxy.stores.base import KeptRequest, TicketState, TicketStore, TicketTerms
 
@@ -95,7 +97,8 @@ class TicketService:
             raise ValueError("routes with tickets need a store")
         self.incoming = IncomingBodies() if incoming is None else incoming
         self.draining = False
-        self._by_name = {route.name: route for route in routes}
+        self._retired = RetiredRoutes()
+        self._routes = tuple(routes)
         self._store = store
         self._secret = secret or secrets.token_bytes(32)
         self._open: dict[bytes, dict[Opening, bytes]] = {}
@@ -110,6 +113,31 @@ class TicketService:
     def open_tickets(self) -> int:
         """How many tickets are open in this process."""
         return len(self._open)
+
+    # Other routes.
+
+    def routes_with(self, routes: Sequence[Route]) -> tuple[Route, ...]:
+        """Return what has to be served once there are only `routes`: those, and the ones of which tickets live.
+
+        The latter come behind, and may have the name of one of the former.
+        """
+        now = asyncio.get_running_loop().time()
+        for route in self._routes:
+            self._retired.leave(route, now=now)
+        return (*routes, *self._retired.beside(routes, now=now))
+
+    def reload(self, routes: Sequence[Route]) -> None:
+        """Keep requests for `routes` from now on. Tickets of routes that are gone live to their end."""
+        if any(route.tickets is not None for route in routes) and self._store is None:
+            raise ValueError("routes with tickets need a store")
+        retired = self.routes_with(routes)[len(routes) :]
+        self._routes = tuple(routes)
+        self.paths = TicketPaths(routes, retired)
+
+    @property
+    def retired_until(self) -> float | None:
+        """When the last ticket of one of the routes that are gone may have ended, in seconds of the event loop."""
+        return self._retired.next_end(self._routes)
 
     # Keeping.
 
@@ -136,6 +164,7 @@ class TicketService:
         terms = TicketTerms(route.name, digests, policy.ttl, policy.reopen is Reopen.ALWAYS)
         kept = KeptRequest(inbound.method, target.target, inbound.host, inbound.headers, content, request.peer)
         await self.store.keep(self._key(target.path, ticket.id, binding), terms, kept)
+        self._retired.extend(route, now=asyncio.get_running_loop().time())  # it may be gone since the request came
         return ticket
 
     # Using.
@@ -148,9 +177,10 @@ class TicketService:
             shown = self._binding(policy, request.inbound, request.client)
             key = self._key(target.path, target.id, _NOTHING if shown is None else shown)
             known = await self.store.look(key)
-            route = None if known is None else self._by_name.get(known.terms.route)
-            if known is not None and route is not None and keeps_at(route, target.path):
-                found = OwnedTicket(key, route, known)
+            if known is not None:
+                named = (each for each in self.paths.routes_at(target.path) if each.name == known.terms.route)
+                route = next(named, None)
+                found = found if route is None else OwnedTicket(key, route, known)
         if found is None:
             raise TicketNotFound("There is no such ticket.")
         return found
@@ -162,6 +192,7 @@ class TicketService:
         """
         name = secrets.token_bytes(_OPENING_BYTES)
         self._open.setdefault(ticket.key, {})[opening] = name
+        self._retired.opened(ticket.route)
         return await self.store.open(ticket.key, name)
 
     async def release(self, ticket: OwnedTicket, opening: Opening) -> None:
@@ -175,6 +206,7 @@ class TicketService:
         if not openings:
             self._open.pop(ticket.key, None)
         if name is not None:
+            self._retired.ended(ticket.route, now=asyncio.get_running_loop().time())
             await self.store.end(ticket.key, name, spent=spent)
 
     async def delete(self, ticket: OwnedTicket) -> None:

@@ -122,10 +122,10 @@ def serving(upstream: EndsUpstream) -> Iterator[EndsUpstream]:
     thread = threading.Thread(target=loop.run_forever, name="ends-upstream")
     thread.start()
     try:
-        asyncio.run_coroutine_threadsafe(upstream.start(), loop).result(timeout=10)
+        asyncio.run_coroutine_threadsafe(upstream.start(), loop).result(timeout=60)
         yield upstream
     finally:
-        asyncio.run_coroutine_threadsafe(upstream.stop(), loop).result(timeout=10)
+        asyncio.run_coroutine_threadsafe(upstream.stop(), loop).result(timeout=60)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

@@ -13,6 +13,8 @@ from tests.e2e.clients.matrix import PARSERS, SDKS
 from tests.e2e.clients.replay import ReplayUpstream
 from tests.support.sseproxy_process import SseproxyProcess
 
+pytestmark = pytest.mark.timeout(900)  # All clients load at once, next to whatever else keeps the machine busy.
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

@@ -19,6 +19,8 @@ from tests.e2e.clients.scenes import LOST, TOO_LONG, TOO_MANY, Scene
 from tests.support.programs import require
 from tests.support.sseproxy_process import SseproxyProcess
 
+pytestmark = pytest.mark.timeout(900)  # All clients load at once, next to whatever else keeps the machine busy.
+
 _CONFIG = """
 server: {listen: 127.0.0.1:0}
 defaults:

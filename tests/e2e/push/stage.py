@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from tests.support.async_peer import AsyncPeer
 from tests.support.http1_reader import Message
+from tests.support.patience import LIMIT
 from tests.support.raw_upstream import RawUpstream, Visit
 from tests.support.redis_routes import EVENT_SOURCE, get
 from tests.support.redis_server import RedisServer
@@ -136,7 +137,7 @@ class Listener:
         except (EOFError, ConnectionError):
             self.ended = "broken"
 
-    async def hears(self, *data: str, limit: float = 20.0) -> None:
+    async def hears(self, *data: str, limit: float = LIMIT) -> None:
         """Until it has heard exactly `data`, since it came, in that order. AssertionError: it is otherwise."""
         wanted = list(data)
         with contextlib.suppress(AssertionError):  # the next one says more
@@ -182,7 +183,7 @@ def port_of(process: SseproxyProcess) -> int:
     return urlsplit(process.url).port or 0
 
 
-async def until(condition: Callable[[], object], what: str, limit: float = 20.0) -> None:
+async def until(condition: Callable[[], object], what: str, limit: float = LIMIT) -> None:
     """Wait for it. AssertionError: not within `limit` seconds."""
     loop = asyncio.get_running_loop()
     end = loop.time() + limit

@@ -171,7 +171,7 @@ async def test_a_network_that_fails(fault: str, tmp_path: Path) -> None:
             # probes that it does not hear.
             await add(on.server, "inbox:ann", "meanwhile")
             await on.inbox.hears("first", "meanwhile")
-            await on.deliver("first", "meanwhile", limit=20.0)
+            await on.deliver("first", "meanwhile")
         else:
             await until_ready(on.process, AWAY)
             await add(on.server, "inbox:ann", "meanwhile")

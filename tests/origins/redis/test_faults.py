@@ -11,7 +11,7 @@ from sseproxy.core.journal.gap import GapReason
 from sseproxy.core.journal.policy import Start
 from sseproxy.origins.redis.shared import FollowLimits
 from tests.support.nemesis import Nemesis
-from tests.support.redis_origin import QUICK, Client, Replica, add, command, stream, until
+from tests.support.redis_origin import QUICK, Client, Replica, add, command, read_again, stream, until
 from tests.support.redis_server import RedisServer
 
 
@@ -43,6 +43,12 @@ async def replica(server: RedisServer, way: Nemesis) -> AsyncIterator[Replica]:
 async def lose(way: Nemesis, replica: Replica) -> None:
     way.cut()
     await until(lambda: not replica.link.is_up, "a link that is down")
+
+
+async def tried_again(way: Nemesis) -> None:
+    """Wait until the replica has tried to connect again, and some of that has failed."""
+    wanted = way.attempts + 3
+    await until(lambda: way.attempts >= wanted, "more attempts to connect")
 
 
 async def test_what_was_added_during_an_outage_comes_after_it(replica: Replica, db: redis.Redis, way: Nemesis) -> None:
@@ -115,7 +121,7 @@ async def test_a_stream_that_is_gone_after_an_outage_is_a_gap(replica: Replica, 
     db.delete("s")
     way.heal()
     await until(lambda: client.gaps)
-    await asyncio.sleep(2 * QUICK.poll)
+    await read_again(db, 2)
     add(db, "s", 2)
     await until(lambda: client.data == ["1", "2"])
     assert [gap["reason"] for gap in client.gaps] == ["store"]
@@ -128,11 +134,11 @@ async def test_a_stream_that_was_seen_to_its_end_is_no_gap_after_an_outage(
     add(db, "s", 1)
     await until(lambda: client.data == ["1"])
     db.delete("s")
-    await asyncio.sleep(3 * QUICK.poll)  # a bell and polls
+    await read_again(db, 3)  # a bell and polls
     await lose(way, replica)
     way.heal()
     await until(lambda: replica.link.is_up)
-    await asyncio.sleep(3 * QUICK.poll)
+    await read_again(db, 3)
     add(db, "s", 2)
     await until(lambda: client.data == ["1", "2"])
     assert client.gaps == []
@@ -178,7 +184,9 @@ async def test_redis_that_restarts_empty_is_a_gap(replica: Replica, server: Redi
     assert [gap["reason"] for gap in client.gaps] == ["store"]
 
 
-async def test_redis_that_is_frozen_delays(replica: Replica, server: RedisServer, db: redis.Redis) -> None:
+async def test_redis_that_is_frozen_delays(
+    replica: Replica, server: RedisServer, db: redis.Redis, way: Nemesis
+) -> None:
     client = await replica.seated()
     add(db, "s", 1)
     await until(lambda: client.data == ["1"])
@@ -186,7 +194,7 @@ async def test_redis_that_is_frozen_delays(replica: Replica, server: RedisServer
     try:
         await until(lambda: not replica.link.is_up)
         newcomers = [replica.client(position=b"oldest") for _ in range(50)]
-        await asyncio.sleep(0.5)
+        await tried_again(way)
         assert all(client.error is None for client in newcomers)
     finally:
         server.thaw()
@@ -205,7 +213,7 @@ async def test_clients_may_come_before_redis(server: RedisServer, db: redis.Redi
             replica.client("s", stream(start=Start.OLDEST)),
         ]
         await until(lambda: not replica.link.is_up and replica.link.reason)
-        await asyncio.sleep(0.3)
+        await tried_again(way)
         assert [client.text for client in clients] == [b""] * 3
         way.heal()
         await until(lambda: all(client.text for client in clients))
@@ -222,7 +230,7 @@ async def test_a_client_that_comes_back_during_an_outage_waits_for_redis(
     await lose(way, replica)
     back = replica.client(position=ids[9])  # no longer in memory
     ahead = replica.client(position=b"%d-0" % (2**60))
-    await asyncio.sleep(0.3)
+    await tried_again(way)
     assert (back.data, ahead.data, ahead.gaps) == ([], [], [])
     way.heal()
     await until(lambda: back.data == [str(number) for number in range(10, 300)])

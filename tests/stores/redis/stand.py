@@ -14,11 +14,11 @@ from sseproxy.stores.redis.link import Link, LinkLimits
 from sseproxy.stores.redis.ports import Backoff, Reply
 from sseproxy.stores.redis.subscriber import Subscriber, SubscriberLimits, Subscription
 from sseproxy.stores.redis.urls import RedisURL
-from tests.support.async_peer import LIMIT
+from tests.support.patience import LIMIT
 
-#: Everything faster than in production, so that a test is over soon.
+#: Faster than in production, so that a test is over soon; a busy machine may need a second for what takes milliseconds.
 BACKOFF = Backoff(0.01, 0.2)
-LINK = LinkLimits(timeout=0.5, idle=0.5, backoff=BACKOFF)
+LINK = LinkLimits(timeout=2.0, idle=0.5, backoff=BACKOFF)
 SUBSCRIBER = SubscriberLimits(silence=0.3, backoff=BACKOFF)
 BLOCKING = BlockingLimits(block=0.5, timeout=0.5, backoff=BACKOFF)
 NODE = b"node1"

@@ -1,0 +1,48 @@
+"""What of a configuration cannot change while processes run, and what holds in its place?"""
+
+from dataclasses import dataclass, replace
+
+from sseproxy.config.checked import Checked
+from sseproxy.config.problems import ConfigErrors, ConfigProblem
+from sseproxy.config.settings import Config
+
+_WORKERS = "server.workers"
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What holds from now on. kept: the keys that the file has changed, and that need a restart."""
+
+    config: Config
+    kept: tuple[str, ...]
+
+
+def beside(running: Config, checked: Checked) -> Reloaded:
+    """Return the configuration that was `checked`, without what processes that run as `running` says cannot change.
+
+    Errors: `ConfigErrors` where what cannot change and what can do not go together.
+    """
+    wanted = checked.config()
+    pairs = {
+        "server.listen": (running.server.listen, wanted.server.listen),
+        _WORKERS: (running.server.workers, wanted.server.workers),
+        "admin": (running.admin, wanted.admin),
+        "store": (running.store, wanted.store),
+        "telemetry": (running.telemetry, wanted.telemetry),
+    }
+    with_tickets = next((route for route in wanted.routes if route.tickets is not None), None)
+    if with_tickets is not None and running.server.workers > 1:
+        message = f"is {running.server.workers} until a restart, and each worker would know only its own tickets"
+        file, hint = checked.document.file, f"restart, or leave out the tickets of route {with_tickets.name}"
+        raise ConfigErrors([ConfigProblem(file, 0, 0, _WORKERS, message, hint)])
+    # A route that names no Redis goes on with the one that it had.
+    url = running.store.url or wanted.store.url
+    server = replace(wanted.server, listen=running.server.listen, workers=running.server.workers)
+    config = replace(
+        checked.config(store_url=url),
+        server=server,
+        admin=running.admin,
+        store=running.store,
+        telemetry=running.telemetry,
+    )
+    return Reloaded(config, tuple(key for key, (before, after) in pairs.items() if before != after))

@@ -1,0 +1,118 @@
+"""What does one process serve with, and how does that change while it runs?"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Sequence
+
+from sseproxy.core.routes import Route
+from sseproxy.engine.live import LiveStreams
+from sseproxy.logs import LOGGER
+from sseproxy.process.accepting import Accepting
+from sseproxy.process.descriptors import connections_allowed, server_policy
+from sseproxy.process.operations import Operations
+from sseproxy.process.origins import HttpServers
+from sseproxy.process.siblings import Place
+from sseproxy.process.source import Snapshot
+from sseproxy.process.stores import RedisStores
+from sseproxy.proxy.app import ProxyApp
+from sseproxy.proxy.origins import Origins
+from sseproxy.stores.open import open_store
+
+_log = logging.getLogger(LOGGER)
+
+#: Seconds between two looks at whether the tickets of routes that are gone have ended.
+_LOOK = 10.0
+
+
+class Serving:
+    """The proxy of one process, its stores, its admin side and what accepts its clients.
+
+    Must be made while the event loop runs. sockets: public, listening already. end_key, instance: see `ProxyApp`.
+    place: among the workers.
+    """
+
+    # Plan: everything is made once. A reload (`apply`) keeps all of it, and hands each part what concerns it.
+    #
+    # 1. What can fail comes first: certificates and pools are made before anything is put in the place of another. From
+    #    there on no step fails, and none but the last waits: no request finds half of a configuration.
+    # 2. Routes that are gone are served on for the tickets that live, with the upstreams that they had. `_reroute`
+    #    drops them when the last has ended: a timer calls it, with the configuration that holds anyway.
+
+    def __init__(
+        self, snapshot: Snapshot, sockets: Sequence[socket.socket], *, end_key: bytes, instance: str, place: Place
+    ) -> None:
+        self.config = config = snapshot.config
+        streams = LiveStreams()
+        self.stores = RedisStores(config.routes, config.store)
+        self._servers = HttpServers(streams.clock())
+        self._certificate = snapshot.certificate
+        self._forgetting: asyncio.TimerHandle | None = None
+        self.app = ProxyApp(
+            config.routes,
+            self._origins(config.routes),
+            trusted_proxies=config.server.trusted_proxies,
+            tickets=open_store(config.store, asyncio.get_running_loop()),
+            end_key=end_key,
+            instance=instance,
+            streams=streams,
+            policy=server_policy(config.server.connections),
+        )
+        self.operations = Operations(config, self.app, self.stores, place)
+        untrusted = [address.path for address in config.server.listen if not address.trust]
+        self.accepting = Accepting(self.app, sockets, untrusted)
+
+    async def start(self, admin_sockets: Sequence[socket.socket]) -> None:
+        """Serve. The caller must call `close` later. Raises `OSError`."""
+        self.stores.start()
+        await self.operations.start(admin_sockets)
+        await self.accepting.start(None if self._certificate is None else self._certificate.context())
+
+    async def apply(self, snapshot: Snapshot) -> None:
+        """Serve new requests as `snapshot` says. Raises `OSError` for a certificate that has gone; nothing has changed.
+
+        What needs a restart must be in it as it was.
+        """
+        context = None if snapshot.certificate is None else snapshot.certificate.context()
+        routes = self._reroute(snapshot)
+        before, self.config = self.config.server, snapshot.config
+        if before.connections != self.config.server.connections:
+            self.app.limit_connections(connections_allowed(self.config.server.connections))
+        self.operations.reload(route.name for route in routes)
+        await self.accepting.renew(context)
+
+    async def close(self, within: float) -> None:
+        """Close everything. within: seconds for what is still served."""
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+        await self.accepting.shutdown(within)
+        await self.app.close()
+        await self.stores.close()
+        await self.operations.stop()
+
+    def _reroute(self, snapshot: Snapshot) -> Sequence[Route]:
+        """Serve new requests by the routes of `snapshot`. Return also those that live on."""
+        config, tickets = snapshot.config, self.app.tickets
+        routes = tickets.routes_with(config.routes)
+        self.app.reload(config.routes, self._origins(routes), trusted_proxies=config.server.trusted_proxies)
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+            self._forgetting = None
+        if tickets.retired_until is not None:
+            loop = asyncio.get_running_loop()
+            at = max(tickets.retired_until, loop.time() + _LOOK)
+            self._forgetting = loop.call_at(at, self._forget, snapshot)
+        return routes
+
+    def _forget(self, snapshot: Snapshot) -> None:
+        """Drop the routes of which no ticket lives any more."""
+        try:
+            self.operations.reload(route.name for route in self._reroute(snapshot))
+        except OSError as error:
+            _log.debug("a certificate is being renewed: %s", error)
+            self._forgetting = asyncio.get_running_loop().call_later(_LOOK, self._forget, snapshot)
+
+    def _origins(self, routes: Sequence[Route]) -> Origins:
+        upstreams, authorizers = self._servers.upstreams(routes), self._servers.authorizers(routes)
+        self.stores.reload(routes)
+        return Origins(upstreams, self.stores.origins, authorizers)
