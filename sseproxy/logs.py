@@ -15,6 +15,10 @@ from sseproxy.core.limits import MIB
 
 LOGGER = "sseproxy"
 ACCESS_LOGGER = "sseproxy.access"
+#: Of the SDK that sends traces.
+TELEMETRY_LOGGER = "opentelemetry"
+#: Of libraries: what they warn of is written with what the process itself writes.
+_FOREIGN_LOGGERS = ("aiohttp", "asyncio", TELEMETRY_LOGGER)
 
 #: Lines, and bytes of them, that may wait to be written.
 _MOST_WAITING = 10_000
@@ -164,15 +168,15 @@ def configure(*, level: str, form: str, access: bool) -> None:
     text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s %(message)s")
     formatter = JSONFormatter() if form == "json" else text
     _attach(logging.getLogger(LOGGER), sys.stderr, formatter, level.upper())
-    _attach(logging.getLogger("aiohttp"), sys.stderr, formatter, "WARNING")
-    _attach(logging.getLogger("asyncio"), sys.stderr, formatter, "WARNING")
+    for name in _FOREIGN_LOGGERS:
+        _attach(logging.getLogger(name), sys.stderr, formatter, "WARNING")
     access_level = "DEBUG" if level == "debug" else "INFO"
     _attach(logging.getLogger(ACCESS_LOGGER), sys.stdout, formatter, access_level if access else "CRITICAL")
 
 
 def flush(limit: float = 1.0) -> None:
     """Wait until what was logged is written; before a process ends."""
-    for name in (LOGGER, ACCESS_LOGGER, "aiohttp", "asyncio"):
+    for name in (LOGGER, ACCESS_LOGGER, *_FOREIGN_LOGGERS):
         for handler in logging.getLogger(name).handlers:
             if isinstance(handler, BackgroundHandler):
                 handler.wait_until_written(limit)

@@ -33,7 +33,7 @@ class Counted:
 
     def begin(self) -> LiveStream:
         session, relay = session_and_relay(PLAN, now=10.0)
-        stream = LiveStream("route", "192.0.2.1", relay, PLAN, asked_at=7.0)
+        stream = LiveStream("route", "192.0.2.1", relay, PLAN, record=AccessRecord("192.0.2.1", "GET", "/", 7.0))
         self.live.add(stream)
         session.receive_data(b"data: x\n\n", now=11.0)
         return stream

@@ -55,7 +55,7 @@ def test_the_page_of_the_package_leads_to_the_project(built: tuple[Path, Path]) 
         said = email.message_from_bytes(archive.read(f"sseproxy-{sseproxy.__version__}.dist-info/METADATA"))
     urls = dict(url.split(", ") for url in said.get_all("Project-URL", []))
     assert set(urls) == {"Homepage", "Documentation", "Changelog", "Source", "Issues"}
-    assert set(said.get_all("Provides-Extra", [])) == {"redis", "completion"}
+    assert set(said.get_all("Provides-Extra", [])) == {"redis", "otel", "completion"}
 
 
 def test_the_sdist_holds_what_a_contributor_needs(built: tuple[Path, Path]) -> None:

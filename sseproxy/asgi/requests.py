@@ -1,16 +1,21 @@
 """May a request ask for a stream, on which path, and which header fields does the app get then?"""
 
+import re
 from enum import Enum
 
 from sseproxy.asgi.options import StreamOptions
 from sseproxy.asgi.types import Scope
-from sseproxy.core.http.fields import by_name, get_all
+from sseproxy.core.http.fields import by_name, get_all, said_request_id
 from sseproxy.core.http.peek import BodyPeek, may_be_json
 from sseproxy.core.stream.request import MCP_FIELDS, StreamRequest
+from sseproxy.engine.observer import AccessRecord
 
 _EVENT_STREAM = b"text/event-stream"
 _LENGTH = len(_EVENT_STREAM)
 _JSON = b"application/json"
+_HOST = re.compile(rb"[A-Za-z0-9._:\[\]-]{1,255}")
+#: The name under which the streams of an app are counted and logged.
+_ROUTE = "app"
 _ALT_SSE = b"alt=sse"  # how Google's services are asked for a stream
 
 
@@ -65,6 +70,22 @@ def stream_request(scope: Scope, options: StreamOptions, peek: BodyPeek | None) 
     )
     request.peek = peek
     return request
+
+
+def record_of(scope: Scope, *, now: float) -> AccessRecord:
+    """Return what is known of a request for a log. No server looks into ``Host``: one that is no name is left out."""
+    client, headers = scope.get("client"), scope["headers"]
+    hosts = get_all(headers, b"host")
+    return AccessRecord(
+        str(client[0]) if client else "-",
+        scope["method"],
+        scope["path"],  # `raw_path` is optional, and apps that are mounted below others leave nonsense there
+        now,
+        said_request_id(get_all(headers, b"x-request-id")) or "",
+        host=hosts[0].decode("latin-1") if len(hosts) == 1 and _HOST.fullmatch(hosts[0]) else None,
+        route=_ROUTE,
+        scheme=scope.get("scheme", "http"),
+    )
 
 
 def route_path(scope: Scope) -> str:

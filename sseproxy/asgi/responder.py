@@ -20,11 +20,8 @@ from sseproxy.core.stream.late_refusal import LateRefusal
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason, TransferStats
 from sseproxy.engine.live import LiveStream, LiveStreams
-from sseproxy.engine.observer import Phase
+from sseproxy.engine.observer import AccessRecord, Phase
 from sseproxy.engine.relay import Relay
-
-#: The name under which the streams of an app are counted.
-_ROUTE = "app"
 
 _NO_RESPONSE = "The application gave no response."
 _FAILED = "The application failed."
@@ -71,7 +68,7 @@ _STREAMING = ResponsePhase.STREAMING  # the hot path compares with it
 class Responder:
     """One request that is answered with an event stream, by the app or before it.
 
-    plan: how the stream is treated. client: its address. task: in which the app runs.
+    plan: how the stream is treated. record: of the request. task: in which the app runs.
     """
 
     def __init__(
@@ -81,7 +78,7 @@ class Responder:
         channel: ReceiveChannel,
         send: Send,
         *,
-        client: str,
+        record: AccessRecord,
         task: asyncio.Task[None] | None,
         opening: Opening,
     ) -> None:
@@ -99,7 +96,9 @@ class Responder:
         self._queue = SendQueue(send, opening.head, self.note_blocked, self.note_send_failed)
         self._flush = FinalFlush(self._session, self._queue, write=plan.timeouts.write)
         self._relay = Relay(self._session, self._queue, clock=streams.clock())
-        self._live = LiveStream(_ROUTE, client, self, plan, Phase.WAITING if is_early else Phase.OPEN)
+        record.status, record.is_declared, record.stats = opening.head["status"], plan.is_declared, self._session.stats
+        phase = Phase.WAITING if is_early else Phase.OPEN
+        self._live = LiveStream(record.route, record.peer, self, plan, phase, record)
         self._context = copy_context()
         self._stopping: asyncio.Task[None] | None = None
 
@@ -325,4 +324,9 @@ class Responder:
         self._relay.stop(CloseReason.CLIENT_GONE)
         self._queue.close()
         self._streams.remove(self._live)
+        if (record := self._live.record) is not None:
+            closed_at = self._session.stats.closed_at
+            record.reason = self._session.close_reason or "-"
+            record.ended_at = self._time() if closed_at is None else closed_at
+            self._streams.observers.notify(lambda observer: observer.answered(record))
         del self._live  # which leads back here

@@ -18,6 +18,7 @@ from sseproxy.asgi.requests import (
     has_mcp_field,
     head_may_declare,
     names_stream,
+    record_of,
     stream_request,
     without_codings,
 )
@@ -185,7 +186,7 @@ class ResponseSwitch:
 
     def _begin_stream(self, opening: Opening) -> Responder:
         require_asyncio(in_another_thread=self._task is not None)
-        options, client = self._common.options, self.scope.get("client")
+        options = self._common.options
         plan = stream_request(self.scope, options, self._peek).plan()
         self._stop_looking_into_body()
         responder = Responder(
@@ -193,7 +194,7 @@ class ResponseSwitch:
             options.live,
             self._make_channel(),
             self._server_send,
-            client=str(client[0]) if client else "",
+            record=record_of(self.scope, now=asyncio.get_running_loop().time()),
             task=self._task,
             opening=opening,
         )

@@ -6,7 +6,7 @@ from pathlib import Path as FilePath
 from sseproxy.config.browsers import AuthSection, CORSSection, EndSection, TicketsSection
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.schema import FieldRulesSection, FileSchema, RouteSection, ServerSection
-from sseproxy.config.settings import AdminSettings, Config, LogSettings, ServerSettings
+from sseproxy.config.settings import AdminSettings, Config, LogSettings, ServerSettings, TelemetrySettings
 from sseproxy.config.streams import HeartbeatSection, LimitsSection, TimeoutsSection
 from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, TicketPolicy
 from sseproxy.core.http.fields import HeaderRules
@@ -33,6 +33,7 @@ def build_config(
         log=LogSettings(file.log.level, file.log.format, file.log.access),
         routes=tuple(route_policy(route, folder, store_url=url) for route in routes),
         store=file.store.policy(),
+        telemetry=TelemetrySettings(file.telemetry.traces),
     )
 
 

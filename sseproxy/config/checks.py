@@ -22,14 +22,18 @@ DRAIN_DELAY: Path = ("server", "drain", "delay")
 DRAIN_TIMEOUT: Path = ("server", "drain", "timeout")
 _TLS: Path = ("server", "tls")
 
+#: Modules of the extra `sseproxy[otel]`.
+_TRACES_NEED = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
+
 
 def check_server(document: Document, file: FileSchema, folder: FilePath) -> None:
-    """Listeners, certificate and drain."""
+    """Listeners, certificate, drain and telemetry."""
     check = ServerCheck(document, file, folder)
     check.public_listeners()
     check.admin_listener()
     check.drain()
     check.tls()
+    check.telemetry()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,15 @@ class ServerCheck:
         """Check that the files can be used."""
         if self.file.server.tls is not None:
             check_server_tls(self.document, _TLS, self.file.server.tls, self.folder)
+
+    def telemetry(self) -> None:
+        """Check that what sends traces is installed."""
+        at: Path = ("telemetry", "traces")
+        if not self.file.telemetry.traces or self.document.is_broken(at):
+            return
+        if files.missing_module(_TRACES_NEED) is not None:
+            message = "needs the Python packages opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http"
+            self.document.problem(at, message, "pip install 'sseproxy[otel]'")
 
 
 def check_leads_away(document: Document, at: Path, upstream: Upstream, listeners: Iterable[Address]) -> None:

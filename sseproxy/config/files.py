@@ -1,4 +1,4 @@
-"""Can the files that the configuration names be used: certificates, keys, authorities, folders of sockets?
+"""Can the files that the configuration needs be used: certificates, keys, authorities, folders of sockets, modules?
 
 The functions whose names begin with ``un`` return what is wrong, or ``None``.
 """
@@ -6,6 +6,8 @@ The functions whose names begin with ``un`` return what is wrong, or ``None``.
 import grp
 import ssl
 import stat
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 from sseproxy.http1.certificates import EncryptedKey, load_pair
@@ -76,3 +78,15 @@ def opens_to_all(path: str) -> bool:
         return bool(Path(path).parent.stat().st_mode & stat.S_IWOTH)
     except OSError:
         return False
+
+
+def missing_module(names: Iterable[str]) -> str | None:
+    """Which of these modules of an extra is not installed."""
+    for name in names:
+        try:
+            is_there = find_spec(name) is not None
+        except ModuleNotFoundError:  # nor is the package that it would be in
+            is_there = False
+        if not is_there:
+            return name
+    return None

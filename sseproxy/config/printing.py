@@ -45,6 +45,7 @@ def printed(checked: Checked) -> str:
         "server": file.server.model_dump(),
         "admin": None if file.admin is None else file.admin.model_dump(),
         "log": file.log.model_dump(),
+        "telemetry": file.telemetry.model_dump(),
         "store": printed_store(checked),
         "routes": [printed_route(route, checked) for route in checked.routes],
     }

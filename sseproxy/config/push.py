@@ -30,6 +30,7 @@ from sseproxy.core.journal.gap import GapPolicy
 from sseproxy.core.journal.policy import Format, RedisPolicy, Start
 from sseproxy.core.journal.templates import Template
 from sseproxy.core.store import REDIS_SCHEMES, SCHEMES, StorePolicy
+from sseproxy.stores.redis.urls import RedisURL
 
 _STORE, _GAP = StorePolicy(), GapPolicy()
 
@@ -123,7 +124,9 @@ class RedisSection(Section):
     def policy(self, store_url: str) -> RedisPolicy:
         """What the proxy goes by. store_url: of the Redis that is meant if the section names none."""
         gap = GapPolicy(self.gap.event.name)
-        return RedisPolicy(self.stream, self.channel, self.format, self.start, gap, self.url or store_url)
+        url = self.url or store_url
+        place = RedisURL.parse(url).place
+        return RedisPolicy(self.stream, self.channel, self.format, self.start, gap, url, place)
 
 
 class StoreSection(Section):

@@ -28,6 +28,7 @@ def beside(running: Config, checked: Checked) -> Reloaded:
         _WORKERS: (running.server.workers, wanted.server.workers),
         "admin": (running.admin, wanted.admin),
         "store": (running.store, wanted.store),
+        "telemetry": (running.telemetry, wanted.telemetry),
     }
     with_tickets = next((route for route in wanted.routes if route.tickets is not None), None)
     if with_tickets is not None and running.server.workers > 1:
@@ -37,5 +38,11 @@ def beside(running: Config, checked: Checked) -> Reloaded:
     # A route that names no Redis goes on with the one that it had.
     url = running.store.url or wanted.store.url
     server = replace(wanted.server, listen=running.server.listen, workers=running.server.workers)
-    config = replace(checked.config(store_url=url), server=server, admin=running.admin, store=running.store)
+    config = replace(
+        checked.config(store_url=url),
+        server=server,
+        admin=running.admin,
+        store=running.store,
+        telemetry=running.telemetry,
+    )
     return Reloaded(config, tuple(key for key, (before, after) in pairs.items() if before != after))

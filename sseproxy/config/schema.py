@@ -129,6 +129,14 @@ class LogSection(Section):
     access: Boolean = Field(default=True, description="One line for each request, when it ends.")
 
 
+class TelemetrySection(Section):
+    """What is sent to a collector of OpenTelemetry; its own variables (OTEL_*) say where, and how much of it."""
+
+    traces: Boolean = Field(
+        default=False, description="A span for each request, over OTLP; needs the extra `sseproxy[otel]`."
+    )
+
+
 class InheritedSection(Section):
     """What every route inherits and may override."""
 
@@ -230,6 +238,9 @@ class FileSchema(Section):
     )
     log: LogSection = Field(
         default=LogSection(), description="What is written: requests to stdout, everything else to stderr."
+    )
+    telemetry: TelemetrySection = Field(
+        default=TelemetrySection(), description="What is sent to a collector of OpenTelemetry."
     )
     defaults: InheritedSection = Field(
         default=InheritedSection(), description="Every route inherits these and may override any of them."

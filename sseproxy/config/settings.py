@@ -64,6 +64,13 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TelemetrySettings:
+    """What is sent to a collector of OpenTelemetry."""
+
+    traces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything. Only the composition root sees it; all other modules get the policy that concerns them.
 
@@ -75,4 +82,5 @@ class Config:
     log: LogSettings
     routes: tuple[Route, ...]
     store: StorePolicy = field(default=StorePolicy())
+    telemetry: TelemetrySettings = field(default=TelemetrySettings())
     warnings: tuple[ConfigProblem, ...] = field(default=(), compare=False)

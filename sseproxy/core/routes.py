@@ -100,6 +100,13 @@ class Upstream:
         default = 443 if self.scheme == "https" else 80
         return host if self.port == default else f"{host}:{self.port}"
 
+    @property
+    def place(self) -> str:
+        """Where it is, for logs: host and port, or the file of a unix socket."""
+        if self.socket_path is not None:
+            return f"unix:{self.socket_path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class AuthorizePolicy:
@@ -129,6 +136,7 @@ class Route:
 
     strip_prefix: taken off the path, by whole segments, before the base path is put on.
     named_fields: lower-case names of request fields that the route goes by; no connection option takes them away.
+    leads_to: where the upstream or Redis is, for logs.
     """
 
     name: str
@@ -151,10 +159,13 @@ class Route:
     authorize: AuthorizePolicy | None = None
     redis: RedisPolicy | None = None
     named_fields: frozenset[bytes] = field(init=False, repr=False, compare=False)
+    leads_to: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if (self.upstream is None) == (self.redis is None):
             raise ValueError("a route leads to an upstream or to Redis")
+        place = self.upstream.place if self.upstream is not None else self.redis.place if self.redis is not None else ""
+        object.__setattr__(self, "leads_to", place)
         rules = self.request_headers
         names = {*rules.remove, *(name for name, _ in rules.set)}
         if self.auth is not None:

@@ -2,10 +2,15 @@
 
 import json
 import logging
+import re
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from sseproxy.engine.observer import AccessRecord, ObservedStream, Observer
 from sseproxy.logs import ACCESS_LOGGER
+
+#: Not ``None`` for text without blanks, quotes, ``=`` and all that is not printable ASCII.
+_PLAIN = re.compile("[!#-<>-~]+").fullmatch
 
 
 class AccessLog(Observer):
@@ -15,21 +20,24 @@ class AccessLog(Observer):
         self._logger = logging.getLogger(ACCESS_LOGGER)
 
     def opened(self, stream: ObservedStream) -> None:
-        if self._logger.isEnabledFor(logging.DEBUG):
-            said = {"id": stream.id, "peer": stream.client, "path": stream.path, "route": stream.route}
-            self._logger.debug("start %s", _pairs(said))
+        if (record := stream.record) is not None and self._logger.isEnabledFor(logging.DEBUG):
+            fields = record.beginning() | record.names()
+            self._logger.debug("start %s", _pairs(fields), extra={"fields": {"message": "start", **fields}})
 
     def answered(self, record: AccessRecord) -> None:
-        if self._logger.isEnabledFor(logging.INFO):
+        # The upstream's own 502 is the upstream's to tell of; one that sseproxy answers with has no other witness.
+        is_own_fault = record.refusal is not None and record.refusal >= HTTPStatus.INTERNAL_SERVER_ERROR
+        level = logging.WARNING if is_own_fault else logging.INFO
+        if self._logger.isEnabledFor(level):
             fields = record.fields()
-            self._logger.info("%s", _pairs(fields), extra={"fields": fields})
+            self._logger.log(level, "%s", _pairs(fields), extra={"fields": fields})
 
 
 def _pairs(fields: Mapping[str, object]) -> str:
     """Write ``name=value`` for each; a value that a parser could misread is quoted as in JSON."""
-    pairs = []
-    for name, value in fields.items():
-        text = str(value)
-        is_plain = text and text.isascii() and text.isprintable() and not any(char in ' "=' for char in text)
-        pairs.append(f"{name}={text if is_plain else json.dumps(text)}")
-    return " ".join(pairs)
+    return " ".join(
+        [
+            f"{name}={value if type(value) is not str or _PLAIN(value) else json.dumps(value)}"
+            for name, value in fields.items()
+        ]
+    )

@@ -13,7 +13,7 @@ from sseproxy.core.stream.kinds import EVENT_STREAM, MediaKind
 from sseproxy.core.stream.last_words import RECONNECT_AT_LEAST
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason, StreamTransfer, TransferStats
-from sseproxy.engine.observer import JournalReading, Observers, Phase, path_of
+from sseproxy.engine.observer import AccessRecord, JournalReading, Observers, Phase
 from sseproxy.timers import Timers
 
 #: By how much of their interval heartbeats come early, at most.
@@ -41,8 +41,7 @@ class LiveStream:
     """One response on its way, as observers see it (`ObservedStream`).
 
     relay: moves its bytes. plan: how a stream is treated; ``None`` for any other response.
-    target: of its request, with all its secrets; empty in the middlewares. id: set by `LiveStreams.add`.
-    asked_at: when the request came; left out, when the response began. journal: of a stream that has positions.
+    record: of its request, if that is known. id: set by `LiveStreams.add`.
     """
 
     route: str
@@ -50,14 +49,13 @@ class LiveStream:
     relay: Drainable
     plan: StreamPlan | None = None
     phase: Phase = Phase.OPEN
-    target: str = field(default="", repr=False)
-    asked_at: float | None = None
-    journal: JournalReading | None = None
+    record: AccessRecord | None = None
     id: int = field(default=0, init=False)
 
     @property
     def started_at(self) -> float:
-        return self.stats.opened_at if self.asked_at is None else self.asked_at
+        """When the request came; where that is not known, when the response began."""
+        return self.stats.opened_at if self.record is None else self.record.started_at
 
     @property
     def is_declared(self) -> bool:
@@ -66,7 +64,17 @@ class LiveStream:
 
     @property
     def path(self) -> str:
-        return path_of(self.target) if self.target else ""
+        return "" if self.record is None else self.record.path
+
+    @property
+    def request_id(self) -> str:
+        """By which client and upstream know the request; empty if it has none."""
+        return "" if self.record is None else self.record.request_id
+
+    @property
+    def journal(self) -> JournalReading | None:
+        """How the client reads a stream that has positions."""
+        return None if self.record is None else self.record.journal
 
     @property
     def dialect(self) -> Dialect | None:

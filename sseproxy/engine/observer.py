@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from sseproxy.core.errors import SSEProxyError
 from sseproxy.core.eventsource.ticket_ids import masked
 from sseproxy.core.frames import release_frames
+from sseproxy.core.http.fields import Headers
 from sseproxy.core.routes import logged_path
 from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason, TransferStats
 
 
@@ -43,8 +46,9 @@ class JournalReading:
 class ObservedStream(Protocol):
     """One response on its way. It changes while it lives: copy what has to last.
 
-    id: its number in this process. path: of the request, without secrets; empty in the middlewares.
-    dialect: of an event stream; ``None`` for any other response. is_declared: the request asked for an event stream.
+    id: its number in this process. path: of the request, without secrets. record: what is known of its request.
+    plan: how an event stream is treated; ``None`` for any other response. dialect: likewise.
+    is_declared: the request asked for an event stream.
     started_at: when the request came; the event loop's time, in seconds.
     silence_limit: seconds of silence of the upstream that end it; ``None``: none do.
     reason: ``None`` until it has ended.
@@ -58,6 +62,10 @@ class ObservedStream(Protocol):
     def client(self) -> str: ...
     @property
     def path(self) -> str: ...
+    @property
+    def record(self) -> "AccessRecord | None": ...
+    @property
+    def plan(self) -> StreamPlan | None: ...
     @property
     def dialect(self) -> Dialect | None: ...
     @property
@@ -74,14 +82,29 @@ class ObservedStream(Protocol):
     def reason(self) -> CloseReason | None: ...
 
 
+class Trace(Protocol):
+    """What follows a request over several services.
+
+    id: the same in all of them. fields: tell the upstream of it, in place of what the client has said.
+    """
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def fields(self) -> Headers: ...
+
+
 @dataclass(slots=True)
 class AccessRecord:
     """One request, from its first byte to the end of its response.
 
-    peer: who connected; client: who is behind it, as far as trusted proxies tell.
-    target: as the client sent it, with all its secrets; only its path is logged.
+    peer: who connected; client: who is behind it, as far as trusted proxies tell. scheme: ``http`` or ``https``.
+    target: as the client sent it, with all its secrets; only its path is logged. host: which the client asked for.
+    request_id: by which client and upstream know the request, too. trace: set by an observer that follows requests.
+    upstream: where the route leads. is_declared: of an event stream, whether the request asked for one.
     journal: of a stream that has positions; ``None`` for any other response.
     status: what the client got; intended: what it would have got had the head not been sent before the response.
+    refusal: the status, sent or intended, of an error of sseproxy; ``None`` if the response is the upstream's.
     Times are the event loop's, in seconds.
     """
 
@@ -89,47 +112,80 @@ class AccessRecord:
     method: str
     target: str = field(repr=False)
     started_at: float
+    request_id: str = ""
     client: str | None = None
+    host: str | None = None
     route: str = "-"
+    upstream: str | None = None
     status: int | None = None
     intended: int | None = None
+    refusal: int | None = None
     reason: str = "-"
     error: str | None = None
     ended_at: float = 0.0
+    is_declared: bool | None = None
     journal: JournalReading | None = None
     stats: TransferStats | None = field(default=None, repr=False)
+    trace: Trace | None = field(default=None, repr=False)
+    scheme: str = "http"
 
     @property
     def path(self) -> str:
         """See `path_of`."""
         return path_of(self.target)
 
+    def refuse(self, error: SSEProxyError) -> None:
+        """Take note that the client gets `error`, or would get it if it had no response yet."""
+        self.intended = self.refusal = error.status
+        self.error = str(error)
+
+    def beginning(self) -> dict[str, object]:
+        """All that is logged when a response begins, by name; what is not known is left out."""
+        values: dict[str, object] = {"peer": self.peer}
+        if self.client is not None and self.client != self.peer:
+            values["client"] = self.client
+        values["method"] = self.method
+        if self.host:
+            values["host"] = self.host
+        values["path"] = self.path
+        if self.status is not None:
+            values["status"] = int(self.status)
+        if self.intended is not None and self.intended != self.status:
+            values["intended"] = int(self.intended)
+        values["route"] = self.route
+        if self.upstream is not None:
+            values["upstream"] = self.upstream
+        return values
+
     def fields(self) -> dict[str, object]:
-        """All that is logged, by name; what is not known is left out."""
-        values: dict[str, object] = {
-            "peer": self.peer,
-            "client": self.client if self.client != self.peer else None,
-            "method": self.method,
-            "path": self.path,
-            "status": self.status,
-            "intended": self.intended if self.intended != self.status else None,
-            "route": self.route,
-            "reason": self.reason,
-            "journal": None if self.journal is None else str(self.journal),
-            "seconds": round(self.ended_at - self.started_at, 3),
-        }
+        """All that is logged when a request has been answered, by name; what is not known is left out."""
+        values = self.beginning()
+        values["reason"] = self.reason
+        values |= self.names()
+        values["seconds"] = round(self.ended_at - self.started_at, 3)
         if (stats := self.stats) is not None:
-            first = stats.first_byte_at
-            values |= {
-                "first_byte": None if first is None else round(first - self.started_at, 3),
-                "longest_silence": round(stats.longest_silence, 3),
-                "events": stats.events,
-                "bytes": stats.bytes_out,
-                "heartbeats": stats.heartbeats,
-                "heartbeats_skipped": sum(stats.heartbeats_skipped.values()) or None,
-            }
-        values["error"] = self.error
-        return {name: value for name, value in values.items() if value is not None}
+            if (first := stats.first_byte_at) is not None:
+                values["first_byte"] = round(first - self.started_at, 3)
+            values["longest_silence"] = round(stats.longest_silence, 3)
+            values["events"] = stats.events
+            values["bytes"] = stats.bytes_out
+            values["heartbeats"] = stats.heartbeats
+            if stats.heartbeats_skipped:
+                values["heartbeats_skipped"] = sum(stats.heartbeats_skipped.values())
+        if self.error is not None:
+            values["error"] = self.error
+        return values
+
+    def names(self) -> dict[str, object]:
+        """By what the request is known elsewhere, and what it asked for."""
+        values: dict[str, object] = {"request_id": self.request_id} if self.request_id else {}
+        if self.trace is not None:
+            values["trace_id"] = self.trace.id
+        if self.is_declared is not None:
+            values["declared"] = "yes" if self.is_declared else "no"
+        if self.journal is not None:
+            values["journal"] = str(self.journal)
+        return values
 
 
 def path_of(target: str) -> str:
@@ -143,6 +199,9 @@ class Observer:
     A call must not take long. What it raises is logged by the event loop, and goes no further.
     """
 
+    def asked(self, record: AccessRecord, fields: Headers) -> None:
+        """A request has come to the proxy, with `fields` in its head. It may yet be refused as none."""
+
     def opened(self, stream: ObservedStream) -> None:
         """A response has begun."""
 
@@ -153,18 +212,26 @@ class Observer:
         """It has ended, for `stream.reason`."""
 
     def answered(self, record: AccessRecord) -> None:
-        """The proxy has answered a request, with a stream or without one, or its client has gone."""
+        """The proxy has answered a request, with a stream or without one, or its client has gone.
+
+        The middlewares report only requests that were answered with a stream.
+        """
 
 
 class Observers:
     """All observers of a process. A defect of one must not become one of a stream, or of another observer."""
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
-        self._all = list(observers)
+        self._all: list[Observer] = []
+        #: True if any of them wants to hear of requests before they are answered: most processes pay nothing for it.
+        self.follow_requests = False
+        for observer in observers:
+            self.add(observer)
 
     def add(self, observer: Observer) -> None:
         """Let `observer` hear of all that happens from now on."""
         self._all.append(observer)
+        self.follow_requests |= type(observer).asked is not Observer.asked
 
     def notify(self, call: Callable[[Observer], None]) -> None:
         """Make `call` for each. The event loop logs what one raises."""

@@ -1,6 +1,8 @@
 """How many sockets may the process have open?"""
 
+import asyncio
 import logging
+import os
 import resource
 
 from sseproxy.http1.policy import ServerPolicy
@@ -19,6 +21,11 @@ _RESERVE = 256
 
 #: Descriptors that clients never get: for listeners, the admin side, logs, and connections that are being closed.
 _HOUSEKEEPING = 64
+
+
+#: Seconds between two looks at how many descriptors are left, and the part of all that is few.
+_BETWEEN_LOOKS = 2.0
+_FEW = 0.1
 
 
 def raise_file_limit(streams: int) -> int:
@@ -62,3 +69,41 @@ def connections_allowed(wanted: int | None) -> int | None:
 def server_policy(connections: int | None) -> ServerPolicy:
     """Return how client connections are treated; see `connections_allowed`."""
     return ServerPolicy(connections=connections_allowed(connections))
+
+
+class DescriptorWatch:
+    """Warns once, when fewer than a tenth of the descriptors are left: after the last one each connection fails.
+
+    Looks every other second, until then. The caller must call `close` later.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self.look()
+
+    def look(self) -> None:
+        """Give the warning, or look again later."""
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY:
+            return
+        try:
+            # The system hands out the lowest number that is free: all below it are in use.
+            lowest = os.dup(2)
+            os.close(lowest)
+        except OSError:
+            lowest = soft
+        if lowest < soft * (1 - _FEW):
+            self._timer = self._loop.call_later(_BETWEEN_LOOKS, self.look)
+        else:
+            _log.warning(
+                "few file descriptors are left: %d of %d are in use. A stream takes two; without any, requests get "
+                "503. Allow the process more (ulimit -n, LimitNOFILE=)",
+                lowest,
+                soft,
+            )
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()

@@ -11,6 +11,7 @@ def row(stream: LiveStream, *, now: float) -> dict[str, object]:
         "route": stream.route,
         "peer": stream.client,
         "path": stream.path,
+        "request_id": stream.request_id,
         "phase": stream.phase.value,
         "dialect": None if stream.dialect is None else stream.dialect.value,
         "age": round(now - stream.started_at, 3),

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 
 from sseproxy.logs import LOGGER
 from sseproxy.process.control import Control
-from sseproxy.process.garbage import GarbageNet, spare_the_collector
 from sseproxy.process.serving import Serving
 from sseproxy.process.siblings import Place
 from sseproxy.process.source import Snapshot
 from sseproxy.process.stopping import StopRequest, close_entrances, worker_delay
+from sseproxy.process.upkeep import Upkeep
 
 _log = logging.getLogger(LOGGER)
 
@@ -51,7 +51,7 @@ class ServerProcess:
         self, *, on_ready: Callable[[], None], on_draining: Callable[[], None], signals: Sequence[signal.Signals]
     ) -> None:
         """Serve until one of `signals` comes: then drain; a second one stops at once."""
-        spare_the_collector()
+        Upkeep.prepare()
         with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
             runner.run(self.serve(on_ready=on_ready, on_draining=on_draining, signals=signals))
 
@@ -72,8 +72,8 @@ class ServerProcess:
             serving = Serving(
                 self._snapshot, self._sockets, end_key=self._end_key, instance=self._instance, place=self._place
             )
+            upkeep = Upkeep(serving.app.streams.observers, traces=serving.config.telemetry.traces)
             await serving.start(self._admin_sockets)
-            net = GarbageNet(asyncio.get_running_loop())
             on_ready()
             self._control.begin(serving.apply)
             try:
@@ -90,7 +90,7 @@ class ServerProcess:
             finally:
                 await self._control.end()
                 await serving.close(_LAST_MOMENT)
-                net.close()
+                await upkeep.stop()
 
 
 async def drain(serving: Serving, stop: StopRequest) -> None:

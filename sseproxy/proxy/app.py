@@ -1,8 +1,9 @@
 """What does the proxy of a process consist of, and how does it begin and end?"""
 
 import asyncio
+import itertools
 import secrets
-from collections.abc import Sequence, Sized
+from collections.abc import Iterator, Sequence, Sized
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 
@@ -15,7 +16,7 @@ from sseproxy.http1.listener import ClientConnections, ConnectionLimit
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.handler import Persistence, RequestHandler
-from sseproxy.proxy.notices import ForwardingNotice, HandshakeNotice, warn_of_connections
+from sseproxy.proxy.notices import ForwardingNotice, HandshakeNotice, UndeclaredNotice, warn_of_connections
 from sseproxy.proxy.origins import Origins
 from sseproxy.proxy.routing import RoutingFactory
 from sseproxy.proxy.tail import ResponseTail
@@ -33,6 +34,7 @@ class ProxyApp:
     instance: what tells this proxy from others of its name, for processes that are one proxy; at most 32 digits and
     lower-case letters.
     streams: where those under way are known, and whose clock they go by. policy: of client connections.
+    request_ids: for requests that bring none; left out, each is another one in all processes.
     """
 
     # What a configuration says about requests is one value, the `Routing` of the handler, which `reload` replaces. All
@@ -49,7 +51,10 @@ class ProxyApp:
         instance: str = "",
         streams: LiveStreams | None = None,
         policy: ServerPolicy = ServerPolicy(),
+        request_ids: Iterator[str] | None = None,
     ) -> None:
+        if request_ids is None:  # no request must wait for the system's randomness
+            request_ids = map((secrets.token_hex(INSTANCE_BYTES) + "-%x").__mod__, itertools.count(1))
         name = PSEUDONYM + b"-" + (instance or secrets.token_hex(INSTANCE_BYTES)).encode()
         self.streams = LiveStreams() if streams is None else streams
         self.admissions = Admissions()
@@ -65,8 +70,10 @@ class ProxyApp:
             partial(ResponseTail, streams=self.streams, admissions=self.admissions),
             linger=self.streams.linger,
             observers=self.streams.observers,
+            request_ids=request_ids,
         )
-        self.streams.observers.add(AccessLog())
+        for observer in (AccessLog(), UndeclaredNotice()):
+            self.streams.observers.add(observer)
 
     def server(self, *, scheme: str, is_unix: bool = False, trusts: bool | None = None) -> ClientConnections:
         """Return a factory of client connections, for `loop.create_server`; see `ClientConnections`.

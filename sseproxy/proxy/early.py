@@ -73,7 +73,7 @@ class EarlyAnswer:
 
     def _fail(self, error: SSEProxyError) -> None:
         record = self._tail.record
-        record.intended, record.error = error.status, str(error)
+        record.refuse(error)
         if isinstance(error, OriginError):
             self._relay.stop(error.reason)
         else:

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from sseproxy.core.errors import ConnectError, Draining, OutOfDescriptors
 from sseproxy.core.frames import release_frames
-from sseproxy.core.http.fields import Headers, apply_rules
+from sseproxy.core.http.fields import REQUEST_ID, Headers, apply_rules, with_request_id
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.http1.messages import OriginRequest
@@ -77,8 +77,14 @@ class Forwarding:
         self._tail = tail
         self._ends = ends
         self._wanted = wanted = inbound.stream_request(route)
+        known_as, trace = [(REQUEST_ID, tail.record.request_id.encode())], tail.record.trace
         self._headers = inbound.upstream_headers(
-            route, request.peer, accepts_stream=wanted.accepts_stream, via=via, identity=request.identity
+            route,
+            request.peer,
+            accepts_stream=wanted.accepts_stream,
+            via=via,
+            identity=request.identity,
+            known_as=known_as if trace is None else known_as + trace.fields,
         )
         self._body = None
         if request.content is not None:
@@ -156,11 +162,13 @@ class Forwarding:
             await run_tunnel(exchange, headers, self._inbound.upgrade, self._route, tail)
             return
         kind, decoder = read_kind(head, self._route)
-        plan, headers, length = None, head.headers, head.length
-        if kind is not None:
+        plan, length = None, head.length
+        if kind is None:
+            fields = self._response_fields(head.headers)
+        else:
             self._admit()
-            plan, headers, length = self._wanted.plan(), kind.head(headers, decoded=decoder is not None), None
-        fields = self._response_fields(headers)
+            plan, length = self._wanted.plan(), None
+            fields = self._stream_fields(kind.head(head.headers, decoded=decoder is not None))
         tail.record.status = head.status
         if kind is None and (body := exchange.take_whole()) is not None:
             tail.downstream.send_whole(head.status, head.reason, fields, body, length=length, has_body=head.has_body)
@@ -187,7 +195,7 @@ class Forwarding:
         final_message = final if self._wanted.asks_again else None
         early = EarlyAnswer(self._wanted.promised_kind, self._route, self._tail, final_message)
         message = self._end_message() if self._wanted.is_event_source else None
-        early.promise(plan, message, self._response_fields)
+        early.promise(plan, message, self._stream_fields)
         await early.follow(opening)
 
     # What the route says.
@@ -197,6 +205,10 @@ class Forwarding:
 
     def _response_fields(self, headers: Headers) -> Headers:
         return self._inbound.for_caches(apply_rules(headers, self._route.response_headers), self._route)
+
+    def _stream_fields(self, headers: Headers) -> Headers:
+        """The same of a stream, whose head is made here. All other heads pass as they are."""
+        return self._response_fields(with_request_id(headers, self._tail.record.request_id))
 
     def _end_message(self) -> EndMessage | None:
         has_event = self._wanted.drops_ids_without_data

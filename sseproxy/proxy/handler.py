@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from enum import Enum
 
 from sseproxy.core.errors import InternalError, SSEProxyError
@@ -37,7 +37,7 @@ class RequestHandler:
 
     routing: for the next request; may be replaced at any time. new_tail: makes the tail of a response.
     linger: see `ResponseTreatment`. observers: hear of each request that has been answered. persistence: of
-    connections, for the next request.
+    connections, for the next request. request_ids: for requests that bring none.
     """
 
     # Plan: resolve, then do. `handle` hands the resolution to a coroutine, and keeps the tail only: what a request
@@ -54,6 +54,7 @@ class RequestHandler:
         *,
         linger: float,
         observers: Observers,
+        request_ids: Iterator[str],
     ) -> None:
         self.disconnects = DisconnectWatch()
         self.under_way: set[ResponseTail] = set()
@@ -62,13 +63,17 @@ class RequestHandler:
         self._new_tail = new_tail
         self._linger = linger
         self._observers = observers
+        self._request_ids = request_ids
         self._untellable = UntellableNotice()
         self._when_idle: asyncio.Event | None = None
         self._time = asyncio.get_running_loop().time
 
     async def handle(self, request: ParsedRequest, connection: DownstreamConnection) -> HttpDownstream:
         """Serve one request."""
-        record = AccessRecord(connection.client_address or "unix", request.method, request.target, self._time())
+        peer, request_id = connection.client_address or "unix", next(self._request_ids)
+        record = AccessRecord(peer, request.method, request.target, self._time(), request_id, scheme=connection.scheme)
+        if self._observers.follow_requests:
+            self._observers.notify(lambda observer: observer.asked(record, request.headers))
         treatment = ResponseTreatment(
             is_11=request.version == "1.1",
             is_head=request.method == "HEAD",
@@ -78,13 +83,12 @@ class RequestHandler:
         )
         routing = self.routing
         try:
-            resolution = routing.resolve(request, connection, treatment)
+            resolution = routing.resolve(request, connection, treatment, record)
         except Exception as error:  # noqa: BLE001 - a defect must not leave the client waiting
-            resolution = Refuse(record.peer, treatment, None, _defect(error, record))
+            resolution = Refuse(treatment, None, _defect(error, record))
         request.headers = []  # a stream may go on for hours
-        record.client = resolution.client
         if resolution.route is not None:
-            record.route = resolution.route.name
+            record.route, record.upstream = resolution.route.name, resolution.route.leads_to
         downstream = HttpDownstream(connection, resolution.treatment, on_untellable=self._untellable.give)
         work = routing.begin(resolution, tail := self._new_tail(connection, downstream, record))
         del resolution, routing  # a reload may come while a stream goes on
@@ -100,7 +104,8 @@ class RequestHandler:
 
     def refuse(self, error: SSEProxyError, connection: DownstreamConnection) -> None:
         """Answer a request that could not even be read, or a connection that is one too many."""
-        record = AccessRecord(connection.client_address or "unix", "-", "-", self._time())
+        peer, request_id = connection.client_address or "unix", next(self._request_ids)
+        record = AccessRecord(peer, "-", "-", self._time(), request_id)
         self._new_tail(connection, HttpDownstream(connection, ResponseTreatment()), record).refuse(error)
         record.ended_at = record.started_at
         self._observers.notify(lambda observer: observer.answered(record))

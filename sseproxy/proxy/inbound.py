@@ -41,8 +41,10 @@ _NOT_IN_TARGET = re.compile(r"[\x00-\x20\x7f#\"<>]")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]*)(:[0-9]*)?")
 
 #: Fields of a request that are made anew for the upstream.
-_REPLACED = frozenset((b"content-length", b"expect", b"host"))
+_REPLACED = frozenset((b"content-length", b"expect", b"host", b"x-request-id"))
 _REPLACED_IF_STREAM = _REPLACED | {b"accept-encoding"}
+#: And of one that is traced (W3C Trace Context).
+_TRACE = frozenset((b"traceparent", b"tracestate"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +131,19 @@ class InboundRequest:
         accepts_stream: bool,
         via: bytes = PSEUDONYM,
         identity: Mapping[str, bytes] = _NO_IDENTITY,
+        known_as: Sequence[tuple[bytes, bytes]] = (),
     ) -> Headers:
         """Return the fields for the upstream, without the framing of the body.
 
         accepts_stream: ``Accept`` names event streams. via: the name of this instance. identity: see `ClientRequest`.
+        known_as: the field with the id of the request and, if it is traced, those of the trace.
         The route must have an upstream.
         """
         may_stream = route.stream is StreamMode.ALWAYS or (
             route.stream is StreamMode.AUTO and (accepts_stream or self.method not in ("GET", "HEAD"))
         )
         replaced = _REPLACED_IF_STREAM if may_stream else _REPLACED
+        replaced = replaced | _TRACE if len(known_as) > 1 else replaced
         fields = end_to_end(self.headers, but=replaced, keep=route.named_fields)
         if route.auth is not None:
             fields = authenticate(fields, route.auth)
@@ -154,7 +159,7 @@ class InboundRequest:
         assert route.upstream is not None
         use_own = route.upstream.scheme == "https" or not self.host
         host = route.upstream.authority.encode() if use_own else self.host
-        fields = [(b"Host", host), *forwarding(fields, peer, host=self.host)]
+        fields = [(b"Host", host), *forwarding(fields, peer, host=self.host), *known_as]
         if self.upgrade is not None:
             fields += [(b"Connection", b"upgrade"), (b"Upgrade", self.upgrade)]
         rules = route.request_headers

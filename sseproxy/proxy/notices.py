@@ -5,10 +5,15 @@ from collections.abc import Callable
 from math import inf
 
 from sseproxy.core.http.fields import Headers, Peer, forwarding_names
+from sseproxy.core.stream.dialects import Dialect
+from sseproxy.engine.observer import ObservedStream, Observer
 from sseproxy.http1.handshake import HandshakeFailure
 from sseproxy.logs import LOGGER
 
 _log = logging.getLogger(LOGGER)
+
+#: Dialects that say by rules of their own which requests are for streams; `stream: always` changes nothing there.
+_DECLARED_BY_THEMSELVES = frozenset((Dialect.MCP, Dialect.OLLAMA))
 
 #: Seconds from one warning of refused clients to the next.
 _BETWEEN_WARNINGS = 60.0
@@ -56,6 +61,31 @@ class ForwardingNotice:
             peer.address or "a peer on a unix socket",
             shown,
             how,
+        )
+
+
+class UndeclaredNotice(Observer):
+    """Warns once for each route on which a response was a stream, and `before_response` could not know that in time.
+
+    A request without a sign in its head or body (a plain ``fetch``) is never answered early, and the gateway's 504 is
+    all that the operator would see. The names of routes are those of the file: there are no more of them than that.
+    """
+
+    def __init__(self) -> None:
+        self._warned: set[str] = set()
+
+    def opened(self, stream: ObservedStream) -> None:
+        """Give the warning for the route of `stream`, if this is its first stream that calls for it."""
+        plan = stream.plan
+        if plan is None or plan.is_declared or plan.heartbeat.before_response is None or stream.route in self._warned:
+            return
+        if plan.dialect in _DECLARED_BY_THEMSELVES:
+            return
+        self._warned.add(stream.route)
+        _log.warning(
+            "route %s: a response is a stream, but its request did not ask for one, so before_response could not help "
+            "it: `stream: always` on this route would",
+            stream.route,
         )
 
 

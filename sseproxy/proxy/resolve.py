@@ -15,8 +15,9 @@ from sseproxy.core.errors import (
 )
 from sseproxy.core.eventsource.cors import preflight_method
 from sseproxy.core.frames import release_frames
-from sseproxy.core.http.fields import Headers, Peer, forwarded_addresses, names_origin
+from sseproxy.core.http.fields import Headers, Peer, forwarded_addresses, names_origin, said_request_id
 from sseproxy.core.routes import READING, Route, find_route
+from sseproxy.engine.observer import AccessRecord
 from sseproxy.http1.content import RequestContent
 from sseproxy.http1.requests import ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
@@ -35,7 +36,6 @@ _KNOWN_ADDRESSES = 4096
 class Reply:
     """Answer here, without a body. fields: of the head, besides the usual ones."""
 
-    client: str
     treatment: ResponseTreatment
     route: Route | None
     fields: Headers
@@ -45,7 +45,6 @@ class Reply:
 class Refuse:
     """Answer with an error."""
 
-    client: str
     treatment: ResponseTreatment
     route: Route | None
     error: SSEProxyError
@@ -55,7 +54,6 @@ class Refuse:
 class KeepTicket:
     """Keep the request for later, and answer with a ticket."""
 
-    client: str
     treatment: ResponseTreatment
     route: Route
     request: ClientRequest
@@ -66,7 +64,6 @@ class KeepTicket:
 class UseTicket:
     """Open a ticket, look at it or delete it. Its route is not known yet."""
 
-    client: str
     treatment: ResponseTreatment
     request: ClientRequest
     target: TicketTarget
@@ -77,14 +74,12 @@ class UseTicket:
 class Forward:
     """Send the request along its route."""
 
-    client: str
     treatment: ResponseTreatment
     route: Route
     request: ClientRequest
 
 
-#: What a request wants. client: the address of the client behind the trusted proxies. treatment: of the response.
-#: route: under whose policies the request falls, if it does under any.
+#: What a request wants. treatment: of the response. route: under whose policies the request falls, if under any.
 Resolution = Reply | Refuse | KeepTicket | UseTicket | Forward
 
 
@@ -96,7 +91,7 @@ class Resolver:
     """
 
     # Plan: one pass from the request to a `Resolution`, and nothing happens on the way: no byte is written, nothing is
-    # counted, and no store is asked.
+    # counted, and no store is asked. What is learned of the request on the way is noted in its record.
     #
     # Rules, of which the order matters:
     # 1. A request that could be read in two ways, or that has been here before, is refused, whatever it wants.
@@ -127,19 +122,29 @@ class Resolver:
         self._notice = ForwardingNotice() if notice is None else notice
 
     def resolve(
-        self, request: ParsedRequest, connection: DownstreamConnection, treatment: ResponseTreatment
+        self,
+        request: ParsedRequest,
+        connection: DownstreamConnection,
+        treatment: ResponseTreatment,
+        record: AccessRecord,
     ) -> Resolution:
-        """Decide what a request wants. treatment: of its response, as far as the request line and the process say."""
+        """Decide what a request wants, and note in `record` which client asks which host, and by which id.
+
+        treatment: of the response, as far as the request line and the process say.
+        """
         peer = connection.peer or self._peers.of(connection)
-        client = peer.address or "unix"
+        record.client = client = peer.address or "unix"
         try:
             inbound = read_request(request)
+            record.host = inbound.host.decode("latin-1")
+            if b"x-request-id" in inbound.fields:
+                record.request_id = said_request_id(inbound.fields[b"x-request-id"]) or record.request_id
             if b"via" in inbound.fields and inbound.has_passed(self._instance):
                 raise LoopDetected("The request has been here before: an upstream sends it back.")
         except SSEProxyError as error:
-            return _refused(error, client, treatment)
+            return _refused(error, treatment)
         if peer.trusted:
-            client = self._peers.client_behind(peer, inbound.headers)
+            record.client = client = self._peers.client_behind(peer, inbound.headers)
         elif any(map(names_origin, inbound.fields)):
             self._notice.look_at(inbound.headers, peer)
         content = (request.content or RequestContent.empty()) if inbound.has_body else None
@@ -149,7 +154,7 @@ class Resolver:
         try:
             view = self._cors.look(inbound)
         except SSEProxyError as error:
-            return _refused(error, client, treatment)
+            return _refused(error, treatment)
         if view is None:
             return self._decide(asked, treatment)
         if view.is_preflight:
@@ -161,7 +166,7 @@ class Resolver:
     def _decide(self, asked: ClientRequest, treatment: ResponseTreatment) -> Resolution:
         inbound, content = asked.inbound, asked.content
         if inbound.is_last_hop:
-            return Reply(asked.client, treatment, None, [ALLOW])
+            return Reply(treatment, None, [ALLOW])
         if inbound.expects_continue and isinstance(content, RequestContent) and not content.is_complete:
             treatment = replace(treatment, awaits_continue=True)
         if self._tickets is None:
@@ -169,19 +174,19 @@ class Resolver:
         try:
             target = self._tickets.find(inbound)
         except SSEProxyError as error:
-            return _refused(error, asked.client, treatment)
+            return _refused(error, treatment)
         if target is None:
             return self._forward(asked, treatment)
         if target.id is None:
             return self._keep(asked, target, treatment)
-        return UseTicket(asked.client, treatment, asked, target)
+        return UseTicket(treatment, asked, target)
 
     def _answer_preflight(self, asked: ClientRequest, view: CorsView, treatment: ResponseTreatment) -> Resolution:
         if not view.cross_origin.is_allowed:
             error = ForeignOrigin("Pages of this origin may not do that.")
-            return Refuse(asked.client, treatment, view.route, error)
+            return Refuse(treatment, view.route, error)
         fields = view.cross_origin.preflight_fields(asked.inbound.headers)
-        return Reply(asked.client, treatment, view.route, fields)
+        return Reply(treatment, view.route, fields)
 
     def _keep(self, asked: ClientRequest, target: TicketTarget, treatment: ResponseTreatment) -> Resolution:
         assert self._tickets is not None
@@ -194,15 +199,15 @@ class Resolver:
             if route.redis is not None:
                 _refuse_writing(inbound.method)
         except SSEProxyError as error:
-            return _refused(error, asked.client, treatment, route)
-        return KeepTicket(asked.client, treatment, route, asked, target)
+            return _refused(error, treatment, route)
+        return KeepTicket(treatment, route, asked, target)
 
     def _forward(self, asked: ClientRequest, treatment: ResponseTreatment) -> Resolution:
         inbound = asked.inbound
         host = inbound.host.decode("latin-1")
         route = find_route(self._routes, method=inbound.method, path=inbound.path, host=host)
         if route is None:
-            return Refuse(asked.client, treatment, None, RouteNotFound("No route matches this request."))
+            return Refuse(treatment, None, RouteNotFound("No route matches this request."))
         try:
             if route.redis is not None:
                 _refuse_writing(inbound.method)
@@ -211,8 +216,8 @@ class Resolver:
             if route.auth is not None and inbound.is_logged_in(route):
                 refuse_foreign_login(asked, route)
         except SSEProxyError as error:
-            return _refused(error, asked.client, treatment, route)
-        return Forward(asked.client, treatment, route, asked)
+            return _refused(error, treatment, route)
+        return Forward(treatment, route, asked)
 
 
 class Peers:
@@ -261,6 +266,6 @@ def _refuse_writing(method: str) -> None:
         raise MethodRefused("Only GET and HEAD are possible here: messages are published to Redis.", allowed=READING)
 
 
-def _refused(error: SSEProxyError, client: str, treatment: ResponseTreatment, route: Route | None = None) -> Refuse:
+def _refused(error: SSEProxyError, treatment: ResponseTreatment, route: Route | None = None) -> Refuse:
     release_frames(error)
-    return Refuse(client, treatment, route, error)
+    return Refuse(treatment, route, error)

@@ -5,43 +5,49 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from sseproxy.core.errors import AccessDenied, ClientError, MethodRefused, SSEProxyError
-from sseproxy.core.http.fields import PSEUDONYM, Headers
+from sseproxy.core.http.fields import PSEUDONYM, Headers, with_request_id
 from sseproxy.http1.downstream import HttpDownstream
 
 #: The methods that this proxy passes on (RFC 9110 section 10.2.1).
 ALLOW = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 
 
-def send_problem(downstream: HttpDownstream, error: SSEProxyError) -> None:
-    """Answer with `error`. After a request that is at fault the connection closes: its end may be anywhere."""
+def send_problem(downstream: HttpDownstream, error: SSEProxyError, request_id: str) -> None:
+    """Answer with `error`. After a request that is at fault the connection closes: its end may be anywhere.
+
+    request_id: by which the operator finds the request in the log, so the client is given it in head and body.
+    """
     if isinstance(error, AccessDenied):
         fields = [*error.headers, *_never_stored(), (b"Content-Length", b"%d" % len(error.body))]
         length = len(error.body)
         downstream.send_whole(error.status, error.reason, fields, error.body, length=length, has_body=True)
         return
-    body = json.dumps(
-        {"type": "about:blank", "title": error.title, "status": error.status, "detail": error.detail}
-    ).encode()
+    said: dict[str, object] = {"type": "about:blank", "title": error.title, "status": error.status}
+    body = json.dumps({**said, "detail": error.detail, "request_id": request_id}).encode()
     if isinstance(error, ClientError) and error.status not in (403, 404):
         downstream.close_behind()
-    downstream.send_head(error.status, error.title.encode(), _fields(error, len(body)), length=len(body), has_body=True)
+    fields = with_request_id(_fields(error, len(body)), request_id)
+    downstream.send_head(error.status, error.title.encode(), fields, length=len(body), has_body=True)
     downstream.write(body)
     downstream.finish()
 
 
-def send_created(downstream: HttpDownstream, location: str, value: object) -> None:
+def send_created(downstream: HttpDownstream, location: str, value: object, request_id: str) -> None:
     """Answer that there is something new at `location`; `value` says in JSON what."""
     body = json.dumps(value).encode()
     fields = [(b"Location", location.encode()), (b"Content-Type", b"application/json"), *_never_stored()]
-    fields.append((b"Content-Length", b"%d" % len(body)))
+    fields = with_request_id([*fields, (b"Content-Length", b"%d" % len(body))], request_id)
     downstream.send_head(201, b"Created", fields, length=len(body), has_body=True)
     downstream.write(body)
     downstream.finish()
 
 
-def send_nothing(downstream: HttpDownstream, status: HTTPStatus, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
+def send_nothing(
+    downstream: HttpDownstream, status: HTTPStatus, more: Sequence[tuple[bytes, bytes]], request_id: str
+) -> None:
     """Answer without a body: with 204, or to a HEAD. more: header fields."""
-    downstream.send_head(status, status.phrase.encode(), [*_never_stored(), *more], length=None, has_body=False)
+    fields = with_request_id([*_never_stored(), *more], request_id)
+    downstream.send_head(status, status.phrase.encode(), fields, length=None, has_body=False)
 
 
 def _never_stored() -> Headers:

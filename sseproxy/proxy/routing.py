@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 from sseproxy.core.routes import Route
+from sseproxy.engine.observer import AccessRecord
 from sseproxy.http1.requests import ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
 from sseproxy.http1.treatment import ResponseTreatment
@@ -28,7 +29,7 @@ class Routing:
     """
 
     origins: Origins
-    resolve: Callable[[ParsedRequest, DownstreamConnection, ResponseTreatment], Resolution]
+    resolve: Callable[[ParsedRequest, DownstreamConnection, ResponseTreatment, AccessRecord], Resolution]
     begin: Callable[[Resolution, ResponseTail], Work | None]
 
 

@@ -5,7 +5,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from sseproxy.core.eventsource.cookies import cookie_values
-from sseproxy.core.http.fields import Headers, apply_rules, as_in_cgi
+from sseproxy.core.http.fields import Headers, apply_rules, as_in_cgi, with_request_id
 from sseproxy.core.http.query import parameters
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.policy import Start
@@ -118,5 +118,6 @@ class Subscribing:
     def _response_fields(self) -> Headers:
         """The fields of an event stream that no cache may keep, by the rules of the route."""
         fields: Headers = [(b"Content-Type", EVENT_STREAM.media_type), (b"Cache-Control", b"no-store")]
-        head = apply_rules(EVENT_STREAM.head(fields, decoded=False), self._route.response_headers)
+        head = with_request_id(EVENT_STREAM.head(fields, decoded=False), self._tail.record.request_id)
+        head = apply_rules(head, self._route.response_headers)
         return self._request.inbound.for_caches(head, self._route)

@@ -84,7 +84,7 @@ class ResponseTail:
     def answer_with_nothing(self, status: HTTPStatus, fields: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Answer without a body. fields: those of the head besides the usual ones."""
         self.record.status = self.record.intended = status
-        send_nothing(self.downstream, status, fields)
+        send_nothing(self.downstream, status, fields, self.record.request_id)
 
     def new_relay(
         self,
@@ -110,6 +110,7 @@ class ResponseTail:
         self._write_timeout = timeouts.write
         self.connection.flow = relay
         if plan is not None:
+            self.record.is_declared = plan.is_declared
             self.downstream.make_live()
         relay.start()
         self.go_live(route, relay, plan, Phase.OPEN if responded else Phase.WAITING)
@@ -120,15 +121,13 @@ class ResponseTail:
     ) -> LiveStream:
         """Add the response to those that the process drains."""
         client = self.record.client or self.record.peer
-        self._live = LiveStream(route.name, client, relay, plan, phase, self.record.target, self.record.started_at)
+        self._live = LiveStream(route.name, client, relay, plan, phase, self.record)
         self.streams.add(self._live)
         return self._live
 
     def note_journal(self, journal: JournalReading) -> None:
         """Take note of how the client reads its stream."""
         self.record.journal = journal
-        if self._live is not None:
-            self._live.journal = journal
 
     def respond(self, exchange: HttpExchange) -> None:
         """Take note that the upstream of a promised stream has answered."""
@@ -162,16 +161,18 @@ class ResponseTail:
 
     def refuse(self, error: SSEProxyError) -> None:
         """Answer with `error`, or break the connection if the response has begun."""
-        self.record.error = str(error)
+        record = self.record
         if isinstance(error, OriginError):
-            self.record.reason = error.reason
+            record.reason = error.reason
         elif isinstance(error, Draining):
             self.note_end(CloseReason.DRAIN)
         if self.downstream.started:
+            record.error = str(error)
             self.downstream.abort_at_once()
         else:
-            self.record.status = self.record.intended = error.status
-            send_problem(self.downstream, error)
+            record.refuse(error)
+            record.status = error.status
+            send_problem(self.downstream, error, record.request_id)
 
     async def fail(self, error: InternalError) -> None:
         """End the response after a defect of sseproxy; a stream under way gets an error event."""

@@ -43,8 +43,9 @@ def test_a_route_is_served_from_streams(folder: Path) -> None:
         start=Start.OLDEST,
         gap=GapPolicy("lost"),
         url=URL,
+        place="redis://127.0.0.1:6379/1",
     )
-    assert route.upstream is None
+    assert (route.upstream, route.leads_to) == (None, "redis://127.0.0.1:6379/1")
     assert route.authorize is not None
     assert route.limits.event == 2 * KIB
     assert config.store == StorePolicy("sixteen characters", 1024 * KIB, URL, "a-b", 0.5)
@@ -52,7 +53,12 @@ def test_a_route_is_served_from_streams(folder: Path) -> None:
 
 def test_a_route_is_served_from_channels_of_a_redis_of_its_own(folder: Path) -> None:
     policy = read(FULL, folder).routes[1].redis
-    assert policy == RedisPolicy(channels=(Template.parse("a"),), format=Format.FLASK_SSE, url="redis://10.0.0.1")
+    assert policy == RedisPolicy(
+        channels=(Template.parse("a"),),
+        format=Format.FLASK_SSE,
+        url="redis://10.0.0.1",
+        place="redis://10.0.0.1:6379",
+    )
 
 
 def test_what_is_inherited_for_upstreams_has_no_effect(folder: Path) -> None:

@@ -2,8 +2,10 @@
 
 import contextlib
 import fcntl
+import http.client
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -105,18 +107,91 @@ def test_a_password_in_an_upstream_url_is_not_repeated() -> None:
 
 
 def test_the_access_log_for_people_and_for_machines(process: SseproxyProcess) -> None:
-    fetch(process.url, "/path?query")
+    fetch(process.url, "/path?query", headers={"Host": "api.test", "X-Request-Id": "abc-1"})
     fetch(process.url, "/unreachable")
     ended = process.stdout.wait_for(lambda lines: sum("seconds" in line for line in lines) == 2)
-    first, second = (line for line in ended if "seconds" in line)
-    if not first.startswith("{"):
-        assert "peer=127.0.0.1 method=GET path=/path status=200 route=route-3 reason=upstream_end" in first
-        assert "status=502 route=route-1 reason=connect_error" in second
-        return
-    entry = json.loads(first)
-    wanted = {"peer": "127.0.0.1", "method": "GET", "path": "/path", "status": 200, "reason": "upstream_end"}
-    assert entry.items() >= wanted.items()
-    assert json.loads(second).items() >= {"status": 502, "reason": "connect_error", "route": "route-1"}.items()
+    first, second = map(entry_of, (line for line in ended if "seconds" in line))
+    wanted = {"peer": "127.0.0.1", "method": "GET", "host": "api.test", "path": "/path", "status": "200"}
+    assert first.items() >= {**wanted, "route": "route-3", "reason": "upstream_end", "request_id": "abc-1"}.items()
+    assert first["upstream"].startswith("127.0.0.1:")
+    assert float(first["seconds"]) >= float(first["first_byte"]) >= 0
+    assert "declared" not in first
+    wanted = {"status": "502", "reason": "connect_error", "route": "route-1", "upstream": "127.0.0.1:9"}
+    assert second.items() >= wanted.items()
+    assert second["request_id"]
+
+
+def entry_of(line: str) -> dict[str, str]:
+    """The fields of a line, in either form, and its level."""
+    if line.startswith("{"):
+        return {name: str(value) for name, value in json.loads(line).items()}
+    level, text = re.split(r" +sseproxy\.access ", line.partition(",")[2][4:])
+    pairs = re.findall(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)', text)
+    return {"level": level.lower(), **{name: json.loads(value) if value[:1] == '"' else value for name, value in pairs}}
+
+
+def test_a_stream_in_the_log_from_its_begin_to_its_end(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    with HandUpstream() as upstream:
+        route = {"name": "chat", "upstream": upstream.url, "heartbeat": {"interval": "20ms", "before_response": "10ms"}}
+        server = {"listen": "127.0.0.1:0", "trusted_proxies": ["127.0.0.1"]}
+        config.write_text(json.dumps({"server": server, "log": {"level": "debug"}, "routes": [route]}))
+        fields = {
+            "Accept": "text/event-stream",
+            "Host": "a.test",
+            "X-Forwarded-For": "192.0.2.7",
+            "X-Request-Id": "r/1",
+        }
+        with SseproxyProcess("-c", str(config)) as proxy:
+            with Request(proxy.url, "/v1?x=1", headers=fields) as request, upstream.accept() as call:
+                request.wait_for(b": heartbeat")
+                [begun] = proxy.stdout.wait_for(lambda lines: len(lines) == 1)
+                call.begin()
+                call.send(b"data: 1\n\ndata: 2\n\n")
+                request.wait_for(b"data: 2")
+                call.finish()
+                request.read()
+            ended = entry_of(proxy.stdout.wait_for(lambda lines: len(lines) == 2)[-1])
+    assert "DEBUG   sseproxy.access start peer=127.0.0.1 client=192.0.2.7 method=GET host=a.test path=/v1 " in begun
+    assert begun.endswith(f" status=200 route=chat upstream={upstream.url[7:]} request_id=r/1 declared=yes")
+    assert (ended["client"], ended["declared"], ended["events"]) == ("192.0.2.7", "yes", "2")
+    assert int(ended["heartbeats"]) >= 1
+    assert float(ended["seconds"]) >= float(ended["longest_silence"]) > 0
+    assert (ended["level"], ended["status"], ended["reason"]) == ("info", "200", "upstream_end")
+
+
+def test_which_lines_are_warnings(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    with HandUpstream() as upstream:
+        early = {"heartbeat": {"interval": "20ms", "before_response": "10ms"}, "timeouts": {"response": "200ms"}}
+        routes = [
+            {"name": "late", "match": {"prefix": "/late"}, "upstream": upstream.url, **early},
+            {"name": "down", "match": {"prefix": "/down"}, "upstream": "http://127.0.0.1:9"},
+            {"name": "app", "match": {"prefix": "/app"}, "upstream": upstream.url},
+        ]
+        config.write_text(json.dumps({"server": {"listen": "127.0.0.1:0"}, "routes": routes}))
+        with SseproxyProcess("-c", str(config)) as proxy:
+            assert fetch(proxy.url, "/down").status == 502
+            assert fetch(proxy.url, "/none").status == 404
+            with Request(proxy.url, "/app") as request, upstream.accept() as call:
+                call.begin((b"Content-Type: text/plain",), b"503 Service Unavailable")
+                call.finish()
+                request.read()
+                assert request.status == 503
+            with (
+                Request(proxy.url, "/late", headers={"Accept": "text/event-stream"}) as request,
+                upstream.accept(),
+                pytest.raises((http.client.HTTPException, ConnectionError)),
+            ):
+                request.read()
+            lines = map(entry_of, proxy.stdout.wait_for(lambda lines: len(lines) == 4))
+    said = {line["path"]: (line["level"], line["status"], line.get("intended")) for line in lines}
+    assert said == {
+        "/down": ("warning", "502", None),
+        "/none": ("info", "404", None),
+        "/app": ("info", "503", None),
+        "/late": ("warning", "200", "504"),
+    }
 
 
 def test_a_line_of_the_log_cannot_be_forged(process: SseproxyProcess) -> None:

@@ -242,7 +242,7 @@ def assert_is_failure(response: Message) -> None:
     assert response.one(b"Content-Type") == b"application/problem+json"
     assert response.one(b"Retry-After") == b"5"
     assert response.one(b"Proxy-Status") == b"sseproxy"
-    assert set(json.loads(response.body)) == {"type", "title", "status", "detail"}
+    assert set(json.loads(response.body)) == {"type", "title", "status", "detail", "request_id"}
     assert b"127.0.0.1" not in response.body
 
 

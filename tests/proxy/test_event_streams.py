@@ -27,7 +27,10 @@ else:
 GET = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
 STREAM = b"data: one\n\ndata: two\n\n"
 OFTEN = HeartbeatPolicy(interval=0.01, form=HeartbeatForm.COMMENT_LINE)
-MERGED = b"Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n\r\n"
+MERGED = (
+    b"Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\nX-Request-Id: made-here\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
 
 
 def head(*fields: bytes, kind: bytes = b"text/event-stream") -> bytes:

@@ -21,7 +21,7 @@ def check_refusal(response: Message, status: int) -> None:
     assert (response.one(b"Proxy-Status") or b"").startswith(b"sseproxy")
     problem = json.loads(response.body)
     assert problem["status"] == status
-    assert set(problem) == {"type", "title", "status", "detail"}
+    assert set(problem) == {"type", "title", "status", "detail", "request_id"}
     for secret in (b"Traceback", b'File "', b"127.0.0.1", b"aiohttp", b"llhttp", b"0x", b"\\u"):
         assert secret not in response.body
 

@@ -20,7 +20,7 @@ from tests.support.raw_upstream import RawUpstream, replies
 #: What the proxy says about a client on IPv4 that asked for a.test; the last fields of every request.
 SIGNED = (
     b"X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a.test\r\n"
-    b'Forwarded: for=127.0.0.1;host="a.test";proto=http\r\nVia: 1.1 sseproxy-test\r\n'
+    b'Forwarded: for=127.0.0.1;host="a.test";proto=http\r\nX-Request-Id: made-here\r\nVia: 1.1 sseproxy-test\r\n'
 )
 
 
@@ -210,7 +210,7 @@ SAID = [
 KEPT = (
     b"X-Forwarded-For: 192.0.2.1, 192.0.2.2, 192.0.2.3, 127.0.0.1\r\nX-Forwarded-Proto: https\r\n"
     b'X-Forwarded-Host: outer.test\r\nForwarded: for=192.0.2.1;proto=https, for=127.0.0.1;host="a.test";proto=http\r\n'
-    b"Via: 1.1 outer, 2 inner, 1.1 sseproxy-test\r\n"
+    b"X-Request-Id: made-here\r\nVia: 1.1 outer, 2 inner, 1.1 sseproxy-test\r\n"
 )
 
 

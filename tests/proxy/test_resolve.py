@@ -19,6 +19,7 @@ from sseproxy.core.http.fields import Headers, Peer
 from sseproxy.core.journal.policy import RedisPolicy
 from sseproxy.core.journal.templates import Template
 from sseproxy.core.routes import Match, Route, Upstream
+from sseproxy.engine.observer import AccessRecord
 from sseproxy.http1.requests import ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
 from sseproxy.http1.treatment import ResponseTreatment
@@ -52,13 +53,14 @@ def resolve(
     resolver = Resolver(routes, trusted_proxies=(), tickets=TicketPaths(routes), instance=b"sseproxy-me")
     request = ParsedRequest(method, target, "1.1", [(b"Host", b"a.test"), *fields])
     connection = cast(DownstreamConnection, Connection())
-    return resolver.resolve(request, connection, ResponseTreatment(keep_alive=True))
+    record = AccessRecord("-", method, target, 0.0, "made-here")
+    return resolver.resolve(request, connection, ResponseTreatment(keep_alive=True), record)
 
 
 def test_a_request_is_forwarded_along_its_route() -> None:
     found = resolve("GET", "/a/b?c")
     assert isinstance(found, Forward)
-    assert (found.route, found.request.inbound.target, found.client) == (PLAIN, "/a/b?c", "192.0.2.1")
+    assert (found.route, found.request.inbound.target, found.request.client) == (PLAIN, "/a/b?c", "192.0.2.1")
     assert found.treatment == ResponseTreatment(keep_alive=True)
 
 

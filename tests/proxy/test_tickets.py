@@ -200,6 +200,7 @@ async def test_hop_by_hop_fields_of_either_request_go_nowhere() -> None:
         names = {name.lower() for name, _ in request.fields}
         assert names == {b"host", b"accept-encoding", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"} | {
             b"forwarded",
+            b"x-request-id",
             b"via",
         }
 

@@ -36,7 +36,7 @@ INTERVAL, EARLY = 0.25, 1.0
 IDLE, LONGEST = 1.5, 4.0
 
 #: Fields of the connection, and of who serves it.
-OF_SERVERS = (b"date", b"server", b"via", b"transfer-encoding", b"connection")
+OF_SERVERS = (b"date", b"server", b"via", b"transfer-encoding", b"connection", b"x-request-id")
 
 
 @dataclass(frozen=True, slots=True)

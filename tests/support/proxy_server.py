@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import socket
 import ssl
@@ -25,6 +26,9 @@ from sseproxy.stores.memory import MemoryTicketStore
 from tests.support.async_peer import AsyncPeer
 from tests.support.patience import LIMIT
 from tests.support.raw_upstream import RawUpstream, Script
+
+#: Of each request that brings none.
+REQUEST_ID = "made-here"
 
 #: For tests that are not about heartbeats.
 SILENT = HeartbeatPolicy(interval=None)
@@ -92,6 +96,7 @@ class ProxyServer:
             streams=LiveStreams(linger=0.0) if streams is None else streams,
             instance=instance,
             policy=policy,
+            request_ids=itertools.repeat(REQUEST_ID),
         )
         factory = app.server(scheme="http" if tls is None else "https", is_unix=socket_path is not None)
         port = 0

@@ -62,6 +62,13 @@ MOST_MEMBERS = 200
 #: The name under which this proxy signs ``Proxy-Status``, and ``Via`` with what tells its instances apart.
 PSEUDONYM = b"sseproxy"
 
+#: By this field client, proxies and services speak of the same request. No standard has it; many gateways write it.
+REQUEST_ID = b"X-Request-Id"
+
+#: What clients and gateways write there: UUIDs, hashes, ARNs, words. What is longer, or holds what a log, a shell or a
+#: page could misread, is no id.
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@~-]{1,128}")
+
 #: Fields of a response that are made anew for an event stream, or that no longer hold when heartbeats go into it.
 _OF_THE_BYTES = frozenset(
     (
@@ -130,6 +137,20 @@ def with_vary(headers: Headers, names: Iterable[bytes]) -> Headers:
     if b"*" in tokens(said):
         return headers
     return [*without(headers, {b"vary"}), (b"Vary", merged(said, names))]
+
+
+def said_request_id(values: Sequence[bytes]) -> str | None:
+    """Return the id that a client, or a gateway in front, has given its request; ``None`` if what it says is none."""
+    value = values[0].strip(_BLANKS) if len(values) == 1 else b""
+    return value.decode() if _REQUEST_ID.fullmatch(value) else None
+
+
+def with_request_id(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> Headers:
+    """`headers` of a response with the id of its request, unless the upstream has named one."""
+    fields = list(headers)
+    if request_id and get(fields, REQUEST_ID.lower()) is None:
+        fields.append((REQUEST_ID, request_id.encode()))
+    return fields
 
 
 def without(headers: Iterable[tuple[bytes, bytes]], names: Collection[bytes]) -> Headers:

@@ -27,7 +27,10 @@ class Start(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RedisPolicy:
-    """The streams, or the channels, whose events a route sends. url: where Redis is; may hold a password."""
+    """The streams, or the channels, whose events a route sends.
+
+    url: where Redis is; may hold a password. place: the same without secrets, for logs.
+    """
 
     streams: tuple[Template, ...] = ()
     channels: tuple[Template, ...] = ()
@@ -35,6 +38,7 @@ class RedisPolicy:
     start: Start = Start.LATEST
     gap: GapPolicy = field(default_factory=GapPolicy)
     url: str = field(default="", repr=False)
+    place: str = "redis"
 
     @property
     def is_stream(self) -> bool:

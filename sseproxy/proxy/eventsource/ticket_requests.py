@@ -46,7 +46,8 @@ async def keep_request(
     tail.record.status = tail.record.intended = HTTPStatus.CREATED
     url = f"{target.path}/{ticket.id}"
     seconds = int(ticket.ttl) if ticket.ttl.is_integer() else ticket.ttl
-    send_created(tail.downstream, url, {"ticket": ticket.id, "url": url, "expires_in": seconds})
+    value = {"ticket": ticket.id, "url": url, "expires_in": seconds}
+    send_created(tail.downstream, url, value, tail.record.request_id)
 
 
 async def use_ticket(
@@ -60,7 +61,7 @@ async def use_ticket(
     ticket = await service.find(target, request)
     if not _may_use(ticket.route, request):
         raise TicketNotFound("There is no such ticket.")
-    tail.record.route = ticket.route.name
+    tail.record.route, tail.record.upstream = ticket.route.name, ticket.route.leads_to
     method = request.inbound.method
     if method == "GET":
         opening = TicketOpening(service, ticket, tail)

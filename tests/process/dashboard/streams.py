@@ -5,7 +5,7 @@ import asyncio
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.live import LiveStream, LiveStreams
-from sseproxy.engine.observer import Observers
+from sseproxy.engine.observer import AccessRecord, Observers
 from sseproxy.process.dashboard.history import History
 from tests.support.silent_client import session_and_relay
 
@@ -34,7 +34,7 @@ class Streams:
         """Open one whose service has been silent for so many seconds."""
         at = asyncio.get_running_loop().time() - silence
         session, relay = session_and_relay(plan or PLAN, now=at)
-        stream = LiveStream(route, peer, relay, plan, target=target, asked_at=at)
+        stream = LiveStream(route, peer, relay, plan, record=AccessRecord(peer, "GET", target, at))
         self.live.add(stream)
         if events:
             session.receive_data(EVENT * events, now=at)
