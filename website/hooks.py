@@ -45,7 +45,7 @@ _LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
 _IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 _ROW = re.compile(r"(?m)^\|.*$")
 _HTML_URL = re.compile(r'( (?:src|srcset)=")(?!\w+:|/)([^"]+)')
-_PICTURE = re.compile(r"(?m)^!\[([^\]]*)\]\((img/[\w-]+\.svg)\)$")
+_PICTURE = re.compile(r"(?m)^!\[([^\]]*)\]\((drawings/[\w-]+\.svg)\)$")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -57,7 +57,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             place = posixpath.join(posixpath.dirname(source), image)
             files.append(File.generated(config, place, abs_src_path=str(ROOT / place)))
     for file in files:
-        if file.src_uri.startswith("img/"):
+        if file.src_uri.startswith("drawings/"):
             file.inclusion = InclusionLevel.EXCLUDED
     return files
 

@@ -32,7 +32,7 @@ def test_the_fixed_times_are_those_of_the_program() -> None:
 
 
 def test_the_picture_has_the_defaults_of_the_table() -> None:
-    drawn = (DOCS / "img/clocks.svg").read_text(encoding="utf-8")
+    drawn = (DOCS / "drawings/clocks.svg").read_text(encoding="utf-8")
     names = re.findall(r'class="m">([\w.]+)</text>\n<text[^>]*>([^<]+)<', drawn)
     assert len(names) == 7
     timeouts = json_schema()["$defs"]["TimeoutsSection"]["properties"]
