@@ -3,12 +3,12 @@
 import re
 from typing import Any
 
+from docs.website.reference import type_cell
 from sseproxy.config.schema import json_schema
 from sseproxy.engine.live import LiveStreams
 from sseproxy.http1.policy import ServerPolicy
 from tests.docs.pages import DOCS
 from tests.docs.test_reference import WANTED
-from website.reference import type_cell
 
 TEXT = (DOCS / "clocks.md").read_text(encoding="utf-8")
 

@@ -93,10 +93,9 @@ def test_a_mistake_ends_the_build(tmp_path: Path) -> None:
     root = tmp_path / "repository"
     docs = root / "docs"
     shutil.copytree(DOCS, docs)
-    shutil.copytree(ROOT / "website", root / "website")
     shutil.copyfile(ROOT / "mkdocs.yml", root / "mkdocs.yml")
     for path in ROOT.iterdir():
-        if path.name not in ("docs", "website", "mkdocs.yml", "build"):
+        if path.name not in ("docs", "mkdocs.yml", "build"):
             (root / path.name).symlink_to(path)
     mistakes = ["nowhere.md", "clocks.md#no-such-heading", "../nginx/no-such.conf", "/clocks/"]
     with (docs / "limits.md").open("a", encoding="utf-8") as file:

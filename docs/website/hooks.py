@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.pages import Page
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LOG = logging.getLogger("mkdocs.hooks.sseproxy")
 
 #: Documents that lie elsewhere in the repository, and the pages of the site that they become.
