@@ -87,10 +87,14 @@ def test_promtool_takes_the_rules() -> None:
     promtool("check", "rules", ALERTS)
 
 
-def test_promtool_takes_the_jobs(tmp_path: Path) -> None:
+def test_promtool_takes_the_job_as_it_is() -> None:
+    promtool("check", "config", ALERTS.parent / "prometheus.yml")
+
+
+def test_promtool_takes_the_job_of_kubernetes(tmp_path: Path) -> None:
     """Debian's Prometheus is built without the discovery of Kubernetes, so that job is looked at without it."""
-    config = yaml.safe_load((ALERTS.parent / "prometheus.yml").read_text(encoding="utf-8"))
-    (pods,) = (job for job in config["scrape_configs"] if "kubernetes_sd_configs" in job)
+    config = yaml.safe_load((ALERTS.parent / "kubernetes.yml").read_text(encoding="utf-8"))
+    (pods,) = config["scrape_configs"]
     assert pods.pop("kubernetes_sd_configs") == [{"role": "pod"}]
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
     (tmp_path / "alerts.yml").symlink_to(ALERTS)

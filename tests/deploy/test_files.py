@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -220,12 +219,9 @@ def test_systemd_waits_for_the_drain() -> None:
     assert config.server.drain_limit + RESERVE <= seconds(granted)
 
 
-def jobs() -> Iterator[dict[str, Any]]:
-    yield from parsed(DEPLOY / "prometheus/prometheus.yml")["scrape_configs"]
-
-
 def test_prometheus_asks_where_the_admin_listener_is() -> None:
-    here, pods = jobs()
+    (here,) = parsed(DEPLOY / "prometheus/prometheus.yml")["scrape_configs"]
+    (pods,) = parsed(DEPLOY / "prometheus/kubernetes.yml")["scrape_configs"]
     admin = load(DEPLOY / "systemd/sseproxy.yaml", flags={}, environ={}).admin
     assert admin is not None
     assert here["static_configs"] == [{"targets": [str(admin.listen)]}]

@@ -43,11 +43,11 @@ class Prometheus:
 
 @contextlib.contextmanager
 def prometheus(target: str) -> Iterator[Prometheus]:
-    """Run it with the first job of deploy/prometheus, which asks `target`, and its alerts, which wait for nothing."""
+    """Run it with the job of deploy/prometheus, which asks `target`, and its alerts, which wait for nothing."""
     config = yaml.safe_load((_FILES / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    config["scrape_configs"] = config["scrape_configs"][:1]
-    config["scrape_configs"][0]["static_configs"] = [{"targets": [target]}]
+    (job,) = config["scrape_configs"]
+    job["static_configs"] = [{"targets": [target]}]
     rules = re.sub(r"(?m)^ +for: \w+\n", "", (_FILES / "alerts.yml").read_text())
     with tempfile.TemporaryDirectory(prefix="sseproxy-prometheus-") as name:
         folder = Path(name)
