@@ -59,7 +59,6 @@ class Common:
             timer = self._timer = EarlyAnswerTimer(early, loop)
         return timer
 
-
     def drain(self, *, timeout: float | None, spread: float) -> None:
         """Let all streams come to an end; see `LiveStreams.drain`."""
         # Hazard: a server that ends answers a request without a response with 500, or 503, after which an `EventSource`

@@ -25,6 +25,9 @@ from sseproxy.stores.base import TicketStore
 #: Random bytes that tell one proxy from another in ``Via``.
 INSTANCE_BYTES = 6
 
+#: Seconds between two looks at whether the last clients of a drain may send another request.
+_LOOK = 0.05
+
 
 class ProxyApp:
     """The proxy of one process. Must be made while the event loop runs.
@@ -149,14 +152,14 @@ class ProxyApp:
 
     def drain(self, *, timeout: float | None, spread: float) -> None:
         """Let every stream end at its own moment within `spread` seconds, and by `timeout` if that is set."""
-        self._handler.persistence = Persistence.ENDING
+        self._handler.persistence = Persistence.LAST
         self.tickets.draining = True
         self._routing.origins.drain()
         self.streams.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)
         for tail in self._handler.under_way:
             tail.drain(spread)
         for listener in self._listeners:
-            listener.close_idle()
+            listener.drain()
 
     def abort(self) -> None:
         """End all that is still under way, now: requests without a response get a 503, streams are broken off."""
@@ -167,8 +170,11 @@ class ProxyApp:
             tail.abort()
 
     async def wait_until_idle(self) -> None:
-        """Wait until no request is under way."""
+        """Wait until no request is under way; in a drain, until none can come any more."""
         await self._handler.wait_until_idle()
+        while any(listener.may_bring_requests for listener in self._listeners):
+            await asyncio.sleep(_LOOK)
+            await self._handler.wait_until_idle()
 
     async def close(self) -> None:
         """Close the connections to all upstreams and services, all followers of Redis, and the store of tickets."""

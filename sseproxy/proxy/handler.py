@@ -29,7 +29,6 @@ class Persistence(Enum):
 
     KEPT = "each connection is for one request after the other"
     LAST = "the same, but each response that can say so ends its connection"
-    ENDING = "each response ends its connection"
 
 
 class RequestHandler:
@@ -77,7 +76,7 @@ class RequestHandler:
         treatment = ResponseTreatment(
             is_11=request.version == "1.1",
             is_head=request.method == "HEAD",
-            keep_alive=request.keeps_alive and self.persistence is not Persistence.ENDING,
+            keep_alive=request.keeps_alive,
             is_last=self.persistence is Persistence.LAST,
             linger=self._linger,
         )

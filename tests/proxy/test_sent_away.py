@@ -4,13 +4,14 @@ A browser's `EventSource` does not come back after a 503.
 """
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from sseproxy.core.eventsource.policies import CorsPolicy
 from sseproxy.core.http.fields import HeaderRules
 from sseproxy.core.stream.end_message import EndPolicy
-from sseproxy.core.stream.request import StreamMode
+from sseproxy.core.stream.plan import StreamMode
 from sseproxy.engine.live import LiveStreams
 from tests.support.proxy_server import REQUEST_ID, Stage, stage
 from tests.support.raw_upstream import Visit
@@ -32,7 +33,7 @@ async def silent(visit: Visit) -> None:
 
 async def ask(on: Stage, request: bytes) -> None:
     await on.client.send(request)
-    await eventually(lambda: on.upstream.requests)
+    await eventually(lambda: bool(on.upstream.requests))
 
 
 @pytest.mark.parametrize("request_", [EVENT_SOURCE, MCP], ids=["EventSource", "MCP"])
@@ -128,9 +129,7 @@ async def test_a_page_of_another_origin_may_read_it() -> None:
     ],
     ids=["POST", "fetch", "no stream", "a route without streams", "an answer"],
 )
-async def test_all_others_wait_for_the_deadline_and_get_503(
-    request_: bytes, options: dict[str, object]
-) -> None:
+async def test_all_others_wait_for_the_deadline_and_get_503(request_: bytes, options: dict[str, Any]) -> None:
     async with stage(silent, **options) as on:
         await ask(on, request_)
         on.proxy.app.drain(timeout=60.0, spread=0.0)
