@@ -152,7 +152,7 @@ class ProxyApp:
 
     def drain(self, *, timeout: float | None, spread: float) -> None:
         """Let every stream end at its own moment within `spread` seconds, and by `timeout` if that is set."""
-        self._handler.persistence = Persistence.LAST
+        self._handler.persistence = Persistence.ENDING
         self.tickets.draining = True
         self._routing.origins.drain()
         self.streams.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)

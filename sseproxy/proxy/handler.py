@@ -29,6 +29,7 @@ class Persistence(Enum):
 
     KEPT = "each connection is for one request after the other"
     LAST = "the same, but each response that can say so ends its connection"
+    ENDING = "each response to a request that comes from now on ends its connection"
 
 
 class RequestHandler:
@@ -76,7 +77,7 @@ class RequestHandler:
         treatment = ResponseTreatment(
             is_11=request.version == "1.1",
             is_head=request.method == "HEAD",
-            keep_alive=request.keeps_alive,
+            keep_alive=request.keeps_alive and self.persistence is not Persistence.ENDING,
             is_last=self.persistence is Persistence.LAST,
             linger=self._linger,
         )

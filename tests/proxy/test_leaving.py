@@ -176,3 +176,27 @@ async def test_where_none_comes_the_connection_is_closed_before_an_event_source_
         await asyncio.wait_for(on.client.rest(), LIMIT)
         await on.proxy.app.wait_until_idle()
     assert ServerPolicy().last_idle * 1.2 < RECONNECT_AT_LEAST / 1000
+
+
+async def test_a_stream_that_begins_in_the_drain_is_the_last_of_its_connection() -> None:
+    """A gateway would send one after the other, and the process would never end."""
+    going_on = asyncio.Event()
+
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(STREAM + EVENT)
+        await going_on.wait()
+        await visit.send(LAST_CHUNK)
+        await visit.request()
+        await visit.send(STREAM + EVENT + LAST_CHUNK)
+
+    async with stage(script) as on:
+        await on.client.send(GET)
+        await on.client.head()
+        assert await on.client.chunk() == b"data: 1\n\n"
+        on.proxy.app.drain(timeout=60.0, spread=0.0)
+        going_on.set()
+        assert await on.client.chunk() == b""
+        assert (await on.client.ask(GET)).body == b"data: 1\n\n"
+        assert await on.client.rest() == b""
+        await on.proxy.app.wait_until_idle()
