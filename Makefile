@@ -88,7 +88,7 @@ docs-serve: tests-setup ## the same, on http://127.0.0.1:8000, built again after
 
 .PHONY: docs-reference
 docs-reference: tests-setup ## docs/reference.md again, from the schema of the configuration
-	@$(BIN)/python -m website.reference >docs/reference.md.new && mv docs/reference.md.new docs/reference.md
+	@$(BIN)/python -m docs.website.reference >docs/reference.md.new && mv docs/reference.md.new docs/reference.md
 
 # ---- test it
 

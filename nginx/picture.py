@@ -19,7 +19,7 @@ from stand import Measured, Row, stand
 from sseproxy.demo.nginx import NginxFailed, find_nginx, nginx_version
 from sseproxy.demo.sidecar import SidecarFailed
 
-_IMAGES = Path(__file__).parents[1] / "docs" / "img"
+_IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
 WIDTH, HEIGHT = 830, 316
 _LEFT, _RIGHT = 28, WIDTH - 28

@@ -44,20 +44,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(parsed: argparse.Namespace) -> int:
     """Run the proxy until a signal ends it."""
-    from sseproxy.config.loader import check
-    from sseproxy.config.problems import ConfigErrors
+    from sseproxy.process.garbage import loading
 
-    if parsed.config is None and not os.environ.get(CONFIG_VARIABLE) and Path(_USUAL_FILE).is_file():
-        print(f"sseproxy: {_USUAL_FILE} of this folder is not read (-c {_USUAL_FILE} reads it)", file=sys.stderr)
-    read = partial(check, parsed.config, flags=flags_of(parsed), environ=os.environ)
-    try:
-        config = read().config()
-    except ConfigErrors as errors:
-        print(errors, file=sys.stderr)
-        return _FAILED
+    with loading():
+        from sseproxy.config.loader import check
+        from sseproxy.config.problems import ConfigErrors
 
-    # The proxy itself is loaded last: a wrong file is reported before that.
-    from sseproxy.process import serve
+        if parsed.config is None and not os.environ.get(CONFIG_VARIABLE) and Path(_USUAL_FILE).is_file():
+            print(f"sseproxy: {_USUAL_FILE} of this folder is not read (-c {_USUAL_FILE} reads it)", file=sys.stderr)
+        read = partial(check, parsed.config, flags=flags_of(parsed), environ=os.environ)
+        try:
+            config = read().config()
+        except ConfigErrors as errors:
+            print(errors, file=sys.stderr)
+            return _FAILED
+
+        # The proxy itself is loaded last: a wrong file is reported before that.
+        from sseproxy.process import serve
 
     try:
         return serve.serve(config, read)

@@ -99,7 +99,7 @@ def test_the_version_costs_only_the_parser() -> None:
 import sys
 from sseproxy.cli import new_parser
 new_parser().format_help()
-print(*sorted({"aiohttp", "asyncio", "httptools", "yaml"} & set(sys.modules)))
+print(*sorted({"aiohttp", "asyncio", "httptools", "pydantic", "yaml"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "\n"

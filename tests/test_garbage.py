@@ -1,8 +1,9 @@
 """Does the garbage collector come before garbage takes much memory, and not for nothing?"""
 
+import gc
 import os
 
-from sseproxy.process.garbage import GROWTH, LOOK_EVERY, GarbageNet, resident
+from sseproxy.process.garbage import GROWTH, LOOK_EVERY, GarbageNet, loading, resident
 from tests.support.hand_clock import HandClock
 from tests.support.processes import resident as resident_by_status
 
@@ -92,3 +93,13 @@ def test_how_much_memory_is_in_use() -> None:
     used = resident()
     assert used is not None
     assert abs(used - resident_by_status(os.getpid())) < 16 * 2**20
+
+
+def test_the_collector_rests_until_all_is_loaded() -> None:
+    try:
+        with loading():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()

@@ -153,7 +153,7 @@ def test_it_loads_little() -> None:
 import sys
 from sseproxy.cli import main
 main(["healthcheck", "--admin", "127.0.0.1:1"])
-print(*sorted({"aiohttp", "asyncio", "httptools", "yaml"} & set(sys.modules)))
+print(*sorted({"aiohttp", "asyncio", "httptools", "pydantic", "yaml"} & set(sys.modules)))
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(

@@ -6,17 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+from pydantic import BeforeValidator, ConfigDict, Field
+
 from sseproxy.config.browser_values import MASK
 from sseproxy.config.fields import VARIABLE, Duration, LimitedDuration
-from sseproxy.config.sections import (
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    Section,
-    WithJsonSchema,
-)
+from sseproxy.config.sections import Scalar, Section
 from sseproxy.config.tls import UpstreamTLSSection
 from sseproxy.config.urls import format_upstream, upstream_url
 from sseproxy.config.values import BadValue, field_name, line, quote
@@ -83,13 +77,15 @@ def nothing_is_a_section(value: object) -> object:
     return {} if value is None else value
 
 
-TakenName = Annotated[str, PlainValidator(taken_name), WithJsonSchema({"type": "string"})]
-TakenField = Annotated[str, PlainValidator(taken_field), WithJsonSchema({"type": "string"})]
+TakenName = Annotated[str, Scalar(taken_name, {"type": "string"})]
+TakenField = Annotated[str, Scalar(taken_field, {"type": "string"})]
 ServiceURL = Annotated[
     AskedURL,
-    PlainValidator(asked_url),
-    PlainSerializer(format_asked),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"^([Hh][Tt][Tt][Pp].*)://.+$"}, VARIABLE]}),
+    Scalar(
+        asked_url,
+        {"anyOf": [{"type": "string", "pattern": r"^([Hh][Tt][Tt][Pp].*)://.+$"}, VARIABLE]},
+        write=format_asked,
+    ),
 ]
 
 

@@ -43,7 +43,7 @@ def check_browsers(document: Document, file: FileSchema, routes: tuple[Effective
             document.problem(_WORKERS, message, "each worker would know only its own tickets")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class BrowserCheck:
     """What one route does for `EventSource`, with all that it inherits."""
 

@@ -6,6 +6,8 @@ Each option is off where it is not named; a section with nothing in it, `{}`, sw
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+from pydantic import BeforeValidator, Field, model_validator
+
 from sseproxy.config.fields import (
     VARIABLE,
     AnyText,
@@ -25,7 +27,7 @@ from sseproxy.config.fields import (
     Template,
     TicketPath,
 )
-from sseproxy.config.sections import BeforeValidator, Field, Section
+from sseproxy.config.sections import Section
 from sseproxy.config.values import BadValue, describe
 from sseproxy.core.eventsource.policies import CookieAuth, TicketPolicy
 from sseproxy.core.stream.end_message import EndsAt
@@ -96,10 +98,10 @@ class EndEventSection(Section):
 class EndSection(Section):
     """What is said to an `EventSource` at a clean end of the upstream."""
 
+    @model_validator(mode="before")
     @classmethod
-    def model_prepare(cls, value: object) -> object:
-        """Return what is read in place of `value`."""
-        return without_nothing(super().model_prepare(value), ("event",))
+    def _nothing_is_left_out(cls, value: object) -> object:
+        return without_nothing(value, ("event",))
 
     event: Annotated[EndEventSection | None, or_off] = switchable(
         "An event that tells the page of the end; left out or off: none."
@@ -135,8 +137,8 @@ class CORSSection(Section):
 
 
 # Off, left out and inherited are three things. ``end:`` with nothing behind it says nothing, so the route inherits;
-# ``end: off`` switches off what it would inherit; ``end: {}`` switches it on, with its defaults. YAML has None for
-# the first two. So a key with nothing behind it is removed before the mapping is read, and ``off`` becomes None.
+# ``end: off`` switches off what it would inherit; ``end: {}`` switches it on, with its defaults. Pydantic sees None for
+# the first two. So a key with nothing behind it is removed before it sees the mapping, and ``off`` becomes None.
 
 
 def without_nothing(value: object, names: tuple[str, ...]) -> object:

@@ -36,7 +36,7 @@ def check_server(document: Document, file: FileSchema, folder: FilePath) -> None
     check.telemetry()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class ServerCheck:
     """What one file says about both sides. folder: where its relative paths begin."""
 

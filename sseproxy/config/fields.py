@@ -1,6 +1,6 @@
 """What may one value of the file be: for the loader, for editors, and when it is written again?
 
-Values that are not what they should be raise `BadValue`; sections with nothing in them are the same as none.
+Values that are not what they should be raise `BadValue`.
 """
 
 from collections.abc import Mapping
@@ -8,14 +8,11 @@ from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any
 
+from pydantic import BeforeValidator, WithJsonSchema
+
 from sseproxy.config import addresses, browser_values, urls, values
 from sseproxy.config.addresses import Address, IPNetwork
-from sseproxy.config.sections import (
-    BeforeValidator,
-    PlainSerializer,
-    PlainValidator,
-    WithJsonSchema,
-)
+from sseproxy.config.sections import Scalar
 from sseproxy.core.eventsource.policies import MOST_BODY, Reopen, TicketBinding
 from sseproxy.core.routes import Upstream
 from sseproxy.core.stream.dialects import Dialect, Marker
@@ -45,24 +42,16 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-# Each type below says three things at once: how a value is read, how it is written again, and what editors accept.
-# Values are read by `PlainValidator`, which keeps pydantic from converting them first: it would take "1" for True.
+def _scalar(*forms: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [*forms, VARIABLE]}
 
 
-def _scalar(*forms: dict[str, Any]) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [*forms, VARIABLE]})
-
-
-def words(kind: type[StrEnum]) -> WithJsonSchema:
+def words(kind: type[StrEnum]) -> dict[str, Any]:
     return _scalar({"type": "string", "enum": [member.value for member in kind]})
 
 
-def _text(pattern: str | None = None, **more: Any) -> WithJsonSchema:
-    return (
-        _scalar({"type": "string", "pattern": pattern, **more})
-        if pattern
-        else WithJsonSchema({"type": "string", **more})
-    )
+def _text(pattern: str | None = None, **more: Any) -> dict[str, Any]:
+    return _scalar({"type": "string", "pattern": pattern, **more}) if pattern else {"type": "string", **more}
 
 
 _DURATION_TEXT = r"^(off|\d+(\.\d+)?(ms|s|m|h)?)$"
@@ -72,96 +61,97 @@ _ONE_OR_MORE = {"type": "integer", "minimum": 1}
 
 Duration = Annotated[
     float | None,
-    PlainValidator(values.duration),
-    PlainSerializer(values.format_duration),
-    _scalar({"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": _DURATION_TEXT}),
+    Scalar(
+        values.duration,
+        _scalar({"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": _DURATION_TEXT}),
+        write=values.format_duration,
+    ),
 ]
 DurationOrZero = Annotated[
     float | None,
-    PlainValidator(values.duration_or_zero),
-    PlainSerializer(values.format_duration),
-    _scalar({"type": "number", "minimum": 0}, {"type": "string", "pattern": _DURATION_TEXT}),
+    Scalar(
+        values.duration_or_zero,
+        _scalar({"type": "number", "minimum": 0}, {"type": "string", "pattern": _DURATION_TEXT}),
+        write=values.format_duration,
+    ),
 ]
 Size = Annotated[
     int,
-    PlainValidator(values.size),
-    PlainSerializer(values.format_size),
-    _scalar(_ONE_OR_MORE, {"type": "string", "pattern": _SIZE_TEXT}),
+    Scalar(values.size, _scalar(_ONE_OR_MORE, {"type": "string", "pattern": _SIZE_TEXT}), write=values.format_size),
 ]
 BodySize = Annotated[
     int,
-    PlainValidator(browser_values.body_size),
-    PlainSerializer(values.format_size),
-    _scalar({**_ONE_OR_MORE, "maximum": MOST_BODY}, {"type": "string", "pattern": _SIZE_TEXT}),
+    Scalar(
+        browser_values.body_size,
+        _scalar({**_ONE_OR_MORE, "maximum": MOST_BODY}, {"type": "string", "pattern": _SIZE_TEXT}),
+        write=values.format_size,
+    ),
 ]
 SizeOrOff = Annotated[
     int | None,
-    PlainValidator(values.size_or_off),
-    PlainSerializer(values.format_size),
-    _scalar(_ONE_OR_MORE, {"type": "string", "pattern": _SIZE_TEXT}, _OFF),
+    Scalar(
+        values.size_or_off,
+        _scalar(_ONE_OR_MORE, {"type": "string", "pattern": _SIZE_TEXT}, _OFF),
+        write=values.format_size,
+    ),
 ]
 CountOrOff = Annotated[
     int | None,
-    PlainValidator(values.count_or_off),
-    PlainSerializer(lambda count: "off" if count is None else count),
-    _scalar(_ONE_OR_MORE, _OFF),
+    Scalar(values.count_or_off, _scalar(_ONE_OR_MORE, _OFF), write=lambda count: "off" if count is None else count),
 ]
 Workers = Annotated[
     int,
-    PlainValidator(partial(values.whole_number, least=1, most=1024)),
-    _scalar({"type": "integer", "minimum": 1, "maximum": 1024}),
+    Scalar(
+        partial(values.whole_number, least=1, most=1024), _scalar({"type": "integer", "minimum": 1, "maximum": 1024})
+    ),
 ]
 CountOrAuto = Annotated[
     int | Auto,
-    PlainValidator(values.count_or_auto),
-    PlainSerializer(lambda count: count.value if isinstance(count, Auto) else count),
-    _scalar(_ONE_OR_MORE, {"const": "auto"}),
+    Scalar(
+        values.count_or_auto,
+        _scalar(_ONE_OR_MORE, {"const": "auto"}),
+        write=lambda count: count.value if isinstance(count, Auto) else count,
+    ),
 ]
-Boolean = Annotated[bool, PlainValidator(values.boolean), _scalar({"type": "boolean"})]
+Boolean = Annotated[bool, Scalar(values.boolean, _scalar({"type": "boolean"}))]
 FormWord = Annotated[
     HeartbeatForm,
-    PlainValidator(partial(values.choice, kind=HeartbeatForm)),
-    PlainSerializer(str),
-    words(HeartbeatForm),
+    Scalar(partial(values.choice, kind=HeartbeatForm), words(HeartbeatForm), write=str),
 ]
-DialectWord = Annotated[
-    Dialect, PlainValidator(partial(values.choice, kind=Dialect)), PlainSerializer(str), words(Dialect)
-]
+DialectWord = Annotated[Dialect, Scalar(partial(values.choice, kind=Dialect), words(Dialect), write=str)]
 _NAME = {"type": "string", "minLength": 1}
 DeclaredValue = Annotated[
     StreamMode | Declaration,
-    PlainValidator(values.declared),
-    PlainSerializer(values.format_declared),
-    _scalar(
-        {"type": "string", "enum": [mode.value for mode in StreamMode]},
-        {
-            "type": "object",
-            "properties": {"json": _NAME, "equals": {"type": ["string", "number", "boolean", "null"]}},
-            "required": ["json"],
-            "additionalProperties": False,
-        },
-        {"type": "object", "properties": {"query": _NAME}, "required": ["query"], "additionalProperties": False},
+    Scalar(
+        values.declared,
+        _scalar(
+            {"type": "string", "enum": [mode.value for mode in StreamMode]},
+            {
+                "type": "object",
+                "properties": {"json": _NAME, "equals": {"type": ["string", "number", "boolean", "null"]}},
+                "required": ["json"],
+                "additionalProperties": False,
+            },
+            {"type": "object", "properties": {"query": _NAME}, "required": ["query"], "additionalProperties": False},
+        ),
+        write=values.format_declared,
     ),
 ]
-KindWord = Annotated[
-    StreamKind, PlainValidator(partial(values.choice, kind=StreamKind)), PlainSerializer(str), words(StreamKind)
-]
+KindWord = Annotated[StreamKind, Scalar(partial(values.choice, kind=StreamKind), words(StreamKind), write=str)]
 IdleDuration = Annotated[
     float | Auto | None,
-    PlainValidator(values.idle),
-    PlainSerializer(values.format_idle),
-    _scalar(
-        {"const": "auto"},
-        {"type": "number", "exclusiveMinimum": 0},
-        {"type": "string", "pattern": _DURATION_TEXT},
+    Scalar(
+        values.idle,
+        _scalar(
+            {"const": "auto"},
+            {"type": "number", "exclusiveMinimum": 0},
+            {"type": "string", "pattern": _DURATION_TEXT},
+        ),
+        write=values.format_idle,
     ),
 ]
-LogLevelWord = Annotated[
-    LogLevel, PlainValidator(partial(values.choice, kind=LogLevel)), PlainSerializer(str), words(LogLevel)
-]
-LogFormatWord = Annotated[
-    LogFormat, PlainValidator(partial(values.choice, kind=LogFormat)), PlainSerializer(str), words(LogFormat)
-]
+LogLevelWord = Annotated[LogLevel, Scalar(partial(values.choice, kind=LogLevel), words(LogLevel), write=str)]
+LogFormatWord = Annotated[LogFormat, Scalar(partial(values.choice, kind=LogFormat), words(LogFormat), write=str)]
 
 _LISTEN_TEXT = {"anyOf": [{"type": "string", "pattern": r"^(.*:\d{1,5}|unix:/.+)$"}, VARIABLE]}
 _UNIX_LISTENER = {
@@ -177,57 +167,59 @@ _UNIX_LISTENER = {
 }
 Listen = Annotated[
     Address,
-    PlainValidator(addresses.listen_address),
-    PlainSerializer(addresses.format_listen),
-    WithJsonSchema({"anyOf": [_LISTEN_TEXT, _UNIX_LISTENER]}),
+    Scalar(addresses.listen_address, {"anyOf": [_LISTEN_TEXT, _UNIX_LISTENER]}, write=addresses.format_listen),
 ]
-Network = Annotated[IPNetwork, PlainValidator(addresses.network), PlainSerializer(str), _text()]
+Network = Annotated[IPNetwork, Scalar(addresses.network, _text(), write=str)]
 UpstreamURL = Annotated[
     Upstream,
-    PlainValidator(urls.upstream_url),
-    PlainSerializer(urls.format_upstream),
-    _text(r"^([Hh][Tt][Tt][Pp][Ss]?|[Hh][Tt][Tt][Pp]\+[Uu][Nn][Ii][Xx])://.+$"),
-]
-FilePath = Annotated[str, PlainValidator(values.file_path), _text()]
-_PATH_CHARACTERS = r"[!$-)+-;=@-\[\]-_a-z|~]"
-MatchPath = Annotated[str, PlainValidator(urls.match_path), _text(rf"^/{_PATH_CHARACTERS}*$")]
-MatchHost = Annotated[str, PlainValidator(urls.match_host), _text()]
-HostName = Annotated[str, PlainValidator(lambda value: addresses.host_name(values.line(value))), _text()]
-Method = Annotated[str, PlainValidator(values.method), _text()]
-RouteName = Annotated[str, PlainValidator(values.route_name), _text(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
-AnyText = Annotated[str, PlainValidator(values.text), _text()]
-TextLine = Annotated[str, PlainValidator(values.line), _text()]
-EventName = Annotated[str, PlainValidator(values.event_name), _text(minLength=1)]
-FieldName = Annotated[str, PlainValidator(values.field_name), _text()]
-FieldValue = Annotated[str, PlainValidator(values.field_value), _text()]
-LimitedDuration = Annotated[
-    float,
-    PlainValidator(values.limited_duration),
-    PlainSerializer(values.format_duration),
-    _scalar({"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h)?$"}),
-]
-TicketPath = Annotated[str, PlainValidator(urls.ticket_path), _text(rf"^/{_PATH_CHARACTERS}+$")]
-Binding = Annotated[
-    tuple[TicketBinding, str],
-    PlainValidator(browser_values.binding),
-    PlainSerializer(browser_values.format_binding),
-    _text(r"^(none|address|cookie:.+)$"),
-]
-ReopenWord = Annotated[Reopen, PlainValidator(partial(values.choice, kind=Reopen)), PlainSerializer(str), words(Reopen)]
-CookieName = Annotated[str, PlainValidator(browser_values.cookie_name), _text(minLength=1)]
-Template = Annotated[str, PlainValidator(browser_values.template), _text(r"\{value\}")]
-MarkerValue = Annotated[
-    Marker,
-    PlainValidator(values.marker),
-    PlainSerializer(values.format_marker),
-    _scalar(
-        _NAME,
-        {"type": "object", "properties": {"data": _NAME}, "required": ["data"], "additionalProperties": False},
-        {"type": "object", "properties": {"event": _NAME}, "required": ["event"], "additionalProperties": False},
+    Scalar(
+        urls.upstream_url,
+        _text(r"^([Hh][Tt][Tt][Pp][Ss]?|[Hh][Tt][Tt][Pp]\+[Uu][Nn][Ii][Xx])://.+$"),
+        write=urls.format_upstream,
     ),
 ]
-EndsAtWord = Annotated[EndsAt, PlainValidator(partial(values.choice, kind=EndsAt)), PlainSerializer(str), words(EndsAt)]
-Secret = Annotated[str, PlainValidator(browser_values.secret), PlainSerializer(lambda _: browser_values.MASK), _text()]
+FilePath = Annotated[str, Scalar(values.file_path, _text())]
+_PATH_CHARACTERS = r"[!$-)+-;=@-\[\]-_a-z|~]"
+MatchPath = Annotated[str, Scalar(urls.match_path, _text(rf"^/{_PATH_CHARACTERS}*$"))]
+MatchHost = Annotated[str, Scalar(urls.match_host, _text())]
+HostName = Annotated[str, Scalar(lambda value: addresses.host_name(values.line(value)), _text())]
+Method = Annotated[str, Scalar(values.method, _text())]
+RouteName = Annotated[str, Scalar(values.route_name, _text(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$"))]
+AnyText = Annotated[str, Scalar(values.text, _text())]
+TextLine = Annotated[str, Scalar(values.line, _text())]
+EventName = Annotated[str, Scalar(values.event_name, _text(minLength=1))]
+FieldName = Annotated[str, Scalar(values.field_name, _text())]
+FieldValue = Annotated[str, Scalar(values.field_value, _text())]
+LimitedDuration = Annotated[
+    float,
+    Scalar(
+        values.limited_duration,
+        _scalar({"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h)?$"}),
+        write=values.format_duration,
+    ),
+]
+TicketPath = Annotated[str, Scalar(urls.ticket_path, _text(rf"^/{_PATH_CHARACTERS}+$"))]
+Binding = Annotated[
+    tuple[TicketBinding, str],
+    Scalar(browser_values.binding, _text(r"^(none|address|cookie:.+)$"), write=browser_values.format_binding),
+]
+ReopenWord = Annotated[Reopen, Scalar(partial(values.choice, kind=Reopen), words(Reopen), write=str)]
+CookieName = Annotated[str, Scalar(browser_values.cookie_name, _text(minLength=1))]
+Template = Annotated[str, Scalar(browser_values.template, _text(r"\{value\}"))]
+MarkerValue = Annotated[
+    Marker,
+    Scalar(
+        values.marker,
+        _scalar(
+            _NAME,
+            {"type": "object", "properties": {"data": _NAME}, "required": ["data"], "additionalProperties": False},
+            {"type": "object", "properties": {"event": _NAME}, "required": ["event"], "additionalProperties": False},
+        ),
+        write=values.format_marker,
+    ),
+]
+EndsAtWord = Annotated[EndsAt, Scalar(partial(values.choice, kind=EndsAt), words(EndsAt), write=str)]
+Secret = Annotated[str, Scalar(browser_values.secret, _text(), write=lambda _: browser_values.MASK)]
 
 
 def listed(value: object) -> object:
@@ -250,7 +242,7 @@ one_or_several_listeners = WithJsonSchema(
 
 _ORIGIN = {"anyOf": [{"type": "string", "pattern": r"^(\*|null|[a-z][a-z0-9+.-]*://[^/*]+)$"}, VARIABLE]}
 Origins = Annotated[
-    tuple[Annotated[str, PlainValidator(urls.origin)], ...],
+    tuple[Annotated[str, Scalar(urls.origin, {})], ...],
     BeforeValidator(listed),
     WithJsonSchema({"anyOf": [*_ORIGIN["anyOf"], {"type": "array", "items": _ORIGIN, "minItems": 1}]}),
 ]

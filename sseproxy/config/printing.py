@@ -42,10 +42,10 @@ def printed(checked: Checked) -> str:
     """The effective configuration as YAML, with the drain of the process added up."""
     file = checked.file
     found: Plain = {
-        "server": file.server.model_dump(),
-        "admin": None if file.admin is None else file.admin.model_dump(),
-        "log": file.log.model_dump(),
-        "telemetry": file.telemetry.model_dump(),
+        "server": file.server.model_dump(mode="json"),
+        "admin": None if file.admin is None else file.admin.model_dump(mode="json"),
+        "log": file.log.model_dump(mode="json"),
+        "telemetry": file.telemetry.model_dump(mode="json"),
         "store": printed_store(checked),
         "routes": [printed_route(route, checked) for route in checked.routes],
     }
@@ -68,15 +68,15 @@ def drain_line(drain: DrainSection) -> str:
 def printed_store(checked: Checked) -> Plain:
     """The store; without a Redis two of its keys are errors where they are written, so they are left out."""
     urls = (route.section.redis.url for route in checked.routes if route.section.redis is not None)
-    found = checked.file.store.model_dump()
+    found = checked.file.store.model_dump(mode="json")
     return found if checked.file.store.url or any(urls) else _without(found, ("prefix",), ("timeout",))
 
 
 def printed_route(route: EffectiveRoute, checked: Checked) -> Plain:
     """One route with all that it inherits."""
     section, merged = route.section, route.merged
-    own = section.model_dump(exclude=type(merged).model_fields)
-    found = {**own, **merged.model_dump(), "name": route.name}
+    own = section.model_dump(mode="json", exclude=set(type(merged).model_fields))
+    found = {**own, **merged.model_dump(mode="json"), "name": route.name}
     for direction in ("request", "response"):
         fields = found["headers"][direction]["set"]
         at = route.own("headers", direction, "set")

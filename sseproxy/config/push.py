@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Annotated, Any
 
+from pydantic import BeforeValidator, ConfigDict, Field
+
 from sseproxy.config import push_values, values
 from sseproxy.config.fields import (
     VARIABLE,
@@ -16,21 +18,12 @@ from sseproxy.config.fields import (
     one_or_several,
     words,
 )
-from sseproxy.config.sections import (
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    Section,
-    WithJsonSchema,
-)
+from sseproxy.config.sections import Scalar, Section
 from sseproxy.config.values import BadValue
 from sseproxy.core.journal.gap import GapPolicy
 from sseproxy.core.journal.policy import Format, RedisPolicy, Start
 from sseproxy.core.journal.templates import Template
 from sseproxy.core.store import REDIS_SCHEMES, SCHEMES, StorePolicy
-from sseproxy.stores.redis.urls import RedisURL
 
 _STORE, _GAP = StorePolicy(), GapPolicy()
 
@@ -43,32 +36,33 @@ def _any_case(schemes: Iterable[str]) -> str:
 
 RedisAddress = Annotated[
     str,
-    PlainValidator(push_values.redis_url),
-    PlainSerializer(push_values.masked_url),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": _any_case(REDIS_SCHEMES)}, VARIABLE]}),
+    Scalar(
+        push_values.redis_url,
+        {"anyOf": [{"type": "string", "pattern": _any_case(REDIS_SCHEMES)}, VARIABLE]},
+        write=push_values.masked_url,
+    ),
 ]
 StoreAddress = Annotated[
     str,
-    PlainValidator(push_values.store_url),
-    PlainSerializer(push_values.masked_url),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": _any_case(SCHEMES)}, VARIABLE]}),
+    Scalar(
+        push_values.store_url,
+        {"anyOf": [{"type": "string", "pattern": _any_case(SCHEMES)}, VARIABLE]},
+        write=push_values.masked_url,
+    ),
 ]
 KeyPrefix = Annotated[
     str,
-    PlainValidator(push_values.key_prefix),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"^[A-Za-z0-9._:-]{1,64}$"}, VARIABLE]}),
+    Scalar(push_values.key_prefix, {"anyOf": [{"type": "string", "pattern": r"^[A-Za-z0-9._:-]{1,64}$"}, VARIABLE]}),
 ]
 NameTemplate = Annotated[
     Template,
-    PlainValidator(push_values.name_template),
-    PlainSerializer(lambda template: template.text),
-    WithJsonSchema({"type": "string", "minLength": 1}),
+    Scalar(push_values.name_template, {"type": "string", "minLength": 1}, write=lambda template: template.text),
 ]
 Names = Annotated[tuple[NameTemplate, ...], BeforeValidator(listed), one_or_several]
 
 
-FormatWord = Annotated[Format, PlainValidator(partial(values.choice, kind=Format)), PlainSerializer(str), words(Format)]
-StartWord = Annotated[Start, PlainValidator(partial(values.choice, kind=Start)), PlainSerializer(str), words(Start)]
+FormatWord = Annotated[Format, Scalar(partial(values.choice, kind=Format), words(Format), write=str)]
+StartWord = Annotated[Start, Scalar(partial(values.choice, kind=Start), words(Start), write=str)]
 
 
 class GapEventSection(Section):
@@ -80,7 +74,9 @@ class GapEventSection(Section):
 class GapSection(Section):
     """What a client gets where events are missing."""
 
-    event: GapEventSection = Field(default=GapEventSection(), description="The event that tells of a gap.")
+    event: GapEventSection = Field(
+        default=GapEventSection.model_construct(), description="The event that tells of a gap."
+    )
 
 
 class RedisSection(Section):
@@ -109,7 +105,9 @@ class RedisSection(Section):
         description="Where a client without a position begins: latest (what comes from now on), oldest (all that the "
         "stream has).",
     )
-    gap: GapSection = Field(default=GapSection(), description="What a client gets where events are missing.")
+    gap: GapSection = Field(
+        default=GapSection.model_construct(), description="What a client gets where events are missing."
+    )
     unsafe_identity: Boolean = Field(
         default=False,
         description="Names may be made of {cookie:NAME}, {query:NAME} and {header:NAME}, which every client can write "
@@ -125,7 +123,7 @@ class RedisSection(Section):
         """What the proxy goes by. store_url: of the Redis that is meant if the section names none."""
         gap = GapPolicy(self.gap.event.name)
         url = self.url or store_url
-        place = RedisURL.parse(url).place
+        place = push_values.parsed(url).place
         return RedisPolicy(self.stream, self.channel, self.format, self.start, gap, url, place)
 
 

@@ -17,7 +17,6 @@ from sseproxy.core.http.fields import as_in_cgi
 from sseproxy.core.journal.policy import MOST_NAMES, Format
 from sseproxy.core.journal.templates import Template, TemplateKind
 from sseproxy.core.routes import READING
-from sseproxy.stores.redis.library import RedisMissing, require_redis
 
 _STORE_URL: Path = ("store", "url")
 
@@ -94,13 +93,15 @@ def check_store(document: Document, file: FileSchema, routes: Sequence[Effective
 
 def check_package(document: Document, at: Path) -> None:
     """Check that redis-py is there for the URL at `at`."""
+    from sseproxy.stores.redis.library import RedisMissing, require_redis  # noqa: PLC0415 - only where a URL needs it
+
     try:
         require_redis()
     except RedisMissing:
         document.problem(at, "needs the Python packages redis and hiredis", "pip install 'sseproxy[redis]'")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class PushCheck:
     """What one route says of Redis."""
 

@@ -6,14 +6,24 @@ never repeat a URL: it may hold a password.
 
 import re
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from sseproxy.config.values import BadValue, describe, line, quote
 from sseproxy.core.journal.templates import BadTemplate, Template
 from sseproxy.core.store import REDIS_SCHEMES, SCHEMES, scheme_of
-from sseproxy.stores.redis.urls import RedisURL
+
+if TYPE_CHECKING:
+    from sseproxy.stores.redis.urls import RedisURL
 
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 _SHOWN = "redis://HOST:PORT/DB, rediss://, redis+unix://, redis+sentinel:// or redis+cluster://"
+
+
+def parsed(written: str) -> "RedisURL":
+    """The parts of a URL of Redis. Raises `ValueError`."""
+    from sseproxy.stores.redis.urls import RedisURL  # noqa: PLC0415 - only where the file has such a URL
+
+    return RedisURL.parse(written)
 
 
 def redis_url(value: object) -> str:
@@ -22,7 +32,7 @@ def redis_url(value: object) -> str:
         raise BadValue(f"expected a URL, got {describe(value)}", _SHOWN)
     written = line(value)
     try:
-        RedisURL.parse(written)
+        parsed(written)
     except ValueError as error:
         raise BadValue(str(error), _SHOWN) from None
     return written
@@ -48,7 +58,7 @@ def masked_url(written: str | None) -> str | None:
         return None
     if not is_redis(written):
         return re.sub(r"(?<=://)[^/@]*@", "***@", written.partition("?")[0])
-    url = RedisURL.parse(written)
+    url = parsed(written)
     scheme, mark, place = url.place.partition("://")
     return f"{scheme}{mark}{'***@' if url.password else ''}{place}"
 
@@ -57,7 +67,7 @@ def shows_password(written: str) -> bool:
     """True if a password goes over a network in clear text, as far as is known of the store at the other end."""
     if not is_redis(written):
         return False
-    url = RedisURL.parse(written)
+    url = parsed(written)
     return bool(url.password) and not url.is_tls and not all(_is_local(host) for host, _ in url.hosts)
 
 

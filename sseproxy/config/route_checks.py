@@ -53,7 +53,7 @@ def is_right(document: Document, route: EffectiveRoute, *keys: str) -> bool:
     return not (document.is_broken(route.own(*keys)) or document.is_broken(("defaults", *keys)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class RouteCheck:
     """What one route says, with all that it inherits. folder: where relative paths of the file begin."""
 

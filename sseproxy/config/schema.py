@@ -8,6 +8,8 @@ so that one missing key does not hide what else is wrong. How streams are treate
 from functools import partial
 from typing import Annotated, Any, get_args, get_origin
 
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+
 from sseproxy.config.addresses import Address
 from sseproxy.config.authorize import Authorize
 from sseproxy.config.browsers import (
@@ -42,9 +44,9 @@ from sseproxy.config.fields import (
     listed_listeners,
     one_or_several_listeners,
 )
-from sseproxy.config.json_schema import described
+from sseproxy.config.problems import Path
 from sseproxy.config.push import RedisSection, StoreSection, route_schema, store_of_word
-from sseproxy.config.sections import BeforeValidator, ConfigDict, Field, Section
+from sseproxy.config.sections import Section
 from sseproxy.config.streams import (
     STREAM_WORDS,
     HeartbeatSection,
@@ -103,7 +105,9 @@ class ServerSection(Section):
         description="Peers whose X-Forwarded-*, Forwarded and Via are believed and appended to. "
         "Of all others these and X-Real-IP are removed, but for the names of sseproxy instances in Via.",
     )
-    drain: DrainSection = Field(default=DrainSection(), description="How streams end when the process has to stop.")
+    drain: DrainSection = Field(
+        default=DrainSection.model_construct(), description="How streams end when the process has to stop."
+    )
 
 
 class AdminSection(Section):
@@ -140,25 +144,25 @@ class TelemetrySection(Section):
 class InheritedSection(Section):
     """What every route inherits and may override."""
 
+    @model_validator(mode="before")
     @classmethod
-    def model_prepare(cls, value: object) -> object:
-        """Return what is read in place of `value`."""
-        return without_nothing(super().model_prepare(value), _SWITCHABLE)
+    def _nothing_is_left_out(cls, value: object) -> object:
+        return without_nothing(value, _SWITCHABLE)
 
     dialect: DialectWord = Field(
         default=Dialect.AUTO,
         description="The kind of service: what an error looks like, which event is the last; auto: by the request.",
     )
     stream: Annotated[StreamSection, BeforeValidator(stream_of_word)] = Field(
-        default=StreamSection(),
+        default=StreamSection.model_construct(),
         description="What streams there are; a word in place of a mapping is `declared`.",
         json_schema_extra=partial(may_be_a_word, word=STREAM_WORDS, default=StreamMode.AUTO.value),
     )
     heartbeat: HeartbeatSection = Field(
-        default=HeartbeatSection(), description="What a silent stream is kept alive with."
+        default=HeartbeatSection.model_construct(), description="What a silent stream is kept alive with."
     )
-    timeouts: TimeoutsSection = Field(default=TimeoutsSection(), description="How long to wait.")
-    limits: LimitsSection = Field(default=LimitsSection(), description="How much to take.")
+    timeouts: TimeoutsSection = Field(default=TimeoutsSection.model_construct(), description="How long to wait.")
+    limits: LimitsSection = Field(default=LimitsSection.model_construct(), description="How much to take.")
     tickets: Annotated[TicketsSection | None, or_off] = switchable(
         "Requests that are kept until a GET asks for them, as EventSource does; left out or off: none."
     )
@@ -200,8 +204,12 @@ class FieldRulesSection(Section):
 class HeadersSection(Section):
     """Header fields of both directions."""
 
-    request: FieldRulesSection = Field(default=FieldRulesSection(), description="On the way to the upstream.")
-    response: FieldRulesSection = Field(default=FieldRulesSection(), description="On the way to the client.")
+    request: FieldRulesSection = Field(
+        default=FieldRulesSection.model_construct(), description="On the way to the upstream."
+    )
+    response: FieldRulesSection = Field(
+        default=FieldRulesSection.model_construct(), description="On the way to the client."
+    )
 
 
 class RouteSection(InheritedSection):
@@ -211,7 +219,7 @@ class RouteSection(InheritedSection):
 
     name: RouteName | None = Field(default=None, description="What the log calls it; left out: route-1, route-2, …")
     match: MatchSection = Field(
-        default=MatchSection(), description="What a request must look like; left out: anything."
+        default=MatchSection.model_construct(), description="What a request must look like; left out: anything."
     )
     upstream: UpstreamURL | None = Field(
         default=None, description="http://, https:// or http+unix:// URL; a base path is kept."
@@ -219,8 +227,12 @@ class RouteSection(InheritedSection):
     redis: RedisSection | None = Field(
         default=None, description="Streams or channels of Redis, in place of an upstream; answers GET and HEAD."
     )
-    rewrite: RewriteSection = Field(default=RewriteSection(), description="What changes about the request target.")
-    headers: HeadersSection = Field(default=HeadersSection(), description="Header fields to set and remove.")
+    rewrite: RewriteSection = Field(
+        default=RewriteSection.model_construct(), description="What changes about the request target."
+    )
+    headers: HeadersSection = Field(
+        default=HeadersSection.model_construct(), description="Header fields to set and remove."
+    )
     tls: UpstreamTLSSection | None = Field(
         default=None, description="How an https upstream is verified, and what it is shown."
     )
@@ -232,26 +244,37 @@ class RouteSection(InheritedSection):
 class FileSchema(Section):
     """The configuration of sseproxy."""
 
-    server: ServerSection = Field(default=ServerSection(), description="The public side.")
+    server: ServerSection = Field(default=ServerSection.model_construct(), description="The public side.")
     admin: AdminSection | None = Field(
         default=None, description="Health, metrics and the live streams; left out: none."
     )
     log: LogSection = Field(
-        default=LogSection(), description="What is written: requests to stdout, everything else to stderr."
+        default=LogSection.model_construct(),
+        description="What is written: requests to stdout, everything else to stderr.",
     )
     telemetry: TelemetrySection = Field(
-        default=TelemetrySection(), description="What is sent to a collector of OpenTelemetry."
+        default=TelemetrySection.model_construct(), description="What is sent to a collector of OpenTelemetry."
     )
     defaults: InheritedSection = Field(
-        default=InheritedSection(), description="Every route inherits these and may override any of them."
+        default=InheritedSection.model_construct(),
+        description="Every route inherits these and may override any of them.",
     )
     store: Annotated[StoreSection, BeforeValidator(store_of_word)] = Field(
-        default=StoreSection(),
+        default=StoreSection.model_construct(),
         description="What outlives a connection is kept in memory, and `redis:` routes are served from its url; the "
         "word memory in place of a mapping: as it is.",
         json_schema_extra=partial(may_be_a_word, word={"const": "memory"}, default="memory"),
     )
     routes: tuple[RouteSection, ...] = Field(default=(), description="The first that matches wins; none: 404.")
+
+
+def section_at(path: Path) -> type[Section]:
+    """The section that stands at `path`, or the nearest one above it."""
+    section: type[Section] = FileSchema
+    for part in path:
+        if isinstance(part, str) and part in section.model_fields:
+            section = section_in(section.model_fields[part].annotation) or section
+    return section
 
 
 def places_below(section: type[Section], key: str) -> list[str]:
@@ -272,7 +295,7 @@ def section_in(annotation: Any) -> type[Section] | None:
 
 def json_schema() -> dict[str, Any]:
     """The file as a JSON Schema (2020-12), for editors."""
-    schema = described(FileSchema)
+    schema = FileSchema.model_json_schema(mode="serialization")
     for section in schema["$defs"].values():
         section["type"] = ["object", "null"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "sseproxy"}

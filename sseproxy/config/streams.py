@@ -5,6 +5,8 @@ Defaults are those of the policies.
 
 from typing import Any
 
+from pydantic import Field
+
 from sseproxy.config.fields import (
     VARIABLE,
     AnyText,
@@ -20,7 +22,7 @@ from sseproxy.config.fields import (
     SizeOrOff,
     TextLine,
 )
-from sseproxy.config.sections import Field, Section
+from sseproxy.config.sections import Section
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamKind, StreamMode
@@ -47,7 +49,9 @@ class HeartbeatSection(Section):
         default=_HEARTBEAT.form, description="What a heartbeat looks like; auto: what suits client and service."
     )
     comment: TextLine = Field(default=_HEARTBEAT.comment, description="The text of a comment.")
-    event: HeartbeatEventSection = Field(default=HeartbeatEventSection(), description="The event of the form `event`.")
+    event: HeartbeatEventSection = Field(
+        default=HeartbeatEventSection.model_construct(), description="The event of the form `event`."
+    )
     before_response: Duration = Field(
         default=_HEARTBEAT.before_response,
         description="A declared stream without a response head so long after the request's end is answered 200 and "

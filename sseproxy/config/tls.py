@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Annotated
 
+from pydantic import ConfigDict, Field
+
 from sseproxy.config import values
 from sseproxy.config.fields import Boolean, FilePath, HostName
 from sseproxy.config.files import absolute
-from sseproxy.config.sections import ConfigDict, Field, PlainSerializer, PlainValidator, Section, WithJsonSchema
+from sseproxy.config.sections import Scalar, Section
 from sseproxy.config.settings import CertificateFiles
 from sseproxy.core.routes import UpstreamTLS
 
@@ -14,9 +16,9 @@ _UPSTREAM_TLS = UpstreamTLS()
 
 FilePathOrOff = Annotated[
     str | None,
-    PlainValidator(values.file_path_or_off),
-    PlainSerializer(lambda path: "off" if path is None else path),
-    WithJsonSchema({"type": "string", "minLength": 1}),
+    Scalar(
+        values.file_path_or_off, {"type": "string", "minLength": 1}, write=lambda path: "off" if path is None else path
+    ),
 ]
 
 

@@ -37,7 +37,7 @@ def check_upstream_tls(
         check.authorities("ca", section.ca)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class PemCheck:
     """The files of the section at one place. folder: where relative paths of the file begin."""
 

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
 from sseproxy.config.document import Document
 from sseproxy.config.problems import Path
-from sseproxy.config.schema import FileSchema, places_below
-from sseproxy.config.sections import Fault, SectionError
-from sseproxy.config.values import BadValue, nearest
+from sseproxy.config.schema import FileSchema, places_below, section_at
+from sseproxy.config.values import BadValue, BadValues, describe, nearest
 
 #: Keys that are likely to be tried, and what this version has to say to that.
 _PLANNED = {"journal": "not in this version; redis sends what an app adds to a stream of Redis"}
@@ -20,35 +22,41 @@ def validate(document: Document) -> FileSchema:
     """All of `document` that fits the schema. The rest is noted in its `problems` and taken out of its `data`."""
     try:
         return FileSchema.model_validate(document.data)
-    except SectionError as error:
-        for fault in error.faults:
-            note(document, fault)
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            note(document, details)
         # What is left is right, and defaults stand in for what is gone: checks find more in it than in nothing.
         return FileSchema.model_validate(document.data)
 
 
-def note(document: Document, fault: Fault) -> None:
-    """Turn a fault into problems, and take out the value that it is about."""
-    path = fault.path
+def note(document: Document, details: ErrorDetails) -> None:
+    """Turn one of pydantic's errors into problems, and take out the value that it is about."""
+    path = tuple(part for part in details["loc"] if part != "[key]")
     if path[:-1] in document.places and document.places[path[:-1]].is_scalar and len(path) > 1:
         path = path[:-1]  # a word in place of a mapping
     # An error below another one is a consequence of it.
     if not any(path[: len(wrong)] == wrong for wrong in document.broken):
-        for error in errors_of(fault):
+        for error in errors_in(details, path):
             at = document.shown((*path, *error.below))
-            document.problem(at, error.message, error.hint, at_key=fault.is_key or error.is_key)
+            document.problem(at, error.message, error.hint, at_key="[key]" in details["loc"] or error.is_key)
         document.broken.add(path)
     take_out(document.data, path)
 
 
-def errors_of(fault: Fault) -> tuple[BadValue, ...]:
-    """What is wrong, and how to put it right."""
-    section = fault.unknown_in
-    if section is None:
-        return fault.errors
-    key = str(fault.path[-1])
-    hint = unknown_key_hint(key, list(section.model_fields), places_below(section, key))
-    return (BadValue("unknown key", hint, is_key=True),)
+def errors_in(details: ErrorDetails, path: Path) -> tuple[BadValue, ...]:
+    """What is wrong at `path`, and how to put it right."""
+    error = details.get("ctx", {}).get("error")
+    if isinstance(error, BadValues):
+        return error.errors
+    if isinstance(error, BadValue):
+        return (error,)
+    if details["type"] == "extra_forbidden":
+        section, key = section_at(path[:-1]), str(path[-1])
+        hint = unknown_key_hint(key, list(section.model_fields), places_below(section, key))
+        return (BadValue("unknown key", hint, is_key=True),)
+    expected, value = "a list" if details["type"] in ("tuple_type", "list_type") else "a mapping", details["input"]
+    hint = f"[{value}]" if expected == "a list" and isinstance(value, str) and value.isalnum() else ""
+    return (BadValue(f"expected {expected}, got {describe(value)}", hint),)
 
 
 def unknown_key_hint(key: str, known: list[str], below: list[str]) -> str:

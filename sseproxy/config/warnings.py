@@ -50,7 +50,7 @@ def warn(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...
     warn_of_changed_defaults(document, file, routes)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Warnings:
     """What one file is warned of."""
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 
 from sseproxy.core.stream.transfer import CloseReason
-from sseproxy.engine.observer import AccessRecord, ObservedStream, Observer, Phase
+from sseproxy.engine.observer import AccessRecord, ObservedStream, Observer, Phase, silence_used
 from sseproxy.metrics import table
 from sseproxy.metrics.figures import Figures
 
@@ -66,9 +66,7 @@ class StreamMetrics(Observer):
                 _add_progress(found, stream)
                 if stream.reason is None:
                     found.add(table.STREAMS_OPEN, (stream.route, stream.phase.value))
-                    if limit := stream.silence_limit:
-                        share = (now - stream.stats.last_upstream_at) / limit
-                        used[stream.route] = max(used.get(stream.route, 0.0), share)
+                    used[stream.route] = max(used.get(stream.route, 0.0), silence_used(stream, now))
             if number % _A_TURN == 0:
                 await asyncio.sleep(0)
         for route, share in used.items():

@@ -193,6 +193,12 @@ def path_of(target: str) -> str:
     return masked(logged_path(target))
 
 
+def silence_used(stream: ObservedStream, now: float) -> float:
+    """Return which share of its `silence_limit` a stream has been silent; 0 without one. now: the event loop's time."""
+    limit = stream.silence_limit
+    return (now - stream.stats.last_upstream_at) / limit if limit else 0.0
+
+
 class Observer:
     """Follows all requests and streams of a process: a log, metrics, a test. Here it does nothing.
 

@@ -47,7 +47,9 @@ class Addresses:
         self._found: deque[AddressInfo] = deque()
         self._good_until = 0.0
         try:
-            self._found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
+            # Bytes: an address is ASCII, and Python need not load its tables of Unicode.
+            numeric, kind = socket.AI_NUMERICHOST, socket.SOCK_STREAM
+            self._found.extend(socket.getaddrinfo(host.encode(), port, type=kind, flags=numeric))
             self._good_until = inf
         except (socket.gaierror, UnicodeError):
             pass  # a name

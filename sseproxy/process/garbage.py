@@ -5,9 +5,10 @@ running streams costs their latency. So it comes seldom. A library, or a defect,
 objects that hold large buffers: the collector counts objects, not bytes. `GarbageNet` looks at the bytes.
 """
 
+import contextlib
 import gc
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sseproxy.timers import Clock, Timer
@@ -26,6 +27,17 @@ GROWTH = 64 * 2**20
 _BLIND_LOOKS = 60
 
 _STATM = Path("/proc/self/statm")
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Do not look for garbage for the time of a ``with`` block: what a start loads stays, and is much."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()  # else all of it would be looked at now
+        gc.enable()
 
 
 def spare_the_collector() -> None:

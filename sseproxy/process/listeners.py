@@ -137,7 +137,8 @@ def resolve(host: str) -> Sequence[tuple[socket.AddressFamily, str]]:
     """Return the addresses of `host`, each once; all interfaces if it is empty. Raises `OSError`."""
     if not host:
         return [(socket.AF_INET6, "::")] if socket.has_dualstack_ipv6() else [(socket.AF_INET, "0.0.0.0")]
-    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # Bytes: a host of the configuration is ASCII, and Python need not load its tables of Unicode.
+    found = socket.getaddrinfo(host.encode(), None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return list(dict.fromkeys((info[0], str(info[4][0])) for info in found))
 
 

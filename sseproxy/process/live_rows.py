@@ -22,6 +22,6 @@ def row(stream: LiveStream, *, now: float) -> dict[str, object]:
         "silence": round(silence, 3),
         "longest_silence": round(max(stats.longest_silence, silence), 3),
         "heartbeat_interval": None if plan is None else plan.heartbeat.interval,
-        "idle_timeout": None if plan is None else plan.timeouts.idle_of(is_answer=plan.is_answer),
+        "silence_limit": stream.silence_limit,
         "journal": None if stream.journal is None else str(stream.journal),
     }

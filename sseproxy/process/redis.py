@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from sseproxy.core.journal.gap import GapReason
 from sseproxy.core.store import StorePolicy
 from sseproxy.journal.budget import WindowBudget
 from sseproxy.journal.catching_up import CatchingUp
+from sseproxy.metrics import table
+from sseproxy.metrics.figures import Figures
 from sseproxy.origins.redis.origin import RedisOrigin, RedisTools
 from sseproxy.stores.redis.blocking import BlockingLimits, BlockingReads
 from sseproxy.stores.redis.link import Link, LinkLimits
@@ -36,6 +39,20 @@ class RedisStore:
         """Dial, and find out what rings."""
         self.link.start()
         self.origin.start()
+
+    def add_figures(self, figures: Figures, name: str) -> None:
+        """Add what was counted. name: of this Redis, for an operator."""
+        stats = self.origin.stats
+        figures.add(table.REDIS_UP, (name,), self.link.is_up)
+        figures.add(table.REDIS_MESSAGES, (name,), stats.messages)
+        figures.add(table.REDIS_ENTRIES, (name,), stats.entries)
+        figures.add(table.REDIS_DELIVERIES, (name,), stats.deliveries)
+        figures.add(table.REDIS_UNREADABLE, (name,), stats.unreadable)
+        figures.add(table.REDIS_DUPLICATES, (name,), stats.duplicates)
+        figures.add(table.REDIS_BELLS_MISSED, (name,), stats.bells_missed)
+        figures.add(table.REDIS_RECONNECTS, (name,), stats.reconnects)
+        for reason in GapReason:
+            figures.add(table.REDIS_GAPS, (name, reason.value), stats.gaps[reason])
 
     async def close(self) -> None:
         """Close what talks to it. The origin is the proxy's to close, and goes first."""

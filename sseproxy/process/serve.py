@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from sseproxy import __version__
 from sseproxy.config.checked import Checked
@@ -24,10 +24,11 @@ from sseproxy.process.server import ServerProcess
 from sseproxy.process.siblings import Place
 from sseproxy.process.source import Snapshot, Source, set_up_log
 from sseproxy.process.stopping import StopTimes
-from sseproxy.process.supervisor import Supervisor
 from sseproxy.process.systemd import Notifier
-from sseproxy.process.workers import Ties
 from sseproxy.proxy.app import INSTANCE_BYTES
+
+if TYPE_CHECKING:
+    from sseproxy.process.workers import Ties
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -110,12 +111,14 @@ def serve_with_workers(source: Source, sockets: OpenSockets) -> int:
 
 def run_workers(source: Source, sockets: OpenSockets, folder: Path | None) -> int:
     """Start the workers, and return when all have ended. folder: where they find each other; see `Place`."""
+    from sseproxy.process.supervisor import Supervisor  # noqa: PLC0415 - a process alone has none
+
     # Made by the parent: a browser may come back to another worker, and a request that goes in a circle, too.
     end_key, instance = secrets.token_bytes(32), secrets.token_hex(INSTANCE_BYTES)
 
     count = source.current.config.server.workers
 
-    def work(index: int, ties: Ties) -> None:
+    def work(index: int, ties: "Ties") -> None:
         end_with(ties.parent)
         sockets.public.keep(index)
         sockets.admin.keep(index)

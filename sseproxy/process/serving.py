@@ -4,13 +4,13 @@ import asyncio
 import logging
 import socket
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sseproxy.core.routes import Route
 from sseproxy.engine.live import LiveStreams
 from sseproxy.logs import LOGGER
 from sseproxy.process.accepting import Accepting
 from sseproxy.process.descriptors import connections_allowed, server_policy
-from sseproxy.process.operations import Operations
 from sseproxy.process.origins import HttpServers
 from sseproxy.process.siblings import Place
 from sseproxy.process.source import Snapshot
@@ -18,6 +18,9 @@ from sseproxy.process.stores import RedisStores
 from sseproxy.proxy.app import ProxyApp
 from sseproxy.proxy.origins import Origins
 from sseproxy.stores.open import open_store
+
+if TYPE_CHECKING:
+    from sseproxy.process.operations import Operations
 
 _log = logging.getLogger(LOGGER)
 
@@ -58,14 +61,21 @@ class Serving:
             streams=streams,
             policy=server_policy(config.server.connections),
         )
-        self.operations = Operations(config, self.app, self.stores, place)
+        self._operations: Operations | None = None
+        if config.admin is not None:
+            # aiohttp, the metrics and the dashboard are half of the time in which a process starts.
+            from sseproxy.process import operations  # noqa: PLC0415
+
+            names = (route.name for route in config.routes)
+            self._operations = operations.Operations(config.admin, names, self.app, self.stores, place)
         untrusted = [address.path for address in config.server.listen if not address.trust]
         self.accepting = Accepting(self.app, sockets, untrusted)
 
     async def start(self, admin_sockets: Sequence[socket.socket]) -> None:
         """Serve. The caller must call `close` later. Raises `OSError`."""
         self.stores.start()
-        await self.operations.start(admin_sockets)
+        if self._operations is not None:
+            await self._operations.start(admin_sockets)
         await self.accepting.start(None if self._certificate is None else self._certificate.context())
 
     async def apply(self, snapshot: Snapshot) -> None:
@@ -74,11 +84,10 @@ class Serving:
         What needs a restart must be in it as it was.
         """
         context = None if snapshot.certificate is None else snapshot.certificate.context()
-        routes = self._reroute(snapshot)
+        self._reroute(snapshot)
         before, self.config = self.config.server, snapshot.config
         if before.connections != self.config.server.connections:
             self.app.limit_connections(connections_allowed(self.config.server.connections))
-        self.operations.reload(route.name for route in routes)
         await self.accepting.renew(context)
 
     async def close(self, within: float) -> None:
@@ -88,10 +97,11 @@ class Serving:
         await self.accepting.shutdown(within)
         await self.app.close()
         await self.stores.close()
-        await self.operations.stop()
+        if self._operations is not None:
+            await self._operations.stop()
 
-    def _reroute(self, snapshot: Snapshot) -> Sequence[Route]:
-        """Serve new requests by the routes of `snapshot`. Return also those that live on."""
+    def _reroute(self, snapshot: Snapshot) -> None:
+        """Serve new requests by the routes of `snapshot`, and show these and those that live on."""
         config, tickets = snapshot.config, self.app.tickets
         routes = tickets.routes_with(config.routes)
         self.app.reload(config.routes, self._origins(routes), trusted_proxies=config.server.trusted_proxies)
@@ -102,12 +112,13 @@ class Serving:
             loop = asyncio.get_running_loop()
             at = max(tickets.retired_until, loop.time() + _LOOK)
             self._forgetting = loop.call_at(at, self._forget, snapshot)
-        return routes
+        if self._operations is not None:
+            self._operations.reload(route.name for route in routes)
 
     def _forget(self, snapshot: Snapshot) -> None:
         """Drop the routes of which no ticket lives any more."""
         try:
-            self.operations.reload(route.name for route in self._reroute(snapshot))
+            self._reroute(snapshot)
         except OSError as error:
             _log.debug("a certificate is being renewed: %s", error)
             self._forgetting = asyncio.get_running_loop().call_later(_LOOK, self._forget, snapshot)

@@ -5,14 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sseproxy.core.journal.gap import GapReason
 from sseproxy.core.routes import Route
 from sseproxy.core.store import StorePolicy
-from sseproxy.metrics import table
-from sseproxy.metrics.figures import Figures
 from sseproxy.process.readiness import Readiness, Status
 
 if TYPE_CHECKING:
+    from sseproxy.metrics.figures import Figures
     from sseproxy.origins.redis.origin import RedisOrigin
     from sseproxy.process.redis import RedisFactory, RedisStore
 
@@ -72,21 +70,11 @@ class RedisStores:
         serves_nothing = bool(away) and sum(len(store.routes) for store in away) == self._count
         return Readiness(Status.AWAY if is_new or serves_nothing else Status.READY, names)
 
-    def add_figures(self, figures: Figures) -> None:
+    def add_figures(self, figures: "Figures") -> None:
         """Add what was counted about each Redis."""
         stores = list(self._stores.values())
         for store, name in zip(stores, self._names(stores), strict=True):
-            stats = store.origin.stats
-            figures.add(table.REDIS_UP, (name,), store.link.is_up)
-            figures.add(table.REDIS_MESSAGES, (name,), stats.messages)
-            figures.add(table.REDIS_ENTRIES, (name,), stats.entries)
-            figures.add(table.REDIS_DELIVERIES, (name,), stats.deliveries)
-            figures.add(table.REDIS_UNREADABLE, (name,), stats.unreadable)
-            figures.add(table.REDIS_DUPLICATES, (name,), stats.duplicates)
-            figures.add(table.REDIS_BELLS_MISSED, (name,), stats.bells_missed)
-            figures.add(table.REDIS_RECONNECTS, (name,), stats.reconnects)
-            for reason in GapReason:
-                figures.add(table.REDIS_GAPS, (name, reason.value), stats.gaps[reason])
+            store.add_figures(figures, name)
 
     async def close(self) -> None:
         """Close all connections. The proxy has to be closed before."""

@@ -3,11 +3,10 @@
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sseproxy.core.errors import StoreAway
 from sseproxy.core.routes import Route
-from sseproxy.proxy.authorize import Authorizer
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.eventsource.ticket_requests import keep_request, use_ticket
 from sseproxy.proxy.eventsource.tickets import TicketService
@@ -17,6 +16,9 @@ from sseproxy.proxy.origins import Origins
 from sseproxy.proxy.resolve import Forward, KeepTicket, Refuse, Reply, Resolution, UseTicket
 from sseproxy.proxy.subscribe import Subscribing
 from sseproxy.proxy.tail import ResponseTail
+
+if TYPE_CHECKING:
+    from sseproxy.proxy.authorize import Authorizer
 
 Work = Coroutine[None, None, None]
 
@@ -40,6 +42,8 @@ class Dispatcher:
     # forwarded request and the making of a ticket in `_authorized`, the opening of a ticket in `_forward_kept`, when
     # the kept request and with it the credentials are known. To look at a ticket or to delete it brings about nothing.
 
+    _authorizer: "Authorizer | None" = None
+
     def __init__(
         self,
         routes: Sequence[Route],
@@ -52,8 +56,17 @@ class Dispatcher:
         self._origins = origins
         self._ends = RouteEnds(end_key)
         self._instance = instance
-        self._authorizer = Authorizer(routes, origins.authorizers, instance=instance)
         self._tickets = tickets
+        if any(route.authorize is not None for route in routes):
+            from sseproxy.proxy.authorize import Authorizer  # noqa: PLC0415 - only where a route asks a service
+
+            self._authorizer = Authorizer(routes, origins.authorizers, instance=instance)
+
+    @property
+    def authorizer(self) -> "Authorizer":
+        """What asks the services. There is one wherever a route has `authorize`."""
+        assert self._authorizer is not None
+        return self._authorizer
 
     def begin(self, resolution: Resolution, tail: ResponseTail) -> Work | None:
         """Answer a request at once, or return what serves it."""
@@ -78,13 +91,13 @@ class Dispatcher:
     async def _authorized(
         self, serve: Serve, request: ClientRequest, route: Route, tail: ResponseTail, target: str
     ) -> None:
-        work = serve(await self._authorizer.let_in(request, route, target), route, tail)
+        work = serve(await self.authorizer.let_in(request, route, target), route, tail)
         del request  # a stream may go on for hours
         await work
 
     async def _forward_kept(self, request: ClientRequest, route: Route, tail: ResponseTail) -> Forwarding | Subscribing:
         if route.authorize is not None:
-            request = await self._authorizer.let_in(request, route, request.inbound.target)
+            request = await self.authorizer.let_in(request, route, request.inbound.target)
         return self._new(request, route, tail)
 
     async def _serve(self, request: ClientRequest, route: Route, tail: ResponseTail) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 #: What the proxy needs, or may come to need.
-FOREIGN = ("aiohttp", "yaml", "redis", "prometheus_client", "httptools", "uvloop", "brotli", "backports")
+FOREIGN = ("aiohttp", "yaml", "pydantic", "redis", "prometheus_client", "httptools", "uvloop", "brotli", "backports")
 
 PROGRAM = f"""
 import sys

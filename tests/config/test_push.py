@@ -76,7 +76,7 @@ def test_a_url_comes_from_the_environment(folder: Path) -> None:
 
 def test_no_password_is_ever_shown(folder: Path) -> None:
     config = read(FULL, folder)
-    shown = [repr(config), repr(StoreSection(url=URL)), str(StoreSection(url=URL).model_dump())]
+    shown = [repr(config), repr(StoreSection(url=URL)), StoreSection(url=URL).model_dump_json()]
     assert [text for text in shown if "geheimnis" in text] == []
     assert masked_url(URL) == "redis://***@127.0.0.1:6379/1"
     assert masked_url("redis://h:1?db=2") == "redis://h:1/2"

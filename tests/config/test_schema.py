@@ -1,6 +1,8 @@
 """Does the JSON Schema say what the loader does, and are the files that people copy right and complete?"""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -213,3 +215,18 @@ def test_editors_accept_what_the_loader_accepts(text: str, tmp_path: Path) -> No
 )
 def test_editors_refuse_what_the_loader_refuses(text: str, tmp_path: Path) -> None:
     assert not accepts(text, tmp_path)
+
+
+def test_a_start_builds_the_file_and_no_section_for_itself() -> None:
+    program = """
+from sseproxy.config.loader import load
+from sseproxy.config.sections import Section
+
+def all_below(kind):
+    return {kind, *(below for child in kind.__subclasses__() for below in all_below(child))}
+
+load(None, flags={"--upstream": "http://127.0.0.1:1"}, environ={})
+print(*(kind.__name__ for kind in all_below(Section) if kind.__pydantic_complete__))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "FileSchema\n"

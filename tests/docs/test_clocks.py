@@ -3,12 +3,12 @@
 import re
 from typing import Any
 
+from docs.website.reference import type_cell
 from sseproxy.config.schema import json_schema
 from sseproxy.engine.live import LiveStreams
 from sseproxy.http1.policy import ServerPolicy
 from tests.docs.pages import DOCS
 from tests.docs.test_reference import WANTED
-from website.reference import type_cell
 
 TEXT = (DOCS / "clocks.md").read_text(encoding="utf-8")
 
@@ -32,7 +32,7 @@ def test_the_fixed_times_are_those_of_the_program() -> None:
 
 
 def test_the_picture_has_the_defaults_of_the_table() -> None:
-    drawn = (DOCS / "img/clocks.svg").read_text(encoding="utf-8")
+    drawn = (DOCS / "drawings/clocks.svg").read_text(encoding="utf-8")
     names = re.findall(r'class="m">([\w.]+)</text>\n<text[^>]*>([^<]+)<', drawn)
     assert len(names) == 7
     timeouts = json_schema()["$defs"]["TimeoutsSection"]["properties"]

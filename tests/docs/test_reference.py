@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from docs.website.reference import default_cell, reference, type_cell
 from sseproxy.config.schema import json_schema
 from tests.docs.pages import DOCS
-from website.reference import default_cell, reference, type_cell
 
 TEXT = (DOCS / "reference.md").read_text(encoding="utf-8")
 SCHEMA = json_schema()

@@ -79,8 +79,8 @@ def test_no_page_and_no_style_loads_anything_from_another_host(site: Path, pages
 
 
 def test_pictures_are_in_their_pages_and_can_be_read_aloud(pages: dict[Path, HtmlPage]) -> None:
-    named = set(re.findall(r"\]\((img/[\w-]+\.svg)\)", "".join(page.read_text() for page in DOCS.glob("*.md"))))
-    assert named == {f"img/{picture.name}" for picture in (DOCS / "img").glob("*.svg")}
+    named = set(re.findall(r"\]\((drawings/[\w-]+\.svg)\)", "".join(page.read_text() for page in DOCS.glob("*.md"))))
+    assert named == {f"drawings/{picture.name}" for picture in (DOCS / "drawings").glob("*.svg")}
     drawn = [
         drawing for page in pages.values() for drawing in re.findall(r"<figure class=.drawing.><svg [^>]*>", page.text)
     ]
@@ -93,10 +93,9 @@ def test_a_mistake_ends_the_build(tmp_path: Path) -> None:
     root = tmp_path / "repository"
     docs = root / "docs"
     shutil.copytree(DOCS, docs)
-    shutil.copytree(ROOT / "website", root / "website")
     shutil.copyfile(ROOT / "mkdocs.yml", root / "mkdocs.yml")
     for path in ROOT.iterdir():
-        if path.name not in ("docs", "website", "mkdocs.yml", "build"):
+        if path.name not in ("docs", "mkdocs.yml", "build"):
             (root / path.name).symlink_to(path)
     mistakes = ["nowhere.md", "clocks.md#no-such-heading", "../nginx/no-such.conf", "/clocks/"]
     with (docs / "limits.md").open("a", encoding="utf-8") as file:

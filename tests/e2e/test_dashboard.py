@@ -80,7 +80,7 @@ def test_it_sees_all_streams(tmp_path: Path, workers: int) -> None:
             assert full["matched"] == 20
             row = full["rows"][0]
             assert (row["route"], row["peer"], row["phase"], row["events"]) == ("chat", "127.0.0.1", "open", 1)
-            assert (row["heartbeat_interval"], row["idle_timeout"]) == (15, 300)
+            assert (row["heartbeat_interval"], row["silence_limit"]) == (15, 300)
             for _ in range(4):
                 streams.send("/a/7")
             seen.wait_for(lambda seen: any(row["path"] == "/a/7" and row["events"] == 5 for row in seen["rows"]))

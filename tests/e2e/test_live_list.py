@@ -56,7 +56,7 @@ def test_what_the_list_says_of_a_stream(tmp_path: Path) -> None:
             assert row["path"] == "/a/b"
             assert (row["route"], row["peer"], row["phase"], row["dialect"]) == ("chat", "127.0.0.1", "open", "generic")
             assert (row["events"], row["bytes"], row["heartbeats"], row["journal"]) == (1, 9, 0, None)
-            assert (row["heartbeat_interval"], row["idle_timeout"]) == (15, 300)
+            assert (row["heartbeat_interval"], row["silence_limit"]) == (15, 300)
             assert 0 <= row["last_upstream_byte"] == row["silence"] <= row["longest_silence"] <= row["age"]
             call.finish()
             request.read()
@@ -70,6 +70,7 @@ def test_a_stream_that_waits_and_a_body_that_is_none(tmp_path: Path) -> None:
             request.wait_for(b": heartbeat")
             [row] = streams(admin)
             assert (row["phase"], row["last_upstream_byte"], row["heartbeats"]) == ("waiting", None, 1)
+            assert row["silence_limit"] == 900, "what ends it now is timeouts.response"
         with Request(process.url, "/file") as request, upstream.accept() as call:
             call.begin((b"Content-Type: application/octet-stream",))
             call.send(b"begun")

@@ -7,7 +7,7 @@ import platform
 import signal
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,31 +19,17 @@ from sseproxy.metrics.table import METRICS, Kind
 from tests.support import processes
 from tests.support.blocking_client import Request, fetch
 from tests.support.hand_upstream import Call, HandUpstream
-from tests.support.scrape import Seen, scrape, streams, total, wait_until
+from tests.support.scrape import Watched, scrape, streams, wait_until
 from tests.support.sseproxy_process import SseproxyProcess
 
 STREAM = {"Accept": "text/event-stream"}
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """A proxy whose figures are looked at, and the upstream of its routes; the first segment of a path names one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stand(Watched):
+    """The upstream is that of its routes; the first segment of a path names one."""
 
-    proxy: SseproxyProcess
     upstream: HandUpstream
-    seen: Seen = field(default_factory=Seen)
-
-    @property
-    def admin(self) -> str:
-        return self.proxy.urls[-1]
-
-    def value(self, name: str, **labels: str) -> float:
-        page = scrape(self.admin)
-        self.seen.note(page)
-        return total(page, f"sseproxy_{name}", **labels)
-
-    def wait_for(self, wanted: float, name: str, **labels: str) -> None:
-        wait_until(lambda: self.value(name, **labels) == wanted, f"{name} {labels} is {wanted}")
 
     @contextlib.contextmanager
     def stream(self, target: str, data: bytes = b"data: x\n\n") -> Iterator[tuple[Request, Call]]:
@@ -55,7 +41,7 @@ class Watched:
 
 
 @contextlib.contextmanager
-def watched(folder: Path, workers: int = 1) -> Iterator[Watched]:
+def watched(folder: Path, workers: int = 1) -> Iterator[Stand]:
     options: dict[str, dict[str, object]] = {
         "plain": {"heartbeat": {"interval": "off"}},
         "beat": {"heartbeat": {"interval": "20ms"}},
@@ -85,17 +71,17 @@ def watched(folder: Path, workers: int = 1) -> Iterator[Watched]:
         }
         (folder / "c.yaml").write_text(json.dumps(config))
         with SseproxyProcess("-c", str(folder / "c.yaml")) as proxy:
-            yield Watched(proxy, upstream)
+            yield Stand(proxy=proxy, upstream=upstream)
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """Each test has a route of its own."""
     with watched(tmp_path_factory.mktemp("metrics")) as stand:
         yield stand
 
 
-def test_a_stream_is_counted_while_it_is_open_and_when_it_has_ended(shared: Watched) -> None:
+def test_a_stream_is_counted_while_it_is_open_and_when_it_has_ended(shared: Stand) -> None:
     route = {"route": "plain"}
     before = shared.value("connections")
     with shared.stream("/plain", b"data: 1\n\ndata: 2\n\n") as (request, call):
@@ -121,7 +107,7 @@ def test_a_stream_is_counted_while_it_is_open_and_when_it_has_ended(shared: Watc
     assert shared.value("undeclared_streams_total", **route) == 0
 
 
-def test_each_end_has_its_reason(shared: Watched) -> None:
+def test_each_end_has_its_reason(shared: Stand) -> None:
     with shared.stream("/idle") as (request, _), contextlib.suppress(Exception):
         request.read()
     shared.wait_for(1, "streams_total", route="idle", reason="idle_timeout")
@@ -131,7 +117,7 @@ def test_each_end_has_its_reason(shared: Watched) -> None:
         wait_until(lambda: shared.value("streams_total", route="idle") == 2, "the second stream has ended")
 
 
-def test_the_silence_that_lasts_against_its_limit(shared: Watched) -> None:
+def test_the_silence_that_lasts_against_its_limit(shared: Stand) -> None:
     def used() -> float:
         return shared.value("silence_used_ratio", route="patient")
 
@@ -146,7 +132,7 @@ def test_the_silence_that_lasts_against_its_limit(shared: Watched) -> None:
     wait_until(lambda: used() == 0, "no stream is open")
 
 
-def test_an_end_that_has_not_happened_is_zero(shared: Watched) -> None:
+def test_an_end_that_has_not_happened_is_zero(shared: Stand) -> None:
     """Prometheus sees no increase where the first sample of a series is a 1."""
     ends = {
         tuple(sorted(labels)): number
@@ -156,14 +142,14 @@ def test_an_end_that_has_not_happened_is_zero(shared: Watched) -> None:
     assert ends == {(("reason", reason.value), ("route", "down")): 0 for reason in CloseReason}
 
 
-def test_heartbeats_in_an_open_stream(shared: Watched) -> None:
+def test_heartbeats_in_an_open_stream(shared: Stand) -> None:
     with shared.stream("/beat") as (request, _):
         request.read_until(lambda body: body.count(b": heartbeat") >= 3)
         assert shared.value("heartbeats_total", route="beat", phase="open") >= 3
         assert shared.value("heartbeats_total", route="beat", phase="waiting") == 0
 
 
-def test_an_early_answer_and_what_it_would_have_been(shared: Watched) -> None:
+def test_an_early_answer_and_what_it_would_have_been(shared: Stand) -> None:
     with Request(shared.proxy.url, "/early", headers=STREAM) as request, shared.upstream.accept() as call:
         request.wait_for(b": heartbeat")
         assert shared.value("streams_open", route="early", phase="waiting") == 1
@@ -185,13 +171,13 @@ def test_an_early_answer_and_what_it_would_have_been(shared: Watched) -> None:
         ("done", b"data: [DONE]\n\n", "at_end"),
     ],
 )
-def test_heartbeats_that_are_skipped(shared: Watched, route: str, data: bytes, why: str) -> None:
+def test_heartbeats_that_are_skipped(shared: Stand, route: str, data: bytes, why: str) -> None:
     with shared.stream(f"/{route}", data):
         name = "heartbeats_skipped_total"
         wait_until(lambda: shared.value(name, route=route, why=why) >= 2, f"{why} is counted")
 
 
-def test_heartbeats_that_a_stuck_client_cannot_take(shared: Watched) -> None:
+def test_heartbeats_that_a_stuck_client_cannot_take(shared: Stand) -> None:
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         host, _, port = shared.proxy.url.partition("://")[2].rpartition(":")
@@ -207,7 +193,7 @@ def test_heartbeats_that_a_stuck_client_cannot_take(shared: Watched) -> None:
             wait_until(lambda: shared.value(name, route="beat", why="backpressure") >= 1, "backpressure is counted")
 
 
-def test_a_stream_that_was_not_asked_for(shared: Watched) -> None:
+def test_a_stream_that_was_not_asked_for(shared: Stand) -> None:
     with Request(shared.proxy.url, "/blank/undeclared") as request, shared.upstream.accept() as call:
         call.begin()
         call.send(b"data: x\n\n")
@@ -217,7 +203,7 @@ def test_a_stream_that_was_not_asked_for(shared: Watched) -> None:
         request.read()
 
 
-def test_requests_that_are_no_streams(shared: Watched) -> None:
+def test_requests_that_are_no_streams(shared: Stand) -> None:
     assert fetch(shared.proxy.url, "/down").status == 502
     assert fetch(shared.proxy.url, "/nowhere").status == 404
     shared.wait_for(1, "requests_total", route="down", code="502")
@@ -231,14 +217,14 @@ def test_requests_that_are_no_streams(shared: Watched) -> None:
     shared.wait_for(1, "requests_total", route="idle", code="7xx")
 
 
-def test_what_runs(shared: Watched) -> None:
+def test_what_runs(shared: Stand) -> None:
     labels = {"version": __version__, "python": platform.python_version()}
     assert shared.value("build_info", **labels) == 1
     assert shared.value("worker_up", worker="0") == 1
     assert shared.value("connections_limit") > shared.value("connections")
 
 
-def test_no_client_makes_a_series(shared: Watched) -> None:
+def test_no_client_makes_a_series(shared: Stand) -> None:
     """10,000 paths, agents and claimed addresses."""
     host, _, port = shared.proxy.url.partition("://")[2].rpartition(":")
     kept = scrape(shared.admin).keys()
@@ -259,7 +245,7 @@ def test_no_client_makes_a_series(shared: Watched) -> None:
     assert len(scrape(shared.admin).keys() - kept) <= 1
 
 
-def test_all_of_the_table_was_made_to_move(shared: Watched) -> None:
+def test_all_of_the_table_was_made_to_move(shared: Stand) -> None:
     """Comes behind the tests above; those of Redis have a module of their own."""
     seen = shared.seen
     if "sseproxy_intended_status_total" not in seen.names:
@@ -301,7 +287,7 @@ def test_two_workers_are_one_page_and_one_that_is_stuck_or_dies_makes_no_counter
     assert "Traceback" not in stand.proxy.stderr.text
 
 
-def _answers(stand: Watched) -> tuple[float, float] | None:
+def _answers(stand: Stand) -> tuple[float, float] | None:
     """How many events all workers have counted, and how many of them answer; ``None``: a stuck one was asked."""
     host, _, port = stand.admin.partition("://")[2].rpartition(":")
     with socket.create_connection((host, int(port))) as client:

@@ -34,7 +34,7 @@ def _shapes_of_both_ways(path: Path) -> list[int]:
 
 @pytest.mark.parametrize("name", _NAMES)
 def test_the_picture_shows_that_one_way_fails_and_the_other_does_not(name: str) -> None:
-    path = _ROOT / "docs/img" / name
+    path = _ROOT / "docs/images" / name
     texts, _ = _parts(path)
     assert "The model thinks for 90 seconds. nginx waits for 60." in texts
     assert "✕ 504 Gateway Time-out, no answer" in texts
@@ -43,7 +43,7 @@ def test_the_picture_shows_that_one_way_fails_and_the_other_does_not(name: str) 
 
 
 def test_the_manual_shows_both_pictures() -> None:
-    shown = re.findall(r"docs/img/([\w.-]+)", (_ROOT / "README.md").read_text(encoding="utf-8"))
+    shown = re.findall(r"docs/images/([\w.-]+)", (_ROOT / "README.md").read_text(encoding="utf-8"))
     assert sorted(shown) == sorted(_NAMES)
 
 

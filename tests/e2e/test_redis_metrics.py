@@ -5,7 +5,7 @@ import itertools
 import json
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 
@@ -13,29 +13,19 @@ from sseproxy.core.journal.gap import GapReason
 from sseproxy.metrics.table import METRICS
 from tests.support.blocking_client import Request
 from tests.support.redis_server import RedisServer
-from tests.support.scrape import Seen, scrape, streams, total, value, wait_until
+from tests.support.scrape import Watched, streams, value, wait_until
 from tests.support.sseproxy_process import SseproxyProcess
 
 BROWSER = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
 
 
-@dataclass(frozen=True, slots=True)
-class Pushing:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pushing(Watched):
     redis: RedisServer
-    proxy: SseproxyProcess
-    seen: Seen = field(default_factory=Seen)
-
-    @property
-    def admin(self) -> str:
-        return self.proxy.urls[-1]
 
     def value(self, name: str, **labels: str) -> float:
-        page = scrape(self.admin)
-        self.seen.note(page)
-        return total(page, f"sseproxy_redis_{name}", redis="redis", **labels)
-
-    def wait_for(self, wanted: float, name: str, **labels: str) -> None:
-        wait_until(lambda: self.value(name, **labels) == wanted, f"{name} is {wanted}")
+        """Of the figures of Redis."""
+        return Watched.value(self, f"redis_{name}", redis="redis", **labels)
 
     @contextlib.contextmanager
     def readers(self, target: str, count: int, **fields: str) -> Iterator[Sequence[Request]]:
@@ -60,7 +50,7 @@ routes:
         path = tmp_path_factory.mktemp("redis") / "c.yaml"
         path.write_text(config)
         with SseproxyProcess("-c", str(path), may_report=True) as proxy:
-            pushing = Pushing(redis, proxy)
+            pushing = Pushing(proxy=proxy, redis=redis)
             pushing.wait_for(1, "up")
             yield pushing
 

@@ -10,12 +10,18 @@ from tests.support.sseproxy_process import SseproxyProcess
 #: Modules that take long to load, each with what it is for.
 ON_DEMAND = {
     "aiohttp": "the admin listener",
+    "sseproxy.process.operations": "likewise",
+    "sseproxy.process.dashboard": "likewise",
+    "sseproxy.process.supervisor": "several workers",
     "prometheus_client": "the first page of metrics",
     "yaml": "a configuration file",
     "redis": "a route that leads to Redis",
     "sseproxy.journal.reader": "likewise",
     "sseproxy.origins.redis.streams": "likewise",
     "sseproxy.stores.redis.link": "likewise",
+    "sseproxy.stores.redis.urls": "likewise",
+    "sseproxy.proxy.authorize": "a route that asks a service whether a request may go on",
+    "encodings.idna": "a name that is looked up",
     "difflib": "a message that names what was probably meant",
     "sseproxy.config.printing": "check --print",
     "sseproxy.probe.watching": "probe",
@@ -41,16 +47,23 @@ def test_what_nothing_asks_for_is_not_loaded() -> None:
     ("config", "wanted"),
     [
         ({"routes": [{"upstream": "http://127.0.0.1:9"}]}, {"yaml"}),
-        ({"routes": [{"upstream": "http://127.0.0.1:9"}], "admin": {"listen": "127.0.0.1:0"}}, {"yaml", "aiohttp"}),
+        (
+            {"routes": [{"upstream": "http://127.0.0.1:9"}], "admin": {"listen": "127.0.0.1:0"}},
+            {"yaml", "aiohttp", "sseproxy.process.operations", "sseproxy.process.dashboard"},
+        ),
         (
             {"routes": [{"redis": {"stream": "news", "url": "redis://127.0.0.1:9"}}]},
             {
                 *("yaml", "redis", "sseproxy.journal.reader", "sseproxy.origins.redis.streams"),
-                "sseproxy.stores.redis.link",
+                *("sseproxy.stores.redis.link", "sseproxy.stores.redis.urls"),
             },
         ),
+        (
+            {"routes": [{"upstream": "http://127.0.0.1:9", "authorize": {"url": "http://127.0.0.1:9/"}}]},
+            {"yaml", "sseproxy.proxy.authorize"},
+        ),
     ],
-    ids=["file", "admin", "redis"],
+    ids=["file", "admin", "redis", "authorize"],
 )
 def test_what_the_configuration_asks_for_is_loaded(config: dict[str, object], wanted: set[str], tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(json.dumps({**config, "server": {"listen": "127.0.0.1:0"}}))

@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 
-LARGE_LIBRARIES = ("aiohttp", "yaml")
+LARGE_LIBRARIES = ("aiohttp", "pydantic", "yaml")
 
 
 def imports_alone(module: str) -> bool:

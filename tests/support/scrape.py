@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
@@ -10,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.blocking_client import Request, fetch
 from tests.support.patience import LIMIT
+from tests.support.sseproxy_process import SseproxyProcess
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
@@ -52,6 +54,28 @@ class Seen:
         """The values of a label with which a metric was ever more than 0, or, `at_rest`, ever 0."""
         found = self._at_rest if at_rest else self._moved
         return {dict(labels)[label] for sample, labels in found if sample == name}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A proxy whose figures are looked at. seen: what all looks have shown."""
+
+    proxy: SseproxyProcess
+    seen: Seen = field(default_factory=Seen)
+
+    @property
+    def admin(self) -> str:
+        return self.proxy.urls[-1]
+
+    def value(self, name: str, **labels: str) -> float:
+        """Return the sum of all samples of ``sseproxy_NAME`` that have these labels, now."""
+        page = scrape(self.admin)
+        self.seen.note(page)
+        return total(page, f"sseproxy_{name}", **labels)
+
+    def wait_for(self, wanted: float, name: str, **labels: str) -> None:
+        """Wait until that is `wanted`."""
+        wait_until(lambda: self.value(name, **labels) == wanted, f"{name} {labels} is {wanted}")
 
 
 def value(admin: str, name: str, **labels: str) -> float:

@@ -10,9 +10,9 @@ from itertools import islice
 from operator import itemgetter
 
 from sseproxy.engine.live import LiveStream, LiveStreams
-from sseproxy.engine.observer import Phase
+from sseproxy.engine.observer import Phase, silence_used
 from sseproxy.process.dashboard.history import History, Progress
-from sseproxy.process.dashboard.view import Order, View, used_up
+from sseproxy.process.dashboard.view import Order, View
 from sseproxy.process.live_rows import row
 
 #: The question, which is followed by the views.
@@ -79,7 +79,7 @@ class Selection:
                 for name in ("path", "peer"):
                     text = str(found[name])
                     found[name] = text if len(text) <= _MOST_TEXT else text[:_MOST_TEXT] + "…"
-                rows.append({"id": f"{prefix}-{stream.id}", **found, "limit": round(used_up(stream, now), 4)})
+                rows.append({"id": f"{prefix}-{stream.id}", **found, "limit": round(silence_used(stream, now), 4)})
         return rows
 
 

@@ -18,6 +18,9 @@ MOST_ROUTES = 40
 #: Seconds over which a rate is measured, at least where there are two looks so far apart.
 _APART = 0.9
 
+#: Seconds after which a look is too old for a rate: no dashboard was open meanwhile.
+_STALE = 10.0
+
 #: Counters of one route: events, bytes, heartbeats.
 _Counters = Sequence[float]
 
@@ -33,6 +36,8 @@ class Pace:
 
     def rates(self, now: float, counters: Mapping[str, _Counters]) -> dict[str, list[float]] | None:
         """Return the growth of each counter per second since an earlier look; ``None``: there is none."""
+        if self.looks and now - self.looks[-1][0] > _STALE:
+            self.looks.clear()
         while len(self.looks) > 1 and now - self.looks[1][0] >= _APART:
             self.looks.popleft()
         before = self.looks[0] if self.looks else None

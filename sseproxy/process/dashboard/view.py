@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Self
 
 from sseproxy.engine.live import LiveStream
+from sseproxy.engine.observer import silence_used
 
 #: Characters of a filter; what is longer is cut.
 MOST_TEXT = 100
@@ -20,14 +21,7 @@ class Order(StrEnum):
     EVENTS = "events"
     BYTES = "bytes"
     HEARTBEATS = "heartbeats"
-    LIMIT = "limit"  # how much of the idle timeout is over
-
-
-def used_up(stream: LiveStream, now: float) -> float:
-    """Return which share of its idle timeout a stream has been silent; 0 without one. now: the event loop's time."""
-    plan = stream.plan
-    limit = None if plan is None else plan.timeouts.idle_of(is_answer=plan.is_answer)
-    return (now - stream.stats.last_upstream_at) / limit if limit else 0.0
+    LIMIT = "limit"  # how much of the silence that ends it is over
 
 
 def _longest(stream: LiveStream, now: float) -> float:
@@ -41,7 +35,7 @@ _KEYS: Mapping[Order, Callable[[LiveStream, float], float]] = {
     Order.EVENTS: lambda stream, _: stream.stats.events,
     Order.BYTES: lambda stream, _: stream.stats.bytes_out,
     Order.HEARTBEATS: lambda stream, _: stream.stats.heartbeats,
-    Order.LIMIT: used_up,
+    Order.LIMIT: silence_used,
 }
 
 

@@ -144,6 +144,7 @@ def test_rows_follow_their_streams(browser: Chrome, tmp_path: Path, streams: Man
         assert board.run("return [...document.querySelectorAll('#live tbody tr')].every(row => row.wasThere)")
         words = board.find("#live [role=meter]").get_attribute("aria-valuetext") or ""
         assert "a heartbeat after 15 s" in words
+        assert words.endswith(("ends after 5 m (timeouts.idle)", "no limit"))  # an answer's, a feed's
         streams.leave()
         board.until(lambda: board.paths == [], "all are gone")
         board.until(lambda: "client_gone 5" in board.text("#legend").replace("\n", " "), "why they have ended")

@@ -88,6 +88,14 @@ def test_a_rate_is_measured_over_a_second_also_when_looks_come_faster() -> None:
     assert len(pace.looks) < 15
 
 
+def test_a_dashboard_that_is_opened_again_shows_no_rate_of_the_hours_between() -> None:
+    pace = Pace("0-aaaa")
+    for at in (10.0, 11.0):
+        pace.rates(at, {"chat": [0, 0, 0]})
+    assert pace.rates(3600.0, {"chat": [9000, 0, 0]}) is None
+    assert pace.rates(3601.0, {"chat": [9007, 0, 0]}) == {"chat": [7, 0, 0]}
+
+
 async def test_the_first_rows_of_all_workers_in_one_order() -> None:
     rows: list[dict[str, Any]] = [
         {"id": f"{number % 2}-{number}", "age": number % 70, "route": "chat"} for number in range(2 * MOST_ROWS)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.pages import Page
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LOG = logging.getLogger("mkdocs.hooks.sseproxy")
 
 #: Documents that lie elsewhere in the repository, and the pages of the site that they become.
@@ -45,7 +45,7 @@ _LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
 _IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 _ROW = re.compile(r"(?m)^\|.*$")
 _HTML_URL = re.compile(r'( (?:src|srcset)=")(?!\w+:|/)([^"]+)')
-_PICTURE = re.compile(r"(?m)^!\[([^\]]*)\]\((img/[\w-]+\.svg)\)$")
+_PICTURE = re.compile(r"(?m)^!\[([^\]]*)\]\((drawings/[\w-]+\.svg)\)$")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -57,7 +57,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             place = posixpath.join(posixpath.dirname(source), image)
             files.append(File.generated(config, place, abs_src_path=str(ROOT / place)))
     for file in files:
-        if file.src_uri.startswith("img/"):
+        if file.src_uri.startswith("drawings/"):
             file.inclusion = InclusionLevel.EXCLUDED
     return files
 
