@@ -4,7 +4,6 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from math import inf
 from typing import Any
 
 from sseproxy.http1.handshake import Evictable, HandshakeFailure, TlsHandshake
@@ -15,9 +14,6 @@ from sseproxy.http1.sockets import has_unread
 #: Connections that are being closed because there are too many. Each costs a descriptor until its client has taken the
 #: end; the oldest is aborted when there are more.
 _MOST_ENDING = 32
-
-#: Looks at what is idle in `ServerPolicy.last_idle` seconds of a drain.
-_LAST_LOOKS = 8
 
 
 class ConnectionLimit:
@@ -112,7 +108,6 @@ class ClientConnections:
         self._open: set[DownstreamConnection] = set()
         self._handshakes: set[TlsHandshake] = set()
         self._next_look: asyncio.TimerHandle | None = None
-        self._is_draining = False
 
     def __call__(self, on_made: Callable[[DownstreamConnection], bool] | None = None) -> DownstreamConnection:
         """Return what speaks with another client. on_made: see `DownstreamConnection`."""
@@ -161,23 +156,6 @@ class ClientConnections:
         """Iterate over those that are open now. They may be closed meanwhile."""
         return iter(list(self._open))
 
-    @property
-    def may_bring_requests(self) -> bool:
-        """True if clients may still send requests in a drain; see `drain`."""
-        return self._is_draining and any(connection.is_idle for connection in self._open)
-
-    def drain(self) -> None:
-        """Close what is idle; from now on also what becomes so, after `ServerPolicy.last_idle` seconds.
-
-        Behind a response that could not say that its connection ends, a client may send its next request at once. A
-        gateway sends no POST again that was lost with its connection.
-        """
-        self._is_draining = True
-        self.close_idle()
-        if self._next_look is not None:
-            self._next_look.cancel()
-        self._look()
-
     def close_idle(self, *, since: float | None = None) -> None:
         """Close those on which no request is under way or has begun to arrive.
 
@@ -186,10 +164,13 @@ class ClientConnections:
         if since is None:
             for handshake in list(self._handshakes):
                 handshake.abort()
-            self._close_silent(inf)
-            return
         for connection in self:
-            if connection.is_unused(since):
+            if since is not None:
+                is_over = connection.is_unused(since)
+            else:
+                # Hazard: a request that has arrived, and that the event loop has not read yet, would be reset.
+                is_over = connection.is_idle and not has_unread(connection.socket)
+            if is_over:
                 connection.close()
 
     async def shutdown(self, within: float) -> None:
@@ -209,13 +190,6 @@ class ClientConnections:
             self._next_look = self._loop.call_later(self._policy.look_every, self._look)
         return self._limit.admit(connection)
 
-    def _close_silent(self, since: float) -> None:
-        """Close those on which no response has ended since then, and nothing of a request has come."""
-        for connection in self:
-            # Hazard: a request that has arrived, and that the event loop has not read yet, would be reset.
-            if connection.is_idle and connection.idle_since <= since and not has_unread(connection.socket):
-                connection.close()
-
     def _end_handshake(self, handshake: TlsHandshake) -> None:
         self._handshakes.discard(handshake)
         self._limit.discard(handshake)
@@ -227,10 +201,6 @@ class ClientConnections:
     def _look(self) -> None:
         """Close what is idle for too long. One timer for all connections: it is no matter of seconds."""
         self._next_look = None
-        now, policy = self._loop.time(), self._policy
-        self.close_idle(since=now - policy.idle)
-        if self._is_draining:
-            self._close_silent(now - policy.last_idle)
+        self.close_idle(since=self._loop.time() - self._policy.idle)
         if self._open:
-            after = policy.last_idle / _LAST_LOOKS if self._is_draining else policy.look_every
-            self._next_look = self._loop.call_later(after, self._look)
+            self._next_look = self._loop.call_later(self._policy.look_every, self._look)

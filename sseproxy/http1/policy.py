@@ -22,8 +22,6 @@ class ServerPolicy:
 
     connections: how many one process may have, over all of its listeners; ``None``: no limit.
     idle: in which the head of a request has to come, from the connection's beginning or the last response's end on.
-    last_idle: the same in a drain, behind a response that did not say that it is the last one. Less than the second
-    after which an `EventSource` comes back at the earliest: it is to come back to another process.
     look_every: between two looks at which connections are idle.
     queued: requests that may wait for their turn. What has come beyond them stays bytes, which take a fraction of the
     space. tail: bytes behind a request to switch protocols that are kept until it is answered.
@@ -36,7 +34,6 @@ class ServerPolicy:
     connections: int | None = None
     head: HeadLimits = HeadLimits()
     idle: float = 75.0
-    last_idle: float = 0.75
     look_every: float = 5.0
     queued: int = 16
     tail: int = 64 * KIB

@@ -25,9 +25,6 @@ from sseproxy.stores.base import TicketStore
 #: Random bytes that tell one proxy from another in ``Via``.
 INSTANCE_BYTES = 6
 
-#: Seconds between two looks at whether the last clients of a drain may send another request.
-_LOOK = 0.05
-
 
 class ProxyApp:
     """The proxy of one process. Must be made while the event loop runs.
@@ -159,7 +156,7 @@ class ProxyApp:
         for tail in self._handler.under_way:
             tail.drain(spread)
         for listener in self._listeners:
-            listener.drain()
+            listener.close_idle()
 
     def abort(self) -> None:
         """End all that is still under way, now: requests without a response get a 503, streams are broken off."""
@@ -170,11 +167,8 @@ class ProxyApp:
             tail.abort()
 
     async def wait_until_idle(self) -> None:
-        """Wait until no request is under way; in a drain, until none can come any more."""
+        """Wait until no request is under way."""
         await self._handler.wait_until_idle()
-        while any(listener.may_bring_requests for listener in self._listeners):
-            await asyncio.sleep(_LOOK)
-            await self._handler.wait_until_idle()
 
     async def close(self) -> None:
         """Close the connections to all upstreams and services, all followers of Redis, and the store of tickets."""

@@ -29,7 +29,7 @@ class Persistence(Enum):
 
     KEPT = "each connection is for one request after the other"
     LAST = "the same, but each response that can say so ends its connection"
-    ENDING = "each response to a request that comes from now on ends its connection"
+    ENDING = "each response ends its connection"
 
 
 class RequestHandler:

@@ -219,8 +219,8 @@ class ResponseTail:
         return False
 
     def drain(self, spread: float) -> None:
-        """Announce the last response. A client that waits for a stream is sent away within `spread` seconds."""
-        self.downstream.announce_end()
+        """Let no other request follow. A client that waits for a stream is sent away within `spread` seconds."""
+        self.downstream.close_behind()
         if self._empty_stream is not None:
             asyncio.get_running_loop().call_later(self.streams.chance() * spread, self.abort)
 

@@ -135,10 +135,6 @@ def behind_nginx(one: Replica, two: Replica) -> contextlib.AbstractAsyncContextM
     return nginx_before_replicas(one.address, two.address)
 
 
-def behind_nginx_with_a_pool(one: Replica, two: Replica) -> contextlib.AbstractAsyncContextManager[int]:
-    return nginx_before_replicas(one.address, two.address, pool=32)
-
-
 def behind_haproxy(one: Replica, two: Replica) -> contextlib.AbstractAsyncContextManager[int]:
     [backend] = re.findall(r"```haproxy\n(.*?)```", MANUAL.read_text(encoding="utf-8"), re.DOTALL)
     assert "\n    server one 10.0.0.1:8080\n" in backend
@@ -147,7 +143,7 @@ def behind_haproxy(one: Replica, two: Replica) -> contextlib.AbstractAsyncContex
     return haproxy_before(backend)
 
 
-@pytest.mark.parametrize("gateway", [behind_nginx, behind_nginx_with_a_pool, behind_haproxy])
+@pytest.mark.parametrize("gateway", [behind_nginx, behind_haproxy])
 def test_a_rolling_restart_disturbs_no_client(gateway: Gateway, tmp_path: Path) -> None:
     async def test() -> None:
         with reserved_port() as bound:

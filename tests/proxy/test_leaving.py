@@ -4,9 +4,6 @@ import asyncio
 
 import pytest
 
-from sseproxy.core.stream.last_words import RECONNECT_AT_LEAST
-from sseproxy.http1.policy import ServerPolicy
-from tests.support.patience import LIMIT
 from tests.support.proxy_server import Stage, stage
 from tests.support.raw_upstream import OK, Script, Visit, replies
 from tests.support.settled import eventually
@@ -138,65 +135,3 @@ async def test_a_request_that_has_arrived_unread_is_served_by_the_drain() -> Non
         last = await on.client.response()
         assert (last.status, last.one(b"Connection")) == (200, b"close")
         assert not on.client.was_reset
-
-
-async def test_behind_a_stream_that_a_drain_has_ended_the_next_request_is_served() -> None:
-    """Its head was sent long ago, and the client may be a gateway that puts its connection into a pool."""
-
-    async def script(visit: Visit) -> None:
-        if b"event-stream" in (await visit.request()).head:
-            await visit.send(STREAM + EVENT)
-            await visit.wait_closed()
-        else:
-            await visit.send(OK)
-
-    comes_back = GET[:-2] + b"Accept: text/event-stream\r\nCache-Control: no-cache\r\n\r\n"
-    async with stage(script) as on:
-        await on.client.send(comes_back)
-        await on.client.head()
-        assert await on.client.chunk() == b"data: 1\n\n"
-        on.proxy.app.drain(timeout=60.0, spread=0.0)
-        assert (await on.client.chunk()).startswith(b"retry: ")
-        assert await on.client.chunk() == b""
-        await eventually(lambda: on.proxy.app.requests == 0)
-        idle = asyncio.ensure_future(on.proxy.app.wait_until_idle())
-        await asyncio.sleep(0.1)
-        assert not idle.done()  # the process does not end before its clients have had the time
-        last = await on.client.ask(b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nhi")
-        assert (last.status, last.one(b"Connection")) == (200, b"close")
-        assert await on.client.rest() == b""
-        await idle
-
-
-async def test_where_none_comes_the_connection_is_closed_before_an_event_source_is_back() -> None:
-    async with stage(replies(STREAM + EVENT + LAST_CHUNK)) as on:
-        on.proxy.app.leave()
-        await on.client.ask(GET)
-        on.proxy.app.drain(timeout=60.0, spread=0.0)
-        await asyncio.wait_for(on.client.rest(), LIMIT)
-        await on.proxy.app.wait_until_idle()
-    assert ServerPolicy().last_idle * 1.2 < RECONNECT_AT_LEAST / 1000
-
-
-async def test_a_stream_that_begins_in_the_drain_is_the_last_of_its_connection() -> None:
-    """A gateway would send one after the other, and the process would never end."""
-    going_on = asyncio.Event()
-
-    async def script(visit: Visit) -> None:
-        await visit.request()
-        await visit.send(STREAM + EVENT)
-        await going_on.wait()
-        await visit.send(LAST_CHUNK)
-        await visit.request()
-        await visit.send(STREAM + EVENT + LAST_CHUNK)
-
-    async with stage(script) as on:
-        await on.client.send(GET)
-        await on.client.head()
-        assert await on.client.chunk() == b"data: 1\n\n"
-        on.proxy.app.drain(timeout=60.0, spread=0.0)
-        going_on.set()
-        assert await on.client.chunk() == b""
-        assert (await on.client.ask(GET)).body == b"data: 1\n\n"
-        assert await on.client.rest() == b""
-        await on.proxy.app.wait_until_idle()

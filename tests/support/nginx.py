@@ -33,20 +33,14 @@ async def nginx_before(port: int, *, read_timeout: float, settings: str = "") ->
 
 
 @contextlib.asynccontextmanager
-async def nginx_before_replicas(first: str, second: str, *, pool: int = 0) -> AsyncIterator[int]:
-    """Run nginx with ``nginx/replicas.conf`` in front of two addresses; yields its own port. Skips without nginx.
-
-    pool: how many idle connections it keeps; the file has none.
-    """
+async def nginx_before_replicas(first: str, second: str, *) -> AsyncIterator[int]:
+    """Run nginx with ``nginx/replicas.conf`` in front of two addresses; yields its own port. Skips without nginx."""
     program, sock = require("nginx"), listener()
     chosen = port_of(sock)
     conf = _REPLICAS.read_text(encoding="utf-8")
     for written, here in (("8090", first), ("8091", second), ("8010", f"127.0.0.1:{chosen}")):
         assert conf.count(f" 127.0.0.1:{written}") >= 1
         conf = conf.replace(f" 127.0.0.1:{written}", f" {here}")
-    if pool:
-        conf = conf.replace(f"server {second} max_fails=0;", f"server {second} max_fails=0; keepalive {pool};")
-        assert f"keepalive {pool};" in conf
     async with nginx(program, conf, [sock]):
         yield chosen
 
