@@ -33,7 +33,7 @@ async def nginx_before(port: int, *, read_timeout: float, settings: str = "") ->
 
 
 @contextlib.asynccontextmanager
-async def nginx_before_replicas(first: str, second: str, *) -> AsyncIterator[int]:
+async def nginx_before_replicas(first: str, second: str) -> AsyncIterator[int]:
     """Run nginx with ``nginx/replicas.conf`` in front of two addresses; yields its own port. Skips without nginx."""
     program, sock = require("nginx"), listener()
     chosen = port_of(sock)
