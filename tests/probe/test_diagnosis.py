@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from sseproxy.probe.cures import Fault, cures_of
-from sseproxy.probe.diagnosis import bursts_of, diagnose_chain, diagnose_stream, silence_after, silence_before
+from sseproxy.probe.diagnosis import bursts_of, diagnose_chain, diagnose_stream
 from sseproxy.probe.hops import Hop, hops_in, other_signs
 from sseproxy.probe.measured import Noticed
+from sseproxy.probe.silences import silence_after, silence_before
 from sseproxy.probe.stream import Ending, Stream
 from tests.probe.streams import CLEAN, SOON, steady, stream, whole
 
