@@ -59,6 +59,7 @@ _SILENCE: Mapping[Hop, str] = {
     Hop.VERCEL: "maxDuration, which counts the whole response",
     Hop.FASTLY: "first_byte_timeout and between_bytes_timeout of the backend",
     Hop.VARNISH: "first_byte_timeout and between_bytes_timeout of the backend, and return (pipe) for streams",
+    Hop.SSEPROXY: "timeouts.response before the head and timeouts.idle behind it: they count the service's silence",
 }
 
 #: What keeps the field X-Accel-Buffering from the nginx that has to read it.
@@ -118,6 +119,7 @@ _LIFETIMES: Mapping[Hop, str] = {
     Hop.GOOGLE: "timeoutSec of the backend service (30 unless set)",
     Hop.API_GATEWAY: "29 s, or 15 min with responseTransferMode: STREAM",
     Hop.VERCEL: "maxDuration",
+    Hop.SSEPROXY: "timeouts.max_duration, or the deadline of the request",
 }
 
 _AT_HOPS: Mapping[Fault, Mapping[Hop, str]] = {
@@ -137,7 +139,6 @@ _AT_HOPS: Mapping[Fault, Mapping[Hop, str]] = {
 
 _ANYWHERE: Mapping[Fault, str] = {
     Fault.CUT_BEFORE_HEAD: "sseproxy in front of the service, with heartbeat.before_response below that time",
-    Fault.CUT_AFTER_HEAD: "sseproxy in front of the service: heartbeats end the silence",
     Fault.LIFETIME: "no heartbeat moves this limit: raise it, or end streams before it with timeouts.max_duration",
     Fault.LUMPS: "X-Accel-Buffering: no and Cache-Control: no-transform in the response; sseproxy adds both",
     Fault.HEAD_HELD: "sseproxy's heartbeat.prelude: true, which sends a byte with the head",
@@ -155,16 +156,20 @@ _COMMON = (Hop.NGINX, Hop.HAPROXY, Hop.CADDY, Hop.ENVOY, Hop.TRAEFIK, Hop.ALB, H
 def cures_of(fault: Fault, hops: Collection[Hop], limit: float | None = None) -> tuple[Cure, ...]:
     """Return what cures `fault`: first at `hops`, those seen in the chain, then at hops that may be there as well.
 
-    limit: how many seconds of silence the chain bears; None if that is not known.
+    limit: how many seconds of silence the chain bears behind the head; None if that is not known.
     """
     at_hops = _AT_HOPS.get(fault, {})
     seen = [hop for hop in at_hops if hop in hops]
-    others = [hop for hop in at_hops if hop in (_UNSEEN if seen else _COMMON) and hop not in seen]
+    # That sseproxy shows says nothing about the gateways in front of it.
+    candidates = _UNSEEN if set(seen) - {Hop.SSEPROXY} else _COMMON
+    others = [hop for hop in at_hops if hop in candidates and hop not in seen]
     cures = [Cure(hop, at_hops[hop], is_seen=hop in seen) for hop in (*seen, *others)]
-    if fault in _ANYWHERE and not (Hop.SSEPROXY in hops and "sseproxy" in _ANYWHERE[fault]):
-        change = _ANYWHERE[fault]
+    change = _ANYWHERE.get(fault, "")
+    if fault is Fault.CUT_AFTER_HEAD and limit is not None:
+        change = "sseproxy in front of the service: its heartbeats end the silence"
         # Of a limit that is too short for any heartbeat nothing is left, and no interval is named.
-        if fault is Fault.CUT_AFTER_HEAD and limit is not None and (interval := round(limit / 3, 1)):
-            change += f", with heartbeat.interval below {interval:g}s, a third of that time"
+        if interval := round(limit / 3, 1):
+            change += f"; heartbeat.interval below {interval:g}s, a third of that time"
+    if change and not (Hop.SSEPROXY in hops and "sseproxy" in change):
         cures.append(Cure(None, change))
     return tuple(cures)

@@ -12,7 +12,16 @@ from sseproxy.probe.cures import Cure, Fault, cures_of
 from sseproxy.probe.hops import Hop, Seen, hops_in, named
 from sseproxy.probe.measured import Chain, Noticed
 from sseproxy.probe.script import KNOWN_EVENTS, LEAD
-from sseproxy.probe.silences import beats_in, lifetime_of, limit_after, limit_of, sent_at, silence_after, silence_before
+from sseproxy.probe.silences import (
+    beats_in,
+    is_of_lifetime,
+    lifetime_of,
+    limit_after,
+    limit_of,
+    sent_at,
+    silence_after,
+    silence_before,
+)
 from sseproxy.probe.stream import Ending, Stream
 
 #: Seconds for which a byte may be under way longer than another before that is a fault.
@@ -233,14 +242,13 @@ def of_silences(chain: Chain, hops: Collection[Hop]) -> list[Finding]:
         found.append(_finding(Fault.CUT_BEFORE_HEAD, what, hops))
     if after is not None:
         what = f"a stream {_answer_words(chain.after)} after {after:.1f} s of silence"
-        cures = cures_of(Fault.CUT_AFTER_HEAD, hops, limit_after(chain))
         if beats := beats_in(chain):
-            what += f" of the service, although {beats} heartbeats came: the hop that cuts it does not see them"
-            # More of them would be no cure.
-            cures = tuple(cure for cure in cures if cure.hop is not None)
+            what += f" of the service, although heartbeats came ({beats}): what ended it counts the service's silence"
+        if is_of_lifetime(chain):
+            what += ", perhaps by the limit of the whole response"
         if chain.after.ending is Ending.CLEAN and chain.after.status == 200:
             what += ", and half an answer looks whole"
-        found.append(Finding(Fault.CUT_AFTER_HEAD, what, cures))
+        found.append(Finding(Fault.CUT_AFTER_HEAD, what, cures_of(Fault.CUT_AFTER_HEAD, hops, limit_after(chain))))
     if lifetime is not None:
         what = f"a stream {_words(chain.plain)} after {lifetime:.1f} s, although it was not silent"
         found.append(_finding(Fault.LIFETIME, what, hops))

@@ -4,7 +4,8 @@
 # arrives last. It answers at once, so what it sends first is sent within one round trip of the request.
 #
 # 1. A silence is never shorter than what the client saw, and never longer than the request.
-# 2. A limit is given only where nothing else explains the end. A third of a wrong time is a wrong setting.
+# 2. A limit is given only where nothing else explains the end: a third of a wrong time is a wrong setting.
+# 3. An event that is not the origin's, and comes last, is a hop's word for the end; its break may come later.
 #
 # Hazards: a hop that holds all back until it cuts (nginx with its defaults, gzip), so that head, events and end come
 # together, or the events not at all; heartbeats that a hop adds; a limit of the whole response.
@@ -43,10 +44,19 @@ def silence_before(chain: Chain) -> float | None:
     return before.seconds if before.status in (None, 200) else before.head_at
 
 
+def ended_at(stream: Stream, step: float) -> float:
+    """Return when the chain ended a stream: with the event that a hop adds to say so, else with the connection."""
+    last = stream.events[-1] if stream.events else None
+    return last.at if last is not None and last.at > step and sent_at(last) is None else stream.seconds
+
+
 def silence_after(chain: Chain) -> float | None:
     """Return after how many seconds of the service's silence the chain ended the stream; None if it did not."""
     after = chain.after
-    return None if is_whole(after) else after.seconds - min((chain.round_trip, after.seconds, *after.arrivals))
+    if is_whole(after):
+        return None
+    ended = ended_at(after, chain.step)
+    return ended - min((chain.round_trip, ended, *after.arrivals))
 
 
 def beats_in(chain: Chain) -> int:
@@ -59,17 +69,22 @@ def lifetime_of(chain: Chain) -> float | None:
     plain, after = chain.plain, silence_after(chain)
     if is_whole(plain) or not plain.events:
         return None
+    ended = ended_at(plain, chain.step)
     sent = [at + chain.round_trip for event in plain.events if (at := sent_at(event)) is not None]
-    silence = plain.seconds - min(max(sent, default=plain.seconds), max(plain.arrivals))
-    return plain.seconds if after is None or silence < _SAME * after else None
+    silence = ended - min(max(sent, default=ended), *plain.arrivals[-1:])
+    return ended if after is None or silence < _SAME * after else None
+
+
+def is_of_lifetime(chain: Chain) -> bool:
+    """True if the silent stream may have ended by the limit of the whole response."""
+    lifetime = lifetime_of(chain)
+    return lifetime is not None and chain.after.seconds >= _SAME * lifetime
 
 
 def limit_after(chain: Chain) -> float | None:
     """Return how many seconds without a byte the chain bears behind the head; None if that is not known."""
-    after, lifetime = chain.after, lifetime_of(chain)
-    if after.ending is Ending.OPEN or beats_in(chain):
-        return None  # it did not end, or ended although it was not silent on the wire
-    if lifetime is not None and after.seconds >= _SAME * lifetime:
+    # It did not end, or ended although bytes came.
+    if chain.after.ending is Ending.OPEN or beats_in(chain) or is_of_lifetime(chain):
         return None
     return silence_after(chain)
 
