@@ -1,8 +1,10 @@
 """What is written about each request and about the process, and in which form?"""
 
+import contextlib
 import json
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -123,6 +125,9 @@ class BackgroundHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Have a line written. Returns at once."""
+        if sys.is_finalizing():
+            self.write_last(masked(self.format(record)))
+            return
         if self._writer_of != os.getpid():
             self._start_writer()
         self._unwritten_lines.offer(masked(self.format(record)))
@@ -131,6 +136,15 @@ class BackgroundHandler(logging.Handler):
         """Wait until all lines are written, at most `limit` seconds."""
         if self._writer_of == os.getpid():
             self._unwritten_lines.wait_until_written(limit)
+
+    def write_last(self, line: str) -> None:
+        """Write a line while the interpreter ends, if that can be done at once."""
+        # Hazard: no thread starts any more, what starts one waits for ever; and the thread that has written until
+        # now may hold the lock of the stream. So the line goes past the stream, and not to a pipe that is full.
+        with contextlib.suppress(OSError, ValueError):
+            descriptor = self.stream.fileno()
+            if select.select((), (descriptor,), (), 0)[1]:
+                os.write(descriptor, f"{line}\n".encode()[: select.PIPE_BUF])
 
     def _start_writer(self) -> None:
         """Start the thread of this process, with a backlog of its own."""

@@ -1,10 +1,13 @@
 """Does writing the log ever hold anybody up, and is what is lost counted?"""
 
+import contextlib
 import io
 import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import TextIO
 import pytest
 
 from sseproxy.logs import BackgroundHandler, JSONFormatter
+from tests.support.patience import LIMIT
 
 MOST_WAITING = 10_000
 
@@ -178,3 +182,42 @@ def test_its_thread_takes_no_signals() -> None:
     handler.wait_until_written(20)
     assert masks[0] >= {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+_ENDING = """
+import logging, sys
+from sseproxy.logs import configure, flush
+
+configure(level="info", form="text", access=True)
+if "writer" in sys.argv:
+    logging.getLogger("sseproxy").warning("while it runs")
+    flush()
+
+class Last:
+    def __del__(self):
+        logging.getLogger("sseproxy").error("while it ends")
+
+sys.modules["last"] = Last()
+"""
+
+
+@pytest.mark.parametrize("written_before", ["writer", "nothing"])
+def test_a_line_of_an_interpreter_that_ends_neither_holds_it_up_nor_is_lost(written_before: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _ENDING, written_before], stderr=subprocess.PIPE, text=True, timeout=LIMIT, check=True
+    )
+    assert "while it ends" in ended.stderr
+
+
+def test_a_full_pipe_does_not_hold_up_an_interpreter_that_ends() -> None:
+    reading, writing = os.pipe()
+    try:
+        with os.fdopen(writing, "w", encoding="utf-8") as stream:
+            os.set_blocking(writing, False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(writing, bytes(4096))
+            os.set_blocking(writing, True)
+            BackgroundHandler(stream).write_last("too late")
+    finally:
+        os.close(reading)

@@ -27,7 +27,7 @@ def probe_in_silence(transport: asyncio.BaseTransport) -> None:
 def reset_when_closed(transport: asyncio.BaseTransport) -> None:
     """End the connection with a reset, which does not queue behind bytes that the other side does not take."""
     sock = transport.get_extra_info("socket")
-    if sock is not None:
+    if sock is not None and sock.fileno() >= 0:  # else it is closed
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
@@ -37,7 +37,7 @@ def has_unread(sock: socket.socket | None) -> bool:
         return False
     try:
         answer: bytes = fcntl.ioctl(sock.fileno(), termios.FIONREAD, b"\0\0\0\0")
-    except OSError:
+    except (OSError, ValueError):  # ValueError: the socket is closed, and its descriptor is -1
         return False
     return any(answer)
 
@@ -56,12 +56,12 @@ def accept_waiting(listener: socket.socket) -> Iterator[tuple[socket.socket, Any
 
 
 def unacknowledged(sock: socket.socket | None) -> int:
-    """Return the bytes that the kernel keeps because they were not acknowledged yet; 0 where it does not tell."""
+    """Return the bytes that the kernel keeps because they were not acknowledged yet; 0 if it does not tell."""
     if sock is None or sock.family == socket.AF_UNIX:
         return 0
     try:
         answer: bytes = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-    except OSError:
+    except (OSError, ValueError):  # as above
         return 0
     return int(struct.unpack("i", answer)[0])
 
@@ -76,7 +76,7 @@ def acknowledged(sock: socket.socket | None) -> int | None:
         return None
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES.size)
-    except (AttributeError, OSError):
+    except (AttributeError, OSError, ValueError):
         return None
     count, received = _BYTES.unpack(info) if len(info) == _BYTES.size else (0, 0)
     return count if received else None

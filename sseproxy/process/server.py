@@ -96,13 +96,16 @@ class ServerProcess:
 async def drain(serving: Serving, stop: StopRequest) -> None:
     """Let what is under way finish, within the time that the configuration gives it, and abort what has not."""
     app, server = serving.app, serving.config.server
-    _log.info("draining: %d requests under way", app.requests)
+    begun = app.requests
+    _log.info("draining: %d requests under way", begun)
     app.drain(timeout=server.drain_timeout, spread=server.drain_spread)
     # Waiting for both at once: a second signal ends a drain that would take longer.
     idle = asyncio.ensure_future(app.wait_until_idle())
     at_once = asyncio.ensure_future(stop.wait_for_end())
     await asyncio.wait({idle, at_once}, timeout=server.drain_timeout, return_when=asyncio.FIRST_COMPLETED)
     at_once.cancel()
+    left = app.requests
+    _log.info("drained: %d requests have finished, %d are broken off", max(begun - left, 0), left)
     app.abort()
     await asyncio.wait({idle}, timeout=_LAST_MOMENT)
     idle.cancel()

@@ -373,6 +373,23 @@ def test_a_client_that_leaves_while_it_waits(stand: Stand, leave: Any) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
+def test_a_client_without_chunks_that_leaves_while_it_waits(tmp_path: Path, loop: str) -> None:
+    """Its response would end with a reset, and there is no connection any more. The process ends without a word."""
+    with standing(_EARLY.join(("early ", "")), tmp_path, loop=loop) as stand:
+        path = stand.path("early")
+        client, upstream = stand.ask(path, headers=ACCEPT, version="1.0")
+        assert client.read_head().status == 200
+        client.close()
+        upstream.read_to_end()
+        assert stand.reason(path) == "client_gone"
+        # The reset comes a second later, while another client waits.
+        other, silent = waiting(stand, stand.path("early"))
+        for _ in range(100):
+            assert other.read_chunk() == b": heartbeat\n"
+        silent.close()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
 def test_a_drain_while_a_client_waits(tmp_path: Path, loop: str) -> None:
     with standing(_EARLY.join(("early ", "")), tmp_path, loop=loop) as stand:
         path = stand.path("early")

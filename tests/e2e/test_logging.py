@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -332,3 +333,14 @@ def test_warnings_of_the_configuration_are_logged_once_at_the_start(workers: int
         warnings = [line for line in proxy.stderr.lines if "warning: ::/0 trusts strangers" in line]
     assert len(warnings) == 1
     assert "WARNING" in warnings[0]
+
+
+def test_the_log_says_when_a_drain_begins_and_how_it_has_ended() -> None:
+    with HandUpstream() as upstream, SseproxyProcess("--upstream", upstream.url, *ANYWHERE) as proxy:
+        with Request(proxy.url, "/") as request, upstream.accept() as call:
+            proxy.send_signal(signal.SIGTERM)
+            proxy.stderr.wait_for(lambda lines: lines[-1].endswith("draining: 1 requests under way"))
+            call.answer(b"whole")
+            assert request.read() == b"whole"
+        assert proxy.wait() == 0
+        assert proxy.stderr.lines[-1].endswith("drained: 1 requests have finished, 0 are broken off")

@@ -111,8 +111,8 @@ async def test_who_is_let_in_before_redis_can_be_read_hears_of_a_gap(redis: Redi
                 assert data == {"reason": "store", "from": None, "lost": None}
                 await on.cli("XADD", "news", "8-1", "data", "later")
                 seen = await events(client, 1)
-                if seen == [b"id: 7-1\ndata: meanwhile"]:  # Redis was read before it had that
-                    seen = await events(client, 1)
+                if seen[0] == b"id: 7-1\ndata: meanwhile":  # Redis was read before it had that
+                    seen = seen[1:] or await events(client, 1)
                 assert seen == [b"id: 8-1\ndata: later"]
                 assert ids(await events(known, 2)) == [b"7-1", b"8-1"]  # its position says where it begins
         finally:

@@ -20,7 +20,7 @@ from tests.support.sseproxy_process import SseproxyProcess
 PASSWORD = "correct-horse-battery"
 
 #: Seconds from the end of a fault to the delivery of what was published behind it.
-SOON = 5.0
+SOON = 20.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from tests.support.redis_server import wait_for
 from tests.support.redis_stands import ClusterStand, SentinelStand
 
 #: Seconds from the end of a fault to the delivery of what was published behind it.
-SOON = 5.0
+SOON = 20.0
 
 #: One stream for each user: those of several slots cannot all be served while a node is away.
 MINE = """
