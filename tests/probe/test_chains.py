@@ -220,7 +220,8 @@ async def test_a_limit_of_silence_counts_from_the_event_that_a_hop_held_back(dir
 async def test_no_heartbeat_is_recommended_where_heartbeats_came_and_did_not_help() -> None:
     report = await examined(idle, total=_LONGER)
     # Its error event is the end; the broken connection follows a second later.
-    assert 1.4 <= report.facts["chain"]["cut_after_head"] < 2.4
+    assert report.chain is not None
+    assert 1.4 <= report.facts["chain"]["cut_after_head"] < report.chain.after.seconds - 0.5
     cut = found(report, Fault.CUT_AFTER_HEAD)
     assert "although heartbeats came" in cut.what
     assert "timeouts.idle" in str(cut.cures[0])
