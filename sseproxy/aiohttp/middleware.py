@@ -1,6 +1,5 @@
 """How does an aiohttp app keep its own event streams alive?"""
 
-import asyncio
 from typing import Final, Unpack
 
 from aiohttp import web
@@ -56,4 +55,4 @@ class SSEKeepalive:
             self._drain(self._options.drain.timeout, self._options.drain.spread)
 
     def _drain(self, timeout: float | None, spread: float) -> None:
-        self._options.live.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)
+        self._common.drain(timeout=timeout, spread=spread)

@@ -1,6 +1,5 @@
 """How is an ASGI app wrapped, so that its event streams stay alive?"""
 
-import asyncio
 from functools import partial
 from typing import Any, Unpack
 
@@ -89,4 +88,4 @@ class SSEKeepaliveMiddleware:
         option `drain` calls it by itself. Raises `ValueError` for a duration that is none.
         """
         deadline, over = read_drain(timeout, spread)
-        self._options.live.drain(now=asyncio.get_running_loop().time(), timeout=deadline, spread=over)
+        self._common.drain(timeout=deadline, spread=over)

@@ -3,6 +3,7 @@
 import asyncio
 from asyncio import current_task
 from collections.abc import Awaitable
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
@@ -37,13 +38,14 @@ class Common:
     """What all requests of one middleware have in common.
 
     signer: names the ends of its streams. early: `before_response`, in seconds. members: of a JSON body, that may say
-    what a request asks for.
+    what a request asks for. waiting: GETs without a response that name event streams, each with its context.
     """
 
     options: StreamOptions
     signer: EndSigner
     early: float | None = field(init=False)
     members: tuple[str, ...] = field(init=False)
+    waiting: dict["ResponseSwitch", Context] = field(default_factory=dict)
     _timer: EarlyAnswerTimer | None = None
 
     def __post_init__(self) -> None:
@@ -56,6 +58,14 @@ class Common:
         if timer is None or timer.loop is not loop:
             timer = self._timer = EarlyAnswerTimer(early, loop)
         return timer
+
+    def drain(self, *, timeout: float | None, spread: float) -> None:
+        """Let all streams come to an end; see `LiveStreams.drain`."""
+        # Hazard: a server that ends answers a request without a response with 500, or 503, after which an `EventSource`
+        # does not come back. A stream that has begun is sent away.
+        for switch, context in tuple(self.waiting.items()):
+            context.run(switch.begin_for_drain)
+        self.options.live.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)
 
 
 class FirstCall(Enum):
@@ -132,6 +142,8 @@ class ResponseSwitch:
         except RuntimeError:
             self._task = None  # no asyncio: that matters only for a stream
         self.scope = scope
+        if scope["method"] == "GET" and self._task is not None and names_stream(scope):
+            common.waiting[self] = copy_context()
         if common.early is not None and self._task is not None:
             self._watch_early(common.early)
         elif names_stream(scope):
@@ -166,6 +178,8 @@ class ResponseSwitch:
         if message["type"] == "http.response.start":
             if self._early_timer is not None:
                 self._cancel_early()
+            if self._common.waiting:
+                self._common.waiting.pop(self, None)
             if (kind := stream_kind(message)) is not None:
                 return self._begin_stream(Opening.by_app(message, kind)).flush()
             if self._channel is not None:
@@ -182,6 +196,7 @@ class ResponseSwitch:
 
     def close(self) -> None:
         """Keep nothing that leads back here, when the app has returned."""
+        self._common.waiting.pop(self, None)
         self._task = None
 
     def _begin_stream(self, opening: Opening) -> Responder:
@@ -252,6 +267,14 @@ class ResponseSwitch:
             return
         self._cancel_early()
         if declares:
+            self._begin_stream(Opening.early(request.promised_kind, self._final_message(request)))
+
+    def begin_for_drain(self) -> None:
+        """Answer a client that comes back by itself behind the end of a stream: the process ends."""
+        request = stream_request(self.scope, self._common.options, self._peek)
+        del self._common.waiting[self]
+        if request.declares and request.plan().comes_back:
+            self._cancel_early()
             self._begin_stream(Opening.early(request.promised_kind, self._final_message(request)))
 
     def _final_message(self, request: StreamRequest) -> FinalMessage | None:

@@ -178,6 +178,12 @@ class LiveStreams:
         for stream in self:
             self._drain_one(stream, now, deadline, spread)
 
+    def reconnect_after(self, spread: float | None = None) -> int:
+        """Return after how many milliseconds a client comes back, another number for each. spread: the drain's."""
+        if spread is None:
+            spread = 0.0 if self._draining is None else self._draining[1]
+        return RECONNECT_AT_LEAST + int(self.chance() * max(spread, 1.0) * 1000)
+
     def kill(self, number: int) -> bool:
         """End the stream with the id `number`: an operator wants it. Return False if it is not open."""
         for stream in self._streams:
@@ -196,7 +202,7 @@ class LiveStreams:
         if not stream.comes_back:
             stream.relay.drain(at=None, deadline=deadline)
             return
-        retry = RECONNECT_AT_LEAST + int(self.chance() * max(spread, 1.0) * 1000)
+        retry = self.reconnect_after(spread)
         stream.relay.drain(at=begin + self.chance() * max(spread, 0.0), deadline=deadline, retry=retry)
 
     def _enter(self, stream: LiveStream, phase: Phase) -> None:

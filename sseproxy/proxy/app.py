@@ -154,7 +154,7 @@ class ProxyApp:
         self._routing.origins.drain()
         self.streams.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)
         for tail in self._handler.under_way:
-            tail.downstream.close_behind()
+            tail.drain(spread)
         for listener in self._listeners:
             listener.close_idle()
 

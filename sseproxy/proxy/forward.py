@@ -102,6 +102,9 @@ class Forwarding:
         declares = wanted.declares
         if declares:
             self._admit()
+            if wanted.reconnects and (plan := wanted.plan()).comes_back:
+                fields = self._stream_fields(wanted.promised_kind.promised_head())
+                self._tail.await_stream(fields, takes_retry=plan.takes_retry)
         wait = self._route.heartbeat.before_response
         if declares is False or (declares and wait is None):
             self._tail.exchange = await self._open()

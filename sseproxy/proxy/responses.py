@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from sseproxy.core.errors import AccessDenied, ClientError, MethodRefused, SSEProxyError
 from sseproxy.core.http.fields import PSEUDONYM, Headers, with_request_id
+from sseproxy.core.stream.events import reconnection_time
 from sseproxy.http1.downstream import HttpDownstream
 
 #: The methods that this proxy passes on (RFC 9110 section 10.2.1).
@@ -30,6 +31,15 @@ def send_problem(downstream: HttpDownstream, error: SSEProxyError, request_id: s
     downstream.send_head(error.status, error.title.encode(), fields, length=len(body), has_body=True)
     downstream.write(body)
     downstream.finish()
+
+
+def send_away(downstream: HttpDownstream, fields: Headers, retry: int | None) -> None:
+    """Answer with an event stream that has ended: its client comes back by itself.
+
+    fields: of the head. retry: the reconnection time in milliseconds; ``None`` for a client that fails on one.
+    """
+    body = b"" if retry is None else reconnection_time(retry)
+    downstream.send_whole(200, b"OK", fields, body, length=None, has_body=True)
 
 
 def send_created(downstream: HttpDownstream, location: str, value: object, request_id: str) -> None:

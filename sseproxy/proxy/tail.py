@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from sseproxy.core.errors import Draining, InternalError, OriginError, SSEProxyError
+from sseproxy.core.http.fields import Headers
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.kinds import MediaKind
@@ -20,7 +21,7 @@ from sseproxy.engine.relay import Relay
 from sseproxy.http1.downstream import HttpDownstream
 from sseproxy.http1.server import DownstreamConnection
 from sseproxy.origins.exchange import HttpExchange
-from sseproxy.proxy.responses import send_nothing, send_problem
+from sseproxy.proxy.responses import send_away, send_nothing, send_problem
 
 _RETRY_AFTER = 1  # seconds until another process has taken over
 
@@ -34,6 +35,14 @@ class _Stopped(Enum):
 
     BY_PROCESS = "the process ends"
     BY_TICKET = "its ticket was deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class _EmptyStream:
+    """The head of a stream that ends before it has begun; see `ResponseTail.await_stream`."""
+
+    fields: Headers
+    takes_retry: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +81,7 @@ class ResponseTail:
     _admission: Admission | None = field(default=None, init=False)
     _task: asyncio.Task[Any] | None = field(default_factory=asyncio.current_task, init=False)
     _stopped: _Stopped | None = field(default=None, init=False)
+    _empty_stream: _EmptyStream | None = field(default=None, init=False)
     _write_timeout: float | None = field(default=ANSWER_TIME, init=False)
 
     # What serves the request.
@@ -80,6 +90,13 @@ class ResponseTail:
         """Take a place among the event streams, once. Raises `TooManyStreams`."""
         if self._admission is None:
             self._admission = self.admissions.admit(route, self.record.client or self.record.peer)
+
+    def await_stream(self, fields: Headers, *, takes_retry: bool) -> None:
+        """Take note that the client waits for a stream, and would come back by itself behind its end.
+
+        fields: of the head with which a drain sends it away until then. takes_retry: see `StreamPlan`.
+        """
+        self._empty_stream = _EmptyStream(fields, takes_retry)
 
     def answer_with_nothing(self, status: HTTPStatus, fields: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Answer without a body. fields: those of the head besides the usual ones."""
@@ -106,7 +123,7 @@ class ResponseTail:
             transfer = self.streams.new_session(plan, kind=kind, end_message=end_message, responded=responded, now=now)
         relay = Relay(transfer, self.downstream, clock=self.streams.clock())
         self.record.stats = transfer.stats
-        self._relay = relay
+        self._relay, self._empty_stream = relay, None
         self._write_timeout = timeouts.write
         self.connection.flow = relay
         if plan is not None:
@@ -169,6 +186,11 @@ class ResponseTail:
         if self.downstream.started:
             record.error = str(error)
             self.downstream.abort_at_once()
+        elif self._empty_stream is not None and isinstance(error, Draining):
+            # Hazard: an `EventSource` does not come back after a 503.
+            record.status = record.intended = HTTPStatus.OK
+            retry = self.streams.reconnect_after() if self._empty_stream.takes_retry else None
+            send_away(self.downstream, self._empty_stream.fields, retry)
         else:
             record.refuse(error)
             record.status = error.status
@@ -195,6 +217,12 @@ class ResponseTail:
             self.answer_with_nothing(HTTPStatus.NO_CONTENT)
             return True
         return False
+
+    def drain(self, spread: float) -> None:
+        """Let no other request follow. A client that waits for a stream is sent away within `spread` seconds."""
+        self.downstream.close_behind()
+        if self._empty_stream is not None:
+            asyncio.get_running_loop().call_later(self.streams.chance() * spread, self.abort)
 
     def abort(self) -> None:
         """Refuse the request, if there is no response yet: the process ends. A stream ends by its own deadline."""

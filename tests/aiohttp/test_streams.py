@@ -589,6 +589,27 @@ async def test_the_shutdown_of_the_app_ends_its_streams_at_a_boundary() -> None:
         await shutdown
 
 
+async def test_an_event_source_that_waits_for_its_stream_is_sent_away() -> None:
+    asked = asyncio.Event()
+
+    async def never(request: web.Request) -> web.StreamResponse:
+        asked.set()
+        await asyncio.Event().wait()
+        return web.Response()
+
+    async with (
+        AiohttpApp.serve(never, drain="10s", drain_spread="50ms") as app,
+        app.ask(*EVENT_SOURCE) as client,
+    ):
+        await asked.wait()
+        shutdown = asyncio.get_running_loop().create_task(app.runner.cleanup())
+        assert (await client.head()).status == 200
+        rest = await client.rest()
+        assert b"retry: " in rest
+        assert rest.endswith(b"0\r\n\r\n")
+        await shutdown
+
+
 async def test_a_stream_that_never_comes_to_a_boundary_is_broken_off_in_time(caplog: pytest.LogCaptureFixture) -> None:
     async with AiohttpApp.serve(Silent(b"data: 1\n")) as app, app.ask() as client:
         await client.head()

@@ -586,6 +586,38 @@ class TestTheServerIsToEnd:
         assert all(0 <= end <= 6 for end in ends)
         assert max(ends) - min(ends) > 2
 
+    @pytest.mark.parametrize("early", ["off", "10s"])
+    async def test_an_event_source_that_waits_for_its_stream_is_sent_away(self, early: str) -> None:
+        """It does not come back after what servers say at their end to a request without a response."""
+        noted = Noted(script(before=1e9))
+        app = wrapped(noted, streams=LiveStreams(linger=0.0), before_response=early)
+        others = [("POST", EVENT_SOURCE), ("GET", [ACCEPT]), ("GET", [])]
+        waiting = [Exchange(app, method=method, headers=headers).start() for method, headers in others]
+        seen = Exchange(app, headers=EVENT_SOURCE).start()
+        await passing(1)
+        app.begin_drain(timeout="25s", spread="5s")
+        began = now()
+        await seen.finish()
+        assert (seen.status, seen.is_whole) == (200, True)
+        (retry,) = parse(seen.body).retries
+        assert 1000 <= retry <= 6000
+        assert now() - began <= 5
+        assert not any(other.sent for other in waiting)
+        for other in waiting:
+            other.leave()
+            assert other.task is not None
+            other.task.cancel()
+
+    async def test_a_stream_that_comes_before_its_moment_is_joined_on(self) -> None:
+        app = wrapped(script(b"data: 1\n\n", 1e9, before=2), streams=LiveStreams(chance=lambda: 1.0, linger=0.0))
+        seen = Exchange(app, headers=EVENT_SOURCE).start()
+        await passing(1)
+        app.begin_drain(timeout="25s", spread="5s")
+        await seen.finish()
+        assert [event.data for event in parse(seen.body).events] == ["1"]
+        assert parse(seen.body).retries
+        assert seen.is_whole
+
     async def test_only_an_event_source_is_told_when_to_come_back(self) -> None:
         app = wrapped(for_ever, streams=LiveStreams(linger=0.0))
         askers = [("GET", EVENT_SOURCE), ("POST", EVENT_SOURCE), ("GET", [ACCEPT]), ("GET", [])]

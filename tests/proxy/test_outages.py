@@ -133,6 +133,15 @@ async def test_a_drain_ends_the_wait() -> None:
         assert response.one(b"Retry-After") == b"1"
 
 
+async def test_a_drain_sends_an_event_source_away() -> None:
+    """It does not come back after a 503."""
+    async with Away.standing() as on:
+        await on.wait(GET[:-2] + b"Accept: text/event-stream\r\nCache-Control: no-cache\r\n\r\n")
+        on.proxy.app.drain(timeout=60.0, spread=0.0)
+        response = await on.client.response()
+        assert (response.status, response.body[:7]) == (200, b"retry: ")
+
+
 async def test_a_drain_ends_the_wait_behind_an_early_answer() -> None:
     async with Away.standing(heartbeat=HeartbeatPolicy(interval=60.0, before_response=0.01)) as on:
         await on.client.send(ASK)
