@@ -59,11 +59,17 @@ _SILENCE: Mapping[Hop, str] = {
     Hop.VERCEL: "maxDuration, which counts the whole response",
     Hop.FASTLY: "first_byte_timeout and between_bytes_timeout of the backend",
     Hop.VARNISH: "first_byte_timeout and between_bytes_timeout of the backend, and return (pipe) for streams",
+    Hop.SSEPROXY: "timeouts.response before the head and timeouts.idle behind it: they count the service's silence",
 }
 
+#: What keeps the field X-Accel-Buffering from the nginx that has to read it.
+_ACCEL = (
+    "for that field take out proxy_ignore_headers X-Accel-Buffering, and of two nginx in a row the inner one needs "
+    "proxy_pass_header X-Accel-Buffering;"
+)
+
 _BUFFERING: Mapping[Hop, str] = {
-    Hop.NGINX: "proxy_buffering off, or the response field X-Accel-Buffering: no, which the first nginx takes away: "
-    "in front of another nginx also proxy_pass_header X-Accel-Buffering",
+    Hop.NGINX: f"proxy_buffering off, or the response field X-Accel-Buffering: no; {_ACCEL}",
     # Measured with 2.6.2: encode's own match, no-transform and flush_interval -1 leave the head where it is.
     Hop.CADDY: "@plain not header Accept text/event-stream, and encode @plain gzip: encode holds the head of what it "
     "may compress",
@@ -77,8 +83,8 @@ _BUFFERING: Mapping[Hop, str] = {
 }
 
 _COMPRESSION: Mapping[Hop, str] = {
-    Hop.NGINX: "gzip off for the location, or gzip_types without text/event-stream; "
-    "X-Accel-Buffering: no makes gzip flush, no-transform does not",
+    Hop.NGINX: "gzip off for the location, or gzip_types without text/event-stream, or the response field "
+    f"X-Accel-Buffering: no, which makes gzip flush (no-transform does not); {_ACCEL}",
     Hop.CADDY: "@plain not header Accept text/event-stream, and encode @plain gzip",
     Hop.HAPROXY: "compression type without text/event-stream",
     Hop.TRAEFIK: "excludedContentTypes: [text/event-stream] in the compress middleware",
@@ -113,6 +119,7 @@ _LIFETIMES: Mapping[Hop, str] = {
     Hop.GOOGLE: "timeoutSec of the backend service (30 unless set)",
     Hop.API_GATEWAY: "29 s, or 15 min with responseTransferMode: STREAM",
     Hop.VERCEL: "maxDuration",
+    Hop.SSEPROXY: "timeouts.max_duration, or the deadline of the request",
 }
 
 _AT_HOPS: Mapping[Fault, Mapping[Hop, str]] = {
@@ -132,7 +139,6 @@ _AT_HOPS: Mapping[Fault, Mapping[Hop, str]] = {
 
 _ANYWHERE: Mapping[Fault, str] = {
     Fault.CUT_BEFORE_HEAD: "sseproxy in front of the service, with heartbeat.before_response below that time",
-    Fault.CUT_AFTER_HEAD: "sseproxy in front of the service, with heartbeat.interval below a third of that time",
     Fault.LIFETIME: "no heartbeat moves this limit: raise it, or end streams before it with timeouts.max_duration",
     Fault.LUMPS: "X-Accel-Buffering: no and Cache-Control: no-transform in the response; sseproxy adds both",
     Fault.HEAD_HELD: "sseproxy's heartbeat.prelude: true, which sends a byte with the head",
@@ -147,12 +153,23 @@ _UNSEEN = (Hop.HAPROXY, Hop.TRAEFIK, Hop.ALB)
 _COMMON = (Hop.NGINX, Hop.HAPROXY, Hop.CADDY, Hop.ENVOY, Hop.TRAEFIK, Hop.ALB, Hop.CLOUDFLARE, Hop.GOOGLE)
 
 
-def cures_of(fault: Fault, hops: Collection[Hop]) -> tuple[Cure, ...]:
-    """Return what cures `fault`: first at `hops`, those seen in the chain, then at hops that may be there as well."""
+def cures_of(fault: Fault, hops: Collection[Hop], limit: float | None = None) -> tuple[Cure, ...]:
+    """Return what cures `fault`: first at `hops`, those seen in the chain, then at hops that may be there as well.
+
+    limit: how many seconds of silence the chain bears behind the head; None if that is not known.
+    """
     at_hops = _AT_HOPS.get(fault, {})
     seen = [hop for hop in at_hops if hop in hops]
-    others = [hop for hop in at_hops if hop in (_UNSEEN if seen else _COMMON) and hop not in seen]
+    # That sseproxy shows says nothing about the gateways in front of it.
+    candidates = _UNSEEN if set(seen) - {Hop.SSEPROXY} else _COMMON
+    others = [hop for hop in at_hops if hop in candidates and hop not in seen]
     cures = [Cure(hop, at_hops[hop], is_seen=hop in seen) for hop in (*seen, *others)]
-    if fault in _ANYWHERE and not (Hop.SSEPROXY in hops and "sseproxy" in _ANYWHERE[fault]):
-        cures.append(Cure(None, _ANYWHERE[fault]))
+    change = _ANYWHERE.get(fault, "")
+    if fault is Fault.CUT_AFTER_HEAD and limit is not None:
+        change = "sseproxy in front of the service: its heartbeats end the silence"
+        # Of a limit that is too short for any heartbeat nothing is left, and no interval is named.
+        if interval := round(limit / 3, 1):
+            change += f"; heartbeat.interval below {interval:g}s, a third of that time"
+    if change and not (Hop.SSEPROXY in hops and "sseproxy" in change):
+        cures.append(Cure(None, change))
     return tuple(cures)

@@ -4,7 +4,6 @@ Observations go in, findings come out; no clock and no network.
 """
 
 import itertools
-import json
 import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,16 @@ from sseproxy.probe.cures import Cure, Fault, cures_of
 from sseproxy.probe.hops import Hop, Seen, hops_in, named
 from sseproxy.probe.measured import Chain, Noticed
 from sseproxy.probe.script import KNOWN_EVENTS, LEAD
+from sseproxy.probe.silences import (
+    beats_in,
+    is_of_lifetime,
+    lifetime_of,
+    limit_after,
+    limit_of,
+    sent_at,
+    silence_after,
+    silence_before,
+)
 from sseproxy.probe.stream import Ending, Stream
 
 #: Seconds for which a byte may be under way longer than another before that is a fault.
@@ -138,9 +147,13 @@ def end_of(stream: Stream, hops: Collection[Hop]) -> list[Finding]:
         silence = stream.last_silence
         if silence >= _SILENCE and silence >= 0.8 * stream.longest_silence:
             what = f"the stream {_words(stream)} after {silence:.1f} s of silence"
-            found.append(_finding(Fault.CUT_AFTER_HEAD, what, hops))
+            found.append(Finding(Fault.CUT_AFTER_HEAD, what, cures_of(Fault.CUT_AFTER_HEAD, hops, limit_of(stream))))
         else:
-            what = f"the stream {_words(stream)} after {stream.seconds:.1f} s, in the middle"
+            what = f"the stream {_words(stream)} after {stream.seconds:.1f} s"
+            if silence <= _BURST and min(stream.arrivals, default=0.0) >= _SILENCE:
+                what += "; all of it came only then: a hop may hold it back, so the service's silence is not known"
+            else:
+                what += ", in the middle"
             found.append(_finding(Fault.BROKEN_OFF, what, hops))
     if stream.closes:
         what = "only the end of the connection ends the response: half of it looks whole"
@@ -165,13 +178,7 @@ def diagnose_chain(chain: Chain) -> tuple[Finding, ...]:
 
 def delays(stream: Stream) -> list[float]:
     """Return how long each known event was under way, in seconds, the way of the request included."""
-    found = []
-    for event in stream.events:
-        try:
-            found.append(event.at - float(json.loads(event.data)["at"]))
-        except (ValueError, TypeError, KeyError):
-            continue  # not one of those that were sent, or a hop has changed it
-    return found
+    return [event.at - at for event in stream.events if (at := sent_at(event)) is not None]
 
 
 def is_lumped(stream: Stream, step: float) -> bool:
@@ -226,38 +233,30 @@ def _with_hints(is_cured: bool) -> str:
     )
 
 
-def silence_before(chain: Chain) -> float | None:
-    """Return after how many seconds of silence before the head the chain ended the request; None if it did not."""
-    return None if _arrived(chain.before) else chain.before.head_at or chain.before.seconds
-
-
-def silence_after(chain: Chain) -> float | None:
-    """Return after how many seconds of silence behind the head the chain ended the stream; None if it did not."""
-    return None if _arrived(chain.after) else chain.after.last_silence
-
-
-def _arrived(stream: Stream) -> bool:
-    return any(event.name == "end" for event in stream.events)
-
-
 def of_silences(chain: Chain, hops: Collection[Hop]) -> list[Finding]:
     """Judge how long silence and a whole stream may last."""
     found = []
-    before, after = silence_before(chain), silence_after(chain)
+    before, after, lifetime = silence_before(chain), silence_after(chain), lifetime_of(chain)
     if before is not None:
-        status = chain.before.status
-        shape = f"is answered with {status}" if status not in (None, 200) else _words(chain.before)
-        what = f"a request {shape} after {before:.1f} s of silence before the head"
+        what = f"a request {_answer_words(chain.before)} after {before:.1f} s of silence before the head"
         found.append(_finding(Fault.CUT_BEFORE_HEAD, what, hops))
     if after is not None:
-        what = f"a stream {_words(chain.after)} after {after:.1f} s of silence"
-        if chain.after.ending is Ending.CLEAN:
+        what = f"a stream {_answer_words(chain.after)} after {after:.1f} s of silence"
+        if beats := beats_in(chain):
+            what += f" of the service, although heartbeats came ({beats}): what ended it counts the service's silence"
+        if is_of_lifetime(chain):
+            what += ", perhaps by the limit of the whole response"
+        if chain.after.ending is Ending.CLEAN and chain.after.status == 200:
             what += ", and half an answer looks whole"
-        found.append(_finding(Fault.CUT_AFTER_HEAD, what, hops))
-    if not _arrived(chain.plain) and chain.plain.events and (after is None or chain.plain.last_silence < 0.8 * after):
-        what = f"a stream {_words(chain.plain)} after {chain.plain.seconds:.1f} s, although it was not silent"
+        found.append(Finding(Fault.CUT_AFTER_HEAD, what, cures_of(Fault.CUT_AFTER_HEAD, hops, limit_after(chain))))
+    if lifetime is not None:
+        what = f"a stream {_words(chain.plain)} after {lifetime:.1f} s, although it was not silent"
         found.append(_finding(Fault.LIFETIME, what, hops))
     return found
+
+
+def _answer_words(stream: Stream) -> str:
+    return f"is answered with {stream.status}" if stream.status not in (None, 200) else _words(stream)
 
 
 def of_ends(chain: Chain, hops: Collection[Hop]) -> list[Finding]:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sseproxy.probe.diagnosis import silence_after, silence_before
 from sseproxy.probe.measured import Chain, Noticed
+from sseproxy.probe.silences import silence_after, silence_before
 from sseproxy.probe.stream import Stream
 
 

@@ -1,7 +1,7 @@
 """What was observed, for people: as rows of a name and a text?"""
 
-from sseproxy.probe.diagnosis import silence_after, silence_before
 from sseproxy.probe.measured import Chain, Noticed
+from sseproxy.probe.silences import silence_after, silence_before
 from sseproxy.probe.stream import Ending, Stream
 
 

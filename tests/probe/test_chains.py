@@ -4,6 +4,7 @@ Each chain has the origin of `sseproxy probe --serve` behind it, and is made of 
 """
 
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -47,12 +48,30 @@ async def cured(port: int) -> AsyncIterator[int]:
         yield gateway
 
 
+@contextlib.asynccontextmanager
+async def compressed_in_front(port: int) -> AsyncIterator[int]:
+    """An nginx that compresses, one with the cure that the probe names, and sseproxy."""
+    flags = [f"--upstream=http://127.0.0.1:{port}", "--no-access-log"]
+    inner, outer = f"{_HTTP11} proxy_pass_header X-Accel-Buffering;", f"{_HTTP11} {_GZIP}"
+    async with sidecar(flags) as kept, nginx_chain(kept, inner, outer) as gateway:
+        yield gateway
+
+
+@contextlib.asynccontextmanager
+async def idle(port: int) -> AsyncIterator[int]:
+    """A sseproxy that ends a stream whose service is silent, although it sends heartbeats itself."""
+    flags = ["--heartbeat=300ms", "--before-response=300ms", "--idle-timeout=1500ms", "--no-access-log"]
+    async with sidecar([f"--upstream=http://127.0.0.1:{port}", *flags]) as kept:
+        yield kept
+
+
 @pytest.mark.parametrize(
     "chain",
     [
         pytest.param(nothing, id="nothing in front"),
         pytest.param(lambda port: nginx_chain(port, f"{_HTTP11} proxy_buffering off;"), id="nginx without buffering"),
         pytest.param(cured, id="an impatient gateway and sseproxy"),
+        pytest.param(compressed_in_front, id="a compressing nginx, an nginx that passes the field on, and sseproxy"),
     ],
 )
 async def test_there_is_nothing_to_complain_of(chain: Chain) -> None:
@@ -95,6 +114,20 @@ async def test_there_is_nothing_to_complain_of(chain: Chain) -> None:
             "proxy_pass_header X-Accel-Buffering",
             "in the response do not cure it",
             id="two nginx in a row",
+        ),
+        pytest.param(
+            lambda port: nginx_chain(port, _HTTP11, f"{_HTTP11} {_GZIP}"),
+            Fault.COMPRESSED,
+            "of two nginx in a row the inner one needs proxy_pass_header X-Accel-Buffering;",
+            "in the response do not cure it",
+            id="a compressing nginx in front of another",
+        ),
+        pytest.param(
+            lambda port: nginx_chain(port, "proxy_ignore_headers X-Accel-Buffering;"),
+            Fault.LUMPS,
+            "take out proxy_ignore_headers X-Accel-Buffering",
+            "in the response do not cure it",
+            id="nginx that ignores the field",
         ),
         pytest.param(
             haproxy, Fault.DELAYED, "HAProxy: option http-no-delay", "0.2", id="HAProxy without http-no-delay"
@@ -165,6 +198,34 @@ async def test_a_limit_of_silence_is_measured_before_and_behind_the_head(chain: 
     cures = [str(cure) for cure in found(report, Fault.CUT_AFTER_HEAD).cures]
     assert any(cure.startswith("nginx: proxy_read_timeout") for cure in cures)
     assert any("sseproxy" in cure for cure in cures)
+
+
+@pytest.mark.parametrize(
+    "directives",
+    [
+        pytest.param("", id="buffered, HTTP/1.0"),
+        pytest.param(_GZIP, id="compressed, HTTP/1.0"),
+        pytest.param(f"{_HTTP11} {_GZIP}", id="compressed, HTTP/1.1"),
+    ],
+)
+async def test_a_limit_of_silence_counts_from_the_event_that_a_hop_held_back(directives: str) -> None:
+    report = await examined(lambda port: nginx_chain(port, f"{directives} proxy_read_timeout 1500ms;"), total=_LONGER)
+    assert 1.4 <= report.facts["chain"]["cut_after_head"] < 2.9
+    assert Fault.LIFETIME not in {finding.fault for finding in report.findings}
+    cut = found(report, Fault.CUT_AFTER_HEAD)
+    (interval,) = re.findall(r"heartbeat\.interval below ([\d.]+)s", "\n".join(map(str, cut.cures)))
+    assert 0.4 <= float(interval) < 1.0
+
+
+async def test_no_heartbeat_is_recommended_where_heartbeats_came_and_did_not_help() -> None:
+    report = await examined(idle, total=_LONGER)
+    # Its error event is the end; the broken connection follows a second later.
+    assert report.chain is not None
+    assert 1.4 <= report.facts["chain"]["cut_after_head"] < report.chain.after.seconds - 0.5
+    cut = found(report, Fault.CUT_AFTER_HEAD)
+    assert "although heartbeats came" in cut.what
+    assert "timeouts.idle" in str(cut.cures[0])
+    assert not any("heartbeat.interval" in str(cure) for cure in cut.cures)
 
 
 async def test_a_limit_that_is_shorter_than_any_measurement() -> None:

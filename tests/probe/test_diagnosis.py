@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from sseproxy.probe.cures import Fault, cures_of
-from sseproxy.probe.diagnosis import bursts_of, diagnose_chain, diagnose_stream, silence_after, silence_before
+from sseproxy.probe.diagnosis import bursts_of, diagnose_chain, diagnose_stream
 from sseproxy.probe.hops import Hop, hops_in, other_signs
 from sseproxy.probe.measured import Noticed
-from sseproxy.probe.stream import Ending, Stream
+from sseproxy.probe.silences import lifetime_of, limit_after, silence_after, silence_before
+from sseproxy.probe.stream import Ending, Mark, Sign, Stream
 from tests.probe.streams import CLEAN, SOON, steady, stream, whole
 
 _NGINX = ("Server", "nginx/1.22.1")
@@ -37,6 +38,11 @@ _LUMPS = [0.0, 0.0, 0.0, 0.0, 2.0, 2.0, 2.0, 2.0, 4.0, 4.0, 4.0, 4.0]
         (stream([1.0], ending=Ending.RESET, seconds=61.0), Fault.CUT_AFTER_HEAD, "was reset after 60.0 s"),
         (stream([1.0, 2.0], ending=Ending.TRUNCATED, seconds=2.1), Fault.BROKEN_OFF, "broke off after 2.1 s"),
         (stream([30.0, 36.0], ending=Ending.RESET, seconds=42.0), Fault.BROKEN_OFF, "in the middle"),
+        (
+            stream([60.0], head_at=60.0, ending=Ending.TRUNCATED),
+            Fault.BROKEN_OFF,
+            "all of it came only then: a hop may hold it back, so the service's silence is not known",
+        ),
         (stream([1.0], closes=True), Fault.HTTP10, "half of it looks whole"),
         (stream(_LUMPS), Fault.LUMPS, "12 in 3 bursts"),
         (stream([9.0] * 8), Fault.LUMPS, "all 8 at once after 9.0 s"),
@@ -159,6 +165,73 @@ def test_a_stream_that_dies_of_silence_has_no_limit_of_the_whole() -> None:
     assert {finding.fault for finding in diagnose_chain(chain)} == {Fault.CUT_AFTER_HEAD}
 
 
+def test_a_stream_that_a_hop_holds_and_then_lets_die_of_silence_has_no_limit_of_the_whole() -> None:
+    held = stream([10.0] * 4, head_at=10.0, ending=Ending.TRUNCATED)
+    marks = (replace(mark, data=f'{{"at": {2 + number}}}') for number, mark in enumerate(held.marks))
+    chain = replace(CLEAN, plain=replace(held, marks=tuple(marks)), after=_HELD_CUT)
+    assert lifetime_of(chain) is None
+    # The same, but the service wrote until it was cut.
+    marks = (replace(mark, data=f'{{"at": {6.8 + number}}}') for number, mark in enumerate(held.marks))
+    assert lifetime_of(replace(chain, plain=replace(held, marks=tuple(marks)))) == 10.0
+
+
+# Silence, by the clock of the service.
+
+_HELD_CUT = stream([5.0], head_at=5.0, ending=Ending.TRUNCATED)
+_BEATS = tuple(Mark(at, Sign.HEARTBEAT) for at in (1.0, 2.0, 3.0, 4.0))
+_BEATEN = replace(_CUT, reads=(0.0, 1.0, 2.0, 3.0, 4.0), marks=(*_CUT.marks, *_BEATS), seconds=5.0)
+_ADDED = replace(_BEATEN, marks=(*_BEATEN.marks, Mark(5.0, Sign.EVENT, "error", "{}")), seconds=6.0)
+
+
+@pytest.mark.parametrize(
+    ("after", "seconds", "limit"),
+    [
+        (_CUT, 7.0, 7.0),
+        (_HELD_CUT, 4.98, 4.98),  # by a round trip less than the request took
+        (stream(head_at=5.0, seconds=5.0, ending=Ending.TRUNCATED), 4.98, 4.98),  # the event was lost
+        (stream(status=504, head_at=5.0), 4.98, 4.98),  # the head was, too
+        (stream(status=502, head_at=0.01), 0.0, 0.0),
+        (_BEATEN, 5.0, None),
+        (_ADDED, 5.0, None),
+        (stream([0.0], ending=Ending.OPEN, seconds=17.0), 17.0, None),
+    ],
+)
+def test_how_long_the_service_was_silent(after: Stream, seconds: float, limit: float | None) -> None:
+    chain = replace(CLEAN, after=after)
+    assert silence_after(chain) == pytest.approx(seconds)
+    assert limit_after(chain) == (None if limit is None else pytest.approx(limit))
+    (finding,) = diagnose_chain(chain)
+    recommended = [str(cure) for cure in finding.cures if "sseproxy" in str(cure)]
+    assert bool(recommended) is (limit is not None)
+    assert any("heartbeat.interval" in cure for cure in recommended) is bool(limit)
+
+
+def test_a_gateway_that_answers_for_a_silent_stream_is_quoted() -> None:
+    (finding,) = diagnose_chain(replace(CLEAN, after=stream(status=504, head_at=5.0)))
+    assert "a stream is answered with 504 after 5.0 s of silence" in finding.what
+    assert "looks whole" not in finding.what
+
+
+def test_a_limit_of_the_whole_is_no_limit_of_silence() -> None:
+    plain = stream([2.0, 2.5, 3.0, 3.5, 4.0], ending=Ending.TRUNCATED, seconds=4.5)
+    whole_limit = replace(CLEAN, plain=replace(plain, marks=tuple(_as_known(plain))), after=replace(_CUT, seconds=4.5))
+    assert lifetime_of(whole_limit) == 4.5
+    assert limit_after(whole_limit) is None
+
+
+def test_an_early_head_of_a_hop_is_no_end_of_the_silence() -> None:
+    assert silence_before(replace(CLEAN, before=stream([0.3], ending=Ending.TRUNCATED, seconds=7.0))) == 7.0
+
+
+@pytest.mark.parametrize(("times", "limit"), [([1.0], 60.0), ([1.0, 20.0, 40.0], None)])
+def test_a_silence_as_long_as_one_before_it_is_no_limit(times: list[float], limit: float | None) -> None:
+    (finding,) = diagnose_stream(stream(times, ending=Ending.RESET, seconds=times[-1] + (limit or 20.0)))
+    assert finding.fault is Fault.CUT_AFTER_HEAD
+    named = [str(cure) for cure in finding.cures if "heartbeat.interval below" in str(cure)]
+    assert bool(named) is (limit is not None)
+    assert all("below 20s" in cure for cure in named)
+
+
 # Hops and cures.
 
 
@@ -201,7 +274,10 @@ def test_what_is_seen_comes_first_and_what_cannot_be_seen_is_not_forgotten() -> 
 
 
 def test_sseproxy_is_not_recommended_where_it_is() -> None:
-    assert not any("sseproxy" in str(cure) for cure in cures_of(Fault.CUT_AFTER_HEAD, [Hop.SSEPROXY]))
+    cures = cures_of(Fault.CUT_AFTER_HEAD, [Hop.SSEPROXY], 60.0)
+    assert not any("in front of the service" in str(cure) for cure in cures)
+    assert "timeouts.idle" in str(cures[0])
+    assert Hop.NGINX in {cure.hop for cure in cures}
 
 
 @pytest.mark.parametrize("fault", sorted(set(Fault) - {Fault.UNREACHABLE, Fault.NOT_HTTP, Fault.NO_RESPONSE}))
