@@ -254,7 +254,7 @@ class DownstreamConnection(asyncio.Protocol):
                     answer = await self._service.handle(request, self)
                     await self._settle(request, answer)
                 if self._requests:
-                    await asyncio.sleep(0)  # answers of ours may need no wait, and others want their turn
+                    await asyncio.sleep(0)  # an own answer may need no wait, and others want their turn
         except BaseException as error:
             self.abort()  # what has been written may be half a response
             if isinstance(error, asyncio.CancelledError):

@@ -27,7 +27,7 @@ _log = logging.getLogger(LOGGER)
 #
 # Hazards
 #   - A certificate that is being renewed: the new file and the old key do not belong together. Nothing changes then,
-#     and whoever renews it sends a signal when both are there.
+#     and the program that renews it sends a signal when both are there.
 #   - A file that is replaced by a symbolic link to another, as Kubernetes does: it is opened by its name each time.
 
 

@@ -200,7 +200,7 @@ def test_an_app_that_restarts_is_waited_for(tmp_path: Path) -> None:
                 ):
                     # It is not there at the beginning either, as that of a sidecar.
                     for restarts in range(3):
-                        await asyncio.sleep(1.0)
+                        await asyncio.sleep(1.0)  # how long it is away
                         async with BusyApp.serve(bound):
                             await until(lambda restarts=restarts: tally.opened == 50 * (restarts + 1))  # type: ignore[misc]
                             before = tally.whole
