@@ -237,7 +237,7 @@ def test_health_and_readiness() -> None:
             assert [fetch(admin, path).status for path in ("/healthz", "/readyz", "/", "/other")] == [
                 200,
                 200,
-                404,
+                200,
                 404,
             ]
             call.begin()
