@@ -3,7 +3,6 @@
 import contextlib
 import os
 import ssl
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +42,8 @@ def path_of(data: bytes) -> Iterator[str]:
     On Linux it is in memory; elsewhere in a folder for temporary files, for this user alone.
     """
     if not hasattr(os, "memfd_create"):
+        import tempfile  # noqa: PLC0415 - not on Linux
+
         with tempfile.NamedTemporaryFile() as file:
             file.write(data)
             file.flush()

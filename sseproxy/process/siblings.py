@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +74,8 @@ class Siblings:
         self._place.file(self._place.index, "socket").unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):  # one that ends in the same moment has removed the folder
             if not any(folder.glob("*.socket")):
+                import shutil  # noqa: PLC0415 - a process alone has no use for it
+
                 shutil.rmtree(folder, ignore_errors=True)
 
     async def ask_all(self, question: str) -> dict[int, bytes | None]:
