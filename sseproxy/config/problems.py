@@ -1,7 +1,8 @@
 """What is wrong with the configuration, or dangerous about it, and where?"""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from sseproxy.core.frozen import frozen
 
 #: Keys and list positions from the top of the file down to a value.
 Path = tuple[str | int, ...]
@@ -15,7 +16,7 @@ def write_path(path: Path) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ConfigProblem:
     """One thing that is wrong, or that works and should not stay.
 

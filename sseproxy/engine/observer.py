@@ -9,6 +9,7 @@ from typing import Protocol
 from sseproxy.core.errors import SSEProxyError
 from sseproxy.core.eventsource.ticket_ids import masked
 from sseproxy.core.frames import release_frames
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import Headers
 from sseproxy.core.routes import logged_path
 from sseproxy.core.stream.dialects import Dialect
@@ -32,7 +33,7 @@ class GapCount(Protocol):
     def gaps(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JournalReading:
     """How a client reads a stream that has positions. resumes: it has named one."""
 

@@ -4,14 +4,15 @@ import contextlib
 import os
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from sseproxy.config.settings import CertificateFiles
+from sseproxy.core.frozen import frozen
 from sseproxy.http1.handshake import server_context
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Certificate:
     """What the files of the public side held when they were read. All workers get it, also those that start later."""
 

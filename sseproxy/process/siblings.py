@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from sseproxy.core.frozen import frozen
 
 #: Seconds that a worker has for an answer; one that is stuck, or busy for longer, is left out.
 PATIENCE = 1.0
@@ -16,7 +17,7 @@ _MOST_QUESTION = 8192
 Answerer = Callable[[str], Awaitable[bytes]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Which worker of how many this is. folder: private to the workers, where they find each other.
 

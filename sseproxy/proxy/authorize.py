@@ -9,6 +9,7 @@ from hashlib import blake2b
 from sseproxy.core.authorization import RecentLogins, read_identity
 from sseproxy.core.errors import AccessDenied, AuthorizeFailed, SSEProxyError
 from sseproxy.core.frames import release_frames
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import Headers
 from sseproxy.core.http.via import signed
 from sseproxy.core.routes import AuthorizePolicy, Route, Upstream
@@ -29,12 +30,12 @@ _DENIALS = frozenset((401, 403))
 _OF_DENIAL = frozenset((b"content-type", b"www-authenticate"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Allowed:
     identity: Mapping[str, bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Denied:
     status: int
     reason: bytes
@@ -42,7 +43,7 @@ class _Denied:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Failed:
     cause: str
 

@@ -1,9 +1,9 @@
 """What holds for new requests: which routes are there, and what is done about a request of each?"""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.routes import Route
 from sseproxy.engine.observer import AccessRecord
 from sseproxy.http1.requests import ParsedRequest
@@ -17,7 +17,7 @@ from sseproxy.proxy.resolve import Resolution, Resolver
 from sseproxy.proxy.tail import ResponseTail
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Routing:
     """All that one configuration says about requests.
 
@@ -33,7 +33,7 @@ class Routing:
     begin: Callable[[Resolution, ResponseTail], Work | None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RoutingFactory:
     """Makes the routings of one proxy. What is here outlives them all.
 

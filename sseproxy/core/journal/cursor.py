@@ -1,9 +1,10 @@
 """What does a reader get next, and how is it written for its kind of client?"""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, NamedTuple
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.journal.gap import GapPolicy, gap_event
 from sseproxy.core.journal.positions import Mark, write_mark, write_position
 from sseproxy.core.journal.window import Break, Entry, Spot, Window
@@ -46,7 +47,7 @@ class Written(NamedTuple):
     is_cut: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Flavour:
     """How a stream is written for one kind of client.
 

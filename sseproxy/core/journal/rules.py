@@ -1,8 +1,9 @@
 """What does a route say about its journal? (docs/journal.md)"""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.journal.gap import GapPolicy
 from sseproxy.core.journal.policy import Start
 from sseproxy.core.limits import MIB
@@ -21,7 +22,7 @@ class PartKind(StrEnum):
     AUTH = "auth"  # the answer of `authorize`
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Part:
     """One part of a key or of a login. name: of the parameter, field, cookie or member; empty for `run` and `url`."""
 
@@ -61,7 +62,7 @@ class Detach(StrEnum):
     OFF = "off"  # not at all
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Keep:
     """What is kept of a run. age: seconds; from the end of an answer, of each event of a feed. bytes: of text."""
 
@@ -70,7 +71,7 @@ class Keep:
     age: float = 300.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResumePath:
     """The URL of a run. before, behind: what is around its one value in the path, which is `{run}` or `{key}`."""
 
@@ -80,7 +81,7 @@ class ResumePath:
     ended: Ended = Ended.REPLAY
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopPath:
     """A further URL that stops a run, by one of `methods`. before, behind, is_by_key: as those of a `ResumePath`."""
 
@@ -90,7 +91,7 @@ class StopPath:
     methods: frozenset[str] = frozenset(("POST",))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JournalPolicy:
     """How the streams of a route are kept, and who may read them.
 

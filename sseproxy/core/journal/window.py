@@ -1,11 +1,12 @@
 """Which events of one stream are kept in memory, and which of them are behind a mark?"""
 
 from bisect import bisect_right
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from operator import attrgetter
 from typing import Final, NamedTuple, TypeAlias
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.positions import START, Mark
 
@@ -16,7 +17,7 @@ _BOUNDARY: Final = b"\n\n"
 _WORTH_CLEARING: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Block:
     """One or more whole events that came together.
 
@@ -44,7 +45,7 @@ class Block:
         return [((major, minor - self.count + 1 + index), text + _BOUNDARY) for index, text in enumerate(texts)]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Break:
     """A stretch that is missing: behind `first`, up to `last`. A window keeps it among its blocks, in its place."""
 
@@ -62,7 +63,7 @@ class Break:
 Entry: TypeAlias = Block | Break
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WindowLimits:
     """What is kept at most. age: seconds."""
 
@@ -71,7 +72,7 @@ class WindowLimits:
     age: float = inf
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WindowPolicy:
     """How much a window keeps, and how much of it is handed out at once.
 
