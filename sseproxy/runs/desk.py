@@ -4,7 +4,7 @@ import asyncio
 import random
 import secrets
 from base64 import urlsafe_b64encode
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,12 +17,12 @@ from sseproxy.core.journal.positions import OLDEST, Mark
 from sseproxy.core.journal.policy import Start
 from sseproxy.core.journal.rules import Again
 from sseproxy.core.journal.run import RunPhase, RunState
-from sseproxy.core.limits import LimitPolicy
 from sseproxy.journal.budget import Budget
 from sseproxy.journal.catching_up import CatchingUp
+from sseproxy.runs.detached import Detached
 from sseproxy.runs.live_run import Belonging, LiveRun
 from sseproxy.stores.journal import JournalStore, RunTerms
-from sseproxy.timers import Clock
+from sseproxy.timers import Clock, Timer
 
 #: Random bytes of the name of a run: that of an answer may be all that leads to it.
 _ANSWER_BYTES = 16
@@ -42,7 +42,6 @@ class Ask:
     """A request, as far as it decides which run is its own. position: what the client has named, as it came."""
 
     belongs: Belonging
-    limits: LimitPolicy
     position: bytes | None = None
 
 
@@ -107,7 +106,7 @@ class Desk:
     # Invariants:
     # 1. A run is in `_runs` from `create` until it is refused, or forgotten: `keep.age` after its end, or after its
     #    last event if it sleeps, or earlier if memory is short.
-    # 2. `_left` has exactly the runs without a reader that go on, the one that has waited longest first.
+    # 2. `_detached` has exactly the runs without a reader that go on; `_expiries` those that will be forgotten.
     #
     # Hazard: two requests that open one stream in the same moment: the pointer of the store decides, and the second one
     # joins.
@@ -133,8 +132,8 @@ class Desk:
         self.on_end: Callable[[LiveRun], None] = lambda _: None
         self._randomness = randomness
         self._runs: dict[bytes, LiveRun] = {}
-        self._left: OrderedDict[LiveRun, LimitPolicy] = OrderedDict()
-        self._limits: dict[bytes, LimitPolicy] = {}
+        self._detached = Detached()
+        self._expiries: dict[LiveRun, Timer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -160,7 +159,7 @@ class Desk:
             return self._by_own_id(position, newest)
         name, mark = read
         run = self.named(name, scope=belongs.scope)
-        if run is not None and mark <= self._last_mark(run):
+        if run is not None and mark <= run.state.mark:
             return self._from(run, mark, How.RESUMED)
         if belongs.policy.is_answer:
             return Gone()
@@ -169,10 +168,10 @@ class Desk:
     def named(self, name: bytes, *, scope: bytes = b"", reader: bytes = b"") -> LiveRun | None:
         """Return a run by its name, if it is of the same `scope`, or, without one, of the same `reader`."""
         run = self._runs.get(name)
-        shown, wanted = (scope, b"" if run is None else run.belongs.scope)
-        if not scope:
-            shown, wanted = reader, b"" if run is None else run.belongs.reader
-        return run if compare_digest(shown, wanted or bytes(len(shown))) and run is not None else None
+        if run is None:
+            return None
+        shown, wanted = (scope, run.belongs.scope) if scope else (reader, run.belongs.reader)
+        return run if compare_digest(shown, wanted) else None
 
     async def newest(self, scope: bytes) -> LiveRun | None:
         """Return the newest run of a stream."""
@@ -183,7 +182,7 @@ class Desk:
         """Return what is left of a run for a client that has asked for it by its URL."""
         state, policy = run.state, run.belongs.policy
         read = None if position is None else read_run_position(position)
-        if read is not None and read[0] == run.name and read[1] <= self._last_mark(run):
+        if read is not None and read[0] == run.name and read[1] <= run.state.mark:
             return self._from(run, read[1], How.RESUMED)
         if position not in (None, OLDEST):
             mark = state.place_of(position or b"")
@@ -217,7 +216,6 @@ class Desk:
                 self.store.forget(name)
                 return self._runs.get(now_newest)
         run = self._runs[name] = LiveRun(RunState(name, window), belongs, self)
-        self._limits[name] = ask.limits
         old = None if before is None else self._runs.get(before)
         if old is not None and old.is_answer:
             old.supersede()
@@ -249,39 +247,34 @@ class Desk:
         return task
 
     def attended(self, run: LiveRun) -> None:
-        self._left.pop(run, None)
-        if run.left_at is not None:
-            self.stats.detached_seconds[run.belongs.route] += self.loop.time() - run.left_at
+        self._detached.discard(run)
+        self._note_detached(run)
+        if run.state.is_under_way:
+            self._cancel_expiry(run)
 
     def left(self, run: LiveRun) -> None:
-        limits = self._limits[run.name]
-        self._left[run] = limits
-        route, owner = run.belongs.route, run.belongs.owner
-        same_route = [each for each in self._left if each.belongs.route == route]
-        if limits.detached is not None and len(same_route) > limits.detached:
-            same_route[0].drop()
-        same_owner = [each for each in same_route if each.belongs.owner == owner]
-        if limits.detached_per_client is not None and len(same_owner) > limits.detached_per_client:
-            same_owner[0].drop()
+        self._detached.add(run, run.belongs.limits)
 
     def slept(self, run: LiveRun) -> None:
-        self._left.pop(run, None)
-        self._forget_later(run)
+        self._rest(run)
 
     def ended(self, run: LiveRun) -> None:
-        self._left.pop(run, None)
+        if not run.attended:
+            self._note_detached(run)
         end = run.state.end
         if end is None:
+            self._detached.discard(run)
             self.forget(run)
             return
         self.stats.ended[run.belongs.route, end.reason] += 1
         self.on_end(run)
-        self._forget_later(run)
+        self._rest(run)
 
     def forget(self, run: LiveRun) -> None:
         """Drop a run that is over, or sleeps."""
+        self._cancel_expiry(run)
         if self._runs.get(run.name) is run:
-            del self._runs[run.name], self._limits[run.name]
+            del self._runs[run.name]
             self.store.forget(run.name)
             run.fanout.close()
 
@@ -333,21 +326,21 @@ class Desk:
             return Join(run, base, Missing(GapReason.TRIMMED, base[1] - mark[1]), how)
         return Join(run, mark, None, how)
 
-    def _last_mark(self, run: LiveRun) -> Mark:
-        return run.state.mark
-
     def _new_name(self, *, is_answer: bool) -> bytes:
         return urlsafe_b64encode(self._randomness(_ANSWER_BYTES if is_answer else _FEED_BYTES)).rstrip(b"=")
 
-    def _forget_later(self, run: LiveRun) -> None:
-        age = run.belongs.policy.keep.age
-        state = run.state
+    def _rest(self, run: LiveRun) -> None:
+        """Nothing comes any more, for now or for ever: keep what there is as long as the route says."""
+        self._detached.discard(run)
+        self._cancel_expiry(run)
+        at = self.loop.time() + run.belongs.policy.keep.age
+        self._expiries[run] = self.clock.call_at(at, lambda: self.forget(run))
 
-        def forget_if_unused() -> None:
-            if run.attended or (state.is_under_way and state.phase is not RunPhase.ASLEEP):
-                if not state.is_under_way:
-                    self._forget_later(run)
-                return
-            self.forget(run)
+    def _cancel_expiry(self, run: LiveRun) -> None:
+        timer = self._expiries.pop(run, None)
+        if timer is not None:
+            timer.cancel()
 
-        self.clock.call_at(self.loop.time() + age, forget_if_unused)
+    def _note_detached(self, run: LiveRun) -> None:
+        if run.left_at is not None:
+            self.stats.detached_seconds[run.belongs.route] += self.loop.time() - run.left_at

@@ -15,6 +15,7 @@ from sseproxy.core.journal.intake import Intake
 from sseproxy.core.journal.positions import Mark
 from sseproxy.core.journal.rules import Detach, JournalPolicy
 from sseproxy.core.journal.run import RunEnd, RunHead, RunPhase, RunState
+from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.journal.window import Entry, WindowLimits, WindowPolicy
 from sseproxy.core.stream.ends import row
 from sseproxy.core.stream.plan import StreamPlan
@@ -65,10 +66,12 @@ class Belonging:
 
     route: its name. scope: the digest of route, login and key. reader: the digest of route and login, which is all
     that is asked for where the name of the run is the key. owner: whose runs without readers it counts among.
+    limits: of the route.
     """
 
     route: str
     policy: JournalPolicy
+    limits: LimitPolicy
     scope: bytes
     reader: bytes
     owner: bytes
@@ -153,6 +156,7 @@ class LiveRun:
         self.is_superseded = False
         self.opened: asyncio.Future[None] = host.loop.create_future()
         self.refusal: HttpExchange | Refusal | SSEProxyError | None = None
+        self.first_mark = state.window.base
         self.started_at = host.loop.time()
         self.ended_at: float | None = None
         self._host = host
@@ -351,6 +355,13 @@ class LiveRun:
         self._release_upstream(CloseReason.ABANDONED)
         self.state.sleep()
         self._host.slept(self)
+
+    def shut(self) -> None:
+        """The process ends: whatever is under way is broken off."""
+        if self.is_answer:
+            self.stop(CloseReason.DRAIN)
+        elif self.state.is_under_way and self.state.phase is not RunPhase.ASLEEP:
+            self.drop()
 
     # Readers.
 
