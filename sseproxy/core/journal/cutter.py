@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from sseproxy.core.stream.event_reader import EventReader, last_event_in
 from sseproxy.core.stream.events import BOM, CR, CRLF, LF, one_line_events
 
-_CR: Final = CR[0]  # `in` is fast for a number only
+_CR, _LF = CR[0], LF[0]  # `in` is fast for a number only
 
 #: What ends each event.
 _BOUNDARY: Final = LF + LF
@@ -18,9 +18,18 @@ _BOUNDARY: Final = LF + LF
 #: Bytes: the last event of a longer piece is copied, so that the piece is not kept for it.
 _BULK: Final = 2048
 
-# The patterns search in LF + the lines of one event: behind an LF there is always the beginning of a line.
+# What is plain at a glance. No line can be read in two ways, so the search never goes back further than to its begin.
 
-#: An own id. `[0]` is its value, with the space that the standard removes.
+#: One event without an id.
+_EVENT: Final = re.compile(rb"(?:event:.*\n)?(?:data:.*\n)+\n")
+#: One event that may have an id, `[1]`.
+_EVENT_WITH_ID: Final = re.compile(rb"(?:(?:event|retry):.*\n|id:(.*)\n)*(?:data:.*\n)+\n")
+#: Several events without ids. Possessive, so that nothing is kept for each of them.
+_EVENTS: Final = re.compile(rb"(?:(?:event:.*\n)?+(?:data:.*\n)++\n)++")
+
+# These search in LF + the lines of one event: so each line has an LF in front of it.
+
+#: An own id, with the space that the standard removes.
 _ID: Final = re.compile(rb"\nid(?::(.*))?(?=\n|\Z)")
 #: A field that changes something for a client: it dispatches the event, sets the id, or the reconnection time.
 _EFFECT: Final = re.compile(rb"\n(data|id|retry)(?=[:\n]|\Z)")
@@ -78,12 +87,12 @@ class Cutter:
     # is an unknown field, and to a client whose stream begins with it, it is another one: it is dropped. An id with
     # NUL counts for no client, so the one before it in the same event stands.
 
-    __slots__ = ("_in_comment", "_is_settled", "_last", "_limit", "_mark", "_newest", "_under_way")
+    __slots__ = ("_in_comment", "_is_settled", "_last_byte", "_limit", "_mark", "_newest", "_under_way")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._mark: bytes | None = b""  # what may become a byte order mark; `None` behind the start of the stream
-        self._last = b""  # the last byte that took the long way
+        self._last_byte = b""  # the last byte that took the long way
         self._under_way = bytearray()
         self._in_comment = False
         self._is_settled = False
@@ -92,15 +101,18 @@ class Cutter:
     def feed(self, data: bytes) -> Cut | None:
         """Go on with `data`. Return the events that are complete with it; ``None`` if there are none.
 
-        Raise `EventTooLarge`; nothing may be fed behind it.
+        Raise `EventTooLarge`; the caller feeds nothing after it.
         """
-        if self._is_settled and data[:5] == b"data:" and len(data) <= self._limit and data[-2:] == _BOUNDARY:
-            if data.count(b"\n") == 2 and _CR not in data:
-                self._newest = data
-                return _new(Cut, (1, data, ()))
-            if count := one_line_events(data):
-                self._newest = data if len(data) <= _BULK else last_event_in(data, _BOUNDARY)
-                return Cut(count, data)
+        if self._is_settled and len(data) <= self._limit:
+            if _CR not in data:
+                text = data
+            elif _CR in (text := data.replace(CRLF, LF)):
+                return self._take(data)
+            if _EVENT.fullmatch(text):
+                self._newest = text
+                return _new(Cut, (1, text, ()))
+            if cut := self._glance(text):
+                return cut
         return self._take(data) if data else None
 
     @property
@@ -120,8 +132,8 @@ class Cutter:
 
     def _take(self, data: bytes) -> Cut | None:
         """Take the long way."""
-        lines = data.removeprefix(LF) if self._last == CR else data
-        self._last = data[-1:]
+        lines = data.removeprefix(LF) if self._last_byte == CR else data
+        self._last_byte = data[-1:]
         if _CR in lines:
             lines = lines.replace(CRLF, LF).replace(CR, LF)
         if self._mark is not None:
@@ -131,54 +143,60 @@ class Cutter:
                 return None
             self._mark = None
             lines = lines.removeprefix(BOM)
-        lines = self._without_comments(lines)
+        if self._in_comment:
+            _, line_end, lines = lines.partition(LF)
+            self._in_comment = not line_end
         under_way = self._under_way
         if not under_way:
             lines = lines.lstrip(LF)
-        end = lines.rfind(_BOUNDARY) + len(_BOUNDARY)
-        if end < len(_BOUNDARY):
-            end = 1 if lines.startswith(LF) and under_way.endswith(LF) else 0
-        cut = None
+        end, cut = 0, None
+        if _LF in lines:
+            end = lines.rfind(_BOUNDARY) + len(_BOUNDARY)
+            if end < len(_BOUNDARY):
+                end = 1 if lines.startswith(LF) and under_way.endswith(LF) else 0
         if end:
             cut = self._cut(bytes(under_way) + lines[:end] if under_way else lines[:end])
             under_way.clear()
-            lines = lines[end:].lstrip(LF)
-        under_way += lines
-        if len(under_way) >= self._limit:
-            raise EventTooLarge(self._limit, cut)
-        self._is_settled = not under_way and not self._in_comment and self._last != CR
+        if end < len(lines):
+            self._keep(lines[end:], cut)
+        self._is_settled = not under_way and not self._in_comment and self._last_byte != CR
         return cut
 
-    def _without_comments(self, lines: bytes) -> bytes:
-        """Return `lines`, which go on where the last piece ended, without comments and their line ends."""
-        if self._in_comment:
-            end = lines.find(LF)
-            if end < 0:
-                return b""
-            self._in_comment = False
-            lines = lines[end + 1 :]
-        begun = 1 if self._under_way and not self._under_way.endswith(LF) else 0  # a line that is no comment
-        if lines.find(b"\n:") < 0 and (begun or not lines.startswith(b":")):
-            return lines
-        all_lines = lines.split(LF)
-        kept = all_lines[:begun] + [line for line in all_lines[begun:] if not line.startswith(b":")]
-        if all_lines[-1].startswith(b":") and len(all_lines) > begun:
-            self._in_comment = True
-            kept.append(b"")
-        return LF.join(kept)
+    def _glance(self, text: bytes) -> Cut | None:
+        """Return `text` if it is plain at a glance that it is nothing but events in canonical form.
+
+        text: behind an event boundary, with no CR, and not above the limit.
+        """
+        ids: list[tuple[int, bytes]] = []
+        count = one_line_events(text)
+        if not count and _EVENTS.fullmatch(text):
+            count = text.count(_BOUNDARY)
+        if not count:
+            end = 0
+            while found := _EVENT_WITH_ID.match(text, end):
+                value, end = found[1], found.end()
+                if value is not None:
+                    if 0 in value:
+                        return None
+                    ids.append((count, value.removeprefix(b" ")))
+                count += 1
+            if not end or end < len(text):
+                return None
+        self._newest = text if len(text) <= _BULK else last_event_in(text, _BOUNDARY)
+        return _new(Cut, (count, text, tuple(ids)))
 
     def _cut(self, text: bytes) -> Cut | None:
         """Return the events of `text`, which is blocks and blank lines, and ends behind one."""
+        if len(text) <= self._limit and (cut := self._glance(text)):
+            return cut
         entries: list[bytes] = []
         ids: list[tuple[int, bytes]] = []
         may_have_id = text.startswith(b"id") or text.find(b"\nid") >= 0
-        has_mark = text.find(BOM) >= 0
         for lines in text.split(_BOUNDARY):
-            block = lines.lstrip(LF)
-            if len(block) + len(_BOUNDARY) > self._limit:
+            block = without_lines(lines.lstrip(LF), b":")
+            if block and len(block) + len(_BOUNDARY) > self._limit:
                 raise EventTooLarge(self._limit, _joined(entries, ids))
-            if has_mark and block.find(BOM) >= 0:
-                block = LF.join(line for line in block.split(LF) if not line.startswith(BOM))
+            block = without_lines(block, BOM)
             if block.startswith(b"data:") or block.find(b"\ndata:") >= 0:
                 self._newest = block
             elif not (fields := _EFFECT.findall(LF + block)):
@@ -190,6 +208,28 @@ class Cutter:
                 ids += [(len(entries), value.removeprefix(b" ")) for value in own[-1:]]
             entries.append(block)
         return _joined(entries, ids)
+
+    def _keep(self, lines: bytes, cut: Cut | None) -> None:
+        """Keep the beginning of an event, or more of it. cut: the events in front of it."""
+        under_way = self._under_way
+        begun, line_end = b"", b""
+        if under_way and not under_way.endswith(LF):
+            begun, line_end, lines = lines.partition(LF)  # of a line that is no comment, whatever follows
+        under_way += begun + line_end
+        last = lines.rfind(LF) + 1
+        if lines.startswith(b":", last):
+            self._in_comment = True
+            lines = lines[:last]
+        under_way += without_lines(lines, b":")
+        if len(under_way) >= self._limit:
+            raise EventTooLarge(self._limit, cut)
+
+
+def without_lines(lines: bytes, beginning: bytes) -> bytes:
+    """Return `lines` without those that begin with `beginning`. Behind such a one an LF has to be, or the end."""
+    if not lines.startswith(beginning) and lines.find(LF + beginning) < 0:
+        return lines
+    return LF.join(line for line in lines.split(LF) if not line.startswith(beginning))
 
 
 def _joined(entries: list[bytes], ids: list[tuple[int, bytes]]) -> Cut | None:
