@@ -63,7 +63,7 @@ class MemoryJournalStore:
         window = kept.window
         (major, last), top = entry.last, window.top[1]
         before = last - entry.count
-        if token != kept.token or major != token:
+        if token != kept.token or major != token or kept.end is not None:
             done(Outcome.FENCED)
         elif before == top:
             if isinstance(entry, Break):
