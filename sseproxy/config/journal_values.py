@@ -51,6 +51,12 @@ class RunPath:
         """True if both match the same paths."""
         return (self.before, self.behind) == (other.before, other.behind)
 
+    def takes(self, path: str) -> bool:
+        """True if the normalised `path` matches."""
+        pairs = list(zip(str(self).split("/"), path.split("/"), strict=False))
+        is_as_long = str(self).count("/") == path.count("/")
+        return is_as_long and all(mine == other or (mine in _PLACES and bool(other)) for mine, other in pairs)
+
     def is_below(self, prefix: str) -> bool:
         """True if some path that matches has `prefix`, by whole segments, and more behind it."""
         segments, wanted = str(self).split("/"), prefix.split("/")
