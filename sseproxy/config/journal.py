@@ -7,7 +7,7 @@ it in.
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from sseproxy.config import journal_values, values
 from sseproxy.config.authorize import nothing_is_a_section
@@ -32,22 +32,28 @@ from sseproxy.core.journal.rules import (
 from sseproxy.core.limits import MIB
 from sseproxy.core.stream.plan import StreamKind
 
-_PART = {"type": "string", "minLength": 1}
 _DURATION = r"^(end|off|\d+(\.\d+)?(ms|s|m|h)?)$"
+
+
+def _parts(pattern: str, alone: str) -> WithJsonSchema:
+    """One part or a list of them, for editors. alone: what stands beside no other."""
+    one = {"anyOf": [{"type": "string", "pattern": pattern}, VARIABLE]}
+    return WithJsonSchema({"anyOf": [{"const": alone}, *one["anyOf"], {"type": "array", "items": one, "minItems": 1}]})
+
 
 JournalKind = Annotated[
     StreamKind,
     Scalar(journal_values.kind, {"anyOf": [{"type": "string", "enum": ["answer", "feed"]}, VARIABLE]}, write=str),
 ]
 Key = Annotated[
-    tuple[Annotated[Part, Scalar(journal_values.key_part, _PART, write=str)], ...],
+    tuple[Annotated[Part, Scalar(journal_values.key_part, {}, write=str)], ...],
     BeforeValidator(listed),
-    one_or_several,
+    _parts(r"^(url$|(query|header|cookie|body|auth):.)", alone="run"),
 ]
 Login = Annotated[
-    tuple[Annotated[Part, Scalar(journal_values.login_part, _PART, write=str)], ...],
+    tuple[Annotated[Part, Scalar(journal_values.login_part, {}, write=str)], ...],
     BeforeValidator(journal_values.listed_logins),
-    one_or_several,
+    _parts(r"^(header|cookie|auth):.", alone=journal_values.ANYONE),
 ]
 AgainWord = Annotated[Again, Scalar(partial(values.choice, kind=Again), words(Again), write=str)]
 IdsWord = Annotated[Ids, Scalar(partial(values.choice, kind=Ids), words(Ids), write=str)]

@@ -92,8 +92,9 @@ def _named(written: str, kinds: Iterable[PartKind], forms: Iterable[str]) -> Par
     """A part with a name behind its colon. forms: the words that can stand there, for messages."""
     word, colon, name = written.partition(":")
     if not colon or word not in list(kinds):
-        shown = [form if form in (*_WITHOUT_NAME, ANYONE) else f"{form}:NAME" for form in forms]
-        hint = f"name it: {word}:NAME" if word in list(kinds) else nearest(word, forms)
+        alone = [form for form in forms if form in (*_WITHOUT_NAME, ANYONE)]
+        shown = [form if form in alone else f"{form}:NAME" for form in forms]
+        hint = f"name it: {word}:NAME" if word in list(kinds) else nearest(word, kinds if colon else alone)
         raise BadValue(f"expected {', '.join(shown[:-1])} or {shown[-1]}, got {describe(written)}", hint)
     part = Part(PartKind(word), name)
     if part.kind is PartKind.HEADER:
@@ -132,7 +133,7 @@ def detach(value: object) -> float | Detach:
     try:
         return values.limited_duration(value)
     except BadValue as error:
-        raise BadValue(error.message, error.hint.replace("or off", "end or off")) from None
+        raise BadValue(error.message, error.hint.replace(" or off", ", end or off")) from None
 
 
 def format_detach(value: float | Detach) -> str:

@@ -90,7 +90,7 @@ def check_store(document: Document, file: FileSchema, routes: Sequence[Effective
         message = f"is missing: with a url, replicas answer each other's reconnects (end of routes[{signs[0].index}])"
         document.problem(("store", "secret"), message, "the same in all of them, such as from openssl rand -hex 16")
     elif keeps is not None and store.secret is None:
-        message = f"is missing: with a url, replicas know each other's runs by it (journal of routes[{keeps.index}])"
+        message = f"is missing: with a url, the keys of runs are made with it (journal of routes[{keeps.index}])"
         document.problem(("store", "secret"), message, "the same in all of them, such as from openssl rand -hex 16")
 
 
