@@ -58,7 +58,7 @@ class Opened:
 
 
 #: Asks the upstream, from behind the id that it has given to an event, if it has given one.
-Open: TypeAlias = Callable[[bytes | None], Coroutine[Any, Any, Opened]]
+Open: TypeAlias = Callable[[bytes | None], Awaitable[Opened]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +181,11 @@ class LiveRun:
         return self.state.name
 
     @property
+    def is_begun(self) -> bool:
+        """True once the upstream was asked, or has answered."""
+        return self._task is not None or self.state.phase is not RunPhase.OPENING
+
+    @property
     def is_answer(self) -> bool:
         return self.belongs.policy.is_answer
 
@@ -224,7 +229,7 @@ class LiveRun:
             self._reopening.renew()
             self._task = self._host.spawn(self._claim())
 
-    async def _bring(self, opening: Coroutine[Any, Any, Opened]) -> None:
+    async def _bring(self, opening: Awaitable[Opened]) -> None:
         """Wait for the upstream's answer to the first request."""
         try:
             opened = await opening

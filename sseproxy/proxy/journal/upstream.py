@@ -31,6 +31,15 @@ class RunUpstream:
         self.first_fields: Headers | None = None
 
     @property
+    def body_ended(self) -> "asyncio.Future[None]":
+        """Done when nothing more of the request's body comes."""
+        ended = self._opening.body_ended
+        if ended is None:
+            ended = asyncio.get_running_loop().create_future()
+            ended.set_result(None)
+        return ended
+
+    @property
     def has_whole_request(self) -> bool:
         """True if nothing of the request is still to come from its client."""
         ended = self._opening.body_ended
