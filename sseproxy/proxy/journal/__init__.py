@@ -1,0 +1,1 @@
+"""What the proxy does for a route whose streams are kept: who asks, which run it is, who reads it."""
