@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-import pytest
-from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from sseproxy.runs.budget import BYTES_PER_RUN, RunBudget, Share
 
@@ -307,54 +306,83 @@ class Forgetful(list[tuple[str, str]]):
         pass
 
 
-steps = st.lists(
-    st.tuples(
-        st.sampled_from(["answer", "feed", "note", "note", "end", "sleep", "wake", "read", "leave", "close", "room"]),
-        st.integers(0, 12),
-        st.integers(0, 400 * KIB),
-    ),
-    max_size=80,
-)
+indexes = st.integers(0, 12)
+sizes = st.integers(0, 400 * KIB)
 
 
-@given(steps)
-@pytest.mark.parametrize("memory", [MIB])
-def test_whatever_runs_do_the_total_is_right_and_what_can_be_freed_is(
-    memory: int, steps: list[tuple[str, int, int]]
-) -> None:
-    room = Room(memory)
-    runs: list[Run] = []
-    for step, number, size in steps:
-        run = runs[number % len(runs)] if runs else room.feed("first")
-        if not runs:
-            runs.append(run)
-        match step:
-            case "answer" | "feed":
-                runs.append(getattr(room, step)(f"{len(runs)}", size))
-            case "note" if not run.is_over:
-                run.note(size)
-            case "end" if not run.is_over:
-                run.end()
-            case "sleep" if not run.is_over and not run.is_answer:
-                run.sleep()
-            case "wake" if run.is_over and not run.is_answer:
-                run.wake()
-            case "read":
-                run.attended += 1
-            case "leave":
-                run.attended = max(0, run.attended - 1)
-            case "close":
-                run.share.close()
-                runs.remove(run)
-            case "room":
-                has_room = room.budget.has_room()
-                assert has_room == (room.budget.total + BYTES_PER_RUN <= memory)
-        gone = {name for call, name in room.calls if call == "forget"}
-        runs = [run for run in runs if run.name not in gone]
-        assert len(room.budget) == len(runs)
-        assert room.budget.total == sum(run.share.size + BYTES_PER_RUN for run in runs)
-        if room.budget.total > room.budget.line:
-            pytest.fail("nothing was done")
+class RunsOfABudget(RuleBasedStateMachine):
+    """Whatever runs do, their total is right, and what may be freed is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room = Room()
+        self.runs = [self.room.feed("first")]
+
+    def some(self, index: int) -> Run:
+        if not self.runs:
+            self.make(0, is_answer=False)
+        return self.runs[index % len(self.runs)]
+
+    @rule(size=sizes, is_answer=st.booleans())
+    def make(self, size: int, is_answer: bool) -> None:
+        make = self.room.answer if is_answer else self.room.feed
+        self.runs.append(make(f"{len(self.runs)} of {len(self.room.calls)}", size))
+
+    @rule(index=indexes, size=sizes)
+    def note(self, index: int, size: int) -> None:
+        run = self.some(index)
+        if not run.is_over:
+            run.note(size)
+
+    @rule(index=indexes)
+    def end(self, index: int) -> None:
+        run = self.some(index)
+        if not run.is_over:
+            run.end()
+
+    @rule(index=indexes)
+    def sleep(self, index: int) -> None:
+        run = self.some(index)
+        if not run.is_over and not run.is_answer:
+            run.sleep()
+
+    @rule(index=indexes)
+    def wake(self, index: int) -> None:
+        run = self.some(index)
+        if run.is_over and not run.is_answer:
+            run.wake()
+
+    @rule(index=indexes, change=st.sampled_from([1, -1]))
+    def read(self, index: int, change: int) -> None:
+        run = self.some(index)
+        run.attended = max(0, run.attended + change)
+
+    @rule(index=indexes)
+    def close(self, index: int) -> None:
+        run = self.some(index)
+        run.share.close()
+        self.runs.remove(run)
+
+    @rule()
+    def ask(self) -> None:
+        has_room = self.room.budget.has_room()
+        assert has_room == (self.room.budget.total + BYTES_PER_RUN <= MIB)
+        assert has_room or not any(run.is_spare for run in self.kept())
+
+    def kept(self) -> list[Run]:
+        gone = {name for call, name in self.room.calls if call == "forget"}
+        self.runs = [run for run in self.runs if run.name not in gone]
+        return self.runs
+
+    @invariant()
+    def is_counted(self) -> None:
+        runs, budget = self.kept(), self.room.budget
+        assert len(budget) == len(runs)
+        assert budget.total == sum(run.share.size + BYTES_PER_RUN for run in runs)
+        assert budget.total <= budget.line
+
+
+TestRunsOfABudget = RunsOfABudget.TestCase
 
 
 def test_the_largest_is_halved_however_many_there_are() -> None:
