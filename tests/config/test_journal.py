@@ -261,13 +261,13 @@ def test_a_path_of_runs_that_takes_what_a_route_names_is_warned_of(folder: Path)
   - match: {{path: /chat, host: a.example}}
     upstream: http://u:1
     journal: {{kind: answer, resume: {{path: '/chat/{{run}}'}}, stop: {{path: '/chat/{{run}}/stop'}}}}
-  - {{match: {{path: /chat/new}}, upstream: 'http://u:1'}}
+  - {{match: {{path: /chat/a}}, upstream: 'http://u:1'}}
   - {{match: {{path: /chat/old, methods: [POST]}}, upstream: 'http://u:1'}}
   - {{match: {{path: /chat/one, host: b.example}}, upstream: 'http://u:1'}}
   - {{match: {{path: /chat/all/stop, methods: [POST, PUT]}}, upstream: 'http://u:1'}}
 """
     assert [str(warning) for warning in read(text, folder).warnings] == [
-        f"c.yaml:5:44: routes[0].journal.resume.path: warning: takes DELETE, GET and HEAD of /chat/new {FROM.format(1)}",
+        f"c.yaml:5:44: routes[0].journal.resume.path: warning: takes DELETE, GET and HEAD of /chat/a {FROM.format(1)}",
         f"c.yaml:5:73: routes[0].journal.stop.path: warning: takes POST of /chat/all/stop {FROM.format(4)}",
     ]
 
