@@ -255,6 +255,12 @@ def test_a_journal_of_mcp_is_warned_of(match: str, folder: Path) -> None:
     assert len(said_of("match: {path: /mcp/x}, journal: {kind: answer}", folder)) == 1
 
 
+def test_a_journal_of_lines_is_warned_of(folder: Path) -> None:
+    found = said_of("dialect: ollama, journal: {kind: answer}", folder)
+    said = "the lines of Ollama's own API are not kept: only event streams are (leave it out)"
+    assert found[0] == f"journal: warning: {said}"
+
+
 def test_a_path_of_runs_that_takes_what_a_route_names_is_warned_of(folder: Path) -> None:
     text = f"""\
 {CONFIRMED}routes:
