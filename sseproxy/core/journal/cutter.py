@@ -80,7 +80,8 @@ class Cutter:
     #    many pieces it comes.
     # 4. Whether an event is too large depends on its lines alone, not on how they were cut: it is asked before blocks
     #    without effect are dropped.
-    # 5. `_is_settled`: the next byte begins a line, and an event, whatever it is.
+    # 5. `_is_settled`: the next byte begins a line behind a blank line, or is the LF of the CR that ended it. That LF
+    #    would be one more blank line at worst, so what comes first may be looked at as if it were not to be dropped.
     #
     # Hazards: CR | LF is one line end, so the LF is dropped. A comment that is dropped between two line ends leaves
     # one, and no blank line. Blank lines behind a blank line are no events. A line that begins with a byte order mark
@@ -159,7 +160,7 @@ class Cutter:
             under_way.clear()
         if end < len(lines):
             self._keep(lines[end:], cut)
-        self._is_settled = not under_way and not self._in_comment and self._last_byte != CR
+        self._is_settled = not under_way and not self._in_comment
         return cut
 
     def _glance(self, text: bytes) -> Cut | None:

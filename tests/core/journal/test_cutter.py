@@ -185,6 +185,7 @@ def test_between_events_is_where_the_session_says(pieces: list[bytes]) -> None:
         pytest.param(BOM[:2] + b"data: x\ndata: y\n\n", BOM[:2] + b"data: x\ndata: y\n\n", (), id="half a mark"),
         pytest.param(b"data: x\n\n" + BOM + b"data: y\ndata: z\n\n", b"data: x\n\ndata: z\n\n", (), id="a mark later"),
         pytest.param(b": a\n\n: b\n:\n\n", b"", (), id="only comments"),
+        pytest.param(b": adata: x\n\n", b"", (), id="an event in a comment"),
         pytest.param(b"data: x\n: c\ndata: y\n:d\n\n", b"data: x\ndata: y\n\n", (), id="comments in an event"),
         pytest.param(b"data: x\n: c\n\ndata: y\n\n", b"data: x\n\ndata: y\n\n", (), id="a comment before a blank line"),
         pytest.param(b"data:\n:id: 3\n\n", b"data:\n\n", (), id="a field in a comment"),
@@ -250,6 +251,24 @@ def test_an_empty_piece_changes_nothing() -> None:
     )
 
 
+def test_the_newest_event_is_known_whatever_way_it_came() -> None:
+    ways = (
+        (b"data: a\n\n", (b"", b"a")),
+        (b"data: b\n\n", (b"", b"b")),
+        (b"data: c\n\ndata: d\n\n", (b"", b"d")),
+        (b"event: e\ndata: f\n\n", (b"e", b"f")),
+        (b"id: 1\ndata: g\n\n", (b"", b"g")),
+        (b"event: h\r\ndata: i\r\n\r\n", (b"h", b"i")),
+        (b"data\ndata: j\n: c\n\nretry: 5\n\nevent: k\n\n: c\n", (b"", b"\nj")),
+        (b"data: l\n\n" * 1000 + b"data: m\n\n", (b"", b"m")),
+        (b"event\ndata\n\ndata: n", (b"", b"")),
+    )
+    cutter = Cutter(LIMIT)
+    for piece, newest in ways:
+        cutter.feed(piece)
+        assert cutter.last() == newest
+
+
 def test_the_newest_data_may_be_shortened() -> None:
     cutter = Cutter(LIMIT)
     cutter.feed(b"event: e\ndata: " + b"a" * 5000 + b"b" * 5000 + b"\n\n")
@@ -282,10 +301,17 @@ def outcome(pieces: list[bytes], limit: int) -> Outcome:
 
 
 @given(cut_streams(), st.integers(len(BOM), 40))
-@example([b"data: first\n\n", b"data: 78\n\n"], 10)
-@example([b"data: first\n\n", b"data: 789\n\n"], 10)
+@example([b"data: 1\n\n", b"data: 78\n\n"], 10)
+@example([b"data: 1\n\n", b"data: 789\n\n"], 10)
+@example([b"data: 1\n\n", b"data: 2\n\ndata: 789\n\ndata: 3\n\n"], 10)
+@example([b"data: 1\n\n", b"id: 2\ndata\n\nid: 45\ndata\n\n"], 12)
+@example([b"data: 1\n\n", b"data: 2\n\ndata: 789abcdef"], 10)
 @example([b"data: 78\n", b"\n"], 10)
 @example([b"data: 789\n", b"\n"], 10)
+@example([b"data: 78\n: c\n\n"], 10)
+@example([b"data: 789\n: c\n\n"], 10)
+@example([b"\n", b"data: 78\n", b"\n"], 10)
+@example([b": comment comment\n", b"\n", b"data: 78\n", b": comment comment", b"\n\n"], 10)
 def test_the_first_event_that_is_too_large_ends_it_whatever_the_cut(pieces: list[bytes], limit: int) -> None:
     """All events in front of it are there. Of an incomplete one, what is there counts, and the blank line to come."""
     stream = b"".join(pieces)
