@@ -23,7 +23,8 @@ class LimitPolicy:
     streams_per_client: open event streams of one client (an address, of IPv6 a /64), per route and process.
     line: bytes of an unfinished line that are held back.
     request_body: bytes of a request body; a larger one is refused with 413.
-    event: bytes of an event that comes out of Redis; a larger one is skipped.
+    event: bytes of an event that is kept; a larger one ends its run, and is skipped if it comes out of Redis.
+    detached: runs without a reader, per process; detached_per_client: of one login, or without one of an address.
     """
 
     streams: int | None = 10_000
@@ -31,6 +32,8 @@ class LimitPolicy:
     line: int = 64 * KIB
     request_body: int | None = None
     event: int = MIB
+    detached: int | None = 1000
+    detached_per_client: int | None = 8
 
     @property
     def counts_streams(self) -> bool:

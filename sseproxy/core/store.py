@@ -23,7 +23,8 @@ class StorePolicy:
     prefix: what the names of our own keys and channels begin with. timeout: seconds after which Redis counts as away.
     secret: what the ids of ends are signed with where a route has no secret of its own, for replicas that answer each
     other's reconnects; empty: made up when the process starts. memory: bytes of all requests that wait for their
-    ticket to be opened; as many again for the newest events of Redis.
+    ticket to be opened; as many again for the newest events of Redis, and as many for all runs.
+    file: what the runs in memory are written to at the end of a drain, and read from at the start.
     """
 
     secret: str = field(default="", repr=False)
@@ -31,6 +32,7 @@ class StorePolicy:
     url: str = field(default="", repr=False)
     prefix: str = "sseproxy"
     timeout: float = 2.0
+    file: str | None = None
 
     @property
     def scheme(self) -> str:
