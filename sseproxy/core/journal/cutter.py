@@ -20,8 +20,8 @@ _BULK: Final = 2048
 
 # What is plain at a glance. No line can be read in two ways, so the search never goes back further than to its begin.
 
-#: One event without an id.
-_EVENT: Final = re.compile(rb"(?:event:.*\n)?(?:data:.*\n)+\n")
+#: One event as most of them are. The method itself: to look it up would cost a tenth of the match.
+_is_event: Final = re.compile(rb"(?:event:.*\n)?+data:.*\n\n").fullmatch
 #: One event that may have an id, `[1]`.
 _EVENT_WITH_ID: Final = re.compile(rb"(?:(?:event|retry):.*\n|id:(.*)\n)*(?:data:.*\n)+\n")
 #: Several events without ids. Possessive, so that nothing is kept for each of them.
@@ -109,7 +109,7 @@ class Cutter:
                 text = data
             elif _CR in (text := data.replace(CRLF, LF)):
                 return self._take(data)
-            if _EVENT.fullmatch(text):
+            if _is_event(text):
                 self._newest = text
                 return _new(Cut, (1, text, ()))
             if cut := self._glance(text):
