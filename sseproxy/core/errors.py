@@ -7,7 +7,9 @@
     │   ├── ForeignOrigin           403
     │   ├── RouteNotFound           404
     │   ├── TicketNotFound          404
+    │   ├── RunNotFound             404
     │   ├── MethodRefused           405
+    │   ├── PositionGone            410
     │   ├── RequestTooLarge         413
     │   ├── ExpectationFailed       417
     │   ├── HeadersTooLarge         431
@@ -106,6 +108,14 @@ class TicketNotFound(ClientError):
     proxy_status = None
 
 
+class RunNotFound(ClientError):
+    """A run is unknown, forgotten, or of another login; the response does not say which."""
+
+    status = 404
+    title = "Not Found"
+    proxy_status = None
+
+
 class MethodRefused(ClientError):
     """CONNECT and TRACE (RFC 9110 section 9.3), and what the route does not answer.
 
@@ -118,6 +128,14 @@ class MethodRefused(ClientError):
     def __init__(self, detail: str, *, allowed: Sequence[str] = ()) -> None:
         super().__init__(detail)
         self.allowed = tuple(allowed)
+
+
+class PositionGone(ClientError):
+    """What the request names is no longer kept, or is the end of a stream (RFC 9110 section 15.5.11)."""
+
+    status = 410
+    title = "Gone"
+    proxy_status = None
 
 
 class RequestTooLarge(ClientError):

@@ -24,6 +24,8 @@ ON_DEMAND = {
     "brotli": "a response that is coded so",
     "backports.zstd": "likewise",
     "compression.zstd": "likewise",
+    "sseproxy.config.journal_checks": "a route with a journal",
+    "sseproxy.config.journal_warnings": "likewise",
     "encodings.idna": "a name that is looked up",
     "importlib.metadata": "plugins of pydantic, which no configuration has",
     "tempfile": "workers with an admin listener",
@@ -72,8 +74,12 @@ def test_what_nothing_asks_for_is_not_loaded() -> None:
             {"routes": [{"upstream": "http://127.0.0.1:9", "authorize": {"url": "http://127.0.0.1:9/"}}]},
             {"yaml", "sseproxy.proxy.authorize"},
         ),
+        (
+            {"routes": [{"upstream": "http://127.0.0.1:9", "journal": {"kind": "answer"}}]},
+            {"yaml", "sseproxy.config.journal_checks", "sseproxy.config.journal_warnings"},
+        ),
     ],
-    ids=["file", "admin", "redis", "authorize"],
+    ids=["file", "admin", "redis", "authorize", "journal"],
 )
 def test_what_the_configuration_asks_for_is_loaded(config: dict[str, object], wanted: set[str], tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(json.dumps({**config, "server": {"listen": "127.0.0.1:0"}}))

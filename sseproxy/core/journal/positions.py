@@ -6,7 +6,7 @@ sequence. A *position* is what a client holds: one mark, or, on a route with sev
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 from sseproxy.core.http.fields import get_all
@@ -29,7 +29,8 @@ LONGEST = 512
 _NUMBER = rb"(0|[1-9][0-9]{0,19})"
 _MARK = re.compile(_NUMBER + rb"-" + _NUMBER)
 _VECTOR = b"V."
-_QUERY_NAMES = frozenset((b"last-event-id", b"lastEventId", b"last_event_id"))
+#: Parameters of a query that name a position.
+QUERY_NAMES = frozenset((b"last-event-id", b"lastEventId", b"last_event_id"))
 
 
 def predecessor(mark: Mark) -> Mark:
@@ -96,12 +97,19 @@ def named_position(fields: Iterable[tuple[bytes, bytes]], query: bytes) -> bytes
             return value
     for pair in query.split(b"&"):
         name, _, value = pair.partition(b"=")
-        if value and unescaped(name) in _QUERY_NAMES:
+        if value and unescaped(name) in QUERY_NAMES:
             return unescaped(value)
     return None
 
 
-def without_position(query: bytes) -> bytes:
-    """Return `query` without the parameters that name a position; all others stay as they are, byte for byte."""
-    pairs = query.split(b"&")
-    return b"&".join(pair for pair in pairs if unescaped(pair.partition(b"=")[0]) not in _QUERY_NAMES)
+def without_position(query: bytes, is_one: Callable[[bytes], bool] | None = None) -> bytes:
+    """Return `query` without the parameters that name a position; all others stay as they are, byte for byte.
+
+    is_one: true of the values that are taken off; left out, all are.
+    """
+    kept = []
+    for pair in query.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        if unescaped(name) not in QUERY_NAMES or (is_one is not None and not is_one(unescaped(value))):
+            kept.append(pair)
+    return b"&".join(kept)

@@ -2,6 +2,7 @@
 
 from dataclasses import field
 from enum import StrEnum
+from urllib.parse import quote
 
 from sseproxy.core.frozen import frozen
 from sseproxy.core.journal.gap import GapPolicy
@@ -30,7 +31,7 @@ class Part:
     name: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.name}" if self.name else self.kind
+        return f"{self.kind}:{self.name}" if self.name else self.kind.value
 
 
 class Again(StrEnum):
@@ -79,6 +80,10 @@ class ResumePath:
     behind: str = ""
     is_by_key: bool = False
     ended: Ended = Ended.REPLAY
+
+    def url(self, value: bytes) -> bytes:
+        """Return the path of the run that `value` names."""
+        return self.before.encode() + quote(value, safe="").encode() + self.behind.encode()
 
 
 @frozen
