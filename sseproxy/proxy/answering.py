@@ -74,7 +74,9 @@ class Answering:
             return
         # Held: what the upstream has sent together goes on together.
         tail.downstream.send_head(head.status, head.reason, fields, length=length, has_body=head.has_body, hold=True)
-        relay = tail.new_relay(self._route, kind=kind, plan=plan, end_message=None if kind is None else self.end_message())
+        relay = tail.new_relay(
+            self._route, kind=kind, plan=plan, end_message=None if kind is None else self.end_message()
+        )
         connect_body(relay, exchange, decoder)
         tail.downstream.release_head()
 

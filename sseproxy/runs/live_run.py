@@ -15,8 +15,8 @@ from sseproxy.core.journal.intake import Intake
 from sseproxy.core.journal.positions import Mark
 from sseproxy.core.journal.rules import Detach, JournalPolicy
 from sseproxy.core.journal.run import RunEnd, RunHead, RunPhase, RunState
-from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.journal.window import Entry, WindowLimits, WindowPolicy
+from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.ends import row
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason
@@ -176,6 +176,7 @@ class LiveRun:
         self._open: Open | None = None
         self._relay: Relay | None = None
         self._task: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._may_detach: Callable[[], bool] = lambda: True
         self._detach_timer: Timer | None = None
         self._reopening = Reopening(belongs.policy.reopen, host.chance)
@@ -473,7 +474,7 @@ class LiveRun:
     def _end(self, reason: CloseReason, *, is_clean: bool) -> None:
         self._release_upstream(reason)
         end = self.state.finish(reason, is_clean=is_clean)
-        self._host.spawn(self._close(self.state.token, end))
+        self._closing = self._host.spawn(self._close(self.state.token, end))
         self.fanout.end()
         self._over()
 
