@@ -20,8 +20,8 @@ from sseproxy.proxy.tail import ResponseTail
 
 if TYPE_CHECKING:
     from sseproxy.proxy.authorize import Authorizer
-    from sseproxy.proxy.journal.run_paths import RunTarget
     from sseproxy.proxy.journal.service import JournalService
+    from sseproxy.proxy.run_paths import RunTarget
 
 Work = Coroutine[None, None, None]
 
@@ -129,7 +129,7 @@ class Dispatcher:
 
     async def _use_run(self, target: "RunTarget", request: ClientRequest, route: Route, tail: ResponseTail) -> None:
         assert self._journal is not None
-        serving = self._journal.use(request, route, tail, target, self._ends)
+        serving = self._journal.use(request, route, tail, target, ends=self._ends)
         del request
         await serving.start()
         del serving  # a stream may go on for hours
@@ -149,4 +149,4 @@ class Dispatcher:
         if route.journal is None:
             return Forwarding(inbound, route, tail, wanted, opening, ends=self._ends)
         assert self._journal is not None
-        return self._journal.serve(request, route, tail, wanted, opening, self._ends)
+        return self._journal.serve(request, route, tail, wanted, opening, ends=self._ends)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 
@@ -10,7 +10,6 @@ from sseproxy.core.authorization import with_identity
 from sseproxy.core.errors import BadRequest, MethodRefused
 from sseproxy.core.eventsource.cookies import authenticate, for_caches, login
 from sseproxy.core.eventsource.end_id import without_ends
-from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import (
     MOST_MEMBERS,
     PSEUDONYM,
@@ -49,7 +48,7 @@ _REPLACED_IF_STREAM = _REPLACED | {b"accept-encoding"}
 _TRACE = frozenset((b"traceparent", b"tracestate"))
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class InboundRequest:
     """A request that is fit to be passed on. path: normalised. headers: all fields as they came; fields: by name.
 
@@ -174,7 +173,7 @@ class InboundRequest:
         return fields
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class ClientRequest:
     """A request, and who sends it.
 

@@ -30,7 +30,7 @@ from sseproxy.proxy.notices import ForwardingNotice
 from sseproxy.proxy.responses import ALLOW
 
 if TYPE_CHECKING:
-    from sseproxy.proxy.journal.run_paths import RunPaths, RunTarget
+    from sseproxy.proxy.run_paths import RunPaths, RunTarget
 
 #: Addresses of which it is remembered whether they are trusted.
 _KNOWN_ADDRESSES = 4096
@@ -251,7 +251,7 @@ def _run_paths(routes: Sequence[Route]) -> "RunPaths | None":
     """Return the URLs of runs, if a route has any."""
     if all(route.journal is None for route in routes):
         return None
-    from sseproxy.proxy.journal.run_paths import RunPaths  # noqa: PLC0415 - only where a route has a journal
+    from sseproxy.proxy.run_paths import RunPaths  # noqa: PLC0415 - only where a route has a journal
 
     return RunPaths(routes)
 

@@ -91,7 +91,7 @@ class DeskStats:
     attached: Counter[tuple[str, str]] = field(default_factory=Counter)
     gaps: Counter[str] = field(default_factory=Counter)
     unjournalled: Counter[tuple[str, str]] = field(default_factory=Counter)
-    detached_seconds: Counter[str] = field(default_factory=Counter)
+    detached_seconds: dict[str, float] = field(default_factory=dict)
 
 
 class Desk:
@@ -358,4 +358,5 @@ class Desk:
 
     def _note_detached(self, run: LiveRun) -> None:
         if run.left_at is not None:
-            self.stats.detached_seconds[run.belongs.route] += self.loop.time() - run.left_at
+            seconds, route = self.stats.detached_seconds, run.belongs.route
+            seconds[route] = seconds.get(route, 0.0) + self.loop.time() - run.left_at

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from sseproxy.core.errors import InternalError, OriginError, SSEProxyError
 from sseproxy.core.flow import BodySink
 from sseproxy.core.frames import release_frames
-from sseproxy.core.frozen import frozen
 from sseproxy.core.journal.cursor import Flavour
 from sseproxy.core.journal.cutter import Cut
 from sseproxy.core.journal.gap import Missing
@@ -32,7 +32,7 @@ from sseproxy.stores.journal import JournalStore, Outcome
 from sseproxy.timers import Clock, Timer
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """The beginning of a response that is no stream, for several clients. is_whole: there is no more of it."""
 
@@ -43,7 +43,7 @@ class Refusal:
     is_whole: bool
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Opened:
     """What an upstream has answered.
 
@@ -61,7 +61,7 @@ class Opened:
 Open: TypeAlias = Callable[[bytes | None], Awaitable[Opened]]
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Belonging:
     """To which stream, and to which reader, a run belongs.
 
@@ -176,6 +176,7 @@ class LiveRun:
         self._open: Open | None = None
         self._relay: Relay | None = None
         self._task: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._may_detach: Callable[[], bool] = lambda: True
         self._detach_timer: Timer | None = None
         self._reopening = Reopening(belongs.policy.reopen, host.chance)
@@ -473,7 +474,7 @@ class LiveRun:
     def _end(self, reason: CloseReason, *, is_clean: bool) -> None:
         self._release_upstream(reason)
         end = self.state.finish(reason, is_clean=is_clean)
-        self._host.spawn(self._close(self.state.token, end))
+        self._closing = self._host.spawn(self._close(self.state.token, end))
         self.fanout.end()
         self._over()
 

@@ -14,7 +14,7 @@ from sseproxy.proxy.eventsource.ticket_paths import TicketPaths
 from sseproxy.proxy.inbound import ClientRequest, InboundRequest
 
 if TYPE_CHECKING:
-    from sseproxy.proxy.journal.run_paths import RunPaths
+    from sseproxy.proxy.run_paths import RunPaths
 
 
 def refuse_foreign_login(request: ClientRequest, route: Route) -> None:

@@ -195,13 +195,7 @@ class Reading:
         if early is not None:
             if isinstance(refusal, HttpExchange):
                 tail.respond(refusal)
-                await early.join(refusal)
-            elif isinstance(refusal, Refusal):
-                early.refuse(_as_error(refusal))
-            elif refusal is None:
-                early.relay.stop(run.end_reason)
-            else:
-                early.fail(refusal)
+            await _refuse_late(early, refusal, run)
         elif isinstance(refusal, HttpExchange):
             await self._answering.answer(refusal)
         elif isinstance(refusal, Refusal):
@@ -212,6 +206,20 @@ class Reading:
             tail.answer_with_nothing(HTTPStatus.NO_CONTENT)  # it was stopped
         else:
             raise UpstreamBroken("The run has ended before it had begun.", proxy_status="http_response_incomplete")
+
+
+async def _refuse_late(
+    early: EarlyAnswer, refusal: HttpExchange | Refusal | SSEProxyError | None, run: LiveRun
+) -> None:
+    """The same to a client that was promised a stream."""
+    if isinstance(refusal, HttpExchange):
+        await early.join(refusal)
+    elif isinstance(refusal, Refusal):
+        early.refuse(_as_error(refusal))
+    elif isinstance(refusal, SSEProxyError):
+        early.fail(refusal)
+    else:
+        early.relay.stop(run.end_reason)
 
 
 def _end_badly(session: StreamSession, end: RunEnd, position: bytes, is_last_time: bool) -> None:

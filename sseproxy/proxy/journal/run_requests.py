@@ -14,7 +14,7 @@ from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.inbound import ClientRequest
 from sseproxy.proxy.journal.identify import Identifier, position_of
 from sseproxy.proxy.journal.reading import Reading
-from sseproxy.proxy.journal.run_paths import RunTarget, Want
+from sseproxy.proxy.run_paths import RunTarget, Want
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.runs.desk import Complete, Desk, Gone
 from sseproxy.runs.live_run import LiveRun

@@ -49,7 +49,14 @@ class RunUpstream:
         """Ask the upstream. last_own_id: behind which it should go on. Raises `SSEProxyError`."""
         if last_own_id is not None:
             self._opening = self._opening.again(last_own_id)
-        exchange = await self._opening.open()
+        return self.opened(await self._opening.open())
+
+    async def opened_by(self, task: "asyncio.Task[HttpExchange]") -> Opened:
+        """Wait for the answer to a request that was sent already. Raises `SSEProxyError`."""
+        return self.opened(await task)
+
+    def opened(self, exchange: HttpExchange) -> Opened:
+        """Return what an answer is to a run."""
         head = exchange.head
         kind, decoder = read_kind(head, self._route)
         run_head = None
