@@ -10,7 +10,7 @@ from sseproxy.core.routes import Route
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.request import StreamRequest
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.early import EarlyAnswer
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.inbound import InboundRequest

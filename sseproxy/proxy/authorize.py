@@ -16,8 +16,7 @@ from sseproxy.core.routes import AuthorizePolicy, Route, Upstream
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.http1.messages import OriginRequest
 from sseproxy.origins.codings import can_decode
-from sseproxy.origins.exchange import HttpExchange
-from sseproxy.origins.http import HttpOrigin
+from sseproxy.origins.http import HttpExchange, HttpOrigin
 from sseproxy.proxy.inbound import ClientRequest, InboundRequest
 from sseproxy.proxy.refusal import Beginning
 

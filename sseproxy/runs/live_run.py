@@ -19,7 +19,7 @@ from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.journal.fanout import Fanout
 from sseproxy.journal.place import Place
 from sseproxy.journal.reader import Reader
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.runs.producer import Producer, Refused
 from sseproxy.runs.terms import Belonging, Open, Opened, Surroundings
 from sseproxy.timers import Timer

@@ -9,7 +9,7 @@ from sseproxy.core.journal.run import RunPhase
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.request import StreamRequest
 from sseproxy.http1.content import RequestContent
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.answering import Answering
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.forward import Forwarding

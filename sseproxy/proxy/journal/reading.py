@@ -19,7 +19,7 @@ from sseproxy.core.stream.request import StreamRequest
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.engine.observer import JournalReading
 from sseproxy.engine.relay import Relay
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.answering import Answering
 from sseproxy.proxy.early import EarlyAnswer
 from sseproxy.proxy.inbound import InboundRequest
