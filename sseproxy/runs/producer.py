@@ -241,6 +241,14 @@ class Producer:
         return InternalError("An internal error occurred.", cause=repr(error))
 
 
+class RunBroken(OriginError):
+    """The upstream of a feed is away, for `reason`. Its readers come back."""
+
+    def __init__(self, reason: CloseReason) -> None:
+        super().__init__("The stream broke off.", proxy_status="http_response_incomplete")
+        self.reason = reason
+
+
 class _Inlet:
     """The window, as the relay of an upstream sees it (a `Downstream`). The intake hands the events over itself."""
 
