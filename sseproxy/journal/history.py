@@ -1,14 +1,14 @@
 """Where does a reader find events that its window no longer has?"""
 
+from dataclasses import dataclass
 from typing import Protocol
 
-from sseproxy.core.frozen import frozen
 from sseproxy.core.journal.gap import Missing
 from sseproxy.core.journal.positions import Mark
 from sseproxy.core.journal.window import Block
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Page:
     """What a store has behind a mark.
 

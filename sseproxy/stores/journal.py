@@ -1,10 +1,10 @@
 """What does the proxy need of a place that keeps runs?"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from sseproxy.core.frozen import frozen
 from sseproxy.core.journal.run import RunEnd
 from sseproxy.core.journal.window import Entry, Window
 
@@ -18,7 +18,7 @@ class Outcome(Enum):
     AWAY = "away"  # it may be or not: the store does not answer in time
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class RunTerms:
     """What a store has to know of a run.
 

@@ -1,10 +1,9 @@
 """What does a reader get next, and how is it written for its kind of client?"""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from sseproxy.core.frozen import frozen
 from sseproxy.core.journal.gap import GapPolicy, gap_event
 from sseproxy.core.journal.positions import Mark, write_mark, write_position
 from sseproxy.core.journal.window import Break, Entry, Spot, Window
@@ -47,7 +46,7 @@ class Written(NamedTuple):
     is_cut: bool
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Flavour:
     """How a stream is written for one kind of client.
 
@@ -64,6 +63,10 @@ class Flavour:
         """Return the position of a client that is at `marks`."""
         return self.prefix + write_position(marks)
 
+    def id_line(self, before: bytes = b"", behind: bytes = b"") -> bytes:
+        """Return the line that gives an event its position, but for the mark's two numbers. See `write`."""
+        return b"id: " + (self.prefix + before).replace(b"%", b"%%") + b"%d-%d" + behind + b"\n"
+
     def write(self, entries: Iterable[Entry], before: bytes = b"", behind: bytes = b"") -> Written:
         """Return `entries` as this kind of client gets them.
 
@@ -73,7 +76,7 @@ class Flavour:
             return _plain(entries)
         pieces: list[bytes] = []
         gaps = 0
-        id_line = b"id: " + (self.prefix + before).replace(b"%", b"%%") + b"%d-%d" + behind + b"\n"
+        id_line = self.id_line(before, behind)
         for entry in entries:
             if isinstance(entry, Break):
                 gaps += 1

@@ -5,10 +5,9 @@ A run is one stream of an upstream, kept outside its connections. Pure: no I/O, 
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import Enum
 
-from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import Headers
 from sseproxy.core.journal.cutter import Cut
 from sseproxy.core.journal.gap import GapReason, Missing
@@ -30,7 +29,7 @@ class RunPhase(Enum):
     REFUSED = "refused"  # the upstream has answered with something else
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class RunHead:
     """The head that all readers of a run get. fields: without those of one response (J7)."""
 
@@ -39,7 +38,7 @@ class RunHead:
     fields: Headers = field(repr=False)
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class RunEnd:
     """The last entry of a run. mark: its position, behind all events."""
 

@@ -1,12 +1,11 @@
 """Which events of one stream are kept in memory, and which of them are behind a mark?"""
 
 from bisect import bisect_right
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
 from operator import attrgetter
 from typing import Final, NamedTuple, TypeAlias
 
-from sseproxy.core.frozen import frozen
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.positions import START, Mark
 
@@ -17,8 +16,7 @@ _BOUNDARY: Final = b"\n\n"
 _WORTH_CLEARING: Final = 64
 
 
-@frozen
-class Block:
+class Block(NamedTuple):
     """One or more whole events that came together.
 
     last: the mark of the last one; the marks of those before it differ from it in their second number, by one each.
@@ -27,7 +25,7 @@ class Block:
     """
 
     last: Mark
-    count: int
+    count: int  # type: ignore[assignment]  # and no method of tuples
     text: bytes
     is_named: bool = False
 
@@ -36,7 +34,7 @@ class Block:
         left = self.last[1] - mark[1]
         if mark[0] != self.last[0] or left >= self.count:
             return self
-        return replace(self, count=left, text=_BOUNDARY.join(self.text.split(_BOUNDARY)[self.count - left :]))
+        return self._replace(count=left, text=_BOUNDARY.join(self.text.split(_BOUNDARY)[self.count - left :]))
 
     def events(self) -> list[tuple[Mark, bytes]]:
         """Return each event with its mark."""
@@ -47,7 +45,7 @@ class Block:
         return [((major, minor - self.count + 1 + index), text + _BOUNDARY) for index, text in enumerate(texts)]
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Break:
     """A stretch that is missing: behind `first`, up to `last`. A window keeps it among its blocks, in its place."""
 
@@ -65,7 +63,7 @@ class Break:
 Entry: TypeAlias = Block | Break
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class WindowLimits:
     """What is kept at most. age: seconds."""
 
@@ -74,7 +72,7 @@ class WindowLimits:
     age: float = inf
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class WindowPolicy:
     """How much a window keeps, and how much of it is handed out at once.
 
@@ -180,6 +178,12 @@ class Window:
             found.append(kept[later])
             size += len(kept[later].text)
         return found
+
+    def is_within(self, limits: WindowLimits, *, now: float) -> bool:
+        """True if what is kept is within `limits`."""
+        if self.bytes > limits.bytes or self.events > limits.events:
+            return False
+        return limits.age == inf or self._first == len(self._kept) or now - self._times[self._first] <= limits.age
 
     def missed(self, spot: Spot) -> tuple[Mark, Missing | None]:
         """Return where a reader of an earlier epoch goes on, and what it has missed.

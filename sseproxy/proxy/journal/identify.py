@@ -1,6 +1,7 @@
 """Whose run does a request mean, and where in it is the client?"""
 
-from sseproxy.core.frozen import frozen
+from dataclasses import dataclass
+
 from sseproxy.core.journal.identity import Identities, read_parts
 from sseproxy.core.journal.positions import named_position
 from sseproxy.core.routes import Route
@@ -12,7 +13,7 @@ from sseproxy.runs.terms import Belonging
 _POSITION = b"last-event-id"
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Identified:
     """belongs: ``None`` if a part of key or login is missing. key: the one part of the key, where it has one."""
 
