@@ -185,6 +185,11 @@ class Window:
             return False
         return limits.age == inf or self._first == len(self._kept) or now - self._times[self._first] <= limits.age
 
+    def aged(self, *, now: float) -> list[tuple[Entry, float]]:
+        """Return each entry that is kept, oldest first, with the seconds since it came."""
+        ages = (now - time for time in self._times[self._first :])
+        return list(zip(self._kept[self._first :], ages, strict=True))
+
     def missed(self, spot: Spot) -> tuple[Mark, Missing | None]:
         """Return where a reader of an earlier epoch goes on, and what it has missed.
 
