@@ -227,7 +227,8 @@ async def test_a_body_that_is_refused_is_not_asked_for() -> None:
     async with stand() as on:
         content = content_of(is_complete=False)
         opening = on.opening((b"Content-Length", b"6"), content=content, limits=LimitPolicy(request_body=5))
-        assert await opening.collect_body(10) is None
+        async with asyncio.timeout(LIMIT):
+            assert await opening.collect_body(10) is None
         with pytest.raises(RequestTooLarge):
             await opening.open()
         chunked = on.opening(CHUNKED, content=content_of(b"123456"), limits=LimitPolicy(request_body=5))
