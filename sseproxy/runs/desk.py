@@ -7,79 +7,27 @@ from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
 from hmac import compare_digest
 from typing import Any
 
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.identity import read_run_position
-from sseproxy.core.journal.positions import OLDEST, Mark
 from sseproxy.core.journal.policy import Start
+from sseproxy.core.journal.positions import OLDEST, Mark
 from sseproxy.core.journal.rules import Again
-from sseproxy.core.journal.run import RunPhase, RunState
+from sseproxy.core.journal.run import RunState
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.runs.budget import RunBudget
 from sseproxy.runs.detached import Detached
-from sseproxy.runs.live_run import Belonging, LiveRun
+from sseproxy.runs.findings import Ask, Complete, Finding, Gone, How, Join, Open
+from sseproxy.runs.live_run import LiveRun
+from sseproxy.runs.terms import Belonging
 from sseproxy.stores.journal import JournalStore, RunTerms
 from sseproxy.timers import Clock, Timer
 
 #: Random bytes of the name of a run: that of an answer may be all that leads to it.
 _ANSWER_BYTES = 16
 _FEED_BYTES = 8
-
-
-class How(StrEnum):
-    """How a client has come to its run."""
-
-    NEW = "new"
-    JOINED = "joined"
-    RESUMED = "resumed"
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A request, as far as it decides which run is its own. position: what the client has named, as it came."""
-
-    belongs: Belonging
-    position: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """Read `run` from behind `mark`. missing: what the client hears first."""
-
-    run: LiveRun
-    mark: Mark
-    missing: Missing | None = None
-    how: How = How.JOINED
-
-
-@dataclass(frozen=True, slots=True)
-class Complete:
-    """The client has all of `run`, which has ended. has_heard: of the end, too."""
-
-    run: LiveRun
-    has_heard: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """There is no run to join. keeps_position: the upstream may know the position that the client has named.
-
-    missing: what the client hears first; it has named a position of a run that is unknown.
-    """
-
-    keeps_position: bool = False
-    missing: Missing | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """What the client has named, or the beginning of what it wants, is no longer there."""
-
-
-Finding = Join | Complete | Open | Gone
 
 
 @dataclass(slots=True)
@@ -90,7 +38,7 @@ class DeskStats:
     attached: Counter[tuple[str, str]] = field(default_factory=Counter)
     gaps: Counter[str] = field(default_factory=Counter)
     unjournalled: Counter[tuple[str, str]] = field(default_factory=Counter)
-    detached_seconds: Counter[str] = field(default_factory=Counter)
+    detached_seconds: dict[str, float] = field(default_factory=dict)
 
 
 class Desk:
@@ -220,6 +168,10 @@ class Desk:
         if old is not None and old.is_answer:
             old.supersede()
         return run
+
+    def note_unjournalled(self, route: str, why: str) -> None:
+        """Count a request that is relayed without a journal."""
+        self.stats.unjournalled[route, why] += 1
 
     def note_reader(self, run: LiveRun, join: Join) -> None:
         """Count a client that reads `run` from now on."""
@@ -353,4 +305,5 @@ class Desk:
 
     def _note_detached(self, run: LiveRun) -> None:
         if run.left_at is not None:
-            self.stats.detached_seconds[run.belongs.route] += self.loop.time() - run.left_at
+            seconds, route = self.stats.detached_seconds, run.belongs.route
+            seconds[route] = seconds.get(route, 0.0) + self.loop.time() - run.left_at
