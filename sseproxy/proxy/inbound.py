@@ -102,6 +102,7 @@ class InboundRequest:
             and may_be_json(
                 *(b",".join(self.fields.get(name, _NONE)) for name in (b"content-type", b"content-encoding"))
             ),
+            looks_into_body=route.journal is not None,
         )
         if self.has_body and (members := wanted.wanted_members):
             wanted.peek = BodyPeek(members)

@@ -221,6 +221,12 @@ class Desk:
             old.supersede()
         return run
 
+    def note_reader(self, run: LiveRun, join: Join) -> None:
+        """Count a client that reads `run` from now on."""
+        self.stats.attached[run.belongs.route, join.how] += 1
+        if join.missing is not None:
+            self.stats.gaps[join.missing.reason] += 1
+
     def drain(self) -> None:
         """Begin no run. A feed without a reader sleeps at once."""
         self.is_draining = True

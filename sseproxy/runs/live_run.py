@@ -24,6 +24,7 @@ from sseproxy.engine.relay import Relay
 from sseproxy.journal.budget import Budget
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.fanout import Fanout
+from sseproxy.journal.place import Place
 from sseproxy.journal.reader import Reader
 from sseproxy.origins.exchange import HttpExchange
 from sseproxy.runs.reopening import Reopening
@@ -187,6 +188,11 @@ class LiveRun:
     def relay(self) -> Relay | None:
         """What moves the bytes of the upstream, if it is connected."""
         return self._relay
+
+    @property
+    def end_reason(self) -> CloseReason:
+        """Why the run has ended."""
+        return CloseReason.INTERNAL_ERROR if self.state.end is None else self.state.end.reason
 
     @property
     def plan(self) -> StreamPlan:
@@ -406,11 +412,12 @@ class LiveRun:
         named: bytes = b"",
         has_primer: bool = False,
         on_end: Callable[[], None],
-    ) -> Reader:
-        """Return a reader of what is behind `mark`. See `Reader`."""
+    ) -> tuple[Reader, Place]:
+        """Return a reader of what is behind `mark`, and its place in the window. See `Reader`."""
         reader = Reader(sink, flavour, self._host.loop, named=named, has_primer=has_primer, on_end=on_end)
-        reader.place(self.fanout).begin(mark, missing)
-        return reader
+        place = reader.place(self.fanout)
+        place.begin(mark, missing)
+        return reader, place
 
     # How it ends.
 
