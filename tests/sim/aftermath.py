@@ -33,7 +33,7 @@ class Aftermath:
         self._allowance = allowance
         self._now = 0.0
         self._measured: list[Measured] = []
-        self._ends: list[tuple[Connection, Source, Ended]] = []
+        self._ends: list[tuple[Connection, Source, Ended, float]] = []
         self._left: list[tuple[Aborted, list[Connection]]] = []
         self._marks: dict[str, dict[int, tuple[int, Source, int]]] = defaultdict(dict)
         self._twice: list[str] = []
@@ -58,7 +58,7 @@ class Aftermath:
                 )
 
     def ended(self, connection: Connection, source: Source, event: Ended) -> None:
-        self._ends.append((connection, source, event))
+        self._ends.append((connection, source, event, source.over))
 
     def faults(self, ledger: Ledger, connections: Iterable[Connection]) -> Iterator[str]:
         self._now = ledger.now
@@ -72,8 +72,9 @@ class Aftermath:
             yield from self._late(connection, ledger)
         for aborted, readers in self._left:
             yield from self._leaving(aborted, readers, ledger)
-        for connection, source, event in self._ends:
-            yield from self._end(connection, source, event, ledger)
+        for connection, source, event, over in self._ends:
+            # A feed that is over may begin again.
+            yield from self._end(connection, source, event, min(over, source.over), ledger)
         for run, marks in self._marks.items():
             yield from self._order(run, marks)
         yield from self._memory()
@@ -104,11 +105,12 @@ class Aftermath:
         source = connection.place.source
         assert source is not None
         newest = max(connection.got, default=max(connection.place.has, default=0))
+        gaps = max((gap.at for gap in connection.place.gaps), default=0.0)
         for n, arrival in source.first.items():
             due = connection.pause_end(max(arrival.at, connection.head)) + self._allowance.latency
             paused = connection.pause_end(due)
             due = due if paused == due else paused + self._allowance.latency
-            is_due = n in connection.got or (n > newest and not source.seen[n].is_silent)
+            is_due = arrival.at > gaps and n not in source.again and (n in connection.got or (n > newest and source.is_seen(n)))
             is_late = due < min(connection.got.get(n, NEVER), connection.end, self._now)
             if is_due and is_late and not ledger.is_fault_at(arrival.at):
                 yield f"I11 client {connection.requested.client} waited too long for {source.stream.source} {n}"
@@ -122,9 +124,9 @@ class Aftermath:
         if readers and call.closed == aborted.at and not (is_stopped or is_idle or ledger.is_fault_at(aborted.at)):
             yield f"I6 {source.stream.source} was left at {aborted.at:.3f}, with {len(readers)} readers"
 
-    def _end(self, connection: Connection, source: Source, event: Ended, ledger: Ledger) -> Iterator[str]:
+    def _end(self, connection: Connection, source: Source, event: Ended, over: float, ledger: Ledger) -> Iterator[str]:
         limit = event.at + self._allowance.stop
-        is_over = source.over <= limit
+        is_over = over <= limit
         name = f"client {connection.requested.client} of {source.stream.source} at {event.at:.3f}"
         if ledger.is_fault_at(event.at) or connection.has_failed:
             return

@@ -162,16 +162,18 @@ class _Replay:
         is_unknown = requested.position not in ("", "oldest") and not connection.is_known and not is_asking
         if is_unknown and not connection.got and not place.gaps:
             yield f"I1 {requested.position} is unknown, and nothing was said of it"
-        if n - 1 not in place.has and n <= max(place.has):
+        # An event without an id of its own cannot be known again when its upstream sends it again.
+        may_repeat = source.own and n in source.again and source.seen[n].id is None
+        if n - 1 not in place.has and n <= max(place.has) and not may_repeat:
             yield f"I1 got {n} of {source.stream.source} after {max(place.has)}"
-        yield from gap_faults(place, source, missing(place, source, n), self.ledger)
+        yield from gap_faults(place, source, n, self.ledger)
 
     def _gap(self, connection: Connection, event: Gap) -> Iterator[str]:
         place, source = connection.place, connection.place.source
         if source is None:
             yield f"I1 gap on a stream of which nothing was sent: {event.reason}"
             return
-        has_stood = connection.stands not in ("", "oldest")
+        has_stood = self._places.is_given(connection.stands)
         if event.origin == event.position or (has_stood and not source.own and event.origin != connection.stands):
             yield f"I1 gap from {event.origin} to {event.position}, where the client stands at {connection.stands}"
         if any((gap.origin, gap.position) == (event.origin, event.position) for gap in place.gaps):

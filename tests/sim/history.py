@@ -64,7 +64,8 @@ class Refused:
 class Emitted:
     """Event `n` of a source, counted from 1, has been sent whole. call 0: there was no connection to send it on.
 
-    id: its own, if it has one. is_silent: no client sees it (it has no data).
+    id: its own, if it has one. is_silent: no client sees it (it has no data). piece: the same number for events that
+    arrived together; 0: it arrived alone.
     """
 
     at: float
@@ -75,6 +76,7 @@ class Emitted:
     id: str | None = None
     size: int = 1
     is_silent: bool = False
+    piece: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,13 +22,17 @@ class Call:
 
 
 class Arrival(NamedTuple):
-    """How an event came first over a connection: as the how manieth, behind so many bytes and openings."""
+    """How an event came first over a connection: behind so many events, bytes and openings.
+
+    What came in one piece is kept, or dropped, together: order and bytes are those of the first event of the piece.
+    """
 
     at: float
     order: int
     bytes: int
     opened: int
     call: int
+    piece: int
 
 
 @dataclass(slots=True)
@@ -36,6 +40,7 @@ class Source:
     """All that is on record of one source.
 
     seen: events by number; first: when each came over a connection, in the order of coming. own: numbers by own id.
+    again: what came over more than one connection.
     over: when an answer had its end. emptied: whatever came before may be gone.
     """
 
@@ -43,6 +48,7 @@ class Source:
     seen: dict[int, Emitted] = field(default_factory=dict)
     first: dict[int, Arrival] = field(default_factory=dict)
     own: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    again: set[int] = field(default_factory=set)
     calls: list[Call] = field(default_factory=list)
     bytes: int = 0
     opened: int = 0
@@ -51,6 +57,10 @@ class Source:
     stopped: float = NEVER
     emptied: float = -NEVER
     arrived: int = 0
+
+    def is_seen(self, n: int) -> bool:
+        """Return whether a client that gets event `n` sees anything of it."""
+        return n not in self.seen or not self.seen[n].is_silent
 
 
 class Ledger:
@@ -71,8 +81,8 @@ class Ledger:
                 self.calls[event.call] = call = Call(event)
                 source = self.sources[event.source]
                 source.calls.append(call)
-                if not source.stream.is_answer:
-                    source.over = NEVER
+                if not source.stream.is_answer and source.over < NEVER:
+                    source.over, source.emptied = NEVER, event.at  # it begins anew
             case Opened():
                 self.calls[event.call].opened = event.at
                 self.source_of(event.call).opened += 1
@@ -106,7 +116,7 @@ class Ledger:
         found = [source for source in self.sources.values() if source.stream.key == key and source.calls]
         return max(
             (source for source in found if source.stream.owner in ("", login)),
-            key=lambda source: source.calls[-1].asked.at,
+            key=lambda source: source.calls[-1].asked.call,
             default=None,
         )
 
@@ -145,9 +155,14 @@ class Ledger:
         source = self.sources[event.source]
         if event.n not in source.seen and event.id is not None:
             source.own[event.id].append(event.n)
+        if event.call and event.n in source.first:
+            source.again.add(event.n)
         source.seen.setdefault(event.n, event)
         if event.call and event.n not in source.first:
-            source.first[event.n] = Arrival(event.at, source.arrived, source.bytes, source.opened, event.call)
+            before = source.first.get(event.n - 1)
+            is_same_piece = before is not None and event.piece and before.piece == event.piece
+            order, size = (before.order, before.bytes) if before and is_same_piece else (source.arrived, source.bytes)
+            source.first[event.n] = Arrival(event.at, order, size, source.opened, event.call, event.piece)
             source.arrived += 1
             source.bytes += event.size
 

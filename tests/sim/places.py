@@ -60,7 +60,9 @@ class Places:
             return
         before = self._given.setdefault(position, place)
         # Where events have ids of their own, one of sseproxy stays the last id for some of them.
-        if not source.own and (before.source is not source or not set(before.has) & set(place.has)):
+        low, high = sorted((max(before.has), max(place.has)))
+        is_same = set(before.has) & set(place.has) or not any(map(source.is_seen, range(low + 1, high + 1)))
+        if before.source is not source or not (source.own or is_same or before.gaps or place.gaps):
             yield f"I5 {position} stands for two places"
 
     def is_given(self, position: str) -> bool:
@@ -69,7 +71,7 @@ class Places:
     def begin(self, event: Requested) -> Connection:
         """Return the connection that a request begins."""
         source = self._ledger.newest(event.key, event.login)
-        latest = self._ledger.last(source) if source is not None else 0
+        latest = max(source.first, default=0) if source is not None else 0
         place = self._given.get(event.position, Place(None, ()))
         if place.source is not None and place.source.stream.owner not in ("", event.login):
             place = Place(None, ())
@@ -101,7 +103,7 @@ class Places:
             return Place(source, (0,))
         if not source.stream.is_answer and is_asking and requested.position in source.own:
             return self._at_own(requested.position, source)
-        if requested.starts_latest and (not requested.position or is_asking):
+        if is_asking or (requested.starts_latest and not requested.position):
             return Place(source, range(connection.latest, self._ledger.last(source) + 1))
         return Place(source, range(self._ledger.first_kept(source)))
 
@@ -110,12 +112,12 @@ def missing(place: Place, source: Source, n: int) -> list[int]:
     """Return the numbers that a client at `place` lacks when it gets `n`: those that have something to see."""
     if n - 1 in place.has:
         return []
-    return [each for each in range(max(place.has) + 1, n) if each not in source.seen or not source.seen[each].is_silent]
+    return [each for each in range(max(place.has) + 1, n) if source.is_seen(each)]
 
 
-def gap_faults(place: Place, source: Source, lacking: list[int], ledger: Ledger) -> Iterator[str]:
+def gap_faults(place: Place, source: Source, n: int, ledger: Ledger) -> Iterator[str]:
     """Judge what gap events said of what is missing."""
-    gaps = place.gaps
+    gaps, lacking = place.gaps, missing(place, source, n)
     stretch = f"{lacking[0]} to {lacking[-1]}" if lacking else "nothing"
     if lacking and not gaps:
         yield f"I1 {stretch} of {source.stream.source} lost in silence"
@@ -123,9 +125,12 @@ def gap_faults(place: Place, source: Source, lacking: list[int], ledger: Ledger)
     kept = next((n for n in lacking if ledger.must_keep(source, n)), None)
     if kept is not None:
         yield f"I1 gap over {stretch} of {source.stream.source}, of which {kept} was to be had"
-    if not lacking and any(gap.reason == "trimmed" for gap in gaps):
+    # Where the upstream was opened again, what it had meanwhile may be missing, and be trimmed.
+    has_hole = n - 1 in source.first and source.opened > source.first[n - 1].opened
+    if n - 1 <= min(place.has) and not has_hole and any(gap.reason == "trimmed" for gap in gaps):
         yield f"I1 gap at {gaps[0].origin}, where nothing is missing"
     counts = [gap.lost for gap in gaps if gap.lost is not None]
     is_sure = len(place.has) == 1 and len(counts) == len(gaps)
-    if gaps and is_sure and sum(counts) != len(lacking):
+    # Those of which there is nothing to see may be counted, or not.
+    if gaps and is_sure and sum(counts) not in (len(lacking), n - 1 - place.has[0]):
         yield f"I1 {sum(counts)} said to be lost, and it was {stretch}"
