@@ -31,6 +31,15 @@ class RunUpstream:
         self.first_fields: Headers | None = None
 
     @property
+    def body_ended(self) -> "asyncio.Future[None]":
+        """Done when nothing more of the request's body comes."""
+        ended = self._opening.body_ended
+        if ended is None:
+            ended = asyncio.get_running_loop().create_future()
+            ended.set_result(None)
+        return ended
+
+    @property
     def has_whole_request(self) -> bool:
         """True if nothing of the request is still to come from its client."""
         ended = self._opening.body_ended
@@ -39,7 +48,7 @@ class RunUpstream:
     async def open(self, last_own_id: bytes | None) -> Opened:
         """Ask the upstream. last_own_id: behind which it should go on. Raises `SSEProxyError`."""
         if last_own_id is not None:
-            self._opening.go_on_behind(last_own_id)
+            self._opening = self._opening.again(last_own_id)
         exchange = await self._opening.open()
         head = exchange.head
         kind, decoder = read_kind(head, self._route)
