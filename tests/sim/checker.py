@@ -76,14 +76,19 @@ class _Replay:
     def _asked(self, event: Asked) -> Iterator[str]:
         if self._places.is_given(event.position):
             yield f"I8 {event.position} was sent upstream"
-        asking = [each for each in self.connections.values() if each.requested.request == event.request]
         source = self.ledger.sources[event.source]
+        asking = [each for each in self.connections.values() if each.requested.request == event.request]
         if not source.stream.is_answer:
             return
         if sum(call.asked.request == event.request for call in self.ledger.calls.values()) > 1:
             yield f"I8 request {event.request} was sent upstream twice"
-        if any(each.is_known and not each.place.is_end and self._is_resumable(each.place) for each in asking):
-            yield f"I8 request {event.request} has a known position, and was sent upstream"
+        for each in asking:
+            # An own id is looked for in the newest answer only, which may have come since.
+            newest = self.ledger.newest(each.requested.key, each.requested.login, besides=source)
+            is_due = self._places.is_given(each.requested.position) or each.place.source is newest
+            if each.is_known and is_due and not each.place.is_end and self._is_resumable(each.place):
+                yield f"I8 request {event.request} has a known position, and was sent upstream"
+            each.is_known, each.place = False, Place(None, ())
 
     def _is_resumable(self, place: Place) -> bool:
         source = place.source

@@ -111,9 +111,10 @@ class Ledger:
     def source_of(self, call: int) -> Source:
         return self.sources[self.calls[call].asked.source]
 
-    def newest(self, key: str, login: str) -> Source | None:
+    def newest(self, key: str, login: str, *, besides: Source | None = None) -> Source | None:
         """Return what a request with this key and login is about: the feed, or the answer that was begun last."""
         found = [source for source in self.sources.values() if source.stream.key == key and source.calls]
+        found = [source for source in found if source is not besides]
         return max(
             (source for source in found if source.stream.owner in ("", login)),
             key=lambda source: source.calls[-1].asked.call,

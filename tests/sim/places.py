@@ -126,11 +126,11 @@ def gap_faults(place: Place, source: Source, n: int, ledger: Ledger) -> Iterator
     if kept is not None:
         yield f"I1 gap over {stretch} of {source.stream.source}, of which {kept} was to be had"
     # Where the upstream was opened again, what it had meanwhile may be missing, and be trimmed.
-    has_hole = n - 1 in source.first and source.opened > source.first[n - 1].opened
+    has_hole = source.opened > (source.first[n - 1].opened if n - 1 in source.first else 1)
     if n - 1 <= min(place.has) and not has_hole and any(gap.reason == "trimmed" for gap in gaps):
         yield f"I1 gap at {gaps[0].origin}, where nothing is missing"
     counts = [gap.lost for gap in gaps if gap.lost is not None]
-    is_sure = len(place.has) == 1 and len(counts) == len(gaps)
+    is_sure = len(place.has) == 1 and len(counts) == len(gaps) and n not in source.again
     # Those of which there is nothing to see may be counted, or not.
     if gaps and is_sure and sum(counts) not in (len(lacking), n - 1 - place.has[0]):
         yield f"I1 {sum(counts)} said to be lost, and it was {stretch}"

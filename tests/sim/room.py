@@ -10,8 +10,8 @@ from sseproxy.core.journal.rules import Again, Detach, JournalPolicy, Keep, Part
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.plan import StreamKind, StreamPlan
 from sseproxy.core.stream.timeouts import TimeoutPolicy
-from sseproxy.journal.budget import Shrinking
 from sseproxy.journal.catching_up import CatchingUp
+from sseproxy.runs.budget import RunBudget
 from sseproxy.runs.desk import Ask, Complete, Desk, Gone, Join, Open
 from sseproxy.runs.live_run import Belonging, LiveRun, Opened
 from sseproxy.runs.live_run import Open as AskUpstream
@@ -22,24 +22,25 @@ from tests.sim.plans import Setting
 from tests.sim.upstream import FakeExchange, Log, Service, Source
 
 
-class Budget:
-    """Counts what all windows take, and says when it was too much."""
+class Budget(RunBudget):
+    """Says when memory was short, and something may be gone."""
 
     def __init__(self, memory: int, on_short: Callable[[], None]) -> None:
-        self.total = 0
+        super().__init__(memory)
         self.most = 0
-        self._memory = memory
         self._on_short = on_short
-        self._sizes: dict[Shrinking, int] = {}
 
-    @property
-    def is_full(self) -> bool:
-        return self.total > self._memory
+    def has_room(self) -> bool:
+        before = self.total
+        has_room = super().has_room()
+        if self.total < before or not has_room:
+            self._on_short()
+        return has_room
 
-    def note(self, holder: Shrinking, size: int) -> None:
-        self.total += size - self._sizes.get(holder, 0)
-        self._sizes[holder] = size
+    def reclaim(self) -> None:
         self.most = max(self.most, self.total)
+        self._on_short()
+        super().reclaim()
 
 
 def policy_of(setting: Setting) -> JournalPolicy:

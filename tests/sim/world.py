@@ -65,11 +65,11 @@ class World:
             body.finish()
         await asyncio.sleep(self.setting.age + 1000.0)
         room = self.room
-        self.log(history.Measured(at=self.loop.time(), bytes=room.budget.most, runs=0, readers=len(self.clients)))
+        self.log(history.Measured(at=self.loop.time(), bytes=max(room.budget.most, room.budget.total), runs=0, readers=len(self.clients)))
         self.log(
             history.Measured(
                 at=self.loop.time(),
-                bytes=room.budget.total if len(room.desk) else 0,
+                bytes=room.budget.total,
                 runs=len(room.desk) + len(room.store),
                 readers=sum(not client.is_over for client in self.clients),
                 is_last=True,
