@@ -33,7 +33,7 @@ class Aftermath:
         self._allowance = allowance
         self._now = 0.0
         self._measured: list[Measured] = []
-        self._ends: list[tuple[Connection, Source, Ended, float]] = []
+        self._ends: list[tuple[Connection, Source, Ended, bool]] = []
         self._left: list[tuple[Aborted, list[Connection]]] = []
         self._marks: dict[str, dict[int, tuple[int, Source, int]]] = defaultdict(dict)
         self._twice: list[str] = []
@@ -43,7 +43,7 @@ class Aftermath:
             self._measured.append(event)
         elif isinstance(event, Aborted):
             source = ledger.source_of(event.call)
-            there = [each for each in connections if each.place.source is source and each.reads_at(event.at)]
+            there = [each for each in connections if each.place.source is source and each.head < event.at < each.end]
             self._left.append((event, there))
 
     def note(self, position: str, source: Source, n: int) -> None:
@@ -58,7 +58,9 @@ class Aftermath:
                 )
 
     def ended(self, connection: Connection, source: Source, event: Ended) -> None:
-        self._ends.append((connection, source, event, source.over))
+        # A feed that is over may begin again.
+        is_over = source.last_over >= event.at - self._allowance.latency
+        self._ends.append((connection, source, event, is_over))
 
     def faults(self, ledger: Ledger, connections: Iterable[Connection]) -> Iterator[str]:
         self._now = ledger.now
@@ -72,9 +74,10 @@ class Aftermath:
             yield from self._late(connection, ledger)
         for aborted, readers in self._left:
             yield from self._leaving(aborted, readers, ledger)
-        for connection, source, event, over in self._ends:
-            # A feed that is over may begin again.
-            yield from self._end(connection, source, event, min(over, source.over), ledger)
+        for connection, source, event, is_over in self._ends:
+            limit = event.at + self._allowance.stop
+            if not (ledger.is_fault_at(event.at) or connection.has_failed):
+                yield from self._end(connection, source, event, is_over=is_over or source.over <= limit)
         for run, marks in self._marks.items():
             yield from self._order(run, marks)
         yield from self._memory()
@@ -124,12 +127,9 @@ class Aftermath:
         if readers and call.closed == aborted.at and not (is_stopped or is_idle or ledger.is_fault_at(aborted.at)):
             yield f"I6 {source.stream.source} was left at {aborted.at:.3f}, with {len(readers)} readers"
 
-    def _end(self, connection: Connection, source: Source, event: Ended, over: float, ledger: Ledger) -> Iterator[str]:
+    def _end(self, connection: Connection, source: Source, event: Ended, *, is_over: bool) -> Iterator[str]:
         limit = event.at + self._allowance.stop
-        is_over = over <= limit
         name = f"client {connection.requested.client} of {source.stream.source} at {event.at:.3f}"
-        if ledger.is_fault_at(event.at) or connection.has_failed:
-            return
         if (
             event.is_clean
             and source.stopped > limit

@@ -41,7 +41,8 @@ class Source:
 
     seen: events by number; first: when each came over a connection, in the order of coming. own: numbers by own id.
     again: what came over more than one connection.
-    over: when an answer had its end. emptied: whatever came before may be gone.
+    over: when an answer had its end, or a feed its last
+    one, `last_over`. emptied: whatever came before may be gone.
     """
 
     stream: Stream
@@ -53,6 +54,7 @@ class Source:
     bytes: int = 0
     opened: int = 0
     over: float = NEVER
+    last_over: float = -NEVER
     is_clean: bool = False
     stopped: float = NEVER
     emptied: float = -NEVER
@@ -158,6 +160,8 @@ class Ledger:
             source.own[event.id].append(event.n)
         if event.call and event.n in source.first:
             source.again.add(event.n)
+            source.arrived += 1
+            source.bytes += event.size
         source.seen.setdefault(event.n, event)
         if event.call and event.n not in source.first:
             before = source.first.get(event.n - 1)
@@ -175,3 +179,4 @@ class Ledger:
         source = self.source_of(number)
         if is_over or source.stream.is_answer:
             source.over, source.is_clean = min(source.over, at), is_clean or source.is_clean
+            source.last_over = at

@@ -38,9 +38,6 @@ class Connection:
     got: dict[int, float] = field(default_factory=dict)
     pauses: list[list[float]] = field(default_factory=list)
 
-    def reads_at(self, at: float) -> bool:
-        return self.head <= at < self.end
-
     def pause_end(self, at: float) -> float:
         """Return when the pause that there is at `at` ends; `at` if there is none."""
         return max((until for since, until in self.pauses if since <= at < until), default=at)
@@ -99,7 +96,7 @@ class Places:
         """Return where a client without a known position begins."""
         requested = connection.requested
         is_asking = any(call.asked.request == requested.request for call in source.calls)
-        if source.stream.is_answer and (is_asking or not requested.position):
+        if source.stream.is_answer and (is_asking or not (requested.position or requested.starts_latest)):
             return Place(source, (0,))
         if not source.stream.is_answer and is_asking and requested.position in source.own:
             return self._at_own(requested.position, source)

@@ -13,8 +13,9 @@ from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.runs.budget import RunBudget
 from sseproxy.runs.desk import Ask, Complete, Desk, Gone, Join, Open
-from sseproxy.runs.live_run import Belonging, LiveRun, Opened
-from sseproxy.runs.live_run import Open as AskUpstream
+from sseproxy.runs.live_run import LiveRun
+from sseproxy.runs.terms import Belonging, Opened
+from sseproxy.runs.terms import Open as AskUpstream
 from sseproxy.stores.journal_memory import MemoryJournalStore
 from tests.sim import history
 from tests.sim.client import Client
@@ -120,7 +121,7 @@ class Room:
             client.leave()  # it would be relayed without a journal
             return
         position = client.position if finding.keeps_position else ""
-        if run.state.head is None and not run.attended:
+        if not run.is_begun:
             mark = run.first_mark
             self.sources[run] = source()
             opening = partial(self._ask, source, client.number, position)
@@ -153,8 +154,8 @@ class Room:
             run.wake(self._plan, partial(self._ask, source, client.number, ""))
         await asyncio.shield(run.opened)
         if run.state.head is None:
-            refusal = run.take_refusal()
-            client.answered(refusal.head.status if isinstance(refusal, FakeExchange) else 502)
+            refused = run.take_refused()
+            client.answered(refused.head.status if isinstance(refused, FakeExchange) else 502)
             return
         client.answered(200)
         flavour = Flavour(has_ids=client.takes_ids, prefix=run.state.prefix)

@@ -12,8 +12,8 @@ from sseproxy.core.journal.run import RunHead
 from sseproxy.engine.relay import Relay
 from sseproxy.origins.exchange import HttpExchange
 from sseproxy.http1.messages import ResponseHead
-from sseproxy.runs.live_run import Opened as Answered
-from sseproxy.runs.live_run import Refusal
+from sseproxy.runs.terms import Opened as Answered
+from sseproxy.runs.terms import Refusal
 from tests.sim import history
 from tests.sim.plans import Goes, OwnIds, Setting
 

@@ -165,7 +165,7 @@ class World:
     def do_url(self, one: int, other: int) -> None:
         """A client asks for a run by its URL."""
         client = pick(self.clients, one)
-        if client.run is not None and client.run in list(self.room.desk):
+        if client.run is not None and client.run in list(self.room.desk) and self.setting.is_answer:
             position = client.positions[-1] if client.positions and other % 2 else ""
             self.again(client, position, other, run=client.run)
 
