@@ -58,8 +58,7 @@ class Aftermath:
                 )
 
     def ended(self, connection: Connection, source: Source, event: Ended) -> None:
-        # A feed that is over may begin again.
-        is_over = source.last_over >= event.at - self._allowance.latency
+        is_over = source.last_over >= connection.head  # a feed that is over may begin again
         self._ends.append((connection, source, event, is_over))
 
     def faults(self, ledger: Ledger, connections: Iterable[Connection]) -> Iterator[str]:

@@ -121,9 +121,9 @@ class _Replay:
         place = connection.place
         if event.status == 200:
             connection.head = event.at
-            source = place.source or self._places.source_of(connection.requested)
+            source = self.ledger.sources.get(event.source) or self._places.source_of(connection.requested)
             if place.source is None and source is not None:
-                connection.place = self._places.start(connection, source)
+                self._places.resolve(connection, source)
         elif place.source is not None and not place.is_end:
             if event.status == 204:
                 lacking = missing(place, place.source, max(place.source.first, default=0) + 1)

@@ -44,9 +44,9 @@ class Client:
     parser: EventStreamParser = field(default_factory=EventStreamParser)
     rest: bytes = b""
 
-    def answered(self, status: int) -> None:
+    def answered(self, status: int, source: str = "") -> None:
         """The head has come."""
-        self.log(history.Head(at=self.now(), client=self.number, status=status))
+        self.log(history.Head(at=self.now(), client=self.number, status=status, source=source))
         if status != 200:
             self._close()
 

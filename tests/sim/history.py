@@ -116,11 +116,12 @@ class Requested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """The head of the response has come."""
+    """The head of the response has come. source: what it says that it is, by the URL of its run."""
 
     at: float
     client: int
     status: int = 200
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

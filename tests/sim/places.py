@@ -76,6 +76,15 @@ class Places:
             place = self._at_own(event.position, source)
         return Connection(event, place, event.position, place.source is not None, latest)
 
+    def resolve(self, connection: Connection, source: Source) -> None:
+        """Find the place of a client that named nothing known, once its source is known."""
+        position = connection.requested.position
+        is_asking = any(call.asked.request == connection.requested.request for call in source.calls)
+        if position in source.own and not is_asking:
+            connection.place, connection.is_known = self._at_own(position, source), True
+        else:
+            connection.place = self.start(connection, source)
+
     def _at_own(self, name: str, source: Source) -> Place:
         """The first place of an own id; a later one only if the ones before it may be gone."""
         numbers: list[int] = []
@@ -101,7 +110,8 @@ class Places:
         if not source.stream.is_answer and is_asking and requested.position in source.own:
             return self._at_own(requested.position, source)
         if is_asking or (requested.starts_latest and not requested.position):
-            return Place(source, range(connection.latest, self._ledger.last(source) + 1))
+            last = self._ledger.last(source)
+            return Place(source, range(min(connection.latest, last), last + 1))
         return Place(source, range(self._ledger.first_kept(source)))
 
 

@@ -111,7 +111,7 @@ class Room:
         elif not run.state.end.is_clean:
             client.answered(410)
         else:
-            client.answered(200)
+            client.answered(200, self.sources[run].name)
             client.run = run
             client.run_ended()
 
@@ -157,7 +157,7 @@ class Room:
             refused = run.take_refused()
             client.answered(refused.head.status if isinstance(refused, FakeExchange) else 502)
             return
-        client.answered(200)
+        client.answered(200, self.sources[run].name)
         flavour = Flavour(has_ids=client.takes_ids, prefix=run.state.prefix)
         reader, _ = run.join(
             client,
