@@ -285,7 +285,7 @@ class Desk:
             if end.is_clean and mark == state.window.top and how is How.RESUMED:
                 return Complete(run, has_heard=False)
         if mark < base:
-            return Join(run, base, Missing(GapReason.TRIMMED, base[1] - mark[1]), how)
+            return Join(run, base, Missing(GapReason.TRIMMED, state.window.lost(mark)), how)
         return Join(run, mark, None, how)
 
     def _new_name(self, *, is_answer: bool) -> bytes:
