@@ -246,6 +246,8 @@ class Desk:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        for run in self:  # else the timers by which runs are forgotten would keep all of this
+            self.forget(run)
         await self.store.shut()
 
     # The runs' side (`Host`).

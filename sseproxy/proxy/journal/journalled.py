@@ -123,15 +123,20 @@ class Journalled:
         if isinstance(self._request.content, RequestContent):
             self._request.content.drop()
         match finding:
-            case Join(run=run):
-                attendance = run.attend()
-                if run.state.phase is RunPhase.ASLEEP:
-                    run.wake(wanted.plan(), self._upstream.open)
-                await self._reading.serve(finding, attendance)
+            case Join():
+                await self._join(finding)
             case Complete():
                 self._reading.answer_complete(finding)
             case Gone():
                 raise PositionGone("What the request names, or the beginning of it, is no longer kept.")
+
+    async def _join(self, join: Join) -> None:
+        """Read a run that is there, and wake it if it sleeps."""
+        run = join.run
+        attendance = run.attend()
+        if run.state.phase is RunPhase.ASLEEP:
+            run.wake(self._wanted.plan(), self._upstream.open)
+        await self._reading.serve(join, attendance)
 
     async def _open(self, ask: Ask, finding: Open) -> None:
         """Ask the upstream, and begin the response."""
@@ -145,38 +150,41 @@ class Journalled:
                 await self._read(run, finding, upstream.open)
             return
         task = asyncio.create_task(self._opening.open())
-        owner: object = self
+        is_taken = False
         try:
             await first_of(task, upstream.body_ended)
             if not wanted.declares or task.done():
-                await self._answer(ask, finding, await task)
+                self._tail.exchange = exchange = await task
+                is_taken = True
+                await self._answer(ask, finding, exchange)
                 return
             self._tail.admit(self._route)
-            run = await self._desk.create(ask)
-            if run is None:
-                await Forwarding(
-                    self._request.inbound, self._route, self._tail, wanted, self._opening, ends=self._ends
-                ).follow(task)
+            if isinstance(found := await self._desk.find(ask), Join):  # another request came first
+                cancel(task)
+                await self._join(found)
                 return
-            owner = run
-            await self._read(run, finding, lambda _: upstream.opened_by(task))
+            run = await self._desk.create(ask)
+            is_taken = True
+            if run is None:
+                await self._forwarding().follow(task)
+            else:
+                await self._read(run, finding, lambda _: upstream.opened_by(task))
         finally:
-            if owner is self and not isinstance(self._tail.exchange, HttpExchange):
+            if not is_taken:
                 cancel(task)
 
     async def _answer(self, ask: Ask, finding: Open, exchange: HttpExchange) -> None:
         """Answer a request that has not asked for a stream with what has come."""
-        self._tail.exchange = exchange
         opened = self._upstream.opened(exchange)
+        if opened.head is not None and isinstance(found := await self._desk.find(ask), Join):
+            exchange.abort()  # another request came first
+            await self._join(found)
+            return
         run = None if opened.head is None else await self._desk.create(ask)
         if run is None:
             await self._answering.answer(exchange)
             return
         attendance = run.attend()
-        if run.is_begun:  # another request came first
-            exchange.abort()
-            await self._reading.serve(Join(run, run.state.window.top), attendance)
-            return
         run.adopt(self._wanted.plan(), opened, self._upstream.open)
         join = Join(run, run.first_mark, finding.missing, How.NEW)
         await self._reading.serve(join, attendance, opener=self._upstream)
@@ -195,5 +203,8 @@ class Journalled:
 
     async def _relay(self) -> None:
         """Serve the request as on a route without a journal."""
+        await self._forwarding().start()
+
+    def _forwarding(self) -> Forwarding:
         inbound, wanted = self._request.inbound, self._wanted
-        await Forwarding(inbound, self._route, self._tail, wanted, self._opening, ends=self._ends).start()
+        return Forwarding(inbound, self._route, self._tail, wanted, self._opening, ends=self._ends)
