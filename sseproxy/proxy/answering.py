@@ -16,7 +16,7 @@ from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.response_body import connect_body, read_kind
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.proxy.tunnel import run_tunnel
-from sseproxy.runs.live_run import Refusal
+from sseproxy.runs.terms import Refusal
 
 #: RFC 9209 section 2.3.20.
 _INCOMPLETE = "http_response_incomplete"

@@ -20,7 +20,8 @@ from sseproxy.core.journal.run import RunState
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.runs.budget import RunBudget
 from sseproxy.runs.detached import Detached
-from sseproxy.runs.live_run import Belonging, LiveRun
+from sseproxy.runs.live_run import LiveRun
+from sseproxy.runs.terms import Belonging
 from sseproxy.stores.journal import JournalStore, RunTerms
 from sseproxy.timers import Clock, Timer
 

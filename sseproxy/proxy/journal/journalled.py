@@ -21,7 +21,8 @@ from sseproxy.proxy.opening import Opening, cancel
 from sseproxy.proxy.refusal import first_of
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.runs.desk import Ask, Complete, Desk, Gone, How, Join, Open
-from sseproxy.runs.live_run import LiveRun, Opened
+from sseproxy.runs.live_run import LiveRun
+from sseproxy.runs.terms import Opened
 
 
 class Journalled:

@@ -27,7 +27,8 @@ from sseproxy.proxy.journal.upstream import RunUpstream
 from sseproxy.proxy.refusal import first_of
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.runs.desk import Complete, Desk, How, Join
-from sseproxy.runs.live_run import Attendance, LiveRun, Refusal
+from sseproxy.runs.live_run import Attendance, LiveRun
+from sseproxy.runs.terms import Refusal
 
 _LOCATION = b"Content-Location"
 
@@ -187,7 +188,7 @@ class Reading:
 
     async def _refuse(self, run: LiveRun, early: EarlyAnswer | None) -> None:
         """Answer with what the upstream has answered in place of a stream."""
-        refusal, tail = run.take_refusal(), self._tail
+        refusal, tail = run.take_refused(), self._tail
         if isinstance(refusal, HttpExchange):
             if tail.exchange is not None:
                 tail.exchange.abort()

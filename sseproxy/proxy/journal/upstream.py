@@ -14,7 +14,7 @@ from sseproxy.origins.exchange import HttpExchange
 from sseproxy.proxy.opening import Opening
 from sseproxy.proxy.refusal import Beginning, first_of
 from sseproxy.proxy.response_body import connect_body, read_kind
-from sseproxy.runs.live_run import Opened, Refusal
+from sseproxy.runs.terms import Opened, Refusal
 
 #: Fields that belong to one response, and not to the run (J7).
 _OF_ONE_RESPONSE = frozenset((b"set-cookie", b"date"))
