@@ -292,6 +292,7 @@ class Desk:
         if self._runs.get(run.name) is run:
             del self._runs[run.name]
             self.store.forget(run.name)
+            run.producer.close()
             run.fanout.close()
             run.share.close()
 
