@@ -192,8 +192,6 @@ class RunStand:
             del stand, proxy, served
             await eventually(lambda: len(asyncio.all_tasks()) == 1)
             left = _alive() - before
-            if left:
-                import sys; sys.path.insert(0,"/tmp"); import dbg_proxyj; dbg_proxyj.refs(next(iter(left)))
             assert not left, left
         finally:
             gc.enable()
