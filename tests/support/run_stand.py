@@ -26,7 +26,7 @@ from tests.support.async_peer import AsyncPeer
 from tests.support.http1_reader import Message
 from tests.support.patience import LIMIT
 from tests.support.proxy_server import ProxyServer
-from tests.support.raw_upstream import RawUpstream, Visit
+from tests.support.raw_upstream import RawUpstream, Script, Visit
 from tests.support.settled import eventually
 
 #: What a browser's `EventSource` sends, and what takes ids, but does not come back by itself.
@@ -164,6 +164,7 @@ class RunStand:
     proxy: ProxyServer
     upstream: RawUpstream
     calls: list[Call]
+    _arrival: asyncio.Event
     _clients: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     @classmethod
@@ -179,11 +180,12 @@ class RunStand:
         gc.disable()
         try:
             calls: list[Call] = []
+            arrival = asyncio.Event()
             before = _alive()
-            async with RawUpstream.serve(_listening(calls)) as upstream:
+            async with RawUpstream.serve(_listening(calls, arrival)) as upstream:
                 served = ProxyServer.serve(*routes_of(routes, upstream.port, defaults), runs=policy, **options)
                 async with served as proxy:
-                    stand = cls(proxy, upstream, calls)
+                    stand = cls(proxy, upstream, calls, arrival)
                     async with stand._clients:
                         yield stand
                     await eventually(lambda: proxy.app.requests == 0)
@@ -211,7 +213,10 @@ class RunStand:
 
     async def call(self, number: int = 0) -> Call:
         """The request with this number, once all of it has reached the upstream."""
-        await eventually(lambda: len(self.calls) > number)
+        async with asyncio.timeout(LIMIT):
+            while len(self.calls) <= number:
+                self._arrival.clear()
+                await self._arrival.wait()
         return self.calls[number]
 
     async def client(self) -> Tab:
@@ -260,10 +265,11 @@ def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def _listening(calls: list[Call]) -> Any:
+def _listening(calls: list[Call], arrival: asyncio.Event) -> Script:
     async def script(visit: Visit) -> None:
         while True:
             calls.append(Call(visit, await visit.request()))
+            arrival.set()
 
     return script
 
