@@ -192,7 +192,7 @@ class Window:
         return list(zip(self._kept[self._first :], ages, strict=True))
 
     def lost(self, mark: Mark) -> int | None:
-        """Return how many events between `mark` and `base` were dropped, where marks count events; ``None``: unknown."""
+        """Return how many events were dropped between `mark` and `base`, where marks count them; ``None``: unknown."""
         return self.base[1] - mark[1] if mark >= self._broken else None
 
     def missed(self, spot: Spot) -> tuple[Mark, Missing | None]:
