@@ -16,6 +16,7 @@ from sseproxy.http1.listener import ClientConnections, ConnectionLimit
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.handler import Persistence, RequestHandler
+from sseproxy.proxy.journals import Journals
 from sseproxy.proxy.notices import ForwardingNotice, HandshakeNotice, UndeclaredNotice, warn_of_connections
 from sseproxy.proxy.origins import Origins
 from sseproxy.proxy.routing import RoutingFactory
@@ -33,7 +34,8 @@ class ProxyApp:
     end_key: what the ends of streams are signed with, for processes that answer each other's clients.
     instance: what tells this proxy from others of its name, for processes that are one proxy; at most 32 digits and
     lower-case letters.
-    streams: where those under way are known, and whose clock they go by. policy: of client connections.
+    streams: where those under way are known, and whose clock they go by. policy: of client connections. journals: the
+    runs.
     request_ids: for requests that bring none; left out, each is another one in all processes.
     """
 
@@ -51,6 +53,7 @@ class ProxyApp:
         instance: str = "",
         streams: LiveStreams | None = None,
         policy: ServerPolicy = ServerPolicy(),
+        journals: Journals | None = None,
         request_ids: Iterator[str] | None = None,
     ) -> None:
         if request_ids is None:  # no request must wait for the system's randomness
@@ -64,7 +67,8 @@ class ProxyApp:
         self._listeners: list[ClientConnections] = []
         self._handshakes = HandshakeNotice(asyncio.get_running_loop().time)
         self._routings = RoutingFactory(self.tickets, end_key or secrets.token_bytes(32), name, ForwardingNotice())
-        self._routing = self._routings.new(routes, origins, trusted_proxies)
+        self.journals = Journals() if journals is None else journals
+        self._routing = self._routings.new(routes, origins, trusted_proxies, self.journals.of(routes, self.streams))
         self._handler = RequestHandler(
             self._routing,
             partial(ResponseTail, streams=self.streams, admissions=self.admissions),
@@ -103,7 +107,9 @@ class ProxyApp:
         """
         self.tickets.reload(routes)
         before = self._routing
-        self._routing = self._handler.routing = self._routings.new(routes, origins, trusted_proxies)
+        self._routing = self._handler.routing = self._routings.new(
+            routes, origins, trusted_proxies, self.journals.of(routes, self.streams)
+        )
         before.origins.retire_all_but(origins)
         for listener in self._listeners:
             for connection in listener:
@@ -152,6 +158,7 @@ class ProxyApp:
         self._handler.persistence = Persistence.ENDING
         self.tickets.draining = True
         self._routing.origins.drain()
+        self.journals.drain()
         self.streams.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)
         for tail in self._handler.under_way:
             tail.drain(spread)
@@ -173,5 +180,6 @@ class ProxyApp:
     async def close(self) -> None:
         """Close the connections to all upstreams and services, all followers of Redis, and the store of tickets."""
         self._handler.disconnects.close()
+        await self.journals.close()
         await self.tickets.close()
         await self._routing.origins.close()

@@ -4,11 +4,11 @@ import asyncio
 from http import HTTPStatus
 
 from sseproxy.core.routes import Route
+from sseproxy.core.stream.request import StreamRequest
 from sseproxy.origins.exchange import HttpExchange
-from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.answering import Answering
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
-from sseproxy.proxy.inbound import ClientRequest
+from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.opening import Opening, Progress, cancel
 from sseproxy.proxy.tail import ResponseTail
 
@@ -16,7 +16,7 @@ from sseproxy.proxy.tail import ResponseTail
 class Forwarding:
     """One request on its way along `route`, until its response has begun. What it makes for longer goes to `tail`.
 
-    via: the name of this instance.
+    wanted: what it asks for. opening: sends it.
     """
 
     # Plan: `start` waits until the `Opening` brings the head of the response, and then does one of these:
@@ -38,21 +38,20 @@ class Forwarding:
 
     def __init__(
         self,
-        request: ClientRequest,
+        inbound: InboundRequest,
         route: Route,
-        origin: HttpOrigin,
         tail: ResponseTail,
+        wanted: StreamRequest,
+        opening: Opening,
         *,
         ends: RouteEnds,
-        via: bytes,
     ) -> None:
-        inbound = request.inbound
         self._route = route
         self._inbound = inbound
         self._tail = tail
         self._ends = ends
-        self._wanted = wanted = inbound.stream_request(route)
-        self._opening = Opening(request, route, origin, tail, wanted=wanted, via=via)
+        self._wanted = wanted
+        self._opening = opening
 
     @property
     def is_spent(self) -> bool:
@@ -72,12 +71,15 @@ class Forwarding:
             self._tail.admit(self._route)
             if wanted.reconnects:
                 self._answering().await_stream()
-        wait = self._route.heartbeat.before_response
-        if declares is False or (declares and wait is None):
+        if declares is False or (declares and self._route.heartbeat.before_response is None):
             self._tail.exchange = await self._opening.open()
             await self._answering().answer(self._tail.exchange)
             return
-        opening = asyncio.create_task(self._opening.open())
+        await self.follow(asyncio.create_task(self._opening.open()))
+
+    async def follow(self, opening: asyncio.Task[HttpExchange]) -> None:
+        """Begin the response to a request that was sent already. The task is not this caller's any more."""
+        wait = self._route.heartbeat.before_response
         try:
             if await self._opened_within(wait, opening):
                 self._tail.exchange = exchange = await opening

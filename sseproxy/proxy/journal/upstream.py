@@ -14,7 +14,7 @@ from sseproxy.origins.exchange import HttpExchange
 from sseproxy.proxy.opening import Opening
 from sseproxy.proxy.refusal import Beginning, first_of
 from sseproxy.proxy.response_body import connect_body, read_kind
-from sseproxy.runs.live_run import Opened, Refusal
+from sseproxy.runs.terms import Opened, Refusal
 
 #: Fields that belong to one response, and not to the run (J7).
 _OF_ONE_RESPONSE = frozenset((b"set-cookie", b"date"))
@@ -31,16 +31,36 @@ class RunUpstream:
         self.first_fields: Headers | None = None
 
     @property
+    def body_ended(self) -> "asyncio.Future[None]":
+        """Done when nothing more of the request's body comes."""
+        ended = self._opening.body_ended
+        if ended is None:
+            ended = asyncio.get_running_loop().create_future()
+            ended.set_result(None)
+        return ended
+
+    @property
     def has_whole_request(self) -> bool:
         """True if nothing of the request is still to come from its client."""
         ended = self._opening.body_ended
         return ended is None or ended.done()
 
+    async def send(self) -> HttpExchange:
+        """Send the request, for what belongs to no run yet. Raises `SSEProxyError`."""
+        return await self._opening.open()
+
     async def open(self, last_own_id: bytes | None) -> Opened:
         """Ask the upstream. last_own_id: behind which it should go on. Raises `SSEProxyError`."""
         if last_own_id is not None:
-            self._opening.go_on_behind(last_own_id)
-        exchange = await self._opening.open()
+            self._opening = self._opening.again(last_own_id)
+        return self.opened(await self._opening.open())
+
+    async def opened_by(self, task: "asyncio.Task[HttpExchange]") -> Opened:
+        """Wait for the answer to a request that was sent already. Raises `SSEProxyError`."""
+        return self.opened(await task)
+
+    def opened(self, exchange: HttpExchange) -> Opened:
+        """Return what an answer is to a run."""
         head = exchange.head
         kind, decoder = read_kind(head, self._route)
         run_head = None
