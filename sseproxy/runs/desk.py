@@ -7,7 +7,6 @@ from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
 from hmac import compare_digest
 from typing import Any
 
@@ -20,6 +19,7 @@ from sseproxy.core.journal.run import RunState
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.runs.budget import RunBudget
 from sseproxy.runs.detached import Detached
+from sseproxy.runs.findings import Ask, Complete, Finding, Gone, How, Join, Open
 from sseproxy.runs.live_run import LiveRun
 from sseproxy.runs.terms import Belonging
 from sseproxy.stores.journal import JournalStore, RunTerms
@@ -28,59 +28,6 @@ from sseproxy.timers import Clock, Timer
 #: Random bytes of the name of a run: that of an answer may be all that leads to it.
 _ANSWER_BYTES = 16
 _FEED_BYTES = 8
-
-
-class How(StrEnum):
-    """How a client has come to its run."""
-
-    NEW = "new"
-    JOINED = "joined"
-    RESUMED = "resumed"
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A request, as far as it decides which run is its own. position: what the client has named, as it came."""
-
-    belongs: Belonging
-    position: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """Read `run` from behind `mark`. missing: what the client hears first."""
-
-    run: LiveRun
-    mark: Mark
-    missing: Missing | None = None
-    how: How = How.JOINED
-
-
-@dataclass(frozen=True, slots=True)
-class Complete:
-    """The client has all of `run`, which has ended. has_heard: of the end, too."""
-
-    run: LiveRun
-    has_heard: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """There is no run to join. keeps_position: the upstream may know the position that the client has named.
-
-    missing: what the client hears first; it has named a position of a run that is unknown.
-    """
-
-    keeps_position: bool = False
-    missing: Missing | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """What the client has named, or the beginning of what it wants, is no longer there."""
-
-
-Finding = Join | Complete | Open | Gone
 
 
 @dataclass(slots=True)
@@ -204,12 +151,15 @@ class Desk:
         """
         belongs = ask.belongs
         policy = belongs.policy
+        before = None if policy.is_by_run else await self.store.find(belongs.scope)
+        old = None if before is None else self._runs.get(before)
+        if old is not None and policy.again is Again.JOIN and old.state.is_under_way:
+            return old  # another request has come first, while this one was on its way
         if self.is_draining or not self.budget.has_room():
             why = "draining" if self.is_draining else "memory"
             self.stats.unjournalled[belongs.route, why] += 1
             return None
         name = self._new_name(is_answer=policy.is_answer)
-        before = None if policy.is_by_run else await self.store.find(belongs.scope)
         window = await self.store.create(name, RunTerms(belongs.scope, policy.is_answer, policy.keep.age))
         if not policy.is_by_run:
             now_newest = await self.store.point(belongs.scope, name, before)
@@ -217,7 +167,6 @@ class Desk:
                 self.store.forget(name)
                 return self._runs.get(now_newest)
         run = self._runs[name] = LiveRun(RunState(name, window), belongs, self)
-        old = None if before is None else self._runs.get(before)
         if old is not None and old.is_answer:
             old.supersede()
         return run
@@ -247,6 +196,8 @@ class Desk:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        for run in self:  # else the timers by which runs are forgotten would keep all of this
+            self.forget(run)
         await self.store.shut()
 
     # The runs' side (`Host`).
@@ -290,6 +241,7 @@ class Desk:
         if self._runs.get(run.name) is run:
             del self._runs[run.name]
             self.store.forget(run.name)
+            run.producer.close()
             run.fanout.close()
             run.share.close()
 

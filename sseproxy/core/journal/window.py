@@ -16,8 +16,7 @@ _BOUNDARY: Final = b"\n\n"
 _WORTH_CLEARING: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """One or more whole events that came together.
 
     last: the mark of the last one; the marks of those before it differ from it in their second number, by one each.
@@ -26,7 +25,7 @@ class Block:
     """
 
     last: Mark
-    count: int
+    count: int  # type: ignore[assignment]  # and no method of tuples
     text: bytes
     is_named: bool = False
 
@@ -35,7 +34,7 @@ class Block:
         left = self.last[1] - mark[1]
         if mark[0] != self.last[0] or left >= self.count:
             return self
-        return replace(self, count=left, text=_BOUNDARY.join(self.text.split(_BOUNDARY)[self.count - left :]))
+        return self._replace(count=left, text=_BOUNDARY.join(self.text.split(_BOUNDARY)[self.count - left :]))
 
     def events(self) -> list[tuple[Mark, bytes]]:
         """Return each event with its mark."""
@@ -181,8 +180,19 @@ class Window:
             size += len(kept[later].text)
         return found
 
+    def is_within(self, limits: WindowLimits, *, now: float) -> bool:
+        """True if what is kept is within `limits`."""
+        if self.bytes > limits.bytes or self.events > limits.events:
+            return False
+        return limits.age == inf or self._first == len(self._kept) or now - self._times[self._first] <= limits.age
+
+    def aged(self, *, now: float) -> list[tuple[Entry, float]]:
+        """Return each entry that is kept, oldest first, with the seconds since it came."""
+        ages = (now - time for time in self._times[self._first :])
+        return list(zip(self._kept[self._first :], ages, strict=True))
+
     def lost(self, mark: Mark) -> int | None:
-        """Return how many events between `mark` and `base` were dropped, where marks count events; ``None``: unknown."""
+        """Return how many events were dropped between `mark` and `base`, where marks count them; ``None``: unknown."""
         return self.base[1] - mark[1] if mark >= self._broken else None
 
     def missed(self, spot: Spot) -> tuple[Mark, Missing | None]:
