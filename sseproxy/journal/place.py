@@ -126,8 +126,11 @@ class Place:
         if self.standing is Standing.LAGGING and not self._page:
             if self.fanout.is_over(self.spot):
                 self._reader.finish()
-            elif self.fanout.enter(self):
+            else:
+                # Set before: with one reader less behind, the producer may go on within `enter`, and even end.
                 self.standing = Standing.LIVE
+                if not self.fanout.enter(self):
+                    self.standing = Standing.LAGGING
         return self.standing is Standing.LIVE
 
     def lag(self) -> None:

@@ -102,7 +102,7 @@ class Desk:
             return self._by_own_id(position, newest)
         name, mark = read
         run = self.named(name, scope=belongs.scope)
-        if run is not None and mark <= run.state.mark:
+        if run is not None and run.state.reaches(mark):
             return self._from(run, mark, How.RESUMED)
         if belongs.policy.is_answer:
             return Gone()
@@ -125,7 +125,7 @@ class Desk:
         """Return what is left of a run for a client that has asked for it by its URL."""
         state, policy = run.state, run.belongs.policy
         read = None if position is None else read_run_position(position)
-        if read is not None and read[0] == run.name and read[1] <= run.state.mark:
+        if read is not None and read[0] == run.name and run.state.reaches(read[1]):
             return self._from(run, read[1], How.RESUMED)
         if position not in (None, OLDEST):
             mark = state.place_of(position or b"")

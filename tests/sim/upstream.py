@@ -231,7 +231,7 @@ class Source:
 
     def lost(self, events: "deque[Event] | list[Event]") -> None:
         """There was no connection for `events`, or it broke."""
-        if not self.setting.is_answer:
+        if not self.setting.is_answer and not self.forgets:
             for each in events:
                 self.log_event(each, 0)
 
