@@ -103,6 +103,9 @@ class RunRequest:
             tail.answer_with_nothing(HTTPStatus.OK)
             return
         wanted, position = inbound.stream_request(route), position_of(inbound)
+        if wanted.may_come_back and self._ends.has_seen(route, inbound, inbound.headers):
+            tail.answer_with_nothing(HTTPStatus.NO_CONTENT)
+            return
         answering = Answering(inbound, route, tail, wanted, ends=self._ends, upstream_headers=inbound.headers)
         key = self._target.value if self._target.is_by_key else None
         reading = Reading(inbound, route, tail, wanted, answering, desk=self._desk, position=position, key=key)
