@@ -11,8 +11,7 @@ from sseproxy.core.journal.passing import passed_target
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.request import StreamRequest
 from sseproxy.http1.messages import OriginRequest
-from sseproxy.origins.exchange import HttpExchange
-from sseproxy.origins.http import HttpOrigin
+from sseproxy.origins.http import HttpExchange, HttpOrigin
 from sseproxy.proxy.body import new_body, request_body
 from sseproxy.proxy.inbound import ClientRequest
 from sseproxy.proxy.tail import ResponseTail

@@ -12,7 +12,7 @@ from sseproxy.core.stream.ends import row
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.journal.fanout import Fanout
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.runs.producer import Producer, Refused, RunBroken
 from sseproxy.runs.terms import Belonging, Open, Opened, Surroundings
 from sseproxy.timers import Timer
