@@ -98,7 +98,7 @@ class LiveRun:
         held = self.producer if is_answer else None
         self.fanout = Fanout(state.window, host.loop, policy, host.catching_up, budget=self.share, held=held)
         self._refused: Refused | None = None
-        self._closing: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None  # the store is told
         self._may_detach: Callable[[], bool] = lambda: True
         self._detach_timer: Timer | None = None
 
@@ -149,6 +149,7 @@ class LiveRun:
         """Ask the upstream of a feed that sleeps; nothing happens if it does not."""
         if self.state.phase is RunPhase.ASLEEP:
             self.state.wake()
+            self._host.attended(self)
             self.producer.wake(plan, open_upstream)
 
     def take_refused(self) -> Refused | None:
@@ -217,7 +218,7 @@ class LiveRun:
         if isinstance(self._refused, HttpExchange):
             self._refused.abort()
         self.left_at = self._host.loop.time()
-        if not self.state.is_under_way:
+        if not self.state.is_under_way or self.state.phase is RunPhase.ASLEEP:
             return
         detach = self.belongs.policy.detach
         if self.state.phase is RunPhase.OPENING and not self._may_detach():
