@@ -1,6 +1,7 @@
 """How do the events of an upstream come into a run, and what happens when its connection is over?"""
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from sseproxy.core.errors import InternalError, OriginError, SSEProxyError
