@@ -6,13 +6,12 @@ from functools import partial
 from http import HTTPStatus
 
 from sseproxy.core.errors import PositionGone, SSEProxyError, UpstreamBroken
-from sseproxy.core.http.fields import Headers
+from sseproxy.core.http.fields import Headers, without
 from sseproxy.core.journal.cursor import Flavour
 from sseproxy.core.journal.rules import Ids
 from sseproxy.core.journal.run import RunEnd
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.clients import find_client
-from sseproxy.core.stream.error_events import StreamError
 from sseproxy.core.stream.kinds import EVENT_STREAM
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.request import StreamRequest
@@ -23,7 +22,7 @@ from sseproxy.origins.exchange import HttpExchange
 from sseproxy.proxy.answering import Answering
 from sseproxy.proxy.early import EarlyAnswer
 from sseproxy.proxy.inbound import InboundRequest
-from sseproxy.proxy.journal.upstream import RunUpstream
+from sseproxy.proxy.journal.upstream import OF_ONE_RESPONSE, RunUpstream
 from sseproxy.proxy.refusal import first_of
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.runs.desk import Complete, Desk, How, Join
@@ -95,11 +94,11 @@ class Reading:
         tail.admit(self._route)
         early = None
         if not run.opened.done():
-            early = await self._wait(run)
+            early = await self._wait(run, opener)
         if early is not None and early.relay.ended.done():
             return
         if run.state.head is None:
-            await self._refuse(run, early)
+            await self._refuse(run, early, is_first=opener is not None)
             return
         if early is None:
             relay = self._send_head(run, None if opener is None else opener.first_fields)
@@ -124,8 +123,12 @@ class Reading:
 
     # Private.
 
-    async def _wait(self, run: LiveRun) -> EarlyAnswer | None:
+    async def _wait(self, run: LiveRun, opener: RunUpstream | None) -> EarlyAnswer | None:
         """Wait for the head of a run. Return what was promised to the client, if it had to be answered before."""
+        if self._wanted.reconnects:
+            self._answering.await_stream()
+        if opener is not None:
+            await first_of(run.opened, opener.body_ended)
         wait = self._route.heartbeat.before_response
         if not self._wanted.declares:
             wait = None
@@ -186,8 +189,8 @@ class Reading:
         is_last_time = how is How.RESUMED and self._wanted.is_browser
         relay.apply(partial(_end_badly, session, end, position, is_last_time))
 
-    async def _refuse(self, run: LiveRun, early: EarlyAnswer | None) -> None:
-        """Answer with what the upstream has answered in place of a stream."""
+    async def _refuse(self, run: LiveRun, early: EarlyAnswer | None, *, is_first: bool) -> None:
+        """Answer with what the upstream has answered in place of a stream. is_first: to the request of this client."""
         refusal, tail = run.take_refused(), self._tail
         if isinstance(refusal, HttpExchange):
             if tail.exchange is not None:
@@ -200,7 +203,8 @@ class Reading:
         elif isinstance(refusal, HttpExchange):
             await self._answering.answer(refusal)
         elif isinstance(refusal, Refusal):
-            self._answering.answer_copy(refusal)
+            fields = refusal.fields if is_first else without(refusal.fields, OF_ONE_RESPONSE)
+            self._answering.answer_copy(replace(refusal, fields=fields))
         elif isinstance(refusal, SSEProxyError):
             raise refusal
         elif run.state.end is not None and run.state.end.is_clean:
@@ -216,7 +220,7 @@ async def _refuse_late(
     if isinstance(refusal, HttpExchange):
         await early.join(refusal)
     elif isinstance(refusal, Refusal):
-        early.refuse(_as_error(refusal))
+        early.join_copy(refusal)
     elif isinstance(refusal, SSEProxyError):
         early.fail(refusal)
     else:
@@ -230,12 +234,3 @@ def _end_badly(session: StreamSession, end: RunEnd, position: bytes, is_last_tim
         session.receive_past_end(end.reason, now=now)
     else:
         session.receive_error(end.reason, now=now)
-
-
-def _as_error(refusal: Refusal) -> StreamError:
-    return StreamError(
-        type="upstream_response",
-        status=refusal.status,
-        detail=f"The upstream answered {refusal.status} {refusal.reason.decode('latin-1')}".rstrip() + ".",
-        body=refusal.body,
-    )
