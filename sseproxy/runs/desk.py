@@ -16,7 +16,7 @@ from sseproxy.core.journal.identity import read_run_position
 from sseproxy.core.journal.policy import Start
 from sseproxy.core.journal.positions import OLDEST, Mark
 from sseproxy.core.journal.rules import Again
-from sseproxy.core.journal.run import RunState
+from sseproxy.core.journal.run import RunPhase, RunState
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.runs.budget import RunBudget
 from sseproxy.runs.detached import Detached
@@ -261,7 +261,8 @@ class Desk:
 
     def attended(self, run: LiveRun) -> None:
         self._detached.discard(run)
-        self._note_detached(run)
+        if run.state.phase is not RunPhase.ASLEEP:
+            self._note_detached(run)
         if run.state.is_under_way:
             self._cancel_expiry(run)
             run.share.wake()
@@ -270,6 +271,8 @@ class Desk:
         self._detached.add(run, run.belongs.limits)
 
     def slept(self, run: LiveRun) -> None:
+        if not run.attended:
+            self._note_detached(run)
         self._rest(run)
         run.share.sleep()
 

@@ -211,7 +211,7 @@ class LiveRun:
         if isinstance(self._refused, HttpExchange):
             self._refused.abort()
         self.left_at = self._host.loop.time()
-        if not self.state.is_under_way:
+        if not self.state.is_under_way or self.state.phase is RunPhase.ASLEEP:
             return
         detach = self.belongs.policy.detach
         if self.state.phase is RunPhase.OPENING and not self._may_detach():
