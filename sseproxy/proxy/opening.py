@@ -95,11 +95,15 @@ class Opening:
             return None
         return await self._body.collect(most, within=self._route.timeouts.response)
 
-    def again(self, last_event_id: bytes) -> "Opening":
-        """Return the opening of the same request, which must not have a body, from behind `last_event_id`."""
+    def again(self, last_event_id: bytes | None) -> "Opening":
+        """Return the opening of the same request, which must not have a body, from behind `last_event_id`.
+
+        ``None``: from where the upstream likes. No position is left that the client has named.
+        """
         opening = copy(self)
-        fields = without(self.headers, {b"last-event-id"})
-        opening.headers = [*fields, (b"Last-Event-ID", last_event_id)]
+        named = [] if last_event_id is None else [(b"Last-Event-ID", last_event_id)]
+        opening.headers = without(self.headers, {b"last-event-id"}) + named
+        opening._target = passed_target(self._target, lambda _: True)  # noqa: SLF001 - of the copy
         opening.progress = Progress.NOT_SENT
         return opening
 

@@ -136,7 +136,7 @@ class Journalled:
         run = join.run
         attendance = run.attend()
         if run.state.phase is RunPhase.ASLEEP:
-            run.wake(self._wanted.plan(), self._upstream.open)
+            run.wake(self._wanted.plan(), self._upstream.open_again)
         await self._reading.serve(join, attendance)
 
     async def _open(self, ask: Ask, finding: Open) -> None:

@@ -51,6 +51,11 @@ class RunUpstream:
             self._opening = self._opening.again(last_own_id)
         return self.opened(await self._opening.open())
 
+    async def open_again(self, last_own_id: bytes | None) -> Opened:
+        """The same for a feed that has slept: where this client is says nothing about where the feed is."""
+        self._opening = self._opening.again(last_own_id)
+        return self.opened(await self._opening.open())
+
     async def opened_by(self, task: "asyncio.Task[HttpExchange]") -> Opened:
         """Wait for the answer to a request that was sent already. Raises `SSEProxyError`."""
         return self.opened(await task)
