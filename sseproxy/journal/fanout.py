@@ -3,91 +3,25 @@
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from sseproxy.core.frames import release_frames
 from sseproxy.core.journal.cursor import Flavour, Step, following
 from sseproxy.core.journal.gap import Missing
 from sseproxy.core.journal.positions import Mark
-from sseproxy.core.journal.window import Spot, Window, WindowLimits, WindowPolicy
+from sseproxy.core.journal.window import Block, Spot, Window, WindowLimits, WindowPolicy
 from sseproxy.journal.budget import Budget
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.history import History
+from sseproxy.journal.members import GIVEN, OUT, Held, Member, Voice
 
 _KIB: Final = 1024
-_MIB: Final = 1024 * 1024
 
 #: What an event takes beside its text, about.
 _BYTES_PER_EVENT: Final = 200
 
-#: `Member.slot` of a member that is not live, and of one that is being given something.
-OUT: Final = -1
-_GIVEN: Final = -2
-
-#: Redis streams: marks are ids of entries, and a `History` is behind them.
-STREAM = WindowPolicy(
-    tail=WindowLimits(events=100, bytes=64 * _KIB),
-    most=WindowLimits(events=1000, bytes=_MIB),
-    least=WindowLimits(events=1),
-)
-
-#: Redis channels: marks are (0, n), dropped once all readers have passed.
-CHANNEL = WindowPolicy(
-    tail=WindowLimits(events=0), most=WindowLimits(bytes=_MIB), least=WindowLimits(events=0), is_counted=True
-)
-
-
-class Voice:
-    """What all members of one flavour get in a pass, written once."""
-
-    __slots__ = ("flavour", "members", "text")
-
-    def __init__(self, flavour: Flavour) -> None:
-        self.flavour = flavour
-        self.members = 0
-        self.text: bytes | None = None  # once it is written; for the pass under way
-
-    def write(self, step: Step) -> bytes:
-        """Write the events of a pass."""
-        self.text = self.flavour.write(step.entries).text
-        return self.text
-
-
-class Member(Protocol):
-    """A reader's place in the window of a `Fanout`.
-
-    spot: up to where it was given everything. slot: belongs to the fan-out.
-    voice: of its flavour; ``None``: what it gets is written for it alone.
-    """
-
-    spot: Spot
-    slot: int
-    voice: Voice | None
-
-    def receive(self, text: bytes) -> None:
-        """Hand `text` to the client. May call back into the fan-out."""
-
-    def take(self, step: Step) -> None:
-        """Hand a step to the client. May call back into the fan-out."""
-
-    def wake(self) -> None:
-        """Look at the window again, in a later turn of the loop."""
-
-    def fall(self) -> None:
-        """What is behind the spot is no longer kept, and no history has it."""
-
-    def fail(self, error: Exception) -> None:
-        """Leave after a defect."""
-
-
-class Held(Protocol):
-    """What writes into a window whose readers hold it back; see `WindowPolicy.is_held`."""
-
-    def hold(self) -> None:
-        """Bring nothing more: the window is full of what readers still have to get. Calling it again is allowed."""
-
-    def go_on(self) -> None:
-        """There is room again. Calling it again is allowed."""
+#: By so many bytes a window may grow before its budget hears of it.
+_WORTH_NOTING: Final = 2 * _KIB
 
 
 class Fanout:
@@ -140,6 +74,7 @@ class Fanout:
         self._voices: dict[Flavour, Voice] = {}
         self._members = 0
         self._waiting: list[asyncio.Future[None]] = []
+        self._noted = 0
         self._has_ended = False
         self._held = held
         self._is_full = False  # the producer is held back
@@ -165,6 +100,33 @@ class Fanout:
         if self._pass is None:
             self._go_on()
         else:
+            self._tidy()
+
+    def publish_block(self, block: Block, now: float) -> None:
+        """The same for a window that has `block` new and nothing else; `block` may be handed out in one piece.
+
+        What most events of a run take: the live reader is where the window ended before, so nothing is looked up.
+        """
+        live = self._live
+        if self._pass is not None or self._ahead or len(live) > 1:
+            self.publish()
+            return
+        self._at = at = Spot(self.window.epoch, block.last)
+        if live:
+            member = live[0]
+            voice = member.voice
+            member.spot = at
+            try:
+                if voice is not None:
+                    member.receive(voice.write_block(block))
+                else:
+                    member.take(Step((block,), at))
+            except Exception as error:  # noqa: BLE001 - one reader's defect must not stop the producer
+                member.fail(error)
+                release_frames(error)
+        window, limits = self.window, self.policy.most if self._behind else self.policy.tail
+        size = window.bytes + _BYTES_PER_EVENT * window.events
+        if size - self._noted > _WORTH_NOTING or not window.is_within(limits, now=now):
             self._tidy()
 
     def break_in(self, base: Mark, missing: Missing | None) -> None:
@@ -329,7 +291,7 @@ class Fanout:
         while todo and left:
             left -= 1
             member = todo.pop()
-            member.slot = _GIVEN
+            member.slot = GIVEN
             voice = member.voice
             try:
                 if is_shared and voice is not None:
@@ -344,7 +306,7 @@ class Fanout:
             except Exception as error:  # noqa: BLE001 - one reader's defect must not stop the pass for all others
                 member.fail(error)
                 release_frames(error)
-            if member.slot == _GIVEN:
+            if member.slot == GIVEN:
                 member.slot = len(live)
                 live.append(member)
         return left
@@ -375,7 +337,8 @@ class Fanout:
         if self.history is None and self._behind and self._lowest < (window.epoch, window.base):
             self._drop_fallen(Spot(window.epoch, window.base))
         if self._budget is not None:
-            self._budget.note(self, window.bytes + _BYTES_PER_EVENT * window.events)
+            self._noted = window.bytes + _BYTES_PER_EVENT * window.events
+            self._budget.note(self, self._noted)
 
     def _weigh(self, held: Held, limits: WindowLimits) -> None:
         """Hold the producer back while the window is full of what readers still have to get."""

@@ -18,7 +18,7 @@ from sseproxy.core.stream.late_refusal import FinalMessage, LateRefusal, late_re
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason, StreamTransfer
 from sseproxy.origins.codings import can_decode, decoder_for
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.refusal import decoded_beginning, first_of, read_refusal, refused_here, refused_there
 from sseproxy.proxy.response_body import connect_body, read_kind
 from sseproxy.proxy.tail import ResponseTail
@@ -98,7 +98,9 @@ class EarlyAnswer:
             if copy.is_whole:
                 self.relay.receive_eof()
             else:
-                self.relay.receive_error(UpstreamBroken("The rest of it is not kept.", proxy_status="http_response_incomplete"))
+                self.relay.receive_error(
+                    UpstreamBroken("The rest of it is not kept.", proxy_status="http_response_incomplete")
+                )
         else:
             self.refuse(refused_there(copy.status, copy.reason, copy.fields, copy.body))
 

@@ -16,7 +16,7 @@ from sseproxy.core.errors import (
 )
 from sseproxy.core.eventsource.cors import preflight_method
 from sseproxy.core.frames import release_frames
-from sseproxy.core.http.fields import Headers, Peer, forwarded_addresses, names_origin, said_request_id
+from sseproxy.core.http.fields import ALLOW, Headers, Peer, forwarded_addresses, names_origin, said_request_id
 from sseproxy.core.routes import READING, Route, find_route
 from sseproxy.engine.observer import AccessRecord
 from sseproxy.http1.content import RequestContent
@@ -27,7 +27,6 @@ from sseproxy.proxy.eventsource.cors_guard import CorsGuard, CorsView, refuse_fo
 from sseproxy.proxy.eventsource.ticket_paths import TicketPaths, TicketTarget
 from sseproxy.proxy.inbound import ClientRequest, read_request
 from sseproxy.proxy.notices import ForwardingNotice
-from sseproxy.proxy.responses import ALLOW
 
 if TYPE_CHECKING:
     from sseproxy.proxy.run_paths import RunPaths, RunTarget
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 _KNOWN_ADDRESSES = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Reply:
     """Answer here, without a body. fields: of the head, besides the usual ones."""
 
@@ -45,7 +44,7 @@ class Reply:
     fields: Headers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Refuse:
     """Answer with an error."""
 
@@ -54,7 +53,7 @@ class Refuse:
     error: SSEProxyError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class KeepTicket:
     """Keep the request for later, and answer with a ticket."""
 
@@ -64,7 +63,7 @@ class KeepTicket:
     target: TicketTarget
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class UseTicket:
     """Open a ticket, look at it or delete it. Its route is not known yet."""
 
@@ -74,7 +73,7 @@ class UseTicket:
     route: None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class UseRun:
     """Read a run, or stop it."""
 
@@ -84,7 +83,7 @@ class UseRun:
     target: "RunTarget"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Forward:
     """Send the request along its route."""
 

@@ -3,16 +3,14 @@
 import asyncio
 import random
 import secrets
-from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
 from hmac import compare_digest
 from typing import Any
 
 from sseproxy.core.journal.gap import GapReason, Missing
-from sseproxy.core.journal.identity import read_run_position
+from sseproxy.core.journal.identity import ANSWER_BYTES, FEED_BYTES, read_run_position, run_name
 from sseproxy.core.journal.policy import Start
 from sseproxy.core.journal.positions import OLDEST, Mark
 from sseproxy.core.journal.rules import Again
@@ -20,67 +18,11 @@ from sseproxy.core.journal.run import RunPhase, RunState
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.runs.budget import RunBudget
 from sseproxy.runs.detached import Detached
+from sseproxy.runs.findings import Ask, Complete, Finding, Gone, How, Join, Open
 from sseproxy.runs.live_run import LiveRun
 from sseproxy.runs.terms import Belonging
 from sseproxy.stores.journal import JournalStore, RunTerms
 from sseproxy.timers import Clock, Timer
-
-#: Random bytes of the name of a run: that of an answer may be all that leads to it.
-_ANSWER_BYTES = 16
-_FEED_BYTES = 8
-
-
-class How(StrEnum):
-    """How a client has come to its run."""
-
-    NEW = "new"
-    JOINED = "joined"
-    RESUMED = "resumed"
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A request, as far as it decides which run is its own. position: what the client has named, as it came."""
-
-    belongs: Belonging
-    position: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """Read `run` from behind `mark`. missing: what the client hears first."""
-
-    run: LiveRun
-    mark: Mark
-    missing: Missing | None = None
-    how: How = How.JOINED
-
-
-@dataclass(frozen=True, slots=True)
-class Complete:
-    """The client has all of `run`, which has ended. has_heard: of the end, too."""
-
-    run: LiveRun
-    has_heard: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """There is no run to join. keeps_position: the upstream may know the position that the client has named.
-
-    missing: what the client hears first; it has named a position of a run that is unknown.
-    """
-
-    keeps_position: bool = False
-    missing: Missing | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """What the client has named, or the beginning of what it wants, is no longer there."""
-
-
-Finding = Join | Complete | Open | Gone
 
 
 @dataclass(slots=True)
@@ -160,7 +102,7 @@ class Desk:
             return self._by_own_id(position, newest)
         name, mark = read
         run = self.named(name, scope=belongs.scope)
-        if run is not None and mark <= run.state.mark:
+        if run is not None and run.state.reaches(mark):
             return self._from(run, mark, How.RESUMED)
         if belongs.policy.is_answer:
             return Gone()
@@ -183,7 +125,7 @@ class Desk:
         """Return what is left of a run for a client that has asked for it by its URL."""
         state, policy = run.state, run.belongs.policy
         read = None if position is None else read_run_position(position)
-        if read is not None and read[0] == run.name and read[1] <= run.state.mark:
+        if read is not None and read[0] == run.name and run.state.reaches(read[1]):
             return self._from(run, read[1], How.RESUMED)
         if position not in (None, OLDEST):
             mark = state.place_of(position or b"")
@@ -204,12 +146,16 @@ class Desk:
         """
         belongs = ask.belongs
         policy = belongs.policy
+        before = None if policy.is_by_run else await self.store.find(belongs.scope)
+        old = None if before is None else self._runs.get(before)
+        may_join = policy.again is Again.JOIN and (ask.position is None or not policy.is_answer)
+        if old is not None and may_join and old.state.is_under_way:
+            return old  # another request has come first, while this one was on its way
         if self.is_draining or not self.budget.has_room():
             why = "draining" if self.is_draining else "memory"
             self.stats.unjournalled[belongs.route, why] += 1
             return None
-        name = self._new_name(is_answer=policy.is_answer)
-        before = None if policy.is_by_run else await self.store.find(belongs.scope)
+        name = run_name(self._randomness(ANSWER_BYTES if policy.is_answer else FEED_BYTES))
         window = await self.store.create(name, RunTerms(belongs.scope, policy.is_answer, policy.keep.age))
         if not policy.is_by_run:
             now_newest = await self.store.point(belongs.scope, name, before)
@@ -217,7 +163,6 @@ class Desk:
                 self.store.forget(name)
                 return self._runs.get(now_newest)
         run = self._runs[name] = LiveRun(RunState(name, window), belongs, self)
-        old = None if before is None else self._runs.get(before)
         if old is not None and old.is_answer:
             old.supersede()
         return run
@@ -344,11 +289,8 @@ class Desk:
             if end.is_clean and mark == state.window.top and how is How.RESUMED:
                 return Complete(run, has_heard=False)
         if mark < base:
-            return Join(run, base, Missing(GapReason.TRIMMED, base[1] - mark[1]), how)
+            return Join(run, base, Missing(GapReason.TRIMMED, state.window.lost(mark)), how)
         return Join(run, mark, None, how)
-
-    def _new_name(self, *, is_answer: bool) -> bytes:
-        return urlsafe_b64encode(self._randomness(_ANSWER_BYTES if is_answer else _FEED_BYTES)).rstrip(b"=")
 
     def _rest(self, run: LiveRun) -> None:
         """Nothing comes any more, for now or for ever: keep what there is as long as the route says."""

@@ -161,7 +161,10 @@ def test_only_names_of_headers_are_echoed() -> None:
 def test_what_the_route_exposes_joins_what_the_upstream_does() -> None:
     policy = CorsPolicy(frozenset({"https://app.test"}), expose=("Mcp-Session-Id", "x-a"))
     fields = response(policy, APP, [(b"Access-Control-Expose-Headers", b"X-A, X-B")])
-    assert dict(fields)[b"Access-Control-Expose-Headers"] == b"X-A, X-B, Location, Content-Location, Retry-After, Mcp-Session-Id"
+    assert (
+        dict(fields)[b"Access-Control-Expose-Headers"]
+        == b"X-A, X-B, Location, Content-Location, Retry-After, Mcp-Session-Id"
+    )
     assert b"Access-Control-Expose-Headers" not in dict(response(policy, FOREIGN, []))
 
 

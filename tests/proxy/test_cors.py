@@ -134,7 +134,10 @@ async def test_the_word_of_the_upstream_is_replaced() -> None:
     )
     async with stage(replies(upstream), cors=CORS) as on:
         response = await on.client.ask(ask(b"GET /a", APP))
-        assert said(response) == {**ALLOWED, b"Access-Control-Expose-Headers": b"X-A, Location, Content-Location, Retry-After"}
+        assert said(response) == {
+            **ALLOWED,
+            b"Access-Control-Expose-Headers": b"X-A, Location, Content-Location, Retry-After",
+        }
         assert response.one(b"Vary") == b"Accept, Origin"
         assert response.body == b"ok"
         for fields in ([EVIL], [], [APP, APP]):

@@ -7,14 +7,14 @@ Fields are pairs of bytes as they came, in their order, so that nothing about th
 import itertools
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.known_fields import is_end_to_end
 
 Headers = list[tuple[bytes, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeaderRules:
     """Header fields to set (replacing all of that name) and to remove; names in any case, ``-`` and ``_`` alike."""
 
@@ -61,6 +61,9 @@ MOST_MEMBERS = 200
 
 #: The name under which this proxy signs ``Proxy-Status``, and ``Via`` with what tells its instances apart.
 PSEUDONYM = b"sseproxy"
+
+#: The methods that this proxy passes on (RFC 9110 section 10.2.1).
+ALLOW = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 
 #: By this field client, proxies and services speak of the same request. No standard has it; many gateways write it.
 REQUEST_ID = b"X-Request-Id"
@@ -208,7 +211,7 @@ def as_in_cgi(name: bytes) -> bytes:
 _UNSAID: Sequence[bytes] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Peer:
     """Who sent a request. address: of the connection, without port, empty for a unix socket."""
 

@@ -48,10 +48,10 @@ def passed_fields(headers: Headers, policy: JournalPolicy, auth: CookieAuth | No
     return kept + left + ([] if made is None else [made])
 
 
-def passed_target(target: str, is_taken_off: Callable[[bytes], bool] = is_ours) -> str:
+def passed_target(target: str, is_taken_off: Callable[[bytes], bool] | None = is_ours) -> str:
     """Return the target of a request without positions of ours; all else stays as it is, byte for byte.
 
-    is_taken_off: true of the positions that the upstream does not get.
+    is_taken_off: true of the positions that go; ``None``: all do.
     """
     path, mark, query = target.partition("?")
     if not query:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.positions import START, Mark
+from sseproxy.core.limits import KIB, MIB
 
 #: What ends each event of a block.
 _BOUNDARY: Final = b"\n\n"
@@ -16,8 +17,7 @@ _BOUNDARY: Final = b"\n\n"
 _WORTH_CLEARING: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """One or more whole events that came together.
 
     last: the mark of the last one; the marks of those before it differ from it in their second number, by one each.
@@ -26,7 +26,7 @@ class Block:
     """
 
     last: Mark
-    count: int
+    count: int  # type: ignore[assignment]  # and no method of tuples
     text: bytes
     is_named: bool = False
 
@@ -35,7 +35,7 @@ class Block:
         left = self.last[1] - mark[1]
         if mark[0] != self.last[0] or left >= self.count:
             return self
-        return replace(self, count=left, text=_BOUNDARY.join(self.text.split(_BOUNDARY)[self.count - left :]))
+        return self._replace(count=left, text=_BOUNDARY.join(self.text.split(_BOUNDARY)[self.count - left :]))
 
     def events(self) -> list[tuple[Mark, bytes]]:
         """Return each event with its mark."""
@@ -93,6 +93,19 @@ class WindowPolicy:
     readers: int = 256
 
 
+#: Redis streams: marks are ids of entries, and a `History` is behind them.
+STREAM = WindowPolicy(
+    tail=WindowLimits(events=100, bytes=64 * KIB),
+    most=WindowLimits(events=1000, bytes=MIB),
+    least=WindowLimits(events=1),
+)
+
+#: Redis channels: marks are (0, n), dropped once all readers have passed.
+CHANNEL = WindowPolicy(
+    tail=WindowLimits(events=0), most=WindowLimits(bytes=MIB), least=WindowLimits(events=0), is_counted=True
+)
+
+
 class Spot(NamedTuple):
     """Where a reader is. epoch: that of the window when `mark` was valid."""
 
@@ -122,7 +135,7 @@ class Window:
     # 3. Dropped entries leave their slot at once, so that their bytes are free; the slots are removed when half of the
     #    list is of the kind.
 
-    __slots__ = ("_first", "_kept", "_restart", "_times", "base", "bytes", "epoch", "events", "top")
+    __slots__ = ("_broken", "_first", "_kept", "_restart", "_times", "base", "bytes", "epoch", "events", "top")
 
     def __init__(self, base: Mark = START) -> None:
         self.base = self.top = base
@@ -131,6 +144,7 @@ class Window:
         self._kept: list[Entry] = []
         self._times: list[float] = []
         self._first = 0
+        self._broken = START  # the end of the last `Break` that was dropped
         self._restart = _Restart(Spot(-1, START), base, None)
 
     @property
@@ -180,6 +194,21 @@ class Window:
             size += len(kept[later].text)
         return found
 
+    def is_within(self, limits: WindowLimits, *, now: float) -> bool:
+        """True if what is kept is within `limits`."""
+        if self.bytes > limits.bytes or self.events > limits.events:
+            return False
+        return limits.age == inf or self._first == len(self._kept) or now - self._times[self._first] <= limits.age
+
+    def aged(self, *, now: float) -> list[tuple[Entry, float]]:
+        """Return each entry that is kept, oldest first, with the seconds since it came."""
+        ages = (now - time for time in self._times[self._first :])
+        return list(zip(self._kept[self._first :], ages, strict=True))
+
+    def lost(self, mark: Mark) -> int | None:
+        """Return how many events were dropped between `mark` and `base`, where marks count them; ``None``: unknown."""
+        return self.base[1] - mark[1] if mark >= self._broken else None
+
     def missed(self, spot: Spot) -> tuple[Mark, Missing | None]:
         """Return where a reader of an earlier epoch goes on, and what it has missed.
 
@@ -203,6 +232,8 @@ class Window:
                 break
             entry = kept[first]
             self.base = entry.last
+            if not entry.text:
+                self._broken = entry.last
             self.bytes -= len(entry.text)
             self.events -= entry.count
             kept[first] = _DROPPED
@@ -224,6 +255,7 @@ class Window:
         self.epoch += 1
         self.base = self.top = base
         self.bytes = self.events = self._first = 0
+        self._broken = START
         self._kept.clear()
         self._times.clear()
 

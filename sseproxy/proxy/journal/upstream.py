@@ -10,7 +10,7 @@ from sseproxy.core.routes import Route
 from sseproxy.core.stream.kinds import EVENT_STREAM
 from sseproxy.engine.relay import Relay
 from sseproxy.origins.codings import Decoder
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.opening import Opening
 from sseproxy.proxy.refusal import Beginning, first_of
 from sseproxy.proxy.response_body import connect_body, read_kind
@@ -44,6 +44,10 @@ class RunUpstream:
         """True if nothing of the request is still to come from its client."""
         ended = self._opening.body_ended
         return ended is None or ended.done()
+
+    async def send(self) -> HttpExchange:
+        """Send the request, for what belongs to no run yet. Raises `SSEProxyError`."""
+        return await self._opening.open()
 
     async def open(self, last_own_id: bytes | None) -> Opened:
         """Ask the upstream. last_own_id: behind which it should go on. Raises `SSEProxyError`."""

@@ -441,7 +441,9 @@ async def test_two_that_leave_and_come_at_once_do_not_lose_the_feed() -> None:
         await tab.event()
         other = await on.client()
         leaving = asyncio.create_task(tab.leave())
-        await other.peer.send(b"GET /f HTTP/1.1\r\nHost: a.test\r\nAccept: text/event-stream\r\nLast-Event-ID: 1\r\n\r\n")
+        await other.peer.send(
+            b"GET /f HTTP/1.1\r\nHost: a.test\r\nAccept: text/event-stream\r\nLast-Event-ID: 1\r\n\r\n"
+        )
         await leaving
         await other.reading()
         if call.is_left:

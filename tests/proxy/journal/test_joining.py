@@ -39,7 +39,9 @@ async def test_only_the_first_client_gets_cookies_and_the_date() -> None:
         tab = await on.send(b"POST /a", *IDS, body=b"{}")
         call = await on.call()
         head = (b"Set-Cookie: secret=1", b"Set-Cookie: b=2", b"Date: Thu, 01 Jan 1970 00:00:00 GMT", b"X-Own: 1")
-        await call.begin(*head, b"Connection: X-Hop", b"X-Hop: 1", b"Cache-Control: public, max-age=9", status=b"201 Made")
+        await call.begin(
+            *head, b"Connection: X-Hop", b"X-Hop: 1", b"Cache-Control: public, max-age=9", status=b"201 Made"
+        )
         first = await tab.head()
         again = await on.send(b"GET /_runs/a/" + on.run.name, COOKIE)
         second = await again.head()
@@ -159,7 +161,9 @@ async def test_who_joins_late_is_promised_a_stream_by_its_own_clock() -> None:
 async def test_a_promise_waits_for_the_end_of_the_body() -> None:
     async with RunStand.serve(BY_RUN + EARLY) as on:
         tab = await on.client()
-        head = b"POST /a HTTP/1.1\r\nHost: a.test\r\nCookie: s=one\r\nAccept: text/event-stream\r\nContent-Length: 2\r\n"
+        head = (
+            b"POST /a HTTP/1.1\r\nHost: a.test\r\nCookie: s=one\r\nAccept: text/event-stream\r\nContent-Length: 2\r\n"
+        )
         await tab.peer.send(head + b"\r\n{")
         await passing(30)
         assert tab.is_silent

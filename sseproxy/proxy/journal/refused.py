@@ -1,0 +1,55 @@
+"""What does a client get of a run that has no stream: the upstream has answered with something else, or not at all?"""
+
+from dataclasses import replace
+from http import HTTPStatus
+
+from sseproxy.core.errors import SSEProxyError, UpstreamBroken
+from sseproxy.core.http.fields import without
+from sseproxy.origins.http import HttpExchange
+from sseproxy.proxy.early import EarlyAnswer
+from sseproxy.proxy.journal.client import RunClient
+from sseproxy.proxy.journal.upstream import OF_ONE_RESPONSE
+from sseproxy.runs.live_run import LiveRun
+from sseproxy.runs.terms import Refusal
+
+
+async def answer_refused(run: LiveRun, client: RunClient, *, is_first: bool) -> None:
+    """Answer with what the upstream has answered. Raises `SSEProxyError`.
+
+    is_first: it has answered the request of this client, and has set cookies for no other.
+    """
+    refused, tail = run.take_refused(), client.tail
+    if isinstance(refused, HttpExchange):
+        _own(refused, client)
+        await client.answering.answer(refused)
+    elif isinstance(refused, Refusal):
+        fields = refused.fields if is_first else without(refused.fields, OF_ONE_RESPONSE)
+        client.answering.answer_copy(replace(refused, fields=fields))
+    elif isinstance(refused, SSEProxyError):
+        raise refused
+    elif run.state.end is not None and run.state.end.is_clean:
+        tail.answer_with_nothing(HTTPStatus.NO_CONTENT)  # it was stopped
+    else:
+        raise UpstreamBroken("The run has ended before it had begun.", proxy_status="http_response_incomplete")
+
+
+async def tell_refused(run: LiveRun, client: RunClient, early: EarlyAnswer) -> None:
+    """The same to a client that was promised a stream."""
+    refused = run.take_refused()
+    if isinstance(refused, HttpExchange):
+        _own(refused, client)
+        client.tail.respond(refused)
+        await early.join(refused)
+    elif isinstance(refused, Refusal):
+        early.join_copy(refused)
+    elif isinstance(refused, SSEProxyError):
+        early.fail(refused)
+    else:
+        early.relay.stop(run.end_reason)
+
+
+def _own(exchange: HttpExchange, client: RunClient) -> None:
+    """Let the response have the exchange, in place of its attendance at the run."""
+    if client.tail.exchange is not None:
+        client.tail.exchange.abort()
+    client.tail.exchange = exchange
