@@ -127,7 +127,9 @@ class _Replay:
         elif place.source is not None and not place.is_end:
             if event.status == 204:
                 lacking = missing(place, place.source, max(place.source.first, default=0) + 1)
-                if lacking or place.source.over == NEVER:
+                is_over = place.source.over < NEVER and not lacking
+                # A feed that was over may have begun anew.
+                if not is_over and (place.source.stream.is_answer or place.source.last_over < 0):
                     yield f"I1 204 at {connection.stands}, behind which there is more"
             elif self._is_resumable(place):
                 yield f"I3 {event.status} at {connection.stands}, which must be kept"
@@ -204,13 +206,15 @@ class _Replay:
             yield "I2 half an event before a clean end"
         if source is None or connection.head == NEVER:
             return
-        self.aftermath.ended(connection, source, event)
-        if (
-            not source.stream.is_answer
-            or not (event.is_clean or not connection.pauses)
-            or self.ledger.is_fault_at(event.at)
-        ):
-            return
+        had_pause = self.aftermath.is_stalled(connection, event.at)
         lacking = missing(place, source, max(source.first, default=0) + 1)
-        if lacking:
+        if place.gaps:
+            lacking = [n for n in lacking if self.ledger.must_keep(source, n)]
+        # The beginning may be gone when a client that takes no gap event begins to read.
+        is_cut = bool(lacking) and source.first[lacking[0]].at <= connection.head
+        is_cut = is_cut and not event.is_clean and not self.ledger.must_keep(source, lacking[0])
+        if is_cut or self.ledger.is_fault_at(event.at):
+            return
+        self.aftermath.ended(connection, source, event)
+        if source.stream.is_answer and lacking and (event.is_clean or not had_pause):
             yield f"I1 {source.stream.source} ended before {lacking[0]}"

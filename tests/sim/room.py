@@ -12,7 +12,9 @@ from sseproxy.core.stream.plan import StreamKind, StreamPlan
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.runs.budget import RunBudget
-from sseproxy.runs.desk import Ask, Complete, Desk, Gone, Join, Open
+from sseproxy.runs.desk import Ask, Desk
+from sseproxy.runs.findings import Complete, Gone, Join, Open
+from sseproxy.runs.joining import join as join_run
 from sseproxy.runs.live_run import LiveRun
 from sseproxy.runs.terms import Belonging, Opened
 from sseproxy.runs.terms import Open as AskUpstream
@@ -115,7 +117,9 @@ class Room:
             client.run = run
             client.run_ended()
 
-    async def _open(self, client: Client, finding: Open, ask: Ask, source: Callable[[], Source], *, may_detach: bool) -> None:
+    async def _open(
+        self, client: Client, finding: Open, ask: Ask, source: Callable[[], Source], *, may_detach: bool
+    ) -> None:
         run = await self.desk.create(ask)
         if run is None:
             client.leave()  # it would be relayed without a journal
@@ -159,15 +163,9 @@ class Room:
             return
         client.answered(200, self.sources[run].name)
         flavour = Flavour(has_ids=client.takes_ids, prefix=run.state.prefix)
-        reader, _ = run.join(
-            client,
-            join.mark,
-            join.missing,
-            flavour,
-            named=client.position.encode(),
-            has_primer=client.takes_ids and client.is_browser and not run.state.is_named,
-            on_end=client.run_ended,
-        )
+        has_primer = client.takes_ids and client.is_browser and not run.state.is_named
+        named, on_end = client.position.encode(), client.run_ended
+        reader, _ = join_run(client, join, flavour, named=named, has_primer=has_primer, on_end=on_end)
         client.read(reader)
 
     def _name(self, size: int) -> bytes:
