@@ -42,7 +42,7 @@ from tests.sim.history import (
     Resumed,
 )
 from tests.sim.ledger import NEVER, Ledger, Source
-from tests.sim.places import Connection, Place, Places, gap_faults, missing
+from tests.sim.places import OURS, Connection, Place, Places, gap_faults, missing
 
 
 def check(history: Iterable[Event], allowance: Allowance | None = None) -> list[str]:
@@ -122,7 +122,9 @@ class _Replay:
         if event.status == 200:
             connection.head = event.at
             source = self.ledger.sources.get(event.source) or self._places.source_of(connection.requested)
-            if place.source is None and source is not None:
+            is_elsewhere = source is not place.source and not self._places.is_given(connection.requested.position)
+            if source is not None and (place.source is None or is_elsewhere):
+                connection.is_known = False
                 self._places.resolve(connection, source)
         elif place.source is not None and not place.is_end:
             if event.status == 204:
@@ -166,7 +168,11 @@ class _Replay:
         """From a place to the next event."""
         requested = connection.requested
         is_asking = any(call.asked.request == requested.request for call in source.calls)
-        is_unknown = requested.position not in ("", "oldest") and not connection.is_known and not is_asking
+        is_named = requested.position not in ("", "oldest")
+        if source.stream.is_answer:
+            # One with an id of another answer may join: it gets events that it has, rather than none.
+            is_named = OURS.fullmatch(requested.position) is not None
+        is_unknown = is_named and not connection.is_known and not is_asking
         if is_unknown and not connection.got and not place.gaps:
             yield f"I1 {requested.position} is unknown, and nothing was said of it"
         # An event without an id of its own cannot be known again when its upstream sends it again.
@@ -211,8 +217,8 @@ class _Replay:
         if place.gaps:
             lacking = [n for n in lacking if self.ledger.must_keep(source, n)]
         # The beginning may be gone when a client that takes no gap event begins to read.
-        is_cut = bool(lacking) and source.first[lacking[0]].at <= connection.head
-        is_cut = is_cut and not event.is_clean and not self.ledger.must_keep(source, lacking[0])
+        came = source.first.get(lacking[0]) if lacking and not event.is_clean else None
+        is_cut = came is not None and came.at <= connection.head and not self.ledger.must_keep(source, lacking[0])
         if is_cut or self.ledger.is_fault_at(event.at):
             return
         self.aftermath.ended(connection, source, event)
