@@ -10,8 +10,9 @@ from sseproxy.core.journal.cursor import Flavour, Step
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.positions import START, Mark
 from sseproxy.core.journal.window import Break, Entry, Spot
-from sseproxy.journal.fanout import OUT, Fanout, Voice
+from sseproxy.journal.fanout import Fanout
 from sseproxy.journal.history import Page
+from sseproxy.journal.members import OUT, Voice
 
 #: Seconds after which a store is asked again that is away, or that lags behind the window.
 _ASK_AGAIN: Final = 1.0

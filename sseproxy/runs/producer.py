@@ -13,7 +13,7 @@ from sseproxy.core.journal.window import Block
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.relay import Relay
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.runs.reopening import Reopening
 from sseproxy.runs.terms import Open, Opened, Refusal, Surroundings
 from sseproxy.stores.journal import Outcome

@@ -3,7 +3,7 @@
 from sseproxy.core.errors import ReaderBehind
 from sseproxy.core.journal.cursor import PLAIN
 from sseproxy.journal.budget import WindowBudget
-from sseproxy.journal.fanout import CHANNEL
+from sseproxy.journal.keeping import CHANNEL
 from tests.support.journal_sink import Room
 
 

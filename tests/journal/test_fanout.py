@@ -9,7 +9,7 @@ from sseproxy.core.journal.cursor import PLAIN
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.window import Block, Spot, WindowLimits, WindowPolicy
 from sseproxy.core.stream.transfer import CloseReason
-from sseproxy.journal.fanout import CHANNEL, STREAM
+from sseproxy.journal.keeping import CHANNEL, STREAM
 from tests.support.journal_sink import Room, turn
 from tests.support.whatwg import Event
 

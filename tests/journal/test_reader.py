@@ -12,8 +12,8 @@ from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.positions import Mark
 from sseproxy.core.journal.window import Block, WindowLimits
 from sseproxy.journal.catching_up import CatchingUp
-from sseproxy.journal.fanout import STREAM
 from sseproxy.journal.history import Page
+from sseproxy.journal.keeping import STREAM
 from sseproxy.journal.reader import Reader
 from tests.support.journal_sink import IDS, Room, Sink, turn
 from tests.support.virtual_clock import passing

@@ -10,7 +10,7 @@ from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.relay import Relay
-from sseproxy.journal.fanout import CHANNEL
+from sseproxy.journal.keeping import CHANNEL
 from sseproxy.journal.reader import Reader
 from tests.support.journal_sink import IDS, Room
 from tests.support.whatwg import parse

@@ -96,11 +96,11 @@ def content_of(*pieces: bytes, is_complete: bool = True) -> RequestContent:
 async def test_it_is_sent_once_it_is_opened() -> None:
     async with stand() as on:
         opening = on.opening(method="GET")
-        assert opening.progress is Progress.NOT_SENT
+        before = opening.progress
         assert opening.body_ended is None
         exchange = await opening.open()
         assert exchange.head.status == 200
-        assert opening.progress is Progress.SENT
+        assert (before, opening.progress) == (Progress.NOT_SENT, Progress.SENT)
         [request] = on.upstream.requests
         assert request.first_line == b"GET /a HTTP/1.1"
         assert request.one(b"X-Request-Id") == b"id-1"
@@ -271,3 +271,17 @@ async def test_what_the_upstream_of_an_answer_gets() -> None:
         [request] = on.upstream.requests
         assert request.first_line == b"POST /a?last-event-id=57 HTTP/1.1"
         assert [request.one(name) for name, _ in fields] == [value for _, value in fields]
+
+
+async def test_a_feed_goes_on_behind_an_event_of_its_own() -> None:
+    async with stand() as on:
+        fields = [(b"last-event-id", b"57"), (b"X-A", b"1")]
+        opening = on.opening(*fields, method="GET", target="/a?b=1&lastEventId=57", journal=feed())
+        await opening.open()
+        await opening.again(b"60").open()
+        first, second = on.upstream.requests
+        assert first.first_line == b"GET /a?b=1&lastEventId=57 HTTP/1.1"
+        assert first.one(b"Last-Event-ID") == b"57"
+        assert second.first_line == b"GET /a?b=1 HTTP/1.1"
+        assert second.one(b"Last-Event-ID") == b"60"
+        assert second.one(b"X-A") == b"1"

@@ -10,8 +10,9 @@ from sseproxy.core.journal.positions import START, Mark
 from sseproxy.core.journal.window import Block, Window, WindowPolicy
 from sseproxy.journal.budget import WindowBudget
 from sseproxy.journal.catching_up import CatchingUp
-from sseproxy.journal.fanout import STREAM, Fanout
+from sseproxy.journal.fanout import Fanout
 from sseproxy.journal.history import History
+from sseproxy.journal.keeping import STREAM
 from sseproxy.journal.reader import Reader
 from tests.support.virtual_clock import until
 from tests.support.whatwg import Event, parse

@@ -238,7 +238,9 @@ class RunStand:
         async with self.proxy.connect() as peer:
             return await peer.ask(ask(line, *fields, body=body), to_head=line.startswith(b"HEAD "))
 
-    async def open(self, line: bytes, *fields: bytes, body: bytes | None = None, first: bytes = b"") -> tuple[Tab, Call]:
+    async def open(
+        self, line: bytes, *fields: bytes, body: bytes | None = None, first: bytes = b""
+    ) -> tuple[Tab, Call]:
         """A client whose request has reached the upstream, and was answered with a stream."""
         number = len(self.calls)
         tab = await self.send(line, *fields, body=body)

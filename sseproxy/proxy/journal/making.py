@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.journal.client import RunClient
 from sseproxy.proxy.journal.reading import Reading

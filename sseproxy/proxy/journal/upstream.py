@@ -10,7 +10,7 @@ from sseproxy.core.routes import Route
 from sseproxy.core.stream.kinds import EVENT_STREAM
 from sseproxy.engine.relay import Relay
 from sseproxy.origins.codings import Decoder
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.opening import Opening
 from sseproxy.proxy.refusal import Beginning, first_of
 from sseproxy.proxy.response_body import connect_body, read_kind
