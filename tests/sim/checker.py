@@ -83,12 +83,16 @@ class _Replay:
         if sum(call.asked.request == event.request for call in self.ledger.calls.values()) > 1:
             yield f"I8 request {event.request} was sent upstream twice"
         for each in asking:
-            # An own id is looked for in the newest answer only, which may have come since.
-            newest = self.ledger.newest(each.requested.key, each.requested.login, besides=source)
-            is_due = self._places.is_given(each.requested.position) or each.place.source is newest
+            is_due = self._is_newest(each, besides=source)
             if each.is_known and is_due and not each.place.is_end and self._is_resumable(each.place):
                 yield f"I8 request {event.request} has a known position, and was sent upstream"
             each.is_known, each.place = False, Place(None, ())
+
+    def _is_newest(self, connection: Connection, *, besides: Source | None = None) -> bool:
+        """An own id is looked for in the newest answer only; one may have come since the request did."""
+        requested = connection.requested
+        newest = self.ledger.newest(requested.key, requested.login, besides=besides)
+        return self._places.is_given(requested.position) or connection.place.source is newest
 
     def _is_resumable(self, place: Place) -> bool:
         source = place.source
@@ -133,7 +137,7 @@ class _Replay:
                 # A feed that was over may have begun anew.
                 if not is_over and (place.source.stream.is_answer or place.source.last_over < 0):
                     yield f"I1 204 at {connection.stands}, behind which there is more"
-            elif self._is_resumable(place):
+            elif self._is_resumable(place) and self._is_newest(connection):
                 yield f"I3 {event.status} at {connection.stands}, which must be kept"
 
     def _got(self, connection: Connection, event: Got) -> Iterator[str]:
@@ -175,8 +179,8 @@ class _Replay:
         is_unknown = is_named and not connection.is_known and not is_asking
         if is_unknown and not connection.got and not place.gaps:
             yield f"I1 {requested.position} is unknown, and nothing was said of it"
-        # An event without an id of its own cannot be known again when its upstream sends it again.
-        may_repeat = source.own and n in source.again and source.seen[n].id is None
+        # What its upstream sends again can only be known again by its own id, and while that is kept.
+        may_repeat = n in source.again and (source.seen[n].id is None or not self.ledger.must_keep(source, n))
         if n - 1 not in place.has and n <= max(place.has) and not may_repeat:
             yield f"I1 got {n} of {source.stream.source} after {max(place.has)}"
         yield from gap_faults(place, source, n, self.ledger)

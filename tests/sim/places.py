@@ -109,7 +109,7 @@ class Places:
             return Place(source, (0,))
         if not source.stream.is_answer and is_asking and requested.position in source.own:
             # The upstream may know it, or begin with what is new.
-            return Place(source, range(source.own[requested.position][0], self._ledger.last(source) + 1))
+            return Place(source, range(self._ledger.last(source) + 1))
         if is_asking or (requested.starts_latest and not requested.position):
             last = self._ledger.last(source)
             return Place(source, range(min(connection.latest, last), last + 1))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from sseproxy.core.journal.cursor import Flavour
@@ -131,7 +132,11 @@ class Room:
             opening = partial(self._ask, source, client.number, position)
             await self._join(client, Join(run, mark, finding.missing), source, opening=opening, may_detach=may_detach)
         else:
-            await self._join(client, Join(run, run.state.window.base, finding.missing), source)
+            joined = self.desk.look(run, None)
+            if isinstance(joined, Join):
+                await self._join(client, replace(joined, missing=finding.missing or joined.missing), source)
+            else:
+                client.answered(410)
 
     async def _ask(self, source: Callable[[], Source], request: int, position: str, own_id: bytes | None) -> Opened:
         return await self.service.open(source(), request, own_id, position)
