@@ -65,7 +65,7 @@ class Aftermath:
 
     def ended(self, connection: Connection, source: Source, event: Ended) -> None:
         # A feed that is over may begin again, and its last life be read by a client that knows of it.
-        is_over = source.last_over >= (0.0 if connection.is_known else connection.head)
+        is_over = source.last_over >= (0.0 if connection.is_known or connection.requested.position else connection.head)
         self._ends.append((connection, source, event, is_over))
 
     def faults(self, ledger: Ledger, connections: Iterable[Connection]) -> Iterator[str]:

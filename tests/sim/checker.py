@@ -79,6 +79,10 @@ class _Replay:
         source = self.ledger.sources[event.source]
         asking = [each for each in self.connections.values() if each.requested.request == event.request]
         if not source.stream.is_answer:
+            for each in asking if source.emptied == event.at else ():
+                if each.head < NEVER:
+                    continue
+                each.is_known, each.place = False, Place(None, ())  # it begins anew
             return
         if sum(call.asked.request == event.request for call in self.ledger.calls.values()) > 1:
             yield f"I8 request {event.request} was sent upstream twice"
@@ -127,8 +131,9 @@ class _Replay:
             connection.head = event.at
             source = self.ledger.sources.get(event.source) or self._places.source_of(connection.requested)
             is_elsewhere = source is not place.source and not self._places.is_given(connection.requested.position)
-            if source is not None and (place.source is None or is_elsewhere):
-                connection.is_known = False
+            # What an own id stands for may have been trimmed since the request was sent.
+            if source is not None and (place.source is None or is_elsewhere or connection.requested.position in source.own):
+                connection.is_known = connection.is_known and not is_elsewhere
                 self._places.resolve(connection, source)
         elif place.source is not None and not place.is_end:
             if event.status == 204:
