@@ -10,8 +10,8 @@ import pytest
 from sseproxy.core.errors import Unavailable
 from sseproxy.core.journal.cursor import PLAIN
 from sseproxy.core.journal.positions import Mark
+from sseproxy.core.journal.window import CHANNEL
 from sseproxy.journal.history import Page
-from sseproxy.journal.keeping import CHANNEL
 from tests.support.journal_sink import Room, turn
 
 READERS = 3000

@@ -10,10 +10,9 @@ from sseproxy.core.errors import OriginError, ReaderBehind, Unavailable, Upstrea
 from sseproxy.core.journal.cursor import PLAIN
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.positions import Mark
-from sseproxy.core.journal.window import Block, WindowLimits
+from sseproxy.core.journal.window import STREAM, Block, WindowLimits
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.history import Page
-from sseproxy.journal.keeping import STREAM
 from sseproxy.journal.reader import Reader
 from tests.support.journal_sink import IDS, Room, Sink, turn
 from tests.support.virtual_clock import passing

@@ -7,12 +7,11 @@ from dataclasses import replace
 from sseproxy.core.errors import OriginError
 from sseproxy.core.journal.cursor import Flavour
 from sseproxy.core.journal.positions import START, Mark
-from sseproxy.core.journal.window import Block, Window, WindowPolicy
+from sseproxy.core.journal.window import STREAM, Block, Window, WindowPolicy
 from sseproxy.journal.budget import WindowBudget
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.fanout import Fanout
 from sseproxy.journal.history import History
-from sseproxy.journal.keeping import STREAM
 from sseproxy.journal.reader import Reader
 from tests.support.virtual_clock import until
 from tests.support.whatwg import Event, parse

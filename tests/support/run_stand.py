@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from sseproxy.origins.http import HttpExchange
+
 from sseproxy.config.loader import load
 from sseproxy.core.routes import Route
 from sseproxy.core.store import StorePolicy
 from sseproxy.engine.relay import Relay
 from sseproxy.journal.reader import Reader
-from sseproxy.origins.exchange import HttpExchange
 from sseproxy.proxy.journal.journalled import Journalled
 from sseproxy.proxy.journal.reading import Reading
 from sseproxy.proxy.journal.run_requests import RunRequest
