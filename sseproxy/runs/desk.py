@@ -146,8 +146,7 @@ class Desk:
         """
         belongs = ask.belongs
         policy = belongs.policy
-        before = None if policy.is_by_run else await self.store.find(belongs.scope)
-        old = None if before is None else self._runs.get(before)
+        old = None if policy.is_by_run else await self.newest(belongs.scope)
         may_join = policy.again is Again.JOIN and (ask.position is None or not policy.is_answer)
         if old is not None and may_join and old.state.is_under_way:
             return old  # another request has come first, while this one was on its way
@@ -155,6 +154,8 @@ class Desk:
             why = "draining" if self.is_draining else "memory"
             self.stats.unjournalled[belongs.route, why] += 1
             return None
+        # Asked for behind `has_room`, which may have forgotten the one before.
+        before = None if policy.is_by_run else await self.store.find(belongs.scope)
         name = run_name(self._randomness(ANSWER_BYTES if policy.is_answer else FEED_BYTES))
         window = await self.store.create(name, RunTerms(belongs.scope, policy.is_answer, policy.keep.age))
         if not policy.is_by_run:
