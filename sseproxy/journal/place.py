@@ -30,7 +30,7 @@ class Owner(Protocol):
     def schedule(self) -> None:
         """A place wants a turn."""
 
-    def hand_out(self, place: "Place", entries: Iterable[Entry]) -> None:
+    def hand_out(self, place: "Place", entries: Sequence[Entry]) -> None:
         """Give `entries`, which are behind what `place` had, to the client."""
 
     def break_off(self) -> None:
