@@ -138,10 +138,21 @@ class LiveRun:
 
     # The upstream.
 
-    def begin(self, plan: StreamPlan, open_upstream: Open, *, may_detach: Callable[[], bool]) -> None:
-        """Ask the upstream. may_detach: whether the run may go on without its client before there is a head."""
+    def begin(
+        self,
+        plan: StreamPlan,
+        open_upstream: Open,
+        *,
+        may_detach: Callable[[], bool],
+        discard: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Ask the upstream.
+
+        may_detach: whether the run may go on without its client before there is a head. discard: called if the run
+        is over before the upstream was asked.
+        """
         self._may_detach = may_detach
-        self.producer.begin(plan, open_upstream)
+        self.producer.begin(plan, open_upstream, discard=discard)
 
     def adopt(self, plan: StreamPlan, opened: Opened, open_upstream: Open) -> None:
         """Go on with a stream that a client has opened without asking for one."""
