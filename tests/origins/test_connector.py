@@ -20,6 +20,7 @@ from sseproxy.origins.addresses import Addresses, AddressInfo
 from sseproxy.origins.connector import ATTEMPT_DELAY, Connector
 from sseproxy.origins.faults import our_errors
 from tests.support.certificates import Certificate, new_authority, new_certificate
+from tests.support.patience import LIMIT
 from tests.support.settled import eventually
 
 #: All of these are this machine.
@@ -190,7 +191,7 @@ async def test_an_address_that_refuses_is_passed_over_at_once() -> None:
 async def test_an_address_that_is_silent_is_not_waited_for() -> None:
     quiet, sock = bound(ONE, TWO)
     with silent(quiet):
-        async with serving(sock) as port, asyncio.timeout(20):
+        async with serving(sock) as port, asyncio.timeout(LIMIT):
             assert await opened(connector(port, ONE, TWO)) == TWO
 
 

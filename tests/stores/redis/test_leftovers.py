@@ -15,7 +15,7 @@ from sseproxy.stores.redis.library import RedisMissing, require_redis
 from sseproxy.stores.redis.link import Link
 from sseproxy.stores.redis.subscriber import Subscriber
 from sseproxy.stores.redis.urls import RedisURL
-from tests.stores.redis.stand import Listener, a_link, a_subscriber, blocking_reads, open_sockets
+from tests.stores.redis.stand import SOON, Listener, a_link, a_subscriber, blocking_reads, open_sockets
 from tests.support.nemesis import Nemesis
 from tests.support.redis_server import RedisServer
 from tests.support.settled import eventually as until
@@ -63,7 +63,7 @@ async def test_closed_in_the_middle_of_an_outage(server: RedisServer) -> None:
             waiting = [asyncio.ensure_future(link.run("PING")) for _ in range(3)]
             fault(nemesis)
             await asyncio.sleep(0.01)
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(SOON):
                 await reads.close()
                 await subscriber.close()
                 await link.close()
