@@ -146,7 +146,8 @@ def behind_haproxy(one: Replica, two: Replica) -> contextlib.AbstractAsyncContex
     assert "\n    server one 10.0.0.1:8080\n" in backend
     backend = backend.replace("10.0.0.1:8080", f"{one.address} port {one.admin_port}")
     backend = backend.replace("10.0.0.2:8080", f"{two.address} port {two.admin_port}")
-    return haproxy_before(backend)
+    # A check may take as long as its interval otherwise: a busy machine takes longer, and both replicas would be out.
+    return haproxy_before(backend, "timeout check 60s")
 
 
 @pytest.mark.parametrize("gateway", [behind_nginx, behind_haproxy])
