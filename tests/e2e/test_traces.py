@@ -64,7 +64,8 @@ def test_a_span_says_what_the_log_says_and_the_upstream_is_its_child(tmp_path: P
         fields = {**TRACED, "Host": "api.test:8443", "X-Request-Id": "abc-1", "Authorization": SECRET, "Cookie": SECRET}
         call = answered(proxy, upstream, f"/v1/chat?key={SECRET}", fields)
         [span] = collector.wait_for(lambda spans: len(spans) == 1)
-        [line] = [line for line in proxy.stdout.lines if "request_id=abc-1" in line]
+        lines = proxy.stdout.wait_for(lambda lines: any("request_id=abc-1" in line for line in lines))
+        [line] = [line for line in lines if "request_id=abc-1" in line]
     assert (span.name, span.trace, span.parent, span.is_error) == ("GET chat", TRACE, PARENT, False)
     assert call.fields[b"traceparent"] == f"00-{TRACE}-{span.id}-01".encode()
     assert call.fields[b"tracestate"] == b"vendor=x"
