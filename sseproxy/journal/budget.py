@@ -11,6 +11,13 @@ class Shrinking(Protocol):
         """Keep as little as possible, and `WindowBudget.note` how much that is."""
 
 
+class Budget(Protocol):
+    """What counts the bytes of windows."""
+
+    def note(self, holder: Shrinking, size: int) -> None:
+        """The window of `holder` has `size` bytes now; 0 also means that it is no longer used."""
+
+
 class WindowBudget:
     """The bytes of all windows of a process. memory: bytes that they may have; total: that they have.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from sseproxy.core.frames import release_frames
@@ -9,7 +10,7 @@ from sseproxy.core.journal.cursor import Flavour, Step, following
 from sseproxy.core.journal.gap import Missing
 from sseproxy.core.journal.positions import Mark
 from sseproxy.core.journal.window import Spot, Window, WindowLimits, WindowPolicy
-from sseproxy.journal.budget import WindowBudget
+from sseproxy.journal.budget import Budget
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.history import History
 
@@ -79,6 +80,16 @@ class Member(Protocol):
         """Leave after a defect."""
 
 
+class Held(Protocol):
+    """What writes into a window whose readers hold it back; see `WindowPolicy.is_held`."""
+
+    def hold(self) -> None:
+        """Bring nothing more: the window is full of what readers still have to get. Calling it again is allowed."""
+
+    def go_on(self) -> None:
+        """There is room again. Calling it again is allowed."""
+
+
 class Fanout:
     """All readers of one window.
 
@@ -96,6 +107,7 @@ class Fanout:
     #    of its replay and that call. During a pass it joins those who are done.
     # 4. A member leaves by a swap with the last one of its list, whether it pauses or goes: O(1).
     # 5. Nothing behind `_at` is trimmed, so that no live member ever falls out, however slowly passes go.
+    # 6. Once the stream has ended, a member that has everything is done, and never becomes live again: `is_over`.
     #
     # Hazards: a sink that pauses, resumes or aborts its reader within `receive`; one that publishes there; a member in
     # `_todo` that leaves and is back before its turn (it is at the old spot, or has caught up and is in `_live`);
@@ -109,7 +121,8 @@ class Fanout:
         catching_up: CatchingUp,
         *,
         history: History | None = None,
-        budget: WindowBudget | None = None,
+        budget: Budget | None = None,
+        held: Held | None = None,
     ) -> None:
         self.window = window
         self.policy = policy
@@ -127,6 +140,9 @@ class Fanout:
         self._voices: dict[Flavour, Voice] = {}
         self._members = 0
         self._waiting: list[asyncio.Future[None]] = []
+        self._has_ended = False
+        self._held = held
+        self._is_full = False  # the producer is held back
 
     def __len__(self) -> int:
         """How many members there are."""
@@ -167,6 +183,25 @@ class Fanout:
         """Keep as little as possible."""
         self._trim(self.policy.least)
 
+    def halve(self) -> None:
+        """Keep half of what is kept."""
+        self._trim(WindowLimits(events=self.window.events // 2, bytes=self.window.bytes // 2))
+
+    def tidy(self) -> None:
+        """Drop what is too old by now."""
+        self._tidy()
+
+    def end(self) -> None:
+        """Nothing comes any more. Each reader hears of it once it has everything."""
+        self._has_ended = True
+        if self._pass is None:
+            self._go_on()
+
+    def dismiss(self, error: Exception) -> None:
+        """Let all readers leave with `error`, some in each turn of the loop."""
+        for member in [*self._live, *self._todo, *self._behind, *self._ahead]:
+            self.catching_up.soon(partial(member.fail, error))
+
     def close(self) -> None:
         """The window is no longer used; it has no readers."""
         if self._budget is not None:
@@ -185,7 +220,13 @@ class Fanout:
 
     def following(self, spot: Spot) -> Step | None:
         """Return the next step of a member that lags behind; ``None`` if it has to ask the history."""
+        if self._is_full:
+            self._tidy()  # a reader has come nearer
         return following(self.window, spot, upto=self._at.mark, most=self.policy.chunk)
+
+    def is_over(self, spot: Spot) -> bool:
+        """True if the stream has ended, and a member at `spot` has everything."""
+        return self._has_ended and self._pass is None and spot == self._at
 
     def is_ahead(self, spot: Spot) -> bool:
         """True if `spot` is later than `at`: another process has seen more of the stream, or a pass is older."""
@@ -255,6 +296,10 @@ class Fanout:
             for each in waiting:
                 if not each.done():
                     each.set_result(None)
+            if self._has_ended:
+                for member in self._live[:]:
+                    self.lag(member)
+                    member.wake()
         self._tidy()
 
     def _begin_pass(self) -> bool:
@@ -320,11 +365,26 @@ class Fanout:
     def _trim(self, limits: WindowLimits) -> None:
         window = self.window
         if window.epoch == self._at.epoch:
-            window.trim(limits, now=self._loop.time(), upto=self._at.mark)
+            upto = self._at.mark
+            if self.policy.is_held and self._behind and window.bytes > limits.bytes:
+                upto = min(upto, min(member.spot.mark for member in self._behind))
+            window.trim(limits, now=self._loop.time(), upto=upto)
+            if self._held is not None:
+                self._weigh(self._held, limits)
         if self.history is None and self._behind and self._lowest < (window.epoch, window.base):
             self._drop_fallen(Spot(window.epoch, window.base))
         if self._budget is not None:
             self._budget.note(self, window.bytes + _BYTES_PER_EVENT * window.events)
+
+    def _weigh(self, held: Held, limits: WindowLimits) -> None:
+        """Hold the producer back while the window is full of what readers still have to get."""
+        size = self.window.bytes
+        if self._behind and size > limits.bytes:
+            self._is_full = True
+            held.hold()
+        elif self._is_full and (not self._behind or size <= limits.bytes * 3 // 4):
+            self._is_full = False
+            held.go_on()
 
     def _drop_fallen(self, base: Spot) -> None:
         """Find those for whom nothing is left. It is looked for when the lowest spot has fallen, not each time."""

@@ -38,6 +38,9 @@ class Owner(Protocol):
     def fail(self, error: Exception) -> None:
         """End after a defect, or for what the history says."""
 
+    def finish(self) -> None:
+        """The client has all of a stream that has ended."""
+
 
 class _Cancellable(Protocol):
     def cancel(self) -> object: ...
@@ -119,8 +122,11 @@ class Place:
 
     def enter(self) -> bool:
         """Become live if there is nothing left to catch up with."""
-        if self.standing is Standing.LAGGING and not self._page and self.fanout.enter(self):
-            self.standing = Standing.LIVE
+        if self.standing is Standing.LAGGING and not self._page:
+            if self.fanout.is_over(self.spot):
+                self._reader.finish()
+            elif self.fanout.enter(self):
+                self.standing = Standing.LIVE
         return self.standing is Standing.LIVE
 
     def lag(self) -> None:

@@ -30,7 +30,8 @@ class Reader:
 
     named: the position that the client named, for a gap that `Place.begin` brings. has_primer: a block with only an id
     goes first, so that an `EventSource` can resume before its first event. on_done: called once, when the reader has
-    left all its windows. gaps: of how many the client has heard.
+    left all its windows. on_end: called behind it if the client has all of a stream that has ended. gaps: of how many
+    the client has heard.
 
     Nothing is handed out before the next turn of the loop, so that the sink may be connected meanwhile.
     """
@@ -52,6 +53,7 @@ class Reader:
         "_missing",
         "_named",
         "_on_done",
+        "_on_end",
         "_places",
         "_sink",
         "_spread",
@@ -71,6 +73,7 @@ class Reader:
         named: bytes = b"",
         has_primer: bool = False,
         on_done: Callable[[], None] | None = None,
+        on_end: Callable[[], None] | None = None,
     ) -> None:
         self.loop = loop
         self.gaps = 0
@@ -79,6 +82,7 @@ class Reader:
         self._named = named
         self._has_primer = has_primer
         self._on_done = on_done
+        self._on_end = on_end
         self._places: list[Place] = []
         self._spread: list[Place | None] = []  # one for each mark of a position
         self._begun = 0
@@ -148,6 +152,7 @@ class Reader:
         for place in places:
             place.leave()
         on_done, self._on_done = self._on_done, None
+        self._on_end = None
         if on_done is not None:
             on_done()
 
@@ -191,6 +196,13 @@ class Reader:
             return
         self._report(error)
         self._end(UpstreamBroken("The stream broke off.", proxy_status=_INCOMPLETE))
+
+    def finish(self) -> None:
+        """The client has all of a stream that has ended."""
+        on_end = self._on_end
+        self.abort()
+        if on_end is not None:
+            on_end()
 
     # Private.
 

@@ -78,6 +78,8 @@ class Flavour:
                 gaps += 1
                 first, last = (self.prefix + before + write_mark(mark) + behind for mark in (entry.first, entry.last))
                 pieces.append(gap_event(self.gap, entry.missing, from_position=first, id=last))
+            elif entry.is_named:
+                pieces.append(entry.text)
             elif entry.count == 1:
                 pieces += id_line % entry.last, entry.text
             else:

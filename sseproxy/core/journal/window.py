@@ -22,18 +22,20 @@ class Block:
 
     last: the mark of the last one; the marks of those before it differ from it in their second number, by one each.
     text: canonical: the fields as they came, LF, one blank line behind each event, no id of sseproxy.
+    is_named: the upstream has ids of its own, so no event of the block gets one of sseproxy.
     """
 
     last: Mark
     count: int
     text: bytes
+    is_named: bool = False
 
     def behind(self, mark: Mark) -> "Block":
         """Return the events behind `mark`, which is before `last`: all of them, unless the block holds `mark`."""
         left = self.last[1] - mark[1]
         if mark[0] != self.last[0] or left >= self.count:
             return self
-        return Block(self.last, left, _BOUNDARY.join(self.text.split(_BOUNDARY)[self.count - left :]))
+        return replace(self, count=left, text=_BOUNDARY.join(self.text.split(_BOUNDARY)[self.count - left :]))
 
     def events(self) -> list[tuple[Mark, bytes]]:
         """Return each event with its mark."""
@@ -77,6 +79,7 @@ class WindowPolicy:
 
     tail: while no reader is behind. most: while one is. least: when the process is short of memory.
     is_counted: the second number of a mark counts events, so that a gap can say how many are lost.
+    is_held: what a reader still has to get is never dropped; rather the producer waits for it.
     chunk: bytes that one reader gets at once, before ids; a block that is larger goes in one piece.
     readers: live readers that get something in one turn of the event loop.
     """
@@ -85,6 +88,7 @@ class WindowPolicy:
     most: WindowLimits
     least: WindowLimits
     is_counted: bool = False
+    is_held: bool = False
     chunk: int = 64 * 1024
     readers: int = 256
 

@@ -77,6 +77,8 @@ _ROWS = (
     _error(CloseReason.KILLED, 503, "an operator has ended the stream"),
     End(CloseReason.STOPPED, is_clean=True, waits=0.5),
     _by_client(CloseReason.BEHIND, AppNotice.STOP),
+    _error(CloseReason.SUPERSEDED, 503, "a newer request has taken the place of this one"),
+    _error(CloseReason.ABANDONED, 503, "no reader was left"),
 )
 
 _ENDS = {end.reason: end for end in _ROWS}

@@ -27,6 +27,8 @@ class CloseReason(StrEnum):
     KILLED = "killed"
     STOPPED = "stopped"
     BEHIND = "behind"
+    SUPERSEDED = "superseded"
+    ABANDONED = "abandoned"
 
 
 @dataclass(slots=True)

@@ -1,0 +1,99 @@
+"""What does one connection of an upstream bring to a run, and when is it over?"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from sseproxy.core.journal.cutter import Cut, Cutter, EventTooLarge
+from sseproxy.core.stream.dialects import Finality
+from sseproxy.core.stream.ends import WHEN_EXPIRED, decide
+from sseproxy.core.stream.plan import StreamPlan
+from sseproxy.core.stream.timeouts import Timer
+from sseproxy.core.stream.transfer import CloseReason, Transfer
+
+#: Seconds that an upstream may stay open behind its terminal event.
+_TERMINAL_GRACE = 5.0
+
+
+class Intake(Transfer):
+    """The body of one response on its way into a run.
+
+    plan: of the request that was sent. take: gets the events, in the call that completes them, and the time.
+    """
+
+    # A `Transfer`, so that a relay drives it: idle timeout, the duration of an answer, backpressure, one end. Nothing
+    # leaves by `data_to_send`: `take` has it all.
+    #
+    # 1. Every byte of the upstream counts as life, also of a comment, which brings no event.
+    # 2. The run ends as its readers would have ended without a journal: `decide`, as for a client that does not come
+    #    back by itself. What the upstream leaves unfinished is dropped.
+    # 3. A client that takes nothing is a matter of its own stream: nothing stalls here.
+
+    __slots__ = ("_cutter", "_last_event_at", "_last_look", "_plan", "_take")
+
+    def __init__(self, plan: StreamPlan, take: Callable[[Cut, float], None], *, now: float) -> None:
+        super().__init__(replace(plan.timeouts, write=None), is_answer=plan.is_answer, now=now)
+        self._plan = plan
+        self._take = take
+        self._cutter = Cutter(plan.limits.event)
+        self._last_event_at = self._last_look = now
+        if plan.is_answer and plan.timeouts.max_duration is not None:
+            self._timers.set(Timer.MAX_DURATION, now + plan.timeouts.max_duration)
+
+    def receive_data(self, data: bytes, *, now: float) -> None:
+        self.forward(data, now)
+
+    def forward(self, data: bytes, now: float) -> bytes:
+        # What `TransferStats.received` does, written out: this is on the way of every event of a run.
+        stats = self.stats
+        if stats.first_byte_at is None:
+            stats.first_byte_at = now
+        stats.bytes_in += len(data)
+        if now - stats.last_upstream_at > stats.longest_silence:  # noqa: PLR1730 - `max` is a call
+            stats.longest_silence = now - stats.last_upstream_at
+        stats.last_upstream_at = self._last_received = now
+        if self.close_reason is not None:
+            return b""
+        try:
+            cut = self._cutter.feed(data)
+        except EventTooLarge as error:
+            cut = error.before
+            self.close(CloseReason.UPSTREAM_ERROR, clean=False, now=now)
+        if cut is not None:
+            stats.events += cut.count
+            stats.bytes_out += len(cut.text)
+            self._last_event_at = now
+            self._take(cut, now)
+        return b""
+
+    def receive_eof(self, *, now: float) -> None:
+        self.receive_error(CloseReason.UPSTREAM_END, now=now)
+
+    def receive_error(self, reason: CloseReason, *, now: float) -> None:
+        if self.close_reason is None:
+            # Readers have whole events only, so they are between two of them, whatever the upstream has begun.
+            end = decide(reason, self._finality(), is_between_events=True, comes_back=False)
+            self.close(end.reason, clean=end.is_clean, now=now)
+
+    # Time.
+
+    def set_timers(self) -> None:
+        super().set_timers()
+        if self._plan.has_terminal_event:
+            self._timers.set(Timer.LAST_EVENT, max(self._last_event_at, self._last_look) + _TERMINAL_GRACE)
+
+    def expire(self, timer: Timer, *, now: float) -> None:
+        if timer is Timer.LAST_EVENT:
+            self._last_look = now
+            if self._finality() is Finality.TERMINAL:
+                self.receive_error(CloseReason.UPSTREAM_END, now=now)
+        else:
+            self._timers.stop(timer)
+            self.receive_error(WHEN_EXPIRED[timer], now=now)
+
+    # Private.
+
+    def _finality(self) -> Finality:
+        """Return what the last event says about the end, if nothing of another one has come behind it."""
+        if not self._cutter.is_between_events:
+            return Finality.NONE
+        return self._plan.finality(*self._cutter.last(self._plan.kept_of_events))

@@ -1,0 +1,1 @@
+"""Who keeps the streams of upstreams going without their clients? The half of the journal that drives relays."""

@@ -1,0 +1,346 @@
+"""Which run is this request's: a new one, one that is under way, or one that is over?"""
+
+import asyncio
+import random
+import secrets
+from base64 import urlsafe_b64encode
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hmac import compare_digest
+from typing import Any
+
+from sseproxy.core.journal.gap import GapReason, Missing
+from sseproxy.core.journal.identity import read_run_position
+from sseproxy.core.journal.positions import OLDEST, Mark
+from sseproxy.core.journal.policy import Start
+from sseproxy.core.journal.rules import Again
+from sseproxy.core.journal.run import RunPhase, RunState
+from sseproxy.journal.budget import Budget
+from sseproxy.journal.catching_up import CatchingUp
+from sseproxy.runs.detached import Detached
+from sseproxy.runs.live_run import Belonging, LiveRun
+from sseproxy.stores.journal import JournalStore, RunTerms
+from sseproxy.timers import Clock, Timer
+
+#: Random bytes of the name of a run: that of an answer may be all that leads to it.
+_ANSWER_BYTES = 16
+_FEED_BYTES = 8
+
+
+class How(StrEnum):
+    """How a client has come to its run."""
+
+    NEW = "new"
+    JOINED = "joined"
+    RESUMED = "resumed"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request, as far as it decides which run is its own. position: what the client has named, as it came."""
+
+    belongs: Belonging
+    position: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Read `run` from behind `mark`. missing: what the client hears first."""
+
+    run: LiveRun
+    mark: Mark
+    missing: Missing | None = None
+    how: How = How.JOINED
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """The client has all of `run`, which has ended. has_heard: of the end, too."""
+
+    run: LiveRun
+    has_heard: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """There is no run to join. keeps_position: the upstream may know the position that the client has named.
+
+    missing: what the client hears first; it has named a position of a run that is unknown.
+    """
+
+    keeps_position: bool = False
+    missing: Missing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What the client has named, or the beginning of what it wants, is no longer there."""
+
+
+Finding = Join | Complete | Open | Gone
+
+
+@dataclass(slots=True)
+class DeskStats:
+    """What has happened so far, by route. detached_seconds: for which runs have gone on without a reader."""
+
+    ended: Counter[tuple[str, str]] = field(default_factory=Counter)
+    attached: Counter[tuple[str, str]] = field(default_factory=Counter)
+    gaps: Counter[str] = field(default_factory=Counter)
+    unjournalled: Counter[tuple[str, str]] = field(default_factory=Counter)
+    detached_seconds: Counter[str] = field(default_factory=Counter)
+
+
+class Desk:
+    """All runs of a process.
+
+    store: where they are kept. clock: of long waits. on_end: hears of each run that is over.
+    """
+
+    # Plan: `find` looks, and changes nothing; `create` makes the run that a request needs. Runs are found by name; the
+    # newest of a stream by its scope, which is a digest of the route, the login and the key. A run of another scope is
+    # as one that does not exist, by the same steps.
+    #
+    # Invariants:
+    # 1. A run is in `_runs` from `create` until it is refused, or forgotten: `keep.age` after its end, or after its
+    #    last event if it sleeps, or earlier if memory is short.
+    # 2. `_detached` has exactly the runs without a reader that go on; `_expiries` those that will be forgotten.
+    #
+    # Hazard: two requests that open one stream in the same moment: the pointer of the store decides, and the second one
+    # joins.
+
+    def __init__(
+        self,
+        store: JournalStore,
+        budget: Budget,
+        *,
+        clock: Clock | None = None,
+        catching_up: CatchingUp | None = None,
+        chance: Callable[[], float] = random.random,
+        randomness: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.clock: Clock = self.loop if clock is None else clock
+        self.store = store
+        self.budget = budget
+        self.catching_up = catching_up or CatchingUp(self.loop)
+        self.chance = chance
+        self.is_draining = False
+        self.stats = DeskStats()
+        self.on_end: Callable[[LiveRun], None] = lambda _: None
+        self._randomness = randomness
+        self._runs: dict[bytes, LiveRun] = {}
+        self._detached = Detached()
+        self._expiries: dict[LiveRun, Timer] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        """How many runs are known."""
+        return len(self._runs)
+
+    def __iter__(self) -> Iterator[LiveRun]:
+        """Iterate over those that are known now."""
+        return iter(tuple(self._runs.values()))
+
+    # What a request wants.
+
+    async def find(self, ask: Ask) -> Finding:
+        """Return what is there for a request."""
+        belongs, position = ask.belongs, ask.position
+        newest = None if belongs.policy.is_by_run else await self.newest(belongs.scope)
+        if position is None:
+            return self._by_key(belongs, newest)
+        if position == OLDEST:
+            return Open() if newest is None else self._from(newest, newest.state.window.base)
+        read = read_run_position(position)
+        if read is None:
+            return self._by_own_id(position, newest)
+        name, mark = read
+        run = self.named(name, scope=belongs.scope)
+        if run is not None and mark <= run.state.mark:
+            return self._from(run, mark, How.RESUMED)
+        if belongs.policy.is_answer:
+            return Gone()
+        return self._with_gap(newest)
+
+    def named(self, name: bytes, *, scope: bytes = b"", reader: bytes = b"") -> LiveRun | None:
+        """Return a run by its name, if it is of the same `scope`, or, without one, of the same `reader`."""
+        run = self._runs.get(name)
+        if run is None:
+            return None
+        shown, wanted = (scope, run.belongs.scope) if scope else (reader, run.belongs.reader)
+        return run if compare_digest(shown, wanted) else None
+
+    async def newest(self, scope: bytes) -> LiveRun | None:
+        """Return the newest run of a stream."""
+        name = await self.store.find(scope)
+        return None if name is None else self._runs.get(name)
+
+    def look(self, run: LiveRun, position: bytes | None) -> Join | Complete | Gone:
+        """Return what is left of a run for a client that has asked for it by its URL."""
+        state, policy = run.state, run.belongs.policy
+        read = None if position is None else read_run_position(position)
+        if read is not None and read[0] == run.name and read[1] <= run.state.mark:
+            return self._from(run, read[1], How.RESUMED)
+        if position not in (None, OLDEST):
+            mark = state.place_of(position or b"")
+            if mark is not None:
+                return self._from(run, mark, How.RESUMED)
+            return Gone() if policy.is_answer else Join(run, state.window.base, Missing(GapReason.UNKNOWN))
+        if policy.start is Start.LATEST and position is None:
+            return self._from(run, state.window.top)
+        return self._from_beginning(run)
+
+    # What becomes of runs.
+
+    async def create(self, ask: Ask) -> LiveRun | None:
+        """Make a run for a request that `find` has nothing for, and keep it as the newest of its stream.
+
+        Return the one that is the newest instead if another request came first, and this one would join it; and
+        ``None`` if there is no room: then the request is served without a journal. The caller attends it and begins it.
+        """
+        belongs = ask.belongs
+        policy = belongs.policy
+        if self.is_draining or self.budget.is_full:
+            why = "draining" if self.is_draining else "memory"
+            self.stats.unjournalled[belongs.route, why] += 1
+            return None
+        name = self._new_name(is_answer=policy.is_answer)
+        before = None if policy.is_by_run else await self.store.find(belongs.scope)
+        window = await self.store.create(name, RunTerms(belongs.scope, policy.is_answer, policy.keep.age))
+        if not policy.is_by_run:
+            now_newest = await self.store.point(belongs.scope, name, before)
+            if now_newest is not None and now_newest != name and policy.again is Again.JOIN:
+                self.store.forget(name)
+                return self._runs.get(now_newest)
+        run = self._runs[name] = LiveRun(RunState(name, window), belongs, self)
+        old = None if before is None else self._runs.get(before)
+        if old is not None and old.is_answer:
+            old.supersede()
+        return run
+
+    def drain(self) -> None:
+        """Begin no run. A feed without a reader sleeps at once."""
+        self.is_draining = True
+        for run in self:
+            if not run.is_answer and not run.attended and run.state.is_under_way:
+                run.drop()
+
+    async def close(self) -> None:
+        """End all that is under way, and release everything."""
+        for run in self:
+            run.shut()
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self.store.shut()
+
+    # The runs' side (`Host`).
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def attended(self, run: LiveRun) -> None:
+        self._detached.discard(run)
+        self._note_detached(run)
+        if run.state.is_under_way:
+            self._cancel_expiry(run)
+
+    def left(self, run: LiveRun) -> None:
+        self._detached.add(run, run.belongs.limits)
+
+    def slept(self, run: LiveRun) -> None:
+        self._rest(run)
+
+    def ended(self, run: LiveRun) -> None:
+        if not run.attended:
+            self._note_detached(run)
+        end = run.state.end
+        if end is None:
+            self._detached.discard(run)
+            self.forget(run)
+            return
+        self.stats.ended[run.belongs.route, end.reason] += 1
+        self.on_end(run)
+        self._rest(run)
+
+    def forget(self, run: LiveRun) -> None:
+        """Drop a run that is over, or sleeps."""
+        self._cancel_expiry(run)
+        if self._runs.get(run.name) is run:
+            del self._runs[run.name]
+            self.store.forget(run.name)
+            run.fanout.close()
+
+    # Private.
+
+    def _by_key(self, belongs: Belonging, newest: LiveRun | None) -> Finding:
+        policy = belongs.policy
+        if newest is None or not newest.state.is_under_way or policy.again is Again.NEW:
+            return Open()
+        if policy.start is Start.LATEST:
+            return self._from(newest, newest.state.window.top)
+        return self._from_beginning(newest)
+
+    def _by_own_id(self, position: bytes, newest: LiveRun | None) -> Finding:
+        """The client has named something that is no position of ours: perhaps an id of the upstream."""
+        if newest is None:
+            return Open(keeps_position=True)
+        mark = newest.state.place_of(position)
+        if mark is not None:
+            return self._from(newest, mark, How.RESUMED)
+        if newest.is_answer or not newest.state.is_under_way:
+            return Open(keeps_position=True)
+        return self._with_gap(newest)
+
+    def _with_gap(self, newest: LiveRun | None) -> Finding:
+        missing = Missing(GapReason.UNKNOWN)
+        if newest is None or not newest.state.is_under_way:
+            return Open(missing=missing)
+        newest.fanout.tidy()
+        return Join(newest, newest.state.window.base, missing)
+
+    def _from_beginning(self, run: LiveRun) -> Join | Complete | Gone:
+        run.fanout.tidy()
+        base = run.state.window.base
+        if run.is_answer and base != run.first_mark:
+            return Gone()
+        return self._from(run, base)
+
+    def _from(self, run: LiveRun, mark: Mark, how: How = How.JOINED) -> Join | Complete | Gone:
+        """Return what is behind `mark`, which is no later than the end."""
+        run.fanout.tidy()
+        state, base = run.state, run.state.window.base
+        if (end := state.end) is not None:
+            if mark == end.mark:
+                return Complete(run, has_heard=True)
+            if end.is_clean and mark == state.window.top and how is How.RESUMED:
+                return Complete(run, has_heard=False)
+        if mark < base:
+            return Join(run, base, Missing(GapReason.TRIMMED, base[1] - mark[1]), how)
+        return Join(run, mark, None, how)
+
+    def _new_name(self, *, is_answer: bool) -> bytes:
+        return urlsafe_b64encode(self._randomness(_ANSWER_BYTES if is_answer else _FEED_BYTES)).rstrip(b"=")
+
+    def _rest(self, run: LiveRun) -> None:
+        """Nothing comes any more, for now or for ever: keep what there is as long as the route says."""
+        self._detached.discard(run)
+        self._cancel_expiry(run)
+        at = self.loop.time() + run.belongs.policy.keep.age
+        self._expiries[run] = self.clock.call_at(at, lambda: self.forget(run))
+
+    def _cancel_expiry(self, run: LiveRun) -> None:
+        timer = self._expiries.pop(run, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _note_detached(self, run: LiveRun) -> None:
+        if run.left_at is not None:
+            self.stats.detached_seconds[run.belongs.route] += self.loop.time() - run.left_at
