@@ -1,0 +1,100 @@
+"""Do published clients read from a journalled route exactly what they read without one?
+
+Heartbeats go out every 20 ms, and the service is silent for 70 ms before each piece of a stream.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.clients.client_programs import Client, Job, Outcome, Runtime, run_clients
+from tests.e2e.clients.matrix import PARSERS, SDKS, Case
+from tests.e2e.clients.recordings import Cutting, Ids, recorded_names
+from tests.e2e.clients.replay import ReplayUpstream
+from tests.support.sseproxy_process import SseproxyProcess
+
+pytestmark = pytest.mark.timeout(900)  # All clients load at once, next to whatever else keeps the machine busy.
+
+_CONFIG = """
+server: {listen: "127.0.0.1:0"}
+log: {format: json}
+defaults: {dialect: auto, timeouts: {response: 15m, idle: auto}, heartbeat: {interval: 20ms}}
+routes:
+  - match: {prefix: /journal}
+    upstream: UPSTREAM
+    stream: always
+    journal: {kind: answer}
+  - match: {prefix: /shared}
+    upstream: UPSTREAM
+    journal: {kind: feed, login: anyone, start: oldest}
+"""
+
+_LANGGRAPH = Client(Runtime.PYTHON, "langgraph-sdk")
+
+#: Clients whose `Accept` says that they take ids: they get ours where the service has none.
+_TAKE_IDS = {
+    Client(Runtime.PYTHON, "httpx-sse"): 2,
+    Client(Runtime.NODE, "eventsource"): 2,
+    Client(Runtime.NODE, "@microsoft/fetch-event-source"): 2,
+    _LANGGRAPH: 2,
+}
+
+
+def _cases() -> Iterator[Case]:
+    for client, dialect in SDKS.items():
+        yield from (Case(client, "journal", dialect, ids, Cutting.CUT) for ids in Ids)
+    for client in PARSERS:
+        for route in ("journal", "shared"):
+            yield from (Case(client, route, name, ids, Cutting.CUT) for ids in Ids for name in recorded_names())
+    yield from (Case(_LANGGRAPH, "journal", "openai-responses", ids, Cutting.CUT) for ids in Ids)
+
+
+CASES = tuple(_cases())
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What came of each case, and what the access log says of its path."""
+
+    outcomes: Mapping[Case, Outcome]
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> Read:
+    config: Path = tmp_path_factory.mktemp("journal-clients") / "sseproxy.yaml"
+    with ReplayUpstream() as upstream:
+        config.write_text(_CONFIG.replace("UPSTREAM", upstream.url))
+        with SseproxyProcess("-c", str(config)) as proxy:
+            jobs: dict[Case, Job] = {case: case.job(proxy.url) for case in CASES}
+            jobs |= {case.direct(): case.direct().job(upstream.url) for case in CASES}
+            done = run_clients(jobs.values())
+            lines = proxy.stdout.wait_for(lambda lines: sum('"journal":' in line for line in lines) >= len(CASES))
+    assert lines
+    return Read({case: done[job] for case, job in jobs.items()})
+
+
+def without_ids(case: Case, outcome: Outcome) -> Outcome:
+    """What a client has read, less the ids."""
+    at = _TAKE_IDS.get(case.client)
+    if at is None or case.ids is Ids.IDS:
+        return outcome
+    items: list[Any] = [[*item[:at], None, *item[at + 1 :]] for item in outcome.items]
+    return replace(outcome, items=items)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_result_is_the_same_as_without_a_journal(case: Case, read: Read) -> None:
+    found, wanted = (without_ids(case, read.outcomes[each]) for each in (case, case.direct()))
+    assert found == wanted
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.ids is Ids.PLAIN], ids=str)
+def test_only_who_takes_ids_gets_them(case: Case, read: Read) -> None:
+    at = _TAKE_IDS.get(case.client)
+    if at is not None:
+        ids = [item[at] for item in read.outcomes[case].items]
+        assert all(ids)
+        assert len(set(ids)) == len(ids)
