@@ -27,9 +27,6 @@ routes:
     upstream: UPSTREAM
     stream: always
     journal: {kind: answer}
-  - match: {prefix: /shared}
-    upstream: UPSTREAM
-    journal: {kind: feed, login: anyone, start: oldest}
 """
 
 _LANGGRAPH = Client(Runtime.PYTHON, "langgraph-sdk")
@@ -47,8 +44,7 @@ def _cases() -> Iterator[Case]:
     for client, dialect in SDKS.items():
         yield from (Case(client, "journal", dialect, ids, Cutting.CUT) for ids in Ids)
     for client in PARSERS:
-        for route in ("journal", "shared"):
-            yield from (Case(client, route, name, ids, Cutting.CUT) for ids in Ids for name in recorded_names())
+        yield from (Case(client, "journal", name, ids, Cutting.CUT) for ids in Ids for name in recorded_names())
     yield from (Case(_LANGGRAPH, "journal", "openai-responses", ids, Cutting.CUT) for ids in Ids)
 
 

@@ -17,7 +17,8 @@ from tests.support.whatwg import EventStreamParser
 
 READERS = 200
 
-_PAGE = """<!doctype html><link rel=icon href="data:,"><script src="/lib/event-source-polyfill/src/eventsource.js"></script>
+_PAGE = """<!doctype html><link rel=icon href="data:,">
+<script src="/lib/event-source-polyfill/src/eventsource.js"></script>
 <script>
 const heard = [];
 let opened = 0;

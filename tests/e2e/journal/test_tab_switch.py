@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.e2e.journal.stand import MODULES, Stand, Tab, new_tab, stand
 from tests.support.browser import chromium
 
