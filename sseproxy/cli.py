@@ -72,7 +72,7 @@ def _serve(parsed: argparse.Namespace) -> int:
 def _check(parsed: argparse.Namespace) -> int:
     """Print all that is wrong with a configuration file, or dangerous about it; or what holds in the end."""
     from sseproxy.config.loader import check
-    from sseproxy.config.problems import ConfigErrors
+    from sseproxy.config.problems import ConfigErrors, in_reading_order
 
     try:
         checked = check(parsed.config, flags=flags_of(parsed), environ=os.environ)
@@ -86,8 +86,8 @@ def _check(parsed: argparse.Namespace) -> int:
         from sseproxy.config.printing import printed
 
         print(printed(checked), end="")
-    for warning in config.warnings:
-        print(warning, file=other)
+    for said in in_reading_order([*config.warnings, *checked.document.notes]):
+        print(said, file=other)
     warnings = f", {_count(len(config.warnings), 'warning')}" if config.warnings else ""
     print(f"{parsed.config}: {_count(len(config.routes), 'route')}, no errors{warnings}", file=other)
     return _OK

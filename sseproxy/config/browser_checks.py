@@ -35,7 +35,7 @@ def check_browsers(document: Document, file: FileSchema, routes: tuple[Effective
             check.cors(route.merged.cors)
         check.place(routes)
         if route.merged.tickets is not None:
-            check.store(file.store.policy(), route.merged.tickets)
+            check.store(StorePolicy(memory=file.store.memory), route.merged.tickets)
     if file.server.workers > 1 and not document.is_broken(_WORKERS):
         with_tickets = next((route for route in routes if route.merged.tickets is not None), None)
         if with_tickets is not None:

@@ -32,7 +32,7 @@ def build_config(
         admin=AdminSettings(file.admin.listen, file.admin.hosts) if file.admin and file.admin.listen else None,
         log=LogSettings(file.log.level, file.log.format, file.log.access),
         routes=tuple(route_policy(route, folder, store_url=url) for route in routes),
-        store=file.store.policy(),
+        store=file.store.policy(folder),
         telemetry=TelemetrySettings(file.telemetry.traces),
     )
 
@@ -66,6 +66,7 @@ def route_policy(route: EffectiveRoute, folder: FilePath, *, store_url: str) -> 
     declared = merged.stream.declared
     if section.redis is not None:
         return push_route(route, section.redis.policy(store_url), folder)
+    journal = None if section.journal is None else section.journal.policy(route.name)
     return Route(
         name=route.name,
         upstream=upstream_of(section, folder),
@@ -73,7 +74,7 @@ def route_policy(route: EffectiveRoute, folder: FilePath, *, store_url: str) -> 
         dialect=merged.dialect,
         stream=declared if isinstance(declared, StreamMode) else StreamMode.AUTO,
         declaration=declared if isinstance(declared, Declaration) else Declaration(),
-        kind=merged.stream.kind,
+        kind=merged.stream.kind if journal is None else journal.kind,
         heartbeat=heartbeat_policy(merged.heartbeat),
         timeouts=timeout_policy(merged.timeouts),
         limits=limit_policy(merged.limits),
@@ -85,6 +86,7 @@ def route_policy(route: EffectiveRoute, folder: FilePath, *, store_url: str) -> 
         end=None if merged.end is None else end_policy(merged.end),
         cors=None if merged.cors is None else cors_policy(merged.cors),
         authorize=None if section.authorize is None else section.authorize.policy(folder),
+        journal=journal,
     )
 
 
@@ -152,7 +154,15 @@ def timeout_policy(section: TimeoutsSection) -> TimeoutPolicy:
 
 def limit_policy(section: LimitsSection) -> LimitPolicy:
     """How much to take."""
-    return LimitPolicy(section.streams, section.streams_per_client, section.line, section.request_body, section.event)
+    return LimitPolicy(
+        streams=section.streams,
+        streams_per_client=section.streams_per_client,
+        line=section.line,
+        request_body=section.request_body,
+        event=section.event,
+        detached=section.detached,
+        detached_per_client=section.detached_per_client,
+    )
 
 
 def ticket_policy(section: TicketsSection) -> TicketPolicy:

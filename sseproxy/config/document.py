@@ -7,7 +7,7 @@ not come from the file at all. How a file is read is in `reading`.
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sseproxy.config.problems import ConfigProblem, Path, write_path
+from sseproxy.config.problems import ConfigProblem, Path, Severity, write_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Document:
     origins: dict[Path, str] = field(default_factory=dict)
     problems: list[ConfigProblem] = field(default_factory=list)
     warnings: list[ConfigProblem] = field(default_factory=list)
+    notes: list[ConfigProblem] = field(default_factory=list)
     broken: set[Path] = field(default_factory=set)
     variables: set[str] = field(default_factory=set)
     substituted: set[Path] = field(default_factory=set)
@@ -45,7 +46,11 @@ class Document:
 
         near: where to look if nothing of `path` is in the file.
         """
-        self.warnings.append(replace(self._at(path, message, hint, near=near), is_warning=True))
+        self.warnings.append(replace(self._at(path, message, hint, near=near), severity=Severity.WARNING))
+
+    def note(self, path: Path, message: str, hint: str = "") -> None:
+        """Note that what `path` says has a consequence that is easily overlooked."""
+        self.notes.append(replace(self._at(path, message, hint), severity=Severity.NOTE))
 
     def _at(self, path: Path, message: str, hint: str, *, at_key: bool = False, near: Path = ()) -> ConfigProblem:
         # A value that a flag has put there has no line; what stands at its path in the file was not read.

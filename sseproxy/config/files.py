@@ -4,6 +4,7 @@ The functions whose names begin with ``un`` return what is wrong, or ``None``.
 """
 
 import grp
+import os
 import ssl
 import stat
 from collections.abc import Iterable
@@ -56,6 +57,16 @@ def unusable_socket(path: str) -> str | None:
     if not place.parent.is_dir():
         return f"folder {place.parent} does not exist"
     return "is there already and is not a socket" if place.exists() and not place.is_socket() else None
+
+
+def unwritable(path: str) -> str | None:
+    """Why no file can be put at `path`."""
+    place = Path(path)
+    if not place.parent.is_dir():
+        return f"folder {place.parent} does not exist"
+    if place.is_dir():
+        return "is a folder"
+    return None if os.access(place.parent, os.W_OK) else f"nothing can be written into folder {place.parent}"
 
 
 def unknown_group(group: str) -> str | None:

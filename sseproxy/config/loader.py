@@ -6,17 +6,13 @@ Flags win over ``SSEPROXY_*`` variables, those over the file, that over the defa
 from collections.abc import Mapping
 from pathlib import Path as FilePath
 
-from sseproxy.config.authorize_checks import check_authorize
-from sseproxy.config.browser_checks import check_browsers
 from sseproxy.config.checked import Checked
-from sseproxy.config.checks import check_server
+from sseproxy.config.combinations import check_combinations
 from sseproxy.config.document import Document
 from sseproxy.config.effective import effective_routes
 from sseproxy.config.flags import CONFIG_VARIABLE, FlagValue
 from sseproxy.config.overrides import apply_overrides, unknown_variables
 from sseproxy.config.problems import ConfigErrors
-from sseproxy.config.push_checks import check_push
-from sseproxy.config.route_checks import check_routes
 from sseproxy.config.settings import Config
 from sseproxy.config.validation import validate
 from sseproxy.config.warnings import warn
@@ -61,11 +57,7 @@ def check(path: FilePath | None, *, flags: Mapping[str, FlagValue], environ: Map
     file = validate(document)
     routes = effective_routes(file)
     if () not in document.broken:
-        check_server(document, file, folder)
-        check_routes(document, file, routes, folder)
-        check_browsers(document, file, routes)
-        check_push(document, file, routes)
-        check_authorize(document, file, routes, folder)
+        check_combinations(document, file, routes, folder)
     problems = [*document.problems, *unknown_variables(document, environ)]
     if problems:
         raise ConfigErrors(problems)

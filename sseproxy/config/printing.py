@@ -84,8 +84,13 @@ def printed_route(route: EffectiveRoute, checked: Checked) -> Plain:
             name: MASK if is_secret(name, value, (*at, name), checked) else value for name, value in fields.items()
         }
     # What a route inherits and cannot use is no error, but would be one if the route said it itself.
+    if section.journal is None:
+        found = _without(found, ("limits", "detached"), ("limits", "detached_per_client"))
+    else:
+        found["journal"] = section.journal.written(route.name)
     if section.redis is None:
-        found = _without(found, ("limits", "event"))
+        if section.journal is None:
+            found = _without(found, ("limits", "event"))
         if merged.stream.declared is StreamMode.NEVER:
             found = _without(found, ("end",), ("heartbeat", "before_response"))
         return first(found, "name", "match", "upstream")

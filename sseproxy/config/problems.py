@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 #: Keys and list positions from the top of the file down to a value.
 Path = tuple[str | int, ...]
@@ -15,13 +16,21 @@ def write_path(path: Path) -> str:
     return text
 
 
+class Severity(StrEnum):
+    """What becomes of a configuration with a problem, in the word that its line has."""
+
+    ERROR = ""
+    WARNING = "warning"  # it works, and should not stay so
+    NOTE = "note"  # it works as it is meant to, and has a consequence that is easily overlooked
+
+
 @dataclass(frozen=True, slots=True)
 class ConfigProblem:
-    """One thing that is wrong, or that works and should not stay.
+    """One thing that is wrong, or that works and should be known.
 
     file: the file, or the flag or variable that a wrong value came from; ``None`` if it concerns all of them.
     line and column count from 1 and are 0 where there is none; column counts characters.
-    is_warning: the configuration can be used all the same.
+    severity: with anything but an error the configuration can be used all the same.
     """
 
     file: str | None
@@ -30,13 +39,12 @@ class ConfigProblem:
     path: str
     message: str
     hint: str = ""
-    is_warning: bool = False
+    severity: Severity = Severity.ERROR
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         said = f"{self.message} ({self.hint})" if self.hint else self.message
-        kind = "warning" if self.is_warning else ""
-        return ": ".join(part for part in (place, self.path, kind, said) if part)
+        return ": ".join(part for part in (place, self.path, self.severity, said) if part)
 
 
 class ConfigErrors(Exception):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field
@@ -11,6 +12,7 @@ from sseproxy.config.fields import (
     VARIABLE,
     Boolean,
     EventName,
+    FilePath,
     LimitedDuration,
     Secret,
     Size,
@@ -18,6 +20,7 @@ from sseproxy.config.fields import (
     one_or_several,
     words,
 )
+from sseproxy.config.files import absolute
 from sseproxy.config.sections import Scalar, Section
 from sseproxy.config.values import BadValue
 from sseproxy.core.journal.gap import GapPolicy
@@ -148,12 +151,19 @@ class StoreSection(Section):
     memory: Size = Field(
         default=_STORE.memory,
         description="Bytes of requests that wait in tickets; what does not fit is refused: 503. As many bytes again "
-        "for the newest events of Redis, from which clients are served.",
+        "for the newest events of Redis, from which clients are served, and as many for the runs of journals.",
     )
 
-    def policy(self) -> StorePolicy:
-        """What the process goes by."""
-        return StorePolicy(self.secret or "", self.memory, self.url or "", self.prefix, self.timeout)
+    file: FilePath | None = Field(
+        default=None,
+        description="The runs of journals are written there at the end of a drain, and read and removed at the start; "
+        "left out: they end with the process.",
+    )
+
+    def policy(self, folder: Path) -> StorePolicy:
+        """What the process goes by. folder: where the paths of files begin."""
+        file = None if self.file is None else absolute(self.file, folder)
+        return StorePolicy(self.secret or "", self.memory, self.url or "", self.prefix, self.timeout, file)
 
 
 def store_of_word(value: object) -> object:

@@ -53,9 +53,8 @@ def check_push(document: Document, file: FileSchema, routes: tuple[EffectiveRout
         if route.own() in document.broken:
             continue
         if route.section.redis is None:
-            if route.says("limits", "event"):
-                document.problem(route.own("limits", "event"), "has no effect on an upstream", "it is for redis")
-        elif not document.is_broken(route.own("redis")):
+            continue
+        if not document.is_broken(route.own("redis")):
             check = PushCheck(document, route, route.section.redis)
             check.other_keys()
             check.names()
@@ -86,8 +85,12 @@ def check_store(document: Document, file: FileSchema, routes: Sequence[Effective
         and route.merged.end.secret is None
         and is_right(document, route, "end")
     ]
+    keeps = next((route for route in routes if route.section.journal is not None), None)
     if signs and store.secret is None:
         message = f"is missing: with a url, replicas answer each other's reconnects (end of routes[{signs[0].index}])"
+        document.problem(("store", "secret"), message, "the same in all of them, such as from openssl rand -hex 16")
+    elif keeps is not None and store.secret is None:
+        message = f"is missing: with a url, the keys of runs are made with it (journal of routes[{keeps.index}])"
         document.problem(("store", "secret"), message, "the same in all of them, such as from openssl rand -hex 16")
 
 

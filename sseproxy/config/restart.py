@@ -30,11 +30,13 @@ def beside(running: Config, checked: Checked) -> Reloaded:
         "store": (running.store, wanted.store),
         "telemetry": (running.telemetry, wanted.telemetry),
     }
-    with_tickets = next((route for route in wanted.routes if route.tickets is not None), None)
-    if with_tickets is not None and running.server.workers > 1:
-        message = f"is {running.server.workers} until a restart, and each worker would know only its own tickets"
-        file, hint = checked.document.file, f"restart, or leave out the tickets of route {with_tickets.name}"
-        raise ConfigErrors([ConfigProblem(file, 0, 0, _WORKERS, message, hint)])
+    for what in ("tickets", "journal") if running.server.workers > 1 else ():
+        route = next((route for route in wanted.routes if getattr(route, what) is not None), None)
+        if route is not None:
+            owned = "tickets" if what == "tickets" else "runs"
+            message = f"is {running.server.workers} until a restart, and each worker would know only its own {owned}"
+            file, hint = checked.document.file, f"restart, or leave out the {what} of route {route.name}"
+            raise ConfigErrors([ConfigProblem(file, 0, 0, _WORKERS, message, hint)])
     # A route that names no Redis goes on with the one that it had.
     url = running.store.url or wanted.store.url
     server = replace(wanted.server, listen=running.server.listen, workers=running.server.workers)

@@ -151,9 +151,16 @@ class RouteCheck:
                 self.document.problem(here, f"{name} is set as well", "set replaces all of that name")
 
     def limits(self) -> None:
-        """Check that what is held back has room for a field name."""
+        """Check that what is held back has room for a field name, and there is something that each limit is for."""
         if limit_policy(self.route.merged.limits).is_line_too_short:
             self.document.problem(self.route.where("limits", "line"), f"must be at least {MINIMUM_LINE} bytes")
+        if self.route.section.journal is not None or self.document.is_broken(self.route.own("journal")):
+            return
+        for key in ("event", "detached", "detached_per_client"):
+            is_for_redis = key == "event"
+            if self.route.says("limits", key) and not (is_for_redis and self.route.section.redis is not None):
+                hint = "it is for redis and for journals" if is_for_redis else "it is for runs"
+                self.document.problem(self.route.own("limits", key), "has no effect without a journal", hint)
 
     def order(self, earlier: tuple[EffectiveRoute, ...]) -> None:
         """Check that no earlier route matches all that this one matches."""

@@ -44,6 +44,7 @@ from sseproxy.config.fields import (
     listed_listeners,
     one_or_several_listeners,
 )
+from sseproxy.config.journal import Journal
 from sseproxy.config.problems import Path
 from sseproxy.config.push import RedisSection, StoreSection, route_schema, store_of_word
 from sseproxy.config.sections import Section
@@ -226,6 +227,11 @@ class RouteSection(InheritedSection):
     )
     redis: RedisSection | None = Field(
         default=None, description="Streams or channels of Redis, in place of an upstream; answers GET and HEAD."
+    )
+    journal: Journal = Field(
+        default=None,
+        description="The events of streams are kept: to be resumed, shared, and stopped on purpose; left out: they are "
+        "not.",
     )
     rewrite: RewriteSection = Field(
         default=RewriteSection.model_construct(), description="What changes about the request target."

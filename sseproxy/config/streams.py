@@ -102,7 +102,16 @@ class LimitsSection(Section):
         default=_LIMITS.request_body, description="Bytes of a request body; more is refused: 413."
     )
     event: Size = Field(
-        default=_LIMITS.event, description="Bytes of an event that comes out of Redis; a larger one is skipped."
+        default=_LIMITS.event,
+        description="Bytes of an event that is kept; a larger one ends its run. One that comes out of Redis is "
+        "skipped.",
+    )
+    detached: CountOrOff = Field(
+        default=_LIMITS.detached, description="Runs of the route without a reader; one more, and the oldest is ended."
+    )
+    detached_per_client: CountOrOff = Field(
+        default=_LIMITS.detached_per_client,
+        description="The same for one login, or, without a login, for one client.",
     )
 
 

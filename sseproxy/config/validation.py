@@ -10,9 +10,14 @@ from sseproxy.config.problems import Path
 from sseproxy.config.schema import FileSchema, places_below, section_at
 from sseproxy.config.values import BadValue, BadValues, describe, nearest
 
-#: Keys that are likely to be tried, and what this version has to say to that.
-_PLANNED = {"journal": "not in this version; redis sends what an app adds to a stream of Redis"}
-
+#: Keys that are likely to be tried where they are unknown, and what this version has to say to that.
+_WITH_RUNS_IN_REDIS = "not in this version: it is for runs in Redis, and they live in the memory of one process"
+_KNOWN_ELSEWHERE = {
+    "journal": "each route has its own: routes[].journal",
+    "lease": _WITH_RUNS_IN_REDIS,
+    "runs": _WITH_RUNS_IN_REDIS,
+    "without_store": _WITH_RUNS_IN_REDIS,
+}
 
 #: What other servers call the two parts of `listen`.
 _OF_LISTEN = frozenset({"host", "port", "bind", "address"})
@@ -61,8 +66,8 @@ def errors_in(details: ErrorDetails, path: Path) -> tuple[BadValue, ...]:
 
 def unknown_key_hint(key: str, known: list[str], below: list[str]) -> str:
     """Where the key belongs, one level deeper; else the nearest right key, or all of them where none is near."""
-    if key in _PLANNED:
-        return _PLANNED[key]
+    if key in _KNOWN_ELSEWHERE:
+        return _KNOWN_ELSEWHERE[key]
     if key in _OF_LISTEN and "listen" in known:
         return "listen: HOST:PORT has both"
     if below:

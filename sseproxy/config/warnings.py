@@ -47,6 +47,12 @@ def warn(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...
             warnings.of_redis(route.own("redis"), route.section.redis)
             warnings.of_spent_tickets(route)
     warnings.of_store(file.store.url, routes)
+    if any(route.section.journal is not None for route in routes):
+        from sseproxy.config.journal_warnings import warn_of_journals  # noqa: PLC0415 - only where there is one
+
+        warn_of_journals(document, routes)
+    elif file.store.file is not None:
+        document.warning(("store", "file"), "no route has a journal", "leave it out")
     warn_of_changed_defaults(document, file, routes)
 
 
@@ -106,6 +112,12 @@ class Warnings:
         if tickets is None or auth is None or tickets.bind[0] is not TicketBinding.NONE:
             return
         message = "with auth: who learns the URL of a ticket gets an answer in the name of the user who is logged in"
+        journal = route.section.journal
+        if journal is not None:
+            # With a journal a ticket is a run: its login says who may read.
+            if not journal.login:
+                self.document.warning(route.own("journal", "login"), message, f"login: cookie:{auth.cookie}")
+            return
         self.document.warning(route.where("tickets", "bind"), message, f"bind: cookie:{auth.cookie}")
 
     def of_remembered_logins(self, route: EffectiveRoute) -> None:

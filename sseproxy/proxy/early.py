@@ -12,6 +12,7 @@ from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Headers, is_json
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.end_message import EndMessage
+from sseproxy.core.stream.error_events import StreamError
 from sseproxy.core.stream.kinds import MediaKind
 from sseproxy.core.stream.late_refusal import FinalMessage, LateRefusal, late_refusal
 from sseproxy.core.stream.plan import StreamPlan
@@ -27,11 +28,12 @@ class EarlyAnswer:
     """A stream of `kind` that a client is promised before the upstream of `route` has answered.
 
     final_message: of a client that asks again by itself; ``None`` for any other client. See `late_refusal`.
+    relay: of the promised stream, from `promise` on.
     """
 
     # Plan: `promise` sends the head and starts the relay, whose session sends heartbeats. `follow` waits until the
-    # exchange is open or the relay has ended. Then the upstream's stream or JSON goes on in the relay; anything else
-    # becomes an error event.
+    # exchange is open or the relay has ended. Then the upstream's stream or JSON goes on in the relay (`join`), and
+    # anything else becomes an error event (`refuse`, `fail`). A caller may also take these steps itself.
     #
     # Invariants:
     # 1. The client has a 200 and never gets another status: what the upstream answered is in the log, and in the event.
@@ -39,7 +41,7 @@ class EarlyAnswer:
     #
     # Hazard: an `EventSource` comes back after each error. A status that it would get again stops it (`late_refusal`).
 
-    __slots__ = ("_final_message", "_kind", "_relay", "_route", "_tail")
+    __slots__ = ("_final_message", "_kind", "_route", "_tail", "relay")
 
     def __init__(self, kind: MediaKind, route: Route, tail: ResponseTail, final_message: FinalMessage | None) -> None:
         self._kind = kind
@@ -52,63 +54,69 @@ class EarlyAnswer:
         record, kind = self._tail.record, self._kind
         self._tail.downstream.send_head(200, b"OK", fields(kind.promised_head()), length=None, has_body=True)
         record.status = 200
-        self._relay = self._tail.new_relay(self._route, kind=kind, plan=plan, end_message=end_message, responded=False)
-        self._relay.stats.last_upstream_at = record.started_at  # the silence has begun with the request
+        self.relay = self._tail.new_relay(self._route, kind=kind, plan=plan, end_message=end_message, responded=False)
+        self.relay.stats.last_upstream_at = record.started_at  # the silence has begun with the request
 
     async def follow(self, opening: asyncio.Task[HttpExchange]) -> None:
         """Wait for the upstream's answer or the end of the stream; go on with the former."""
-        await first_of(opening, self._relay.ended)
-        if self._relay.ended.done():
+        await first_of(opening, self.relay.ended)
+        if self.relay.ended.done():
             return
         try:
             exchange = await opening
             self._tail.respond(exchange)
         except SSEProxyError as error:
-            self._fail(error)
+            self.fail(error)
             release_frames(error)
         else:
-            await self._join(exchange)
+            await self.join(exchange)
 
-    # Private.
-
-    def _fail(self, error: SSEProxyError) -> None:
-        record = self._tail.record
-        record.refuse(error)
-        if isinstance(error, OriginError):
-            self._relay.stop(error.reason)
-        else:
-            is_by_client = isinstance(error, ClientError)
-            reason = CloseReason.CLIENT_ERROR if is_by_client else CloseReason.CONNECT_ERROR
-            self._refuse(refused_here(error), reason)
-
-    async def _join(self, exchange: HttpExchange) -> None:
+    async def join(self, exchange: HttpExchange) -> None:
         """Go on with the upstream's stream or its JSON, or tell the client what it is instead."""
-        head, session = exchange.head, self._session
+        head = exchange.head
         self._tail.record.intended = head.status
         kind, decoder = read_kind(head, self._route)
         is_whole = 200 <= head.status < 300 and head.status != HTTPStatus.PARTIAL_CONTENT
-        now = asyncio.get_running_loop().time()
         if is_whole and kind is self._kind:
-            session.receive_response(now=now)
+            self.receive_stream()
         elif is_whole and head.has_body and is_json(head.headers) and can_decode(head.headers):
-            session.receive_json(now=now)
+            self._session.receive_json(now=asyncio.get_running_loop().time())
+            self.relay.rearm()
             decoder = decoder_for(head.headers)
         else:
-            error = await read_refusal(exchange, self._relay.ended)
-            self._refuse(late_refusal(error, self._final_message))
+            self.refuse(await read_refusal(exchange, self.relay.ended))
             return
-        self._relay.rearm()
-        connect_body(self._relay, exchange, decoder)
+        connect_body(self.relay, exchange, decoder)
+
+    def receive_stream(self) -> None:
+        """Take note that the promised stream is there. The caller connects its body with the relay."""
+        self._session.receive_response(now=asyncio.get_running_loop().time())
+        self.relay.rearm()
+
+    def refuse(self, error: StreamError) -> None:
+        """Tell the client what the upstream has answered in place of the stream, and end the relay."""
+        self._end(late_refusal(error, self._final_message), CloseReason.UPSTREAM_END)
+
+    def fail(self, error: SSEProxyError) -> None:
+        """End the relay with the error for which there is no answer of the upstream."""
+        self._tail.record.refuse(error)
+        if isinstance(error, OriginError):
+            self.relay.stop(error.reason)
+        else:
+            is_by_client = isinstance(error, ClientError)
+            self._end(refused_here(error), CloseReason.CLIENT_ERROR if is_by_client else CloseReason.CONNECT_ERROR)
+
+    # Private.
 
     @property
     def _session(self) -> StreamTransfer:
-        session = self._relay.transfer
+        session = self.relay.transfer
         assert isinstance(session, StreamTransfer)
         return session
 
-    def _refuse(self, refusal: LateRefusal, reason: CloseReason = CloseReason.UPSTREAM_END) -> None:
-        if self._relay.ended.done():
+    def _end(self, refusal: LateRefusal, reason: CloseReason) -> None:
+        if self.relay.ended.done():
             return
         now = asyncio.get_running_loop().time()
         self._session.receive_refusal(refusal.error, reason, end_message=refusal.end_message, now=now)
-        self._relay.rearm()
+        self.relay.rearm()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from sseproxy.core.store import REDIS_SCHEMES, StorePolicy
 from sseproxy.stores.base import TicketStore
+from sseproxy.stores.journal import JournalStore
 from sseproxy.timers import Clock
 
 
@@ -29,3 +30,25 @@ def open_store(policy: StorePolicy, clock: Clock) -> TicketStore:
     is none of `core.store.SCHEMES`: the configuration lets no other through.
     """
     return _OPENERS[policy.scheme](policy, clock)
+
+
+def runs_in_memory() -> JournalStore:
+    """Return a store of runs in this process."""
+    from sseproxy.stores.journal_memory import MemoryJournalStore  # noqa: PLC0415 - a process imports its own store
+
+    return MemoryJournalStore()
+
+
+#: What opens the store of runs, by the scheme of its URL. With a Redis, too, runs are in the memory of their process.
+_JOURNAL_OPENERS: Mapping[str, Callable[[], JournalStore]] = {
+    "": runs_in_memory,
+    **dict.fromkeys(REDIS_SCHEMES, runs_in_memory),
+}
+
+
+def open_journal(policy: StorePolicy) -> JournalStore:
+    """Return the store of all runs. The caller must call its `shut` later.
+
+    Raises `KeyError` as `open_store` does.
+    """
+    return _JOURNAL_OPENERS[policy.scheme]()

@@ -31,9 +31,10 @@ async def test_the_way_of_a_get() -> None:
     journey = await travel()
     assert journey.is_over
     # Whether a request may be served, and what serves it, an upstream or Redis, is decided in a room and a call.
-    assert len(journey.calls) <= 70, _shown(journey)
-    assert len(journey.rooms) <= 19, journey.rooms
-    assert journey.returns <= 26, _shown(journey)
+    # Another room sends it, so that its opening may outlive its client.
+    assert len(journey.calls) <= 71, _shown(journey)
+    assert len(journey.rooms) <= 20, journey.rooms
+    assert journey.returns <= 27, _shown(journey)
 
 
 async def test_a_get_enters_only_what_it_needs() -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.config.reading import complaints
 
 TABLE = Path(__file__).parent / "broken"
-FILES = ("shapes", "values", "combinations", "browsers", "authorize", "push")
+FILES = ("shapes", "values", "combinations", "browsers", "authorize", "push", "journal")
 ENVIRON = {"LEVEL": "loud", "EMPTY": ""}
 
 

@@ -34,6 +34,7 @@ def test_the_same_file_changes_nothing(tmp_path: Path) -> None:
         ("server: {workers: 3}", ("server.workers",)),
         ("admin: {listen: 127.0.0.1:9090}", ("admin",)),
         ("store: {memory: 16MiB}", ("store",)),
+        ("store: {file: runs}", ("store",)),
         ("server: {drain: {timeout: 20s}, trusted_proxies: [10.0.0.1/32], connections: 7}", ()),
         ("log: {level: debug, format: json, access: false}", ()),
         ("defaults: {heartbeat: {interval: 3s}}", ()),
@@ -68,10 +69,20 @@ def test_routes_stay_with_the_redis_that_is_connected(tmp_path: Path, before: st
     assert policy.url == url
 
 
-def test_tickets_do_not_come_to_several_workers(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("said", "owned"), [("tickets: {}", "tickets"), ("journal: {kind: answer}", "runs")], ids=["tickets", "journal"]
+)
+def test_what_lives_in_one_process_does_not_come_to_several_workers(said: str, owned: str, tmp_path: Path) -> None:
     running = checked(tmp_path, f"server: {{workers: 2}}\nroutes: [{{{SERVICE}}}]").config()
-    with pytest.raises(ConfigErrors, match="is 2 until a restart"):
-        beside(running, checked(tmp_path, f"routes: [{{{SERVICE}, tickets: {{}}}}]"))
+    with pytest.raises(ConfigErrors, match=f"is 2 until a restart, and each worker would know only its own {owned}"):
+        beside(running, checked(tmp_path, f"routes: [{{{SERVICE}, {said}}}]"))
+
+
+def test_a_journal_comes_to_a_process_that_runs(tmp_path: Path) -> None:
+    running = checked(tmp_path, f"routes: [{{{SERVICE}}}]").config()
+    found = beside(running, checked(tmp_path, f"routes: [{{{SERVICE}, journal: {{kind: answer}}}}]"))
+    assert found.kept == ()
+    assert found.config.routes[0].journal is not None
 
 
 def test_all_of_a_configuration_goes_through_a_pipe() -> None:
@@ -79,5 +90,6 @@ def test_all_of_a_configuration_goes_through_a_pipe() -> None:
     full = Path(__file__).parents[2] / "config/sseproxy.full.yaml"
     text = full.read_text()
     assert "tickets:" in text
+    assert "journal:" in text
     config = check(full, flags={}, environ={"ANY": "x"}).config()
     assert pickle.loads(pickle.dumps(config)) == config

@@ -29,7 +29,8 @@ LONGEST = 512
 _NUMBER = rb"(0|[1-9][0-9]{0,19})"
 _MARK = re.compile(_NUMBER + rb"-" + _NUMBER)
 _VECTOR = b"V."
-_QUERY_NAMES = frozenset((b"last-event-id", b"lastEventId", b"last_event_id"))
+#: Parameters of a query that name a position.
+QUERY_NAMES = frozenset((b"last-event-id", b"lastEventId", b"last_event_id"))
 
 
 def predecessor(mark: Mark) -> Mark:
@@ -96,7 +97,7 @@ def named_position(fields: Iterable[tuple[bytes, bytes]], query: bytes) -> bytes
             return value
     for pair in query.split(b"&"):
         name, _, value = pair.partition(b"=")
-        if value and unescaped(name) in _QUERY_NAMES:
+        if value and unescaped(name) in QUERY_NAMES:
             return unescaped(value)
     return None
 
@@ -104,4 +105,4 @@ def named_position(fields: Iterable[tuple[bytes, bytes]], query: bytes) -> bytes
 def without_position(query: bytes) -> bytes:
     """Return `query` without the parameters that name a position; all others stay as they are, byte for byte."""
     pairs = query.split(b"&")
-    return b"&".join(pair for pair in pairs if unescaped(pair.partition(b"=")[0]) not in _QUERY_NAMES)
+    return b"&".join(pair for pair in pairs if unescaped(pair.partition(b"=")[0]) not in QUERY_NAMES)

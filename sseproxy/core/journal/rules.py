@@ -29,7 +29,7 @@ class Part:
     name: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.name}" if self.name else self.kind
+        return f"{self.kind}:{self.name}" if self.name else self.kind.value
 
 
 class Again(StrEnum):

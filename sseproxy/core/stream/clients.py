@@ -19,7 +19,7 @@ class KnownClient:
 
     fields: lower-case field name to a pattern that its value must match somewhere. event: name and data of the
     heartbeat, for the form ``event``. service: the only one whose streams may carry that event. takes_retry: a
-    ``retry`` field does no harm.
+    ``retry`` field does no harm. takes_ids: nor does an ``id`` field.
     """
 
     name: str
@@ -30,6 +30,7 @@ class KnownClient:
     service: Dialect | None = None
     takes_retry: bool = True
     source: str = ""
+    takes_ids: bool = True
 
     def sent(self, fields: Mapping[bytes, Sequence[bytes]]) -> bool:
         """True if this client sent a request with these fields, given by lower-case name."""
@@ -49,12 +50,13 @@ def _row(
     service: Dialect | None = None,
     takes_retry: bool = True,
     source: str = "",
+    takes_ids: bool = True,
     **fields: str,
 ) -> KnownClient:
     patterns = {
         field.replace("_", "-").encode(): re.compile(text.encode(), re.IGNORECASE) for field, text in fields.items()
     }
-    return KnownClient(name, patterns, form, reason, event, service, takes_retry, source)
+    return KnownClient(name, patterns, form, reason, event, service, takes_retry, source, takes_ids)
 
 
 KNOWN_CLIENTS: tuple[KnownClient, ...] = (
@@ -62,12 +64,14 @@ KNOWN_CLIENTS: tuple[KnownClient, ...] = (
         "google-genai",
         HeartbeatForm.BLANK,
         "parses every line that is not data as JSON (Python), loses the event after a comment line (JavaScript)",
+        takes_ids=False,
         user_agent=r"google-genai-sdk",
     ),
     _row(
         "Google API clients",
         HeartbeatForm.BLANK,
         "as google-genai",
+        takes_ids=False,
         x_goog_api_client=r".",
     ),
     _row(

@@ -22,9 +22,11 @@ from sseproxy.proxy.tail import ResponseTail
 
 
 class Forwarded(Protocol):
-    """A request on its way to its upstream (`Forwarding`), or to Redis. is_spent: it may have been sent."""
+    """A request on its way to its upstream (`Forwarding`), or to Redis."""
 
-    is_spent: bool
+    @property
+    def is_spent(self) -> bool:
+        """True if it may have been sent."""
 
     async def start(self) -> None: ...
 
