@@ -72,7 +72,7 @@ class Stand:
         """Wait until so many requests of a path are over, as the access log says."""
 
         def are_over(lines: list[str]) -> bool:
-            return sum(json.loads(line).get("path") == path for line in lines) >= number
+            return [json.loads(line).get("path") for line in lines].count(path) >= number
 
         self.proxy.stdout.wait_for(are_over)
 
