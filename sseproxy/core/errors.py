@@ -8,6 +8,7 @@
     │   ├── RouteNotFound           404
     │   ├── TicketNotFound          404
     │   ├── MethodRefused           405
+    │   ├── PositionGone            410
     │   ├── RequestTooLarge         413
     │   ├── ExpectationFailed       417
     │   ├── HeadersTooLarge         431
@@ -118,6 +119,14 @@ class MethodRefused(ClientError):
     def __init__(self, detail: str, *, allowed: Sequence[str] = ()) -> None:
         super().__init__(detail)
         self.allowed = tuple(allowed)
+
+
+class PositionGone(ClientError):
+    """What the request names is no longer kept, or is the end of a stream (RFC 9110 section 15.5.11)."""
+
+    status = 410
+    title = "Gone"
+    proxy_status = None
 
 
 class RequestTooLarge(ClientError):

@@ -9,7 +9,7 @@ from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, TicketPol
 from sseproxy.core.http.fields import HeaderRules, as_in_cgi
 from sseproxy.core.http.paths import behind_prefix, decoded, has_dots, has_prefix
 from sseproxy.core.journal.policy import RedisPolicy
-from sseproxy.core.journal.rules import JournalPolicy
+from sseproxy.core.journal.rules import JournalPolicy, PartKind
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.end_message import EndPolicy
@@ -172,6 +172,9 @@ class Route:
         names = {*rules.remove, *(name for name, _ in rules.set)}
         if self.auth is not None:
             names.add(self.auth.header)
+        if self.journal is not None:
+            parts = (*self.journal.key, *self.journal.login)
+            names.update(part.name for part in parts if part.kind is PartKind.HEADER)
         object.__setattr__(self, "named_fields", frozenset(name.lower().encode() for name in names))
 
     def admits(self, target: str) -> bool:

@@ -10,6 +10,7 @@ from sseproxy.core.errors import SSEProxyError
 from sseproxy.core.eventsource.ticket_ids import masked
 from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Headers
+from sseproxy.core.journal.window import Spot
 from sseproxy.core.routes import logged_path
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.plan import StreamPlan
@@ -25,6 +26,13 @@ class Phase(StrEnum):
     ENDED = "ended"
 
 
+class Place(Protocol):
+    """Where a reader is. spot: has the mark up to which it was given everything."""
+
+    @property
+    def spot(self) -> Spot: ...
+
+
 class GapCount(Protocol):
     """What reads a stream for a client. gaps: how many times events were missing and the client got a gap for them."""
 
@@ -34,13 +42,26 @@ class GapCount(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JournalReading:
-    """How a client reads a stream that has positions. resumes: it has named one."""
+    """How a client reads a stream that has positions. resumes: it has named one.
+
+    how: how it has come to a run. place: where it is in the run; first: where it began.
+    """
 
     reader: GapCount
     resumes: bool
+    how: str = ""
+    place: "Place | None" = None
+    first: tuple[int, int] = (0, 0)
 
     def __str__(self) -> str:
-        return "gap" if self.reader.gaps else "resumed" if self.resumes else "new"
+        return "gap" if self.reader.gaps else self.how or ("resumed" if self.resumes else "new")
+
+    @property
+    def span(self) -> str | None:
+        """The sequence numbers of the events that the client has got, first and last; ``None`` if it has got none."""
+        if self.place is None or (last := self.place.spot.mark[1]) <= self.first[1]:
+            return None
+        return f"{self.first[1] + 1}..{last}"
 
 
 class ObservedStream(Protocol):
@@ -185,6 +206,8 @@ class AccessRecord:
             values["declared"] = "yes" if self.is_declared else "no"
         if self.journal is not None:
             values["journal"] = str(self.journal)
+            if (span := self.journal.span) is not None:
+                values["seq"] = span
         return values
 
 

@@ -3,9 +3,11 @@
 from functools import partial
 from http import HTTPStatus
 
-from sseproxy.core.http.fields import Headers, apply_rules, with_request_id
+from sseproxy.core.errors import UpstreamBroken
+from sseproxy.core.http.fields import Headers, apply_rules, with_request_id, without
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.end_message import EndMessage
+from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.request import StreamRequest
 from sseproxy.origins.exchange import HttpExchange
 from sseproxy.proxy.early import EarlyAnswer
@@ -14,6 +16,10 @@ from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.response_body import connect_body, read_kind
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.proxy.tunnel import run_tunnel
+from sseproxy.runs.live_run import Refusal
+
+#: RFC 9209 section 2.3.20.
+_INCOMPLETE = "http_response_incomplete"
 
 
 class Answering:
@@ -72,11 +78,29 @@ class Answering:
         connect_body(relay, exchange, decoder)
         tail.downstream.release_head()
 
-    def promise(self) -> EarlyAnswer:
-        """Promise a stream to a client that has waited long enough, and return what goes on with it."""
+    def answer_copy(self, refusal: Refusal) -> None:
+        """Answer with the beginning of a response that several clients wait for; break off where it goes on."""
+        tail, fields = self._tail, without(refusal.fields, {b"content-length"})
+        tail.record.status = tail.record.intended = refusal.status
+        fields, body = self.response_fields(fields), refusal.body
+        if refusal.is_whole:
+            fields.append((b"Content-Length", b"%d" % len(body)))
+            tail.downstream.send_whole(refusal.status, refusal.reason, fields, body, length=len(body), has_body=True)
+            tail.note_whole(self._route, len(body))
+            return
+        tail.downstream.send_head(refusal.status, refusal.reason, fields, length=None, has_body=True)
+        relay = tail.new_relay(self._route)
+        relay.receive_data(body)
+        relay.receive_error(UpstreamBroken("The rest of the response is not kept.", proxy_status=_INCOMPLETE))
+
+    def promise(self, plan: StreamPlan | None = None) -> EarlyAnswer:
+        """Promise a stream to a client that has waited long enough, and return what goes on with it.
+
+        plan: left out, the one that the request asks for.
+        """
         self._tail.admit(self._route)
         early = EarlyAnswer(self._wanted.promised_kind, self._route, self._tail, self._final_message)
-        early.promise(self._wanted.plan(), self.end_message(), self.stream_fields)
+        early.promise(plan or self._wanted.plan(), self.end_message(), self.stream_fields)
         return early
 
     def await_stream(self) -> None:

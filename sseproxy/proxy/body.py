@@ -18,6 +18,8 @@ class Body(Protocol):
     def ended(self) -> asyncio.Future[None]:
         """Done when the last piece has come from the client."""
 
+    async def collect(self, most: int, *, within: float | None) -> bytes | None: ...
+
     def take_whole(self) -> bytes | None: ...
 
     async def read_ahead(self) -> None: ...
@@ -72,6 +74,9 @@ class KeptBody:
         done.set_result(None)
         return done
 
+    async def collect(self, most: int, *, within: float | None) -> bytes | None:  # noqa: ARG002 - nothing is awaited
+        return self._data if len(self._data) <= most else None
+
     def take_whole(self) -> bytes | None:
         data, self._data = self._data, b""
         return data
@@ -107,7 +112,7 @@ class BodyReader:
         self._limit = limit
         self._ask = ask
         self._size = 0
-        self._first: bytes | None = None
+        self._ahead = b""  # read, and not taken
         if peek is not None:
             content.show(peek)
 
@@ -116,20 +121,40 @@ class BodyReader:
         """Done when the last piece has come from the client."""
         return self._content.ended
 
+    async def collect(self, most: int, *, within: float | None) -> bytes | None:
+        """Read until all is here, and return it; ``None`` if that is more than `most` bytes. It is still to be taken.
+
+        within: seconds for each piece. Raises `ClientError`.
+        """
+        data = bytearray()
+        while self._size <= most:
+            try:
+                async with asyncio.timeout(within):
+                    piece = await self._read()
+            except TimeoutError:
+                raise _body_too_late() from None
+            data += piece
+            if not piece:
+                self._ahead = bytes(data)
+                return self._ahead
+        self._ahead = bytes(data)
+        return None
+
     def take_whole(self) -> bytes | None:
         """Return all of it, if all has come and nothing is wrong with it. Raises `RequestTooLarge`."""
         if not self._content.is_complete:
             return None
-        return self._note(self._content.take())
+        ahead, self._ahead = self._ahead, b""
+        rest = self._note(self._content.take())
+        return ahead + rest if ahead else rest
 
     async def read_ahead(self) -> None:
         """Read the first piece, so that a body which is malformed from the start is known before anything is sent."""
-        self._first = await self._read()
+        self._ahead = self._ahead or await self._read()
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Yield the pieces as they come."""
-        piece = await self._read() if self._first is None else self._first
-        self._first = None
+        piece, self._ahead = self._ahead or await self._read(), b""
         while piece:
             yield piece
             piece = await self._read()

@@ -115,5 +115,9 @@ class Dispatcher:
                 raise StoreAway("This route has gone.", retry_after=_RETRY_AFTER)
             return Subscribing(request, route, redis, tail)
         assert route.upstream is not None
-        origin = self._origins.upstreams[route.upstream]
-        return Forwarding(request, route, origin, tail, ends=self._ends, via=self._instance)
+        origin, inbound = self._origins.upstreams[route.upstream], request.inbound
+        wanted = inbound.stream_request(route)
+        opening = Opening(request, route, origin, tail, wanted=wanted, via=self._instance)
+        if route.journal is None:
+            return Forwarding(inbound, route, tail, wanted, opening, ends=self._ends)
+        return self._journal.request(request, route, tail, wanted, opening)

@@ -4,11 +4,11 @@ import asyncio
 from http import HTTPStatus
 
 from sseproxy.core.routes import Route
+from sseproxy.core.stream.request import StreamRequest
 from sseproxy.origins.exchange import HttpExchange
-from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.answering import Answering
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
-from sseproxy.proxy.inbound import ClientRequest
+from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.opening import Opening, Progress, cancel
 from sseproxy.proxy.tail import ResponseTail
 
@@ -16,7 +16,7 @@ from sseproxy.proxy.tail import ResponseTail
 class Forwarding:
     """One request on its way along `route`, until its response has begun. What it makes for longer goes to `tail`.
 
-    via: the name of this instance.
+    wanted: what it asks for. opening: sends it.
     """
 
     # Plan: `start` waits until the `Opening` brings the head of the response, and then does one of these:
@@ -38,21 +38,20 @@ class Forwarding:
 
     def __init__(
         self,
-        request: ClientRequest,
+        inbound: InboundRequest,
         route: Route,
-        origin: HttpOrigin,
         tail: ResponseTail,
+        wanted: StreamRequest,
+        opening: Opening,
         *,
         ends: RouteEnds,
-        via: bytes,
     ) -> None:
-        inbound = request.inbound
         self._route = route
         self._inbound = inbound
         self._tail = tail
         self._ends = ends
-        self._wanted = wanted = inbound.stream_request(route)
-        self._opening = Opening(request, route, origin, tail, wanted=wanted, via=via)
+        self._wanted = wanted
+        self._opening = opening
 
     @property
     def is_spent(self) -> bool:

@@ -26,6 +26,7 @@ from sseproxy.core.http.fields import (
 from sseproxy.core.http.paths import UNSENT, normalized, unusual
 from sseproxy.core.http.peek import BodyPeek, may_be_json
 from sseproxy.core.http.via import instances, is_loop, signed
+from sseproxy.core.journal.passing import passed_fields
 from sseproxy.core.routes import ABSOLUTE_FORM, Route
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.core.stream.request import StreamRequest
@@ -102,6 +103,7 @@ class InboundRequest:
             and may_be_json(
                 *(b",".join(self.fields.get(name, _NONE)) for name in (b"content-type", b"content-encoding"))
             ),
+            looks_into_body=route.journal is not None,
         )
         if self.has_body and (members := wanted.wanted_members):
             wanted.peek = BodyPeek(members)
@@ -145,7 +147,9 @@ class InboundRequest:
         replaced = _REPLACED_IF_STREAM if may_stream else _REPLACED
         replaced = replaced | _TRACE if len(known_as) > 1 else replaced
         fields = end_to_end(self.headers, but=replaced, keep=route.named_fields)
-        if route.auth is not None:
+        if route.journal is not None:
+            fields = passed_fields(fields, route.journal, route.auth, method=self.method)
+        elif route.auth is not None:
             fields = authenticate(fields, route.auth)
         write = str.encode
         if route.authorize is not None:  # behind the login cookie: what it becomes may be a taken field, too

@@ -6,6 +6,7 @@ from enum import Enum
 from sseproxy.core.errors import ConnectError, Draining, OutOfDescriptors
 from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import REQUEST_ID
+from sseproxy.core.journal.passing import passed_target
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.request import StreamRequest
 from sseproxy.http1.messages import OriginRequest
@@ -61,7 +62,7 @@ class Opening:
         self._route = route
         self._origin = origin
         self._method = inbound.method
-        self._target = inbound.target
+        self._target = inbound.target if route.journal is None else passed_target(inbound.target)
         self._body_length = inbound.body_length
         known_as, trace = [(REQUEST_ID, tail.record.request_id.encode())], tail.record.trace
         self.headers = inbound.upstream_headers(
@@ -82,6 +83,16 @@ class Opening:
     def body_ended(self) -> asyncio.Future[None] | None:
         """Done when the last piece of the body has come, or none will. ``None``: there is no body, or it was sent."""
         return None if self._body is None else self._body.ended
+
+    async def collect_body(self, most: int) -> bytes | None:
+        """Return the whole body once it is here, before it is sent; ``None``: there is none, or more than `most` bytes.
+
+        It goes on as ever, whatever is returned. Raises `ClientError`.
+        """
+        limit, length = self._route.limits.request_body, self._body_length
+        if self._body is None or (length is not None and length > (most if limit is None else min(most, limit))):
+            return None
+        return await self._body.collect(most, within=self._route.timeouts.response)
 
     async def open(self) -> HttpExchange:
         """Send the request and wait for the head of its response. To be called once. Raises `SSEProxyError`."""

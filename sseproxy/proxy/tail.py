@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 from sseproxy.core.errors import Draining, InternalError, OriginError, SSEProxyError
 from sseproxy.core.http.fields import Headers
@@ -30,6 +30,13 @@ _RETRY_AFTER = 1  # seconds until another process has taken over
 ANSWER_TIME = 30.0
 
 
+class Abortable(Protocol):
+    """What brings the body of a response."""
+
+    def abort(self) -> None:
+        """Bring nothing more. Calling it again is allowed."""
+
+
 class _Stopped(Enum):
     """Who has stopped a request that had no response yet."""
 
@@ -49,7 +56,7 @@ class _EmptyStream:
 class ResponseTail:
     """One response, from the arrival of its request to its last byte.
 
-    exchange: the one with the upstream, which `close` aborts.
+    exchange: the one with the upstream, or what else feeds the response; `close` aborts it.
     """
 
     # Plan: the handler makes a tail for each request, in the task that serves it, and keeps nothing else. What serves
@@ -75,7 +82,7 @@ class ResponseTail:
     record: AccessRecord
     streams: LiveStreams
     admissions: Admissions
-    exchange: HttpExchange | None = None
+    exchange: Abortable | None = None
     _relay: Relay | None = field(default=None, init=False)
     _live: LiveStream | None = field(default=None, init=False)
     _admission: Admission | None = field(default=None, init=False)

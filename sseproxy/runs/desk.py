@@ -17,8 +17,8 @@ from sseproxy.core.journal.positions import OLDEST, Mark
 from sseproxy.core.journal.policy import Start
 from sseproxy.core.journal.rules import Again
 from sseproxy.core.journal.run import RunPhase, RunState
-from sseproxy.journal.budget import Budget
 from sseproxy.journal.catching_up import CatchingUp
+from sseproxy.runs.budget import RunBudget
 from sseproxy.runs.detached import Detached
 from sseproxy.runs.live_run import Belonging, LiveRun
 from sseproxy.stores.journal import JournalStore, RunTerms
@@ -114,7 +114,7 @@ class Desk:
     def __init__(
         self,
         store: JournalStore,
-        budget: Budget,
+        budget: RunBudget,
         *,
         clock: Clock | None = None,
         catching_up: CatchingUp | None = None,
@@ -203,7 +203,7 @@ class Desk:
         """
         belongs = ask.belongs
         policy = belongs.policy
-        if self.is_draining or self.budget.is_full:
+        if self.is_draining or not self.budget.has_room():
             why = "draining" if self.is_draining else "memory"
             self.stats.unjournalled[belongs.route, why] += 1
             return None
@@ -220,6 +220,12 @@ class Desk:
         if old is not None and old.is_answer:
             old.supersede()
         return run
+
+    def note_reader(self, run: LiveRun, join: Join) -> None:
+        """Count a client that reads `run` from now on."""
+        self.stats.attached[run.belongs.route, join.how] += 1
+        if join.missing is not None:
+            self.stats.gaps[join.missing.reason] += 1
 
     def drain(self) -> None:
         """Begin no run. A feed without a reader sleeps at once."""
@@ -251,12 +257,14 @@ class Desk:
         self._note_detached(run)
         if run.state.is_under_way:
             self._cancel_expiry(run)
+            run.share.wake()
 
     def left(self, run: LiveRun) -> None:
         self._detached.add(run, run.belongs.limits)
 
     def slept(self, run: LiveRun) -> None:
         self._rest(run)
+        run.share.sleep()
 
     def ended(self, run: LiveRun) -> None:
         if not run.attended:
@@ -269,6 +277,7 @@ class Desk:
         self.stats.ended[run.belongs.route, end.reason] += 1
         self.on_end(run)
         self._rest(run)
+        run.share.end()
 
     def forget(self, run: LiveRun) -> None:
         """Drop a run that is over, or sleeps."""
@@ -277,6 +286,7 @@ class Desk:
             del self._runs[run.name]
             self.store.forget(run.name)
             run.fanout.close()
+            run.share.close()
 
     # Private.
 

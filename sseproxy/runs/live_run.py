@@ -21,11 +21,12 @@ from sseproxy.core.stream.ends import row
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.relay import Relay
-from sseproxy.journal.budget import Budget
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.fanout import Fanout
+from sseproxy.journal.place import Place
 from sseproxy.journal.reader import Reader
 from sseproxy.origins.exchange import HttpExchange
+from sseproxy.runs.budget import RunBudget
 from sseproxy.runs.reopening import Reopening
 from sseproxy.stores.journal import JournalStore, Outcome
 from sseproxy.timers import Clock, Timer
@@ -57,7 +58,7 @@ class Opened:
 
 
 #: Asks the upstream, from behind the id that it has given to an event, if it has given one.
-Open: TypeAlias = Callable[[bytes | None], Coroutine[Any, Any, Opened]]
+Open: TypeAlias = Callable[[bytes | None], Awaitable[Opened]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Host(Protocol):
     clock: Clock
     store: JournalStore
     catching_up: CatchingUp
-    budget: Budget
+    budget: RunBudget
     chance: Callable[[], float]
 
     @property
@@ -101,6 +102,9 @@ class Host(Protocol):
 
     def ended(self, run: "LiveRun") -> None:
         """`run` is over: it has ended, or was refused."""
+
+    def forget(self, run: "LiveRun") -> None:
+        """Drop `run`, which is over or sleeps."""
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Do `work` in a task of its own."""
@@ -164,8 +168,9 @@ class LiveRun:
         events = float("inf") if keep.events is None else keep.events
         limits = WindowLimits(events, keep.bytes, float("inf") if is_answer else keep.age)
         policy = WindowPolicy(limits, limits, WindowLimits(events=1), is_counted=True, is_held=is_answer)
+        self.share = host.budget.share(self)
         self.fanout = Fanout(
-            state.window, host.loop, policy, host.catching_up, budget=host.budget, held=self if is_answer else None
+            state.window, host.loop, policy, host.catching_up, budget=self.share, held=self if is_answer else None
         )
         self._plan = StreamPlan()
         self._open: Open | None = None
@@ -180,13 +185,28 @@ class LiveRun:
         return self.state.name
 
     @property
+    def is_begun(self) -> bool:
+        """True once the upstream was asked, or has answered."""
+        return self._task is not None or self.state.phase is not RunPhase.OPENING
+
+    @property
     def is_answer(self) -> bool:
         return self.belongs.policy.is_answer
+
+    @property
+    def is_spare(self) -> bool:
+        """True if nothing comes any more, for now or for ever, and no client reads it."""
+        return not self.attended and self.state.phase in (RunPhase.ENDED, RunPhase.ASLEEP)
 
     @property
     def relay(self) -> Relay | None:
         """What moves the bytes of the upstream, if it is connected."""
         return self._relay
+
+    @property
+    def end_reason(self) -> CloseReason:
+        """Why the run has ended."""
+        return CloseReason.INTERNAL_ERROR if self.state.end is None else self.state.end.reason
 
     @property
     def plan(self) -> StreamPlan:
@@ -218,7 +238,7 @@ class LiveRun:
             self._reopening.renew()
             self._task = self._host.spawn(self._claim())
 
-    async def _bring(self, opening: Coroutine[Any, Any, Opened]) -> None:
+    async def _bring(self, opening: Awaitable[Opened]) -> None:
         """Wait for the upstream's answer to the first request."""
         try:
             opened = await opening
@@ -406,13 +426,22 @@ class LiveRun:
         named: bytes = b"",
         has_primer: bool = False,
         on_end: Callable[[], None],
-    ) -> Reader:
-        """Return a reader of what is behind `mark`. See `Reader`."""
+    ) -> tuple[Reader, Place]:
+        """Return a reader of what is behind `mark`, and its place in the window. See `Reader`."""
         reader = Reader(sink, flavour, self._host.loop, named=named, has_primer=has_primer, on_end=on_end)
-        reader.place(self.fanout).begin(mark, missing)
-        return reader
+        place = reader.place(self.fanout)
+        place.begin(mark, missing)
+        return reader, place
 
     # How it ends.
+
+    def halve(self) -> None:
+        """Memory is short: keep half of what is kept."""
+        self.fanout.halve()
+
+    def forget(self) -> None:
+        """Memory is short: keep nothing of a run that is spare."""
+        self._host.forget(self)
 
     def drop(self) -> None:
         """Nobody has read the run for too long, or there are too many such runs."""

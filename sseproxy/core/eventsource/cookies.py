@@ -4,7 +4,7 @@ Values are taken as they are and nothing is decoded: only the double quotes arou
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from sseproxy.core.eventsource.policies import CookieAuth
 from sseproxy.core.http.fields import Headers, get, get_all, merged, tokens, with_vary, without
@@ -51,6 +51,17 @@ def without_cookie(headers: Headers, name: str) -> Headers:
             # Where the first cookie was taken, the semicolon before the next one is left over.
             kept.append((key, left[1:].lstrip(_BLANKS) if found["first"] is not None else left))
     return kept
+
+
+def only_cookies(headers: Headers, names: Collection[str]) -> Headers:
+    """The cookies called by one of `names`, each as it came, in one field; no field if there are none."""
+    wanted, kept = {name.encode() for name in names}, []
+    for field in get_all(headers, b"cookie"):
+        for pair in field.split(b";") if wanted else ():
+            name, is_pair, _ = pair.partition(b"=")
+            if is_pair and name.strip(_BLANKS) in wanted:
+                kept.append(pair.strip(_BLANKS))
+    return [(b"Cookie", b"; ".join(kept))] if kept else []
 
 
 def login(headers: Headers, policy: CookieAuth) -> tuple[bytes, bytes] | None:

@@ -54,7 +54,7 @@ class MemberScanner:
 
     is_known: the top-level object has ended, the body has ended, or it is no JSON object. is_object: the whole
     top-level object was seen, and its top level is well-formed; what is nested in it and strings that are not wanted
-    are not looked into.
+    are not looked into. has_repeats: a wanted member is there twice.
 
     The body is UTF-8; a byte order mark may precede it. A body in UTF-16 or UTF-32 is no object.
     """
@@ -89,6 +89,7 @@ class MemberScanner:
         "_steps_left",
         "_then",
         "_values",
+        "has_repeats",
         "is_known",
         "is_object",
     )
@@ -99,7 +100,7 @@ class MemberScanner:
         # A key takes six bytes at most for each UTF-16 code unit, as in ``\\u0073``.
         self._key_limit = max((3 * len(name.encode("utf-16-le")) for name in names), default=0)
         self.is_known = False
-        self.is_object = False
+        self.is_object = self.has_repeats = False
         self._values: dict[str, Value] = {}
         # What reads the next byte, as a plain function: a bound method would refer to this object from within.
         self._step: Callable[[MemberScanner, bytes, int], int] = MemberScanner._read_mark
@@ -218,6 +219,7 @@ class MemberScanner:
 
     def _end_value(self, value: Value) -> None:
         if self._name is not None:
+            self.has_repeats = self.has_repeats or self._name in self._values
             self._values[self._name] = value
         self._step = MemberScanner._read_comma
 

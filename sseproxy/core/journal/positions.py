@@ -6,7 +6,7 @@ sequence. A *position* is what a client holds: one mark, or, on a route with sev
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 from sseproxy.core.http.fields import get_all
@@ -102,7 +102,14 @@ def named_position(fields: Iterable[tuple[bytes, bytes]], query: bytes) -> bytes
     return None
 
 
-def without_position(query: bytes) -> bytes:
-    """Return `query` without the parameters that name a position; all others stay as they are, byte for byte."""
-    pairs = query.split(b"&")
-    return b"&".join(pair for pair in pairs if unescaped(pair.partition(b"=")[0]) not in QUERY_NAMES)
+def without_position(query: bytes, is_one: Callable[[bytes], bool] | None = None) -> bytes:
+    """Return `query` without the parameters that name a position; all others stay as they are, byte for byte.
+
+    is_one: true of the values that are taken off; left out, all are.
+    """
+    kept = []
+    for pair in query.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        if unescaped(name) not in QUERY_NAMES or (is_one is not None and not is_one(unescaped(value))):
+            kept.append(pair)
+    return b"&".join(kept)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from urllib.parse import quote
 
 from sseproxy.core.journal.gap import GapPolicy
 from sseproxy.core.journal.policy import Start
@@ -78,6 +79,10 @@ class ResumePath:
     behind: str = ""
     is_by_key: bool = False
     ended: Ended = Ended.REPLAY
+
+    def url(self, value: bytes) -> bytes:
+        """Return the path of the run that `value` names."""
+        return self.before.encode() + quote(value, safe="").encode() + self.behind.encode()
 
 
 @dataclass(frozen=True, slots=True)

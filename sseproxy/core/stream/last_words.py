@@ -18,10 +18,11 @@ class LastWords:
     """Decides how one stream can end where it stands.
 
     end_message: for a clean end of the upstream. scanner, events: follow what has left for the client. lead: seconds,
-    another for each stream; retry: milliseconds that a client which comes back by itself is asked to wait.
+    another for each stream; retry: milliseconds that a client which comes back by itself is asked to wait. position: of
+    the end, which an error event has for its id.
     """
 
-    __slots__ = ("_end_message", "_events", "_plan", "_scanner", "retry")
+    __slots__ = ("_end_message", "_events", "_plan", "_scanner", "position", "retry")
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class LastWords:
         self._end_message = end_message
         self._scanner = scanner
         self._events = events
+        self.position = b""
         self.retry = RECONNECT_AT_LEAST + int(lead * 1000)
 
     @property
@@ -77,6 +79,8 @@ class LastWords:
         """Return the dialect's error event; a comment where the dialect has none for this request."""
         plan = self._plan
         event = error_event(plan.dialect, error, request_id=plan.request_id, eol=self._scanner.eol)
+        if event and self.position:
+            event = b"id: " + self.position + self._scanner.eol + event
         return event or self._comment(error.type)
 
     def _comment(self, reason: str) -> bytes:

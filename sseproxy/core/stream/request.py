@@ -53,7 +53,7 @@ class StreamRequest:
 
     policy: of its route. fields: its header fields by lower-case name. client_fields: those of the request that the
     response answers, where that is another one: the GET of a ticket. path, query: of its target, the query without its
-    question mark. has_body: a body follows, which may be JSON.
+    question mark. has_body: a body follows, which may be JSON. looks_into_body: what it declares matters on any route.
 
     peek: what the body says. Set it to a `BodyPeek` for the members in `wanted_members`, and feed that; left out, the
     body says nothing.
@@ -66,6 +66,7 @@ class StreamRequest:
         "_fields",
         "_has_body",
         "_is_ticket",
+        "_looks_into_body",
         "_mcp",
         "_method",
         "_path",
@@ -84,7 +85,9 @@ class StreamRequest:
         fields: Mapping[bytes, Sequence[bytes]],
         client_fields: Mapping[bytes, Sequence[bytes]] | None = None,
         has_body: bool = False,
+        looks_into_body: bool = False,
     ) -> None:
+        self._looks_into_body = looks_into_body
         self._policy = policy
         self._method = method
         self._path = path
@@ -119,6 +122,11 @@ class StreamRequest:
         return (self._method == "GET" or self._is_ticket) and self._client_accepted.alone
 
     @property
+    def accepts_only_streams(self) -> bool:
+        """True if the client names event streams in ``Accept``, and nothing else."""
+        return self._client_accepted.alone
+
+    @property
     def may_come_back(self) -> bool:
         """True if the client may be one that reconnects by itself, and learns of the end by an id of its own."""
         return self.is_event_source or self.reconnects
@@ -142,7 +150,9 @@ class StreamRequest:
         if not self._has_body or self._policy.stream is StreamMode.NEVER:
             return ()
         if (
-            self._policy.heartbeat.before_response is not None or self._policy.limits.counts_streams
+            self._looks_into_body
+            or self._policy.heartbeat.before_response is not None
+            or self._policy.limits.counts_streams
         ) and self._head_declares is None:
             return members_of(self._policy)
         return () if self._mcp is _Mcp.NO else _RPC_MEMBERS

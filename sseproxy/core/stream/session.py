@@ -202,6 +202,22 @@ class StreamSession(StreamTransfer):
         if self.close_reason is None:
             self._end_now(reason, now=now)
 
+    def name_end(self, position: bytes) -> None:
+        """Let an error event have `position` for its id, so that a client which comes back names the end."""
+        self._words.position = position
+
+    def receive_past_end(self, reason: CloseReason, *, now: float) -> None:
+        """End cleanly what has ended for `reason` before this client came back. See `name_end`.
+
+        The client gets the position of the end with the error, or without one if the last event was an error.
+        """
+        if self.close_reason is None:
+            written = self._words.write(self._words.end(reason, self._last_received), self._last_received)
+            if self._words.position and not written.startswith(b"id:"):
+                written += b"id: " + self._words.position + LF + LF
+            self._insert(written, now=now)
+            self.close(reason, clean=True, now=now)
+
     def stop(self, reason: CloseReason, *, now: float) -> None:
         """End at the next event boundary, or soon if none comes; reasons that do not wait end now."""
         if self.close_reason is not None:
