@@ -60,6 +60,7 @@ class Serving:
             instance=instance,
             streams=streams,
             policy=server_policy(config.server.connections),
+            store=config.store,
         )
         self._operations: Operations | None = None
         if config.admin is not None:

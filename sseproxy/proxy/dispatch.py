@@ -12,6 +12,7 @@ from sseproxy.proxy.eventsource.ticket_requests import keep_request, use_ticket
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import ClientRequest
+from sseproxy.proxy.opening import Opening
 from sseproxy.proxy.origins import Origins
 from sseproxy.proxy.resolve import Forward, KeepTicket, Refuse, Reply, Resolution, UseTicket
 from sseproxy.proxy.subscribe import Subscribing
@@ -19,6 +20,7 @@ from sseproxy.proxy.tail import ResponseTail
 
 if TYPE_CHECKING:
     from sseproxy.proxy.authorize import Authorizer
+    from sseproxy.proxy.journal.service import JournalService
 
 Work = Coroutine[None, None, None]
 
@@ -32,10 +34,20 @@ class Serve(Protocol):
     def __call__(self, request: ClientRequest, route: Route, tail: ResponseTail, /) -> Work: ...
 
 
+class Starting(Protocol):
+    """A request on its way, until its response has begun. is_spent: it may have been sent."""
+
+    @property
+    def is_spent(self) -> bool: ...
+
+    async def start(self) -> None:
+        """Begin the response. Raises `SSEProxyError`; then the client still has to hear of it."""
+
+
 class Dispatcher:
     """Hands each request to what serves it, once the route lets it in.
 
-    origins: where the routes lead. end_key, instance: see `ProxyApp`.
+    origins: where the routes lead. end_key, instance: see `ProxyApp`. journal: there where a route has one.
     """
 
     # All ways from a request to what it brings about lead through here, and each asks the route's `authorize` first: a
@@ -52,7 +64,9 @@ class Dispatcher:
         *,
         end_key: bytes,
         instance: bytes,
+        journal: "JournalService | None" = None,
     ) -> None:
+        self._journal = journal
         self._origins = origins
         self._ends = RouteEnds(end_key)
         self._instance = instance
@@ -95,7 +109,7 @@ class Dispatcher:
         del request  # a stream may go on for hours
         await work
 
-    async def _forward_kept(self, request: ClientRequest, route: Route, tail: ResponseTail) -> Forwarding | Subscribing:
+    async def _forward_kept(self, request: ClientRequest, route: Route, tail: ResponseTail) -> Starting:
         if route.authorize is not None:
             request = await self.authorizer.let_in(request, route, request.inbound.target)
         return self._new(request, route, tail)
@@ -107,7 +121,7 @@ class Dispatcher:
         del forwarding  # a stream may go on for hours
         await tail.wait()
 
-    def _new(self, request: ClientRequest, route: Route, tail: ResponseTail) -> Forwarding | Subscribing:
+    def _new(self, request: ClientRequest, route: Route, tail: ResponseTail) -> Starting:
         """Make what serves a request: an upstream, or Redis."""
         if route.redis is not None:
             redis = self._origins.redis[route.redis.url]
@@ -120,4 +134,5 @@ class Dispatcher:
         opening = Opening(request, route, origin, tail, wanted=wanted, via=self._instance)
         if route.journal is None:
             return Forwarding(inbound, route, tail, wanted, opening, ends=self._ends)
-        return self._journal.request(request, route, tail, wanted, opening)
+        assert self._journal is not None
+        return self._journal.serve(request, route, tail, wanted, opening, self._ends)

@@ -1,11 +1,12 @@
 """How is a request sent to its upstream, and what waits for the head of the response?"""
 
 import asyncio
+from copy import copy
 from enum import Enum
 
 from sseproxy.core.errors import ConnectError, Draining, OutOfDescriptors
 from sseproxy.core.frames import release_frames
-from sseproxy.core.http.fields import REQUEST_ID
+from sseproxy.core.http.fields import REQUEST_ID, without
 from sseproxy.core.journal.passing import passed_target
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.request import StreamRequest
@@ -93,6 +94,14 @@ class Opening:
         if self._body is None or (length is not None and length > (most if limit is None else min(most, limit))):
             return None
         return await self._body.collect(most, within=self._route.timeouts.response)
+
+    def again(self, last_event_id: bytes) -> "Opening":
+        """Return the opening of the same request, which must not have a body, from behind `last_event_id`."""
+        opening = copy(self)
+        fields = without(self.headers, {b"last-event-id"})
+        opening.headers = [*fields, (b"Last-Event-ID", last_event_id)]
+        opening.progress = Progress.NOT_SENT
+        return opening
 
     async def open(self) -> HttpExchange:
         """Send the request and wait for the head of its response. To be called once. Raises `SSEProxyError`."""

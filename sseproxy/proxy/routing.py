@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING
 
 from sseproxy.core.routes import Route
 from sseproxy.engine.observer import AccessRecord
@@ -15,6 +16,9 @@ from sseproxy.proxy.notices import ForwardingNotice
 from sseproxy.proxy.origins import Origins
 from sseproxy.proxy.resolve import Resolution, Resolver
 from sseproxy.proxy.tail import ResponseTail
+
+if TYPE_CHECKING:
+    from sseproxy.proxy.journal.service import JournalService
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,11 @@ class RoutingFactory:
     notice: ForwardingNotice
 
     def new(
-        self, routes: Sequence[Route], origins: Origins, trusted_proxies: Sequence[IPv4Network | IPv6Network]
+        self,
+        routes: Sequence[Route],
+        origins: Origins,
+        trusted_proxies: Sequence[IPv4Network | IPv6Network],
+        journal: "JournalService | None",
     ) -> Routing:
         """Make what holds for `routes`. The tickets have to know these routes already."""
         resolver = Resolver(
@@ -56,5 +64,7 @@ class RoutingFactory:
             instance=self.instance,
             notice=self.notice,
         )
-        dispatcher = Dispatcher(routes, origins, self.tickets, end_key=self.end_key, instance=self.instance)
+        dispatcher = Dispatcher(
+            routes, origins, self.tickets, end_key=self.end_key, instance=self.instance, journal=journal
+        )
         return Routing(origins, resolver.resolve, dispatcher.begin)

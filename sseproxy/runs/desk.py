@@ -221,6 +221,10 @@ class Desk:
             old.supersede()
         return run
 
+    def note_unjournalled(self, route: str, why: str) -> None:
+        """Count a request that is relayed without a journal."""
+        self.stats.unjournalled[route, why] += 1
+
     def note_reader(self, run: LiveRun, join: Join) -> None:
         """Count a client that reads `run` from now on."""
         self.stats.attached[run.belongs.route, join.how] += 1

@@ -4,15 +4,11 @@ from dataclasses import dataclass
 
 from sseproxy.core.journal.identity import Identities, read_parts
 from sseproxy.core.journal.positions import named_position
-from sseproxy.core.limits import MIB
 from sseproxy.core.routes import Route
 from sseproxy.proxy.inbound import ClientRequest, InboundRequest
-from sseproxy.proxy.journal.request_parts import RequestParts
+from sseproxy.proxy.journal.request_parts import MOST_BODY, RequestParts
 from sseproxy.proxy.opening import Opening
 from sseproxy.runs.live_run import Belonging
-
-#: Bytes of a JSON body that are looked at for a part of the key.
-_MOST_BODY = MIB
 
 _POSITION = b"last-event-id"
 
@@ -38,8 +34,8 @@ class Identifier:
         """
         policy = route.journal
         assert policy is not None
-        body = await opening.collect_body(_MOST_BODY) if policy.members else None
-        parts = RequestParts(request, body)
+        body = await opening.collect_body(MOST_BODY) if policy.members else None
+        parts = RequestParts(request, route, body).values
         login, key = read_parts(policy.login, parts), read_parts(policy.key, parts)
         if login is None or key is None:
             return Identified(None)
@@ -52,7 +48,7 @@ class Identifier:
         """
         policy = route.journal
         assert policy is not None
-        login = read_parts(policy.login, RequestParts(request, None))
+        login = read_parts(policy.login, RequestParts(request, route).values)
         if login is None:
             return None
         return self.belonging(request, route, login, () if key is None else (key,))

@@ -48,7 +48,7 @@ class RunUpstream:
     async def open(self, last_own_id: bytes | None) -> Opened:
         """Ask the upstream. last_own_id: behind which it should go on. Raises `SSEProxyError`."""
         if last_own_id is not None:
-            self._opening.go_on_behind(last_own_id)
+            self._opening = self._opening.again(last_own_id)
         exchange = await self._opening.open()
         head = exchange.head
         kind, decoder = read_kind(head, self._route)

@@ -1,0 +1,40 @@
+"""What do all routes with a journal share in one process, and what outlives their requests?"""
+
+import secrets
+
+from sseproxy.core.routes import Route
+from sseproxy.core.store import StorePolicy
+from sseproxy.core.stream.request import StreamRequest
+from sseproxy.engine.live import LiveStreams
+from sseproxy.proxy.eventsource.route_ends import RouteEnds
+from sseproxy.proxy.inbound import ClientRequest
+from sseproxy.proxy.journal.identify import Identifier
+from sseproxy.proxy.journal.journalled import Journalled
+from sseproxy.proxy.opening import Opening
+from sseproxy.proxy.tail import ResponseTail
+from sseproxy.runs.budget import RunBudget
+from sseproxy.runs.desk import Desk
+from sseproxy.stores.open import open_journal
+
+
+class JournalService:
+    """The runs of one process. Must be made while the event loop runs."""
+
+    def __init__(self, policy: StorePolicy, streams: LiveStreams) -> None:
+        budget = RunBudget(policy.memory)
+        self.desk = Desk(open_journal(policy), budget, clock=streams.clock(), chance=streams.chance)
+        self.identifier = Identifier(policy.secret.encode() or secrets.token_bytes(32))
+
+    def serve(
+        self,
+        request: ClientRequest,
+        route: Route,
+        tail: ResponseTail,
+        wanted: StreamRequest,
+        opening: Opening,
+        ends: RouteEnds,
+    ) -> Journalled:
+        """Return what serves a request along a route with a journal."""
+        return Journalled(
+            request, route, tail, wanted, opening, desk=self.desk, identifier=self.identifier, ends=ends
+        )
