@@ -83,24 +83,30 @@ class Service:
 
     @classmethod
     @contextlib.contextmanager
-    def running(cls, folders: Mapping[str, Path] | None = None) -> "Iterator[Service]":
+    def serving(cls, folders: Mapping[str, Path] | None = None) -> "Iterator[Service]":
         """folders: what is served below a path, such as ``/lib``."""
         service = cls(folders)
-        thread = threading.Thread(target=service.loop.run_forever, name="service")
+        with service.running():
+            yield service
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Serve, on a loop in a thread of its own."""
+        thread = threading.Thread(target=self.loop.run_forever, name="service")
         thread.start()
         exits = contextlib.AsyncExitStack()
         try:
             app = web.Application(client_max_size=2**24)
-            app.router.add_route("*", "/{rest:.*}", service._answer)
-            service.url = f"http://127.0.0.1:{service._run(exits.enter_async_context(local(app)))}"
-            yield service
+            app.router.add_route("*", "/{rest:.*}", self._answer)
+            self.url = f"http://127.0.0.1:{self._run(exits.enter_async_context(local(app)))}"
+            yield
         finally:
-            for call in service.calls:
+            for call in self.calls:
                 call.finish()
-            service._run(exits.aclose())
-            service.loop.call_soon_threadsafe(service.loop.stop)
+            self._run(exits.aclose())
+            self.loop.call_soon_threadsafe(self.loop.stop)
             thread.join()
-            service.loop.close()
+            self.loop.close()
 
     def call(self, number: int = 0) -> Call:
         """Return the call with this number, once it has come. TimeoutError: it never comes."""

@@ -80,7 +80,7 @@ class Stand:
 @contextlib.contextmanager
 def stand(folder: Path, routes: str = ROUTES, folders: Mapping[str, Path] | None = None) -> Iterator[Stand]:
     """routes: `SERVICE` in them is the service's URL. folders: what the service has below a path."""
-    with Service.running(folders) as service:
+    with Service.serving(folders) as service:
         config = folder / "sseproxy.yaml"
         config.write_text(_CONFIG.format(routes=routes.strip("\n")).replace("SERVICE", service.url))
         with SseproxyProcess("-c", str(config)) as proxy:

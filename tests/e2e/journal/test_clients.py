@@ -3,10 +3,10 @@
 Heartbeats go out every 20 ms, and the service is silent for 70 ms before each piece of a stream.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -50,6 +50,9 @@ def _cases() -> Iterator[Case]:
 
 CASES = tuple(_cases())
 
+#: A position, as it is in an id.
+_OURS = re.compile(r"[\w-]{22}\.\d+-\d+")
+
 
 @dataclass(frozen=True, slots=True)
 class Read:
@@ -72,19 +75,28 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Read:
     return Read({case: done[job] for case, job in jobs.items()})
 
 
-def without_ids(case: Case, outcome: Outcome) -> Outcome:
-    """What a client has read, less the ids."""
+#: Where a client makes an empty message of a comment of the service's: a journal keeps no comments.
+_COMMENTS = {(Client(Runtime.NODE, "@microsoft/fetch-event-source"), "generic"): 1}
+
+
+def without_ours(case: Case, found: Outcome, wanted: Outcome) -> Outcome:
+    """What a client has read, less ids of ours where the service has given none so far."""
     at = _TAKE_IDS.get(case.client)
-    if at is None or case.ids is Ids.IDS:
-        return outcome
-    items: list[Any] = [[*item[:at], None, *item[at + 1 :]] for item in outcome.items]
-    return replace(outcome, items=items)
+    if at is None or len(found.items) != len(wanted.items):
+        return found
+    items = [list(item) for item in found.items]
+    for item, direct in zip(items, wanted.items, strict=True):
+        if _OURS.fullmatch(item[at] or "") and not direct[at]:
+            item[at] = direct[at]
+    return replace(found, items=items)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_result_is_the_same_as_without_a_journal(case: Case, read: Read) -> None:
-    found, wanted = (without_ids(case, read.outcomes[each]) for each in (case, case.direct()))
-    assert found == wanted
+    found, wanted = (read.outcomes[each] for each in (case, case.direct()))
+    if (comment := _COMMENTS.get((case.client, case.stream))) is not None:
+        del wanted.items[comment]
+    assert without_ours(case, found, wanted) == wanted
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.ids is Ids.PLAIN], ids=str)
@@ -92,5 +104,4 @@ def test_only_who_takes_ids_gets_them(case: Case, read: Read) -> None:
     at = _TAKE_IDS.get(case.client)
     if at is not None:
         ids = [item[at] for item in read.outcomes[case].items]
-        assert all(ids)
-        assert len(set(ids)) == len(ids)
+        assert all(_OURS.fullmatch(position) for position in ids)
