@@ -227,6 +227,17 @@ def test_check_of_a_file_with_warnings_alone_is_a_success(tmp_path: Path, capsys
     assert summary == f"{file}: 1 route, no errors, 1 warning"
 
 
+def test_check_says_what_is_easily_overlooked_and_counts_no_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "sseproxy.yaml"
+    file.write_text(CONFIRMED + "routes: [{upstream: 'http://a', journal: {kind: answer}}]\n")
+    assert main(["check", "-c", str(file)]) == 0
+    note, summary = capsys.readouterr().out.splitlines()
+    assert note.startswith(f"{file}:2:33: routes[0].journal: note: each request takes its own Cookie ")
+    assert summary == f"{file}: 1 route, no errors"
+
+
 def test_check_prints_yaml_alone_on_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "sseproxy.yaml"
     file.write_text(CONFIRMED + "admin: {listen: ':9090'}\nroutes: [{upstream: 'http://a'}]\n")

@@ -24,7 +24,8 @@ with examples. [config/sseproxy.full.yaml](../config/sseproxy.full.yaml) has the
 
 A *duration* is `15`, `15s`, `1.5s`, `500ms`, `2m` or `1h`; a bare number is seconds. A *size* is `65536`, `64KiB`,
 `1MiB` or `1GiB`. Any value may be [`${NAME}` or `${NAME:-default}`](configuration.md#how-values-are-written). A dash in
-the column *default* means that the key is left out, and what it would do is not done.
+the column *default* means that the key is left out. What it would do is not done, unless its meaning says what holds
+then.
 """
 
 #: What a section says before its table, beside what the schema says of it.

@@ -32,8 +32,6 @@ from sseproxy.core.journal.rules import (
 from sseproxy.core.limits import MIB
 from sseproxy.core.stream.plan import StreamKind
 
-_DURATION = r"^(end|off|\d+(\.\d+)?(ms|s|m|h)?)$"
-
 
 def _parts(pattern: str, alone: str) -> WithJsonSchema:
     """One part or a list of them, for editors. alone: what stands beside no other."""
@@ -62,7 +60,14 @@ DetachValue = Annotated[
     float | Detach,
     Scalar(
         journal_values.detach,
-        {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": _DURATION}, VARIABLE]},
+        {
+            "anyOf": [
+                {"const": "end"},
+                {"type": "number", "exclusiveMinimum": 0},
+                {"type": "string", "pattern": r"^(off|\d+(\.\d+)?(ms|s|m|h)?)$"},
+                VARIABLE,
+            ]
+        },
         write=journal_values.format_detach,
     ),
 ]
@@ -82,18 +87,18 @@ StoppingMethod = Annotated[str, Scalar(journal_values.stopping_method, {"type": 
 Methods = Annotated[tuple[StoppingMethod, ...], BeforeValidator(listed), one_or_several]
 
 
+def _by_kind(description: str) -> Any:
+    """A key whose default follows from the kind of stream: editors hear of none."""
+    return Field(default=None, description=description, json_schema_extra={"default": None})
+
+
 class KeepSection(Section):
     """How much of a run is kept, and for how long."""
 
-    events: CountOrOff = Field(
-        default=None, description="Events; left out: 1000 of a feed, of an answer as many as there are; off: no limit."
-    )
-    bytes: Size | None = Field(
-        default=None, description="Bytes of their text; left out: 16MiB of an answer, 4MiB of a feed."
-    )
-    age: LimitedDuration | None = Field(
-        default=None,
-        description="From the end of an answer; of each event of a feed. Left out: 5m for an answer, 10m for a feed.",
+    events: CountOrOff = _by_kind("Events; off: no limit. Left out: off for an answer, 1000 for a feed.")
+    bytes: Size | None = _by_kind("Bytes of their text. Left out: 16MiB for an answer, 4MiB for a feed.")
+    age: LimitedDuration | None = _by_kind(
+        "Counts from the end of an answer, and for each event of a feed. Left out: 5m for an answer, 10m for a feed."
     )
 
 
@@ -129,9 +134,8 @@ class JournalSection(Section):
     kind: JournalKind | None = Field(
         default=None, description="What the streams are: answer (it ends) or feed (it goes on for ever); required."
     )
-    key: Key | None = Field(
-        default=None,
-        description="What names a stream: run (each request its own), url (host, path and query), query:NAME, "
+    key: Key | None = _by_kind(
+        "What names a stream: run (each request its own), url (host, path and query), query:NAME, "
         "header:NAME, cookie:NAME, body:FIELD (of a JSON body), auth:NAME (of authorize); a list joins several. "
         "Left out: run for an answer, url for a feed.",
     )
@@ -140,34 +144,30 @@ class JournalSection(Section):
         description="What says who may read: header:NAME, cookie:NAME, auth:NAME, a list joins several; or anyone "
         "(a feed). Required, unless key is run.",
     )
-    again: AgainWord | None = Field(
-        default=None,
-        description="A request whose key has a run under way: new (starts another) or join; left out: new for an "
-        "answer, join for a feed.",
+    again: AgainWord | None = _by_kind(
+        "A request whose key has a run under way: new (it starts another) or join. Left out: new for an answer, join "
+        "for a feed."
     )
-    start: StartWord | None = Field(
-        default=None,
-        description="Where a reader without a position begins: oldest or latest; left out: oldest of an answer, "
-        "latest of a feed.",
+    start: StartWord | None = _by_kind(
+        "Where a reader without a position begins: oldest or latest. Left out: oldest for an answer, latest for a feed."
     )
-    detach: DetachValue | None = Field(
-        default=None,
-        description="How long a run goes on without any reader: a duration, end (until it ends) or off (not at all). "
+    detach: DetachValue | None = _by_kind(
+        "How long a run goes on without any reader: a duration, end (until it ends) or off (not at all). "
         "Then an answer is stopped, and a feed sleeps until the next reader. Left out: end for an answer, 30s for a "
         "feed.",
     )
     keep: KeepSection = Field(
-        default=KeepSection.model_construct(), description="How much of a run is kept, and for how long."
+        default=KeepSection.model_construct(),
+        description="How much of a run is kept, and for how long.",
+        json_schema_extra={"default": dict.fromkeys(KeepSection.model_fields)},
     )
     ids: IdsWord = Field(
         default=Ids.AUTO,
         description="Which clients get ids of sseproxy in events that have none: auto (those that take them), always, "
         "never.",
     )
-    reopen: Attempts | None = Field(
-        default=None,
-        description="How often a broken upstream of a feed is asked again; off: never. Left out: 3. An answer is "
-        "never asked for again.",
+    reopen: Attempts | None = _by_kind(
+        "How often a broken upstream is asked again, or off. Left out: 3 for a feed; for an answer it is always off."
     )
     resume: ResumeSection = Field(
         default=ResumeSection.model_construct(),

@@ -179,6 +179,10 @@ class JournalCheck:
                 self.document.problem(self.own("stop", "path"), "is missing", "such as /runs/{run}/stop")
             if not stop.methods:
                 self.document.problem(self.own("stop", "methods"), "must not be empty", "left out: POST")
+        tickets: dict[str, int] = {}
+        for route in routes:
+            if route.merged.tickets is not None:
+                tickets.setdefault(route.merged.tickets.path, route.index)
         own = list(self.run_paths())
         for index, (at, path) in enumerate(own):
             self.by_key(at, path)
@@ -191,11 +195,10 @@ class JournalCheck:
                 line = self.document.line_of(same.own())
                 message = f"{path} is a path of the journal of routes[{same.route.index}]{line}, too"
                 self.document.problem(at, message, "each needs its own")
-            for route in routes:
-                tickets = route.merged.tickets
-                if tickets is not None and path.is_below(tickets.path):
-                    message = f"{path} is below the path of the tickets of routes[{route.index}], {tickets.path}"
-                    self.document.problem(at, message, "each needs its own")
+            below = next((found for found in tickets.items() if path.is_below(found[0])), None)
+            if below is not None:
+                message = f"{path} is below the path of the tickets of routes[{below[1]}], {below[0]}"
+                self.document.problem(at, message, "each needs its own")
 
     def run_paths(self) -> Iterator[tuple[Path, RunPath]]:
         """The paths of its runs, each with where it is written."""

@@ -27,7 +27,7 @@ def warn_of_journals(document: Document, routes: Sequence[EffectiveRoute]) -> No
         section = route.section.journal
         if section is not None:
             warnings = JournalWarnings(document, route, section, section.policy(route.name))
-            warnings.of_mcp()
+            warnings.of_services()
             warnings.of_shadows(routes)
             document.note(route.own("journal"), warnings.credentials())
             warnings.of_withdrawn_logins()
@@ -42,11 +42,14 @@ class JournalWarnings:
     section: JournalSection
     policy: JournalPolicy
 
-    def of_mcp(self) -> None:
-        """Warn of a protocol that goes by the end of the connection."""
-        match = self.route.section.match
+    def of_services(self) -> None:
+        """Warn of a protocol that goes by the end of the connection, and of one without events."""
+        match, dialect = self.route.section.match, self.route.merged.dialect
+        if dialect is Dialect.OLLAMA:
+            message = "the lines of Ollama's own API are not kept: only event streams are"
+            self.document.warning(self.route.own("journal"), message, "leave it out")
         last = (match.path or match.prefix or "").rstrip("/").rpartition("/")[2]
-        if last == "mcp" or self.route.merged.dialect is Dialect.MCP:
+        if last == "mcp" or dialect is Dialect.MCP:
             message = "with MCP, to close the stream is to cancel, and servers resume: here a call goes on, and is kept"
             self.document.warning(self.route.own("journal"), message, "leave it out")
 

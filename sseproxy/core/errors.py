@@ -7,6 +7,7 @@
     │   ├── ForeignOrigin           403
     │   ├── RouteNotFound           404
     │   ├── TicketNotFound          404
+    │   ├── RunNotFound             404
     │   ├── MethodRefused           405
     │   ├── PositionGone            410
     │   ├── RequestTooLarge         413
@@ -101,6 +102,14 @@ class RouteNotFound(ClientError):
 
 class TicketNotFound(ClientError):
     """A ticket is unknown, expired, or bound to another client; the response does not say which."""
+
+    status = 404
+    title = "Not Found"
+    proxy_status = None
+
+
+class RunNotFound(ClientError):
+    """A run is unknown, forgotten, or of another login; the response does not say which."""
 
     status = 404
     title = "Not Found"

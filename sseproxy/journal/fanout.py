@@ -367,7 +367,7 @@ class Fanout:
         if window.epoch == self._at.epoch:
             upto = self._at.mark
             if self.policy.is_held and self._behind and window.bytes > limits.bytes:
-                upto = min(upto, min(member.spot.mark for member in self._behind))
+                upto = min(upto, *(member.spot.mark for member in self._behind))
             window.trim(limits, now=self._loop.time(), upto=upto)
             if self._held is not None:
                 self._weigh(self._held, limits)

@@ -16,7 +16,7 @@ from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.response_body import connect_body, read_kind
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.proxy.tunnel import run_tunnel
-from sseproxy.runs.live_run import Refusal
+from sseproxy.runs.terms import Refusal
 
 #: RFC 9209 section 2.3.20.
 _INCOMPLETE = "http_response_incomplete"
@@ -74,7 +74,9 @@ class Answering:
             return
         # Held: what the upstream has sent together goes on together.
         tail.downstream.send_head(head.status, head.reason, fields, length=length, has_body=head.has_body, hold=True)
-        relay = tail.new_relay(self._route, kind=kind, plan=plan, end_message=None if kind is None else self.end_message())
+        relay = tail.new_relay(
+            self._route, kind=kind, plan=plan, end_message=None if kind is None else self.end_message()
+        )
         connect_body(relay, exchange, decoder)
         tail.downstream.release_head()
 

@@ -74,7 +74,7 @@ class KeptBody:
         done.set_result(None)
         return done
 
-    async def collect(self, most: int, *, within: float | None) -> bytes | None:  # noqa: ARG002 - nothing is awaited
+    async def collect(self, most: int, *, within: float | None) -> bytes | None:
         return self._data if len(self._data) <= most else None
 
     def take_whole(self) -> bytes | None:

@@ -14,13 +14,14 @@ from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import ClientRequest
 from sseproxy.proxy.opening import Opening
 from sseproxy.proxy.origins import Origins
-from sseproxy.proxy.resolve import Forward, KeepTicket, Refuse, Reply, Resolution, UseTicket
+from sseproxy.proxy.resolve import Forward, KeepTicket, Refuse, Reply, Resolution, UseRun, UseTicket
 from sseproxy.proxy.subscribe import Subscribing
 from sseproxy.proxy.tail import ResponseTail
 
 if TYPE_CHECKING:
     from sseproxy.proxy.authorize import Authorizer
     from sseproxy.proxy.journal.service import JournalService
+    from sseproxy.proxy.run_paths import RunTarget
 
 Work = Coroutine[None, None, None]
 
@@ -96,6 +97,11 @@ class Dispatcher:
                 return self._authorized(keep, request, route, tail, target.target)
             case UseTicket(request=request, target=target):
                 return use_ticket(self._tickets, target, request, tail, self._forward_kept)
+            case UseRun(request=request, route=route, target=named):
+                use = partial(self._use_run, named)
+                if route.authorize is None:
+                    return use(request, route, tail)
+                return self._authorized(use, request, route, tail, request.inbound.target)
             case Reply(fields=fields):
                 tail.answer_with_nothing(HTTPStatus.NO_CONTENT, fields)
             case Refuse(error=error):
@@ -121,6 +127,14 @@ class Dispatcher:
         del forwarding  # a stream may go on for hours
         await tail.wait()
 
+    async def _use_run(self, target: "RunTarget", request: ClientRequest, route: Route, tail: ResponseTail) -> None:
+        assert self._journal is not None
+        serving = self._journal.use(request, route, tail, target, ends=self._ends)
+        del request
+        await serving.start()
+        del serving  # a stream may go on for hours
+        await tail.wait()
+
     def _new(self, request: ClientRequest, route: Route, tail: ResponseTail) -> Starting:
         """Make what serves a request: an upstream, or Redis."""
         if route.redis is not None:
@@ -135,4 +149,4 @@ class Dispatcher:
         if route.journal is None:
             return Forwarding(inbound, route, tail, wanted, opening, ends=self._ends)
         assert self._journal is not None
-        return self._journal.serve(request, route, tail, wanted, opening, self._ends)
+        return self._journal.serve(request, route, tail, wanted, opening, ends=self._ends)

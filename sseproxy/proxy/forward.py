@@ -71,12 +71,15 @@ class Forwarding:
             self._tail.admit(self._route)
             if wanted.reconnects:
                 self._answering().await_stream()
-        wait = self._route.heartbeat.before_response
-        if declares is False or (declares and wait is None):
+        if declares is False or (declares and self._route.heartbeat.before_response is None):
             self._tail.exchange = await self._opening.open()
             await self._answering().answer(self._tail.exchange)
             return
-        opening = asyncio.create_task(self._opening.open())
+        await self.follow(asyncio.create_task(self._opening.open()))
+
+    async def follow(self, opening: asyncio.Task[HttpExchange]) -> None:
+        """Begin the response to a request that was sent already. The task is not this caller's any more."""
+        wait = self._route.heartbeat.before_response
         try:
             if await self._opened_within(wait, opening):
                 self._tail.exchange = exchange = await opening

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import TYPE_CHECKING
 
 from sseproxy.core.errors import (
     BadRequest,
@@ -27,6 +28,9 @@ from sseproxy.proxy.eventsource.ticket_paths import TicketPaths, TicketTarget
 from sseproxy.proxy.inbound import ClientRequest, read_request
 from sseproxy.proxy.notices import ForwardingNotice
 from sseproxy.proxy.responses import ALLOW
+
+if TYPE_CHECKING:
+    from sseproxy.proxy.run_paths import RunPaths, RunTarget
 
 #: Addresses of which it is remembered whether they are trusted.
 _KNOWN_ADDRESSES = 4096
@@ -71,6 +75,16 @@ class UseTicket:
 
 
 @dataclass(frozen=True, slots=True)
+class UseRun:
+    """Read a run, or stop it."""
+
+    treatment: ResponseTreatment
+    route: Route
+    request: ClientRequest
+    target: "RunTarget"
+
+
+@dataclass(frozen=True, slots=True)
 class Forward:
     """Send the request along its route."""
 
@@ -80,7 +94,7 @@ class Forward:
 
 
 #: What a request wants. treatment: of the response. route: under whose policies the request falls, if under any.
-Resolution = Reply | Refuse | KeepTicket | UseTicket | Forward
+Resolution = Reply | Refuse | KeepTicket | UseTicket | UseRun | Forward
 
 
 class Resolver:
@@ -98,7 +112,7 @@ class Resolver:
     # 2. A preflight is answered for the route that the request itself would have. One that no policy covers goes on
     #    like any other OPTIONS, but never into a ticket.
     # 3. From here on each answer, a refusal too, says to pages of other origins what its route allows them.
-    # 4. Paths of tickets come before routes. The route of a ticket is found when the ticket is.
+    # 4. Paths of tickets and then those of runs come before routes. The route of a ticket is found when the ticket is.
     # 5. A page of another origin must not bring about what outlives the answer (a ticket), or what a login cookie is
     #    sent with.
     #
@@ -117,7 +131,8 @@ class Resolver:
         self._peers = Peers(trusted_proxies)
         self._tickets = tickets or None
         has_cors = any(route.cors is not None for route in (*routes, *tickets.retired))
-        self._cors = CorsGuard(routes, tickets) if has_cors else None
+        self._runs = _run_paths(routes)
+        self._cors = CorsGuard(routes, tickets, self._runs) if has_cors else None
         self._instance = instance
         self._notice = ForwardingNotice() if notice is None else notice
 
@@ -169,12 +184,15 @@ class Resolver:
             return Reply(treatment, None, [ALLOW])
         if inbound.expects_continue and isinstance(content, RequestContent) and not content.is_complete:
             treatment = replace(treatment, awaits_continue=True)
-        if self._tickets is None:
+        if self._tickets is None and self._runs is None:
             return self._forward(asked, treatment)
         try:
-            target = self._tickets.find(inbound)
+            target = None if self._tickets is None else self._tickets.find(inbound)
+            run = None if self._runs is None or target is not None else self._runs.find(inbound)
         except SSEProxyError as error:
             return _refused(error, treatment)
+        if run is not None:
+            return self._use_run(asked, run, treatment)
         if target is None:
             return self._forward(asked, treatment)
         if target.id is None:
@@ -202,6 +220,15 @@ class Resolver:
             return _refused(error, treatment, route)
         return KeepTicket(treatment, route, asked, target)
 
+    def _use_run(self, asked: ClientRequest, target: "RunTarget", treatment: ResponseTreatment) -> Resolution:
+        route = target.route
+        try:
+            if route.auth is not None and asked.inbound.is_logged_in(route):
+                refuse_foreign_login(asked, route)
+        except SSEProxyError as error:
+            return _refused(error, treatment, route)
+        return UseRun(treatment, route, asked, target)
+
     def _forward(self, asked: ClientRequest, treatment: ResponseTreatment) -> Resolution:
         inbound = asked.inbound
         host = inbound.host.decode("latin-1")
@@ -218,6 +245,15 @@ class Resolver:
         except SSEProxyError as error:
             return _refused(error, treatment, route)
         return Forward(treatment, route, asked)
+
+
+def _run_paths(routes: Sequence[Route]) -> "RunPaths | None":
+    """Return the URLs of runs, if a route has any."""
+    if all(route.journal is None for route in routes):
+        return None
+    from sseproxy.proxy.run_paths import RunPaths  # noqa: PLC0415 - only where a route has a journal
+
+    return RunPaths(routes)
 
 
 class Peers:

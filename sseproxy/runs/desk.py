@@ -13,14 +13,15 @@ from typing import Any
 
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.identity import read_run_position
-from sseproxy.core.journal.positions import OLDEST, Mark
 from sseproxy.core.journal.policy import Start
+from sseproxy.core.journal.positions import OLDEST, Mark
 from sseproxy.core.journal.rules import Again
-from sseproxy.core.journal.run import RunPhase, RunState
+from sseproxy.core.journal.run import RunState
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.runs.budget import RunBudget
 from sseproxy.runs.detached import Detached
-from sseproxy.runs.live_run import Belonging, LiveRun
+from sseproxy.runs.live_run import LiveRun
+from sseproxy.runs.terms import Belonging
 from sseproxy.stores.journal import JournalStore, RunTerms
 from sseproxy.timers import Clock, Timer
 
@@ -90,7 +91,7 @@ class DeskStats:
     attached: Counter[tuple[str, str]] = field(default_factory=Counter)
     gaps: Counter[str] = field(default_factory=Counter)
     unjournalled: Counter[tuple[str, str]] = field(default_factory=Counter)
-    detached_seconds: Counter[str] = field(default_factory=Counter)
+    detached_seconds: dict[str, float] = field(default_factory=dict)
 
 
 class Desk:
@@ -357,4 +358,5 @@ class Desk:
 
     def _note_detached(self, run: LiveRun) -> None:
         if run.left_at is not None:
-            self.stats.detached_seconds[run.belongs.route] += self.loop.time() - run.left_at
+            seconds, route = self.stats.detached_seconds, run.belongs.route
+            seconds[route] = seconds.get(route, 0.0) + self.loop.time() - run.left_at

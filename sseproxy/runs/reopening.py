@@ -60,7 +60,7 @@ class Reopening:
         if (retry := _reconnection_time(window)) is not None:
             wanted = max(wanted, retry)
         # Up to half as long again, so that many processes do not come at once.
-        return min(max(wanted * 2**tried, _LEAST) * (1 + self._chance() / 2), _MOST)
+        return min(max(wanted * float(1 << tried), _LEAST) * (1 + self._chance() / 2), _MOST)
 
     @staticmethod
     def is_final(status: int) -> bool:

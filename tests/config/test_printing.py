@@ -10,6 +10,7 @@ from sseproxy.config import loader
 from sseproxy.config.printing import printed
 from sseproxy.config.problems import ConfigErrors
 from sseproxy.config.settings import Config
+from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.stores.redis.urls import RedisURL
@@ -37,12 +38,16 @@ routes:
 
 def meaning(config: Config) -> Config:
     """What is left to compare: warnings are about the file, one URL of Redis can be written in several ways, and a
-    route whose responses are not looked at may inherit what it cannot use.
+    route whose responses are not looked at, or whose events are not kept, may inherit what it cannot use.
     """
 
     def with_place(route: Route) -> Route:
         if route.stream is StreamMode.NEVER:
             route = replace(route, end=None, heartbeat=replace(route.heartbeat, before_response=None))
+        unused, usual = route.limits, LimitPolicy()
+        if route.journal is None:
+            unused = replace(unused, detached=usual.detached, detached_per_client=usual.detached_per_client)
+            route = replace(route, limits=unused if route.redis else replace(unused, event=usual.event))
         if route.redis is None:
             return route
         redis = replace(route.redis, url=RedisURL.parse(route.redis.url).place)
@@ -85,6 +90,10 @@ FRAGMENTS = [
     "timeouts: {idle: off, connect: 1h, write: 500ms}, limits: {streams: off, line: 1000}",
     "headers: {request: {set: {X-A: '1'}, remove: [X-B]}}",
     "rewrite: {strip_prefix: /a}",
+    "journal: {kind: answer, reopen: off, stop: {path: '/s/{run}'}}, limits: {event: 2KiB, detached: off}",
+    "journal: {kind: feed, login: anyone, keep: {events: off, age: 1.5s}, detach: end}",
+    "journal: {kind: answer, key: ['header:X-A', url], login: 'cookie:a', again: join, resume: {path: '/r/{run}/x'}}",
+    "journal: {kind: answer, key: 'body:a', login: ['cookie:a', 'header:b'], resume: {path: '/q/{key}'}, detach: off}",
 ]
 DEFAULTS = [
     "",
@@ -92,6 +101,7 @@ DEFAULTS = [
     "heartbeat: {before_response: 10s}",
     "cors: {origins: [https://a.example]}",
     "dialect: gemini",
+    "limits: {event: 5KiB, detached: 3, detached_per_client: off}",
 ]
 UPSTREAMS = ["http://127.0.0.1:9", "https://[::1]/x", "http+unix:///run/a.sock", "http+unix://%2Frun%2Fa.sock/v1"]
 
@@ -144,6 +154,29 @@ def test_the_delay_is_added_to_the_drain(tmp_path: Path) -> None:
     text = text_of(path)
     assert text.startswith("# drain: 25s in all (server.drain.delay: 5s + server.drain.timeout: 20s). ")
     assert text.count("connect_retry: 30s") == 2
+
+
+def test_what_follows_from_the_kind_of_a_journal_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "store: {file: runs}\n"
+        "routes:\n"
+        "  - {match: {path: /a}, name: a, upstream: 'http://a', journal: {kind: feed, login: anyone}}\n"
+        "  - {upstream: 'http://b'}\n"
+    )
+    means_the_same(path, tmp_path)
+    text = text_of(path)
+    for shown in (
+        "key:\n    - url",
+        "login: anyone",
+        "events: 1000",
+        "bytes: 4MiB",
+        "path: /_runs/a/{run}",
+        "file: runs",
+    ):
+        assert shown in text
+    # A route without a journal could not say them itself.
+    assert text.count("detached: 1000") == text.count("event: 1MiB") == 1
 
 
 def test_no_limit_for_the_drain(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ ON_DEMAND = {
     "sseproxy.stores.redis.link": "likewise",
     "sseproxy.stores.redis.urls": "likewise",
     "sseproxy.proxy.authorize": "a route that asks a service whether a request may go on",
+    "sseproxy.config.journal_checks": "a route with a journal",
+    "sseproxy.config.journal_warnings": "likewise",
     "encodings.idna": "a name that is looked up",
     "difflib": "a message that names what was probably meant",
     "sseproxy.config.printing": "check --print",
@@ -62,8 +64,12 @@ def test_what_nothing_asks_for_is_not_loaded() -> None:
             {"routes": [{"upstream": "http://127.0.0.1:9", "authorize": {"url": "http://127.0.0.1:9/"}}]},
             {"yaml", "sseproxy.proxy.authorize"},
         ),
+        (
+            {"routes": [{"upstream": "http://127.0.0.1:9", "journal": {"kind": "answer"}}]},
+            {"yaml", "sseproxy.config.journal_checks", "sseproxy.config.journal_warnings"},
+        ),
     ],
-    ids=["file", "admin", "redis", "authorize"],
+    ids=["file", "admin", "redis", "authorize", "journal"],
 )
 def test_what_the_configuration_asks_for_is_loaded(config: dict[str, object], wanted: set[str], tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(json.dumps({**config, "server": {"listen": "127.0.0.1:0"}}))

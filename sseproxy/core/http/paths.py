@@ -41,6 +41,11 @@ def decoded(text: str) -> str:
     return _ESCAPE.sub(lambda escape: _PLAIN.get(escape[0].upper(), escape[0].upper()), text)
 
 
+def escaped(segment: bytes) -> bytes:
+    """Return a path segment with all but unreserved characters escaped (RFC 3986 section 2.1)."""
+    return "".join(chr(byte) if chr(byte) in _UNRESERVED else f"%{byte:02X}" for byte in segment).encode()
+
+
 def has_dots(path: str) -> bool:
     """True if a service may read a segment of the raw `path` as ``.`` or ``..``, and so leave what is before it."""
     return _DOTS.search(path) is not None

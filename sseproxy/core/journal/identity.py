@@ -54,8 +54,8 @@ def encoded(groups: Iterable[Sequence[bytes]]) -> bytes:
 class Identities:
     """Digests of who asks for what. secret: of any length; the same wherever the digests have to be."""
 
-    # Hazard: a route that a reload has changed keeps its name, and a snapshot the digests of its runs. So a digest is of
-    # the names of the parts, too: `query:user` never finds what was kept for `cookie:user`.
+    # Hazard: a route that a reload has changed keeps its name, and a snapshot the digests of its runs. So a digest is
+    # of the names of the parts, too: `query:user` never finds what was kept for `cookie:user`.
 
     def __init__(self, secret: bytes) -> None:
         self._key = blake2b(secret, digest_size=blake2b.MAX_KEY_SIZE, person=_PURPOSE).digest()

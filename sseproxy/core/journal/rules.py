@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from urllib.parse import quote
 
+from sseproxy.core.http.paths import escaped
 from sseproxy.core.journal.gap import GapPolicy
 from sseproxy.core.journal.policy import Start
 from sseproxy.core.limits import MIB
@@ -82,7 +82,7 @@ class ResumePath:
 
     def url(self, value: bytes) -> bytes:
         """Return the path of the run that `value` names."""
-        return self.before.encode() + quote(value, safe="").encode() + self.behind.encode()
+        return self.before.encode() + escaped(value) + self.behind.encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from sseproxy.core.errors import ForeignOrigin, RouteNotFound
 from sseproxy.core.eventsource.cors import CrossOrigin, is_foreign, preflight_method
@@ -10,6 +11,9 @@ from sseproxy.core.http.fields import get, tokens
 from sseproxy.core.routes import Route, find_route
 from sseproxy.proxy.eventsource.ticket_paths import TicketPaths
 from sseproxy.proxy.inbound import ClientRequest, InboundRequest
+
+if TYPE_CHECKING:
+    from sseproxy.proxy.run_paths import RunPaths
 
 
 def refuse_foreign_login(request: ClientRequest, route: Route) -> None:
@@ -58,8 +62,9 @@ class CorsView:
 class CorsGuard:
     """Finds the CORS policy of each request. Only needed where a route has one."""
 
-    def __init__(self, routes: Sequence[Route], tickets: TicketPaths) -> None:
+    def __init__(self, routes: Sequence[Route], tickets: TicketPaths, runs: "RunPaths | None" = None) -> None:
         self._routes = tuple(routes)
+        self._runs = runs
         self._tickets = tickets
 
     def look(self, inbound: InboundRequest) -> CorsView | None:
@@ -89,6 +94,9 @@ class CorsGuard:
     def _candidates(self, inbound: InboundRequest) -> Sequence[Route]:
         """Return the route of the request. Of a ticket it is not known, and must not show: all that may be."""
         target = self._tickets.find(inbound)
+        run = None if target is not None or self._runs is None else self._runs.find(inbound)
+        if run is not None:
+            return (run.route,)
         if target is None:
             host = inbound.host.decode("latin-1")
             route = find_route(self._routes, method=inbound.method, path=inbound.path, host=host)

@@ -8,7 +8,7 @@ from sseproxy.core.routes import Route
 from sseproxy.proxy.inbound import ClientRequest, InboundRequest
 from sseproxy.proxy.journal.request_parts import MOST_BODY, RequestParts
 from sseproxy.proxy.opening import Opening
-from sseproxy.runs.live_run import Belonging
+from sseproxy.runs.terms import Belonging
 
 _POSITION = b"last-event-id"
 

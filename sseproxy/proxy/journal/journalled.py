@@ -9,6 +9,7 @@ from sseproxy.core.journal.run import RunPhase
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.request import StreamRequest
 from sseproxy.http1.content import RequestContent
+from sseproxy.origins.exchange import HttpExchange
 from sseproxy.proxy.answering import Answering
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.forward import Forwarding
@@ -16,11 +17,12 @@ from sseproxy.proxy.inbound import ClientRequest
 from sseproxy.proxy.journal.identify import Identifier, position_of
 from sseproxy.proxy.journal.reading import Reading
 from sseproxy.proxy.journal.upstream import RunUpstream
-from sseproxy.proxy.opening import Opening
+from sseproxy.proxy.opening import Opening, cancel
 from sseproxy.proxy.refusal import first_of
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.runs.desk import Ask, Complete, Desk, Gone, How, Join, Open
-from sseproxy.runs.live_run import LiveRun, Opened
+from sseproxy.runs.live_run import LiveRun
+from sseproxy.runs.terms import Opened
 
 
 class Journalled:
@@ -138,55 +140,61 @@ class Journalled:
         if wanted.declares:
             self._tail.admit(self._route)
             run = await self._desk.create(ask)
-            if run is not None:
+            if run is None:
+                await self._relay()
+            else:
                 await self._read(run, finding, upstream.open)
-                return
-        task: asyncio.Task[Opened] | None = asyncio.create_task(upstream.open(None))
+            return
+        task = asyncio.create_task(self._opening.open())
+        owner: object = self
         try:
-            if wanted.declares is None:
-                await first_of(task, upstream.body_ended)
-            if wanted.declares and not task.done():
-                self._tail.admit(self._route)
-                run = await self._desk.create(ask)
-                if run is not None:
-                    begun, task = task, None
-                    await self._read(run, finding, lambda _: _result(begun))
-                    return
-            opened, task = await task, None
-            await self._answer(ask, finding, opened)
+            await first_of(task, upstream.body_ended)
+            if not wanted.declares or task.done():
+                await self._answer(ask, finding, await task)
+                return
+            self._tail.admit(self._route)
+            run = await self._desk.create(ask)
+            if run is None:
+                await Forwarding(
+                    self._request.inbound, self._route, self._tail, wanted, self._opening, ends=self._ends
+                ).follow(task)
+                return
+            owner = run
+            await self._read(run, finding, lambda _: upstream.opened_by(task))
         finally:
-            if task is not None:
-                task.cancel()
+            if owner is self and not isinstance(self._tail.exchange, HttpExchange):
+                cancel(task)
 
-    async def _answer(self, ask: Ask, finding: Open, opened: Opened) -> None:
+    async def _answer(self, ask: Ask, finding: Open, exchange: HttpExchange) -> None:
         """Answer a request that has not asked for a stream with what has come."""
-        self._tail.exchange = opened.exchange
+        self._tail.exchange = exchange
+        opened = self._upstream.opened(exchange)
         run = None if opened.head is None else await self._desk.create(ask)
         if run is None:
-            await self._answering.answer(opened.exchange)
-        elif run.state.phase is RunPhase.OPENING and not run.is_begun:
-            attendance = run.attend()
-            run.adopt(self._wanted.plan(), opened, self._upstream.open)
-            await self._reading.serve(Join(run, run.first_mark, finding.missing, How.NEW), attendance, opener=self._upstream)
-        else:
-            opened.exchange.abort()
-            await self._reading.serve(Join(run, run.state.window.top), run.attend())
-
-    async def _read(self, run: LiveRun, finding: Open, ask_upstream: Callable[[bytes | None], Awaitable[Opened]]) -> None:
-        """Read the run that was made for this request, or the one that another request has made meanwhile."""
+            await self._answering.answer(exchange)
+            return
         attendance = run.attend()
+        if run.is_begun:  # another request came first
+            exchange.abort()
+            await self._reading.serve(Join(run, run.state.window.top), attendance)
+            return
+        run.adopt(self._wanted.plan(), opened, self._upstream.open)
+        join = Join(run, run.first_mark, finding.missing, How.NEW)
+        await self._reading.serve(join, attendance, opener=self._upstream)
+
+    async def _read(
+        self, run: LiveRun, finding: Open, ask_upstream: Callable[[bytes | None], Awaitable[Opened]]
+    ) -> None:
+        """Read the run that was made for this request, or the one that another request has made meanwhile."""
+        attendance, upstream = run.attend(), self._upstream
         if run.is_begun:
             await self._reading.serve(Join(run, run.state.window.top, finding.missing), attendance)
             return
-        upstream = self._upstream
         run.begin(self._wanted.plan(), ask_upstream, may_detach=lambda: upstream.has_whole_request)
-        await self._reading.serve(Join(run, run.first_mark, finding.missing, How.NEW), attendance, opener=upstream)
+        join = Join(run, run.first_mark, finding.missing, How.NEW)
+        await self._reading.serve(join, attendance, opener=upstream)
 
     async def _relay(self) -> None:
         """Serve the request as on a route without a journal."""
         inbound, wanted = self._request.inbound, self._wanted
         await Forwarding(inbound, self._route, self._tail, wanted, self._opening, ends=self._ends).start()
-
-
-async def _result(task: "asyncio.Task[Opened]") -> Opened:
-    return await task

@@ -27,7 +27,8 @@ from sseproxy.proxy.journal.upstream import RunUpstream
 from sseproxy.proxy.refusal import first_of
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.runs.desk import Complete, Desk, How, Join
-from sseproxy.runs.live_run import Attendance, LiveRun, Refusal
+from sseproxy.runs.live_run import Attendance, LiveRun
+from sseproxy.runs.terms import Refusal
 
 _LOCATION = b"Content-Location"
 
@@ -187,7 +188,7 @@ class Reading:
 
     async def _refuse(self, run: LiveRun, early: EarlyAnswer | None) -> None:
         """Answer with what the upstream has answered in place of a stream."""
-        refusal, tail = run.take_refusal(), self._tail
+        refusal, tail = run.take_refused(), self._tail
         if isinstance(refusal, HttpExchange):
             if tail.exchange is not None:
                 tail.exchange.abort()
@@ -195,13 +196,7 @@ class Reading:
         if early is not None:
             if isinstance(refusal, HttpExchange):
                 tail.respond(refusal)
-                await early.join(refusal)
-            elif isinstance(refusal, Refusal):
-                early.refuse(_as_error(refusal))
-            elif refusal is None:
-                early.relay.stop(run.end_reason)
-            else:
-                early.fail(refusal)
+            await _refuse_late(early, refusal, run)
         elif isinstance(refusal, HttpExchange):
             await self._answering.answer(refusal)
         elif isinstance(refusal, Refusal):
@@ -212,6 +207,20 @@ class Reading:
             tail.answer_with_nothing(HTTPStatus.NO_CONTENT)  # it was stopped
         else:
             raise UpstreamBroken("The run has ended before it had begun.", proxy_status="http_response_incomplete")
+
+
+async def _refuse_late(
+    early: EarlyAnswer, refusal: HttpExchange | Refusal | SSEProxyError | None, run: LiveRun
+) -> None:
+    """The same to a client that was promised a stream."""
+    if isinstance(refusal, HttpExchange):
+        await early.join(refusal)
+    elif isinstance(refusal, Refusal):
+        early.refuse(_as_error(refusal))
+    elif isinstance(refusal, SSEProxyError):
+        early.fail(refusal)
+    else:
+        early.relay.stop(run.end_reason)
 
 
 def _end_badly(session: StreamSession, end: RunEnd, position: bytes, is_last_time: bool) -> None:

@@ -10,7 +10,9 @@ from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.inbound import ClientRequest
 from sseproxy.proxy.journal.identify import Identifier
 from sseproxy.proxy.journal.journalled import Journalled
+from sseproxy.proxy.journal.run_requests import RunRequest
 from sseproxy.proxy.opening import Opening
+from sseproxy.proxy.run_paths import RunTarget
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.runs.budget import RunBudget
 from sseproxy.runs.desk import Desk
@@ -32,9 +34,14 @@ class JournalService:
         tail: ResponseTail,
         wanted: StreamRequest,
         opening: Opening,
+        *,
         ends: RouteEnds,
     ) -> Journalled:
         """Return what serves a request along a route with a journal."""
-        return Journalled(
-            request, route, tail, wanted, opening, desk=self.desk, identifier=self.identifier, ends=ends
-        )
+        return Journalled(request, route, tail, wanted, opening, desk=self.desk, identifier=self.identifier, ends=ends)
+
+    def use(
+        self, request: ClientRequest, route: Route, tail: ResponseTail, target: RunTarget, *, ends: RouteEnds
+    ) -> RunRequest:
+        """Return what serves a request for the URL of a run."""
+        return RunRequest(request, route, tail, target, desk=self.desk, identifier=self.identifier, ends=ends)

@@ -14,7 +14,7 @@ from sseproxy.origins.exchange import HttpExchange
 from sseproxy.proxy.opening import Opening
 from sseproxy.proxy.refusal import Beginning, first_of
 from sseproxy.proxy.response_body import connect_body, read_kind
-from sseproxy.runs.live_run import Opened, Refusal
+from sseproxy.runs.terms import Opened, Refusal
 
 #: Fields that belong to one response, and not to the run (J7).
 _OF_ONE_RESPONSE = frozenset((b"set-cookie", b"date"))
@@ -49,7 +49,14 @@ class RunUpstream:
         """Ask the upstream. last_own_id: behind which it should go on. Raises `SSEProxyError`."""
         if last_own_id is not None:
             self._opening = self._opening.again(last_own_id)
-        exchange = await self._opening.open()
+        return self.opened(await self._opening.open())
+
+    async def opened_by(self, task: "asyncio.Task[HttpExchange]") -> Opened:
+        """Wait for the answer to a request that was sent already. Raises `SSEProxyError`."""
+        return self.opened(await task)
+
+    def opened(self, exchange: HttpExchange) -> Opened:
+        """Return what an answer is to a run."""
         head = exchange.head
         kind, decoder = read_kind(head, self._route)
         run_head = None

@@ -1,84 +1,15 @@
 """Does a client see in what was cut what it would have seen in the stream, however the bytes came?"""
 
 import re
-import time
-import tracemalloc
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import given
 
-from sseproxy.core.journal.cutter import Cut, Cutter, EventTooLarge
+from sseproxy.core.journal.cutter import Cut, Cutter
 from sseproxy.core.stream.event_reader import EventReader
 from sseproxy.core.stream.scanner import Position, Scanner
+from tests.support.cut_streams import BOM, LIMIT, blocks_of, cut_streams, cuts, one_by_one, text_of
 from tests.support.whatwg import parse
-
-BOM = b"\xef\xbb\xbf"
-LIMIT = 1024 * 1024
-
-LINES = (
-    b"data: x", b"data: x", b"data:y", b"data", b"data:", b"data:  z", b": c", b":", b"id: 7", b"id:8", b"id", b"id:",
-    b"id:  s", b"id: 9\0", b"id: \xff", b"retry: 10", b"retry: x", b"retry", b"event: e", b"event", b"event:",
-    b"unknown: f", b"unknown", b"xdata", b"data : s", b" data: s", b"idle: 1", BOM, BOM + b"data: b", BOM + BOM,
-    b"\xef\xbb", b"\0", "data: \u2028é\x85\v\f".encode(), b"data: : \x1e id: 3",
-)  # fmt: skip
-ENDS = (b"\n", b"\n", b"\n\n", b"\n\n", b"\r", b"\r\r", b"\r\n", b"\r\n\r\n", b"\n\r", b"\r\n\n", b"\n\n\n\n", b"")
-#: What comes in one read, mostly: whole events.
-WHOLE = (
-    b"data: w\n\n", b"data: w\n\ndata: v\n\n", b"event: e\ndata: w\n\n", b"event: e\ndata: w\n\nevent: f\ndata: v\n\n",
-    b"id: 1\ndata: w\n\n", b"id: 1\nevent: e\ndata: w\n\ndata: v\n\nid:\nid: 2\ndata: u\n\n", b"data: w\ndata: v\n\n",
-    b"event: e\n\ndata: w\n\n", b"data: w\n\nid: a\0\ndata: v\n\n", b"data: w\r\n\r\n", b"data: w\n\n\ndata: v\n\n",
-    b"event: e\nevent: f\ndata: w\n\n", b"retry: 5\n\n", b": c\n\n", b"data: w\n: c\n\ndata: v\n\n", b"id: 5\n\n",
-    BOM + b"data: w\n\n", BOM + b"data: w\ndata: v\n\n", b"event: e\r\ndata: w\r\n\r\ndata: v\r\n\r\n", b"data: w\r\r",
-    b"data: w\n\ndata: v\nid: 6\n\n", b"data: \rid: 3\n\n", b"event: \rid: 3\ndata: w\n\n", b"id: 3\r\ndata: w\n\r\n",
-)  # fmt: skip
-
-SOUP = st.lists(st.tuples(st.sampled_from(LINES), st.sampled_from(ENDS)), min_size=1, max_size=6).map(
-    lambda lines: b"".join(line + end for line, end in lines)
-)
-READS = st.lists(st.one_of(st.sampled_from(WHOLE), SOUP), max_size=8)
-SIZES = st.lists(st.sampled_from((0, 1, 1, 2, 3, 7, 50)), max_size=60)
-
-
-@st.composite
-def cut_streams(draw: st.DrawFn) -> list[bytes]:
-    """A stream as it is read: each piece as it was sent, or cut anywhere."""
-    reads = draw(READS)
-    if draw(st.booleans()):
-        return reads
-    stream, pieces = b"".join(reads), []
-    for size in draw(SIZES):
-        pieces.append(stream[:size])
-        stream = stream[size:]
-    return [*pieces, stream]
-
-
-def cuts(pieces: Iterable[bytes], limit: int = LIMIT) -> list[Cut]:
-    cutter = Cutter(limit)
-    return [cut for cut in map(cutter.feed, pieces) if cut is not None]
-
-
-def text_of(pieces: Iterable[bytes]) -> bytes:
-    return b"".join(cut.text for cut in cuts(pieces))
-
-
-def one_by_one(stream: bytes) -> list[bytes]:
-    return [stream[at : at + 1] for at in range(len(stream))]
-
-
-def blocks_of(stream: bytes) -> list[bytes]:
-    """The lines of each block but comments, in words of this file; at last what is incomplete."""
-    blocks = [b""]
-    *lines, rest = re.split(rb"(?>\r\n|\r|\n)", stream.removeprefix(BOM))
-    for line in lines:
-        if not line:
-            blocks.append(b"")
-        elif not line.startswith(b":"):
-            blocks[-1] += line + b"\n"
-    blocks[-1] += b"" if rest.startswith(b":") else rest
-    return blocks
 
 
 @given(cut_streams())
@@ -185,6 +116,7 @@ def test_between_events_is_where_the_session_says(pieces: list[bytes]) -> None:
         pytest.param(BOM[:2] + b"data: x\ndata: y\n\n", BOM[:2] + b"data: x\ndata: y\n\n", (), id="half a mark"),
         pytest.param(b"data: x\n\n" + BOM + b"data: y\ndata: z\n\n", b"data: x\n\ndata: z\n\n", (), id="a mark later"),
         pytest.param(b": a\n\n: b\n:\n\n", b"", (), id="only comments"),
+        pytest.param(b": adata: x\n\n", b"", (), id="an event in a comment"),
         pytest.param(b"data: x\n: c\ndata: y\n:d\n\n", b"data: x\ndata: y\n\n", (), id="comments in an event"),
         pytest.param(b"data: x\n: c\n\ndata: y\n\n", b"data: x\n\ndata: y\n\n", (), id="a comment before a blank line"),
         pytest.param(b"data:\n:id: 3\n\n", b"data:\n\n", (), id="a field in a comment"),
@@ -250,136 +182,26 @@ def test_an_empty_piece_changes_nothing() -> None:
     )
 
 
+def test_the_newest_event_is_known_whatever_way_it_came() -> None:
+    ways = (
+        (b"data: a\n\n", (b"", b"a")),
+        (b"data: b\n\n", (b"", b"b")),
+        (b"data: c\n\ndata: d\n\n", (b"", b"d")),
+        (b"event: e\ndata: f\n\n", (b"e", b"f")),
+        (b"id: 1\ndata: g\n\n", (b"", b"g")),
+        (b"event: h\r\ndata: i\r\n\r\n", (b"h", b"i")),
+        (b"data\ndata: j\n: c\n\nretry: 5\n\nevent: k\n\n: c\n", (b"", b"\nj")),
+        (b"data: l\n\n" * 1000 + b"data: m\n\n", (b"", b"m")),
+        (b"event\ndata\n\ndata: n", (b"", b"")),
+    )
+    cutter = Cutter(LIMIT)
+    for piece, newest in ways:
+        cutter.feed(piece)
+        assert cutter.last() == newest
+
+
 def test_the_newest_data_may_be_shortened() -> None:
     cutter = Cutter(LIMIT)
     cutter.feed(b"event: e\ndata: " + b"a" * 5000 + b"b" * 5000 + b"\n\n")
     assert cutter.last() == (b"e", b"a" * 1024 + b"b" * 1024)
     assert cutter.last(5000) == (b"e", b"a" * 5000 + b"b" * 5000)
-
-
-# What may not be kept.
-
-
-@dataclass
-class Outcome:
-    """What a cutter with a limit makes of a stream."""
-
-    text: bytes = b""
-    is_too_large: bool = False
-    pieces: list[bytes] = field(default_factory=list)
-
-
-def outcome(pieces: list[bytes], limit: int) -> Outcome:
-    cutter, found = Cutter(limit), Outcome()
-    try:
-        for piece in pieces:
-            cut = cutter.feed(piece)
-            found.text += b"" if cut is None else cut.text
-    except EventTooLarge as error:
-        found.text += b"" if error.before is None else error.before.text
-        found.is_too_large = True
-    return found
-
-
-@given(cut_streams(), st.integers(len(BOM), 40))
-@example([b"data: first\n\n", b"data: 78\n\n"], 10)
-@example([b"data: first\n\n", b"data: 789\n\n"], 10)
-@example([b"data: 78\n", b"\n"], 10)
-@example([b"data: 789\n", b"\n"], 10)
-def test_the_first_event_that_is_too_large_ends_it_whatever_the_cut(pieces: list[bytes], limit: int) -> None:
-    """All events in front of it are there. Of an incomplete one, what is there counts, and the blank line to come."""
-    stream = b"".join(pieces)
-    blocks = blocks_of(stream)
-    first = next((index for index, block in enumerate(blocks) if len(block) + 1 > limit), None)
-    expected = text_of([stream]) if first is None else text_of([b"".join(block + b"\n" for block in blocks[:first])])
-    found = outcome(pieces, limit)
-    assert (found.is_too_large, found.text) == (first is not None, expected)
-
-
-@pytest.mark.parametrize("piece", [b"x", b"xy", b"x" * 4096, b"data: x\n"], ids=["a byte", "two", "4 KiB", "lines"])
-def test_an_endless_event_is_given_up_at_the_limit(piece: bytes) -> None:
-    limit = 64 * 1024
-    cutter = Cutter(limit)
-    cutter.feed(b"data: ")
-    for _ in range((limit - len(b"data: ") - 1) // len(piece)):
-        assert cutter.feed(piece) is None
-    with pytest.raises(EventTooLarge, match="65536 bytes") as raised:
-        cutter.feed(piece)
-    assert raised.value.before is None
-
-
-@pytest.mark.parametrize(
-    "piece",
-    [b": ping\n", b": ping\n\n", b"\n", b"\r", b"event: x\n\n", b"data: x\n: c\n\n", b":" * 999, b": x\r\n: y\r\n"],
-)
-def test_what_is_no_event_takes_no_memory(piece: bytes) -> None:
-    limit = 4096
-    cutter = Cutter(limit)
-    cutter.feed(b"data: x\n\n:")
-    tracemalloc.start()
-    try:
-        for _ in range(50 * limit // len(piece)):
-            cutter.feed(piece)
-        size, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert size < limit
-
-
-def test_an_event_in_small_pieces_takes_no_more_memory_than_its_bytes() -> None:
-    size = 256 * 1024
-    cutter = Cutter(LIMIT)
-    cutter.feed(b"data: ")
-    tracemalloc.start()
-    try:
-        for at in range(size // 2):
-            cutter.feed(b"%02d" % (at % 100))
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 2 * size
-
-
-@pytest.mark.parametrize(
-    ("begin", "piece"),
-    [
-        (b"data: ", b"x" * 16),
-        (b"data: x\n", b"data: 3456789ab\n"),
-        (b"data: x\n", b": 3456789abcde\r\n"),
-        (b": x", b"3456789abcdefghi"),
-        (b"id: 1\n", b"id: 3456789abcd\n"),
-        (b"id: 1\n", b"id: a\n\0\0\0\0:\nid: "),
-        (b"\r", b"x\n\r\n\n\r\r\ny: z\r\r"),
-    ],
-)
-def test_the_cost_grows_with_the_bytes_and_not_with_their_square(begin: bytes, piece: bytes) -> None:
-    """In CPU time, which other processes do not add to: 16 times the bytes, far below 256 times the time."""
-
-    def seconds(times: int) -> float:
-        best = float("inf")
-        for _ in range(3):
-            cutter = Cutter(LIMIT)
-            cutter.feed(begin)
-            began = time.thread_time()
-            for _ in range(times):
-                cutter.feed(piece)
-            cutter.feed(b"\n\n")
-            best = min(best, time.thread_time() - began)
-        return best
-
-    assert seconds(32 * 1024) < 16 * 4 * seconds(2 * 1024)
-
-
-@pytest.mark.parametrize(
-    "stream", [b"event: x\n", b"id: x\n", b"retry: 1\n", b"data: x\n", b"id: x\ndata: y\n\n: c\n\n"]
-)
-def test_a_piece_that_is_plain_but_for_its_end_costs_no_square(stream: bytes) -> None:
-    def seconds(times: int) -> float:
-        cutter = Cutter(LIMIT)
-        cutter.feed(b"data: first\n\n")
-        began = time.thread_time()
-        cutter.feed(stream * times + b"x\n\n")
-        return time.thread_time() - began
-
-    few, many = (min(seconds(times) for _ in range(5)) for times in (2_000, 32_000))
-    assert many < 16 * 4 * few

@@ -1,0 +1,115 @@
+"""How is a request answered that names a run by its URL: to read it, or to stop it? (docs/journal.md)"""
+
+from http import HTTPStatus
+
+from sseproxy.core.errors import MethodRefused, PositionGone, RunNotFound
+from sseproxy.core.eventsource.ticket_ids import is_for_script
+from sseproxy.core.journal.rules import Ended
+from sseproxy.core.journal.run import RunPhase
+from sseproxy.core.routes import READING, Route
+from sseproxy.http1.content import RequestContent
+from sseproxy.proxy.answering import Answering
+from sseproxy.proxy.eventsource.cors_guard import refuse_foreign
+from sseproxy.proxy.eventsource.route_ends import RouteEnds
+from sseproxy.proxy.inbound import ClientRequest
+from sseproxy.proxy.journal.identify import Identifier, position_of
+from sseproxy.proxy.journal.reading import Reading
+from sseproxy.proxy.run_paths import RunTarget, Want
+from sseproxy.proxy.tail import ResponseTail
+from sseproxy.runs.desk import Complete, Desk, Gone
+from sseproxy.runs.live_run import LiveRun
+
+
+class RunRequest:
+    """One request for the URL of a run of `route`, until its response has begun. What lasts longer goes to `tail`."""
+
+    # Plan: the run is looked up with the login of the request, so that the run of another login is as one that is not
+    # there. Then it is read as by any other client, or stopped.
+    #
+    # Invariants:
+    # 1. Nothing of the request reaches the upstream. Whether it may be made at all is what `authorize` says.
+    # 2. To stop is 204, whether there was anything to stop or not.
+    #
+    # Hazard: a feed that sleeps has no request with which its upstream could be asked. It is woken by its own URL.
+
+    __slots__ = ("_desk", "_ends", "_identifier", "_request", "_route", "_tail", "_target")
+
+    def __init__(
+        self,
+        request: ClientRequest,
+        route: Route,
+        tail: ResponseTail,
+        target: RunTarget,
+        *,
+        desk: Desk,
+        identifier: Identifier,
+        ends: RouteEnds,
+    ) -> None:
+        self._request = request
+        self._route = route
+        self._tail = tail
+        self._target = target
+        self._desk = desk
+        self._identifier = identifier
+        self._ends = ends
+
+    async def start(self) -> None:
+        """Begin the response. Raises `SSEProxyError`; then the client still has to hear of it."""
+        if isinstance(self._request.content, RequestContent):
+            self._request.content.drop()
+        run = await self._find()
+        if self._target.want is Want.STOP:
+            self._stop(run)
+        elif run is None or (run.state.phase is RunPhase.ASLEEP and not run.is_answer):
+            self._answer_nothing()
+        else:
+            await self._read(run)
+
+    async def _find(self) -> LiveRun | None:
+        target = self._target
+        key = target.value if target.is_by_key else None
+        belongs = self._identifier.of_path(self._request, self._route, key)
+        if belongs is None:
+            return None
+        if target.is_by_key:
+            return await self._desk.newest(belongs.scope)
+        return self._desk.named(target.value, reader=belongs.reader)
+
+    def _stop(self, run: LiveRun | None) -> None:
+        policy = self._route.journal
+        assert policy is not None
+        if not is_for_script(self._request.inbound.headers):
+            raise RunNotFound("There is no such run.")
+        refuse_foreign(self._request, self._route)
+        if not policy.is_answer:
+            raise MethodRefused("A feed ends for nobody but its upstream.", allowed=READING)
+        if run is not None:
+            run.stop()
+        self._tail.answer_with_nothing(HTTPStatus.NO_CONTENT)
+
+    def _answer_nothing(self) -> None:
+        if not self._target.is_by_key:
+            raise RunNotFound("There is no such run.")
+        self._tail.answer_with_nothing(HTTPStatus.NO_CONTENT)
+
+    async def _read(self, run: LiveRun) -> None:
+        route, tail, inbound = self._route, self._tail, self._request.inbound
+        policy = route.journal
+        assert policy is not None
+        if policy.resume.ended is Ended.NOTHING and not run.state.is_under_way:
+            tail.answer_with_nothing(HTTPStatus.NO_CONTENT)
+            return
+        if inbound.method == "HEAD":
+            tail.answer_with_nothing(HTTPStatus.OK)
+            return
+        wanted, position = inbound.stream_request(route), position_of(inbound)
+        answering = Answering(inbound, route, tail, wanted, ends=self._ends, upstream_headers=inbound.headers)
+        key = self._target.value if self._target.is_by_key else None
+        reading = Reading(inbound, route, tail, wanted, answering, desk=self._desk, position=position, key=key)
+        finding = self._desk.look(run, position)
+        if isinstance(finding, Gone):
+            raise PositionGone("What the request names, or the beginning of it, is no longer kept.")
+        if isinstance(finding, Complete):
+            reading.answer_complete(finding)
+        else:
+            await reading.serve(finding, run.attend())
