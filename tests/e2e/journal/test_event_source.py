@@ -59,9 +59,9 @@ async def reader(port: int) -> AsyncIterator[EventStreamParser]:
     """A client that reads the feed as a browser would, from its head on."""
     parser = EventStreamParser()
     async with AsyncPeer.connect(port) as peer:
-        await peer.send(
-            b"GET /feed HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nCache-Control: no-cache\r\n\r\n"
-        )
+        # The host is part of the stream's name.
+        fields = (f"Host: 127.0.0.1:{port}", "Accept: text/event-stream", "Cache-Control: no-cache", "", "")
+        await peer.send("\r\n".join(("GET /feed HTTP/1.1", *fields)).encode())
         assert (await peer.head()).status == 200
 
         async def listen() -> None:
@@ -69,10 +69,12 @@ async def reader(port: int) -> AsyncIterator[EventStreamParser]:
                 parser.feed(data)
 
         task = asyncio.create_task(listen())
-        yield parser
-        assert not task.done()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        try:
+            yield parser
+            assert not task.done()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_all_share_one_upstream_and_its_restart_is_a_pause(on: Stand, driver: Chrome) -> None:
