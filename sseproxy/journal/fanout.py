@@ -9,7 +9,7 @@ from sseproxy.core.frames import release_frames
 from sseproxy.core.journal.cursor import Flavour, Step, following
 from sseproxy.core.journal.gap import Missing
 from sseproxy.core.journal.positions import Mark
-from sseproxy.core.journal.window import Spot, Window, WindowLimits, WindowPolicy
+from sseproxy.core.journal.window import Block, Spot, Window, WindowLimits, WindowPolicy
 from sseproxy.journal.budget import Budget
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.history import History
@@ -19,6 +19,9 @@ _MIB: Final = 1024 * 1024
 
 #: What an event takes beside its text, about.
 _BYTES_PER_EVENT: Final = 200
+
+#: By so many bytes a window may grow before its budget hears of it.
+_WORTH_NOTING: Final = 2 * _KIB
 
 #: `Member.slot` of a member that is not live, and of one that is being given something.
 OUT: Final = -1
@@ -40,17 +43,26 @@ CHANNEL = WindowPolicy(
 class Voice:
     """What all members of one flavour get in a pass, written once."""
 
-    __slots__ = ("flavour", "members", "text")
+    __slots__ = ("_id_line", "flavour", "members", "text")
 
     def __init__(self, flavour: Flavour) -> None:
         self.flavour = flavour
         self.members = 0
+        self._id_line = flavour.id_line() if flavour.has_ids else b""
         self.text: bytes | None = None  # once it is written; for the pass under way
 
     def write(self, step: Step) -> bytes:
         """Write the events of a pass."""
         self.text = self.flavour.write(step.entries).text
         return self.text
+
+    def write_block(self, block: Block) -> bytes:
+        """Write the events of one block, for a pass of its own."""
+        if not self._id_line or block.is_named:
+            return block.text
+        if block.count == 1:
+            return self._id_line % block.last + block.text
+        return self.flavour.write((block,)).text
 
 
 class Member(Protocol):
@@ -140,6 +152,7 @@ class Fanout:
         self._voices: dict[Flavour, Voice] = {}
         self._members = 0
         self._waiting: list[asyncio.Future[None]] = []
+        self._noted = 0
         self._has_ended = False
         self._held = held
         self._is_full = False  # the producer is held back
@@ -165,6 +178,33 @@ class Fanout:
         if self._pass is None:
             self._go_on()
         else:
+            self._tidy()
+
+    def publish_block(self, block: Block, now: float) -> None:
+        """The same for a window that has `block` new and nothing else; `block` may be handed out in one piece.
+
+        What most events of a run take: the live reader is where the window ended before, so nothing is looked up.
+        """
+        live = self._live
+        if self._pass is not None or self._ahead or len(live) > 1:
+            self.publish()
+            return
+        self._at = at = Spot(self.window.epoch, block.last)
+        if live:
+            member = live[0]
+            voice = member.voice
+            member.spot = at
+            try:
+                if voice is not None:
+                    member.receive(voice.write_block(block))
+                else:
+                    member.take(Step((block,), at))
+            except Exception as error:  # noqa: BLE001 - one reader's defect must not stop the producer
+                member.fail(error)
+                release_frames(error)
+        window, limits = self.window, self.policy.most if self._behind else self.policy.tail
+        size = window.bytes + _BYTES_PER_EVENT * window.events
+        if size - self._noted > _WORTH_NOTING or not window.is_within(limits, now=now):
             self._tidy()
 
     def break_in(self, base: Mark, missing: Missing | None) -> None:
@@ -374,7 +414,8 @@ class Fanout:
         if self.history is None and self._behind and self._lowest < (window.epoch, window.base):
             self._drop_fallen(Spot(window.epoch, window.base))
         if self._budget is not None:
-            self._budget.note(self, window.bytes + _BYTES_PER_EVENT * window.events)
+            self._noted = window.bytes + _BYTES_PER_EVENT * window.events
+            self._budget.note(self, self._noted)
 
     def _weigh(self, held: Held, limits: WindowLimits) -> None:
         """Hold the producer back while the window is full of what readers still have to get."""

@@ -16,6 +16,7 @@ from sseproxy.process.siblings import Place
 from sseproxy.process.source import Snapshot
 from sseproxy.process.stores import RedisStores
 from sseproxy.proxy.app import ProxyApp
+from sseproxy.proxy.journals import Journals
 from sseproxy.proxy.origins import Origins
 from sseproxy.stores.open import open_store
 
@@ -60,7 +61,7 @@ class Serving:
             instance=instance,
             streams=streams,
             policy=server_policy(config.server.connections),
-            store=config.store,
+            journals=Journals(config.store),
         )
         self._operations: Operations | None = None
         if config.admin is not None:

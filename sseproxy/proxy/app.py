@@ -6,11 +6,9 @@ import secrets
 from collections.abc import Iterator, Sequence, Sized
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
-from typing import TYPE_CHECKING
 
 from sseproxy.core.http.fields import PSEUDONYM
 from sseproxy.core.routes import Route
-from sseproxy.core.store import StorePolicy
 from sseproxy.engine.access import AccessLog
 from sseproxy.engine.admissions import Admissions
 from sseproxy.engine.live import LiveStreams
@@ -18,14 +16,12 @@ from sseproxy.http1.listener import ClientConnections, ConnectionLimit
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.handler import Persistence, RequestHandler
+from sseproxy.proxy.journals import Journals
 from sseproxy.proxy.notices import ForwardingNotice, HandshakeNotice, UndeclaredNotice, warn_of_connections
 from sseproxy.proxy.origins import Origins
 from sseproxy.proxy.routing import RoutingFactory
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.stores.base import TicketStore
-
-if TYPE_CHECKING:
-    from sseproxy.proxy.journal.service import JournalService
 
 #: Random bytes that tell one proxy from another in ``Via``.
 INSTANCE_BYTES = 6
@@ -38,8 +34,8 @@ class ProxyApp:
     end_key: what the ends of streams are signed with, for processes that answer each other's clients.
     instance: what tells this proxy from others of its name, for processes that are one proxy; at most 32 digits and
     lower-case letters.
-    streams: where those under way are known, and whose clock they go by. policy: of client connections. store: where
-    runs are kept.
+    streams: where those under way are known, and whose clock they go by. policy: of client connections. journals: the
+    runs.
     request_ids: for requests that bring none; left out, each is another one in all processes.
     """
 
@@ -57,7 +53,7 @@ class ProxyApp:
         instance: str = "",
         streams: LiveStreams | None = None,
         policy: ServerPolicy = ServerPolicy(),
-        store: StorePolicy = StorePolicy(),  # noqa: B008 - frozen
+        journals: Journals | None = None,
         request_ids: Iterator[str] | None = None,
     ) -> None:
         if request_ids is None:  # no request must wait for the system's randomness
@@ -71,9 +67,8 @@ class ProxyApp:
         self._listeners: list[ClientConnections] = []
         self._handshakes = HandshakeNotice(asyncio.get_running_loop().time)
         self._routings = RoutingFactory(self.tickets, end_key or secrets.token_bytes(32), name, ForwardingNotice())
-        self._store = store
-        self.journal: JournalService | None = None
-        self._routing = self._routings.new(routes, origins, trusted_proxies, self._journal_of(routes))
+        self.journals = Journals() if journals is None else journals
+        self._routing = self._routings.new(routes, origins, trusted_proxies, self.journals.of(routes, self.streams))
         self._handler = RequestHandler(
             self._routing,
             partial(ResponseTail, streams=self.streams, admissions=self.admissions),
@@ -113,7 +108,7 @@ class ProxyApp:
         self.tickets.reload(routes)
         before = self._routing
         self._routing = self._handler.routing = self._routings.new(
-            routes, origins, trusted_proxies, self._journal_of(routes)
+            routes, origins, trusted_proxies, self.journals.of(routes, self.streams)
         )
         before.origins.retire_all_but(origins)
         for listener in self._listeners:
@@ -163,8 +158,7 @@ class ProxyApp:
         self._handler.persistence = Persistence.ENDING
         self.tickets.draining = True
         self._routing.origins.drain()
-        if self.journal is not None:
-            self.journal.desk.drain()
+        self.journals.drain()
         self.streams.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)
         for tail in self._handler.under_way:
             tail.drain(spread)
@@ -183,19 +177,9 @@ class ProxyApp:
         """Wait until no request is under way."""
         await self._handler.wait_until_idle()
 
-    def _journal_of(self, routes: Sequence[Route]) -> "JournalService | None":
-        """Return what serves routes with a journal, if there are or were any."""
-        if self.journal is None and any(route.journal is not None for route in routes):
-            # A process without such routes does not wait for these modules at its start.
-            from sseproxy.proxy.journal.service import JournalService  # noqa: PLC0415
-
-            self.journal = JournalService(self._store, self.streams)
-        return self.journal
-
     async def close(self) -> None:
         """Close the connections to all upstreams and services, all followers of Redis, and the store of tickets."""
         self._handler.disconnects.close()
-        if self.journal is not None:
-            await self.journal.desk.close()
+        await self.journals.close()
         await self.tickets.close()
         await self._routing.origins.close()

@@ -188,6 +188,11 @@ class ClientRequest:
     client: str
     identity: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
+    def drop_body(self) -> None:
+        """Nothing reads the body."""
+        if isinstance(self.content, RequestContent):
+            self.content.drop()
+
 
 def read_request(request: ParsedRequest) -> InboundRequest:
     """Check what the parser has read, and take from it what the proxy needs. Raises `ClientError`."""

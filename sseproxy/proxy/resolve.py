@@ -16,7 +16,7 @@ from sseproxy.core.errors import (
 )
 from sseproxy.core.eventsource.cors import preflight_method
 from sseproxy.core.frames import release_frames
-from sseproxy.core.http.fields import Headers, Peer, forwarded_addresses, names_origin, said_request_id
+from sseproxy.core.http.fields import ALLOW, Headers, Peer, forwarded_addresses, names_origin, said_request_id
 from sseproxy.core.routes import READING, Route, find_route
 from sseproxy.engine.observer import AccessRecord
 from sseproxy.http1.content import RequestContent
@@ -27,7 +27,6 @@ from sseproxy.proxy.eventsource.cors_guard import CorsGuard, CorsView, refuse_fo
 from sseproxy.proxy.eventsource.ticket_paths import TicketPaths, TicketTarget
 from sseproxy.proxy.inbound import ClientRequest, read_request
 from sseproxy.proxy.notices import ForwardingNotice
-from sseproxy.proxy.responses import ALLOW
 
 if TYPE_CHECKING:
     from sseproxy.proxy.run_paths import RunPaths, RunTarget

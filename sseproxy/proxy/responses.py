@@ -5,12 +5,9 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from sseproxy.core.errors import AccessDenied, ClientError, MethodRefused, SSEProxyError
-from sseproxy.core.http.fields import PSEUDONYM, Headers, with_request_id
+from sseproxy.core.http.fields import ALLOW, PSEUDONYM, Headers, with_request_id
 from sseproxy.core.stream.events import reconnection_time
 from sseproxy.http1.downstream import HttpDownstream
-
-#: The methods that this proxy passes on (RFC 9110 section 10.2.1).
-ALLOW = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 
 
 def send_problem(downstream: HttpDownstream, error: SSEProxyError, request_id: str) -> None:

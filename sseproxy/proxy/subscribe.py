@@ -14,7 +14,6 @@ from sseproxy.core.journal.templates import TemplateKind
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.kinds import EVENT_STREAM
 from sseproxy.engine.observer import JournalReading
-from sseproxy.http1.content import RequestContent
 from sseproxy.proxy.inbound import ClientRequest
 from sseproxy.proxy.refusal import first_of
 from sseproxy.proxy.tail import ResponseTail
@@ -61,8 +60,7 @@ class Subscribing:
         inbound, policy = request.inbound, route.redis
         assert policy is not None
         names = [template.resolve(self._values) for template in policy.names]
-        if isinstance(request.content, RequestContent):
-            request.content.drop()
+        request.drop_body()
         is_head = inbound.method == "HEAD"
         if not is_head:
             tail.admit(route)

@@ -7,7 +7,6 @@ from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
 from hmac import compare_digest
 from typing import Any
 
@@ -20,6 +19,7 @@ from sseproxy.core.journal.run import RunState
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.runs.budget import RunBudget
 from sseproxy.runs.detached import Detached
+from sseproxy.runs.findings import Ask, Complete, Finding, Gone, How, Join, Open
 from sseproxy.runs.live_run import LiveRun
 from sseproxy.runs.terms import Belonging
 from sseproxy.stores.journal import JournalStore, RunTerms
@@ -28,59 +28,6 @@ from sseproxy.timers import Clock, Timer
 #: Random bytes of the name of a run: that of an answer may be all that leads to it.
 _ANSWER_BYTES = 16
 _FEED_BYTES = 8
-
-
-class How(StrEnum):
-    """How a client has come to its run."""
-
-    NEW = "new"
-    JOINED = "joined"
-    RESUMED = "resumed"
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A request, as far as it decides which run is its own. position: what the client has named, as it came."""
-
-    belongs: Belonging
-    position: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """Read `run` from behind `mark`. missing: what the client hears first."""
-
-    run: LiveRun
-    mark: Mark
-    missing: Missing | None = None
-    how: How = How.JOINED
-
-
-@dataclass(frozen=True, slots=True)
-class Complete:
-    """The client has all of `run`, which has ended. has_heard: of the end, too."""
-
-    run: LiveRun
-    has_heard: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """There is no run to join. keeps_position: the upstream may know the position that the client has named.
-
-    missing: what the client hears first; it has named a position of a run that is unknown.
-    """
-
-    keeps_position: bool = False
-    missing: Missing | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """What the client has named, or the beginning of what it wants, is no longer there."""
-
-
-Finding = Join | Complete | Open | Gone
 
 
 @dataclass(slots=True)

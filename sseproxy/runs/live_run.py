@@ -5,22 +5,15 @@ from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
-from sseproxy.core.errors import OriginError
-from sseproxy.core.flow import BodySink
-from sseproxy.core.journal.cursor import Flavour
-from sseproxy.core.journal.gap import Missing
-from sseproxy.core.journal.positions import Mark
 from sseproxy.core.journal.rules import Detach
 from sseproxy.core.journal.run import RunEnd, RunPhase, RunState
-from sseproxy.core.journal.window import WindowLimits, WindowPolicy
+from sseproxy.core.journal.window import Block, WindowLimits, WindowPolicy
 from sseproxy.core.stream.ends import row
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.journal.fanout import Fanout
-from sseproxy.journal.place import Place
-from sseproxy.journal.reader import Reader
 from sseproxy.origins.exchange import HttpExchange
-from sseproxy.runs.producer import Producer, Refused
+from sseproxy.runs.producer import Producer, Refused, RunBroken
 from sseproxy.runs.terms import Belonging, Open, Opened, Surroundings
 from sseproxy.timers import Timer
 
@@ -110,6 +103,10 @@ class LiveRun:
         self._detach_timer: Timer | None = None
 
     @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self._host.loop
+
+    @property
     def name(self) -> bytes:
         return self.state.name
 
@@ -126,6 +123,11 @@ class LiveRun:
     def is_spare(self) -> bool:
         """True if nothing comes any more, for now or for ever, and no client reads it."""
         return not self.attended and self.state.phase in (RunPhase.ENDED, RunPhase.ASLEEP)
+
+    @property
+    def is_asleep(self) -> bool:
+        """True for a feed whose upstream is asked when the next reader comes."""
+        return self.state.phase is RunPhase.ASLEEP
 
     @property
     def end_reason(self) -> CloseReason:
@@ -158,8 +160,11 @@ class LiveRun:
 
     # The producer's side (`producer.Run`).
 
-    def publish(self) -> None:
-        self.fanout.publish()
+    def publish(self, block: Block | None) -> None:
+        if block is None or len(block.text) > self.fanout.policy.chunk:
+            self.fanout.publish()
+        else:
+            self.fanout.publish_block(block, self._host.loop.time())
 
     def note_head(self) -> None:
         if not self.opened.done():
@@ -226,23 +231,6 @@ class LiveRun:
                 self._detach_timer = self._host.clock.call_at(self.left_at + detach, self.drop)
             self._host.left(self)
 
-    def join(
-        self,
-        sink: BodySink,
-        mark: Mark,
-        missing: Missing | None,
-        flavour: Flavour,
-        *,
-        named: bytes = b"",
-        has_primer: bool = False,
-        on_end: Callable[[], None],
-    ) -> tuple[Reader, Place]:
-        """Return a reader of what is behind `mark`, and its place in the window. See `Reader`."""
-        reader = Reader(sink, flavour, self._host.loop, named=named, has_primer=has_primer, on_end=on_end)
-        place = reader.place(self.fanout)
-        place.begin(mark, missing)
-        return reader, place
-
     # How it ends.
 
     def halve(self) -> None:
@@ -294,11 +282,3 @@ class LiveRun:
         if self._detach_timer is not None:
             self._detach_timer.cancel()
             self._detach_timer = None
-
-
-class RunBroken(OriginError):
-    """The upstream of a feed is away, for `reason`. Its readers come back."""
-
-    def __init__(self, reason: CloseReason) -> None:
-        super().__init__("The stream broke off.", proxy_status="http_response_incomplete")
-        self.reason = reason

@@ -9,7 +9,7 @@ from sseproxy.core.frames import release_frames
 from sseproxy.core.journal.cutter import Cut
 from sseproxy.core.journal.intake import Intake
 from sseproxy.core.journal.run import RunPhase, RunState
-from sseproxy.core.journal.window import Entry
+from sseproxy.core.journal.window import Block
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.relay import Relay
@@ -29,8 +29,8 @@ class Run(Protocol):
     def attended(self) -> int:
         """How many clients read it, or wait for its head."""
 
-    def publish(self) -> None:
-        """The window has something new."""
+    def publish(self, block: Block | None) -> None:
+        """The window has something new: `block`, or anything."""
 
     def note_head(self) -> None:
         """The upstream has answered with a stream, for the first time or again."""
@@ -73,6 +73,7 @@ class Producer:
         self._around = around
         self._is_feed = most is not None
         self._reopening = Reopening(most or 0, around.chance)
+        self._newest: Block | None = None  # what the store is given
         self._open: Open | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -135,16 +136,15 @@ class Producer:
             self._try_again(reason)
 
     def _take(self, cut: Cut, now: float) -> None:
-        for block in self._state.take(cut):
-            self._append(block, now)
-
-    def _append(self, entry: Entry, now: float) -> None:
-        self._around.store.append(self._state.name, self._state.token, entry, self._stored, now=now)
+        state, append = self._state, self._around.store.append
+        for block in state.take(cut):
+            self._newest = block
+            append(state.name, state.token, block, self._stored, now=now)
 
     def _stored(self, outcome: Outcome) -> None:
         if outcome is not Outcome.STORED:
             raise RuntimeError(f"the store refuses an entry of a run of its own: {outcome}")
-        self._run.publish()
+        self._run.publish(self._newest)
 
     def _connect(self, opened: Opened) -> None:
         """Let the body of the upstream flow into the window."""
@@ -158,7 +158,8 @@ class Producer:
         if state.phase is RunPhase.REOPENING:
             missing = state.resumed()
             if missing is not None:
-                self._append(missing, now)
+                self._newest = None
+                self._around.store.append(state.name, state.token, missing, self._stored, now=now)
         else:
             state.opened(opened.head)
         self._run.note_head()
@@ -239,6 +240,14 @@ class Producer:
         context = {"message": "unexpected error while the upstream of a run was asked", "exception": error}
         self._around.loop.call_exception_handler(context)
         return InternalError("An internal error occurred.", cause=repr(error))
+
+
+class RunBroken(OriginError):
+    """The upstream of a feed is away, for `reason`. Its readers come back."""
+
+    def __init__(self, reason: CloseReason) -> None:
+        super().__init__("The stream broke off.", proxy_status="http_response_incomplete")
+        self.reason = reason
 
 
 class _Inlet:

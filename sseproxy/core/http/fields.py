@@ -62,6 +62,9 @@ MOST_MEMBERS = 200
 #: The name under which this proxy signs ``Proxy-Status``, and ``Via`` with what tells its instances apart.
 PSEUDONYM = b"sseproxy"
 
+#: The methods that this proxy passes on (RFC 9110 section 10.2.1).
+ALLOW = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+
 #: By this field client, proxies and services speak of the same request. No standard has it; many gateways write it.
 REQUEST_ID = b"X-Request-Id"
 

@@ -63,6 +63,10 @@ class Flavour:
         """Return the position of a client that is at `marks`."""
         return self.prefix + write_position(marks)
 
+    def id_line(self, before: bytes = b"", behind: bytes = b"") -> bytes:
+        """Return the line that gives an event its position, but for the mark's two numbers. See `write`."""
+        return b"id: " + (self.prefix + before).replace(b"%", b"%%") + b"%d-%d" + behind + b"\n"
+
     def write(self, entries: Iterable[Entry], before: bytes = b"", behind: bytes = b"") -> Written:
         """Return `entries` as this kind of client gets them.
 
@@ -72,7 +76,7 @@ class Flavour:
             return _plain(entries)
         pieces: list[bytes] = []
         gaps = 0
-        id_line = b"id: " + (self.prefix + before).replace(b"%", b"%%") + b"%d-%d" + behind + b"\n"
+        id_line = self.id_line(before, behind)
         for entry in entries:
             if isinstance(entry, Break):
                 gaps += 1

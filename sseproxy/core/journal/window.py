@@ -16,8 +16,7 @@ _BOUNDARY: Final = b"\n\n"
 _WORTH_CLEARING: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """One or more whole events that came together.
 
     last: the mark of the last one; the marks of those before it differ from it in their second number, by one each.
@@ -26,7 +25,7 @@ class Block:
     """
 
     last: Mark
-    count: int
+    count: int  # type: ignore[assignment]  # and no method of tuples
     text: bytes
     is_named: bool = False
 
@@ -35,7 +34,7 @@ class Block:
         left = self.last[1] - mark[1]
         if mark[0] != self.last[0] or left >= self.count:
             return self
-        return replace(self, count=left, text=_BOUNDARY.join(self.text.split(_BOUNDARY)[self.count - left :]))
+        return self._replace(count=left, text=_BOUNDARY.join(self.text.split(_BOUNDARY)[self.count - left :]))
 
     def events(self) -> list[tuple[Mark, bytes]]:
         """Return each event with its mark."""
@@ -179,6 +178,12 @@ class Window:
             found.append(kept[later])
             size += len(kept[later].text)
         return found
+
+    def is_within(self, limits: WindowLimits, *, now: float) -> bool:
+        """True if what is kept is within `limits`."""
+        if self.bytes > limits.bytes or self.events > limits.events:
+            return False
+        return limits.age == inf or self._first == len(self._kept) or now - self._times[self._first] <= limits.age
 
     def missed(self, spot: Spot) -> tuple[Mark, Missing | None]:
         """Return where a reader of an earlier epoch goes on, and what it has missed.

@@ -1,28 +1,22 @@
 """How is a request served whose route has a journal: does it read a run that is there, or open one?"""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
-from sseproxy.core.errors import BadRequest, PositionGone
-from sseproxy.core.journal.run import RunPhase
+from sseproxy.core.errors import BadRequest
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.request import StreamRequest
-from sseproxy.http1.content import RequestContent
-from sseproxy.origins.exchange import HttpExchange
-from sseproxy.proxy.answering import Answering
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import ClientRequest
+from sseproxy.proxy.journal.client import RunClient
 from sseproxy.proxy.journal.identify import Identifier, position_of
+from sseproxy.proxy.journal.making import RunMaking
 from sseproxy.proxy.journal.reading import Reading
 from sseproxy.proxy.journal.upstream import RunUpstream
-from sseproxy.proxy.opening import Opening, cancel
-from sseproxy.proxy.refusal import first_of
+from sseproxy.proxy.opening import Opening
 from sseproxy.proxy.tail import ResponseTail
-from sseproxy.runs.desk import Ask, Complete, Desk, Gone, How, Join, Open
-from sseproxy.runs.live_run import LiveRun
-from sseproxy.runs.terms import Opened
+from sseproxy.runs.desk import Desk
+from sseproxy.runs.findings import Ask, Join, Open
 
 
 class Journalled:
@@ -39,28 +33,18 @@ class Journalled:
     #   what it names is gone                    410, or a feed with a gap
     #   nothing is there                         the upstream is asked, and what it answers becomes a run
     #
-    # A request that declares a stream makes its run before the upstream is asked, so that others can join and stop it,
-    # and its client may leave. Any other makes one when the upstream has answered with a stream.
-    #
     # Invariants:
     # 1. A request that resumes never reaches the upstream, nor does its body.
-    # 2. The opening is a task of this request until a run has it; then a client that leaves only ends its attendance.
-    # 3. Where there is no room for a run, the request is relayed as on any other route.
-    #
-    # Hazard: two requests that open one feed in the same moment. The one that comes second gets the run of the first
-    # from `Desk.create`, and joins.
+    # 2. A request that lacks what a run needs is served as on a route without a journal, or refused; never in between.
 
     __slots__ = (
-        "_answering",
         "_desk",
         "_ends",
         "_identifier",
         "_opening",
-        "_reading",
         "_request",
         "_route",
         "_tail",
-        "_upstream",
         "_wanted",
         "is_spent",
     )
@@ -112,87 +96,20 @@ class Journalled:
         """Read the run that is there, or open one."""
         inbound, route, tail, wanted = self._request.inbound, self._route, self._tail, self._wanted
         headers = self._opening.headers
-        self._answering = Answering(inbound, route, tail, wanted, ends=self._ends, upstream_headers=headers)
-        self._upstream = RunUpstream(self._opening, route)
-        self._reading = Reading(
-            inbound, route, tail, wanted, self._answering, desk=self._desk, position=ask.position, key=key
-        )
+        client = RunClient.of(inbound, route, tail, wanted=wanted, ends=self._ends, upstream_headers=headers, key=key)
+        reading, upstream = Reading(client, self._desk), RunUpstream(self._opening, route)
         finding = await self._desk.find(ask)
         if isinstance(finding, Open):
-            await self._open(ask, finding)
+            plainly = Forwarding(inbound, route, tail, wanted, self._opening, ends=self._ends)
+            await RunMaking(ask, finding, client, upstream, plainly, desk=self._desk).run()
             return
-        if isinstance(self._request.content, RequestContent):
-            self._request.content.drop()
-        match finding:
-            case Join(run=run):
-                attendance = run.attend()
-                if run.state.phase is RunPhase.ASLEEP:
-                    run.wake(wanted.plan(), self._upstream.open)
-                await self._reading.serve(finding, attendance)
-            case Complete():
-                self._reading.answer_complete(finding)
-            case Gone():
-                raise PositionGone("What the request names, or the beginning of it, is no longer kept.")
-
-    async def _open(self, ask: Ask, finding: Open) -> None:
-        """Ask the upstream, and begin the response."""
-        upstream, wanted = self._upstream, self._wanted
-        if wanted.declares:
-            self._tail.admit(self._route)
-            run = await self._desk.create(ask)
-            if run is None:
-                await self._relay()
-            else:
-                await self._read(run, finding, upstream.open)
-            return
-        task = asyncio.create_task(self._opening.open())
-        owner: object = self
-        try:
-            await first_of(task, upstream.body_ended)
-            if not wanted.declares or task.done():
-                await self._answer(ask, finding, await task)
-                return
-            self._tail.admit(self._route)
-            run = await self._desk.create(ask)
-            if run is None:
-                await Forwarding(
-                    self._request.inbound, self._route, self._tail, wanted, self._opening, ends=self._ends
-                ).follow(task)
-                return
-            owner = run
-            await self._read(run, finding, lambda _: upstream.opened_by(task))
-        finally:
-            if owner is self and not isinstance(self._tail.exchange, HttpExchange):
-                cancel(task)
-
-    async def _answer(self, ask: Ask, finding: Open, exchange: HttpExchange) -> None:
-        """Answer a request that has not asked for a stream with what has come."""
-        self._tail.exchange = exchange
-        opened = self._upstream.opened(exchange)
-        run = None if opened.head is None else await self._desk.create(ask)
-        if run is None:
-            await self._answering.answer(exchange)
-            return
-        attendance = run.attend()
-        if run.is_begun:  # another request came first
-            exchange.abort()
-            await self._reading.serve(Join(run, run.state.window.top), attendance)
-            return
-        run.adopt(self._wanted.plan(), opened, self._upstream.open)
-        join = Join(run, run.first_mark, finding.missing, How.NEW)
-        await self._reading.serve(join, attendance, opener=self._upstream)
-
-    async def _read(
-        self, run: LiveRun, finding: Open, ask_upstream: Callable[[bytes | None], Awaitable[Opened]]
-    ) -> None:
-        """Read the run that was made for this request, or the one that another request has made meanwhile."""
-        attendance, upstream = run.attend(), self._upstream
-        if run.is_begun:
-            await self._reading.serve(Join(run, run.state.window.top, finding.missing), attendance)
-            return
-        run.begin(self._wanted.plan(), ask_upstream, may_detach=lambda: upstream.has_whole_request)
-        join = Join(run, run.first_mark, finding.missing, How.NEW)
-        await self._reading.serve(join, attendance, opener=upstream)
+        self._request.drop_body()
+        if isinstance(finding, Join):
+            attendance = finding.run.attend()
+            finding.run.wake(wanted.plan(), upstream.open)
+            await reading.serve(finding, attendance)
+        else:
+            reading.answer_without(finding)
 
     async def _relay(self) -> None:
         """Serve the request as on a route without a journal."""

@@ -2,21 +2,20 @@
 
 from http import HTTPStatus
 
-from sseproxy.core.errors import MethodRefused, PositionGone, RunNotFound
+from sseproxy.core.errors import MethodRefused, RunNotFound
 from sseproxy.core.eventsource.ticket_ids import is_for_script
 from sseproxy.core.journal.rules import Ended
-from sseproxy.core.journal.run import RunPhase
 from sseproxy.core.routes import READING, Route
-from sseproxy.http1.content import RequestContent
-from sseproxy.proxy.answering import Answering
 from sseproxy.proxy.eventsource.cors_guard import refuse_foreign
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.inbound import ClientRequest
-from sseproxy.proxy.journal.identify import Identifier, position_of
+from sseproxy.proxy.journal.client import RunClient
+from sseproxy.proxy.journal.identify import Identifier
 from sseproxy.proxy.journal.reading import Reading
 from sseproxy.proxy.run_paths import RunTarget, Want
 from sseproxy.proxy.tail import ResponseTail
-from sseproxy.runs.desk import Complete, Desk, Gone
+from sseproxy.runs.desk import Desk
+from sseproxy.runs.findings import Join
 from sseproxy.runs.live_run import LiveRun
 
 
@@ -55,12 +54,11 @@ class RunRequest:
 
     async def start(self) -> None:
         """Begin the response. Raises `SSEProxyError`; then the client still has to hear of it."""
-        if isinstance(self._request.content, RequestContent):
-            self._request.content.drop()
+        self._request.drop_body()
         run = await self._find()
         if self._target.want is Want.STOP:
             self._stop(run)
-        elif run is None or (run.state.phase is RunPhase.ASLEEP and not run.is_answer):
+        elif run is None or run.is_asleep:
             self._answer_nothing()
         else:
             await self._read(run)
@@ -102,14 +100,12 @@ class RunRequest:
         if inbound.method == "HEAD":
             tail.answer_with_nothing(HTTPStatus.OK)
             return
-        wanted, position = inbound.stream_request(route), position_of(inbound)
-        answering = Answering(inbound, route, tail, wanted, ends=self._ends, upstream_headers=inbound.headers)
         key = self._target.value if self._target.is_by_key else None
-        reading = Reading(inbound, route, tail, wanted, answering, desk=self._desk, position=position, key=key)
-        finding = self._desk.look(run, position)
-        if isinstance(finding, Gone):
-            raise PositionGone("What the request names, or the beginning of it, is no longer kept.")
-        if isinstance(finding, Complete):
-            reading.answer_complete(finding)
-        else:
+        wanted, headers = inbound.stream_request(route), inbound.headers
+        client = RunClient.of(inbound, route, tail, wanted=wanted, ends=self._ends, upstream_headers=headers, key=key)
+        reading = Reading(client, self._desk)
+        finding = self._desk.look(run, client.position)
+        if isinstance(finding, Join):
             await reading.serve(finding, run.attend())
+        else:
+            reading.answer_without(finding)

@@ -45,6 +45,10 @@ class RunUpstream:
         ended = self._opening.body_ended
         return ended is None or ended.done()
 
+    async def send(self) -> HttpExchange:
+        """Send the request, for what belongs to no run yet. Raises `SSEProxyError`."""
+        return await self._opening.open()
+
     async def open(self, last_own_id: bytes | None) -> Opened:
         """Ask the upstream. last_own_id: behind which it should go on. Raises `SSEProxyError`."""
         if last_own_id is not None:
