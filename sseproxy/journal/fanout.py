@@ -246,6 +246,7 @@ class Fanout:
         """The window is no longer used; it has no readers."""
         if self._budget is not None:
             self._budget.note(self, 0)
+        self._budget = self._held = None
 
     # The members' side.
 

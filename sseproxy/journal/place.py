@@ -163,7 +163,7 @@ class Place:
             return None
         step = fanout.following(spot)
         if step is None and fanout.history is None:
-            lost = fanout.window.base[1] - spot.mark[1] if fanout.policy.is_counted else None
+            lost = fanout.window.lost(spot.mark) if fanout.policy.is_counted else None
             return self._gap(GapReason.TRIMMED, lost)
         if step is None:
             self._ask()

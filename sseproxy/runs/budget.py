@@ -76,6 +76,7 @@ class Share:
         budget, self._budget = self._budget, None
         if budget is not None:
             budget.remove(self)
+            del self.holder  # which leads back here
 
 
 class RunBudget:

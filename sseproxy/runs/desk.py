@@ -151,12 +151,15 @@ class Desk:
         """
         belongs = ask.belongs
         policy = belongs.policy
+        before = None if policy.is_by_run else await self.store.find(belongs.scope)
+        old = None if before is None else self._runs.get(before)
+        if old is not None and policy.again is Again.JOIN and old.state.is_under_way:
+            return old  # another request has come first, while this one was on its way
         if self.is_draining or not self.budget.has_room():
             why = "draining" if self.is_draining else "memory"
             self.stats.unjournalled[belongs.route, why] += 1
             return None
         name = self._new_name(is_answer=policy.is_answer)
-        before = None if policy.is_by_run else await self.store.find(belongs.scope)
         window = await self.store.create(name, RunTerms(belongs.scope, policy.is_answer, policy.keep.age))
         if not policy.is_by_run:
             now_newest = await self.store.point(belongs.scope, name, before)
@@ -164,7 +167,6 @@ class Desk:
                 self.store.forget(name)
                 return self._runs.get(now_newest)
         run = self._runs[name] = LiveRun(RunState(name, window), belongs, self)
-        old = None if before is None else self._runs.get(before)
         if old is not None and old.is_answer:
             old.supersede()
         return run
@@ -194,6 +196,8 @@ class Desk:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        for run in self:  # else the timers by which runs are forgotten would keep all of this
+            self.forget(run)
         await self.store.shut()
 
     # The runs' side (`Host`).
@@ -237,6 +241,7 @@ class Desk:
         if self._runs.get(run.name) is run:
             del self._runs[run.name]
             self.store.forget(run.name)
+            run.producer.close()
             run.fanout.close()
             run.share.close()
 
@@ -285,7 +290,7 @@ class Desk:
             if end.is_clean and mark == state.window.top and how is How.RESUMED:
                 return Complete(run, has_heard=False)
         if mark < base:
-            return Join(run, base, Missing(GapReason.TRIMMED, base[1] - mark[1]), how)
+            return Join(run, base, Missing(GapReason.TRIMMED, state.window.lost(mark)), how)
         return Join(run, mark, None, how)
 
     def _new_name(self, *, is_answer: bool) -> bytes:

@@ -98,7 +98,6 @@ class LiveRun:
         held = self.producer if is_answer else None
         self.fanout = Fanout(state.window, host.loop, policy, host.catching_up, budget=self.share, held=held)
         self._refused: Refused | None = None
-        self._closing: asyncio.Task[None] | None = None
         self._may_detach: Callable[[], bool] = lambda: True
         self._detach_timer: Timer | None = None
 
@@ -149,6 +148,7 @@ class LiveRun:
         """Ask the upstream of a feed that sleeps; nothing happens if it does not."""
         if self.state.phase is RunPhase.ASLEEP:
             self.state.wake()
+            self._host.attended(self)
             self.producer.wake(plan, open_upstream)
 
     def take_refused(self) -> Refused | None:
@@ -178,7 +178,7 @@ class LiveRun:
     def end(self, reason: CloseReason, *, is_clean: bool) -> None:
         self.producer.release(reason)
         end = self.state.finish(reason, is_clean=is_clean)
-        self._closing = self._host.spawn(self._close(self.state.token, end))
+        self._host.spawn(self._close(self.state.token, end))
         self.fanout.end()
         self._over()
 
@@ -217,7 +217,7 @@ class LiveRun:
         if isinstance(self._refused, HttpExchange):
             self._refused.abort()
         self.left_at = self._host.loop.time()
-        if not self.state.is_under_way:
+        if not self.state.is_under_way or self.state.phase is RunPhase.ASLEEP:
             return
         detach = self.belongs.policy.detach
         if self.state.phase is RunPhase.OPENING and not self._may_detach():

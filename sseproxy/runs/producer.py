@@ -108,6 +108,10 @@ class Producer:
         if relay is not None:
             relay.stop(reason)
 
+    def close(self) -> None:
+        """The run is forgotten, and has no upstream. Nothing may be called after it but `release`."""
+        del self._run  # which leads back here: a circle would keep its window until the garbage collector comes
+
     # What readers of an answer do (`Held`).
 
     def hold(self) -> None:

@@ -12,6 +12,7 @@ from sseproxy.core.eventsource.cookies import (
     cookie_values,
     for_caches,
     login,
+    only_cookies,
     without_cookie,
 )
 from sseproxy.core.eventsource.policies import CookieAuth
@@ -92,6 +93,30 @@ def test_one_cookie_is_taken_out(field: bytes, left: bytes | None) -> None:
     assert without_cookie(cookies(field), "token") == cookies(*([] if left is None else [left]))
 
 
+@pytest.mark.parametrize(
+    ("field", "left"),
+    [
+        (b"token=x", b"token=x"),
+        (b'a=1;\ttoken = "x" ;b=2;c=3', b'token = "x"; b=2'),
+        (b"token=x; token=y", b"token=x; token=y"),
+        (b'a="1; token=x; b=2"', b'token=x; b=2"'),
+        (b"token=a=b", b"token=a=b"),
+        (b"token; b", None),
+        (b"Token=x; atoken=y", None),
+        (b";;;", None),
+        (b"", None),
+    ],
+)
+def test_only_some_cookies_are_left(field: bytes, left: bytes | None) -> None:
+    headers = [(b"X", b"token=no"), *cookies(field)]
+    assert only_cookies(headers, ("token", "b")) == cookies(*([] if left is None else [left]))
+
+
+def test_cookies_of_several_fields_go_into_one() -> None:
+    assert only_cookies(cookies(b"a=1; b=2", b"token=x"), ("token", "a")) == cookies(b"a=1; token=x")
+    assert only_cookies(cookies(b"a=1"), ()) == []
+
+
 #: What cookies are made of, so that many of them nearly have the name.
 FIELDS = st.lists(
     st.sampled_from([b";", b" ", b"\t", b"token", b"=", b'"', b"a", b"tok", b"\xff", b","]), max_size=16
@@ -101,6 +126,12 @@ FIELDS = st.lists(
 def pairs(field: bytes) -> list[tuple[bytes, bool]]:
     """RFC 6265 section 5.2: each pair of the field, and whether it is the cookie."""
     return [(pair, b"=" in pair and pair.partition(b"=")[0].strip(b" \t") == b"token") for pair in field.split(b";")]
+
+
+@given(FIELDS)
+def test_what_is_left_alone_is_what_the_standard_says(field: bytes) -> None:
+    found = [pair.strip(b" \t") for pair, is_token in pairs(field) if is_token]
+    assert only_cookies(cookies(field), ("token",)) == cookies(*([b"; ".join(found)] if found else []))
 
 
 @given(FIELDS)

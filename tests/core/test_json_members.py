@@ -100,6 +100,21 @@ def test_which_member_counts(body: bytes, value: Value) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "has_repeats"),
+    [
+        (b'{"stream": true}', False),
+        (b'{"a": 1, "stream": true, "a": 2}', False),
+        (b'{"a": {"stream": 1}, "stream": true}', False),
+        (b'{"stream": true, "stream": true}', True),
+        (b'{"stream": true, "x": 1, "\\u0073tream": null}', True),
+        (b'{"stream": [1], "stream": "x"}', True),
+    ],
+)
+def test_a_member_that_is_there_twice(body: bytes, has_repeats: bool) -> None:
+    assert scanned(body).has_repeats is has_repeats
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b"a=1",

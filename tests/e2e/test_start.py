@@ -66,7 +66,10 @@ def test_what_nothing_asks_for_is_not_loaded() -> None:
         ),
         (
             {"routes": [{"upstream": "http://127.0.0.1:9", "journal": {"kind": "answer"}}]},
-            {"yaml", "sseproxy.config.journal_checks", "sseproxy.config.journal_warnings"},
+            {
+                *("yaml", "sseproxy.journal.reader"),
+                *("sseproxy.config.journal_checks", "sseproxy.config.journal_warnings"),
+            },
         ),
     ],
     ids=["file", "admin", "redis", "authorize", "journal"],

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from sseproxy.core.errors import BadRequest, ClientError, ExpectationFailed, MethodRefused
-from sseproxy.core.http.fields import Headers, Peer
+from sseproxy.core.http.fields import HeaderRules, Headers, Peer
 from sseproxy.core.routes import Route, Upstream
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamMode
 from sseproxy.http1.requests import ParsedRequest
 from sseproxy.proxy.inbound import InboundRequest, read_request
+from tests.support.journal_policies import feed
 
 PLAIN = Upstream("http", "127.0.0.1", 9000)
 HOST = (b"Host", b"a.test")
@@ -310,3 +311,26 @@ def test_errors_never_quote_the_request(fields: Headers, target: str) -> None:
     with pytest.raises(ClientError) as caught:
         read(*fields, target=target)
     assert "secret" not in str(caught.value)
+
+
+# A route with a journal.
+
+
+def test_no_connection_option_takes_away_what_a_key_or_a_login_goes_by() -> None:
+    """The upstream would answer for all who share the stream as if that part had not been there."""
+    options = (b"Connection", b"X-Room, X-Team, X-A")
+    asked = read(HOST, options, (b"X-Room", b"1"), (b"X-Team", b"2"), (b"X-A", b"3"))
+    fields = upstream_fields(asked, journal=feed(login="header:X-Team", key="header:x-room"))
+    assert (b"X-Room", b"1") in fields
+    assert (b"X-Team", b"2") in fields
+    assert (b"X-A", b"3") not in fields
+
+
+def test_a_feed_is_asked_for_without_what_the_client_is_known_by() -> None:
+    asked = read(HOST, (b"Authorization", b"own"), (b"Cookie", b"a=1"), (b"X-A", b"3"))
+    rules = HeaderRules(set=(("Authorization", "of the route"),))
+    names = ["Host", "X-A", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "Via"]
+    seen = [name.decode() for name, _ in upstream_fields(asked, journal=feed())]
+    assert [name for name in seen if name in (*names, "Authorization", "Cookie")] == names
+    set_by_route = upstream_fields(asked, journal=feed(), request_headers=rules)
+    assert [value for name, value in set_by_route if name == b"Authorization"] == [b"of the route"]

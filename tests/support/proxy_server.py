@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sseproxy.core.routes import Route, Upstream
+from sseproxy.core.store import StorePolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.engine.live import LiveStreams
 from sseproxy.http1.listener import ClientConnections
@@ -73,6 +74,7 @@ class ProxyServer:
         origin: Callable[[Upstream], HttpOrigin] = HttpOrigin,
         policy: ServerPolicy = ServerPolicy(),
         redis: Mapping[str, RedisOrigin] | None = None,
+        runs: StorePolicy = StorePolicy(),  # noqa: B008 - frozen
     ) -> "AsyncIterator[ProxyServer]":
         """On a port that the kernel chooses, or on a unix socket.
 
@@ -80,6 +82,7 @@ class ProxyServer:
         end_key: of the ends of streams. streams: left out, those that break do so at once.
         listener: a socket in place of one of its own. instance: see `ProxyApp`.
         origin: makes what stands for an upstream. policy: of client connections. redis: what serves routes to Redis.
+        runs: how they are kept.
         """
         loop = asyncio.get_running_loop()
         asked = [each.authorize.upstream for each in routes if each.authorize is not None]
@@ -96,6 +99,7 @@ class ProxyServer:
             streams=LiveStreams(linger=0.0) if streams is None else streams,
             instance=instance,
             policy=policy,
+            store=runs,
             request_ids=itertools.repeat(REQUEST_ID),
         )
         factory = app.server(scheme="http" if tls is None else "https", is_unix=socket_path is not None)

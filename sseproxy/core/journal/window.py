@@ -121,7 +121,7 @@ class Window:
     # 3. Dropped entries leave their slot at once, so that their bytes are free; the slots are removed when half of the
     #    list is of the kind.
 
-    __slots__ = ("_first", "_kept", "_restart", "_times", "base", "bytes", "epoch", "events", "top")
+    __slots__ = ("_broken", "_first", "_kept", "_restart", "_times", "base", "bytes", "epoch", "events", "top")
 
     def __init__(self, base: Mark = START) -> None:
         self.base = self.top = base
@@ -130,6 +130,7 @@ class Window:
         self._kept: list[Entry] = []
         self._times: list[float] = []
         self._first = 0
+        self._broken = START  # the end of the last `Break` that was dropped
         self._restart = _Restart(Spot(-1, START), base, None)
 
     @property
@@ -185,6 +186,15 @@ class Window:
             return False
         return limits.age == inf or self._first == len(self._kept) or now - self._times[self._first] <= limits.age
 
+    def aged(self, *, now: float) -> list[tuple[Entry, float]]:
+        """Return each entry that is kept, oldest first, with the seconds since it came."""
+        ages = (now - time for time in self._times[self._first :])
+        return list(zip(self._kept[self._first :], ages, strict=True))
+
+    def lost(self, mark: Mark) -> int | None:
+        """Return how many events were dropped between `mark` and `base`, where marks count them; ``None``: unknown."""
+        return self.base[1] - mark[1] if mark >= self._broken else None
+
     def missed(self, spot: Spot) -> tuple[Mark, Missing | None]:
         """Return where a reader of an earlier epoch goes on, and what it has missed.
 
@@ -208,6 +218,8 @@ class Window:
                 break
             entry = kept[first]
             self.base = entry.last
+            if not entry.text:
+                self._broken = entry.last
             self.bytes -= len(entry.text)
             self.events -= entry.count
             kept[first] = _DROPPED
@@ -229,6 +241,7 @@ class Window:
         self.epoch += 1
         self.base = self.top = base
         self.bytes = self.events = self._first = 0
+        self._broken = START
         self._kept.clear()
         self._times.clear()
 

@@ -66,29 +66,28 @@ class RunMaking:
                 await self._read(run, upstream.open)
             return
         task = asyncio.create_task(upstream.send())
-        is_owner = True
+        is_taken = False
         try:
             await first_of(task, upstream.body_ended)
-            run = None
-            if client.wanted.declares and not task.done():
-                client.tail.admit(client.route)
-                run = await self._desk.create(self._ask)
-            elif not client.wanted.declares or task.done():
-                await self._answer(await task)
+            if not client.wanted.declares or task.done():
+                client.tail.exchange = exchange = await task
+                is_taken = True
+                await self._answer(exchange)
                 return
-            is_owner = False
+            client.tail.admit(client.route)
+            run = await self._desk.create(self._ask)
+            is_taken = run is None or not run.is_begun
             if run is None:
                 await self._plainly.follow(task)
             else:
                 await self._read(run, lambda _: upstream.opened_by(task))
         finally:
-            if is_owner and client.tail.exchange is None:
+            if not is_taken:
                 cancel(task)
 
     async def _answer(self, exchange: HttpExchange) -> None:
         """Answer a request that has not asked for a stream with what has come."""
         client, upstream = self._client, self._upstream
-        client.tail.exchange = exchange
         opened = upstream.opened(exchange)
         run = None if opened.head is None else await self._desk.create(self._ask)
         if run is None:
@@ -115,7 +114,8 @@ class RunMaking:
     async def _join(self, run: LiveRun) -> None:
         finding = self._desk.look(run, None)
         if isinstance(finding, Join):
-            missing = self._finding.missing or finding.missing
-            await self._reading.serve(replace(finding, missing=missing), run.attend())
+            missing, attendance = self._finding.missing or finding.missing, run.attend()
+            run.wake(self._client.wanted.plan(), self._upstream.open)
+            await self._reading.serve(replace(finding, missing=missing), attendance)
         else:
             self._reading.answer_without(finding)

@@ -57,10 +57,13 @@ class RequestParts:
     def _url(self) -> bytes:
         """Return host, path and query as one.
 
-        Escapes of unreserved characters are decoded. Slashes and dot segments stay: services differ in them.
+        Escapes of unreserved characters are decoded. Slashes and dot segments stay: services differ in them. The host
+        that a trusted proxy names is part of it, too.
         """
-        path, _, query = self._inbound.target.partition("?")
-        return encoded([(self._inbound.host.lower(), decoded(path).encode(), without_position(query.encode()))])
+        inbound = self._inbound
+        path, _, query = inbound.target.partition("?")
+        said = inbound.fields.get(b"x-forwarded-host", ()) if self._request.peer.trusted else ()
+        return encoded([(inbound.host.lower(), decoded(path).encode(), without_position(query.encode())), said])
 
     def _field(self, name: bytes) -> Sequence[bytes]:
         plain, authorize, auth = as_in_cgi(name), self._route.authorize, self._route.auth

@@ -131,3 +131,9 @@ def test_where_a_request_names_its_position(
 def test_a_position_is_taken_off_the_query(query: bytes, rest: bytes) -> None:
     assert without_position(query) == rest
     assert named_position([], rest) is None
+
+
+def test_only_some_positions_are_taken_off_the_query() -> None:
+    query = b"a=3-4&last-event-id=1-2&lastEventId=3%2d4&last_event_id&b"
+    assert without_position(query, lambda value: value == b"3-4") == b"a=3-4&last-event-id=1-2&last_event_id&b"
+    assert without_position(query, lambda value: not value) == b"a=3-4&last-event-id=1-2&lastEventId=3%2d4&b"

@@ -1,0 +1,14 @@
+"""On which event loop do these tests run? One on which hours pass at once."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from tests.support.virtual_clock import VirtualLoop
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"virtual": VirtualLoop}

@@ -1,0 +1,175 @@
+"""How does a client come to its run? What the proxy does with a request on a route with a journal, without HTTP."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from sseproxy.core.journal.cursor import Flavour
+from sseproxy.core.journal.policy import Start
+from sseproxy.core.journal.rules import Again, Detach, JournalPolicy, Keep, Part, PartKind, ResumePath
+from sseproxy.core.limits import LimitPolicy
+from sseproxy.core.stream.plan import StreamKind, StreamPlan
+from sseproxy.core.stream.timeouts import TimeoutPolicy
+from sseproxy.journal.catching_up import CatchingUp
+from sseproxy.runs.budget import RunBudget
+from sseproxy.runs.desk import Ask, Complete, Desk, Gone, Join, Open
+from sseproxy.runs.live_run import LiveRun
+from sseproxy.runs.terms import Belonging, Opened
+from sseproxy.runs.terms import Open as AskUpstream
+from sseproxy.stores.journal_memory import MemoryJournalStore
+from tests.sim import history
+from tests.sim.client import Client
+from tests.sim.plans import Setting
+from tests.sim.upstream import FakeExchange, Log, Service, Source
+
+
+class Budget(RunBudget):
+    """Says when memory was short, and something may be gone."""
+
+    def __init__(self, memory: int, on_short: Callable[[], None]) -> None:
+        super().__init__(memory)
+        self.most = 0
+        self._on_short = on_short
+
+    def has_room(self) -> bool:
+        before = self.total
+        has_room = super().has_room()
+        if self.total < before or not has_room:
+            self._on_short()
+        return has_room
+
+    def reclaim(self) -> None:
+        self.most = max(self.most, self.total)
+        self._on_short()
+        super().reclaim()
+
+
+def policy_of(setting: Setting) -> JournalPolicy:
+    """Return what the route says of its journal."""
+    part = PartKind.RUN if setting.is_by_run else PartKind.URL
+    return JournalPolicy(
+        kind=StreamKind.ANSWER if setting.is_answer else StreamKind.FEED,
+        key=(Part(part),),
+        login=(Part(PartKind.COOKIE, "session"),),
+        again=Again.JOIN if setting.joins else Again.NEW,
+        start=Start.LATEST if setting.starts_latest else Start.OLDEST,
+        detach=Detach(setting.detach) if isinstance(setting.detach, str) else setting.detach,
+        keep=Keep(setting.events, setting.bytes, setting.age),
+        resume=ResumePath("/_runs/route/"),
+        reopen=setting.reopen,
+    )
+
+
+class Room:
+    """One process with one route. sources: what its runs are made of."""
+
+    def __init__(self, setting: Setting, service: Service, log: Log) -> None:
+        loop = asyncio.get_running_loop()
+        self.setting, self.service, self.log = setting, service, log
+        self.budget = Budget(setting.memory, lambda: log(history.Lost(at=loop.time())))
+        self.store = MemoryJournalStore()
+        self.desk = Desk(
+            self.store,
+            self.budget,
+            catching_up=CatchingUp(loop, steps=8),
+            chance=lambda: 0.5,
+            randomness=self._name,
+        )
+        self.sources: dict[LiveRun, Source] = {}
+        self._names = 0
+        idle = TimeoutPolicy(idle=setting.idle)
+        self._plan = StreamPlan(timeouts=idle, is_answer=setting.is_answer)
+        self._policy = policy_of(setting)
+        self._limits = LimitPolicy(detached=setting.detached, detached_per_client=setting.per_client)
+
+    def belonging(self, key: str, login: str) -> Belonging:
+        policy = self._policy
+        parts = ["route", login] if policy.is_by_run else ["route", login, key]
+        scope, reader = repr(parts).encode(), repr(["route", login]).encode()
+        return Belonging("route", policy, self._limits, scope, reader, reader)
+
+    async def serve(self, client: Client, source: Callable[[], Source], *, may_detach: bool) -> None:
+        """Serve one request, until its body flows. source: returns what the upstream sends if it is asked."""
+        position = client.position.encode() or None
+        belongs = self.belonging(client.key, client.login)
+        named, client.run = client.run, None
+        finding = self.desk.look(named, position) if named is not None else await self.desk.find(Ask(belongs, position))
+        match finding:
+            case Gone():
+                client.answered(410)
+            case Complete(run, has_heard):
+                self._complete(client, run, has_heard=has_heard)
+            case Join():
+                await self._join(client, finding, source)
+            case Open():
+                await self._open(client, finding, Ask(belongs, position), source, may_detach=may_detach)
+
+    def _complete(self, client: Client, run: LiveRun, *, has_heard: bool) -> None:
+        assert run.state.end is not None
+        if client.is_browser:
+            client.answered(204)
+        elif not run.state.end.is_clean:
+            client.answered(410)
+        else:
+            client.answered(200, self.sources[run].name)
+            client.run = run
+            client.run_ended()
+
+    async def _open(self, client: Client, finding: Open, ask: Ask, source: Callable[[], Source], *, may_detach: bool) -> None:
+        run = await self.desk.create(ask)
+        if run is None:
+            client.leave()  # it would be relayed without a journal
+            return
+        position = client.position if finding.keeps_position else ""
+        if not run.is_begun:
+            mark = run.first_mark
+            self.sources[run] = source()
+            opening = partial(self._ask, source, client.number, position)
+            await self._join(client, Join(run, mark, finding.missing), source, opening=opening, may_detach=may_detach)
+        else:
+            await self._join(client, Join(run, run.state.window.base, finding.missing), source)
+
+    async def _ask(self, source: Callable[[], Source], request: int, position: str, own_id: bytes | None) -> Opened:
+        return await self.service.open(source(), request, own_id, position)
+
+    async def _join(
+        self,
+        client: Client,
+        join: Join,
+        source: Callable[[], Source],
+        *,
+        opening: AskUpstream | None = None,
+        may_detach: bool = True,
+    ) -> None:
+        run = join.run
+        if join.missing is not None and not client.takes_ids:
+            client.answered(410)
+            return
+        client.came_late = run.state.end is not None
+        client.attendance = run.attend()
+        client.run = run
+        if opening is not None:
+            run.begin(self._plan, opening, may_detach=lambda: may_detach)
+        else:
+            run.wake(self._plan, partial(self._ask, source, client.number, ""))
+        await asyncio.shield(run.opened)
+        if run.state.head is None:
+            refused = run.take_refused()
+            client.answered(refused.head.status if isinstance(refused, FakeExchange) else 502)
+            return
+        client.answered(200, self.sources[run].name)
+        flavour = Flavour(has_ids=client.takes_ids, prefix=run.state.prefix)
+        reader, _ = run.join(
+            client,
+            join.mark,
+            join.missing,
+            flavour,
+            named=client.position.encode(),
+            has_primer=client.takes_ids and client.is_browser and not run.state.is_named,
+            on_end=client.run_ended,
+        )
+        client.read(reader)
+
+    def _name(self, size: int) -> bytes:
+        self._names += 1
+        return self._names.to_bytes(size, "big")
