@@ -13,9 +13,9 @@ from dataclasses import replace
 from benchmarks.steps import EVENT, null_relay
 from sseproxy.core.flow import BodySink
 from sseproxy.core.journal.cursor import PLAIN, Flavour
-from sseproxy.core.journal.window import Block, Window
+from sseproxy.core.journal.window import STREAM, Block, Window
 from sseproxy.journal.catching_up import CatchingUp
-from sseproxy.journal.fanout import STREAM, Fanout
+from sseproxy.journal.fanout import Fanout
 from sseproxy.journal.reader import Reader
 
 READERS = 2000

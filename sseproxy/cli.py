@@ -10,14 +10,18 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sseproxy import __version__
 from sseproxy.config.flags import CONFIG_VARIABLE, OVERRIDES, FlagValue
-from sseproxy.probe.arguments import add_arguments
 from sseproxy.usage import EXAMPLES, SERVE_EXAMPLES, HintingParser, complete_files, hint_for
+
+if TYPE_CHECKING:
+    #: What the parser of one more command is added to.
+    Commands = argparse._SubParsersAction[HintingParser]  # noqa: SLF001 - argparse has no other name for it
 
 #: The file that ``sseproxy example`` gives. It is read only if it is named: what a folder holds changes no process.
 _USUAL_FILE = "sseproxy.yaml"
@@ -27,7 +31,9 @@ _OK, _FAILED = 0, 1  # argparse exits with 2 on wrong usage
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `arguments` (default: the process's own). Returns the exit code: 0, or 1 if something is wrong."""
-    parsed = new_parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # The flags of the other commands need not be there: a start would wait for them.
+    parsed = new_parser(*arguments[:1]).parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = parsed.command
     try:
         code = command(parsed)
@@ -164,63 +170,75 @@ def _count(number: int, noun: str) -> str:
 # The parser.
 
 
-def new_parser() -> argparse.ArgumentParser:
-    """Return the parser. What it has parsed says in `command` which function runs it."""
+def new_parser(command: str = "") -> argparse.ArgumentParser:
+    """Return the parser. What it has parsed says in `command` which function runs it.
+
+    command: the only one that it has to know; if there is none of that name, it knows all.
+    """
     parser = HintingParser(
         prog="sseproxy",
         description="A sidecar reverse proxy that keeps Server-Sent Event streams alive behind impatient gateways.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("-V", "--version", action="version", version=f"sseproxy {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    served = commands.add_parser(
-        "serve",
-        help="run the proxy",
-        epilog=SERVE_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    complete_files(served.add_argument("-c", "--config", type=Path, metavar="FILE", help="YAML file [SSEPROXY_CONFIG]"))
-    add_overrides(served)
-    served.set_defaults(command=_serve)
-    checked = commands.add_parser("check", help="find every error of a configuration file", allow_abbrev=False)
-    complete_files(checked.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the file"))
-    checked.add_argument(
+    for add in [COMMANDS[command]] if command in COMMANDS else COMMANDS.values():
+        add(commands)
+    return parser
+
+
+def add_serve(commands: "Commands") -> None:
+    """Add ``serve``."""
+    parser = commands.add_parser("serve", help="run the proxy", epilog=SERVE_EXAMPLES, allow_abbrev=False)
+    complete_files(parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="YAML file [SSEPROXY_CONFIG]"))
+    add_overrides(parser)
+    parser.set_defaults(command=_serve)
+
+
+def add_check(commands: "Commands") -> None:
+    """Add ``check``."""
+    parser = commands.add_parser("check", help="find every error of a configuration file", allow_abbrev=False)
+    complete_files(parser.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the file"))
+    parser.add_argument(
         "--print",
         action="store_true",
         help="print what holds in the end as YAML, defaults and SSEPROXY_* variables included, secrets masked",
     )
-    add_overrides(checked)
-    checked.set_defaults(command=_check)
-    printed = commands.add_parser("schema", help="print the JSON Schema of the configuration file, for editors")
-    printed.set_defaults(command=_schema)
-    copied = commands.add_parser("example", help="print a file to copy, or the names of all")
-    copied.add_argument("name", nargs="?", metavar="NAME", help="such as sseproxy.yaml or deploy/compose.yaml")
-    copied.set_defaults(command=_example)
-    shown = commands.add_parser("demo", help="show the gateway timeout and its cure on this machine")
-    shown.add_argument("--check", action="store_true", help="print a table and exit 0 only if the cure works")
-    shown.add_argument(
+    add_overrides(parser)
+    parser.set_defaults(command=_check)
+
+
+def add_schema(commands: "Commands") -> None:
+    """Add ``schema``."""
+    parser = commands.add_parser("schema", help="print the JSON Schema of the configuration file, for editors")
+    parser.set_defaults(command=_schema)
+
+
+def add_example(commands: "Commands") -> None:
+    """Add ``example``."""
+    parser = commands.add_parser("example", help="print a file to copy, or the names of all")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="such as sseproxy.yaml or deploy/compose.yaml")
+    parser.set_defaults(command=_example)
+
+
+def add_demo(commands: "Commands") -> None:
+    """Add ``demo``."""
+    parser = commands.add_parser("demo", help="show the gateway timeout and its cure on this machine")
+    parser.add_argument("--check", action="store_true", help="print a table and exit 0 only if the cure works")
+    parser.add_argument(
         "--host", default="127.0.0.1", metavar="IP", help="such as 0.0.0.0: for browsers of other machines, too"
     )
-    shown.add_argument("--port", type=int, default=0, help="where the page is served (default: a free port)")
-    shown.add_argument(
+    parser.add_argument("--port", type=int, default=0, help="where the page is served (default: a free port)")
+    parser.add_argument(
         "--gateway", choices=("auto", "nginx", "embedded"), default="auto", help="the gateway (default: nginx if there)"
     )
-    shown.set_defaults(command=_demo)
-    add_healthcheck_flags(
-        commands.add_parser("healthcheck", help="ask a running process how it is", allow_abbrev=False)
-    )
-    completed = commands.add_parser("completion", help="print what makes your shell complete all this")
-    completed.add_argument("shell", choices=("bash", "zsh"), help='such as: eval "$(sseproxy completion bash)"')
-    completed.set_defaults(command=_completion)
-    add_arguments(commands.add_parser("probe", help="find out what a chain of gateways does to a stream"))
-    return parser
+    parser.set_defaults(command=_demo)
 
 
-def add_healthcheck_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of ``healthcheck``."""
+def add_healthcheck(commands: "Commands") -> None:
+    """Add ``healthcheck``."""
+    parser = commands.add_parser("healthcheck", help="ask a running process how it is", allow_abbrev=False)
     config = parser.add_argument(
         "-c", "--config", type=Path, metavar="FILE", help="its file, for admin.listen [SSEPROXY_CONFIG]"
     )
@@ -228,6 +246,20 @@ def add_healthcheck_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--admin", metavar="ADDR", help="where its /healthz and /readyz are served [SSEPROXY_ADMIN]")
     parser.add_argument("--ready", action="store_true", help="may requests be sent to it, too? (/readyz)")
     parser.set_defaults(command=_healthcheck)
+
+
+def add_completion(commands: "Commands") -> None:
+    """Add ``completion``."""
+    parser = commands.add_parser("completion", help="print what makes your shell complete all this")
+    parser.add_argument("shell", choices=("bash", "zsh"), help='such as: eval "$(sseproxy completion bash)"')
+    parser.set_defaults(command=_completion)
+
+
+def add_probe(commands: "Commands") -> None:
+    """Add ``probe``."""
+    from sseproxy.probe.arguments import add_arguments
+
+    add_arguments(commands.add_parser("probe", help="find out what a chain of gateways does to a stream"))
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
@@ -244,3 +276,16 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
                 action="append" if override.several else "store",
                 help=help_text,
             )
+
+
+#: What adds each command to the parser, by its name.
+COMMANDS: Mapping[str, Callable[["Commands"], None]] = {
+    "serve": add_serve,
+    "check": add_check,
+    "schema": add_schema,
+    "example": add_example,
+    "demo": add_demo,
+    "healthcheck": add_healthcheck,
+    "completion": add_completion,
+    "probe": add_probe,
+}

@@ -4,6 +4,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, NoReturn
 
 EXAMPLES = """\
@@ -23,15 +24,33 @@ Flags win over variables (in brackets), variables over the file.
 A DURATION is such as 500ms, 15s or 10m. An ADDR is HOST:PORT, :PORT for all interfaces, or unix:/PATH.
 """
 
-_UNKNOWN = re.compile(r"unrecognized arguments: (?P<all>(?P<first>\S+).*)", re.DOTALL)
-_CHOICE = re.compile(r"invalid choice: '(?P<written>[^']*)' \(choose from (?P<choices>.*)\)", re.DOTALL)
+# Compiled where they are used: most command lines are right.
+_UNKNOWN = r"(?s)unrecognized arguments: (?P<all>(?P<first>\S+).*)"
+_CHOICE = r"(?s)invalid choice: '(?P<written>[^']*)' \(choose from (?P<choices>.*)\)"
 #: What other servers call ``--listen``, or a part of it.
-_LISTEN = re.compile(r"(?<!\S)(?:--(?:host|port|bind|address)|-[pHb])(?![\w-])(?:[= ](?P<value>[^-\s]\S*))?")
-_FILE = re.compile(r"\S+\.ya?ml")
+_LISTEN = r"(?<!\S)(?:--(?:host|port|bind|address)|-[pHb])(?![\w-])(?:[= ](?P<value>[^-\s]\S*))?"
+_FILE = r"\S+\.ya?ml"
+
+_ANY_WIDTH = 80
 
 
 class HintingParser(argparse.ArgumentParser):
     """A parser whose errors end with what was probably meant. Parsers of its commands are of the same kind."""
+
+    def __init__(self, **options: Any) -> None:
+        # argparse makes a formatter for each flag, and one without a width imports `shutil` to ask for it.
+        narrow = partial(argparse.RawDescriptionHelpFormatter, width=_ANY_WIDTH)
+        super().__init__(**options, formatter_class=narrow)
+
+    def format_usage(self) -> str:
+        """Return the usage, as wide as the terminal."""
+        self.formatter_class = argparse.RawDescriptionHelpFormatter
+        return super().format_usage()
+
+    def format_help(self) -> str:
+        """Return the help, as wide as the terminal."""
+        self.formatter_class = argparse.RawDescriptionHelpFormatter
+        return super().format_help()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """As argparse does it. A command reports itself what it does not know: the hint is one of its own flags."""
@@ -48,13 +67,13 @@ class HintingParser(argparse.ArgumentParser):
 
     def hint(self, message: str) -> str:
         """Guess what was meant; empty if it is anything."""
-        unknown, choice = _UNKNOWN.match(message), _CHOICE.search(message)
+        unknown, choice = re.match(_UNKNOWN, message), re.search(_CHOICE, message)
         flags = [flag for action in self._actions for flag in action.option_strings]
         if unknown is not None:
             first = unknown["first"]
-            if _FILE.fullmatch(first) and "--config" in flags:
+            if re.fullmatch(_FILE, first) and "--config" in flags:
                 return f"did you mean -c {first}?"
-            if _LISTEN.match(unknown["all"]) and "--listen" in flags:
+            if re.match(_LISTEN, unknown["all"]) and "--listen" in flags:
                 return f"did you mean --listen {listen_address(unknown['all'])}?"
             return hint_for(first.partition("=")[0], flags)
         if choice is not None:
@@ -67,7 +86,7 @@ class HintingParser(argparse.ArgumentParser):
 def listen_address(words: str) -> str:
     """Return as ADDR what flags of other servers say, such as ``--host 0.0.0.0 --port 80``."""
     host, port = "127.0.0.1", "8080"
-    for found in _LISTEN.finditer(words):
+    for found in re.finditer(_LISTEN, words):
         value = found["value"] or ""
         if value.startswith("unix:"):
             return value

@@ -5,12 +5,13 @@ stand together is a rule of the policies, for the file and for these options ali
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Literal, TypedDict
 
 from sseproxy.asgi import option_values
 from sseproxy.asgi.option_values import Duration
 from sseproxy.config.values import nearest
+from sseproxy.core.frozen import frozen
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.end_message import EndPolicy
@@ -137,7 +138,7 @@ _READERS: Final[Mapping[str, Callable[[object], object]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DrainPolicy:
     """How streams end when the server is asked to end: each within `spread`, all within `timeout` seconds."""
 
@@ -145,7 +146,7 @@ class DrainPolicy:
     spread: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StreamOptions:
     """How the streams of one middleware are treated: `MiddlewareOptions`, read.
 

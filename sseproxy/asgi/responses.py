@@ -1,8 +1,7 @@
 """Is the app's response an event stream to keep alive, and what of it goes to the server, in which shape?"""
 
-from dataclasses import dataclass
-
 from sseproxy.asgi.types import Message
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import Headers, end_to_end, get_all, is_json, tokens
 from sseproxy.core.stream.kinds import MediaKind, kind_of, may_be_stream
 from sseproxy.core.stream.late_refusal import FinalMessage
@@ -17,7 +16,7 @@ _USUAL = (b"application/json", b"text/html; charset=utf-8", b"text/plain; charse
 FILES = ("http.response.pathsend", "http.response.zerocopysend")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Opening:
     """How a stream begins. head: its first message, for the server. is_early: the app has not responded.
 

@@ -6,10 +6,10 @@ Like `values`: every function takes a value as YAML gave it, and returns what it
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sseproxy.config.values import BadValue, BadValues, boolean, describe, line, nearest, quote
+from sseproxy.core.frozen import frozen
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -26,7 +26,7 @@ _WILDCARDS = {"": (4, 6), "0.0.0.0": (4,), "::": (6,)}
 _LOOPBACK = {"localhost": (4, 6), "127.0.0.1": (4,), "::1": (6,)}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Address:
     """Something to listen on: a TCP host and port, or the path of a unix socket.
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from sseproxy.config.sections import Scalar, Section
 from sseproxy.config.tls import UpstreamTLSSection
 from sseproxy.config.urls import format_upstream, upstream_url
 from sseproxy.config.values import BadValue, field_name, line, quote
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import FORWARDING, belongs_to_connection
 from sseproxy.core.routes import AuthorizePolicy, Upstream
 
@@ -24,7 +25,7 @@ _OF_MESSAGES = re.compile(r"content-.*|accept(-.*)?|date|expect|host", re.IGNORE
 _DEFAULTS = AuthorizePolicy(Upstream("http"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AskedURL:
     """Where a service is, and what it is asked for."""
 

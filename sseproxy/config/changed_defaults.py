@@ -6,13 +6,13 @@ something on that route. Each key is judged by itself, whatever else the file sa
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from sseproxy.config.checks import DRAIN_TIMEOUT
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.schema import DrainSection, FileSchema
 from sseproxy.config.values import format_duration
+from sseproxy.core.frozen import frozen
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.plan import StreamMode
 
@@ -20,7 +20,7 @@ from sseproxy.core.stream.plan import StreamMode
 _SHORT_DRAIN = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChangedDefault:
     """A key with a new default. now: what leaving it out means. confirms, keeps: what says the new one, and the old.
 

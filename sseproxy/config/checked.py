@@ -1,6 +1,6 @@
 """What is known of a configuration once nothing is wrong with it?"""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path as FilePath
 
 from sseproxy.config.build import build_config
@@ -9,9 +9,10 @@ from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.problems import in_reading_order
 from sseproxy.config.schema import FileSchema
 from sseproxy.config.settings import Config
+from sseproxy.core.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Checked:
     """A configuration that has passed all checks, still in the form of a file.
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sseproxy.config.problems import ConfigProblem, Path, Severity, write_path
+from sseproxy.core.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Where a value stands, and its key if it has one; lines and columns count from 1."""
 

@@ -1,16 +1,16 @@
 """What holds for a route, once it has inherited what it does not say itself?"""
 
-from dataclasses import dataclass
 from typing import TypeVar
 
 from sseproxy.config.problems import Path
 from sseproxy.config.schema import FileSchema, InheritedSection, RouteSection
 from sseproxy.config.sections import Section
+from sseproxy.core.frozen import frozen
 
 Kind = TypeVar("Kind", bound=Section)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EffectiveRoute:
     """A route with all that it inherits. section: what it says itself. defaults: what all routes inherit."""
 

@@ -4,9 +4,9 @@ Data only: the command line reads it for every command, `overrides` says what a 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sseproxy.config.problems import Path
+from sseproxy.core.frozen import frozen
 
 PREFIX = "SSEPROXY_"
 CONFIG_VARIABLE = "SSEPROXY_CONFIG"
@@ -15,7 +15,7 @@ CONFIG_VARIABLE = "SSEPROXY_CONFIG"
 FlagValue = str | Sequence[str] | bool | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Override:
     """One flag and its variable.
 

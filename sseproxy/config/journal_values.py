@@ -5,13 +5,13 @@ Like `values`: every function takes a value as YAML gave it, and returns what it
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from sseproxy.config import values
 from sseproxy.config.authorize import taken_name
 from sseproxy.config.browser_values import cookie_name
 from sseproxy.config.urls import match_path
 from sseproxy.config.values import BadValue, describe, nearest, quote
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import belongs_to_connection
 from sseproxy.core.journal.positions import QUERY_NAMES
 from sseproxy.core.journal.rules import Detach, Part, PartKind
@@ -36,7 +36,7 @@ _VALUE = re.compile(r"\{([^{}]*)\}")
 _PLACES = {"{run}": False, "{key}": True}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunPath:
     """A path with a place for the name of a run, or for a key. before, behind: what is around that place."""
 

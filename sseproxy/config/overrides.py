@@ -13,9 +13,7 @@ from sseproxy.config.problems import ConfigProblem
 from sseproxy.config.values import UntypedText, nearest
 
 # Kubernetes sets these in every container of a namespace that has a service whose name begins with sseproxy.
-_SERVICE_LINK = re.compile(
-    r"SSEPROXY(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
-)
+_SERVICE_LINK = r"SSEPROXY(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 
 
 # What stands above what, for a key that routes inherit:
@@ -88,7 +86,7 @@ def unknown_variables(document: Document, environ: Mapping[str, str]) -> Iterato
     """Problems for ``SSEPROXY_*`` variables that mean nothing. Those that the file asks for are its own affair."""
     known = [*(override.variable for override in OVERRIDES), CONFIG_VARIABLE]
     for name in sorted(environ):
-        asked_for = name in known or name in document.variables or _SERVICE_LINK.fullmatch(name)
+        asked_for = name in known or name in document.variables or re.fullmatch(_SERVICE_LINK, name)
         if name.startswith(PREFIX) and not asked_for:
             # Without what all of them begin with, which would make everything alike.
             hint = nearest(name.removeprefix(PREFIX), [word.removeprefix(PREFIX) for word in known])

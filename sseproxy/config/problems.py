@@ -1,8 +1,9 @@
 """What is wrong with the configuration, or dangerous about it, and where?"""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from sseproxy.core.frozen import frozen
 
 #: Keys and list positions from the top of the file down to a value.
 Path = tuple[str | int, ...]
@@ -24,7 +25,7 @@ class Severity(StrEnum):
     NOTE = "note"  # it works as it is meant to, and has a consequence that is easily overlooked
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ConfigProblem:
     """One thing that is wrong, or that works and should be known.
 

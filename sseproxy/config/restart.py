@@ -1,15 +1,16 @@
 """What of a configuration cannot change while processes run, and what holds in its place?"""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sseproxy.config.checked import Checked
 from sseproxy.config.problems import ConfigErrors, ConfigProblem
 from sseproxy.config.settings import Config
+from sseproxy.core.frozen import frozen
 
 _WORKERS = "server.workers"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reloaded:
     """What holds from now on. kept: the keys that the file has changed, and that need a restart."""
 

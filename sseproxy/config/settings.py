@@ -1,15 +1,16 @@
 """What did the operator ask for, once files, variables and flags have been read and found right?"""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from sseproxy.config.addresses import Address, IPNetwork
 from sseproxy.config.fields import LogFormat, LogLevel
 from sseproxy.config.problems import ConfigProblem
+from sseproxy.core.frozen import frozen
 from sseproxy.core.routes import Route
 from sseproxy.core.store import StorePolicy
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CertificateFiles:
     """Absolute paths of PEM files that belong together and could be loaded.
 
@@ -21,7 +22,7 @@ class CertificateFiles:
     client_ca: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServerSettings:
     """The public side.
 
@@ -46,7 +47,7 @@ class ServerSettings:
         return None if self.drain_timeout is None else self.drain_delay + self.drain_timeout
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AdminSettings:
     """The private side. hosts: names in lower case by which it may be asked, beside localhost and addresses."""
 
@@ -54,7 +55,7 @@ class AdminSettings:
     hosts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LogSettings:
     """What is written: requests to stdout, everything else to stderr. access: one line for each request."""
 
@@ -63,14 +64,14 @@ class LogSettings:
     access: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TelemetrySettings:
     """What is sent to a collector of OpenTelemetry."""
 
     traces: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Config:
     """Everything. Only the composition root sees it; all other modules get the policy that concerns them.
 

@@ -6,15 +6,15 @@ literal ``${``; every other dollar sign is itself. A default ends at the next ``
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from sseproxy.config.values import BadValue, UntypedText, quote
+from sseproxy.core.frozen import frozen
 
 _REFERENCE = re.compile(r"\$(?P<escape>\$\{)|\$\{(?P<inside>[^}]*)(?P<end>\}?)")
 _INSIDE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Substitution:
     """The outcome. names: of the variables that were asked for; if there are none, the text keeps its YAML type."""
 

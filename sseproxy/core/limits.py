@@ -1,6 +1,6 @@
 """How much may one route, one client and one stream take?"""
 
-from dataclasses import dataclass
+from sseproxy.core.frozen import frozen
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -15,7 +15,7 @@ REFUSAL_TIME = 30.0
 MINIMUM_LINE = 16
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LimitPolicy:
     """Limits of one route; ``None`` means no limit.
 

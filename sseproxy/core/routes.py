@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
 from sseproxy.core.eventsource.policies import CookieAuth, CorsPolicy, TicketPolicy
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import HeaderRules, as_in_cgi
 from sseproxy.core.http.paths import behind_prefix, decoded, has_dots, has_prefix
 from sseproxy.core.journal.policy import RedisPolicy
@@ -21,7 +22,7 @@ from sseproxy.core.stream.timeouts import TimeoutPolicy
 READING = ("GET", "HEAD")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Match:
     """What a request must look like; ``None`` and an empty set match everything.
 
@@ -109,7 +110,7 @@ class Upstream:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AuthorizePolicy:
     """The service that is asked whether a request may go on.
 
@@ -131,7 +132,7 @@ class AuthorizePolicy:
         object.__setattr__(self, "taken", frozenset(as_in_cgi(name.encode()) for _, name in self.take))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Route:
     """One route with everything that holds for its requests. It leads to `upstream` or to `redis`: exactly one is set.
 

@@ -1,8 +1,9 @@
 """What may outlive a connection, and at what price? (docs/eventsource.md)"""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from sseproxy.core.eventsource.policies import TicketPolicy
+from sseproxy.core.frozen import frozen
 from sseproxy.core.limits import MIB
 
 #: Schemes of a Redis. It serves the routes with `redis`; tickets stay in the memory of their process beside it.
@@ -15,7 +16,7 @@ SCHEMES = (*REDIS_SCHEMES,)
 _BODIES = 2
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StorePolicy:
     """Where a process keeps what outlives a connection. Some routes are served from Redis.
 

@@ -1,7 +1,8 @@
 """What does a Chat Completions stream look like, and how much of one has arrived?"""
 
 import json
-from dataclasses import dataclass
+
+from sseproxy.core.frozen import frozen
 
 DONE = b"data: [DONE]\n\n"
 
@@ -36,7 +37,7 @@ def _chunk(delta: dict[str, str], finish_reason: str | None) -> bytes:
     return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Transcript:
     """What a client that reads line by line has made of a body.
 

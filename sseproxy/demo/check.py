@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from sseproxy.core.frozen import frozen
 from sseproxy.demo.chat import request_body
 from sseproxy.demo.exchange import exchange, post
 from sseproxy.demo.timing import Timing, tokens
@@ -17,7 +17,7 @@ _THINKING = {"thinks-first": "before the first token", "thinks-between": "betwee
 _COLUMNS = ("model is silent", "way", "status", "seconds", "tokens", "heartbeats", "ended")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Result:
     """One attempt: which way, with which model, and how it went."""
 

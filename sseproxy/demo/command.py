@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import socket
 import sys
-from dataclasses import dataclass
 
+from sseproxy.core.frozen import frozen
 from sseproxy.demo.asking import asking
 from sseproxy.demo.check import DIRECT, KEPT, check_both_ways, table
 from sseproxy.demo.gateway import GatewayChoice, gateway
@@ -48,7 +48,7 @@ def run(check: bool, port: int, choice: GatewayChoice = GatewayChoice.AUTO, host
         return 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Stack:
     """What is running: the gateway's address and name, how long everything takes, and what is behind the third page."""
 

@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 
+from sseproxy.core.frozen import frozen
 from sseproxy.demo.embedded import closed
 from sseproxy.demo.wire import Head, read_head
 
@@ -21,7 +21,7 @@ class Ending(StrEnum):
     LEFT = "the client left"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Piece:
     """Body bytes that came together, so many seconds after the request."""
 
@@ -29,7 +29,7 @@ class Piece:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """One response as the client saw it. `seconds` runs from the request to the end, `ended` is the loop's clock."""
 

@@ -8,31 +8,32 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from sseproxy.core.frozen import frozen
 from sseproxy.demo.embedded import embedded
 from sseproxy.demo.ports import listener, port_of
 from sseproxy.demo.wire import Head, read_head
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Silence:
     """Nothing is sent for so many seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Begin:
     """The response head is sent."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Send:
     """These bytes are sent, as one chunk where the client speaks HTTP/1.1."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Die:
     """The connection ends in the midst of the answer, as it does when the process is killed."""
 

@@ -2,9 +2,10 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib.resources import as_file, files
 
+from sseproxy.core.frozen import frozen
 from sseproxy.demo.page import local
 from sseproxy.demo.redis_server import RedisFailed, find_redis, redis_server, redis_version
 from sseproxy.demo.sidecar import sidecar
@@ -15,7 +16,7 @@ from sseproxy.stores.redis.library import RedisMissing, require_redis
 PUSH = "/push/"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Push:
     """What runs. targets: a port for each path prefix. facts: for the page. missing: why there is no page."""
 

@@ -1,8 +1,9 @@
 """How long does the gateway wait, how long does the model think, and how often does sseproxy speak?"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
+from sseproxy.core.frozen import frozen
 from sseproxy.demo.chat import finish, token
 from sseproxy.demo.model import Begin, Script, Send, Silence
 
@@ -19,7 +20,7 @@ _BEFORE_PAUSE = 12
 STOCK_PATIENCE = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Timing:
     """All in seconds. `patience` is the gateway's read timeout, `silence` how long the model thinks at a time."""
 

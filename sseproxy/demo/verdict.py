@@ -1,7 +1,6 @@
 """Did the client get what the service meant to say, and if not, what did it get?"""
 
-from dataclasses import dataclass
-
+from sseproxy.core.frozen import frozen
 from sseproxy.demo.chat import Transcript, transcript
 from sseproxy.demo.exchange import Answer, Ending
 
@@ -9,7 +8,7 @@ from sseproxy.demo.exchange import Answer, Ending
 _LUMP = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """An answer held against the number of tokens that it should have had."""
 

@@ -1,10 +1,11 @@
 """How is one HTTP/1.x head read from a connection, and what does it say?"""
 
 import asyncio
-from dataclasses import dataclass
+
+from sseproxy.core.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Head:
     """A start line and its fields (RFC 9112 section 2.1); `raw` is what came, with the empty line at its end."""
 

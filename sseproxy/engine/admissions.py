@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sseproxy.core.errors import TooManyStreams
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.networks import client_key
 from sseproxy.core.routes import Route
 
@@ -46,7 +47,7 @@ class Admissions:
         _count_down(self._by_client, (route, client))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Admission:
     """The place of one stream. Must be released once."""
 

@@ -4,17 +4,20 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sseproxy.core.errors import SSEProxyError
 from sseproxy.core.eventsource.ticket_ids import masked
 from sseproxy.core.frames import release_frames
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import Headers
-from sseproxy.core.journal.window import Spot
 from sseproxy.core.routes import logged_path
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason, TransferStats
+
+if TYPE_CHECKING:
+    from sseproxy.core.journal.window import Spot
 
 
 class Phase(StrEnum):
@@ -30,7 +33,7 @@ class Place(Protocol):
     """Where a reader is. spot: has the mark up to which it was given everything."""
 
     @property
-    def spot(self) -> Spot: ...
+    def spot(self) -> "Spot": ...
 
 
 class GapCount(Protocol):
@@ -40,7 +43,7 @@ class GapCount(Protocol):
     def gaps(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JournalReading:
     """How a client reads a stream that has positions. resumes: it has named one.
 

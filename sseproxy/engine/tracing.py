@@ -6,12 +6,12 @@ Needs the API of OpenTelemetry, and is imported only where traces are switched o
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, format_trace_id, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import Headers, get_all
 from sseproxy.core.stream.ends import LastWord, row
 from sseproxy.core.stream.transfer import CloseReason
@@ -45,7 +45,7 @@ _PORT = re.compile(r"(?<=.):([0-9]{1,5})\Z")
 _NANOSECONDS = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestSpan:
     """The span of one request (a `Trace`). began_at: nanoseconds since 1970."""
 

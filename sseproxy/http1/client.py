@@ -12,7 +12,9 @@ from typing import Protocol, cast
 import httptools
 
 from sseproxy.core.errors import OriginError, UpstreamBroken
+from sseproxy.core.http.fields import Headers
 from sseproxy.http1.faults import broken_off, not_http
+from sseproxy.http1.framing import FIELD
 from sseproxy.http1.messages import ResponseHead
 from sseproxy.http1.responses import Progress, ResponseParser
 from sseproxy.http1.sockets import probe_in_silence, reset_when_closed
@@ -142,6 +144,15 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport = None
 
     # The listener's calls.
+
+    def send_request(self, method: str, target: str, headers: Headers, body: bytes = b"") -> None:
+        """Write a head (RFC 9112 section 3), with `target` as it came in, and `body` behind it.
+
+        Does nothing once the connection is closed.
+        """
+        if self.transport is not None:
+            line = f"{method} {target} HTTP/1.1\r\n".encode("utf-8", "surrogateescape")
+            self.transport.write(b"".join((line, *map(FIELD.__mod__, headers), b"\r\n", body)))
 
     def expect_response(self, listener: ResponseListener, *, to_head: bool) -> None:
         """Read the next response for `listener`. to_head: the request was a HEAD, so there is no body."""

@@ -1,4 +1,4 @@
-"""How are heads and bodies written? (RFC 9112 sections 2 to 7)"""
+"""How are responses and bodies written? (RFC 9112 sections 4 to 7)"""
 
 from sseproxy.core.http.fields import Headers
 
@@ -22,15 +22,9 @@ def chunked(body: bytes) -> bytes:
 
 
 #: Formats one field.
-_field = b"%b: %b\r\n".__mod__
-
-
-def request_head(method: str, target: str, headers: Headers) -> bytes:
-    """Return the head of an HTTP/1.1 request; `target` goes out as it came in."""
-    line = f"{method} {target} HTTP/1.1\r\n".encode("utf-8", "surrogateescape")
-    return b"".join((line, *map(_field, headers), b"\r\n"))
+FIELD = b"%b: %b\r\n"
 
 
 def response_head(status: int, reason: bytes, headers: Headers) -> bytes:
     """Return the head of an HTTP/1.1 response (RFC 9112 section 4: also to a client that speaks 1.0)."""
-    return b"".join((b"HTTP/1.1 %d %b\r\n" % (status, reason), *map(_field, headers), b"\r\n"))
+    return b"".join((b"HTTP/1.1 %d %b\r\n" % (status, reason), *map(FIELD.__mod__, headers), b"\r\n"))

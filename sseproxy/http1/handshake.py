@@ -5,10 +5,10 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sseproxy.core.frames import release_frames
+from sseproxy.core.frozen import frozen
 from sseproxy.http1.certificates import load_pair
 from sseproxy.http1.sockets import accept_waiting
 
@@ -40,7 +40,7 @@ class Evictable(Protocol):
         """Close the connection at once."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HandshakeFailure:
     """A handshake that came to nothing. client: its address. why: in words, of which the client is the subject.
 

@@ -1,15 +1,15 @@
 """What is a request to an upstream, and what is the head of its response?"""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import Headers
 from sseproxy.http1.framing import chunked
 
 _WITHOUT_BODY = frozenset(("GET", "HEAD", "OPTIONS", "DELETE"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestBody:
     """A request body that is read only as fast as the upstream takes it.
 
@@ -34,7 +34,7 @@ class RequestBody:
         return chunked(self.pieces) if self.length is None else self.pieces
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OriginRequest:
     """A request as the upstream shall see it, but for the framing of its body."""
 
@@ -57,7 +57,7 @@ class OriginRequest:
         return self.body is not None and self.body.length != 0 and self.method in _WITHOUT_BODY
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResponseHead:
     """The head of a response. headers: end-to-end fields only.
 

@@ -1,11 +1,10 @@
 """What may a client's connection cost, and how long may it last?"""
 
-from dataclasses import dataclass
-
+from sseproxy.core.frozen import frozen
 from sseproxy.core.limits import KIB
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeadLimits:
     """How large a request head may be. Work on it, such as on lists and cookies, is in proportion to its size.
 
@@ -16,7 +15,7 @@ class HeadLimits:
     fields: int = 256
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServerPolicy:
     """The limits of client connections. Times are in seconds.
 

@@ -1,14 +1,15 @@
 """How is the response to one request written, whatever it turns out to be?"""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sseproxy.core.eventsource.cors import CrossOrigin
 from sseproxy.core.eventsource.policies import CorsPolicy
 from sseproxy.core.eventsource.ticket_ids import opened_answer
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import Headers
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResponseTreatment:
     """What is decided about a response before there is one. The default is that of a request that could not be read.
 

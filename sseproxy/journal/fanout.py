@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from sseproxy.core.frames import release_frames
 from sseproxy.core.journal.cursor import Flavour, Step, following
@@ -13,93 +13,15 @@ from sseproxy.core.journal.window import Block, Spot, Window, WindowLimits, Wind
 from sseproxy.journal.budget import Budget
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.history import History
+from sseproxy.journal.members import GIVEN, OUT, Held, Member, Voice
 
 _KIB: Final = 1024
-_MIB: Final = 1024 * 1024
 
 #: What an event takes beside its text, about.
 _BYTES_PER_EVENT: Final = 200
 
 #: By so many bytes a window may grow before its budget hears of it.
 _WORTH_NOTING: Final = 2 * _KIB
-
-#: `Member.slot` of a member that is not live, and of one that is being given something.
-OUT: Final = -1
-_GIVEN: Final = -2
-
-#: Redis streams: marks are ids of entries, and a `History` is behind them.
-STREAM = WindowPolicy(
-    tail=WindowLimits(events=100, bytes=64 * _KIB),
-    most=WindowLimits(events=1000, bytes=_MIB),
-    least=WindowLimits(events=1),
-)
-
-#: Redis channels: marks are (0, n), dropped once all readers have passed.
-CHANNEL = WindowPolicy(
-    tail=WindowLimits(events=0), most=WindowLimits(bytes=_MIB), least=WindowLimits(events=0), is_counted=True
-)
-
-
-class Voice:
-    """What all members of one flavour get in a pass, written once."""
-
-    __slots__ = ("_id_line", "flavour", "members", "text")
-
-    def __init__(self, flavour: Flavour) -> None:
-        self.flavour = flavour
-        self.members = 0
-        self._id_line = flavour.id_line() if flavour.has_ids else b""
-        self.text: bytes | None = None  # once it is written; for the pass under way
-
-    def write(self, step: Step) -> bytes:
-        """Write the events of a pass."""
-        self.text = self.flavour.write(step.entries).text
-        return self.text
-
-    def write_block(self, block: Block) -> bytes:
-        """Write the events of one block, for a pass of its own."""
-        if not self._id_line or block.is_named:
-            return block.text
-        if block.count == 1:
-            return self._id_line % block.last + block.text
-        return self.flavour.write((block,)).text
-
-
-class Member(Protocol):
-    """A reader's place in the window of a `Fanout`.
-
-    spot: up to where it was given everything. slot: belongs to the fan-out.
-    voice: of its flavour; ``None``: what it gets is written for it alone.
-    """
-
-    spot: Spot
-    slot: int
-    voice: Voice | None
-
-    def receive(self, text: bytes) -> None:
-        """Hand `text` to the client. May call back into the fan-out."""
-
-    def take(self, step: Step) -> None:
-        """Hand a step to the client. May call back into the fan-out."""
-
-    def wake(self) -> None:
-        """Look at the window again, in a later turn of the loop."""
-
-    def fall(self) -> None:
-        """What is behind the spot is no longer kept, and no history has it."""
-
-    def fail(self, error: Exception) -> None:
-        """Leave after a defect."""
-
-
-class Held(Protocol):
-    """What writes into a window whose readers hold it back; see `WindowPolicy.is_held`."""
-
-    def hold(self) -> None:
-        """Bring nothing more: the window is full of what readers still have to get. Calling it again is allowed."""
-
-    def go_on(self) -> None:
-        """There is room again. Calling it again is allowed."""
 
 
 class Fanout:
@@ -369,7 +291,7 @@ class Fanout:
         while todo and left:
             left -= 1
             member = todo.pop()
-            member.slot = _GIVEN
+            member.slot = GIVEN
             voice = member.voice
             try:
                 if is_shared and voice is not None:
@@ -384,7 +306,7 @@ class Fanout:
             except Exception as error:  # noqa: BLE001 - one reader's defect must not stop the pass for all others
                 member.fail(error)
                 release_frames(error)
-            if member.slot == _GIVEN:
+            if member.slot == GIVEN:
                 member.slot = len(live)
                 live.append(member)
         return left

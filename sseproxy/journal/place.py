@@ -10,8 +10,9 @@ from sseproxy.core.journal.cursor import Flavour, Step
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.positions import START, Mark
 from sseproxy.core.journal.window import Break, Entry, Spot
-from sseproxy.journal.fanout import OUT, Fanout, Voice
+from sseproxy.journal.fanout import Fanout
 from sseproxy.journal.history import Page
+from sseproxy.journal.members import OUT, Voice
 
 #: Seconds after which a store is asked again that is away, or that lags behind the window.
 _ASK_AGAIN: Final = 1.0
@@ -125,8 +126,11 @@ class Place:
         if self.standing is Standing.LAGGING and not self._page:
             if self.fanout.is_over(self.spot):
                 self._reader.finish()
-            elif self.fanout.enter(self):
+            else:
+                # Set before: with one reader less behind, the producer may go on within `enter`, and even end.
                 self.standing = Standing.LIVE
+                if not self.fanout.enter(self):
+                    self.standing = Standing.LAGGING
         return self.standing is Standing.LIVE
 
     def lag(self) -> None:

@@ -7,20 +7,14 @@ import sys
 import zlib
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import Protocol
-
-import brotli
 
 from sseproxy.core.errors import OriginError, UpstreamBroken
 from sseproxy.core.flow import BodySink, BodySource
 from sseproxy.core.http.fields import Headers, get_all, tokens
 from sseproxy.http1.backlog import Backlog
 from sseproxy.origins.turns import SourceInTurns
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 #: Bytes of output at a time.
 PIECE = 16 * 1024
@@ -37,7 +31,7 @@ _MOST_CALLS = 100
 
 #: The largest window of zstd that a decoder for the web has to have (RFC 9659 section 3): 2 ** 23 bytes. Larger ones
 #: are refused, or a few bytes would take 2 GiB. brotli has 16 MiB at most by its format (RFC 7932 section 9.1).
-_ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
+_ZSTD_WINDOW = 23
 
 
 class Coded(Enum):
@@ -56,16 +50,22 @@ _NOTHING, _WANTING, _HOLDING, _COMPLETE = Coded
 class Decoder(Protocol):
     """Undoes one content coding.
 
-    state: while it is HOLDING, `decode` wants no further data.
+    state: while it is HOLDING, `decode` wants no further data. errors: what `decode` raises on bad data.
     """
 
     state: Coded
 
+    @property
+    def errors(self) -> tuple[type[Exception], ...]: ...
+
     def decode(self, data: bytes) -> bytes:
         """Take `data` and return at most about `PIECE` bytes, perhaps none. Each call does a bounded amount of work.
 
-        Raises an exception of its library on bad data.
+        Raises one of `errors` on bad data.
         """
+
+
+# brotli and zstd are imported by the first response that is coded so: a start does not wait for them.
 
 
 class ZlibDecoder:
@@ -80,6 +80,7 @@ class ZlibDecoder:
         self._zlib = self._new_member()
         self._rest = b""
         self.state = _NOTHING
+        self.errors = (zlib.error, EOFError)
 
     def decode(self, data: bytes) -> bytes:
         coded = self._rest + data
@@ -109,9 +110,12 @@ class BrotliDecoder:
     # again until it gives nothing.
 
     def __init__(self) -> None:
+        import brotli  # noqa: PLC0415
+
         self._brotli = brotli.Decompressor()
         self._rest = b""
         self.state = _NOTHING
+        self.errors = (brotli.error,)
 
     def decode(self, data: bytes) -> bytes:
         self._rest += data
@@ -132,16 +136,24 @@ class ZstdDecoder:
     """zstd, of one frame or several."""
 
     def __init__(self) -> None:
-        self._zstd = zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)
+        if sys.version_info >= (3, 14):
+            from compression import zstd  # noqa: PLC0415
+        else:
+            from backports import zstd  # noqa: PLC0415
+
+        options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW}
+        self._new_frame = partial(zstd.ZstdDecompressor, options=options)
+        self._zstd = self._new_frame()
         self._rest = b""
         self.state = _NOTHING
+        self.errors = (zstd.ZstdError, EOFError)
 
     def decode(self, data: bytes) -> bytes:
         coded = self._rest + data
         if not coded and self.state is not _HOLDING:
             return b""
         if self._zstd.eof:
-            self._zstd = zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)  # the next frame
+            self._zstd = self._new_frame()
         decoded = self._zstd.decompress(coded, PIECE)
         if self._zstd.eof:
             self._rest = self._zstd.unused_data
@@ -175,7 +187,7 @@ def decoder_for(headers: Headers) -> Decoder | None:
 def decode_beginning(decoder: Decoder, coded: bytes, size: int) -> bytes:
     """Return the first `size` bytes that `coded` stands for, or fewer if they take too much work.
 
-    Raises an exception of the decoder's library on bad data.
+    Raises one of the decoder's `errors` on bad data.
     """
     decoded = decoder.decode(coded)
     for _ in range(_MOST_CALLS):
@@ -280,7 +292,7 @@ class DecodingSource(SourceInTurns):
                     if self._state is _ENDING:
                         self._finish()
                     break
-        except (zlib.error, brotli.error, zstd.ZstdError, EOFError) as error:
+        except decoder.errors as error:
             self._break(str(error))
         return False
 

@@ -22,7 +22,6 @@ exit code: 0 nothing to complain of, 1 something, 2 wrong usage
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Make `parser` that of ``sseproxy probe``. What it has parsed says in `command` which function runs it."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EXAMPLES
     parser.add_argument("url", nargs="?", metavar="URL", help="what is opened, through the whole chain")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")

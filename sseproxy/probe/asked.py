@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from sseproxy.core.frozen import frozen
 from sseproxy.probe.script import FIELD, Script, read_script
 
 _READ = 64 * 1024
@@ -35,7 +35,7 @@ _SHOWN = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """The head of a request. fields: by name in lower case, the last of each name."""
 

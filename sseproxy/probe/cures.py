@@ -1,9 +1,9 @@
 """Which directive of which hop cures which fault?"""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
+from sseproxy.core.frozen import frozen
 from sseproxy.probe.hops import Hop
 
 
@@ -30,7 +30,7 @@ class Fault(StrEnum):
     DISCONNECT_LOST = "disconnect-lost"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cure:
     """What to change. hop: where, None: not at a hop. is_seen: the hop shows in this chain."""
 

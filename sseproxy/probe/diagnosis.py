@@ -6,8 +6,8 @@ Observations go in, findings come out; no clock and no network.
 import itertools
 import statistics
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
+from sseproxy.core.frozen import frozen
 from sseproxy.probe.cures import Cure, Fault, cures_of
 from sseproxy.probe.hops import Hop, Seen, hops_in, named
 from sseproxy.probe.measured import Chain, Noticed
@@ -41,7 +41,7 @@ _CROWD = 4
 _GATEWAY_STATUS = frozenset((408, 499, 502, 503, 504, 522, 524, 598, 599))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """A fault, what it looked like, and what to change."""
 

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+
+from sseproxy.core.frozen import frozen
 
 
 class Hop(StrEnum):
@@ -30,7 +31,7 @@ class Hop(StrEnum):
     SSEPROXY = "sseproxy"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seen:
     """A hop, and what shows it: a header field, or the error page."""
 

@@ -1,12 +1,13 @@
 """What was measured of a chain that has the probe's origin behind it?"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from sseproxy.core.frozen import frozen
 from sseproxy.probe.stream import Stream
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Noticed:
     """How soon the origin learned that the client had left. after: in seconds, None if not within `limit`.
 
@@ -18,7 +19,7 @@ class Noticed:
     while_writing: "Noticed | None" = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Chain:
     """All that was measured. silence: how long the origin was silent in `before` and `after`.
 

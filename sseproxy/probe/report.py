@@ -1,8 +1,8 @@
 """How is written what was found: in words, and as JSON?"""
 
-from dataclasses import dataclass
 from typing import Any
 
+from sseproxy.core.frozen import frozen
 from sseproxy.probe.cures import Fault
 from sseproxy.probe.diagnosis import (
     Finding,
@@ -18,7 +18,7 @@ from sseproxy.probe.stream import Stream
 from sseproxy.probe.words import rows_of_chain, rows_of_stream
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Report:
     """What is to be said of one URL. stream: what is shown of it, None if nothing was reached. url: without secrets."""
 

@@ -4,8 +4,9 @@ By a header field, which hops pass on: the URL stays as the chain expects it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+
+from sseproxy.core.frozen import frozen
 
 #: Of a request: the script. Of a response: that the origin is one that follows scripts.
 FIELD = "Sseproxy-Probe"
@@ -28,7 +29,7 @@ class Act(StrEnum):
     BROKEN = "broken"  # the head, two events, and the connection is closed without the last chunk
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Script:
     """One request to the origin. seconds: how long it takes, or is silent. step: seconds between known events.
 

@@ -1,8 +1,9 @@
 """What did one response look like to its client: what came, when, and how did it end?"""
 
 import itertools
-from dataclasses import dataclass
 from enum import StrEnum
+
+from sseproxy.core.frozen import frozen
 
 
 class Ending(StrEnum):
@@ -23,7 +24,7 @@ class Sign(StrEnum):
     HEARTBEAT = "heartbeat"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mark:
     """An event or a heartbeat. at: seconds after the request. name, data: of an event, the beginning of each."""
 
@@ -33,7 +34,7 @@ class Mark:
     data: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stream:
     """One response. Times are seconds after the request was sent.
 

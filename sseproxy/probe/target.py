@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from urllib.parse import quote, urlsplit
 
 from sseproxy import __version__
+from sseproxy.core.frozen import frozen
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -23,7 +24,7 @@ class BadTarget(ValueError):
     """What was asked for cannot be asked; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Target:
     """One request, and where it goes. fields: the caller's own header fields, which may hold secrets."""
 

@@ -3,16 +3,16 @@
 import contextlib
 import os
 import ssl
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from sseproxy.config.settings import CertificateFiles
+from sseproxy.core.frozen import frozen
 from sseproxy.http1.handshake import server_context
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Certificate:
     """What the files of the public side held when they were read. All workers get it, also those that start later."""
 
@@ -43,6 +43,8 @@ def path_of(data: bytes) -> Iterator[str]:
     On Linux it is in memory; elsewhere in a folder for temporary files, for this user alone.
     """
     if not hasattr(os, "memfd_create"):
+        import tempfile  # noqa: PLC0415 - not on Linux
+
         with tempfile.NamedTemporaryFile() as file:
             file.write(data)
             file.flush()

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from sseproxy.logs import LOGGER
-from sseproxy.process.channel import obey
 from sseproxy.process.source import Snapshot, Source, set_up_log
 from sseproxy.process.systemd import Notifier
 
@@ -119,6 +118,8 @@ class ParentControl:
 
     def begin(self, apply: Apply) -> None:
         self._apply = apply
+        from sseproxy.process.channel import obey  # noqa: PLC0415 - a process alone has no parent
+
         self._work = asyncio.get_running_loop().create_task(obey(self._channel, self._take))
 
     def drain(self) -> None:

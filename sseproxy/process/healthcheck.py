@@ -7,12 +7,12 @@ only `admin.listen` is looked at. A file with errors in it says nothing about a 
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from sseproxy.config.addresses import Address, listen_address
 from sseproxy.config.flags import CONFIG_VARIABLE
 from sseproxy.config.values import BadValue
+from sseproxy.core.frozen import frozen
 
 _ADMIN_VARIABLE = "SSEPROXY_ADMIN"
 
@@ -30,7 +30,7 @@ class Unhealthy(Exception):
     """The process does not say that all is well; the text says why, for the operator."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Question:
     """What is asked, and where. target: ``/healthz`` or ``/readyz``."""
 

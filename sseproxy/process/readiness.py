@@ -1,8 +1,9 @@
 """May new requests be sent to this process?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from sseproxy.core.frozen import frozen
 
 
 class Status(StrEnum):
@@ -13,7 +14,7 @@ class Status(StrEnum):
     AWAY = "away"  # a store is, without which too little can be served
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Readiness:
     """The answer to an orchestrator. away: the stores that cannot be reached now, also where the process is ready."""
 

@@ -3,9 +3,9 @@
 import asyncio
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.journal.gap import GapReason
 from sseproxy.core.store import StorePolicy
 from sseproxy.journal.budget import WindowBudget
@@ -23,7 +23,7 @@ from sseproxy.timers import Timers
 _NODE_BYTES = 6
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RedisStore:
     """One Redis, with all that this process has of it. routes: their names."""
 

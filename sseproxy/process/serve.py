@@ -7,7 +7,6 @@ import secrets
 import select
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -162,6 +161,8 @@ def run_workers(source: Source, sockets: OpenSockets, folder: Path | None) -> in
 @contextlib.contextmanager
 def workers_folder() -> Iterator[Path]:
     """A folder of this user alone, for the time of a ``with`` block. Raises `ServeError`: there is no place for it."""
+    import tempfile  # noqa: PLC0415 - a process alone has no use for it
+
     try:
         folder = tempfile.TemporaryDirectory(prefix="sseproxy-workers-", ignore_cleanup_errors=True)
     except OSError as error:

@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-import shutil
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from sseproxy.core.frozen import frozen
 
 #: Seconds that a worker has for an answer; one that is stuck, or busy for longer, is left out.
 PATIENCE = 1.0
@@ -17,7 +17,7 @@ _MOST_QUESTION = 8192
 Answerer = Callable[[str], Awaitable[bytes]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Which worker of how many this is. folder: private to the workers, where they find each other.
 
@@ -75,6 +75,8 @@ class Siblings:
         self._place.file(self._place.index, "socket").unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):  # one that ends in the same moment has removed the folder
             if not any(folder.glob("*.socket")):
+                import shutil  # noqa: PLC0415 - a process alone has no use for it
+
                 shutil.rmtree(folder, ignore_errors=True)
 
     async def ask_all(self, question: str) -> dict[int, bytes | None]:

@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from sseproxy.config.checked import Checked
 from sseproxy.config.problems import ConfigErrors
 from sseproxy.config.restart import beside
 from sseproxy.config.settings import Config, LogSettings
+from sseproxy.core.frozen import frozen
 from sseproxy.logs import LOGGER, configure
 from sseproxy.process.certificates import Certificate
 
@@ -31,7 +31,7 @@ _log = logging.getLogger(LOGGER)
 #   - A file that is replaced by a symbolic link to another, as Kubernetes does: it is opened by its name each time.
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Snapshot:
     """What holds: the configuration, and the certificate that clients see, as it was read. It can be pickled."""
 

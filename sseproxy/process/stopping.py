@@ -5,8 +5,8 @@ import contextlib
 import signal
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+from sseproxy.core.frozen import frozen
 from sseproxy.http1.handshake import TlsAcceptor
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.http1.sockets import accept_waiting
@@ -74,7 +74,7 @@ def worker_delay(delay: float, workers: int) -> float:
     return delay + _BEHIND_PARENT if delay and workers > 1 else delay
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopTimes:
     """How long processes take from the signal on, in seconds.
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sseproxy.core.frozen import frozen
 from sseproxy.logs import LOGGER, flush
 from sseproxy.process.channel import WorkerChannel
 
@@ -22,7 +23,7 @@ _RESTART_LIMIT = 30.0
 _EARLY = 10.0  # seconds of life
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ties:
     """What ties a worker to its parent.
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from sseproxy.core.errors import UpstreamBroken
 from sseproxy.core.http.fields import Headers, apply_rules, with_request_id, without
@@ -9,14 +10,16 @@ from sseproxy.core.routes import Route
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.request import StreamRequest
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.early import EarlyAnswer
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.response_body import connect_body, read_kind
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.proxy.tunnel import run_tunnel
-from sseproxy.runs.terms import Refusal
+
+if TYPE_CHECKING:
+    from sseproxy.runs.terms import Refusal
 
 #: RFC 9209 section 2.3.20.
 _INCOMPLETE = "http_response_incomplete"
@@ -80,7 +83,7 @@ class Answering:
         connect_body(relay, exchange, decoder)
         tail.downstream.release_head()
 
-    def answer_copy(self, refusal: Refusal) -> None:
+    def answer_copy(self, refusal: "Refusal") -> None:
         """Answer with the beginning of a response that several clients wait for; break off where it goes on."""
         tail, fields = self._tail, without(refusal.fields, {b"content-length"})
         tail.record.status = tail.record.intended = refusal.status

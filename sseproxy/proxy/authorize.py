@@ -9,14 +9,14 @@ from hashlib import blake2b
 from sseproxy.core.authorization import RecentLogins, read_identity
 from sseproxy.core.errors import AccessDenied, AuthorizeFailed, SSEProxyError
 from sseproxy.core.frames import release_frames
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import Headers
 from sseproxy.core.http.via import signed
 from sseproxy.core.routes import AuthorizePolicy, Route, Upstream
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.http1.messages import OriginRequest
 from sseproxy.origins.codings import can_decode
-from sseproxy.origins.exchange import HttpExchange
-from sseproxy.origins.http import HttpOrigin
+from sseproxy.origins.http import HttpExchange, HttpOrigin
 from sseproxy.proxy.inbound import ClientRequest, InboundRequest
 from sseproxy.proxy.refusal import Beginning
 
@@ -29,12 +29,12 @@ _DENIALS = frozenset((401, 403))
 _OF_DENIAL = frozenset((b"content-type", b"www-authenticate"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Allowed:
     identity: Mapping[str, bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Denied:
     status: int
     reason: bytes
@@ -42,7 +42,7 @@ class _Denied:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Failed:
     cause: str
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol
 from sseproxy.core.errors import StoreAway
 from sseproxy.core.routes import Route
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
-from sseproxy.proxy.eventsource.ticket_requests import keep_request, use_ticket
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import ClientRequest
@@ -91,11 +90,15 @@ class Dispatcher:
                     return self._serve(request, route, tail)
                 return self._authorized(self._serve, request, route, tail, request.inbound.target)
             case KeepTicket(request=request, route=route, target=target):
+                from sseproxy.proxy.eventsource.ticket_requests import keep_request  # noqa: PLC0415 - few routes keep any
+
                 keep = partial(keep_request, self._tickets, target)
                 if route.authorize is None:
                     return keep(request, route, tail)
                 return self._authorized(keep, request, route, tail, target.target)
             case UseTicket(request=request, target=target):
+                from sseproxy.proxy.eventsource.ticket_requests import use_ticket  # noqa: PLC0415 - likewise
+
                 return use_ticket(self._tickets, target, request, tail, self._forward_kept)
             case UseRun(request=request, route=route, target=named):
                 use = partial(self._use_run, named)

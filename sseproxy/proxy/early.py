@@ -18,7 +18,7 @@ from sseproxy.core.stream.late_refusal import FinalMessage, LateRefusal, late_re
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason, StreamTransfer
 from sseproxy.origins.codings import can_decode, decoder_for
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.refusal import first_of, read_refusal, refused_here
 from sseproxy.proxy.response_body import connect_body, read_kind
 from sseproxy.proxy.tail import ResponseTail

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.request import StreamRequest
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.answering import Answering
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.inbound import InboundRequest

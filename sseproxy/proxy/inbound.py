@@ -48,7 +48,7 @@ _REPLACED_IF_STREAM = _REPLACED | {b"accept-encoding"}
 _TRACE = frozenset((b"traceparent", b"tracestate"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class InboundRequest:
     """A request that is fit to be passed on. path: normalised. headers: all fields as they came; fields: by name.
 
@@ -173,7 +173,7 @@ class InboundRequest:
         return fields
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ClientRequest:
     """A request, and who sends it.
 

@@ -11,8 +11,7 @@ from sseproxy.core.journal.passing import passed_target
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.request import StreamRequest
 from sseproxy.http1.messages import OriginRequest
-from sseproxy.origins.exchange import HttpExchange
-from sseproxy.origins.http import HttpOrigin
+from sseproxy.origins.http import HttpExchange, HttpOrigin
 from sseproxy.proxy.body import new_body, request_body
 from sseproxy.proxy.inbound import ClientRequest
 from sseproxy.proxy.tail import ResponseTail
@@ -30,7 +29,7 @@ class Opening:
     """One request on its way along `route`, from its head to the head of the response.
 
     wanted: what the request asks for; its peek looks at the body. via: the name of this instance.
-    headers: the fields for the upstream. progress: how far the request has come.
+    headers, target: for the upstream, the target as the route gets it. progress: how far the request has come.
     """
 
     # Plan: made of a request, and then opened once: `open` takes the body, sends the request and returns the exchange,
@@ -47,7 +46,7 @@ class Opening:
     # - a request is spent from the moment in which it may have reached the upstream. Only a connection that was never
     #   made takes that back.
 
-    __slots__ = ("_body", "_body_length", "_method", "_origin", "_route", "_target", "headers", "progress")
+    __slots__ = ("_body", "_body_length", "_method", "_origin", "_route", "headers", "progress", "target")
 
     def __init__(
         self,
@@ -63,7 +62,7 @@ class Opening:
         self._route = route
         self._origin = origin
         self._method = inbound.method
-        self._target = inbound.target if route.journal is None else passed_target(inbound.target)
+        self.target = inbound.target if route.journal is None else passed_target(inbound.target)
         self._body_length = inbound.body_length
         known_as, trace = [(REQUEST_ID, tail.record.request_id.encode())], tail.record.trace
         self.headers = inbound.upstream_headers(
@@ -96,8 +95,12 @@ class Opening:
         return await self._body.collect(most, within=self._route.timeouts.response)
 
     def again(self, last_event_id: bytes) -> "Opening":
-        """Return the opening of the same request, which must not have a body, from behind `last_event_id`."""
+        """Return the opening of the same request, which must not have a body, from behind `last_event_id`.
+
+        Whatever position the client has named, in the query too, holds no longer.
+        """
         opening = copy(self)
+        opening.target = passed_target(self.target, None)
         fields = without(self.headers, {b"last-event-id"})
         opening.headers = [*fields, (b"Last-Event-ID", last_event_id)]
         opening.progress = Progress.NOT_SENT
@@ -112,7 +115,7 @@ class Opening:
             body = await request_body(self._body, self._body_length, limit=limit, within=within)
             if isinstance(body.pieces, bytes):
                 self._body = None
-        request = OriginRequest(self._method, route.upstream_target(self._target), self.headers, body)
+        request = OriginRequest(self._method, route.upstream_target(self.target), self.headers, body)
         self.progress = Progress.SENT
         try:
             return await self._origin.open(request, route.timeouts)

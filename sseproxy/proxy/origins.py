@@ -1,9 +1,10 @@
 """Where do the routes of a proxy lead, and whom do they ask?"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.routes import Upstream
 from sseproxy.origins.http import HttpOrigin
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from sseproxy.origins.redis.origin import RedisOrigin
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Origins:
     """What serves the routes of one configuration, and what is asked about their requests.
 

@@ -10,7 +10,7 @@ from sseproxy.core.limits import ERROR_BODY, REFUSAL_TIME
 from sseproxy.core.stream.error_events import StreamError
 from sseproxy.core.stream.late_refusal import LateRefusal
 from sseproxy.origins.codings import decode_beginning, decoder_for
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 
 
 async def read_refusal(exchange: HttpExchange, ended: asyncio.Future[Any]) -> StreamError:

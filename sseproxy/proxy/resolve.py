@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _KNOWN_ADDRESSES = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Reply:
     """Answer here, without a body. fields: of the head, besides the usual ones."""
 
@@ -44,7 +44,7 @@ class Reply:
     fields: Headers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Refuse:
     """Answer with an error."""
 
@@ -53,7 +53,7 @@ class Refuse:
     error: SSEProxyError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class KeepTicket:
     """Keep the request for later, and answer with a ticket."""
 
@@ -63,7 +63,7 @@ class KeepTicket:
     target: TicketTarget
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class UseTicket:
     """Open a ticket, look at it or delete it. Its route is not known yet."""
 
@@ -73,7 +73,7 @@ class UseTicket:
     route: None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class UseRun:
     """Read a run, or stop it."""
 
@@ -83,7 +83,7 @@ class UseRun:
     target: "RunTarget"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Forward:
     """Send the request along its route."""
 

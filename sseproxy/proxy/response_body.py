@@ -10,7 +10,7 @@ from sseproxy.engine.relay import Relay
 from sseproxy.http1.messages import ResponseHead
 from sseproxy.logs import LOGGER
 from sseproxy.origins.codings import Decoder, DecodingSource, decoder_for
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 
 _log = logging.getLogger(LOGGER)
 

@@ -1,10 +1,10 @@
 """What holds for new requests: which routes are there, and what is done about a request of each?"""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.routes import Route
 from sseproxy.engine.observer import AccessRecord
 from sseproxy.http1.requests import ParsedRequest
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sseproxy.proxy.journal.service import JournalService
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Routing:
     """All that one configuration says about requests.
 
@@ -37,7 +37,7 @@ class Routing:
     begin: Callable[[Resolution, ResponseTail], Work | None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RoutingFactory:
     """Makes the routings of one proxy. What is here outlives them all.
 

@@ -1,11 +1,12 @@
 """Which requests name a run by its URL, and what do they want of it?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from urllib.parse import unquote_to_bytes
 
 from sseproxy.core.errors import BadRequest
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.paths import has_dots
 from sseproxy.core.routes import Route, bare_host
 from sseproxy.proxy.inbound import InboundRequest
@@ -20,7 +21,7 @@ class Want(Enum):
     STOP = "stop"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunTarget:
     """What a request names. value: the name of the run, or the key of its stream."""
 
@@ -30,7 +31,7 @@ class RunTarget:
     value: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Pattern:
     route: Route
     before: str

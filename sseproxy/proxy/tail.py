@@ -20,7 +20,7 @@ from sseproxy.engine.observer import AccessRecord, JournalReading, Phase
 from sseproxy.engine.relay import Relay
 from sseproxy.http1.downstream import HttpDownstream
 from sseproxy.http1.server import DownstreamConnection
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.responses import send_away, send_nothing, send_problem
 
 _RETRY_AFTER = 1  # seconds until another process has taken over

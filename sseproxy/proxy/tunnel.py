@@ -7,7 +7,7 @@ from sseproxy.core.http.fields import Headers
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.transfer import CloseReason, TransferStats
 from sseproxy.http1.server import DownstreamConnection
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.tail import ResponseTail
 
 #: Seconds in which an upstream has to take what is left when the client has said all that it had to say.

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import secrets
-from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from hmac import compare_digest
 from typing import Any
 
 from sseproxy.core.journal.gap import GapReason, Missing
-from sseproxy.core.journal.identity import read_run_position
+from sseproxy.core.journal.identity import ANSWER_BYTES, FEED_BYTES, read_run_position, run_name
 from sseproxy.core.journal.policy import Start
 from sseproxy.core.journal.positions import OLDEST, Mark
 from sseproxy.core.journal.rules import Again
@@ -24,10 +23,6 @@ from sseproxy.runs.live_run import LiveRun
 from sseproxy.runs.terms import Belonging
 from sseproxy.stores.journal import JournalStore, RunTerms
 from sseproxy.timers import Clock, Timer
-
-#: Random bytes of the name of a run: that of an answer may be all that leads to it.
-_ANSWER_BYTES = 16
-_FEED_BYTES = 8
 
 
 @dataclass(slots=True)
@@ -107,7 +102,7 @@ class Desk:
             return self._by_own_id(position, newest)
         name, mark = read
         run = self.named(name, scope=belongs.scope)
-        if run is not None and mark <= run.state.mark:
+        if run is not None and run.state.reaches(mark):
             return self._from(run, mark, How.RESUMED)
         if belongs.policy.is_answer:
             return Gone()
@@ -130,7 +125,7 @@ class Desk:
         """Return what is left of a run for a client that has asked for it by its URL."""
         state, policy = run.state, run.belongs.policy
         read = None if position is None else read_run_position(position)
-        if read is not None and read[0] == run.name and read[1] <= run.state.mark:
+        if read is not None and read[0] == run.name and run.state.reaches(read[1]):
             return self._from(run, read[1], How.RESUMED)
         if position not in (None, OLDEST):
             mark = state.place_of(position or b"")
@@ -159,7 +154,7 @@ class Desk:
             why = "draining" if self.is_draining else "memory"
             self.stats.unjournalled[belongs.route, why] += 1
             return None
-        name = self._new_name(is_answer=policy.is_answer)
+        name = run_name(self._randomness(ANSWER_BYTES if policy.is_answer else FEED_BYTES))
         window = await self.store.create(name, RunTerms(belongs.scope, policy.is_answer, policy.keep.age))
         if not policy.is_by_run:
             now_newest = await self.store.point(belongs.scope, name, before)
@@ -292,9 +287,6 @@ class Desk:
         if mark < base:
             return Join(run, base, Missing(GapReason.TRIMMED, state.window.lost(mark)), how)
         return Join(run, mark, None, how)
-
-    def _new_name(self, *, is_answer: bool) -> bytes:
-        return urlsafe_b64encode(self._randomness(_ANSWER_BYTES if is_answer else _FEED_BYTES)).rstrip(b"=")
 
     def _rest(self, run: LiveRun) -> None:
         """Nothing comes any more, for now or for ever: keep what there is as long as the route says."""

@@ -12,7 +12,7 @@ from sseproxy.core.stream.ends import row
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.journal.fanout import Fanout
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.runs.producer import Producer, Refused, RunBroken
 from sseproxy.runs.terms import Belonging, Open, Opened, Surroundings
 from sseproxy.timers import Timer
@@ -98,6 +98,7 @@ class LiveRun:
         held = self.producer if is_answer else None
         self.fanout = Fanout(state.window, host.loop, policy, host.catching_up, budget=self.share, held=held)
         self._refused: Refused | None = None
+        self._closing: asyncio.Task[None] | None = None  # the store is told
         self._may_detach: Callable[[], bool] = lambda: True
         self._detach_timer: Timer | None = None
 
@@ -135,10 +136,21 @@ class LiveRun:
 
     # The upstream.
 
-    def begin(self, plan: StreamPlan, open_upstream: Open, *, may_detach: Callable[[], bool]) -> None:
-        """Ask the upstream. may_detach: whether the run may go on without its client before there is a head."""
+    def begin(
+        self,
+        plan: StreamPlan,
+        open_upstream: Open,
+        *,
+        may_detach: Callable[[], bool],
+        discard: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Ask the upstream.
+
+        may_detach: whether the run may go on without its client before there is a head. discard: called if the run
+        is over before the upstream was asked.
+        """
         self._may_detach = may_detach
-        self.producer.begin(plan, open_upstream)
+        self.producer.begin(plan, open_upstream, discard=discard)
 
     def adopt(self, plan: StreamPlan, opened: Opened, open_upstream: Open) -> None:
         """Go on with a stream that a client has opened without asking for one."""
@@ -178,7 +190,7 @@ class LiveRun:
     def end(self, reason: CloseReason, *, is_clean: bool) -> None:
         self.producer.release(reason)
         end = self.state.finish(reason, is_clean=is_clean)
-        self._host.spawn(self._close(self.state.token, end))
+        self._closing = self._host.spawn(self._close(self.state.token, end))
         self.fanout.end()
         self._over()
 

@@ -11,7 +11,7 @@ from sseproxy.core.journal.run import RunHead
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.engine.relay import Relay
 from sseproxy.journal.catching_up import CatchingUp
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.runs.budget import RunBudget
 from sseproxy.stores.journal import JournalStore
 from sseproxy.timers import Clock

@@ -1,8 +1,9 @@
 """What does the proxy need of a place that keeps tickets?"""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import Headers, Peer
 
 #: Seconds that an ended ticket is known at least, so that a client which comes back hears that it has ended.
@@ -13,7 +14,7 @@ _PER_TICKET = 1024
 _PER_FIELD = 160
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeptRequest:
     """A request that waits to be sent, as it came.
 
@@ -35,7 +36,7 @@ class KeptRequest:
         return _PER_TICKET + fields + len(self.target) + len(self.body or b"")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TicketTerms:
     """What holds for a ticket until it is forgotten.
 
@@ -54,7 +55,7 @@ class TicketTerms:
         return self.ttl if self.reopens else max(self.ttl, REMEMBERED)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TicketState:
     """A ticket that exists, or did until lately. waits: its request was not sent, and no opening is in progress."""
 

@@ -61,7 +61,8 @@ class JournalStore(Protocol):
     # 1. An entry is accepted if its token is the run's and the entry before it is the newest. Sequence numbers go on
     #    over tokens: (1, 57) is followed by (2, 58).
     # 2. What is accepted is in the window before `done` is called, and `done` before a follower is.
-    # 3. An accepted entry reaches each window once, in the order of its numbers. To repeat an append is harmless.
+    # 3. An accepted entry reaches each window once, in the order of its numbers. To repeat an append is harmless: what
+    #    has only numbers that its token has written is stored already.
     # 4. The first end counts. Nothing is accepted behind it.
     # 5. `done` is called exactly once for each append, and in the order of the appends.
     # 6. A run that was forgotten is as one that never was, and so is a pointer to it.

@@ -1,11 +1,14 @@
 """Which store does a URL name, and what opens it?"""
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from sseproxy.core.store import REDIS_SCHEMES, StorePolicy
 from sseproxy.stores.base import TicketStore
-from sseproxy.stores.journal import JournalStore
 from sseproxy.timers import Clock
+
+if TYPE_CHECKING:
+    from sseproxy.stores.journal import JournalStore
 
 
 def in_memory(policy: StorePolicy, clock: Clock) -> TicketStore:
@@ -32,7 +35,7 @@ def open_store(policy: StorePolicy, clock: Clock) -> TicketStore:
     return _OPENERS[policy.scheme](policy, clock)
 
 
-def runs_in_memory() -> JournalStore:
+def runs_in_memory() -> "JournalStore":
     """Return a store of runs in this process."""
     from sseproxy.stores.journal_memory import MemoryJournalStore  # noqa: PLC0415 - a process imports its own store
 
@@ -40,13 +43,13 @@ def runs_in_memory() -> JournalStore:
 
 
 #: What opens the store of runs, by the scheme of its URL. With a Redis, too, runs are in the memory of their process.
-_JOURNAL_OPENERS: Mapping[str, Callable[[], JournalStore]] = {
+_JOURNAL_OPENERS: "Mapping[str, Callable[[], JournalStore]]" = {
     "": runs_in_memory,
     **dict.fromkeys(REDIS_SCHEMES, runs_in_memory),
 }
 
 
-def open_journal(policy: StorePolicy) -> JournalStore:
+def open_journal(policy: StorePolicy) -> "JournalStore":
     """Return the store of all runs. The caller must call its `shut` later.
 
     Raises `KeyError` as `open_store` does.

@@ -16,7 +16,7 @@ from sseproxy.core.stream.session import StreamSession
 from sseproxy.engine.relay import Relay
 from sseproxy.http1.client import UpstreamConnection
 from sseproxy.http1.server import DownstreamConnection
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.tail import ResponseTail
 from tests.support.fault_stand import LOOPS

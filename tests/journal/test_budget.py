@@ -2,8 +2,8 @@
 
 from sseproxy.core.errors import ReaderBehind
 from sseproxy.core.journal.cursor import PLAIN
+from sseproxy.core.journal.window import CHANNEL
 from sseproxy.journal.budget import WindowBudget
-from sseproxy.journal.fanout import CHANNEL
 from tests.support.journal_sink import Room
 
 

@@ -10,7 +10,7 @@ import pytest
 from sseproxy.core.errors import Unavailable
 from sseproxy.core.journal.cursor import PLAIN
 from sseproxy.core.journal.positions import Mark
-from sseproxy.journal.fanout import CHANNEL
+from sseproxy.core.journal.window import CHANNEL
 from sseproxy.journal.history import Page
 from tests.support.journal_sink import Room, turn
 

@@ -10,9 +10,8 @@ from sseproxy.core.errors import OriginError, ReaderBehind, Unavailable, Upstrea
 from sseproxy.core.journal.cursor import PLAIN
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.positions import Mark
-from sseproxy.core.journal.window import Block, WindowLimits
+from sseproxy.core.journal.window import STREAM, Block, WindowLimits
 from sseproxy.journal.catching_up import CatchingUp
-from sseproxy.journal.fanout import STREAM
 from sseproxy.journal.history import Page
 from sseproxy.journal.reader import Reader
 from tests.support.journal_sink import IDS, Room, Sink, turn

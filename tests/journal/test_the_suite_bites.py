@@ -11,8 +11,9 @@ from sseproxy.core.journal.cursor import Flavour, Step, Written
 from sseproxy.core.journal.gap import Missing
 from sseproxy.core.journal.positions import Mark
 from sseproxy.core.journal.window import Block, Break, Entry, Spot, Window, WindowLimits
-from sseproxy.journal.fanout import OUT, Fanout, Member
+from sseproxy.journal.fanout import Fanout
 from sseproxy.journal.history import Page
+from sseproxy.journal.members import OUT, Member
 from sseproxy.journal.place import Place, Standing
 from sseproxy.journal.reader import Reader
 from tests.journal.test_readers import counterexample

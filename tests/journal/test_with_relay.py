@@ -4,13 +4,13 @@ import asyncio
 
 from sseproxy.core.errors import ReaderBehind
 from sseproxy.core.journal.cursor import PLAIN, Flavour
+from sseproxy.core.journal.window import CHANNEL
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.relay import Relay
-from sseproxy.journal.fanout import CHANNEL
 from sseproxy.journal.reader import Reader
 from tests.support.journal_sink import IDS, Room
 from tests.support.whatwg import parse

@@ -21,7 +21,7 @@ from sseproxy.http1.messages import ResponseHead
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.http1.requests import ParsedRequest
 from sseproxy.http1.server import DownstreamConnection
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import ClientRequest, InboundRequest
 from sseproxy.proxy.tail import ResponseTail

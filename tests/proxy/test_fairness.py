@@ -15,8 +15,7 @@ from sseproxy.core.routes import Upstream
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.http1.messages import OriginRequest
 from sseproxy.origins.codings import DecodingSource, decoder_for
-from sseproxy.origins.exchange import HttpExchange
-from sseproxy.origins.http import HttpOrigin
+from sseproxy.origins.http import HttpExchange, HttpOrigin
 from tests.support.settled import eventually
 
 SIZE = 24 * 1024 * 1024

@@ -21,6 +21,7 @@ from sseproxy.http1.content import RequestContent
 from sseproxy.http1.requests import ParsedRequest
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.inbound import ClientRequest, read_request
+from sseproxy.proxy.journal.upstream import RunUpstream
 from sseproxy.proxy.opening import Opening, Progress, cancel
 from sseproxy.proxy.tail import ResponseTail
 from tests.support.journal_policies import answer, feed
@@ -96,11 +97,11 @@ def content_of(*pieces: bytes, is_complete: bool = True) -> RequestContent:
 async def test_it_is_sent_once_it_is_opened() -> None:
     async with stand() as on:
         opening = on.opening(method="GET")
-        assert opening.progress is Progress.NOT_SENT
+        before = opening.progress
         assert opening.body_ended is None
         exchange = await opening.open()
         assert exchange.head.status == 200
-        assert opening.progress is Progress.SENT
+        assert (before, opening.progress) == (Progress.NOT_SENT, Progress.SENT)
         [request] = on.upstream.requests
         assert request.first_line == b"GET /a HTTP/1.1"
         assert request.one(b"X-Request-Id") == b"id-1"
@@ -158,6 +159,18 @@ async def test_an_opening_that_is_cancelled_ends_its_request() -> None:
         cancel(task)
         await visit.wait_closed()
         assert task.cancelled()
+
+
+async def test_a_run_that_ends_as_its_upstream_answers_leaves_no_exchange() -> None:
+    async with stand(replies(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")) as on:
+        opening = on.opening(method="GET", journal=feed())
+        task = asyncio.create_task(opening.open())
+        task.add_done_callback(lambda _: bringing.cancel())  # before the run hears of it
+        bringing = asyncio.create_task(RunUpstream(opening, Route("r", PLACE)).opened_by(task))
+        await asyncio.wait({bringing}, timeout=LIMIT)
+        assert bringing.cancelled()
+        assert not task.cancelled()
+        await (await on.upstream.visit()).wait_closed()
 
 
 # A body that is looked at before it is sent.
@@ -271,3 +284,17 @@ async def test_what_the_upstream_of_an_answer_gets() -> None:
         [request] = on.upstream.requests
         assert request.first_line == b"POST /a?last-event-id=57 HTTP/1.1"
         assert [request.one(name) for name, _ in fields] == [value for _, value in fields]
+
+
+async def test_a_feed_goes_on_behind_an_event_of_its_own() -> None:
+    async with stand() as on:
+        fields = [(b"last-event-id", b"57"), (b"X-A", b"1")]
+        opening = on.opening(*fields, method="GET", target="/a?b=1&lastEventId=57", journal=feed())
+        await opening.open()
+        await opening.again(b"60").open()
+        first, second = on.upstream.requests
+        assert first.first_line == b"GET /a?b=1&lastEventId=57 HTTP/1.1"
+        assert first.one(b"Last-Event-ID") == b"57"
+        assert second.first_line == b"GET /a?b=1 HTTP/1.1"
+        assert second.one(b"Last-Event-ID") == b"60"
+        assert second.one(b"X-A") == b"1"

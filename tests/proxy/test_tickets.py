@@ -17,8 +17,7 @@ from sseproxy.core.stream.end_message import EndPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.http1.messages import OriginRequest
-from sseproxy.origins.exchange import HttpExchange
-from sseproxy.origins.http import HttpOrigin
+from sseproxy.origins.http import HttpExchange, HttpOrigin
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.stores.base import KeptRequest
 from sseproxy.stores.memory import MemoryTicketStore

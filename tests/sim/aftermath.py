@@ -58,7 +58,8 @@ class Aftermath:
                 )
 
     def ended(self, connection: Connection, source: Source, event: Ended) -> None:
-        is_over = source.last_over >= connection.head  # a feed that is over may begin again
+        # A feed that is over may begin again, and its last life be read by a client that knows of it.
+        is_over = source.last_over >= (0.0 if connection.is_known else connection.head)
         self._ends.append((connection, source, event, is_over))
 
     def faults(self, ledger: Ledger, connections: Iterable[Connection]) -> Iterator[str]:
@@ -112,7 +113,11 @@ class Aftermath:
             due = connection.pause_end(max(arrival.at, connection.head)) + self._allowance.latency
             paused = connection.pause_end(due)
             due = due if paused == due else paused + self._allowance.latency
-            is_due = arrival.at > gaps and n not in source.again and (n in connection.got or (n > newest and source.is_seen(n)))
+            is_due = (
+                arrival.at > gaps
+                and n not in source.again
+                and (n in connection.got or (n > newest and source.is_seen(n)))
+            )
             is_late = due < min(connection.got.get(n, NEVER), connection.end, self._now)
             if is_due and is_late and not ledger.is_fault_at(arrival.at):
                 yield f"I11 client {connection.requested.client} waited too long for {source.stream.source} {n}"

@@ -62,7 +62,11 @@ class Source:
 
     def is_seen(self, n: int) -> bool:
         """Return whether a client that gets event `n` sees anything of it."""
-        return n not in self.seen or not self.seen[n].is_silent
+        return n in self.seen and not self.seen[n].is_silent
+
+    def has_named(self, own_id: str) -> bool:
+        """Return whether an event of that id has come over a connection."""
+        return own_id in self.own and any(n in self.first for n in self.own[own_id])
 
 
 class Ledger:
@@ -115,13 +119,10 @@ class Ledger:
 
     def newest(self, key: str, login: str, *, besides: Source | None = None) -> Source | None:
         """Return what a request with this key and login is about: the feed, or the answer that was begun last."""
-        found = [source for source in self.sources.values() if source.stream.key == key and source.calls]
-        found = [source for source in found if source is not besides]
-        return max(
-            (source for source in found if source.stream.owner in ("", login)),
-            key=lambda source: source.calls[-1].asked.call,
-            default=None,
-        )
+        for source in reversed(self.sources.values()):
+            if source.stream.key == key and source.stream.owner in ("", login) and source is not besides:
+                return source
+        return None
 
     def last(self, source: Source) -> int:
         """Return the number of the last event there ever was."""

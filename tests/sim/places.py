@@ -57,8 +57,8 @@ class Places:
             return
         before = self._given.setdefault(position, place)
         # Where events have ids of their own, one of sseproxy stays the last id for some of them.
-        low, high = sorted((max(before.has), max(place.has)))
-        is_same = set(before.has) & set(place.has) or not any(map(source.is_seen, range(low + 1, high + 1)))
+        low, high = sorted((before.has, place.has), key=max)
+        is_same = not any(map(source.is_seen, range(max(low) + 1, min(high) + 1)))
         if before.source is not source or not (source.own or is_same or before.gaps or place.gaps):
             yield f"I5 {position} stands for two places"
 
@@ -67,12 +67,12 @@ class Places:
 
     def begin(self, event: Requested) -> Connection:
         """Return the connection that a request begins."""
-        source = self._ledger.newest(event.key, event.login)
+        source = self._ledger.sources.get(event.source) or self._ledger.newest(event.key, event.login)
         latest = max(source.first, default=0) if source is not None else 0
         place = self._given.get(event.position, Place(None, ()))
         if place.source is not None and place.source.stream.owner not in ("", event.login):
             place = Place(None, ())
-        if place.source is None and source is not None and event.position in source.own:
+        if place.source is None and source is not None and source.has_named(event.position):
             place = self._at_own(event.position, source)
         return Connection(event, place, event.position, place.source is not None, latest)
 
@@ -80,7 +80,7 @@ class Places:
         """Find the place of a client that named nothing known, once its source is known."""
         position = connection.requested.position
         is_asking = any(call.asked.request == connection.requested.request for call in source.calls)
-        if position in source.own and not is_asking:
+        if source.has_named(position) and not is_asking:
             connection.place, connection.is_known = self._at_own(position, source), True
         else:
             connection.place = self.start(connection, source)
@@ -108,7 +108,8 @@ class Places:
         if source.stream.is_answer and (is_asking or not (requested.position or requested.starts_latest)):
             return Place(source, (0,))
         if not source.stream.is_answer and is_asking and requested.position in source.own:
-            return self._at_own(requested.position, source)
+            # The upstream may know it, or begin with what is new.
+            return Place(source, range(source.own[requested.position][0], self._ledger.last(source) + 1))
         if is_asking or (requested.starts_latest and not requested.position):
             last = self._ledger.last(source)
             return Place(source, range(min(connection.latest, last), last + 1))
@@ -137,7 +138,7 @@ def gap_faults(place: Place, source: Source, n: int, ledger: Ledger) -> Iterator
     if n - 1 <= min(place.has) and not has_hole and any(gap.reason == "trimmed" for gap in gaps):
         yield f"I1 gap at {gaps[0].origin}, where nothing is missing"
     counts = [gap.lost for gap in gaps if gap.lost is not None]
-    is_sure = len(place.has) == 1 and len(counts) == len(gaps) and n not in source.again
+    is_sure = len(place.has) == 1 and len(counts) == len(gaps) and not source.again.intersection((n, *lacking))
     # Those of which there is nothing to see may be counted, or not.
     if gaps and is_sure and sum(counts) not in (len(lacking), n - 1 - place.has[0]):
         yield f"I1 {sum(counts)} said to be lost, and it was {stretch}"

@@ -115,7 +115,9 @@ class Room:
             client.run = run
             client.run_ended()
 
-    async def _open(self, client: Client, finding: Open, ask: Ask, source: Callable[[], Source], *, may_detach: bool) -> None:
+    async def _open(
+        self, client: Client, finding: Open, ask: Ask, source: Callable[[], Source], *, may_detach: bool
+    ) -> None:
         run = await self.desk.create(ask)
         if run is None:
             client.leave()  # it would be relayed without a journal

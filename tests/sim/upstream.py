@@ -10,8 +10,8 @@ from sseproxy.core.errors import UpstreamBroken
 from sseproxy.core.http.fields import Headers
 from sseproxy.core.journal.run import RunHead
 from sseproxy.engine.relay import Relay
-from sseproxy.origins.exchange import HttpExchange
 from sseproxy.http1.messages import ResponseHead
+from sseproxy.origins.exchange import HttpExchange
 from sseproxy.runs.terms import Opened as Answered
 from sseproxy.runs.terms import Refusal
 from tests.sim import history
@@ -231,7 +231,7 @@ class Source:
 
     def lost(self, events: "deque[Event] | list[Event]") -> None:
         """There was no connection for `events`, or it broke."""
-        if not self.setting.is_answer:
+        if not self.setting.is_answer and not self.forgets:
             for each in events:
                 self.log_event(each, 0)
 

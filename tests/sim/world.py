@@ -30,13 +30,17 @@ class World:
         self.setting = plan.setting
         self.history: list[history.Event] = []
         self.defects: list[BaseException] = []
-        self.loop.set_exception_handler(lambda _, context: self.defects.append(context.get("exception") or Lonely(context)))
+        self.loop.set_exception_handler(
+            lambda _, context: self.defects.append(context.get("exception") or Lonely(context))
+        )
         self.log = self.history.append
         self.service = Service(self.setting, self.log, self.loop.time)
         self.room = Room(self.setting, self.service, self.log)
         self.clients: list[Client] = []
         self._actions: dict[str, Callable[[int, int], object]] = {
-            name.removeprefix("do_").replace("_", " "): getattr(self, name) for name in dir(self) if name.startswith("do_")
+            name.removeprefix("do_").replace("_", " "): getattr(self, name)
+            for name in dir(self)
+            if name.startswith("do_")
         }
 
     async def play(self) -> None:
@@ -65,7 +69,11 @@ class World:
             body.finish()
         await asyncio.sleep(self.setting.age + 1000.0)
         room = self.room
-        self.log(history.Measured(at=self.loop.time(), bytes=max(room.budget.most, room.budget.total), runs=0, readers=len(self.clients)))
+        self.log(
+            history.Measured(
+                at=self.loop.time(), bytes=max(room.budget.most, room.budget.total), runs=0, readers=len(self.clients)
+            )
+        )
         self.log(
             history.Measured(
                 at=self.loop.time(),

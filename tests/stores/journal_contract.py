@@ -4,13 +4,13 @@ A store is tested by a subclass of `JournalContract` that says how it is opened.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
@@ -389,7 +389,7 @@ class JournalContract:
         compare(self.opening)
 
 
-def compare(opening: Opening, *, examples: int = 60) -> None:
+def compare(opening: Opening, *, examples: int = 60, phases: Sequence[Phase] = tuple(Phase)) -> None:
     """Raise if a store and the model ever differ, in what they say or in what they have."""
 
     class Comparison(JournalMachine):
@@ -398,12 +398,14 @@ def compare(opening: Opening, *, examples: int = 60) -> None:
 
     checks = [HealthCheck.too_slow, HealthCheck.filter_too_much]
     run_state_machine_as_test(
-        Comparison, settings=settings(max_examples=examples, stateful_step_count=40, suppress_health_check=checks)
+        Comparison,
+        settings=settings(max_examples=examples, stateful_step_count=40, phases=phases, suppress_health_check=checks),
     )
 
 
-names = st.sampled_from([b"1", b"2", b"3"])
+names = st.sampled_from([b"1", b"1", b"1", b"2", b"2", b"3"])
 tokens = st.integers(0, 3)
+reasons = st.sampled_from([CloseReason.UPSTREAM_END, CloseReason.STOPPED])
 scopes = {b"1": b"a", b"2": b"a", b"3": b"b"}
 
 
@@ -412,68 +414,81 @@ class JournalMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner()
+        self.loop = asyncio.new_event_loop()
         self.opened = self.open()
-        self.stand = self.runner.run(_entered(self.opened))
+        self.stand = self._run(_entered(self.opened))
         self.model = ModelJournalStore()
         self.windows: dict[bytes, tuple[Window, Window]] = {}
         self.followers: dict[bytes, tuple[Listener, Listener]] = {}
+        self.left: list[tuple[Listener, int]] = []
+        self.tried: list[tuple[bytes, Entry]] = []
 
     def open(self) -> AbstractAsyncContextManager[Stand]:
         raise NotImplementedError
 
     def teardown(self) -> None:
-        self.runner.run(_left(self.opened))
-        self.runner.close()
+        self._run(_left(self.opened))
+        self.loop.close()
 
-    @rule(run=names, is_answer=st.booleans())
+    @rule(run=names, is_answer=st.sampled_from([False, False, True]))
     def create(self, run: bytes, is_answer: bool) -> None:
         terms = RunTerms(scopes[run], is_answer, 60.0)
         if run not in self.windows:
-            self.windows[run] = (
-                self._run(self.stand.here.create(run, terms)),
-                self._run(self.model.create(run, terms)),
-            )
+            self.windows[run] = (self._run(self.stand.here.create(run, terms)), at_once(self.model.create(run, terms)))
         self.check(run)
 
-    @precondition(lambda self: self.windows)
-    @rule(run=names, behind=st.sampled_from([0, 0, 0, 0, -1, -2, 1]), count=st.integers(1, 3), data=st.data())
-    def append(self, run: bytes, behind: int, count: int, data: st.DataObject) -> None:
+    @rule(run=names, count=st.integers(1, 3))
+    def append_next(self, run: bytes, count: int) -> None:
+        token, seq = self.model.token(run), self._top(run)[1]
+        self._try(run, block((token, seq + count), count, f"token {token}"))
+
+    @rule(run=names)
+    def append_gap(self, run: bytes) -> None:
         top = self._top(run)
-        token = data.draw(st.one_of(st.just(self.model.token(run)), tokens))
-        last = (token, max(top[1] + behind + count, count))
-        is_gap = count == 1 and last[1] > 1 and data.draw(st.booleans())
-        entry: Entry = Break(last, (top[0], last[1] - 1), HOLE) if is_gap else block(last, count, f"token {token}")
-        assert self._run(self._appended(run, entry)) is self._run(appended(self.model, run, entry))
-        self.check(run)
+        self._try(run, Break((self.model.token(run), top[1] + 1), top, HOLE))
 
-    @rule(run=names, behind=st.sampled_from([1, 1, 0, 2]), data=st.data(), reason=st.sampled_from(CloseReason))
-    def close(self, run: bytes, behind: int, data: st.DataObject, reason: CloseReason) -> None:
-        token = data.draw(st.one_of(st.just(self.model.token(run)), tokens))
+    @rule(run=names, token=tokens, behind=st.integers(-2, 2), count=st.integers(1, 3))
+    def append_whatever(self, run: bytes, token: int, behind: int, count: int) -> None:
+        seq = max(self._top(run)[1] + behind, 0)
+        self._try(run, block((token, seq + count), count, f"token {token}"))
+
+    @precondition(lambda self: self.tried)
+    @rule(back=st.integers(1, 4))
+    def append_again(self, back: int) -> None:
+        self._try(*self.tried[-min(back, len(self.tried))])
+
+    @rule(run=names, behind=st.sampled_from([1, 1, 1, 0, 2]), is_current=st.booleans(), token=tokens, reason=reasons)
+    def close(self, run: bytes, behind: int, is_current: bool, token: int, reason: CloseReason) -> None:
+        if is_current:
+            token = self.model.token(run)
         end = end_at((token, self._top(run)[1] + behind), reason)
-        for _ in range(data.draw(st.integers(1, 2))):
-            expected = self._run(self.model.close(run, token, end))
+        for _ in range(2):
+            expected = at_once(self.model.close(run, token, end))
             assert self._run(self.stand.here.close(run, token, end)) is expected
         self.check(run)
 
-    @rule(run=names, token=tokens)
-    def claim(self, run: bytes, token: int) -> None:
-        assert self._run(self.stand.there.claim(run, token)) == self._run(self.model.claim(run, token))
+    @rule(run=names, is_current=st.booleans(), token=tokens)
+    def claim(self, run: bytes, is_current: bool, token: int) -> None:
+        if is_current:
+            token = self.model.token(run)
+        assert self._run(self.stand.there.claim(run, token)) == at_once(self.model.claim(run, token))
         self.check(run)
 
-    @rule(run=names, expected=st.one_of(st.none(), names))
-    def point(self, run: bytes, expected: bytes | None) -> None:
-        stores = (self.stand.here, self.model)
-        ours, its = (self._run(store.point(scopes[run], run, expected)) for store in stores)
-        assert ours == its
+    @rule(run=names, is_expected=st.booleans(), expected=st.one_of(st.none(), names))
+    def point(self, run: bytes, is_expected: bool, expected: bytes | None) -> None:
+        scope = scopes[run]
+        if is_expected:
+            expected = at_once(self.model.find(scope))
+        found = self._run(self.stand.here.point(scope, run, expected))
+        assert found == at_once(self.model.point(scope, run, expected))
         self.check(run)
 
     @rule(run=names)
     def follow(self, run: bytes) -> None:
         if run in self.windows and run not in self.followers:
-            both = self.followers[run] = (Listener(), Listener())
-            for store, listener in zip((self.stand.there, self.model), both, strict=True):
-                listener.window = self._run(store.follow(run, listener))
+            ours, model = self.followers[run] = (Listener(), Listener())
+            ours.window = self._run(self.stand.there.follow(run, ours))
+            model.window = at_once(self.model.follow(run, model))
         self.check(run)
 
     @rule(run=names)
@@ -481,7 +496,16 @@ class JournalMachine(RuleBasedStateMachine):
         both = self.followers.pop(run, None)
         if both is not None:
             self.stand.there.unfollow(run, both[0])
+            self.left.append((both[0], len(both[0].heard)))
         self.check(run)
+
+    @rule(run=names)
+    def replace(self, run: bytes) -> None:
+        """Make a run the newest of its stream, and forget the one that was."""
+        before = at_once(self.model.find(scopes[run]))
+        self.point(run, is_expected=True, expected=None)
+        if before is not None and before != run:
+            self.forget(before)
 
     @rule(run=names)
     def forget(self, run: bytes) -> None:
@@ -497,24 +521,32 @@ class JournalMachine(RuleBasedStateMachine):
     def check(self, run: bytes) -> None:
         """Raise if what is kept of `run` differs."""
         for scope in (b"a", b"b"):
-            assert self._run(self.stand.there.find(scope)) == self._run(self.model.find(scope))
+            assert self._run(self.stand.there.find(scope)) == at_once(self.model.find(scope))
+        assert all(len(listener.heard) == heard for listener, heard in self.left)
         if run in self.windows:
-            ours, its = self.windows[run]
-            self._run(self.stand.arrived(ours, its.top))
-            assert seen(ours) == seen(its)
+            self._compare(*self.windows[run])
         if run in self.followers:
-            mirror, model = (listener.window for listener in self.followers[run])
-            assert mirror is not None
-            assert model is not None
-            self._run(self.stand.arrived(mirror, model.top))
-            assert seen(mirror) == seen(model)
-            heard, expected = (listener.heard for listener in self.followers[run])
-            assert [word for word in heard if isinstance(word, RunEnd)] == [
-                word for word in expected if isinstance(word, RunEnd)
-            ]
-            assert [word for word in heard if isinstance(word, list)][-1:] == [
-                word for word in expected if isinstance(word, list)
-            ][-1:]
+            ours, model = self.followers[run]
+            assert ours.window is not None
+            assert model.window is not None
+            self._compare(ours.window, model.window)
+            for kind in (RunEnd, list):
+                heard, expected = ([word for word in each.heard if isinstance(word, kind)] for each in (ours, model))
+                assert heard[-1:] == expected[-1:]
+                assert kind is list or len(heard) == len(expected)
+
+    def _compare(self, ours: Window, model: Window) -> None:
+        if ours.top < model.top:
+            self._run(self.stand.arrived(ours, model.top))
+        assert seen(ours) == seen(model)
+
+    def _try(self, run: bytes, entry: Entry) -> None:
+        self.tried.append((run, entry))
+        expected: list[Outcome] = []
+        outcome = self._run(self._appended(run, entry))
+        self.model.append(run, entry.last[0], entry, expected.append, now=0.0)
+        assert [outcome] == expected
+        self.check(run)
 
     def _top(self, run: bytes) -> Mark:
         return self.windows[run][1].top if run in self.windows else (1, 0)
@@ -535,7 +567,17 @@ class JournalMachine(RuleBasedStateMachine):
         return heard[0]
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(coroutine)
+        return self.loop.run_until_complete(coroutine)
+
+
+def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Return what a coroutine returns that does not wait, as those of the model."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    raise AssertionError("it waits")
 
 
 async def _entered(context: AbstractAsyncContextManager[Stand]) -> Stand:

@@ -23,12 +23,14 @@ class ModelRun:
         return self.log[-1][0]
 
     def add(self, mark: Mark, before: Mark, what: int | str | RunEnd) -> Outcome:
-        """Accept what is next; the same again is stored already."""
-        if self.top == before and not isinstance(self.log[-1][1], RunEnd):
+        """Accept what is next. What is behind the beginning of its token, and not behind the top, is repeated."""
+        if isinstance(self.log[-1][1], RunEnd):
+            return Outcome.STORED if self.log[-1] == (mark, what) else Outcome.FENCED
+        if self.top == before:
             self.log.append((mark, what))
             return Outcome.STORED
-        is_there = (mark, what) in self.log and (mark[0] == self.top[0] or isinstance(what, RunEnd))
-        return Outcome.STORED if is_there else Outcome.FENCED
+        first = next(known for known, _ in self.log if known[0] == self.top[0])
+        return Outcome.STORED if first <= before and mark <= self.top else Outcome.FENCED
 
 
 class ModelJournalStore:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from sseproxy.core.errors import OriginError
 from sseproxy.core.journal.cursor import Flavour
 from sseproxy.core.journal.positions import START, Mark
-from sseproxy.core.journal.window import Block, Window, WindowPolicy
+from sseproxy.core.journal.window import STREAM, Block, Window, WindowPolicy
 from sseproxy.journal.budget import WindowBudget
 from sseproxy.journal.catching_up import CatchingUp
-from sseproxy.journal.fanout import STREAM, Fanout
+from sseproxy.journal.fanout import Fanout
 from sseproxy.journal.history import History
 from sseproxy.journal.reader import Reader
 from tests.support.virtual_clock import until

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from sseproxy.origins.exchange import HttpExchange
+
 from sseproxy.config.loader import load
 from sseproxy.core.routes import Route
 from sseproxy.core.store import StorePolicy
 from sseproxy.engine.relay import Relay
 from sseproxy.journal.reader import Reader
-from sseproxy.origins.exchange import HttpExchange
 from sseproxy.proxy.journal.journalled import Journalled
 from sseproxy.proxy.journal.reading import Reading
 from sseproxy.proxy.journal.run_requests import RunRequest
@@ -238,7 +239,9 @@ class RunStand:
         async with self.proxy.connect() as peer:
             return await peer.ask(ask(line, *fields, body=body), to_head=line.startswith(b"HEAD "))
 
-    async def open(self, line: bytes, *fields: bytes, body: bytes | None = None, first: bytes = b"") -> tuple[Tab, Call]:
+    async def open(
+        self, line: bytes, *fields: bytes, body: bytes | None = None, first: bytes = b""
+    ) -> tuple[Tab, Call]:
         """A client whose request has reached the upstream, and was answered with a stream."""
         number = len(self.calls)
         tab = await self.send(line, *fields, body=body)

@@ -6,10 +6,10 @@ a *preflight*: an OPTIONS with an ``Origin`` and an ``Access-Control-Request-Met
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from sseproxy.core.eventsource.fetch_metadata import is_cross_origin, tells_site
 from sseproxy.core.eventsource.policies import CorsPolicy
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import Headers, get, get_all, merged, tokens, with_vary, without
 
 #: Seconds for which a browser may remember the answer to a preflight.
@@ -45,7 +45,7 @@ def preflight_method(method: str, headers: Headers) -> str | None:
     return wanted.decode("ascii") if _TOKEN.fullmatch(wanted) else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CrossOrigin:
     """What one request may expect. origin: what it names as its own, or ``None``."""
 

@@ -7,10 +7,11 @@ is answered 204, upon which the client stops reconnecting (section 9.2.2).
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import sha256
 from hmac import compare_digest, digest
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import Headers
 
 #: Bytes of a nonce; the same end never has the same id twice.
@@ -26,7 +27,7 @@ _ID = re.compile(re.escape(_PREFIX) + rb"[A-Za-z0-9_-]{40}")  # nonce, time, sig
 _END_ID = re.compile(rb"[ \t]*" + re.escape(_PREFIX) + rb"[A-Za-z0-9_-]*[ \t]*")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EndScope:
     """The request whose stream has ended. The id of its end ends no other request, and none of another client.
 

@@ -3,9 +3,9 @@
 Policies only; ``None`` in place of one means that the route does not do it.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import FORWARDING, belongs_to_connection
 from sseproxy.core.limits import MIB
 
@@ -28,7 +28,7 @@ class Reopen(StrEnum):
     ALWAYS = "always"  # the request is sent again
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TicketPolicy:
     """Requests that are kept and sent when their ticket is opened.
 
@@ -49,7 +49,7 @@ class TicketPolicy:
 _READ_BY_PROXY = frozenset(("host", "cookie", "expect", "origin", "last-event-id"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CookieAuth:
     """A login cookie that becomes a request header, where the request has none of that name.
 
@@ -76,7 +76,7 @@ class CookieAuth:
 _NEVER_READ = frozenset(("set-cookie", "set-cookie2"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CorsPolicy:
     """Which pages of other origins may read the responses (Fetch standard, CORS protocol).
 

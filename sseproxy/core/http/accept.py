@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import MOST_MEMBERS
 
 _EVENT_STREAM = b"text/event-stream"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Accepted:
     """What the ``Accept`` fields of a request say about event streams.
 

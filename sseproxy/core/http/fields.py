@@ -7,14 +7,14 @@ Fields are pairs of bytes as they came, in their order, so that nothing about th
 import itertools
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.known_fields import is_end_to_end
 
 Headers = list[tuple[bytes, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeaderRules:
     """Header fields to set (replacing all of that name) and to remove; names in any case, ``-`` and ``_`` alike."""
 
@@ -211,7 +211,7 @@ def as_in_cgi(name: bytes) -> bytes:
 _UNSAID: Sequence[bytes] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Peer:
     """Who sent a request. address: of the connection, without port, empty for a unix socket."""
 

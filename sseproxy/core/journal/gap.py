@@ -1,9 +1,9 @@
 """How does a client hear that events are missing?"""
 
 import json
-from dataclasses import dataclass
 from enum import StrEnum
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.journal.positions import LONGEST
 
 
@@ -17,7 +17,7 @@ class GapReason(StrEnum):
     FORK = "fork"  # the position belongs to a line of events that another process has not continued
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Missing:
     """A stretch of events that are missing. lost: how many; ``None`` if that cannot be known."""
 
@@ -30,7 +30,7 @@ class Missing:
         return Missing(self.reason, (self.lost or 0) + (other.lost or 0) if is_known else None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GapPolicy:
     """How a client hears of missing events. name: the type of the event."""
 

@@ -1,5 +1,7 @@
 """What of a client's request does the upstream of a route with a journal get? (contract section 6, J2 and J10)"""
 
+from collections.abc import Callable
+
 from sseproxy.core.eventsource.cookies import authenticate, login, only_cookies, without_cookie
 from sseproxy.core.eventsource.policies import CookieAuth
 from sseproxy.core.http.fields import Headers, as_in_cgi
@@ -46,10 +48,13 @@ def passed_fields(headers: Headers, policy: JournalPolicy, auth: CookieAuth | No
     return kept + left + ([] if made is None else [made])
 
 
-def passed_target(target: str) -> str:
-    """Return the target of a request without positions of ours; all else stays as it is, byte for byte."""
+def passed_target(target: str, is_taken_off: Callable[[bytes], bool] | None = is_ours) -> str:
+    """Return the target of a request without positions of ours; all else stays as it is, byte for byte.
+
+    is_taken_off: true of the positions that go; ``None``: all do.
+    """
     path, mark, query = target.partition("?")
     if not query:
         return target
-    left = without_position(query.encode(), is_ours).decode()
+    left = without_position(query.encode(), is_taken_off).decode()
     return path + mark + left if left else path

@@ -1,8 +1,9 @@
 """What does a route read from Redis?"""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.journal.gap import GapPolicy
 from sseproxy.core.journal.templates import Template, TemplateKind
 
@@ -25,7 +26,7 @@ class Start(StrEnum):
     OLDEST = "oldest"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RedisPolicy:
     """The streams, or the channels, whose events a route sends.
 

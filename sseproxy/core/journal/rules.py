@@ -1,8 +1,9 @@
 """What does a route say about its journal? (docs/journal.md)"""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.paths import escaped
 from sseproxy.core.journal.gap import GapPolicy
 from sseproxy.core.journal.policy import Start
@@ -22,7 +23,7 @@ class PartKind(StrEnum):
     AUTH = "auth"  # the answer of `authorize`
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Part:
     """One part of a key or of a login. name: of the parameter, field, cookie or member; empty for `run` and `url`."""
 
@@ -62,7 +63,7 @@ class Detach(StrEnum):
     OFF = "off"  # not at all
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Keep:
     """What is kept of a run. age: seconds; from the end of an answer, of each event of a feed. bytes: of text."""
 
@@ -71,7 +72,7 @@ class Keep:
     age: float = 300.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResumePath:
     """The URL of a run. before, behind: what is around its one value in the path, which is `{run}` or `{key}`."""
 
@@ -85,7 +86,7 @@ class ResumePath:
         return self.before.encode() + escaped(value) + self.behind.encode()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopPath:
     """A further URL that stops a run, by one of `methods`. before, behind, is_by_key: as those of a `ResumePath`."""
 
@@ -95,7 +96,7 @@ class StopPath:
     methods: frozenset[str] = frozenset(("POST",))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JournalPolicy:
     """How the streams of a route are kept, and who may read them.
 

@@ -109,6 +109,10 @@ class RunState:
         """Return the position that `mark` is."""
         return self.prefix + write_mark(mark)
 
+    def reaches(self, mark: Mark) -> bool:
+        """Return whether the run has come to `mark`; each of its two numbers is to be no later."""
+        return mark[0] <= self.token and mark[1] <= self.seq
+
     def place_of(self, own_id: bytes) -> Mark | None:
         """Return the first place of an id that the upstream has given, if it is still kept."""
         self._forget_trimmed()

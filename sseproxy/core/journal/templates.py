@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
 from sseproxy.core.errors import BadRequest, SSEProxyError, Unavailable
+from sseproxy.core.frozen import frozen
 
 
 class TemplateKind(StrEnum):
@@ -44,7 +44,7 @@ class BadTemplate(ValueError):
     """A name in the configuration cannot be read; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Value:
     """A part of a name that a request fills in."""
 
@@ -55,7 +55,7 @@ class Value:
         return f"{self.kind}:{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Template:
     """A name with its literal parts and its values, in order."""
 

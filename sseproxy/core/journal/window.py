@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.positions import START, Mark
+from sseproxy.core.limits import KIB, MIB
 
 #: What ends each event of a block.
 _BOUNDARY: Final = b"\n\n"
@@ -90,6 +91,19 @@ class WindowPolicy:
     is_held: bool = False
     chunk: int = 64 * 1024
     readers: int = 256
+
+
+#: Redis streams: marks are ids of entries, and a `History` is behind them.
+STREAM = WindowPolicy(
+    tail=WindowLimits(events=100, bytes=64 * KIB),
+    most=WindowLimits(events=1000, bytes=MIB),
+    least=WindowLimits(events=1),
+)
+
+#: Redis channels: marks are (0, n), dropped once all readers have passed.
+CHANNEL = WindowPolicy(
+    tail=WindowLimits(events=0), most=WindowLimits(bytes=MIB), least=WindowLimits(events=0), is_counted=True
+)
 
 
 class Spot(NamedTuple):

@@ -7,13 +7,13 @@ row names gets the rule of the form ``auto``.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.heartbeat import HeartbeatForm
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KnownClient:
     """One row.
 

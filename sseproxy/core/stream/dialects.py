@@ -6,9 +6,9 @@ How a request asks for a stream of a dialect is in `request`, the shape of its e
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.stream.heartbeat import HeartbeatForm
 
 
@@ -94,7 +94,7 @@ def _is_error(data: bytes) -> bool:
     return isinstance(said, dict) and (said.get("error") is not None or said.get("object") == "error")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _LastEvents:
     """What tells the last events of a service. What is left out tells nothing.
 
@@ -147,7 +147,7 @@ def finality(dialect: Dialect, name: bytes, data: bytes) -> Finality:
     return Finality.NONE if known is None else known.finality(name, data)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Marker:
     """The terminal event of a service that no dialect is known for: its data, or its type, as it is on the wire."""
 

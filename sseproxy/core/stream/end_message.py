@@ -1,8 +1,9 @@
 """What is written for a client at the end of a whole answer, and which end is that?"""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.stream.dialects import Dialect, Marker
 from sseproxy.core.stream.events import LF, event
 
@@ -14,7 +15,7 @@ class EndsAt(StrEnum):
     MARKER = "marker"  # those behind the terminal event; after any other the browser may come back
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EndPolicy:
     """What `EventSource` clients get at a clean end of the upstream.
 
@@ -48,7 +49,7 @@ class EndPolicy:
 ID_EVENT = "sseproxy-stop"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EndMessage:
     """The last words to one client. event: name and data. id: of this end.
 

@@ -5,10 +5,11 @@ not send, unless the client asked for it or an error that its SDK raises came be
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from math import inf
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.stream.dialects import Finality
 from sseproxy.core.stream.timeouts import Timer
 from sseproxy.core.stream.transfer import CloseReason
@@ -33,7 +34,7 @@ class AppNotice(Enum):
     STOP_WHEN_SENT = "stop when sent"  # the same, once the last bytes have gone out
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class End:
     """One row.
 

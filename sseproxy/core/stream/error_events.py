@@ -6,9 +6,10 @@ The status that the response would have had stands beside them.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.limits import ERROR_BODY
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.error_body import read_error
@@ -18,7 +19,7 @@ from sseproxy.core.stream.events import LF, event
 RequestId = str | int | float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StreamError:
     """An error that is reported to the client inside a stream.
 

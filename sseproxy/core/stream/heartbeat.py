@@ -2,10 +2,10 @@
 
 import json
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.stream.events import comment, event, has_id, last_data
 from sseproxy.core.stream.scanner import Position, Scanner
 
@@ -23,7 +23,7 @@ class HeartbeatForm(StrEnum):
     OPENAI_RESPONSES = "openai-responses"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeartbeatPolicy:
     """When a heartbeat goes out and what it says; times in seconds, ``None`` means off.
 

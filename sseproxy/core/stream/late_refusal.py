@@ -4,8 +4,8 @@ Late is what comes behind an early answer (`before_response`). The proxy and bot
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.error_events import StreamError
 
@@ -18,7 +18,7 @@ _NO_CONTENT = 204
 FinalMessage = Callable[[], EndMessage]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LateRefusal:
     """The last words behind an early answer. error: as an event. end_message: behind it, and the end is clean then."""
 

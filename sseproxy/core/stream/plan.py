@@ -1,9 +1,9 @@
 """How may the streams of a route be treated, and how is one of them? Policies, and what follows from them."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.limits import KIB, LimitPolicy
 from sseproxy.core.stream.dialects import Dialect, Finality, Marker, finality
 from sseproxy.core.stream.end_message import EndPolicy
@@ -28,7 +28,7 @@ class StreamKind(StrEnum):
     FEED = "feed"  # endless: each goes on until one side leaves
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Declaration:
     """How else requests of a route say that they want a stream. Either is left out.
 
@@ -61,7 +61,7 @@ class StreamPolicy(Protocol):
     def end(self) -> EndPolicy | None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StreamPlan:
     """How one stream is treated.
 

@@ -1,7 +1,8 @@
 """When does a stream have to do something, although neither side sent anything?"""
 
-from dataclasses import dataclass
 from enum import Enum, IntEnum
+
+from sseproxy.core.frozen import frozen
 
 #: Seconds of silence after which an answer is given up unless the route says otherwise: SDKs wait for 600.
 ANSWER_IDLE = 900.0
@@ -13,7 +14,7 @@ class Auto(Enum):
     AUTO = "auto"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TimeoutPolicy:
     """Timeouts of one route in seconds; ``None`` switches one off.
 

@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 
 from sseproxy.core.errors import ReplyError, StoreAway
+from sseproxy.core.frozen import frozen
 from sseproxy.origins.redis.stats import RedisStats
 from sseproxy.origins.redis.tools import RedisTools
 from sseproxy.stores.redis.keyspace import keyspace_channel, rings
@@ -36,7 +36,7 @@ class Ringing(Enum):
     BLOCKING = "blocking"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BellLimits:
     """Seconds. poll: between two looks that nothing has asked for, at most. probe: between two tries of what rings.
 

@@ -1,7 +1,7 @@
 """How does one Redis channel reach all clients that listen to it?"""
 
-from sseproxy.core.journal.window import Block, Window
-from sseproxy.journal.fanout import CHANNEL, Fanout
+from sseproxy.core.journal.window import CHANNEL, Block, Window
+from sseproxy.journal.fanout import Fanout
 from sseproxy.journal.place import Place
 from sseproxy.origins.redis.shared import Shared, Terms
 from sseproxy.stores.redis.subscriber import Subscriber

@@ -4,14 +4,14 @@ Redis trims a stream from its front, and says nothing. Pure: what Redis replied 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.positions import START, Mark, predecessor, read_mark
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StreamState:
     """What ``XINFO STREAM`` says of a stream.
 

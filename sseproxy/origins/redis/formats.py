@@ -6,9 +6,9 @@ Pure: bytes in, an event out, or the reason why they are none.
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from sseproxy.core.frozen import frozen
 from sseproxy.core.journal.policy import Format
 
 #: Where a line ends in an event stream (WHATWG, section 9.2.5).
@@ -21,7 +21,7 @@ _NOT_IN_A_FIELD = re.compile("[\r\n\0]")
 _MOST_DIGITS = 18
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Event:
     """One event: its canonical text (whole, LF, one blank line, no id), and the id that its publisher gave it."""
 
@@ -63,7 +63,7 @@ def event_of_entry(form: Format, fields: Sequence[bytes], most: int) -> Event:
     return _event(parts, most)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Parts:
     """The values of an event, as text. What is empty but `data` is not there."""
 

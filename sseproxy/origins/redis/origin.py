@@ -41,7 +41,7 @@ class RedisOrigin:
         catching_up: CatchingUp | None = None,
         clock: Clock | None = None,
         limits: FollowLimits = FollowLimits(),  # noqa: B008 - frozen
-        bells: BellLimits = BellLimits(),  # noqa: B008 - frozen
+        bells: BellLimits = BellLimits(),
         chance: Callable[[], float] = random.random,
     ) -> None:
         loop = asyncio.get_running_loop()

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from sseproxy.core.errors import ReplyError
+from sseproxy.core.frozen import frozen
 from sseproxy.core.journal.policy import Format
 from sseproxy.journal.budget import WindowBudget
 from sseproxy.journal.catching_up import CatchingUp
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 NO_CONNECTION = -1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FollowLimits:
     """looks: followers that read at the same time. count: entries in one read. pages: reads in one look.
 
@@ -36,7 +37,7 @@ class FollowLimits:
     retry: float = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Terms:
     """How messages are read. most: bytes of one event. route: named in the log where a message cannot be read.
 

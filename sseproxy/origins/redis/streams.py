@@ -8,8 +8,8 @@ from sseproxy.core.errors import ReplyError, StoreAway
 from sseproxy.core.frames import release_frames
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.positions import START, Mark, predecessor, write_mark
-from sseproxy.core.journal.window import Block, Window
-from sseproxy.journal.fanout import STREAM, Fanout
+from sseproxy.core.journal.window import STREAM, Block, Window
+from sseproxy.journal.fanout import Fanout
 from sseproxy.journal.place import Place
 from sseproxy.origins.redis.bells import Bells, Ring, Watch
 from sseproxy.origins.redis.continuity import NO_STREAM, StreamState, missing_after

@@ -1,13 +1,12 @@
 """What does an origin need to talk to one Redis?"""
 
-from dataclasses import dataclass
-
+from sseproxy.core.frozen import frozen
 from sseproxy.stores.redis.blocking import BlockingReads
 from sseproxy.stores.redis.link import Link
 from sseproxy.stores.redis.subscriber import Subscriber
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RedisTools:
     """The connections of one process to one Redis. They are the caller's to start and, after the origin, to close.
 

@@ -1,7 +1,6 @@
 """Where does a client want to begin in each stream of its route?"""
 
-from dataclasses import dataclass
-
+from sseproxy.core.frozen import frozen
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.policy import Start
 from sseproxy.core.journal.positions import OLDEST, Mark, read_position
@@ -9,7 +8,7 @@ from sseproxy.core.journal.positions import OLDEST, Mark, read_position
 _UNKNOWN = Missing(GapReason.UNKNOWN)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wish:
     """Where a reader wants to begin. missing: what its client hears first, if it begins at the oldest entry kept."""
 

@@ -3,11 +3,12 @@
 import hashlib
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.resources import files
 
+from sseproxy.core.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Page:
     """The page, and the header fields that go with it."""
 

@@ -1,10 +1,10 @@
 """Which streams does one dashboard want to see, and in which order?"""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
+from sseproxy.core.frozen import frozen
 from sseproxy.engine.live import LiveStream
 from sseproxy.engine.observer import silence_used
 
@@ -39,7 +39,7 @@ _KEYS: Mapping[Order, Callable[[LiveStream, float], float]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class View:
     """What one dashboard shows of the live streams. words: in lower case; each must be in a stream's description."""
 

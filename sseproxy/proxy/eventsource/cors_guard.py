@@ -1,12 +1,13 @@
 """May a page of another origin read the answer, and what does its browser get that asks first? (docs/eventsource.md)"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sseproxy.core.errors import ForeignOrigin, RouteNotFound
 from sseproxy.core.eventsource.cors import CrossOrigin, is_foreign, preflight_method
 from sseproxy.core.eventsource.fetch_metadata import is_navigation
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import get, tokens
 from sseproxy.core.routes import Route, find_route
 from sseproxy.proxy.eventsource.ticket_paths import TicketPaths
@@ -45,7 +46,7 @@ def is_from_foreign_page(request: ClientRequest, route: Route) -> bool:
     return is_foreign(inbound.headers, route.cors, hosts=hosts, logs_in=inbound.is_logged_in(route))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CorsView:
     """What `route` says to the page that sends a request. is_preflight: its browser asks before it sends one."""
 

@@ -1,11 +1,12 @@
 """Which requests are about tickets, and along which route will a request go that is to be kept?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from sseproxy.core.errors import BadRequest, RouteNotFound
 from sseproxy.core.eventsource.policies import TicketBinding, TicketPolicy
 from sseproxy.core.eventsource.ticket_ids import is_ticket_id, names_ticket
+from sseproxy.core.frozen import frozen
 from sseproxy.core.http.paths import behind_prefix, has_dots, has_prefix, normalized
 from sseproxy.core.routes import Route, find_route, split_target
 from sseproxy.proxy.inbound import InboundRequest
@@ -14,7 +15,7 @@ from sseproxy.proxy.inbound import InboundRequest
 _OF_TICKETS = ("GET", "HEAD", "DELETE")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TicketTarget:
     """What a request to the ticket service names.
 

@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from sseproxy.core.errors import SSEProxyError, UpstreamBroken
 from sseproxy.core.stream.error_events import StreamError
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.early import EarlyAnswer
 from sseproxy.proxy.journal.client import RunClient
 from sseproxy.runs.live_run import LiveRun

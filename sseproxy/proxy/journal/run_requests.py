@@ -102,6 +102,9 @@ class RunRequest:
             return
         key = self._target.value if self._target.is_by_key else None
         wanted, headers = inbound.stream_request(route), inbound.headers
+        if wanted.may_come_back and self._ends.has_seen(route, inbound, headers):
+            tail.answer_with_nothing(HTTPStatus.NO_CONTENT)
+            return
         client = RunClient.of(inbound, route, tail, wanted=wanted, ends=self._ends, upstream_headers=headers, key=key)
         reading = Reading(client, self._desk)
         finding = self._desk.look(run, client.position)

@@ -3,10 +3,10 @@
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sseproxy.core.errors import ReplyError, StoreAway
+from sseproxy.core.frozen import frozen
 from sseproxy.stores.redis.dialer import ask
 from sseproxy.stores.redis.guard import call_guarded, cancel
 from sseproxy.stores.redis.link import Link
@@ -26,7 +26,7 @@ _REFUSED = 5.0
 _Id = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BlockingLimits:
     """block: seconds for which a read waits. keys: streams in one read. wakes: reads per second and connection.
 

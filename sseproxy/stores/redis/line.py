@@ -3,11 +3,11 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from sseproxy.core.errors import ReplyError, StoreAway
+from sseproxy.core.frozen import frozen
 from sseproxy.stores.redis.guard import cancel
 from sseproxy.stores.redis.outage import Outage
 from sseproxy.stores.redis.ports import Backoff, Command, Reply, WireLost, not_ready
@@ -28,7 +28,7 @@ class LinkState(Enum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LinkLimits:
     """timeout: seconds for a dial, and without a reply. batch: commands in a pipeline. waiting: commands that wait.
 

@@ -1,10 +1,10 @@
 """Which words do the parts of this room share: commands, replies, a connection that is lost?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sseproxy.core.errors import ReplyError
+from sseproxy.core.frozen import frozen
 
 Argument = bytes | str | int
 Command = Sequence[Argument]
@@ -37,7 +37,7 @@ def not_ready(reply: Reply | ReplyError) -> str | None:
     return NOT_READY.get(reply.code) if isinstance(reply, ReplyError) else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Backoff:
     """How long to wait before the next dial: `least` seconds at first, doubled with each failure, `most` at most."""
 

@@ -2,9 +2,9 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sseproxy.core.errors import ReplyError
+from sseproxy.core.frozen import frozen
 from sseproxy.stores.redis.ports import Argument, Command, Reply
 from sseproxy.stores.redis.urls import Address
 
@@ -18,7 +18,7 @@ _PLACES: dict[bytes, int | None] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SlotMap:
     """Ranges of slots in ascending order, each with the primary that serves it."""
 

@@ -3,10 +3,10 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sseproxy.core.frozen import frozen
 from sseproxy.stores.redis.dialer import first_in_turn
 from sseproxy.stores.redis.ear import Ear
 from sseproxy.stores.redis.guard import call_guarded
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sseproxy.stores.redis.wire import Wire
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SubscriberLimits:
     """silence: seconds without a message before a probe is published; two unheard, and the connection is replaced."""
 

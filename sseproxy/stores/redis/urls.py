@@ -1,8 +1,10 @@
 """Which Redis does a URL name, and is the URL well formed?"""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from urllib.parse import parse_qsl, unquote
+
+from sseproxy.core.frozen import frozen
 
 #: A host and a port.
 Address = tuple[str, int]
@@ -48,7 +50,7 @@ _OPTIONS: dict[Kind, frozenset[str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RedisURL:
     """One Redis, as a URL names it. Neither `repr` nor `str` shows user, password or options.
 

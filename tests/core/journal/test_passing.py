@@ -133,3 +133,8 @@ def test_a_position_of_ours_does_not_go_on(policy: JournalPolicy, value: bytes, 
 )
 def test_a_position_of_ours_is_taken_off_the_target(target: str, expected: str) -> None:
     assert passed_target(target) == expected
+
+
+def test_any_position_may_be_taken_off_the_target() -> None:
+    assert passed_target("/a?b&last-event-id=57&lastEventId=AAAAAAAAAAA.1-57", None) == "/a?b"
+    assert passed_target("/a?last-event-id=57", None) == "/a"

@@ -1,0 +1,72 @@
+"""What has a fan-out to do with its readers, and with what writes into its window?"""
+
+from typing import Final, Protocol
+
+from sseproxy.core.journal.cursor import Flavour, Step
+from sseproxy.core.journal.window import Block, Spot
+
+#: `Member.slot` of a member that is not live, and of one that is being given something.
+OUT: Final = -1
+GIVEN: Final = -2
+
+
+class Voice:
+    """What all members of one flavour get in a pass, written once."""
+
+    __slots__ = ("_id_line", "flavour", "members", "text")
+
+    def __init__(self, flavour: Flavour) -> None:
+        self.flavour = flavour
+        self.members = 0
+        self._id_line = flavour.id_line() if flavour.has_ids else b""
+        self.text: bytes | None = None  # once it is written; for the pass under way
+
+    def write(self, step: Step) -> bytes:
+        """Write the events of a pass."""
+        self.text = self.flavour.write(step.entries).text
+        return self.text
+
+    def write_block(self, block: Block) -> bytes:
+        """Write the events of one block, for a pass of its own."""
+        if not self._id_line or block.is_named:
+            return block.text
+        if block.count == 1:
+            return self._id_line % block.last + block.text
+        return self.flavour.write((block,)).text
+
+
+class Member(Protocol):
+    """A reader's place in the window of a `Fanout`.
+
+    spot: up to where it was given everything. slot: belongs to the fan-out.
+    voice: of its flavour; ``None``: what it gets is written for it alone.
+    """
+
+    spot: Spot
+    slot: int
+    voice: Voice | None
+
+    def receive(self, text: bytes) -> None:
+        """Hand `text` to the client. May call back into the fan-out."""
+
+    def take(self, step: Step) -> None:
+        """Hand a step to the client. May call back into the fan-out."""
+
+    def wake(self) -> None:
+        """Look at the window again, in a later turn of the loop."""
+
+    def fall(self) -> None:
+        """What is behind the spot is no longer kept, and no history has it."""
+
+    def fail(self, error: Exception) -> None:
+        """Leave after a defect."""
+
+
+class Held(Protocol):
+    """What writes into a window whose readers hold it back; see `WindowPolicy.is_held`."""
+
+    def hold(self) -> None:
+        """Bring nothing more: the window is full of what readers still have to get. Calling it again is allowed."""
+
+    def go_on(self) -> None:
+        """There is room again. Calling it again is allowed."""
