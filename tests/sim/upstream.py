@@ -11,7 +11,7 @@ from sseproxy.core.http.fields import Headers
 from sseproxy.core.journal.run import RunHead
 from sseproxy.engine.relay import Relay
 from sseproxy.http1.messages import ResponseHead
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 from sseproxy.runs.terms import Opened as Answered
 from sseproxy.runs.terms import Refusal
 from tests.sim import history

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 
 from sseproxy.config.loader import load
 from sseproxy.core.routes import Route
