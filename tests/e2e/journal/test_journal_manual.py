@@ -182,6 +182,132 @@ def test_a_run_that_broke_off_ends_so_for_all(on: Stand) -> None:
     assert fetch(on.url, url, headers={**ANN, "Last-Event-ID": end}).status == 410
 
 
+def test_without_a_part_of_its_key_or_login_a_request_has_no_journal(on: Stand) -> None:
+    for body, fields in ((b'{"id": "x"}', {}), (b'{"messages": []}', ANN), (b"no JSON", ANN)):
+        before = len(on.service.calls)
+        with Request(on.url, "/api/chat", method="POST", headers=fields, body=body) as request:
+            call = on.service.call(before)
+            call.begin()
+            call.say("one")
+            call.finish()
+            assert data(request.read()) == ["one"]
+            assert request.field("Content-Location") is None
+
+
+def test_a_second_question_replaces_the_first_answer(on: Stand) -> None:
+    first, old = ask(on, "/api/chat", "twice")
+    with first:
+        old.begin()
+        old.say("old")
+        first.wait_for(b"old")
+        second, new = ask(on, "/api/chat", "twice")
+        with second:
+            new.begin()
+            new.say("new")
+            second.wait_for(b"new")
+            with Request(on.url, "/api/chat/twice/stream", headers=ANN) as other:
+                other.wait_for(b"new")
+            old.say("still")
+            first.wait_for(b"still")
+            first.close()
+            old.wait_until_left()
+            assert new.left_at is None
+            new.finish()
+
+
+_MORE = """
+  - name: private
+    match: {path: /feed, host: private.test}
+    upstream: SERVICE
+    journal: {kind: feed, login: [cookie:session]}
+  - name: public
+    match: {path: /feed}
+    upstream: SERVICE
+    journal: {kind: feed, login: anyone, keep: {events: 3}}
+  - name: joined
+    match: {path: /ask}
+    upstream: SERVICE
+    journal: {kind: answer, key: "header:Idempotency-Key", login: [cookie:session], again: join}
+  - name: chat
+    match: {path: /api/chat}
+    upstream: SERVICE
+    journal:
+      kind: answer
+      key: "body:id"
+      login: [cookie:session]
+      detach: 50ms
+      resume: {path: "/api/chat/{key}/stream"}
+      stop: {path: "/api/chat/{key}/stop", methods: [POST]}
+"""
+
+
+@pytest.fixture(scope="module")
+def more(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    with stand(tmp_path_factory.mktemp("manual"), _MORE) as on:
+        yield on
+
+
+def test_a_feed_takes_only_the_login_that_it_names_upstream(more: Stand) -> None:
+    sent = {"Cookie": "session=ann; theme=dark", "Authorization": "Bearer secret", **EVENT_SOURCE}
+    for host, cookie in (("private.test", "session=ann"), ("public.test", None)):
+        before = len(more.service.calls)
+        with Request(more.url, "/feed", headers={**sent, "Host": host}):
+            call = more.service.call(before)
+            assert call.fields.get("Cookie") == cookie
+            assert "Authorization" not in call.fields
+    assert fetch(more.url, "/feed", headers={**EVENT_SOURCE, "Host": "private.test"}).status == 400
+
+
+def test_what_a_feed_no_longer_has_is_a_gap(more: Stand) -> None:
+    before = len(more.service.calls)
+    with Request(more.url, "/feed?gap", headers=EVENT_SOURCE) as request:
+        call = more.service.call(before)
+        call.begin()
+        for number in range(1, 7):
+            call.say(str(number))
+            request.wait_for(b"data: %d" % number)
+        first, *_ = (event.last_event_id for event in parse(request.body).events)
+        with Request(more.url, "/feed?gap", headers={**EVENT_SOURCE, "Last-Event-ID": first}) as again:
+            again.wait_for(b"data: 6")
+            gap, *rest = parse(again.body).events
+            assert gap.type == "gap"
+            assert json.loads(gap.data) == {"reason": "trimmed", "from": first, "lost": 2}
+            assert [event.data for event in rest] == ["4", "5", "6"]
+
+
+def test_a_retry_with_the_same_key_joins(more: Stand) -> None:
+    key = {"Idempotency-Key": "one", "Accept": "text/event-stream"}
+    first, call = ask(more, "/ask", **key)
+    with first, Request(more.url, "/ask", method="POST", headers={**ANN, **key}, body=b"{}") as second:
+        call.begin()
+        call.say("one")
+        call.finish()
+        assert data(first.read()) == data(second.read()) == ["one"]
+        assert more.service.calls[-1] is call
+
+
+def test_stop_has_a_path_of_its_own(more: Stand) -> None:
+    request, call = ask(more, "/api/chat", "s")
+    with request:
+        call.begin()
+        call.say("one")
+        request.wait_for(b"one")
+        with Request(more.url, "/api/chat/s/stop", method="POST", headers=ANN) as stop:
+            stop.read()
+            assert stop.status == 204
+        call.wait_until_left()
+        assert data(request.read()) == ["one"]
+
+
+def test_an_answer_without_readers_is_stopped_after_a_while(more: Stand) -> None:
+    request, call = ask(more, "/api/chat", "d")
+    call.begin()
+    call.say("one")
+    request.wait_for(b"one")
+    request.close()
+    call.wait_until_left()
+
+
 #: What a page needs around the lines of the document.
 _PAGE = """<!doctype html><link rel="icon" href="data:,"><script>
 const heard = [];
