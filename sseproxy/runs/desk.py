@@ -14,7 +14,7 @@ from sseproxy.core.journal.identity import ANSWER_BYTES, FEED_BYTES, read_run_po
 from sseproxy.core.journal.policy import Start
 from sseproxy.core.journal.positions import OLDEST, Mark
 from sseproxy.core.journal.rules import Again
-from sseproxy.core.journal.run import RunState
+from sseproxy.core.journal.run import RunPhase, RunState
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.runs.budget import RunBudget
 from sseproxy.runs.detached import Detached
@@ -146,14 +146,16 @@ class Desk:
         """
         belongs = ask.belongs
         policy = belongs.policy
-        before = None if policy.is_by_run else await self.store.find(belongs.scope)
-        old = None if before is None else self._runs.get(before)
-        if old is not None and policy.again is Again.JOIN and old.state.is_under_way:
+        old = None if policy.is_by_run else await self.newest(belongs.scope)
+        may_join = policy.again is Again.JOIN and (ask.position is None or not policy.is_answer)
+        if old is not None and may_join and old.state.is_under_way:
             return old  # another request has come first, while this one was on its way
         if self.is_draining or not self.budget.has_room():
             why = "draining" if self.is_draining else "memory"
             self.stats.unjournalled[belongs.route, why] += 1
             return None
+        # Asked for behind `has_room`, which may have forgotten the one before.
+        before = None if policy.is_by_run else await self.store.find(belongs.scope)
         name = run_name(self._randomness(ANSWER_BYTES if policy.is_answer else FEED_BYTES))
         window = await self.store.create(name, RunTerms(belongs.scope, policy.is_answer, policy.keep.age))
         if not policy.is_by_run:
@@ -205,7 +207,8 @@ class Desk:
 
     def attended(self, run: LiveRun) -> None:
         self._detached.discard(run)
-        self._note_detached(run)
+        if run.state.phase is not RunPhase.ASLEEP:
+            self._note_detached(run)
         if run.state.is_under_way:
             self._cancel_expiry(run)
             run.share.wake()
@@ -214,6 +217,8 @@ class Desk:
         self._detached.add(run, run.belongs.limits)
 
     def slept(self, run: LiveRun) -> None:
+        if not run.attended:
+            self._note_detached(run)
         self._rest(run)
         run.share.sleep()
 
