@@ -1,7 +1,7 @@
 """How do the events of an upstream come into a run, and what happens when its connection is over?"""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from sseproxy.core.errors import InternalError, OriginError, SSEProxyError
@@ -16,6 +16,7 @@ from sseproxy.engine.relay import Relay
 from sseproxy.origins.http import HttpExchange
 from sseproxy.runs.reopening import Reopening
 from sseproxy.runs.terms import Open, Opened, Refusal, Surroundings
+from sseproxy.runs.traffic import Traffic
 from sseproxy.stores.journal import Outcome
 
 #: Why a run has no head: the exchange, for its one client; a copy of its beginning, for several; an error.
@@ -51,7 +52,7 @@ class Run(Protocol):
 class Producer:
     """What writes one run. most: attempts to reach the upstream again, for a feed; ``None``: it is an answer.
 
-    relay: moves the bytes of the upstream while it is connected. plan: how it is listened to.
+    relay: moves the bytes of the upstream while it is connected. plan: how it is listened to. traffic: what came so far.
     """
 
     # Plan: a task asks the upstream (`_task`), and a relay with an `Intake` moves what it sends (`relay`). Behind the
@@ -62,12 +63,13 @@ class Producer:
     # 2. Events are in the store before the run hears of them, all in the call stack in which they came.
     # 3. The request of an answer is forgotten when it was sent; that of a feed when the feed sleeps or ends.
     #
-    # Hazard: a task that is cancelled in the moment in which the upstream answers. The opening aborts its exchange
-    # then; no wait comes between the two.
+    # Hazards: a task that is cancelled in the moment in which the upstream answers. The opening aborts its exchange
+    # then; no wait comes between the two. A task that is cancelled before its first step asks nothing (`_discard`).
 
     def __init__(self, state: RunState, run: Run, around: Surroundings, *, most: int | None) -> None:
         self.relay: Relay | None = None
         self.plan = StreamPlan()
+        self.traffic = Traffic()
         self._state = state
         self._run = run
         self._around = around
@@ -75,6 +77,7 @@ class Producer:
         self._reopening = Reopening(most or 0, around.chance)
         self._newest: Block | None = None  # what the store is given
         self._open: Open | None = None
+        self._discard: Callable[[], None] | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -82,10 +85,11 @@ class Producer:
         """True if the upstream was asked, or is connected."""
         return self._task is not None or self.relay is not None
 
-    def begin(self, plan: StreamPlan, open_upstream: Open) -> None:
-        """Ask the upstream."""
+    def begin(self, plan: StreamPlan, open_upstream: Open, *, discard: Callable[[], None]) -> None:
+        """Ask the upstream. discard: called if `release` comes before that."""
         self._note(plan, open_upstream)
-        self._task = self._around.spawn(self._bring(open_upstream(None)))
+        self._discard = discard
+        self._task = self._around.spawn(self._bring(open_upstream))
 
     def adopt(self, plan: StreamPlan, opened: Opened, open_upstream: Open) -> None:
         """Go on with a stream that is open already."""
@@ -101,6 +105,9 @@ class Producer:
     def release(self, reason: CloseReason) -> None:
         """Ask for nothing more, and close the upstream."""
         self._open = None
+        discard, self._discard = self._discard, None
+        if discard is not None:
+            discard()
         task, self._task = self._task, None
         relay, self.relay = self.relay, None
         if task is not None and task is not asyncio.current_task():
@@ -159,6 +166,7 @@ class Producer:
         inlet.relay = relay = self.relay = Relay(
             Intake(self.plan, self._take, now=now), inlet, clock=self._around.clock
         )
+        self.traffic.follow(relay.stats)
         if state.phase is RunPhase.REOPENING:
             missing = state.resumed()
             if missing is not None:
@@ -177,10 +185,11 @@ class Producer:
         self.plan = plan
         self._open = open_upstream if self._is_feed else None
 
-    async def _bring(self, opening: Awaitable[Opened]) -> None:
+    async def _bring(self, open_upstream: Open) -> None:
         """Wait for the answer to the first request."""
+        self._discard = None
         try:
-            opened = await opening
+            opened = await open_upstream(None)
         except Exception as error:  # noqa: BLE001 - else the clients would wait for ever
             release_frames(error)
             self._refuse(error if isinstance(error, SSEProxyError) else self._report(error))

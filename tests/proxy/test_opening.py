@@ -21,6 +21,7 @@ from sseproxy.http1.content import RequestContent
 from sseproxy.http1.requests import ParsedRequest
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.inbound import ClientRequest, read_request
+from sseproxy.proxy.journal.upstream import RunUpstream
 from sseproxy.proxy.opening import Opening, Progress, cancel
 from sseproxy.proxy.tail import ResponseTail
 from tests.support.journal_policies import answer, feed
@@ -158,6 +159,18 @@ async def test_an_opening_that_is_cancelled_ends_its_request() -> None:
         cancel(task)
         await visit.wait_closed()
         assert task.cancelled()
+
+
+async def test_a_run_that_ends_as_its_upstream_answers_leaves_no_exchange() -> None:
+    async with stand(replies(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")) as on:
+        opening = on.opening(method="GET", journal=feed())
+        task = asyncio.create_task(opening.open())
+        task.add_done_callback(lambda _: bringing.cancel())  # before the run hears of it
+        bringing = asyncio.create_task(RunUpstream(opening, Route("r", PLACE)).opened_by(task))
+        await asyncio.wait({bringing}, timeout=LIMIT)
+        assert bringing.cancelled()
+        assert not task.cancelled()
+        await (await on.upstream.visit()).wait_closed()
 
 
 # A body that is looked at before it is sent.

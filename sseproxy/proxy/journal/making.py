@@ -82,7 +82,7 @@ class RunMaking:
             if run is None:
                 await self._plainly.follow(task)
             else:
-                await self._read(run, lambda _: upstream.opened_by(task))
+                await self._read(run, lambda _: upstream.opened_by(task), discard=lambda: cancel(task))
         finally:
             if not is_taken:
                 cancel(task)
@@ -103,13 +103,20 @@ class RunMaking:
             join = Join(run, run.first_mark, self._finding.missing, How.NEW)
             await self._reading.serve(join, attendance, opener=upstream)
 
-    async def _read(self, run: LiveRun, ask_upstream: Callable[[bytes | None], Awaitable[Opened]]) -> None:
+    async def _read(
+        self,
+        run: LiveRun,
+        ask_upstream: Callable[[bytes | None], Awaitable[Opened]],
+        *,
+        discard: Callable[[], None] = lambda: None,
+    ) -> None:
         """Read the run that was made for this request, or the one that another request has made meanwhile."""
         if run.is_begun:
             await self._join(run)
             return
         attendance, upstream = run.attend(), self._upstream
-        run.begin(self._client.wanted.plan(), ask_upstream, may_detach=lambda: upstream.has_whole_request)
+        plan = self._client.wanted.plan()
+        run.begin(plan, ask_upstream, may_detach=lambda: upstream.has_whole_request, discard=discard)
         join = Join(run, run.first_mark, self._finding.missing, How.NEW)
         await self._reading.serve(join, attendance, opener=upstream)
 

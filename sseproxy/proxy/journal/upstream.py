@@ -11,7 +11,7 @@ from sseproxy.core.stream.kinds import EVENT_STREAM
 from sseproxy.engine.relay import Relay
 from sseproxy.origins.codings import Decoder
 from sseproxy.origins.http import HttpExchange
-from sseproxy.proxy.opening import Opening
+from sseproxy.proxy.opening import Opening, cancel
 from sseproxy.proxy.refusal import Beginning, first_of
 from sseproxy.proxy.response_body import connect_body, read_kind
 from sseproxy.runs.terms import Opened, Refusal
@@ -62,7 +62,11 @@ class RunUpstream:
 
     async def opened_by(self, task: "asyncio.Task[HttpExchange]") -> Opened:
         """Wait for the answer to a request that was sent already. Raises `SSEProxyError`."""
-        return self.opened(await task)
+        try:
+            return self.opened(await task)
+        except asyncio.CancelledError:
+            cancel(task)  # it may have the exchange already
+            raise
 
     def opened(self, exchange: HttpExchange) -> Opened:
         """Return what an answer is to a run."""
