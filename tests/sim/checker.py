@@ -134,7 +134,9 @@ class _Replay:
             source = self.ledger.sources.get(event.source) or self._places.source_of(connection.requested)
             is_elsewhere = source is not place.source and not self._places.is_given(connection.requested.position)
             # What an own id stands for may have been trimmed since the request was sent.
-            if source is not None and (place.source is None or is_elsewhere or connection.requested.position in source.own):
+            if source is not None and (
+                place.source is None or is_elsewhere or connection.requested.position in source.own
+            ):
                 connection.is_known = connection.is_known and not is_elsewhere
                 self._places.resolve(connection, source)
         elif place.source is not None and not place.is_end:

@@ -13,8 +13,8 @@ from sseproxy.core.stream.plan import StreamKind, StreamPlan
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.runs.budget import RunBudget
-from sseproxy.runs.desk import Ask, Desk
-from sseproxy.runs.findings import Complete, Gone, Join, Open
+from sseproxy.runs.desk import Desk
+from sseproxy.runs.findings import Ask, Complete, Gone, Join, Open
 from sseproxy.runs.joining import join as join_run
 from sseproxy.runs.live_run import LiveRun
 from sseproxy.runs.terms import Belonging, Opened
