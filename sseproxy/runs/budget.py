@@ -80,7 +80,7 @@ class Share:
 
 
 class RunBudget:
-    """The bytes of all runs of a process. memory: bytes that they may have; total: that they have.
+    """The bytes of all runs of a process. memory, most: that they may have; total: that they have.
 
     line: a share that brings `total` above it has to call `reclaim`.
     """
@@ -107,7 +107,7 @@ class RunBudget:
     def __init__(self, memory: int) -> None:
         self.total = 0
         self.line: float = memory
-        self._memory = memory
+        self.most = memory
         self._runs = 0
         self._feeds: set[Share] = set()
         self._ended: OrderedDict[Share, None] = OrderedDict()
@@ -130,9 +130,9 @@ class RunBudget:
 
     def has_room(self) -> bool:
         """Return whether there is room for a new run; for its sake runs are forgotten, but no window is halved."""
-        if self.total + BYTES_PER_RUN <= self._memory:
+        if self.total + BYTES_PER_RUN <= self.most:
             return True
-        goal = self._memory - BYTES_PER_RUN
+        goal = self.most - BYTES_PER_RUN
         self._forget(self._ended, goal)
         self._forget(self._asleep, goal)
         return self.total <= goal
@@ -141,17 +141,17 @@ class RunBudget:
         """Bring `total` to `memory`, as far as that is possible."""
         self.line = inf
         try:
-            self._forget(self._ended, self._memory)
-            if self.total > self._memory:
-                self._halve(self._memory // _LARGE)
+            self._forget(self._ended, self.most)
+            if self.total > self.most:
+                self._halve(self.most // _LARGE)
             # Some more than has to be, so that windows are not looked through again at the very next event.
-            if self.total > self._memory:
-                self._forget(self._asleep, self._memory - self._memory // 64)
-            if self.total > self._memory:
+            if self.total > self.most:
+                self._forget(self._asleep, self.most - self.most // 64)
+            if self.total > self.most:
                 self._halve(_SMALL)
         finally:
-            is_enough = self.total <= self._memory
-            self.line = self._memory if is_enough else self.total + self._memory // 16
+            is_enough = self.total <= self.most
+            self.line = self.most if is_enough else self.total + self.most // 16
 
     # The shares' side.
 
@@ -159,7 +159,7 @@ class RunBudget:
         """Count `share` among those that may be forgotten."""
         self.take_back(share)
         (self._ended if has_ended else self._asleep)[share] = None
-        if self.total > self._memory:
+        if self.total > self.most:
             self.reclaim()
 
     def take_back(self, share: Share) -> None:
@@ -191,7 +191,7 @@ class RunBudget:
         number = count()
         largest = [(-share.size, next(number), share) for share in self._feeds if share.size > least]
         heapq.heapify(largest)
-        while largest and self.total > self._memory - self._memory // 8:
+        while largest and self.total > self.most - self.most // 8:
             before, _, share = heapq.heappop(largest)
             share.holder.halve()
             if least < share.size < -before:

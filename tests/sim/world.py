@@ -231,6 +231,16 @@ class World:
         self.log(history.Drained(at=self.loop.time()))
         self.room.desk.drain()
 
+    async def do_restart(self, one: int, other: int) -> None:
+        """The process ends, and another one begins, which has nothing of it."""
+        at = self.loop.time()
+        self.log(history.Fault(at=at, done=at))
+        await self.room.desk.close()
+        for client in self.clients:
+            client.break_off()
+        self.log(history.Lost(at=at))
+        self.room = Room(self.setting, self.service, self.log, self.room)
+
     # Private.
 
     def ask(self, one: int, other: int, position: str = "", run: LiveRun | None = None) -> None:
