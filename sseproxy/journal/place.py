@@ -1,7 +1,7 @@
 """Where is a reader in one window, and what does it wait for there?"""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final, Protocol
 

@@ -202,7 +202,7 @@ class RunStand:
     @property
     def desk(self) -> Desk:
         """All runs of the proxy."""
-        journal = self.proxy.app.journal
+        journal = self.proxy.app.journals.service
         assert journal is not None
         return journal.desk
 
