@@ -134,13 +134,15 @@ class Desk:
         """
         belongs = ask.belongs
         policy = belongs.policy
-        before = None if policy.is_by_run else await self.store.find(belongs.scope)
-        old = None if before is None else self._runs.get(before)
-        if old is not None and policy.joins and old.state.is_under_way:
+        old = None if policy.is_by_run else await self.newest(belongs.scope)
+        may_join = policy.joins and (ask.position is None or not policy.is_answer)
+        if old is not None and may_join and old.state.is_under_way:
             return old  # another request has come first, while this one was on its way
         if self.is_draining or not self.budget.has_room():
             self.note_unjournalled(belongs.route, Without.DRAINING if self.is_draining else Without.MEMORY)
             return None
+        # Asked for behind `has_room`, which may have forgotten the one before.
+        before = None if policy.is_by_run else await self.store.find(belongs.scope)
         name = run_name(self._randomness(ANSWER_BYTES if policy.is_answer else FEED_BYTES))
         window = await self.store.create(name, RunTerms(belongs.scope, policy.is_answer, policy.keep.age))
         if not policy.is_by_run:

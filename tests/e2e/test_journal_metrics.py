@@ -1,4 +1,4 @@
-"""Does each metric of runs move when what it counts has happened to a running process, and does the log say the same?"""
+"""Does each metric of runs move when what it counts has happened, in a whole process, and does the log agree?"""
 
 import contextlib
 import json

@@ -107,7 +107,7 @@ class Journalled:
         self._request.drop_body()
         if isinstance(finding, Join):
             attendance = finding.run.attend()
-            finding.run.wake(wanted.plan(), upstream.open)
+            finding.run.wake(wanted.plan(), upstream.open_again)
             await reading.serve(finding, attendance)
         else:
             reading.answer_without(finding)
