@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sseproxy.origins.exchange import HttpExchange
+from sseproxy.origins.http import HttpExchange
 
 from sseproxy.core.errors import UpstreamBroken
 from sseproxy.core.http.fields import Headers

@@ -111,9 +111,12 @@ class Reading:
             named=client.position or b"",
             has_primer=takes_ids and client.wanted.is_browser and not run.state.is_named,
             on_end=partial(self._end, relay, join),
+            counts=self._desk.stats.gaps,
         )
         self._desk.note_reader(run, join)
-        client.tail.note_journal(JournalReading(reader, join.how is How.RESUMED, join.how, place, join.mark))
+        client.tail.note_journal(
+            JournalReading(reader, join.how is How.RESUMED, join.how, place, join.mark, run.number)
+        )
         relay.connect(reader)
 
     def _end(self, relay: Relay, join: Join) -> None:
