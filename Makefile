@@ -105,6 +105,10 @@ test-quick: tests-setup ## engine, configuration and command line, in under a mi
 push-soak: tests-setup programs ## 50 users, 200,000 messages by Redis, which is killed and frozen meanwhile (ARGS="--seed 7")
 	@$(BIN)/python -m tests.push.soak $(ARGS)
 
+.PHONY: journal-soak
+journal-soak: tests-setup ## a million events of a journal, while network, service and sseproxy come and go (ARGS="--seed 7")
+	@$(BIN)/python -m tests.soak.soak $(ARGS)
+
 .PHONY: cov
 cov: tests-setup programs ## all tests, and which lines they did not reach
 	@$(BIN)/coverage erase

@@ -77,7 +77,7 @@ class Source:
     first: int = 0
     opened: list[float] = field(default_factory=list)
     calls: int = 0
-    call: int = 0
+    open: dict[int, float] = field(default_factory=dict)
     asked: float = NEVER
     over: float = NEVER
     is_clean: bool = False
@@ -183,8 +183,7 @@ class Checker:
                 self._calls[event.call].opened.append(event.at)
             case Finished() | Aborted():
                 source = self._calls[event.call]
-                if source.call == event.call:
-                    source.call = 0
+                source.open.pop(event.call, None)
                 if source.stream.is_answer:
                     source.over, source.is_clean = event.at, isinstance(event, Finished) and event.is_clean
             case Stopped(status=204) if event.source in self._sources:
@@ -204,9 +203,7 @@ class Checker:
             yield f"I8 {event.position} was sent upstream"
         if source.stream.is_answer and source.calls > 1:
             yield f"I8 {event.source} was asked for {source.calls} times"
-        if source.call and not self._is_fault(event.at - self._allowance.latency, event.at):
-            yield f"I4 {event.source} is asked for while it is open"
-        source.call = event.call
+        source.open[event.call] = event.at
 
     def _emitted(self, event: Emitted) -> Iterator[str]:
         source = self._sources[event.source]
@@ -218,8 +215,15 @@ class Checker:
         if event.call and not source.first:
             source.first = event.n
         limit = source.stopped + self._allowance.stop
-        if event.at > limit and not self._is_fault(source.stopped, event.at):
+        if event.at > limit and not self._is_fault(source.asked, event.at):
             yield f"I7 {event.source} {event.n} is sent, and it was stopped at {source.stopped:.3f}"
+        if len(source.open) > 1:
+            # One that a fault has made half open, its upstream sees open for ever.
+            well = max((fault.done for fault in self._faults), default=0.0)
+            both = sorted(at for at in source.open.values() if at > well)[:2]
+            if len(both) > 1 and event.at > both[1] + self._allowance.stop:
+                source.open.clear()
+                yield f"I4 {event.source} is open twice since {both[1]:.3f}"
 
     # What clients got.
 
@@ -334,7 +338,7 @@ class Checker:
         """Judge where a client begins, and what gap events said of what is missing."""
         n, place = event.n, client.place
         if not source.stream.is_answer and not client.gaps and client.requested.position == "oldest":
-            if n > source.oldest(event.at):
+            if self._is_kept(source, n, event.at):
                 yield f"I3 {event.source} begins with {n}, and {source.oldest(event.at)} must be kept"
         elif not client.gaps and not client.is_known and not source.stream.is_answer:
             since = client.requested.at - self._allowance.latency
@@ -344,7 +348,7 @@ class Checker:
                 yield f"I1 {event.source} {n} is older than the request"
         reasons = {gap.reason for gap in client.gaps}
         at = client.gaps[-1].at if client.gaps else event.at
-        if reasons & {"trimmed", "unknown"} and n > source.oldest(at):
+        if reasons & {"trimmed", "unknown"} and self._is_kept(source, n, at):
             yield f"I3 a gap up to {n} of {event.source}, and {source.oldest(at)} must be kept"
         if reasons == {"trimmed"} and n == place.low + 1 == place.high + 1:
             yield f"I1 a gap before {n} of {event.source}, where nothing is missing"
@@ -356,6 +360,11 @@ class Checker:
             and sum(map(int, filter(None, lost))) != n - place.low - 1
         ):
             yield f"I1 {lost} said to be lost between {place.low:.0f} and {n} of {event.source}"
+
+    def _is_kept(self, source: Source, n: int, at: float) -> bool:
+        """Return whether something before `n` must be kept at `at`. What was sent in a fault may not have arrived."""
+        oldest = source.oldest(at)
+        return n > oldest and not self._is_fault(source.sent.get(oldest, 0.0), at)
 
     def _late(self, client: Client, source: Source, event: Got) -> Iterator[str]:
         """I11."""
@@ -398,7 +407,10 @@ class Checker:
             return
         if client.stands and client.stands != "oldest" and event.origin != client.stands and not source.is_named:
             yield f"I1 a gap from {event.origin}, where the client stands at {client.stands}"
-        if event.reason == "unknown" and (client.is_known or client.count or not client.requested.position):
+        requested = client.requested.position
+        # An own id is dropped together with its event.
+        is_kept = client.is_known and not (source.is_named and client.place.high < source.oldest(event.at))
+        if event.reason == "unknown" and (is_kept or client.count or not requested):
             yield f"I3 {client.requested.position} is said to be unknown"
         if event.reason == "upstream" and source.is_named:
             yield f"I1 {source.stream.source} goes on where it was, and a gap is told at {client.stands}"
@@ -412,7 +424,10 @@ class Checker:
         source, latency = client.place.source, self._allowance.latency
         if event.is_clean and event.has_rest:
             yield "I2 half an event before a clean end"
-        if source is None or self._is_fault(event.at - latency, event.at) or client.has_stalled:
+        since = event.at - latency
+        if source is not None and source.stream.is_answer:
+            since = min(source.asked, since)
+        if source is None or self._is_fault(since, event.at) or client.has_stalled:
             # What ends an answer for good is judged, whatever happens.
             if source is not None and event.is_clean and source.is_clean and source.replaced == NEVER == source.stopped:
                 yield from self._lacking(client, source, event)
