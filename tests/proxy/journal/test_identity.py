@@ -195,7 +195,8 @@ async def guarded() -> AsyncIterator[tuple[RunStand, list[bytes], list[bytes]]]:
     async def script(visit: Visit) -> None:
         while True:
             request = await visit.request()
-            asked.append(b"%b %b" % (request.one(b"X-Original-Method"), request.one(b"X-Original-URI")))
+            named = (request.one(b"X-Original-Method"), request.one(b"X-Original-URI"))
+            asked.append(b" ".join(each or b"" for each in named))
             await visit.send(answers[-1])
 
     async with RawUpstream.serve(script) as service:
