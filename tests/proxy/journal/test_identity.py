@@ -266,3 +266,65 @@ async def test_a_run_goes_on_when_its_route_stays() -> None:
         assert data_of([await other.event()]) == [b"1"]
         assert (await on.ask(b"DELETE /a/7/stream", COOKIE)).status == 204
         await call.left()
+
+
+# URLs of runs.
+
+AUTH = ", auth: {cookie: token, header: Authorization, format: 'Bearer {value}'}"
+
+
+async def test_a_login_by_a_cookie_is_that_of_the_header_which_it_becomes() -> None:
+    route = keyed("'query:c'", login="'header:Authorization'", more=AUTH)
+    async with RunStand.serve(route) as on:
+        _, call = await on.open(b"POST /a?c=7", b"Cookie: token=t", *TAKES_IDS, body=b"{}", first=b"data: 1\n\n")
+        assert call.request.one(b"Authorization") == b"Bearer t"
+        for fields in (b"Cookie: token=t", b"Authorization: Bearer t"):
+            other = await on.read(b"GET /a/7/stream", fields)
+            assert await other.event() == b"data: 1"
+        for fields in (b"Cookie: token=u", b"Authorization: Bearer u", b"X-Other: t"):
+            assert (await on.ask(b"GET /a/7/stream", fields)).status == 204
+
+
+async def test_a_page_of_another_origin_reads_no_run_with_a_login_cookie() -> None:
+    route = keyed("'query:c'", login="'header:Authorization'", more=AUTH)
+    async with RunStand.serve(route) as on:
+        await on.open(b"POST /a?c=7", b"Cookie: token=t", *TAKES_IDS, body=b"{}", first=b"data: 1\n\n")
+        foreign = (b"Cookie: token=t", b"Sec-Fetch-Site: cross-site", b"Sec-Fetch-Mode: cors", b"Sec-Fetch-Dest: empty")
+        assert (await on.ask(b"GET /a/7/stream", *foreign)).status == 403
+
+
+async def test_the_urls_of_a_run_are_on_the_host_of_its_route() -> None:
+    here = "name: a, match: {path: /a, host: a.test}, journal: {kind: answer}"
+    async with RunStand.serve(here, "name: z, match: {prefix: /}") as on:
+        await on.open(b"POST /a", *TAKES_IDS, body=b"{}", first=b"data: 1\n\n")
+        url = b"/_runs/a/" + on.run.name
+        await on.read(b"GET " + url)
+        other = await on.client()
+        await other.peer.send(b"GET " + url + b" HTTP/1.1\r\nHost: b.test\r\n\r\n")
+        await (await on.call(1)).answer(b"200 OK", b"another")
+        assert (await other.peer.response()).body == b"another"
+
+
+@pytest.mark.parametrize(
+    "target", [b"/_runs/a/%b", b"/_%%72uns//a/%b", b"/_runs/%%61/%b?x=y", b"http://a.test/_runs/a/%b"]
+)
+async def test_another_spelling_of_the_url_is_the_same(target: bytes) -> None:
+    async with RunStand.serve(BY_RUN) as on:
+        await on.open(b"POST /a", *IDS, body=b"{}", first=b"data: 1\n\n")
+        other = await on.read(b"GET " + target % on.run.name, COOKIE)
+        assert await other.event() == b"data: 1"
+
+
+@pytest.mark.parametrize("target", [b"/_runs/a/../a/%b", b"/_runs/a/x/%%2e%%2e/%b", b"/_runs/a/./%b"])
+async def test_dot_segments_in_the_url_are_refused(target: bytes) -> None:
+    async with RunStand.serve(BY_RUN) as on:
+        await on.open(b"POST /a", *IDS, body=b"{}", first=b"data: 1\n\n")
+        assert (await on.ask(b"GET " + target % on.run.name, COOKIE)).status in (400, 404)
+
+
+@pytest.mark.parametrize("name", [b"", b"x", b"%00", b"AAAAAAAAAAAAAAAAAAAAAA%2F", b"x" * 3000])
+async def test_what_is_no_name_of_a_run_is_not_found(name: bytes) -> None:
+    async with RunStand.serve(BY_RUN) as on:
+        for method in (b"GET", b"DELETE"):
+            response = await on.ask(method + b" /_runs/a/" + name, COOKIE)
+            assert response.status in ((404,) if method == b"GET" or not name else (204, 404))
