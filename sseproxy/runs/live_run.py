@@ -180,6 +180,7 @@ class LiveRun:
             self.fanout.publish_block(block, self._host.loop.time())
 
     def note_head(self) -> None:
+        self._may_detach = lambda: True  # what could tell is the request, which is kept no longer
         if not self.opened.done():
             self.opened.set_result(None)
 
