@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable
 from math import inf
-from typing import Protocol
+from typing import Final, Protocol
 
+from sseproxy.core.journal.positions import Mark
 from sseproxy.core.journal.rules import Detach
 from sseproxy.core.journal.run import RunEnd, RunPhase, RunState
 from sseproxy.core.journal.window import Block, WindowLimits, WindowPolicy
@@ -17,6 +18,9 @@ from sseproxy.origins.http import HttpExchange
 from sseproxy.runs.producer import Producer, Refused, RunBroken
 from sseproxy.runs.terms import Belonging, Open, Opened, Surroundings
 from sseproxy.timers import Timer
+
+#: Behind this mark a run begins.
+FIRST_MARK: Final[Mark] = (1, 0)
 
 
 class Host(Surroundings, Protocol):
@@ -61,7 +65,7 @@ class LiveRun:
 
     number: by which operators know it. attended: clients that read it or wait for its head; readers: that have done so
     far. unread: seconds for which it has gone on without one. opened: done once it has a head, was refused, or has
-    ended. producer: what writes it.
+    ended. producer: what writes it. rested_at: when it has ended or fallen asleep, in seconds of the event loop.
     """
 
     # Plan: the phases are those of `RunState`. What writes is the `Producer`; readers only see the fan-out.
@@ -90,7 +94,7 @@ class LiveRun:
         self.producer = Producer(state, self, host, most=None if belongs.policy.is_answer else belongs.policy.reopen)
         self.first_mark = state.window.base
         self.started_at = host.loop.time()
-        self.ended_at: float | None = None
+        self.rested_at: float | None = None
         self._host = host
         is_answer = belongs.policy.is_answer
         events = inf if keep.events is None else keep.events
@@ -171,6 +175,15 @@ class LiveRun:
             self._refused = None
         return refused
 
+    def restore(self, *, rested_at: float) -> None:
+        """The run is one of the process before: it had ended, or slept."""
+        self.first_mark = FIRST_MARK
+        self.rested_at = rested_at
+        self.note_head()
+        if self.state.end is not None:
+            self.fanout.end()
+        self.fanout.tidy()
+
     # The producer's side (`producer.Run`).
 
     def publish(self, block: Block | None) -> None:
@@ -198,6 +211,7 @@ class LiveRun:
     def sleep(self) -> None:
         self.producer.release(CloseReason.ABANDONED)
         self.state.sleep()
+        self.rested_at = self._host.loop.time()
         self._host.slept(self)
 
     def give_up(self, reason: CloseReason) -> None:
@@ -300,7 +314,7 @@ class LiveRun:
 
     def _over(self) -> None:
         self._cancel_detach()
-        self.ended_at = self._host.loop.time()
+        self.rested_at = self._host.loop.time()
         self.note_head()
         self._host.ended(self)
 
