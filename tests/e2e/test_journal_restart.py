@@ -51,7 +51,7 @@ store: {json.dumps(store)}
 defaults: {{heartbeat: {{interval: off}}}}
 routes:
   - {{name: chat, match: {{path: /chat}}, upstream: '{upstream}', journal: {{kind: answer, key: 'query:c',
-     login: 'cookie:s', resume: {{path: '/chat/{{key}}/stream'}}}}}}
+     login: 'cookie:s', resume: {{path: '/chat/{{key}}/stream', ended: replay}}}}}}
   - {{name: feed, match: {{path: /feed}}, upstream: '{upstream}', journal: {{kind: feed, login: anyone}}}}
 """)
     return folder / "c.yaml"
@@ -77,94 +77,102 @@ def rest(request: Request) -> bytes:
     return request.body
 
 
-def begun(proxy: SseproxyProcess, upstream: HandUpstream, target: str, **how: bool) -> tuple[Request, Call]:
+@contextlib.contextmanager
+def begun(proxy: SseproxyProcess, upstream: HandUpstream, target: str, **how: bool) -> Iterator[tuple[Request, Call]]:
     """A client whose run has one event."""
-    client = ask(proxy, target, **how)
-    call = upstream.accept()
-    call.begin()
-    call.send(b"data: 1\n\n")
-    client.wait_for(b"data: 1\n\n")
-    return client, call
+    with ask(proxy, target, **how) as client, upstream.accept() as call:
+        call.begin()
+        call.send(b"data: 1\n\n")
+        client.wait_for(b"data: 1\n\n")
+        yield client, call
+
+
+@dataclass
+class Crowd:
+    """Clients of answers that are done before the restart, of answers that it cuts, and of feeds."""
+
+    upstream: HandUpstream
+    done: list[Reader] = field(default_factory=lambda: [Reader() for _ in range(ANSWERS)])
+    cut: list[Reader] = field(default_factory=lambda: [Reader() for _ in range(ANSWERS)])
+    feeds: list[list[Reader]] = field(
+        default_factory=lambda: [[Reader() for _ in range(READERS)] for _ in range(FEEDS)]
+    )
+
+    def come(self, proxy: SseproxyProcess, stack: contextlib.ExitStack) -> list[tuple[Reader, Request]]:
+        """Let all of them have two events, but those of `done`, who leave after one; the others are connected."""
+        there: list[tuple[Reader, Request]] = []
+        for number, reader in enumerate([*self.done, *self.cut]):
+            client, call = stack.enter_context(begun(proxy, self.upstream, f"/chat?c={number}", post=True))
+            if number < ANSWERS:
+                client.close()
+                reader.take(client.body)
+            else:
+                there.append((reader, client))
+            call.send(b"data: 2\n\n")
+            if number < ANSWERS:
+                call.finish()
+        for number, (first, *others) in enumerate(self.feeds):
+            client, call = stack.enter_context(begun(proxy, self.upstream, f"/feed?f={number}", browser=True))
+            target = f"/feed?f={number}&last-event-id=oldest"
+            there.append((first, client))
+            there += [(reader, stack.enter_context(ask(proxy, target, browser=True))) for reader in others]
+            call.send(b"data: 2\n\n")
+        for _, client in there:
+            client.wait_for(b"data: 2\n\n")
+        return there
+
+    def come_back(self, proxy: SseproxyProcess, stack: contextlib.ExitStack) -> None:
+        """Let all of them resume; of feeds there is one more event."""
+        for number, reader in enumerate([*self.done, *self.cut]):
+            reader.take(rest(stack.enter_context(ask(proxy, f"/chat?c={number}", position=reader.position))))
+        for number, readers in enumerate(self.feeds):
+            back = [
+                stack.enter_context(ask(proxy, f"/feed?f={number}", position=reader.position, browser=True))
+                for reader in readers
+            ]
+            call = stack.enter_context(self.upstream.accept())
+            call.begin()
+            call.send(b"data: 3\n\n")
+            for reader, client in zip(readers, back, strict=True):
+                client.wait_for(b"data: 3\n\n")
+                reader.take(client.body)
 
 
 def test_a_restart_under_load(tmp_path: Path) -> None:
-    """Answers that are done, answers that the drain cuts, and feeds: each client gets the rest, and then the end."""
+    """Each client gets the rest, and then the end."""
     with HandUpstream() as upstream:
-        path = config(tmp_path, upstream.url, timeout="1s")
-        done = [Reader() for _ in range(ANSWERS)]
-        cut = [Reader() for _ in range(ANSWERS)]
-        feeds = [[Reader() for _ in range(READERS)] for _ in range(FEEDS)]
+        path, crowd = config(tmp_path, upstream.url, timeout="1s"), Crowd(upstream)
         with process(path) as proxy, contextlib.ExitStack() as stack:
-            connections: list[tuple[Reader, Request]] = []
-            calls: list[Call] = []
-            for number, reader in enumerate([*done, *cut]):
-                client, call = begun(proxy, upstream, f"/chat?c={number}", post=True)
-                stack.enter_context(call)
-                connections.append((reader, client))
-                calls.append(call)
-            for number, readers in enumerate(feeds):
-                client, call = begun(proxy, upstream, f"/feed?f={number}", browser=True)
-                stack.enter_context(call)
-                calls.append(call)
-                connections.append((readers[0], client))
-                for reader in readers[1:]:
-                    client = ask(proxy, f"/feed?f={number}&last-event-id=oldest", browser=True)
-                    client.wait_for(b"data: 1\n\n")
-                    connections.append((reader, client))
-            for reader, client in connections[:ANSWERS]:  # these clients leave, and miss the rest
-                client.close()
-                reader.take(client.body)
-            for call in calls[:ANSWERS]:
-                call.send(b"data: 2\n\n")
-                call.finish()
+            there = crowd.come(proxy, stack)
             wait_until(
                 lambda: value(proxy.urls[-1], "sseproxy_journal_runs", route="chat", state="ended") == ANSWERS, "ends"
             )
-            for call in calls[ANSWERS:]:
-                call.send(b"data: 2\n\n")
-            for _, client in connections[ANSWERS:]:
-                client.wait_for(b"data: 2\n\n")
             proxy.send_signal(signal.SIGTERM)
-            for reader, client in connections[ANSWERS:]:
+            for reader, client in there:
                 reader.take(rest(client))
-                client.close()
             assert proxy.wait() == 0
         saved = tmp_path / "runs"
         assert stat.S_IMODE(saved.stat().st_mode) == 0o600
         assert b"s=one" not in saved.read_bytes()
         with process(path) as proxy, contextlib.ExitStack() as stack:
             assert not saved.exists()
-            for number, reader in enumerate([*done, *cut]):
-                reader.take(rest(stack.enter_context(ask(proxy, f"/chat?c={number}", position=reader.position))))
-            for number, readers in enumerate(feeds):
-                back = [
-                    stack.enter_context(ask(proxy, f"/feed?f={number}", position=reader.position, browser=True))
-                    for reader in readers
-                ]
-                call = stack.enter_context(upstream.accept())
-                call.begin()
-                call.send(b"data: 3\n\n")
-                for reader, client in zip(readers, back, strict=True):
-                    client.wait_for(b"data: 3\n\n")
-                    reader.take(client.body)
-            assert {tuple(reader.got) for reader in done} == {("1", "2")}
-            assert {tuple(reader.got) for reader in cut} == {("1", "2", "error: drain", "error: drain")}
-            # The upstream gives no ids, so that it cannot say whether it goes on where it was.
-            assert {tuple(reader.got) for each in feeds for reader in each} == {("1", "2", "gap: None", "3")}
+            crowd.come_back(proxy, stack)
+        assert {tuple(reader.got) for reader in crowd.done} == {("1", "2")}
+        assert {tuple(reader.got) for reader in crowd.cut} == {("1", "2", "error: drain", "error: drain")}
+        # The upstream gives no ids, so that it cannot say whether it goes on where it was.
+        assert {tuple(reader.got) for each in crowd.feeds for reader in each} == {("1", "2", "gap: None", "3")}
 
 
 def test_the_drain_waits_for_an_answer_that_no_client_reads(tmp_path: Path) -> None:
     with HandUpstream() as upstream:
         path = config(tmp_path, upstream.url, timeout="60s")
-        with process(path) as proxy:
-            client, call = begun(proxy, upstream, "/chat?c=1", post=True)
+        with process(path) as proxy, begun(proxy, upstream, "/chat?c=1", post=True) as (client, call):
             client.close()
             proxy.send_signal(signal.SIGTERM)
             wait_until(lambda: any("draining" in line for line in proxy.stderr.lines), "it drains")
             call.send(b"data: 2\n\n")
             call.finish()
             assert proxy.wait() == 0
-            call.connection.close()
         with process(path) as proxy, ask(proxy, "/chat/1/stream") as back:
             assert [event.data for event in parse(rest(back)).events] == ["1", "2"]
             assert back.status == 200
@@ -173,8 +181,7 @@ def test_the_drain_waits_for_an_answer_that_no_client_reads(tmp_path: Path) -> N
 def test_without_a_file_it_does_not_wait_and_nothing_is_left(tmp_path: Path) -> None:
     with HandUpstream() as upstream:
         path = config(tmp_path, upstream.url, timeout="60s", file=False)
-        with process(path) as proxy:
-            client, call = begun(proxy, upstream, "/chat?c=1", post=True)
+        with process(path) as proxy, begun(proxy, upstream, "/chat?c=1", post=True) as (client, call):
             client.close()
             wait_until(
                 lambda: value(proxy.urls[-1], "sseproxy_journal_detached_seconds_total", route="chat") > 0, "it goes on"
@@ -191,15 +198,15 @@ def test_runs_are_found_with_the_secret_that_they_were_kept_with(
     tmp_path: Path, before: str, behind: str, status: int
 ) -> None:
     with HandUpstream() as upstream:
-        with process(config(tmp_path, upstream.url, timeout="60s", secret=before)) as proxy:
-            client, call = begun(proxy, upstream, "/chat?c=1", post=True)
-            call.finish()
-            client.read()
+        with process(config(tmp_path, upstream.url, timeout="60s", secret=before * 16)) as proxy:
+            with begun(proxy, upstream, "/chat?c=1", post=True) as (client, call):
+                call.finish()
+                client.read()
             proxy.send_signal(signal.SIGTERM)
             assert proxy.wait() == 0
         if before:
-            assert before * 4 not in (tmp_path / "runs").read_text("latin-1")
-        with process(config(tmp_path, upstream.url, timeout="60s", secret=behind)) as proxy:
+            assert before * 16 not in (tmp_path / "runs").read_text("latin-1")
+        with process(config(tmp_path, upstream.url, timeout="60s", secret=behind * 16)) as proxy:
             with ask(proxy, "/chat/1/stream") as back:
                 assert back.status == status
             with Request(proxy.url, "/chat/1/stream", headers={"Cookie": "s=another"}) as foreign:
@@ -210,15 +217,13 @@ def test_runs_are_found_with_the_secret_that_they_were_kept_with(
 def test_a_second_signal_loses_nothing_that_has_ended(tmp_path: Path) -> None:
     with HandUpstream() as upstream:
         path = config(tmp_path, upstream.url, timeout="60s")
-        with process(path) as proxy:
-            client, call = begun(proxy, upstream, "/chat?c=1", post=True)
+        with process(path) as proxy, begun(proxy, upstream, "/chat?c=1", post=True) as (client, _):
             proxy.send_signal(signal.SIGTERM)
             wait_until(lambda: any("draining" in line for line in proxy.stderr.lines), "it drains")
             proxy.send_signal(signal.SIGTERM)
             reader = Reader()
             reader.take(rest(client))
             assert proxy.wait() == 0
-            call.connection.close()
         with process(path) as proxy, ask(proxy, "/chat/1/stream", position=reader.position) as back:
             reader.take(rest(back))
             assert reader.got == ["1", "error: drain", "error: drain"]
