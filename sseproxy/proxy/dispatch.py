@@ -93,6 +93,8 @@ class Dispatcher:
                 from sseproxy.proxy.eventsource.ticket_requests import keep_request  # noqa: PLC0415 - few routes keep any
 
                 keep = partial(keep_request, self._tickets, target)
+                if route.journal is not None:
+                    keep = partial(self._make_run, target.target)
                 if route.authorize is None:
                     return keep(request, route, tail)
                 return self._authorized(keep, request, route, tail, target.target)
@@ -136,6 +138,17 @@ class Dispatcher:
         del request
         await serving.start()
         del serving  # a stream may go on for hours
+        await tail.wait()
+
+    async def _make_run(self, target: str, request: ClientRequest, route: Route, tail: ResponseTail) -> None:
+        from sseproxy.proxy.journal.ticket_runs import TicketRun, without_ticket_path  # noqa: PLC0415 - as above
+
+        assert self._journal is not None
+        assert route.upstream is not None
+        request = without_ticket_path(request, target)
+        origin, wanted = self._origins.upstreams[route.upstream], request.inbound.stream_request(route)
+        opening = Opening(request, route, origin, tail, wanted=wanted, via=self._instance)
+        await TicketRun(self._journal, request, route, tail, opening, ends=self._ends).start()
         await tail.wait()
 
     def _new(self, request: ClientRequest, route: Route, tail: ResponseTail) -> Starting:

@@ -64,7 +64,8 @@ class LiveRun:
     """One run of this process.
 
     number: by which operators know it. attended: clients that read it or wait for its head; readers: that have done so
-    far. unread: seconds for which it has gone on without one. opened: done once it has a head, was refused, or has
+    far. unread: seconds for which it has gone on without one. grace: for which it waits for its second client, at least:
+    the first one has only asked for its URL. opened: done once it has a head, was refused, or has
     ended. producer: what writes it. rested_at: when it has ended or fallen asleep, in seconds of the event loop.
     """
 
@@ -89,6 +90,7 @@ class LiveRun:
         self.number = number
         self.attended = self.readers = 0
         self.unread = 0.0
+        self.grace = 0.0
         self.is_superseded = False
         self.opened: asyncio.Future[None] = host.loop.create_future()
         self.producer = Producer(state, self, host, most=None if belongs.policy.is_answer else belongs.policy.reopen)
@@ -231,6 +233,8 @@ class LiveRun:
         """Count a client, which has to `abort` its attendance."""
         self.attended += 1
         self.readers += 1
+        if self.readers > 1:
+            self.grace = 0.0
         if self.attended == 1:
             self._cancel_detach()
             self._host.attended(self)
@@ -246,6 +250,8 @@ class LiveRun:
         if not self.state.is_under_way or self.state.phase is RunPhase.ASLEEP:
             return
         detach = self.belongs.policy.detach
+        if not isinstance(detach, Detach) or (detach is Detach.OFF and self.grace):
+            detach = max(self.grace, 0.0 if isinstance(detach, Detach) else detach)
         if self.state.phase is RunPhase.OPENING and not self._may_detach():
             self._withdraw()
         elif self.is_superseded:
