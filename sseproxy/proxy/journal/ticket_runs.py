@@ -77,7 +77,8 @@ class TicketRun:
         if run is None:
             raise StoreFull("There is no room for another run.", retry_after=_RETRY_AFTER)
         tail.exchange = attendance = run.attend()
-        if run.is_begun:
+        is_first = not run.is_begun
+        if not is_first:
             self._request.drop_body()
             run.wake(wanted.plan(), upstream.open)
         else:
@@ -89,7 +90,7 @@ class TicketRun:
             client = RunClient.of(
                 inbound, route, tail, wanted=wanted, ends=self._ends, upstream_headers=headers, key=key
             )
-            await answer_refused(run, client)
+            await answer_refused(run, client, is_first=is_first)
             return
         attendance.abort()
         value = identified.key if policy.resume.is_by_key else run.name
