@@ -35,7 +35,7 @@ class Budget(RunBudget):
 
     def __init__(self, memory: int, on_short: Callable[[], None]) -> None:
         super().__init__(memory)
-        self.most = 0
+        self.peak = 0
         self._on_short = on_short
 
     def has_room(self) -> bool:
@@ -46,7 +46,7 @@ class Budget(RunBudget):
         return has_room
 
     def reclaim(self) -> None:
-        self.most = max(self.most, self.total)
+        self.peak = max(self.peak, self.total)
         self._on_short()
         super().reclaim()
 

@@ -71,7 +71,7 @@ class World:
         room = self.room
         self.log(
             history.Measured(
-                at=self.loop.time(), bytes=max(room.budget.most, room.budget.total), runs=0, readers=len(self.clients)
+                at=self.loop.time(), bytes=max(room.budget.peak, room.budget.total), runs=0, readers=len(self.clients)
             )
         )
         self.log(
@@ -235,9 +235,10 @@ class World:
         """The process ends, and another one begins, which has nothing of it."""
         at = self.loop.time()
         self.log(history.Fault(at=at, done=at))
-        await self.room.desk.close()
         for client in self.clients:
             client.break_off()
+        await asyncio.sleep(0)  # what served them is cancelled
+        await self.room.desk.close()
         self.log(history.Lost(at=at))
         self.room = Room(self.setting, self.service, self.log, self.room)
 
