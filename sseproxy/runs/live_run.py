@@ -191,7 +191,7 @@ class LiveRun:
     def end(self, reason: CloseReason, *, is_clean: bool) -> None:
         self.producer.release(reason)
         end = self.state.finish(reason, is_clean=is_clean)
-        self._host.spawn(self._close(self.state.token, end))
+        _ = self._host.spawn(self._close(self.state.token, end))
         self.fanout.end()
         self._over()
 

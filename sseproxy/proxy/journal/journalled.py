@@ -15,7 +15,8 @@ from sseproxy.proxy.journal.reading import Reading
 from sseproxy.proxy.journal.upstream import RunUpstream
 from sseproxy.proxy.opening import Opening
 from sseproxy.proxy.tail import ResponseTail
-from sseproxy.runs.desk import Desk, Without
+from sseproxy.runs.counts import Without
+from sseproxy.runs.desk import Desk
 from sseproxy.runs.findings import Ask, Join, Open
 
 
