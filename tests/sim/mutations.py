@@ -20,7 +20,7 @@ HISTORIES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """A rule, and how it is broken: `old` stands in `file` once. found_by: what pytest is given; none: the simulation."""
+    """A rule, and how it is broken: `old` stands in `file` once. found_by: tests; none: the simulation."""
 
     rule: str
     file: str
