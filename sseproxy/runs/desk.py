@@ -159,6 +159,10 @@ class Desk:
         """Count a request that is relayed without a journal."""
         self.stats.unjournalled[route, why] += 1
 
+    def note_unidentified(self, route: str) -> None:
+        """Count a request that lacks a part of its key or login."""
+        self.note_unjournalled(route, Without.IDENTITY)
+
     def note_reader(self, run: LiveRun, join: Join) -> None:
         """Count a client that reads `run` from now on."""
         self.stats.attached[run.belongs.route, join.how] += 1
