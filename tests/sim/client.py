@@ -20,8 +20,8 @@ class Client:
     """One connection of a client (a `BodySink`), which notes what it gets.
 
     request: its number. takes_ids: it gets positions as ids. is_browser: it gets one at once, and comes back behind
-    each end. declares: it asks for a stream, so that its run begins before its upstream has answered. position: what it named.
-    positions: that it was given, and named itself.
+    each end. declares: it asks for a stream, so that its run begins before its upstream has answered.
+    position: what it named. positions: that it was given, and named itself.
     within: is done in the middle of the next piece.
     """
 

@@ -82,7 +82,7 @@ class Room:
             randomness=self._name,
         )
         self.sources: dict[LiveRun, Source] = {} if before is None else before.sources
-        self._names: Iterator[int] = count(1) if before is None else before._names
+        self.names: Iterator[int] = count(1) if before is None else before.names
         self.gaps: Counter[GapReason] = Counter()
         self._identities = Identities(b"a secret")
         idle = TimeoutPolicy(idle=setting.idle)
@@ -179,4 +179,4 @@ class Room:
         client.read(reader)
 
     def _name(self, size: int) -> bytes:
-        return next(self._names).to_bytes(size, "big")
+        return next(self.names).to_bytes(size, "big")
