@@ -141,8 +141,15 @@ MUTATIONS = [
     Mutation(
         "what an upstream repeats is dropped",
         _RUN,
-        "            self._is_repeating = True\n            return None\n",
+        "            self._is_repeating = self.own_ids.are_unique\n            return None\n",
         "            return None\n",
+    ),
+    Mutation(
+        "where ids occur again nothing is dropped",
+        "core/journal/own_places.py",
+        "            self.are_unique = False\n",
+        "",
+        ("tests/core/journal/test_repeated_ids.py",),
     ),
     Mutation(
         "what an upstream has not gone on with is told",
