@@ -17,11 +17,9 @@ from sseproxy.journal.members import GIVEN, OUT, Held, Member, Voice
 
 _KIB: Final = 1024
 
-#: What an event takes beside its text, about.
-_BYTES_PER_EVENT: Final = 200
-
-#: By so many bytes a window may grow before its budget hears of it.
-_WORTH_NOTING: Final = 2 * _KIB
+#: By so many bytes a window may grow before its budget hears of it, and beyond its limit, by a part of which.
+_WORTH_NOTING: Final = 4 * _KIB
+_SLACK: Final = 1 + 1 / 256
 
 
 class Fanout:
@@ -102,16 +100,16 @@ class Fanout:
         else:
             self._tidy()
 
-    def publish_block(self, block: Block, now: float) -> None:
-        """The same for a window that has `block` new and nothing else; `block` may be handed out in one piece.
+    def publish_block(self, block: Block) -> None:
+        """The same for a window that has `block` new and nothing else.
 
         What most events of a run take: the live reader is where the window ended before, so nothing is looked up.
         """
         live = self._live
-        if self._pass is not None or self._ahead or len(live) > 1:
+        if self._pass is not None or self._ahead or len(live) > 1 or len(block.text) > self.policy.chunk:
             self.publish()
             return
-        self._at = at = Spot(self.window.epoch, block.last)
+        self._at = at = _new(Spot, (self.window.epoch, block.last))
         if live:
             member = live[0]
             voice = member.voice
@@ -125,8 +123,11 @@ class Fanout:
                 member.fail(error)
                 release_frames(error)
         window, limits = self.window, self.policy.most if self._behind else self.policy.tail
-        size = window.bytes + _BYTES_PER_EVENT * window.events
-        if size - self._noted > _WORTH_NOTING or not window.is_within(limits, now=now):
+        if (
+            window.size - self._noted > _WORTH_NOTING
+            or window.events > limits.events
+            or window.bytes > limits.bytes * _SLACK
+        ):
             self._tidy()
 
     def break_in(self, base: Mark, missing: Missing | None) -> None:
@@ -332,12 +333,14 @@ class Fanout:
             if self.policy.is_held and self._behind and window.bytes > limits.bytes:
                 upto = min(upto, *(member.spot.mark for member in self._behind))
             window.trim(limits, now=self._loop.time(), upto=upto)
+            if self.policy.is_counted:
+                window.pack(limits, upto=self._at.mark)
             if self._held is not None:
                 self._weigh(self._held, limits)
         if self.history is None and self._behind and self._lowest < (window.epoch, window.base):
             self._drop_fallen(Spot(window.epoch, window.base))
         if self._budget is not None:
-            self._noted = window.bytes + _BYTES_PER_EVENT * window.events
+            self._noted = window.size
             self._budget.note(self, self._noted)
 
     def _weigh(self, held: Held, limits: WindowLimits) -> None:
@@ -357,3 +360,6 @@ class Fanout:
         self._lowest = min(spots, default=self._at)
         for member in fallen:
             member.fall()
+
+
+_new: Final = tuple.__new__  # half the price of `Spot(…)`

@@ -1,6 +1,7 @@
 """Which events of one stream are kept in memory, and which of them are behind a mark?"""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from operator import attrgetter
@@ -15,6 +16,14 @@ _BOUNDARY: Final = b"\n\n"
 
 #: Empty slots at the front of the list that are put up with, at least.
 _WORTH_CLEARING: Final = 64
+
+#: What an entry takes beside its text, about.
+_BYTES_PER_ENTRY: Final = 200
+
+#: So many entries are packed at once, into blocks of so many bytes, and of so small a part of what is kept.
+_WORTH_PACKING: Final = 32
+_PACKED: Final = 8 * KIB
+_PART: Final = 16
 
 
 class Block(NamedTuple):
@@ -125,7 +134,7 @@ class Window:
     """The end of one stream: nothing is missing behind `base` up to `top`, but what a `Break` says.
 
     epoch: grows when the stream begins anew; a mark of an earlier epoch says nothing.
-    bytes, events: what is kept; a `Break` counts as an event without bytes.
+    bytes, events: what is kept; a `Break` counts as an event without bytes. size: the memory that it takes, about.
     """
 
     # A list whose front is cleared now and then, and not a deque, in whose middle a search is slow.
@@ -134,16 +143,30 @@ class Window:
     # 2. `base` is the mark behind which the first entry is; it moves only by whole entries.
     # 3. Dropped entries leave their slot at once, so that their bytes are free; the slots are removed when half of the
     #    list is of the kind.
+    # 4. `_loose` and what follows it was never packed. Packing changes no mark, and no event.
 
-    __slots__ = ("_broken", "_first", "_kept", "_restart", "_times", "base", "bytes", "epoch", "events", "top")
+    __slots__ = (
+        "_broken",
+        "_first",
+        "_kept",
+        "_loose",
+        "_restart",
+        "_times",
+        "base",
+        "bytes",
+        "epoch",
+        "events",
+        "size",
+        "top",
+    )
 
     def __init__(self, base: Mark = START) -> None:
         self.base = self.top = base
         self.epoch = 0
-        self.bytes = self.events = 0
+        self.bytes = self.events = self.size = 0
         self._kept: list[Entry] = []
         self._times: list[float] = []
-        self._first = 0
+        self._first = self._loose = 0
         self._broken = START  # the end of the last `Break` that was dropped
         self._restart = _Restart(Spot(-1, START), base, None)
 
@@ -235,29 +258,82 @@ class Window:
             if not entry.text:
                 self._broken = entry.last
             self.bytes -= len(entry.text)
+            self.size -= len(entry.text) + _BYTES_PER_ENTRY
             self.events -= entry.count
             kept[first] = _DROPPED
             first += 1
         self._first = first
         if first == len(kept) or first > max(_WORTH_CLEARING, len(kept) // 2):
             del kept[:first], times[:first]
+            self._loose = max(self._loose - first, 0)
             self._first = 0
+
+    def pack(self, limits: WindowLimits, *, upto: Mark, least: int = _WORTH_PACKING) -> None:
+        """Join small blocks up to `upto`, the end of an entry, once there are at least so many.
+
+        For windows whose marks count events. Each block takes memory, and time of the garbage collector. What is joined
+        is dropped at once later, so it is a small part of `limits`.
+        """
+        kept, times = self._kept, self._times
+        start = max(self._loose, self._first)
+        if len(kept) - start < least:
+            return
+        end = bisect_right(kept, upto, lo=start, key=_LAST)
+        packed: list[Entry] = []
+        packed_times: list[float] = []
+        at = start
+        while at < end:
+            behind = _packable(kept, times, at, end, limits)
+            packed.append(_joined(kept[at:behind]))
+            packed_times.append(times[behind - 1])
+            at = behind
+        self.size -= (end - start - len(packed)) * _BYTES_PER_ENTRY
+        kept[start:end], times[start:end] = packed, packed_times
+        self._loose = start + len(packed)
 
     def _keep(self, entry: Entry, now: float) -> None:
         self._kept.append(entry)
         self._times.append(now)
         self.top = entry.last
         self.bytes += len(entry.text)
+        self.size += len(entry.text) + _BYTES_PER_ENTRY
         self.events += entry.count
 
     def _begin_epoch(self, base: Mark, missing: Missing | None) -> None:
         self._restart = _Restart(self.end, base, missing)
         self.epoch += 1
         self.base = self.top = base
-        self.bytes = self.events = self._first = 0
+        self.bytes = self.events = self.size = self._first = self._loose = 0
         self._broken = START
         self._kept.clear()
         self._times.clear()
+
+
+def _packable(kept: Sequence[Entry], times: Sequence[float], start: int, end: int, limits: WindowLimits) -> int:
+    """Return the end of what can be joined to the entry at `start`, not behind `end`."""
+    first = last = kept[start]
+    if isinstance(first, Break):
+        return start + 1
+    events, size, index = first.count, len(first.text), start + 1
+    while index < end:
+        entry = kept[index]
+        events, size = events + entry.count, size + len(entry.text)
+        is_next = entry.last == (last.last[0], last.last[1] + entry.count)
+        if isinstance(entry, Break) or not is_next or entry.is_named is not first.is_named:
+            break
+        is_small = size <= min(_PACKED, limits.bytes / _PART) and events <= limits.events / _PART
+        if not is_small or times[index] - times[start] > limits.age / _PART:
+            break
+        last, index = entry, index + 1
+    return index
+
+
+def _joined(entries: Sequence[Entry]) -> Entry:
+    last = entries[-1]
+    if len(entries) == 1 or isinstance(last, Break):
+        return last
+    text = b"".join([entry.text for entry in entries])
+    return last._replace(count=sum(entry.count for entry in entries), text=text)
 
 
 _DROPPED: Final = Block(START, 0, b"")
