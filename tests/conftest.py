@@ -1,5 +1,6 @@
-"""What holds for every test: reproducible examples, and in CI no skips."""
+"""What holds for every test: reproducible examples, a quick garbage collector, and in CI no skips."""
 
+import gc
 from collections.abc import Generator
 
 import pytest
@@ -19,6 +20,15 @@ settings.register_profile(
 )
 settings.register_profile("explore", settings.get_profile("default"), derandomize=False, max_examples=20_000)
 settings.load_profile("default")
+
+
+def pytest_collection_finish() -> None:
+    """Take what the tests themselves are for good.
+
+    These are millions of objects. Tests of leaks look at each object that there is, again and again.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -39,7 +39,7 @@ class Gate(io.StringIO):
 
     def write(self, text: str) -> int:
         self.waiting.set()
-        assert self.opened.wait(20)
+        assert self.opened.wait(LIMIT)
         return super().write(text)
 
 
@@ -75,7 +75,7 @@ def test_nobody_waits_for_a_reader_and_what_is_dropped_is_counted(gate: Gate, fo
     handler = BackgroundHandler(gate)
     handler.setFormatter(JSONFormatter() if form == "json" else None)
     handler.emit(a_line("0"))
-    assert gate.waiting.wait(20)
+    assert gate.waiting.wait(LIMIT)
     for number in range(1, MOST_WAITING + 8):
         handler.emit(a_line(str(number)))
     handler.wait_until_written(0)
@@ -91,7 +91,7 @@ def test_nobody_waits_for_a_reader_and_what_is_dropped_is_counted(gate: Gate, fo
 def test_what_waits_is_bounded_in_bytes(gate: Gate) -> None:
     handler = BackgroundHandler(gate, most_bytes=10_000)
     handler.emit(a_line("0"))
-    assert gate.waiting.wait(20)
+    assert gate.waiting.wait(LIMIT)
     for number in range(1, 20):
         handler.emit(a_line(f"{number:02d}" + "x" * 1900))
     handler.emit(a_line("20"))  # a small one still fits
@@ -105,7 +105,7 @@ def test_what_waits_is_bounded_in_bytes(gate: Gate) -> None:
 def test_what_waits_is_bounded_in_bytes_if_nothing_else_is_said(gate: Gate) -> None:
     handler = BackgroundHandler(gate)
     handler.emit(a_line("0"))
-    assert gate.waiting.wait(20)
+    assert gate.waiting.wait(LIMIT)
     for _ in range(20):
         handler.emit(a_line("x" * 1024 * 1024))
     gate.opened.set()
@@ -118,7 +118,7 @@ def test_what_waits_is_bounded_in_bytes_if_nothing_else_is_said(gate: Gate) -> N
 def test_a_line_that_is_larger_than_all_that_may_wait_is_written_alone(gate: Gate) -> None:
     handler = BackgroundHandler(gate, most_bytes=1000)
     handler.emit(a_line("0"))
-    assert gate.waiting.wait(20)
+    assert gate.waiting.wait(LIMIT)
     for text in ("1" * 5000, "2"):
         handler.emit(a_line(text))
     gate.opened.set()

@@ -68,7 +68,7 @@ def test_the_wheel_has_the_dashboard(built: tuple[Path, Path]) -> None:
 def test_the_wheel_has_the_pages_of_the_demo(built: tuple[Path, Path]) -> None:
     """Some are links in the repository: a wheel has no links."""
     pages = [path for path in (ROOT / "sseproxy/demo").rglob("*") if path.suffix in {".html", ".css", ".js", ".yaml"}]
-    assert len([path for path in pages if path.is_symlink()]) == 2
+    assert len([path for path in pages if path.is_symlink()]) == 3
     with zipfile.ZipFile(built[1]) as archive:
         for path in pages:
             assert archive.read(path.relative_to(ROOT).as_posix()) == path.read_bytes()

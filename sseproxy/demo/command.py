@@ -15,6 +15,7 @@ from sseproxy.demo.page import page_server
 from sseproxy.demo.ports import authority, listener
 from sseproxy.demo.process import interrupted
 from sseproxy.demo.pushing import NO_PUSH, PUSH, Push, pushing
+from sseproxy.demo.resuming import RESUME, resuming
 from sseproxy.demo.sidecar import SidecarFailed, sidecar
 from sseproxy.demo.timing import STOCK_PATIENCE, Timing, scripts, tokens
 
@@ -70,7 +71,8 @@ class _Stack:
         facts: dict[str, object] = {**timing.facts, **push.facts, "tokens": len(tokens())}
         page = await exits.enter_async_context(page_server(facts))
         asked = await exits.enter_async_context(asking(timing, origin=f"http://{authority(host, port)}"))
-        targets = {DIRECT: model, KEPT: kept, _EVENT_SOURCE: asked, **push.targets, "/": page}
+        resumed = await exits.enter_async_context(resuming(timing))
+        targets = {DIRECT: model, KEPT: kept, _EVENT_SOURCE: asked, **push.targets, **resumed, "/": page}
         name = await exits.enter_async_context(gateway(choice, sock, targets, patience=timing.patience))
         facts["gateway"] = name
         return cls(host, port, name, timing, push)
@@ -88,6 +90,7 @@ class _Stack:
             print(f"open {url}/ in a browser; Ctrl-C ends it")
             print(f"EventSource that can POST, log in, stop and ask elsewhere: {url}{_EVENT_SOURCE}")
             print(f"a message to one user, by Redis: {self.push.missing or url + PUSH}")
+            print(f"an answer that survives a reload: {url}{RESUME}")
             print(f"\n{_NEXT}", flush=True)
             await event.wait()
         return 0

@@ -12,6 +12,7 @@ _FILES = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
+    "/resume/": ("resume.html", "text/html"),
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from sseproxy.engine.observer import AccessRecord, ObservedStream, Observer
+from sseproxy.engine.run_record import RunRecord
 from sseproxy.logs import ACCESS_LOGGER
 
 #: Not ``None`` for text without blanks, quotes, ``=`` and all that is not printable ASCII.
@@ -14,7 +15,10 @@ _PLAIN = re.compile("[!#-<>-~]+").fullmatch
 
 
 class AccessLog(Observer):
-    """Writes one line for each request when it has been answered, and at level debug one when a stream opens."""
+    """Writes one line for each request when it has been answered, and one for each run of a journal when it is over.
+
+    At level debug also one when a stream opens.
+    """
 
     def __init__(self) -> None:
         self._logger = logging.getLogger(ACCESS_LOGGER)
@@ -31,6 +35,11 @@ class AccessLog(Observer):
         if self._logger.isEnabledFor(level):
             fields = record.fields()
             self._logger.log(level, "%s", _pairs(fields), extra={"fields": fields})
+
+    def run_ended(self, run: RunRecord) -> None:
+        if self._logger.isEnabledFor(logging.INFO):
+            fields = run.fields()
+            self._logger.info("run %s", _pairs(fields), extra={"fields": {"message": "run", **fields}})
 
 
 def _pairs(fields: Mapping[str, object]) -> str:

@@ -15,6 +15,7 @@ from sseproxy.core.routes import logged_path
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason, TransferStats
+from sseproxy.engine.run_record import RunRecord
 
 if TYPE_CHECKING:
     from sseproxy.core.journal.window import Spot
@@ -47,7 +48,7 @@ class GapCount(Protocol):
 class JournalReading:
     """How a client reads a stream that has positions. resumes: it has named one.
 
-    how: how it has come to a run. place: where it is in the run; first: where it began.
+    how: how it has come to a run. place: where it is in the run; first: where it began. run: its number.
     """
 
     reader: GapCount
@@ -55,6 +56,7 @@ class JournalReading:
     how: str = ""
     place: "Place | None" = None
     first: tuple[int, int] = (0, 0)
+    run: int | None = None
 
     def __str__(self) -> str:
         return "gap" if self.reader.gaps else self.how or ("resumed" if self.resumes else "new")
@@ -123,7 +125,8 @@ class AccessRecord:
     """One request, from its first byte to the end of its response.
 
     peer: who connected; client: who is behind it, as far as trusted proxies tell. scheme: ``http`` or ``https``.
-    target: as the client sent it, with all its secrets; only its path is logged. host: which the client asked for.
+    target: as the client sent it, with all its secrets; only its path is logged, and where that has a secret itself,
+    `shown_path` in its place. host: which the client asked for.
     request_id: by which client and upstream know the request, too. trace: set by an observer that follows requests.
     upstream: where the route leads. is_declared: of an event stream, whether the request asked for one.
     journal: of a stream that has positions; ``None`` for any other response.
@@ -152,11 +155,12 @@ class AccessRecord:
     stats: TransferStats | None = field(default=None, repr=False)
     trace: Trace | None = field(default=None, repr=False)
     scheme: str = "http"
+    shown_path: str | None = None
 
     @property
     def path(self) -> str:
         """See `path_of`."""
-        return path_of(self.target)
+        return path_of(self.target) if self.shown_path is None else self.shown_path
 
     def refuse(self, error: SSEProxyError) -> None:
         """Take note that the client gets `error`, or would get it if it had no response yet."""
@@ -209,6 +213,8 @@ class AccessRecord:
             values["declared"] = "yes" if self.is_declared else "no"
         if self.journal is not None:
             values["journal"] = str(self.journal)
+            if self.journal.run is not None:
+                values["run"] = self.journal.run
             if (span := self.journal.span) is not None:
                 values["seq"] = span
         return values
@@ -248,6 +254,9 @@ class Observer:
 
         The middlewares report only requests that were answered with a stream.
         """
+
+    def run_ended(self, run: RunRecord) -> None:
+        """A run of a journal is over."""
 
 
 class Observers:

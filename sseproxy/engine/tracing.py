@@ -120,7 +120,8 @@ class Tracing(Observer):
 def attributes_of(record: AccessRecord) -> Mapping[str, str | int | float | bool]:
     """Return what a span says of a request once it has been answered."""
     values = record.fields()
-    found: dict[str, str | int | float | bool] = {"network.peer.address": record.peer}
+    # Which part of a path is a secret is known since its route is.
+    found: dict[str, str | int | float | bool] = {"network.peer.address": record.peer, "url.path": fit(record.path)}
     found["client.address"] = record.client or record.peer
     if record.host:
         port = _PORT.search(record.host)

@@ -14,6 +14,10 @@ class Shrinking(Protocol):
 class Budget(Protocol):
     """What counts the bytes of windows."""
 
+    @property
+    def is_short(self) -> bool:
+        """True if windows have more than they may have, so that none should grow."""
+
     def note(self, holder: Shrinking, size: int) -> None:
         """The window of `holder` has `size` bytes now; 0 also means that it is no longer used."""
 
@@ -31,6 +35,10 @@ class WindowBudget:
         # Windows are shrunk when `total` is above it. When all of them are as small as can be, and still too large,
         # it does not help to try again before they have grown by something.
         self._line: float = memory
+
+    @property
+    def is_short(self) -> bool:
+        return self.total > self._memory
 
     def note(self, holder: Shrinking, size: int) -> None:
         """The window of `holder` has `size` bytes now; 0 also means that it is no longer used."""

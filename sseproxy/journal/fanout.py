@@ -345,11 +345,11 @@ class Fanout:
 
     def _weigh(self, held: Held, limits: WindowLimits) -> None:
         """Hold the producer back while the window is full of what readers still have to get."""
-        size = self.window.bytes
+        size, is_short = self.window.bytes, self._budget is not None and self._budget.is_short
         if self._behind and size > limits.bytes:
             self._is_full = True
             held.hold()
-        elif self._is_full and (not self._behind or size <= limits.bytes * 3 // 4):
+        elif self._is_full and (not self._behind or (size <= limits.bytes * 3 // 4 and not is_short)):
             self._is_full = False
             held.go_on()
 

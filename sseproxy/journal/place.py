@@ -1,7 +1,7 @@
 """Where is a reader in one window, and what does it wait for there?"""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final, Protocol
 
@@ -30,7 +30,7 @@ class Owner(Protocol):
     def schedule(self) -> None:
         """A place wants a turn."""
 
-    def hand_out(self, place: "Place", entries: Iterable[Entry]) -> None:
+    def hand_out(self, place: "Place", entries: Sequence[Entry]) -> None:
         """Give `entries`, which are behind what `place` had, to the client."""
 
     def break_off(self) -> None:

@@ -1,7 +1,8 @@
 """What does one client get of one or several windows, and in what order?"""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final
 
@@ -9,9 +10,9 @@ from sseproxy.core.errors import OriginError, ReaderBehind, UpstreamBroken
 from sseproxy.core.flow import BodySink
 from sseproxy.core.frames import release_frames
 from sseproxy.core.journal.cursor import Flavour
-from sseproxy.core.journal.gap import Missing, gap_event
+from sseproxy.core.journal.gap import GapReason, Missing, gap_event
 from sseproxy.core.journal.positions import START, Mark, around
-from sseproxy.core.journal.window import Entry
+from sseproxy.core.journal.window import Break, Entry
 from sseproxy.journal.fanout import Fanout
 from sseproxy.journal.place import Place, Standing
 
@@ -30,8 +31,9 @@ class Reader:
 
     named: the position that the client named, for a gap that `Place.begin` brings. has_primer: a block with only an id
     goes first, so that an `EventSource` can resume before its first event. on_done: called once, when the reader has
-    left all its windows. on_end: called behind it if the client has all of a stream that has ended. gaps: of how many
-    the client has heard.
+    left all its windows. on_end: called behind it if the client has all of a stream that has ended. counts: what all
+    readers together have missed, by reason, whether they hear of it or are broken off. gaps: of how many the client has
+    heard.
 
     Nothing is handed out before the next turn of the loop, so that the sink may be connected meanwhile.
     """
@@ -47,6 +49,7 @@ class Reader:
 
     __slots__ = (
         "_begun",
+        "_counts",
         "_flavour",
         "_has_primer",
         "_is_scheduled",
@@ -74,6 +77,7 @@ class Reader:
         has_primer: bool = False,
         on_done: Callable[[], None] | None = None,
         on_end: Callable[[], None] | None = None,
+        counts: Counter[GapReason] | None = None,
     ) -> None:
         self.loop = loop
         self.gaps = 0
@@ -83,6 +87,7 @@ class Reader:
         self._has_primer = has_primer
         self._on_done = on_done
         self._on_end = on_end
+        self._counts: Counter[GapReason] = Counter() if counts is None else counts
         self._places: list[Place] = []
         self._spread: list[Place | None] = []  # one for each mark of a position
         self._begun = 0
@@ -173,13 +178,15 @@ class Reader:
             self._is_scheduled = True
             self._places[0].fanout.catching_up.soon(self._step)
 
-    def hand_out(self, place: Place, entries: Iterable[Entry]) -> None:
+    def hand_out(self, place: Place, entries: Sequence[Entry]) -> None:
         """Give `entries`, which are behind what `place` had, to the client."""
         sink = self._sink
         if sink is None:
             return
         written = self._flavour.write(entries, *around(self._marks(), self._spread.index(place)))
-        self.gaps += written.gaps
+        if written.gaps or written.is_cut:
+            self.gaps += written.gaps
+            self._counts.update(entry.missing.reason for entry in entries if isinstance(entry, Break))
         if written.text:
             sink.receive_data(written.text)
         if written.is_cut:
@@ -239,6 +246,8 @@ class Reader:
         missing, sink = self._missing, self._sink
         if sink is None or (missing is None and not self._has_primer):
             return
+        if missing is not None:
+            self._counts[missing.reason] += 1
         if not self._flavour.has_ids:
             if missing is not None:
                 self.break_off()

@@ -94,6 +94,17 @@ REDIS_BELLS_MISSED = _counter("redis_bells_missed", "Reads that found what nothi
 REDIS_RECONNECTS = _counter("redis_reconnects", "New connections after a lost one.", "redis")
 REDIS_GAPS = _counter("redis_gaps", "Gap events: readers for which events were missing.", "redis", "reason")
 
+JOURNAL_RUNS = _gauge("journal_runs", "Runs that are kept.", "route", "state")
+JOURNAL_RUNS_ENDED = _counter("journal_runs", "Runs that are over.", "route", "reason")
+JOURNAL_ATTACHED = _counter("journal_attached", "Clients that began to read a run.", "route", "how")
+JOURNAL_BYTES = _gauge("journal_bytes", "Memory that all runs take.")
+JOURNAL_BYTES_LIMIT = _gauge("journal_bytes_limit", "Memory that all runs may take.")
+JOURNAL_DETACHED_SECONDS = _counter("journal_detached_seconds", "For how long runs went on without a reader.", "route")
+JOURNAL_GAPS = _counter("journal_gaps", "Clients for which events of a run were missing.", "reason")
+JOURNAL_UNJOURNALLED = _counter(
+    "journal_unjournalled", "Requests of a route with a journal that were served without one.", "route", "why"
+)
+
 #: All of them, in the order in which they are written.
 METRICS = (
     STREAMS_OPEN,
@@ -122,4 +133,12 @@ METRICS = (
     REDIS_BELLS_MISSED,
     REDIS_RECONNECTS,
     REDIS_GAPS,
+    JOURNAL_RUNS,
+    JOURNAL_RUNS_ENDED,
+    JOURNAL_ATTACHED,
+    JOURNAL_BYTES,
+    JOURNAL_BYTES_LIMIT,
+    JOURNAL_DETACHED_SECONDS,
+    JOURNAL_GAPS,
+    JOURNAL_UNJOURNALLED,
 )

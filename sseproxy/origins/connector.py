@@ -59,8 +59,9 @@ class Connector:
             await create(lambda: connection, **to)
         except BaseException:
             # Hazard: uvloop closes the transport of an attempt that is cancelled just as it succeeds, and reports no
-            # end to the connection. Both would keep each other until the garbage collector comes.
-            connection.close()
+            # end to the connection. Both would keep each other until the garbage collector comes. TLS is not informed
+            # either: left alone, or closed in order, it would write, fail, and put a traceback in the log.
+            connection.abort()
             raise
         return connection
 

@@ -15,13 +15,17 @@ from sseproxy.metrics import table
 from sseproxy.metrics.figures import Figures
 from sseproxy.process.dashboard.census import Census
 from sseproxy.process.dashboard.history import History
-from sseproxy.process.live_rows import row
+from sseproxy.process.live_rows import row, run_row
 from sseproxy.process.siblings import Place
+from sseproxy.proxy.journals import Journals
 
 #: Questions, beside that of a dashboard; the last one is followed by an id.
-FIGURES, STREAMS, KILL = "figures", "streams", "kill"
+FIGURES, STREAMS, RUNS, KILL = "figures", "streams", "runs", "kill"
 
-#: What `KILL` is answered with if there was such a stream.
+#: What is in front of the number of a run in its id; that of a stream has nothing there.
+_RUN = "run"
+
+#: What `KILL` is answered with if there was such a stream, or run.
 KILLED = b"killed"
 
 #: Rows of the list that are written in one turn of the event loop.
@@ -29,7 +33,7 @@ _A_TURN = 100
 
 
 class Knowledge:
-    """Figures and streams of this worker, as bytes: for itself, or for another worker that is asked about all of them.
+    """Figures, streams and runs of this worker, as bytes: for itself, or for another worker that is asked about all of them.
 
     history: of `streams`. add_more: adds to the figures what is counted elsewhere.
     """
@@ -44,12 +48,14 @@ class Knowledge:
     def __init__(
         self,
         streams: LiveStreams,
+        journals: Journals,
         metrics: StreamMetrics,
         history: History,
         place: Place,
         add_more: Callable[[Figures], None],
     ) -> None:
         self._streams = streams
+        self._journals = journals
         self._metrics = metrics
         self._place = place
         self._add_more = add_more
@@ -66,6 +72,8 @@ class Knowledge:
                 return await self._tell_figures()
             case "streams":
                 return await self._tell_streams()
+            case "runs":
+                return await self._tell_runs()
             case "overview":
                 return await self._census.answer(more)
             case "kill":
@@ -74,6 +82,7 @@ class Knowledge:
 
     async def _tell_figures(self) -> bytes:
         found = await self._metrics.figures()
+        found.merge(await self._journals.figures())
         found.merge(self._before)
         self._add_more(found)
         found.add(table.BUILD_INFO, (__version__, platform.python_version()))
@@ -94,10 +103,28 @@ class Knowledge:
                 await asyncio.sleep(0)
         return ",\n".join(rows).encode()
 
+    async def _tell_runs(self) -> bytes:
+        """The same of all runs that are kept."""
+        now = asyncio.get_running_loop().time()
+        rows: list[str] = []
+        for number, (run, unread_since) in enumerate(self._journals.runs(), 1):
+            found = run_row(run, unread_since=unread_since, now=now)
+            rows.append(json.dumps({"id": f"{self._prefix}-{_RUN}{run.number}", **found}))
+            if number % _A_TURN == 0:
+                await asyncio.sleep(0)
+        return ",\n".join(rows).encode()
+
     def _kill(self, name: str) -> bytes:
         prefix, _, number = name.rpartition("-")
+        kill = self._journals.kill if number.startswith(_RUN) else self._streams.kill
+        number = number.removeprefix(_RUN)
         is_known = prefix == self._prefix and number.isascii() and number.isdigit()
-        return KILLED if is_known and self._streams.kill(int(number)) else b""
+        return KILLED if is_known and kill(int(number)) else b""
+
+
+def kind_of(name: str) -> str:
+    """Return what an id is one of, in a word."""
+    return "run" if name.rpartition("-")[2].startswith(_RUN) else "stream"
 
 
 def kept_figures(place: Place, index: int) -> Figures:

@@ -1,6 +1,11 @@
-"""What does the live list say of one response on its way?"""
+"""What does the live list say of one response on its way, and of one run?"""
+
+from typing import TYPE_CHECKING
 
 from sseproxy.engine.live import LiveStream
+
+if TYPE_CHECKING:
+    from sseproxy.runs.live_run import LiveRun
 
 
 def row(stream: LiveStream, *, now: float) -> dict[str, object]:
@@ -24,4 +29,26 @@ def row(stream: LiveStream, *, now: float) -> dict[str, object]:
         "heartbeat_interval": None if plan is None else plan.heartbeat.interval,
         "silence_limit": stream.silence_limit,
         "journal": None if stream.journal is None else str(stream.journal),
+        "run": None if stream.journal is None else stream.journal.run,
+    }
+
+
+def run_row(run: "LiveRun", *, unread_since: float | None, now: float) -> dict[str, object]:
+    """Return the same of a run. unread_since: when its last reader has gone; ``None`` if it does not go on without."""
+    traffic, plan = run.producer.traffic, run.producer.plan
+    last = traffic.last_upstream_at
+    return {
+        "route": run.belongs.route,
+        "kind": run.belongs.policy.kind.value,
+        "state": run.state.phase.value,
+        "reason": None if run.state.end is None else run.state.end.reason.value,
+        "readers": run.attended,
+        "age": round(now - run.started_at, 3),
+        "events": traffic.events,
+        "bytes": traffic.bytes,
+        "kept_bytes": run.state.window.bytes,
+        "last_upstream_byte": None if last is None else round(now - last, 3),
+        "silence": round(now - (run.started_at if last is None else last), 3) if run.producer.is_busy else None,
+        "silence_limit": plan.timeouts.idle_of(is_answer=plan.is_answer),
+        "unread": None if unread_since is None else round(now - unread_since, 3),
     }

@@ -12,7 +12,7 @@ from sseproxy.logs import LOGGER
 from sseproxy.metrics import table
 from sseproxy.metrics.exposition import Form, exposition, wanted_form
 from sseproxy.metrics.figures import Figures
-from sseproxy.process.knowledge import FIGURES, KILL, KILLED, STREAMS, kept_figures
+from sseproxy.process.knowledge import FIGURES, KILL, KILLED, RUNS, STREAMS, kept_figures, kind_of
 from sseproxy.process.siblings import Place, Siblings
 
 _log = logging.getLogger(LOGGER)
@@ -24,10 +24,10 @@ _T = TypeVar("_T")
 
 
 class Killing(Enum):
-    """What became of the wish to end a stream."""
+    """What became of the wish to end a stream or a run."""
 
     DONE = "it has ended"
-    UNKNOWN = "no such stream is open"
+    UNKNOWN = "no such stream is open, and no such run under way"
     NO_ANSWER = "its worker does not answer"
 
 
@@ -71,11 +71,11 @@ class Pages:
         return await self._metrics[wanted_form(accept)].get()
 
     async def streams(self) -> bytes:
-        """Return the list of all live streams, as JSON."""
+        """Return the list of all live streams, and of all runs, as JSON."""
         return await self._streams.get()
 
     async def kill(self, name: str) -> Killing:
-        """End the stream with the id `name`."""
+        """End the stream, or the run, with the id `name`."""
         index = name.partition("-")[0]
         is_id = len(name) < _MOST_ID and index.isascii() and index.isdigit()
         if not is_id or int(index) >= self._place.count:
@@ -85,7 +85,7 @@ class Pages:
             return Killing.NO_ANSWER
         if answer != KILLED:
             return Killing.UNKNOWN
-        _log.warning("an operator has ended the stream %s", name)
+        _log.warning("an operator has ended the %s %s", kind_of(name), name)
         return Killing.DONE
 
     async def _write(self, form: Form) -> tuple[bytes, str]:
@@ -101,7 +101,11 @@ class Pages:
         return found
 
     async def _all_streams(self) -> bytes:
-        answers = await self._siblings.ask_all(STREAMS)
-        missing = [index for index, answer in answers.items() if answer is None]
-        rows = b",\n".join(answer for answer in answers.values() if answer)
-        return b'{"missing_workers": %s, "streams": [\n%s\n]}\n' % (json.dumps(missing).encode(), rows)
+        missing: set[int] = set()
+        lists = []
+        for question in (STREAMS, RUNS):
+            answers = await self._siblings.ask_all(question)
+            missing.update(index for index, answer in answers.items() if answer is None)
+            lists.append(b",\n".join(answer for answer in answers.values() if answer))
+        said = json.dumps(sorted(missing)).encode()
+        return b'{"missing_workers": %s, "streams": [\n%s\n], "runs": [\n%s\n]}\n' % (said, *lists)

@@ -1,14 +1,16 @@
-"""Is there a journal in this process, and how does it begin and end?"""
+"""Is there a journal in this process, what is seen of its runs, and how does it begin and end?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sseproxy.core.routes import Route
 from sseproxy.core.store import StorePolicy
 from sseproxy.engine.live import LiveStreams
+from sseproxy.metrics.figures import Figures
 
 if TYPE_CHECKING:
     from sseproxy.proxy.journal.service import JournalService
+    from sseproxy.runs.live_run import LiveRun
 
 
 class Journals:
@@ -20,15 +22,40 @@ class Journals:
     def __init__(self, policy: StorePolicy = StorePolicy()) -> None:  # noqa: B008 - frozen
         self.service: JournalService | None = None
         self._policy = policy
+        self._names: list[str] = []
 
     def of(self, routes: Sequence[Route], streams: LiveStreams) -> "JournalService | None":
         """Return what serves `routes`, if one of them has a journal, or one had before a reload."""
-        if self.service is None and any(route.journal is not None for route in routes):
+        self._names = [route.name for route in routes if route.journal is not None]
+        if self.service is None and self._names:
             # A process without such routes does not wait for these modules at its start.
             from sseproxy.proxy.journal.service import JournalService  # noqa: PLC0415
 
             self.service = JournalService(self._policy, streams)
         return self.service
+
+    # What an operator sees.
+
+    async def figures(self) -> Figures:
+        """Return what was counted about runs; see `run_figures`."""
+        if self.service is None:
+            return Figures()
+        from sseproxy.runs.figures import run_figures  # noqa: PLC0415 - as above
+
+        return await run_figures(self.service.desk, self._names)
+
+    def runs(self) -> "Iterator[tuple[LiveRun, float | None]]":
+        """Iterate over all runs, each with the time since which it has gone on without a reader."""
+        if self.service is not None:
+            detached = self.service.desk.detached
+            for run in self.service.desk:
+                yield run, detached.since(run)
+
+    def kill(self, number: int) -> bool:
+        """End a run for an operator. Return False if it is not under way."""
+        return self.service is not None and self.service.desk.kill(number)
+
+    # The end.
 
     def drain(self) -> None:
         """Begin no further run."""

@@ -94,15 +94,15 @@ class Opening:
             return None
         return await self._body.collect(most, within=self._route.timeouts.response)
 
-    def again(self, last_event_id: bytes) -> "Opening":
+    def again(self, last_event_id: bytes | None) -> "Opening":
         """Return the opening of the same request, which must not have a body, from behind `last_event_id`.
 
-        Whatever position the client has named, in the query too, holds no longer.
+        Whatever position the client has named, in the query too, holds no longer. ``None``: no other does either.
         """
         opening = copy(self)
         opening.target = passed_target(self.target, None)
-        fields = without(self.headers, {b"last-event-id"})
-        opening.headers = [*fields, (b"Last-Event-ID", last_event_id)]
+        named = [] if last_event_id is None else [(b"Last-Event-ID", last_event_id)]
+        opening.headers = without(self.headers, {b"last-event-id"}) + named
         opening.progress = Progress.NOT_SENT
         return opening
 

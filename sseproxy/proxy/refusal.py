@@ -23,13 +23,18 @@ async def read_refusal(exchange: HttpExchange, ended: asyncio.Future[Any]) -> St
     exchange.attach(beginning)
     await first_of(beginning.ended, ended, within=REFUSAL_TIME)
     exchange.abort()
-    retry_after = get(head.headers, b"retry-after")
+    return refused_there(head.status, head.reason, head.headers, beginning.raw)
+
+
+def refused_there(status: int, reason: bytes, headers: Headers, raw: bytes) -> StreamError:
+    """Return what an answer of the upstream is to a client that was promised a stream. raw: of its body, as it came."""
+    retry_after = get(headers, b"retry-after")
     return StreamError(
         type="upstream_response",
-        status=head.status,
-        detail=f"The upstream answered {head.status} {head.reason.decode('latin-1')}".rstrip() + ".",
+        status=status,
+        detail=f"The upstream answered {status} {reason.decode('latin-1')}".rstrip() + ".",
         retry_after=None if retry_after is None else retry_after.decode("latin-1"),
-        body=beginning.body(head.headers),
+        body=decoded_beginning(headers, raw),
     )
 
 
@@ -45,6 +50,15 @@ async def first_of(*futures: asyncio.Future[Any], within: float | None = None) -
     await asyncio.wait(futures, timeout=within, return_when=asyncio.FIRST_COMPLETED)
 
 
+def decoded_beginning(headers: Headers, raw: bytes) -> bytes:
+    """Return the beginning of a body, decoded; nothing if that cannot be done."""
+    try:
+        decoder = decoder_for(headers)
+        return raw if decoder is None else decode_beginning(decoder, raw, ERROR_BODY)
+    except Exception:  # noqa: BLE001 - a decoder's library may raise anything: there is no text to pass on
+        return b""
+
+
 class Beginning:
     """Takes the first `ERROR_BODY` bytes of a body.
 
@@ -54,18 +68,21 @@ class Beginning:
     def __init__(self, source: BodySource) -> None:
         self._source = source
         self._data = bytearray()
+        self._is_cut = False
         self.is_whole = False
         self.error: OriginError | None = None
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def receive_data(self, data: bytes) -> None:
-        self._data += data[: ERROR_BODY - len(self._data)]
+        room = ERROR_BODY - len(self._data)
+        self._is_cut = self._is_cut or len(data) > room
+        self._data += data[:room]
         if len(self._data) >= ERROR_BODY:
             self._source.pause()
             self._end()
 
     def receive_eof(self) -> None:
-        self.is_whole = True
+        self.is_whole = not self._is_cut
         self._end()
 
     def receive_error(self, error: OriginError) -> None:
@@ -79,11 +96,7 @@ class Beginning:
 
     def body(self, headers: Headers) -> bytes:
         """Return what came, decoded; nothing if that cannot be done."""
-        try:
-            decoder = decoder_for(headers)
-            return bytes(self._data) if decoder is None else decode_beginning(decoder, bytes(self._data), ERROR_BODY)
-        except Exception:  # noqa: BLE001 - a decoder's library may raise anything: there is no text to pass on
-            return b""
+        return decoded_beginning(headers, self.raw)
 
     def _end(self) -> None:
         if not self.ended.done():

@@ -164,20 +164,20 @@ class Resolver:
         content = (request.content or RequestContent.empty()) if inbound.has_body else None
         asked = ClientRequest(inbound, content, peer, client)
         if self._cors is None:
-            return self._decide(asked, treatment)
+            return self._decide(asked, treatment, record)
         try:
             view = self._cors.look(inbound)
         except SSEProxyError as error:
             return _refused(error, treatment)
         if view is None:
-            return self._decide(asked, treatment)
+            return self._decide(asked, treatment, record)
         if view.is_preflight:
             return self._answer_preflight(asked, view, treatment)
-        return self._decide(asked, replace(treatment, cross_origin=view.cross_origin))
+        return self._decide(asked, replace(treatment, cross_origin=view.cross_origin), record)
 
     # What each of them wants.
 
-    def _decide(self, asked: ClientRequest, treatment: ResponseTreatment) -> Resolution:
+    def _decide(self, asked: ClientRequest, treatment: ResponseTreatment, record: AccessRecord) -> Resolution:
         inbound, content = asked.inbound, asked.content
         if inbound.is_last_hop:
             return Reply(treatment, None, [ALLOW])
@@ -191,6 +191,7 @@ class Resolver:
         except SSEProxyError as error:
             return _refused(error, treatment)
         if run is not None:
+            record.shown_path = run.shown
             return self._use_run(asked, run, treatment)
         if target is None:
             return self._forward(asked, treatment)

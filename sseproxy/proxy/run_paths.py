@@ -23,12 +23,16 @@ class Want(Enum):
 
 @frozen
 class RunTarget:
-    """What a request names. value: the name of the run, or the key of its stream."""
+    """What a request names. value: the name of the run, or the key of its stream.
+
+    shown: the path with ``-`` in its place, for the log: a name may be all that is asked for.
+    """
 
     route: Route
     want: Want
     is_by_key: bool
     value: bytes = field(repr=False)
+    shown: str = ""
 
 
 @frozen
@@ -80,5 +84,6 @@ class RunPaths:
                     continue
             if has_dots(inbound.target.partition("?")[0]):
                 raise BadRequest("The path of a run must not have dot segments.")
-            return RunTarget(pattern.route, want, pattern.is_by_key, unquote_to_bytes(value))
+            shown = f"{pattern.before}-{pattern.behind}"
+            return RunTarget(pattern.route, want, pattern.is_by_key, unquote_to_bytes(value), shown)
         return None

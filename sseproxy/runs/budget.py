@@ -56,6 +56,11 @@ class Share:
         if total > budget.line:
             budget.reclaim()
 
+    @property
+    def is_short(self) -> bool:
+        """True if all runs have more than they may have, so that none should grow."""
+        return self._budget is not None and self._budget.is_short
+
     def end(self) -> None:
         """The run has ended: from now on it may be forgotten while it is spare. May forget it at once."""
         if self._budget is not None:
@@ -80,7 +85,7 @@ class Share:
 
 
 class RunBudget:
-    """The bytes of all runs of a process. memory: bytes that they may have; total: that they have.
+    """The bytes of all runs of a process. memory, most: that they may have; total: that they have.
 
     line: a share that brings `total` above it has to call `reclaim`.
     """
@@ -91,7 +96,9 @@ class RunBudget:
     #   2. half of each window of a feed that is large, the largest first, until an eighth of all memory is free;
     #   3. feeds that sleep, in the order in which they fell asleep;
     #   4. half of the windows that are not so large, too;
-    #   5. then there is no room for new runs. An answer that is under way loses nothing.
+    #   5. half of each window of an answer that is under way, the largest first: what goes is its beginning, which no
+    #      client that reads it still has to get (`Share.is_short`);
+    #   6. then there is no room for new runs.
     #
     # A million small feeds, which clients open and leave, so cost the others their windows last.
     #
@@ -107,9 +114,10 @@ class RunBudget:
     def __init__(self, memory: int) -> None:
         self.total = 0
         self.line: float = memory
-        self._memory = memory
+        self.most = memory
         self._runs = 0
         self._feeds: set[Share] = set()
+        self._answers: set[Share] = set()
         self._ended: OrderedDict[Share, None] = OrderedDict()
         self._asleep: OrderedDict[Share, None] = OrderedDict()
 
@@ -117,12 +125,16 @@ class RunBudget:
         """How many runs have a share."""
         return self._runs
 
+    @property
+    def is_short(self) -> bool:
+        """True if `total` is above `memory`."""
+        return self.total > self.most
+
     def share(self, holder: Holder) -> Share:
         """Return the share of a new run. The caller must `close` it later."""
         share = Share(self, holder)
         self._runs += 1
-        if not holder.is_answer:
-            self._feeds.add(share)
+        (self._answers if holder.is_answer else self._feeds).add(share)
         self.total += BYTES_PER_RUN
         if self.total > self.line:
             self.reclaim()
@@ -130,9 +142,9 @@ class RunBudget:
 
     def has_room(self) -> bool:
         """Return whether there is room for a new run; for its sake runs are forgotten, but no window is halved."""
-        if self.total + BYTES_PER_RUN <= self._memory:
+        if self.total + BYTES_PER_RUN <= self.most:
             return True
-        goal = self._memory - BYTES_PER_RUN
+        goal = self.most - BYTES_PER_RUN
         self._forget(self._ended, goal)
         self._forget(self._asleep, goal)
         return self.total <= goal
@@ -141,17 +153,19 @@ class RunBudget:
         """Bring `total` to `memory`, as far as that is possible."""
         self.line = inf
         try:
-            self._forget(self._ended, self._memory)
-            if self.total > self._memory:
-                self._halve(self._memory // _LARGE)
+            self._forget(self._ended, self.most)
+            if self.total > self.most:
+                self._halve(self._feeds, self.most // _LARGE)
             # Some more than has to be, so that windows are not looked through again at the very next event.
-            if self.total > self._memory:
-                self._forget(self._asleep, self._memory - self._memory // 64)
-            if self.total > self._memory:
-                self._halve(_SMALL)
+            if self.total > self.most:
+                self._forget(self._asleep, self.most - self.most // 64)
+            if self.total > self.most:
+                self._halve(self._feeds, _SMALL)
+            if self.total > self.most:
+                self._halve(self._answers, _SMALL)
         finally:
-            is_enough = self.total <= self._memory
-            self.line = self._memory if is_enough else self.total + self._memory // 16
+            is_enough = self.total <= self.most
+            self.line = self.most if is_enough else self.total + self.most // 16
 
     # The shares' side.
 
@@ -159,7 +173,7 @@ class RunBudget:
         """Count `share` among those that may be forgotten."""
         self.take_back(share)
         (self._ended if has_ended else self._asleep)[share] = None
-        if self.total > self._memory:
+        if self.total > self.most:
             self.reclaim()
 
     def take_back(self, share: Share) -> None:
@@ -171,6 +185,7 @@ class RunBudget:
         """Count `share` no longer."""
         self.take_back(share)
         self._feeds.discard(share)
+        self._answers.discard(share)
         self._runs -= 1
         self.total -= share.size + BYTES_PER_RUN
 
@@ -186,12 +201,12 @@ class RunBudget:
             if share.holder.is_spare:
                 share.holder.forget()
 
-    def _halve(self, least: int) -> None:
-        """Halve the windows of feeds that have more than `least` bytes, the largest first, until there is some room."""
+    def _halve(self, shares: set[Share], least: int) -> None:
+        """Halve the windows that have more than `least` bytes, the largest first, until there is some room."""
         number = count()
-        largest = [(-share.size, next(number), share) for share in self._feeds if share.size > least]
+        largest = [(-share.size, next(number), share) for share in shares if share.size > least]
         heapq.heapify(largest)
-        while largest and self.total > self._memory - self._memory // 8:
+        while largest and self.total > self.most - self.most // 8:
             before, _, share = heapq.heappop(largest)
             share.holder.halve()
             if least < share.size < -before:

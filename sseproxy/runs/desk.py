@@ -1,11 +1,13 @@
 """Which run is this request's: a new one, one that is under way, or one that is over?"""
 
 import asyncio
+import itertools
 import random
 import secrets
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from hmac import compare_digest
 from typing import Any
 
@@ -15,6 +17,8 @@ from sseproxy.core.journal.policy import Start
 from sseproxy.core.journal.positions import OLDEST, Mark
 from sseproxy.core.journal.rules import Again
 from sseproxy.core.journal.run import RunState
+from sseproxy.core.stream.transfer import CloseReason
+from sseproxy.engine.run_record import RunRecord
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.runs.budget import RunBudget
 from sseproxy.runs.detached import Detached
@@ -25,15 +29,22 @@ from sseproxy.stores.journal import JournalStore, RunTerms
 from sseproxy.timers import Clock, Timer
 
 
+class Without(StrEnum):
+    """Why a request of a route with a journal is served without one."""
+
+    IDENTITY = "identity"  # it lacks a part of its key or login
+    MEMORY = "memory"  # there is no room for another run
+    DRAINING = "draining"
+
+
 @dataclass(slots=True)
 class DeskStats:
-    """What has happened so far, by route. detached_seconds: for which runs have gone on without a reader."""
+    """What has happened so far, by route; gaps by reason, of all clients."""
 
-    ended: Counter[tuple[str, str]] = field(default_factory=Counter)
-    attached: Counter[tuple[str, str]] = field(default_factory=Counter)
-    gaps: Counter[str] = field(default_factory=Counter)
-    unjournalled: Counter[tuple[str, str]] = field(default_factory=Counter)
-    detached_seconds: dict[str, float] = field(default_factory=dict)
+    ended: Counter[tuple[str, CloseReason]] = field(default_factory=Counter)
+    attached: Counter[tuple[str, How]] = field(default_factory=Counter)
+    gaps: Counter[GapReason] = field(default_factory=Counter)
+    unjournalled: Counter[tuple[str, Without]] = field(default_factory=Counter)
 
 
 class Desk:
@@ -49,7 +60,7 @@ class Desk:
     # Invariants:
     # 1. A run is in `_runs` from `create` until it is refused, or forgotten: `keep.age` after its end, or after its
     #    last event if it sleeps, or earlier if memory is short.
-    # 2. `_detached` has exactly the runs without a reader that go on; `_expiries` those that will be forgotten.
+    # 2. `detached` has exactly the runs without a reader that go on; `_expiries` those that will be forgotten.
     #
     # Hazard: two requests that open one stream in the same moment: the pointer of the store decides, and the second one
     # joins.
@@ -72,10 +83,11 @@ class Desk:
         self.chance = chance
         self.is_draining = False
         self.stats = DeskStats()
-        self.on_end: Callable[[LiveRun], None] = lambda _: None
+        self.on_end: Callable[[RunRecord], None] = lambda _: None
         self._randomness = randomness
         self._runs: dict[bytes, LiveRun] = {}
-        self._detached = Detached()
+        self.detached = Detached()
+        self._numbers = itertools.count(1)
         self._expiries: dict[LiveRun, Timer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -146,14 +158,15 @@ class Desk:
         """
         belongs = ask.belongs
         policy = belongs.policy
-        before = None if policy.is_by_run else await self.store.find(belongs.scope)
-        old = None if before is None else self._runs.get(before)
-        if old is not None and policy.again is Again.JOIN and old.state.is_under_way:
+        old = None if policy.is_by_run else await self.newest(belongs.scope)
+        may_join = policy.again is Again.JOIN and (ask.position is None or not policy.is_answer)
+        if old is not None and may_join and old.state.is_under_way:
             return old  # another request has come first, while this one was on its way
         if self.is_draining or not self.budget.has_room():
-            why = "draining" if self.is_draining else "memory"
-            self.stats.unjournalled[belongs.route, why] += 1
+            self.note_unjournalled(belongs.route, Without.DRAINING if self.is_draining else Without.MEMORY)
             return None
+        # Asked for behind `has_room`, which may have forgotten the one before.
+        before = None if policy.is_by_run else await self.store.find(belongs.scope)
         name = run_name(self._randomness(ANSWER_BYTES if policy.is_answer else FEED_BYTES))
         window = await self.store.create(name, RunTerms(belongs.scope, policy.is_answer, policy.keep.age))
         if not policy.is_by_run:
@@ -161,20 +174,26 @@ class Desk:
             if now_newest is not None and now_newest != name and policy.again is Again.JOIN:
                 self.store.forget(name)
                 return self._runs.get(now_newest)
-        run = self._runs[name] = LiveRun(RunState(name, window), belongs, self)
+        run = self._runs[name] = LiveRun(RunState(name, window), belongs, self, next(self._numbers))
         if old is not None and old.is_answer:
             old.supersede()
         return run
 
-    def note_unjournalled(self, route: str, why: str) -> None:
+    def note_unjournalled(self, route: str, why: Without) -> None:
         """Count a request that is relayed without a journal."""
         self.stats.unjournalled[route, why] += 1
 
     def note_reader(self, run: LiveRun, join: Join) -> None:
         """Count a client that reads `run` from now on."""
         self.stats.attached[run.belongs.route, join.how] += 1
-        if join.missing is not None:
-            self.stats.gaps[join.missing.reason] += 1
+
+    def kill(self, number: int) -> bool:
+        """End a run: an operator wants it. Return False if it is not under way."""
+        for run in self:
+            if run.number == number and run.state.is_under_way:
+                run.stop(CloseReason.KILLED)
+                return True
+        return False
 
     def drain(self) -> None:
         """Begin no run. A feed without a reader sleeps at once."""
@@ -204,30 +223,26 @@ class Desk:
         return task
 
     def attended(self, run: LiveRun) -> None:
-        self._detached.discard(run)
-        self._note_detached(run)
+        self._note_attended(run)
         if run.state.is_under_way:
             self._cancel_expiry(run)
             run.share.wake()
 
     def left(self, run: LiveRun) -> None:
-        self._detached.add(run, run.belongs.limits)
+        self.detached.add(run, run.belongs.limits, now=self.loop.time())
 
     def slept(self, run: LiveRun) -> None:
         self._rest(run)
         run.share.sleep()
 
     def ended(self, run: LiveRun) -> None:
-        if not run.attended:
-            self._note_detached(run)
         end = run.state.end
         if end is None:
-            self._detached.discard(run)
+            self._note_attended(run)
             self.forget(run)
             return
-        self.stats.ended[run.belongs.route, end.reason] += 1
-        self.on_end(run)
         self._rest(run)
+        self._report(run, end.reason)
         run.share.end()
 
     def forget(self, run: LiveRun) -> None:
@@ -235,6 +250,8 @@ class Desk:
         self._cancel_expiry(run)
         if self._runs.get(run.name) is run:
             del self._runs[run.name]
+            if run.is_asleep:
+                self._report(run, CloseReason.DRAIN if self.is_draining else CloseReason.ABANDONED)
             self.store.forget(run.name)
             run.producer.close()
             run.fanout.close()
@@ -290,7 +307,7 @@ class Desk:
 
     def _rest(self, run: LiveRun) -> None:
         """Nothing comes any more, for now or for ever: keep what there is as long as the route says."""
-        self._detached.discard(run)
+        self._note_attended(run)
         self._cancel_expiry(run)
         at = self.loop.time() + run.belongs.policy.keep.age
         self._expiries[run] = self.clock.call_at(at, lambda: self.forget(run))
@@ -300,7 +317,11 @@ class Desk:
         if timer is not None:
             timer.cancel()
 
-    def _note_detached(self, run: LiveRun) -> None:
-        if run.left_at is not None:
-            seconds, route = self.stats.detached_seconds, run.belongs.route
-            seconds[route] = seconds.get(route, 0.0) + self.loop.time() - run.left_at
+    def _note_attended(self, run: LiveRun) -> None:
+        """A run has a reader, sleeps or is over: it no longer counts among those that go on without one."""
+        run.unread += self.detached.discard(run, now=self.loop.time())
+
+    def _report(self, run: LiveRun, reason: CloseReason) -> None:
+        """A run is over: count it, and let the log have its line."""
+        self.stats.ended[run.belongs.route, reason] += 1
+        self.on_end(run.record(reason))

@@ -11,6 +11,7 @@ from sseproxy.core.journal.window import WindowLimits, WindowPolicy
 from sseproxy.core.stream.ends import row
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason
+from sseproxy.engine.run_record import RunRecord
 from sseproxy.journal.fanout import Fanout
 from sseproxy.origins.http import HttpExchange
 from sseproxy.runs.producer import Producer, Refused, RunBroken
@@ -58,9 +59,9 @@ class Attendance:
 class LiveRun:
     """One run of this process.
 
-    attended: clients that read it or wait for its head. opened: done once it has a head, was refused, or has ended.
-    producer: what writes it.
-    left_at: when the last client went; ``None`` while there is one.
+    number: by which operators know it. attended: clients that read it or wait for its head; readers: that have done so
+    far. unread: seconds for which it has gone on without one. opened: done once it has a head, was refused, or has
+    ended. producer: what writes it.
     """
 
     # Plan: the phases are those of `RunState`. What writes is the `Producer`; readers only see the fan-out.
@@ -77,12 +78,13 @@ class LiveRun:
     # Hazards: a client that leaves while the upstream is asked; a refused exchange whose one client leaves before it
     # has taken it; a reader that comes while the run is being left.
 
-    def __init__(self, state: RunState, belongs: Belonging, host: Host) -> None:
+    def __init__(self, state: RunState, belongs: Belonging, host: Host, number: int) -> None:
         keep = belongs.policy.keep
         self.state = state
         self.belongs = belongs
-        self.attended = 0
-        self.left_at: float | None = host.loop.time()
+        self.number = number
+        self.attended = self.readers = 0
+        self.unread = 0.0
         self.is_superseded = False
         self.opened: asyncio.Future[None] = host.loop.create_future()
         self.producer = Producer(state, self, host, most=None if belongs.policy.is_answer else belongs.policy.reopen)
@@ -209,10 +211,10 @@ class LiveRun:
     def attend(self) -> Attendance:
         """Count a client, which has to `abort` its attendance."""
         self.attended += 1
+        self.readers += 1
         if self.attended == 1:
             self._cancel_detach()
             self._host.attended(self)
-            self.left_at = None
         return Attendance(self)
 
     def leave(self) -> None:
@@ -222,7 +224,6 @@ class LiveRun:
             return
         if isinstance(self._refused, HttpExchange):
             self._refused.abort()
-        self.left_at = self._host.loop.time()
         if not self.state.is_under_way or self.state.phase is RunPhase.ASLEEP:
             return
         detach = self.belongs.policy.detach
@@ -234,7 +235,7 @@ class LiveRun:
             self.drop()
         else:
             if not isinstance(detach, Detach):
-                self._detach_timer = self._host.clock.call_at(self.left_at + detach, self.drop)
+                self._detach_timer = self._host.clock.call_at(self._host.loop.time() + detach, self.drop)
             self._host.left(self)
 
     # How it ends.
@@ -267,6 +268,20 @@ class LiveRun:
         """End at once, and close the upstream. Nothing happens if the run has ended."""
         if self.state.is_under_way:
             self.end(reason, is_clean=row(reason).is_clean)
+
+    def record(self, reason: CloseReason) -> RunRecord:
+        """Return what the log says of the run, which is over for `reason`."""
+        traffic, seconds = self.producer.traffic, self._host.loop.time() - self.started_at
+        return RunRecord(
+            self.belongs.route,
+            self.number,
+            reason,
+            traffic.events,
+            traffic.bytes,
+            seconds,
+            self.readers,
+            self.unread,
+        )
 
     # Private.
 

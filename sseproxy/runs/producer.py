@@ -17,6 +17,7 @@ from sseproxy.journal.fanout import Fanout
 from sseproxy.origins.http import HttpExchange
 from sseproxy.runs.reopening import Reopening
 from sseproxy.runs.terms import Open, Opened, Refusal, Surroundings
+from sseproxy.runs.traffic import Traffic
 from sseproxy.stores.journal import Outcome
 
 #: Why a run has no head: the exchange, for its one client; a copy of its beginning, for several; an error.
@@ -53,7 +54,7 @@ class Run(Protocol):
 class Producer:
     """What writes one run. most: attempts to reach the upstream again, for a feed; ``None``: it is an answer.
 
-    relay: moves the bytes of the upstream while it is connected. plan: how it is listened to.
+    relay: moves the bytes of the upstream while it is connected. plan: how it is listened to. traffic: what came so far.
     """
 
     # Plan: a task asks the upstream (`_task`), and a relay with an `Intake` moves what it sends (`relay`). Behind the
@@ -70,6 +71,7 @@ class Producer:
     def __init__(self, state: RunState, run: Run, around: Surroundings, *, most: int | None) -> None:
         self.relay: Relay | None = None
         self.plan = StreamPlan()
+        self.traffic = Traffic()
         self._state = state
         self._run = run
         self._around = around
@@ -169,6 +171,7 @@ class Producer:
         inlet.relay = relay = self.relay = Relay(
             Intake(self.plan, self._take, now=now), inlet, clock=self._around.clock
         )
+        self.traffic.follow(relay.stats)
         if state.phase is RunPhase.REOPENING:
             missing = state.resumed()
             if missing is not None:

@@ -22,6 +22,7 @@ from sseproxy.engine.live import LiveStreams
 from sseproxy.engine.relay import Relay
 from tests.support.aiohttp_app import AiohttpApp, Handler, broken_body, open_stream, until
 from tests.support.async_peer import AsyncPeer
+from tests.support.patience import LIMIT
 
 BEAT = b": heartbeat\n"
 EVENT_SOURCE = ("Accept: text/event-stream", "Cache-Control: no-cache")
@@ -178,7 +179,7 @@ async def test_when_the_client_leaves_a_silent_handler_is_stopped(handler_cancel
         async with app.ask() as client:
             await client.head()
             assert not handler.stopped.is_set()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(LIMIT):
             await handler.stopped.wait()
         await until(lambda: app.keepalive.open_streams == 0)
 

@@ -70,7 +70,7 @@ def test_in_each_cell(server: AsgiServer, style: str) -> None:
         left = time.monotonic()
     wait_until(lambda: server.recorded().count("stopped") == before + 1)
     stopped = [float(line.removeprefix("at ")) for line in server.recorded() if line.startswith("at ")]
-    assert stopped[-1] - left < 1
+    assert stopped[-1] - left < 20  # and not only when the server gives the connection up, after a minute or never
     assert server.wrongs() == []
 
 

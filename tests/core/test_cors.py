@@ -13,7 +13,7 @@ ALL = CorsPolicy(frozenset({"*"}))
 APP = [(b"Origin", b"https://app.test")]
 FOREIGN = [(b"Origin", b"https://evil.test")]
 
-EXPOSED = (b"Access-Control-Expose-Headers", b"Location, Retry-After")
+EXPOSED = (b"Access-Control-Expose-Headers", b"Location, Content-Location, Retry-After")
 
 
 def response(policy: CorsPolicy, request: Headers, upstream: Headers) -> Headers:
@@ -109,7 +109,7 @@ def test_the_word_of_the_upstream_is_replaced() -> None:
         (b"Access-Control-Other", b"x"),
         (b"Vary", b"Origin"),
         (b"Access-Control-Allow-Origin", b"https://app.test"),
-        (b"Access-Control-Expose-Headers", b"X-A, location, X-B, Retry-After"),
+        (b"Access-Control-Expose-Headers", b"X-A, location, X-B, Content-Location, Retry-After"),
     ]
     assert response(ONE, FOREIGN, SAID) == [(b"Access-Control-Other", b"x"), (b"Vary", b"Origin")]
 
@@ -161,7 +161,10 @@ def test_only_names_of_headers_are_echoed() -> None:
 def test_what_the_route_exposes_joins_what_the_upstream_does() -> None:
     policy = CorsPolicy(frozenset({"https://app.test"}), expose=("Mcp-Session-Id", "x-a"))
     fields = response(policy, APP, [(b"Access-Control-Expose-Headers", b"X-A, X-B")])
-    assert dict(fields)[b"Access-Control-Expose-Headers"] == b"X-A, X-B, Location, Retry-After, Mcp-Session-Id"
+    assert (
+        dict(fields)[b"Access-Control-Expose-Headers"]
+        == b"X-A, X-B, Location, Content-Location, Retry-After, Mcp-Session-Id"
+    )
     assert b"Access-Control-Expose-Headers" not in dict(response(policy, FOREIGN, []))
 
 

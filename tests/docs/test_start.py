@@ -7,7 +7,6 @@ import contextlib
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import urllib.error
@@ -107,7 +106,7 @@ class Newcomer:
                 assert process.poll() is None, log.read_text()
                 yield log
             finally:
-                process.send_signal(signal.SIGINT)
+                process.terminate()  # Ctrl-C does nothing where the tests run in the background of a shell
                 process.wait(timeout=60)
 
     def url(self, beginning: str) -> str:

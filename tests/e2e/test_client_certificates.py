@@ -20,6 +20,7 @@ from tests.support.curl import Curl
 from tests.support.echo_upstream import EchoUpstream, echo_of
 from tests.support.hand_upstream import HandUpstream
 from tests.support.nginx import nginx_running
+from tests.support.patience import LIMIT
 from tests.support.sseproxy_process import SseproxyProcess
 
 RECIPES = Path(__file__).parents[2] / "docs/recipes.md"
@@ -160,7 +161,7 @@ def test_a_client_that_resumes_its_session_is_let_in(
     session, was_resumed = None, False
     for _ in range(2):
         with (
-            socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+            socket.create_connection(("127.0.0.1", port), timeout=LIMIT) as plain,
             context.wrap_socket(plain, server_hostname="localhost", session=session) as secure,
         ):
             secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -360,7 +361,7 @@ def test_a_tunnel_shows_the_certificate(certificates: Certificates, tmp_path: Pa
         config.write_text(json.dumps({"server": {"listen": "127.0.0.1:0"}, "routes": [route]}))
         with SseproxyProcess("-c", str(config)) as proxy:
             port = int(proxy.url.rpartition(":")[2])
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            with socket.create_connection(("127.0.0.1", port), timeout=LIMIT) as client:
                 client.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n")
                 with upstream.accept() as call:
                     assert isinstance(call.connection, ssl.SSLSocket)

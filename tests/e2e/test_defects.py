@@ -76,7 +76,7 @@ def test_a_defect_in_the_way_of_bytes_is_an_error_event_and_a_broken_end(stand: 
     other_upstream.send(LAST_CHUNK)
     rest = other.read_body()
     assert (rest.data, rest.is_whole) == (TWO, True)
-    assert "a defect in the way of bytes" in stand.proxy.stderr.text
+    stand.proxy.stderr.wait_for(lambda lines: any("a defect in the way of bytes" in line for line in lines))
 
 
 def test_a_defect_inside_an_event_leaves_room_for_a_comment_only(stand: Stand) -> None:
@@ -96,7 +96,7 @@ def test_a_defect_in_the_clock_does_not_leave_the_client_waiting(stand: Stand) -
     assert not body.is_whole
     upstream.read_to_end()
     assert stand.reason(path) == "internal_error"
-    assert "a defect in the clock" in stand.proxy.stderr.text
+    stand.proxy.stderr.wait_for(lambda lines: any("a defect in the clock" in line for line in lines))
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from selenium.webdriver.support.ui import Select
 
 from sseproxy.demo.ports import listener, port_of
 from tests.support.browser import chromium, wait_for
+from tests.support.patience import LIMIT
 from tests.support.programs import require
 
 _ROOT = Path(__file__).parents[2]
@@ -67,7 +68,7 @@ def test_it_listens_where_it_should(gateway: str) -> None:
     with _demo("--gateway", gateway, "--host", "0.0.0.0") as url:
         port = int(url.rpartition(":")[2].rstrip("/"))
         assert url == f"http://127.0.0.1:{port}/"  # an address that a browser can open
-        with contextlib.closing(socket.create_connection(("127.0.0.2", port), timeout=20)):
+        with contextlib.closing(socket.create_connection(("127.0.0.2", port), timeout=LIMIT)):
             pass
 
 

@@ -121,6 +121,8 @@ class _Client:
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         moment = self._dice.choice((0, 0.002, 0.01, 0.03, 0.06, 0.12))
+        for _ in range(self._dice.choice((0, 2, 8, 32))):  # time alone is over at once where each turn takes long
+            await asyncio.sleep(0)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(moment):
                 while await reader.read(self._dice.choice((10, 65536))):

@@ -194,9 +194,13 @@ def test_an_end_is_counted_once_and_for_its_reason(stand: Stand, reason: CloseRe
 
 def test_the_log_and_the_metrics_agree(stand: Stand) -> None:
     """Comes behind the tests above."""
-    lines = [json.loads(line) for line in stand.proxy.stdout.lines]
-    logged = Counter(line["reason"] for line in lines if "events" in line)
-    assert counted(stand.proxy.urls[-1]) == logged
+    counts = counted(stand.proxy.urls[-1])
+
+    def logged(lines: list[str]) -> Counter[str]:
+        return Counter(line["reason"] for line in map(json.loads, lines) if "events" in line)
+
+    stand.proxy.stdout.wait_for(lambda lines: logged(lines).total() >= counts.total())  # they come a little later
+    assert counts == logged(stand.proxy.stdout.lines)
 
 
 def test_a_drain_shows_in_the_phase_of_what_goes_on_and_in_the_reason_of_what_has_ended(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.support.blocking_client import Request, fetch
 from tests.support.certificates import Certificate, new_authority, new_certificate
 from tests.support.echo_upstream import EchoUpstream, echo_of
 from tests.support.hand_upstream import HandUpstream
+from tests.support.patience import LIMIT
 from tests.support.processes import children, wait_until
 from tests.support.redis_server import RedisServer
 
@@ -409,7 +410,7 @@ def test_trust_in_proxies_reaches_connections_that_are_open(tmp_path: Path, firs
             body = data.partition(b"\r\n\r\n")[2]
             return str(json.loads(body)["fields"]["x-forwarded-for"])
 
-        with socket.create_connection(address, timeout=20) as kept:
+        with socket.create_connection(address, timeout=LIMIT) as kept:
             assert asked() == "127.0.0.1"
             trusting = {**proxy.fixed["server"], "trusted_proxies": ["127.0.0.1/32"]}
             proxy.reload(server=trusting, routes=[{"upstream": first.url}])

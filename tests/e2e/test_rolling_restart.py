@@ -104,14 +104,16 @@ def test_a_drain_spreads_feeds_and_lets_answers_finish(tmp_path: Path) -> None:
     async def test() -> None:
         with reserved_port() as bound:
             app = bound.getsockname()[1]
-            async with BusyApp.serve(bound), two_replicas(tmp_path, app) as (one, two):
+            async with BusyApp.serve(bound) as busy, two_replicas(tmp_path, app) as (one, two):
                 tally = Tally()
+                busy.goes_on.clear()
                 feeds = (tally.event_source([one.place, two.place]) for _ in range(FEEDS))
-                answers = (tally.whole_answer(one.place, 8, 1000) for _ in range(ANSWERS))
+                answers = (tally.whole_answer(one.place, 8, 500) for _ in range(ANSWERS))
                 async with at_work(*feeds, *answers):
                     await until(lambda: tally.open == FEEDS)
                     await one.wait_for_streams(FEEDS + ANSWERS)
                     signalled = time.monotonic()
+                    busy.goes_on.set()
                     await one.stop()
                     await until(lambda: tally.opened == 2 * FEEDS)
                     await until(lambda: tally.whole + len(tally.failures) == ANSWERS)
@@ -146,7 +148,8 @@ def behind_haproxy(one: Replica, two: Replica) -> contextlib.AbstractAsyncContex
     assert "\n    server one 10.0.0.1:8080\n" in backend
     backend = backend.replace("10.0.0.1:8080", f"{one.address} port {one.admin_port}")
     backend = backend.replace("10.0.0.2:8080", f"{two.address} port {two.admin_port}")
-    return haproxy_before(backend)
+    # A check may take as long as its interval otherwise: a busy machine takes longer, and both replicas would be out.
+    return haproxy_before(backend, "timeout check 60s")
 
 
 @pytest.mark.parametrize("gateway", [behind_nginx, behind_haproxy])

@@ -15,6 +15,7 @@ import pytest
 from tests.support.blocking_client import Request, fetch
 from tests.support.hand_upstream import Call, HandUpstream
 from tests.support.otlp_collector import Collector, Received
+from tests.support.patience import LIMIT
 from tests.support.sseproxy_process import SseproxyProcess
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +64,8 @@ def test_a_span_says_what_the_log_says_and_the_upstream_is_its_child(tmp_path: P
         fields = {**TRACED, "Host": "api.test:8443", "X-Request-Id": "abc-1", "Authorization": SECRET, "Cookie": SECRET}
         call = answered(proxy, upstream, f"/v1/chat?key={SECRET}", fields)
         [span] = collector.wait_for(lambda spans: len(spans) == 1)
-        [line] = [line for line in proxy.stdout.lines if "request_id=abc-1" in line]
+        lines = proxy.stdout.wait_for(lambda lines: any("request_id=abc-1" in line for line in lines))
+        [line] = [line for line in lines if "request_id=abc-1" in line]
     assert (span.name, span.trace, span.parent, span.is_error) == ("GET chat", TRACE, PARENT, False)
     assert call.fields[b"traceparent"] == f"00-{TRACE}-{span.id}-01".encode()
     assert call.fields[b"tracestate"] == b"vendor=x"
@@ -140,7 +142,7 @@ def test_no_request_costs_the_spans_of_others(tmp_path: Path) -> None:
         late = {**collector.environment, "OTEL_BSP_SCHEDULE_DELAY": "3600000"}  # all in one batch
         with traced(tmp_path, upstream, late) as proxy:
             answered(proxy, upstream, "/", {"Host": "a:" + "9" * 40})
-            with socket.create_connection(("127.0.0.1", int(proxy.url.rpartition(":")[2])), timeout=20) as client:
+            with socket.create_connection(("127.0.0.1", int(proxy.url.rpartition(":")[2])), timeout=LIMIT) as client:
                 client.sendall(strange)
                 assert client.recv(65536).startswith(b"HTTP/1.1 400 ")
             assert proxy.stop() == 0
@@ -222,7 +224,7 @@ def test_a_collector_that_hangs_holds_up_no_request_and_no_end(tmp_path: Path) -
         with traced(tmp_path, upstream, small) as proxy:
             for _ in range(40):
                 assert fetch(proxy.url, "/down").status == 502
-            assert proxy.stop(limit=20) == 0
+            assert proxy.stop(limit=30) == 0
             said = proxy.stderr.text
         assert "the last spans were not taken within 3 s, and are lost" in said
         assert said.count("Queue full") == 1

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.blocking_client import Request, fetch
 from tests.support.hand_upstream import HandUpstream
+from tests.support.patience import LIMIT
 from tests.support.scrape import wait_until
 from tests.support.sseproxy_process import SseproxyProcess
 
@@ -173,7 +174,7 @@ def test_a_broken_end_that_nobody_can_see(tmp_path: Path) -> None:
 
 def cut_short_over_http_10(path: Path, upstream: HandUpstream) -> None:
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(20)
+        client.settimeout(LIMIT)
         client.connect(str(path))
         client.sendall(b"GET /plain HTTP/1.0\r\nHost: a\r\n\r\n")
         with upstream.accept() as call:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.patience import LIMIT
 from tests.support.programs import require
 from tests.support.redis_server import RedisServer
 from tests.support.server_process import ServerProcess
@@ -32,7 +33,7 @@ class RunningExample:
         assert program == "redis-cli"
         require("redis-server")  # Debian's package of the one needs that of the other
         command = [program, "-p", str(self.redis.port), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT).stdout
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import pytest
 
 from sseproxy.http1.disconnects import DisconnectWatch
 from sseproxy.http1.pausing import Pause, ReadingPauses
+from tests.support.patience import LIMIT
 
 
 class Connection(asyncio.Transport):
@@ -115,6 +116,6 @@ async def test_a_client_that_leaves_during_a_pause_is_noticed(
         assert not gone.is_set()
         transport.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.client.close()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LIMIT):
         await gone.wait()
     assert len(watch) == 0

@@ -6,6 +6,7 @@ import errno
 import gc
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,9 @@ from sseproxy.origins.addresses import Addresses, AddressInfo
 from sseproxy.origins.connector import ATTEMPT_DELAY, Connector
 from sseproxy.origins.faults import our_errors
 from tests.support.certificates import Certificate, new_authority, new_certificate
+from tests.support.patience import LIMIT
 from tests.support.settled import eventually
+from tests.support.slow_turns import cancelled_after
 
 #: All of these are this machine.
 ONE, TWO, THREE = "127.0.0.1", "127.0.0.2", "127.0.0.3"
@@ -190,7 +193,7 @@ async def test_an_address_that_refuses_is_passed_over_at_once() -> None:
 async def test_an_address_that_is_silent_is_not_waited_for() -> None:
     quiet, sock = bound(ONE, TWO)
     with silent(quiet):
-        async with serving(sock) as port, asyncio.timeout(20):
+        async with serving(sock) as port, asyncio.timeout(LIMIT):
             assert await opened(connector(port, ONE, TWO)) == TWO
 
 
@@ -251,6 +254,39 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         new_certificate(folder, other, "stranger", names),
     )
     return Certificates(authority, sound, stranger)
+
+
+@contextmanager
+def shaking_hands(tls: ssl.SSLContext) -> Iterator[int]:
+    """Accept one connection after the other, on a thread: also while the event loop has no time. The port."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # it listens no more
+            while True:
+                sock, _ = listener.accept()
+                with contextlib.suppress(OSError), tls.wrap_socket(sock, server_side=True) as client:
+                    client.recv(1)
+
+    with socket.create_server((ONE, 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+async def test_a_handshake_that_is_called_off_at_any_moment_leaves_no_fault(certificates: Certificates) -> None:
+    """Also in the turn of the loop in which it succeeds; uvloop closes it then, and TLS does not hear of it."""
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+    tls = UpstreamTLS(ca=str(certificates.authority.certificate))
+    with shaking_hands(certificates.sound.server_context()) as port:
+        for turns in range(12):
+            await cancelled_after(connector(port, ONE, tls=tls).open(), turns)
+            await cancelled_after(connector(port, ONE, TWO, tls=tls).open(), turns)
+    assert faults == []
 
 
 async def test_where_tls_fails_with_one_address_the_others_are_tried(certificates: Certificates) -> None:

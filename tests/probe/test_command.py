@@ -17,6 +17,7 @@ from sseproxy.probe.origin import serving
 from sseproxy.probe.report import Report
 from sseproxy.probe.target import read_target
 from tests.support.certificates import new_authority, new_certificate
+from tests.support.patience import LIMIT
 from tests.support.raw_upstream import RawUpstream, Script, Visit, replies_once
 from tests.support.sseproxy_process import Output
 from tests.support.unreachable import Unreachable
@@ -249,7 +250,7 @@ def origin() -> Iterator[tuple[str, Output]]:
         yield line.rpartition(" ")[2], written
     finally:
         process.terminate()
-        code = process.wait(20)
+        code = process.wait(LIMIT)
         written.close()
         errors.close()
     assert code == 0

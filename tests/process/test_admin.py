@@ -12,6 +12,7 @@ from sseproxy.process.dashboard.watchers import Watchers
 from sseproxy.process.pages import Pages
 from sseproxy.process.readiness import Readiness
 from sseproxy.process.siblings import Place, Siblings
+from tests.support.patience import LIMIT
 from tests.support.settled import eventually
 
 #: Bytes of a snapshot that no socket buffers whole.
@@ -62,7 +63,7 @@ class Stand:
 
 
 async def read_until(reader: asyncio.StreamReader, wanted: bytes) -> bytes:
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(LIMIT):
         return await reader.readuntil(wanted)
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from sseproxy.process.admin_connections import AdminConnections
+from tests.support.patience import LIMIT
 
 
 class Echo(asyncio.Protocol):
@@ -64,7 +65,7 @@ class Client:
 
     async def ended(self) -> None:
         """Until it is closed from the other side. TimeoutError: it is not."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LIMIT):
             try:
                 while await self._reader.read(100):
                     pass
@@ -112,7 +113,7 @@ async def test_many_at_once_do_not_close_each_other_before_they_are_answered() -
                 client.sendall(b"x")
                 client.setblocking(False)
             loop = asyncio.get_running_loop()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(LIMIT):
                 assert [await loop.sock_recv(client, 1) for client in clients] == [b"x"] * 50
 
 

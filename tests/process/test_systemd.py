@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sseproxy.process.systemd import Notifier
+from tests.support.patience import LIMIT
 
 
 class Manager:
@@ -16,7 +17,7 @@ class Manager:
     def __init__(self, address: str) -> None:
         self.name = address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.settimeout(20)
+        self._socket.settimeout(LIMIT)
         self._socket.bind("\0" + address[1:] if address.startswith("@") else address)
 
     def heard(self) -> list[str]:

@@ -26,6 +26,7 @@ from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import ClientRequest, InboundRequest
 from sseproxy.proxy.tail import ResponseTail
 from tests.support.async_peer import AsyncPeer
+from tests.support.patience import LIMIT
 from tests.support.processes import resident
 from tests.support.proxy_server import ProxyServer, route_to, stage
 from tests.support.raw_upstream import OK, RawUpstream, Script, Visit, replies
@@ -429,7 +430,7 @@ async def test_the_rest_of_a_body_is_waited_for_by_whoever_has_taken_over() -> N
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     content.end()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(LIMIT):
         assert await second == b""
 
 

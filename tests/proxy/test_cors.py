@@ -41,7 +41,7 @@ def said(response: Message) -> dict[bytes, bytes]:
 ALLOWED = {
     b"Access-Control-Allow-Origin": b"https://app.test",
     b"Access-Control-Allow-Credentials": b"true",
-    b"Access-Control-Expose-Headers": b"Location, Retry-After",
+    b"Access-Control-Expose-Headers": b"Location, Content-Location, Retry-After",
 }
 
 
@@ -134,7 +134,10 @@ async def test_the_word_of_the_upstream_is_replaced() -> None:
     )
     async with stage(replies(upstream), cors=CORS) as on:
         response = await on.client.ask(ask(b"GET /a", APP))
-        assert said(response) == {**ALLOWED, b"Access-Control-Expose-Headers": b"X-A, Location, Retry-After"}
+        assert said(response) == {
+            **ALLOWED,
+            b"Access-Control-Expose-Headers": b"X-A, Location, Content-Location, Retry-After",
+        }
         assert response.one(b"Vary") == b"Accept, Origin"
         assert response.body == b"ok"
         for fields in ([EVIL], [], [APP, APP]):
@@ -148,7 +151,7 @@ async def test_event_streams_are_readable() -> None:
     stream = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9\r\n\r\ndata: x\n\n"
     async with stage(replies(stream), cors=ALL) as on:
         response = await on.client.ask(ask(b"GET /a", EVIL, b"Accept: text/event-stream"))
-        exposed = b"Location, Retry-After"
+        exposed = b"Location, Content-Location, Retry-After"
         assert said(response) == {b"Access-Control-Allow-Origin": b"*", b"Access-Control-Expose-Headers": exposed}
         assert response.one(b"Vary") is None
 

@@ -15,13 +15,15 @@ class Allowance:
     """Seconds, and bytes.
 
     latency: within which an event or an end arrives. stop: within which what is stopped is closed. settle: for which
-    two connections may overlap in the log. idle: of silence, after which an upstream may be left.
+    two connections may overlap in the log. idle: of silence, after which an upstream may be left. stall: after which
+    a client that takes nothing may be broken off.
     """
 
     latency: float = 1.0
     stop: float = 1.0
     settle: float = 0.0
     idle: float = NEVER
+    stall: float = 30.0
     memory: int = 2**28
     per_reader: int = 2**17
 
@@ -57,9 +59,13 @@ class Aftermath:
                     f"I5 entry {seq} of {found[1]} is {known[2]} and {n}, of token {known[0]} and {token}"
                 )
 
+    def is_stalled(self, connection: Connection, at: float) -> bool:
+        """Return whether a client may be broken off since it has taken nothing for too long."""
+        return any(min(until, at) - since >= self._allowance.stall for since, until in connection.pauses)
+
     def ended(self, connection: Connection, source: Source, event: Ended) -> None:
         # A feed that is over may begin again, and its last life be read by a client that knows of it.
-        is_over = source.last_over >= (0.0 if connection.is_known else connection.head)
+        is_over = source.last_over >= (0.0 if connection.is_known or connection.requested.position else connection.head)
         self._ends.append((connection, source, event, is_over))
 
     def faults(self, ledger: Ledger, connections: Iterable[Connection]) -> Iterator[str]:
@@ -76,7 +82,7 @@ class Aftermath:
             yield from self._leaving(aborted, readers, ledger)
         for connection, source, event, is_over in self._ends:
             limit = event.at + self._allowance.stop
-            if not (ledger.is_fault_at(event.at) or connection.has_failed):
+            if not connection.has_failed:
                 yield from self._end(connection, source, event, is_over=is_over or source.over <= limit)
         for run, marks in self._marks.items():
             yield from self._order(run, marks)
@@ -140,7 +146,8 @@ class Aftermath:
             and not (is_over and (source.is_clean or not source.stream.is_answer))
         ):
             yield f"I6 a clean end that the upstream did not send: {name}"
-        if not event.is_clean and source.stream.is_answer and not connection.pauses and not is_over:
+        is_stalled = self.is_stalled(connection, event.at)
+        if not event.is_clean and source.stream.is_answer and not is_stalled and not is_over:
             yield f"I6 broken off while the upstream went on: {name}"
 
     def _order(self, run: str, marks: dict[int, tuple[int, Source, int]]) -> Iterator[str]:

@@ -42,7 +42,7 @@ from tests.sim.history import (
     Resumed,
 )
 from tests.sim.ledger import NEVER, Ledger, Source
-from tests.sim.places import Connection, Place, Places, gap_faults, missing
+from tests.sim.places import OURS, Connection, Place, Places, gap_faults, missing
 
 
 def check(history: Iterable[Event], allowance: Allowance | None = None) -> list[str]:
@@ -79,16 +79,24 @@ class _Replay:
         source = self.ledger.sources[event.source]
         asking = [each for each in self.connections.values() if each.requested.request == event.request]
         if not source.stream.is_answer:
+            for each in asking if source.emptied == event.at else ():
+                if each.head < NEVER:
+                    continue
+                each.is_known, each.place = False, Place(None, ())  # it begins anew
             return
         if sum(call.asked.request == event.request for call in self.ledger.calls.values()) > 1:
             yield f"I8 request {event.request} was sent upstream twice"
         for each in asking:
-            # An own id is looked for in the newest answer only, which may have come since.
-            newest = self.ledger.newest(each.requested.key, each.requested.login, besides=source)
-            is_due = self._places.is_given(each.requested.position) or each.place.source is newest
+            is_due = self._is_newest(each, besides=source)
             if each.is_known and is_due and not each.place.is_end and self._is_resumable(each.place):
                 yield f"I8 request {event.request} has a known position, and was sent upstream"
             each.is_known, each.place = False, Place(None, ())
+
+    def _is_newest(self, connection: Connection, *, besides: Source | None = None) -> bool:
+        """An own id is looked for in the newest answer only; one may have come since the request did."""
+        requested = connection.requested
+        newest = self.ledger.newest(requested.key, requested.login, besides=besides)
+        return self._places.is_given(requested.position) or connection.place.source is newest
 
     def _is_resumable(self, place: Place) -> bool:
         source = place.source
@@ -122,14 +130,19 @@ class _Replay:
         if event.status == 200:
             connection.head = event.at
             source = self.ledger.sources.get(event.source) or self._places.source_of(connection.requested)
-            if place.source is None and source is not None:
+            is_elsewhere = source is not place.source and not self._places.is_given(connection.requested.position)
+            # What an own id stands for may have been trimmed since the request was sent.
+            if source is not None and (place.source is None or is_elsewhere or connection.requested.position in source.own):
+                connection.is_known = connection.is_known and not is_elsewhere
                 self._places.resolve(connection, source)
         elif place.source is not None and not place.is_end:
             if event.status == 204:
                 lacking = missing(place, place.source, max(place.source.first, default=0) + 1)
-                if lacking or place.source.over == NEVER:
+                is_over = place.source.over < NEVER and not lacking
+                # A feed that was over may have begun anew.
+                if not is_over and (place.source.stream.is_answer or place.source.last_over < 0):
                     yield f"I1 204 at {connection.stands}, behind which there is more"
-            elif self._is_resumable(place):
+            elif self._is_resumable(place) and self._is_newest(connection):
                 yield f"I3 {event.status} at {connection.stands}, which must be kept"
 
     def _got(self, connection: Connection, event: Got) -> Iterator[str]:
@@ -164,11 +177,15 @@ class _Replay:
         """From a place to the next event."""
         requested = connection.requested
         is_asking = any(call.asked.request == requested.request for call in source.calls)
-        is_unknown = requested.position not in ("", "oldest") and not connection.is_known and not is_asking
+        is_named = requested.position not in ("", "oldest")
+        if source.stream.is_answer:
+            # One with an id of another answer may join: it gets events that it has, rather than none.
+            is_named = OURS.fullmatch(requested.position) is not None
+        is_unknown = is_named and not connection.is_known and not is_asking
         if is_unknown and not connection.got and not place.gaps:
             yield f"I1 {requested.position} is unknown, and nothing was said of it"
-        # An event without an id of its own cannot be known again when its upstream sends it again.
-        may_repeat = source.own and n in source.again and source.seen[n].id is None
+        # What its upstream sends again can only be known again by its own id, and while that is kept.
+        may_repeat = n in source.again and (source.seen[n].id is None or not self.ledger.must_keep(source, n))
         if n - 1 not in place.has and n <= max(place.has) and not may_repeat:
             yield f"I1 got {n} of {source.stream.source} after {max(place.has)}"
         yield from gap_faults(place, source, n, self.ledger)
@@ -204,13 +221,15 @@ class _Replay:
             yield "I2 half an event before a clean end"
         if source is None or connection.head == NEVER:
             return
-        self.aftermath.ended(connection, source, event)
-        if (
-            not source.stream.is_answer
-            or not (event.is_clean or not connection.pauses)
-            or self.ledger.is_fault_at(event.at)
-        ):
-            return
+        had_pause = self.aftermath.is_stalled(connection, event.at)
         lacking = missing(place, source, max(source.first, default=0) + 1)
-        if lacking:
+        if place.gaps:
+            lacking = [n for n in lacking if self.ledger.must_keep(source, n)]
+        # The beginning may be gone when a client that takes no gap event begins to read.
+        came = source.first.get(lacking[0]) if lacking and not event.is_clean else None
+        is_cut = came is not None and came.at <= connection.head and not self.ledger.must_keep(source, lacking[0])
+        if is_cut or self.ledger.is_fault_at(event.at):
+            return
+        self.aftermath.ended(connection, source, event)
+        if source.stream.is_answer and lacking and (event.is_clean or not had_pause):
             yield f"I1 {source.stream.source} ended before {lacking[0]}"

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from sseproxy.core.journal.cursor import Flavour
@@ -12,7 +13,9 @@ from sseproxy.core.stream.plan import StreamKind, StreamPlan
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.runs.budget import RunBudget
-from sseproxy.runs.desk import Ask, Complete, Desk, Gone, Join, Open
+from sseproxy.runs.desk import Ask, Desk
+from sseproxy.runs.findings import Complete, Gone, Join, Open
+from sseproxy.runs.joining import join as join_run
 from sseproxy.runs.live_run import LiveRun
 from sseproxy.runs.terms import Belonging, Opened
 from sseproxy.runs.terms import Open as AskUpstream
@@ -129,7 +132,11 @@ class Room:
             opening = partial(self._ask, source, client.number, position)
             await self._join(client, Join(run, mark, finding.missing), source, opening=opening, may_detach=may_detach)
         else:
-            await self._join(client, Join(run, run.state.window.base, finding.missing), source)
+            joined = self.desk.look(run, None)
+            if isinstance(joined, Join):
+                await self._join(client, replace(joined, missing=finding.missing or joined.missing), source)
+            else:
+                client.answered(410)
 
     async def _ask(self, source: Callable[[], Source], request: int, position: str, own_id: bytes | None) -> Opened:
         return await self.service.open(source(), request, own_id, position)
@@ -161,15 +168,9 @@ class Room:
             return
         client.answered(200, self.sources[run].name)
         flavour = Flavour(has_ids=client.takes_ids, prefix=run.state.prefix)
-        reader, _ = run.join(
-            client,
-            join.mark,
-            join.missing,
-            flavour,
-            named=client.position.encode(),
-            has_primer=client.takes_ids and client.is_browser and not run.state.is_named,
-            on_end=client.run_ended,
-        )
+        has_primer = client.takes_ids and client.is_browser and not run.state.is_named
+        named, on_end = client.position.encode(), client.run_ended
+        reader, _ = join_run(client, join, flavour, named=named, has_primer=has_primer, on_end=on_end)
         client.read(reader)
 
     def _name(self, size: int) -> bytes:

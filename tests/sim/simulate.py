@@ -43,7 +43,8 @@ async def _run(plan: Plan) -> Outcome:
         wrong.append(f"{type(error).__name__}: {error}")
     wrong += [f"a defect: {defect!r}" for defect in world.defects]
     setting = plan.setting
-    allowance = Allowance(idle=setting.idle or float("inf"), memory=setting.memory + 8 * setting.bytes)
+    never = float("inf")
+    allowance = Allowance(idle=setting.idle or never, stall=never, memory=setting.memory + 8 * setting.bytes)
     return Outcome(wrong + check(world.history, allowance), world.history)
 
 

@@ -1,4 +1,4 @@
-"""What happens in one simulated history? Actions are done to a room, its clients and its upstreams; all is written down."""
+"""What happens in one simulated history? Actions are done to a room, its clients and its upstreams, and written down."""
 
 import asyncio
 from collections.abc import Callable, Sequence

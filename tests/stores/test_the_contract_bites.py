@@ -8,7 +8,7 @@ import pytest
 from hypothesis import Phase
 
 from sseproxy.core.journal.run import RunEnd
-from sseproxy.core.journal.window import Break, Entry, Window
+from sseproxy.core.journal.window import Block, Break, Entry, Window
 from sseproxy.stores.journal import Follower, Outcome, RunTerms
 from tests.stores.journal_contract import Stand, compare
 from tests.stores.journal_model import ModelJournalStore
@@ -48,7 +48,8 @@ class Broken(ModelJournalStore):
 
 class FenceRemoved(Broken):
     def decide(self, run: bytes, token: int, entry: Entry) -> tuple[Outcome, bool]:
-        return super().decide(run, self.token(run), replace(entry, last=(self.token(run), entry.last[1])))
+        last = (self.token(run), entry.last[1])
+        return super().decide(run, last[0], Block(last, entry.count, entry.text))
 
 
 class PredecessorNotCompared(Broken):

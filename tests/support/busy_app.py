@@ -31,11 +31,14 @@ def chunk(data: bytes) -> bytes:
 class BusyApp:
     """``/answer/N/PAUSE``: N tokens, one each PAUSE ms. ``/feed``: one event, then silence. Anything else: at once.
 
+    goes_on: while it is not set, answers stop behind their first token.
     Each connection serves one request, so none is reused at the moment in which the app closes it.
     """
 
     def __init__(self, bound: socket.socket) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+        self.goes_on = asyncio.Event()
+        self.goes_on.set()
         self._end = asyncio.Event()
         self._listener = socket.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -65,6 +68,7 @@ class BusyApp:
         self._listener.close()
         await asyncio.gather(*map(self._take, waiting))
         self._end.set()
+        self.goes_on.set()
         await asyncio.sleep(0.05)  # connections that were just made have no task yet
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -92,6 +96,7 @@ class BusyApp:
             for number in range(count):
                 writer.write(chunk(token(number)))
                 await writer.drain()
+                await self.goes_on.wait()
                 await asyncio.sleep(pause / 1000)
             writer.write(chunk(DONE) + b"0\r\n\r\n")
         elif path == "/feed":

@@ -13,10 +13,10 @@ from sseproxy.demo.nginx import nginx, unprivileged
 from sseproxy.demo.ports import listener, port_of
 from sseproxy.demo.process import stop
 from sseproxy.demo.standin import StandIn
+from tests.support.patience import LIMIT
 from tests.support.programs import require
 
 _CADDY_LISTENS = re.compile(rb'"actual_address":"127\.0\.0\.1:(\d+)"')
-_START_LIMIT = 20.0
 
 _HAPROXY = """
 defaults
@@ -101,7 +101,7 @@ async def caddy(port: int, *, site: str = "", proxy: str = "") -> AsyncIterator[
         )
         assert process.stderr is not None
         try:
-            async with asyncio.timeout(_START_LIMIT):
+            async with asyncio.timeout(LIMIT):
                 found = None
                 while found is None:
                     line = await process.stderr.readline()

@@ -21,6 +21,7 @@ from sseproxy.http1.policy import ServerPolicy
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.origins.redis.origin import RedisOrigin
 from sseproxy.proxy.app import ProxyApp
+from sseproxy.proxy.journals import Journals
 from sseproxy.proxy.origins import Origins
 from sseproxy.stores.base import TicketStore
 from sseproxy.stores.memory import MemoryTicketStore
@@ -99,7 +100,7 @@ class ProxyServer:
             streams=LiveStreams(linger=0.0) if streams is None else streams,
             instance=instance,
             policy=policy,
-            store=runs,
+            journals=Journals(runs),
             request_ids=itertools.repeat(REQUEST_ID),
         )
         factory = app.server(scheme="http" if tls is None else "https", is_unix=socket_path is not None)

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from sseproxy.origins.exchange import HttpExchange
-
 from sseproxy.config.loader import load
 from sseproxy.core.routes import Route
 from sseproxy.core.store import StorePolicy
 from sseproxy.engine.relay import Relay
 from sseproxy.journal.reader import Reader
+from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.journal.journalled import Journalled
 from sseproxy.proxy.journal.reading import Reading
 from sseproxy.proxy.journal.run_requests import RunRequest
@@ -202,9 +201,9 @@ class RunStand:
     @property
     def desk(self) -> Desk:
         """All runs of the proxy."""
-        journal = self.proxy.app.journal
-        assert journal is not None
-        return journal.desk
+        service = self.proxy.app.journals.service
+        assert service is not None
+        return service.desk
 
     @property
     def run(self) -> LiveRun:

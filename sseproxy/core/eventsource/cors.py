@@ -28,7 +28,7 @@ _ANSWERS = frozenset(
 )
 
 #: Fields of sseproxy's own responses that a page could not read otherwise.
-_EXPOSED = (b"Location", b"Retry-After")
+_EXPOSED = (b"Location", b"Content-Location", b"Retry-After")
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 

@@ -1,6 +1,5 @@
 """What is left of a run that outlives its process?"""
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from sseproxy.core.journal.positions import Mark
@@ -28,7 +27,7 @@ class RunOwner:
 class RunImage:
     """A run that has ended, or a feed that sleeps.
 
-    base: the mark behind which the first entry is. entries: each with its age in seconds. own_ids: the first place of
+    base: the mark behind which the first entry is. entries: each with its age in seconds. own_ids: the places of
     each id that the upstream has given. rested: seconds since the run has ended, or fallen asleep.
     The other members are those of a `RunState`.
     """
@@ -58,7 +57,7 @@ class RunImage:
             state.head,
             window.base,
             tuple(window.aged(now=now)),
-            tuple((own_id, mark) for own_id, mark in state.own_ids.items() if mark >= window.base),
+            tuple((own_id, mark) for own_id, mark in state.own_ids if mark >= window.base),
             state.last_own_id,
             state.is_named,
             state.end,
@@ -80,6 +79,7 @@ class RunImage:
         state = RunState(self.name, window, token=self.token, seq=self.seq)
         state.phase = RunPhase.ASLEEP if self.end is None else RunPhase.ENDED
         state.head, state.end = self.head, self.end
-        state.own_ids = OrderedDict(self.own_ids)
+        for own_id, mark in self.own_ids:
+            state.own_ids.add(own_id, mark)
         state.last_own_id, state.is_named = self.last_own_id, self.is_named
         return state

@@ -3,7 +3,6 @@
 A run is one stream of an upstream, kept outside its connections. Pure: no I/O, no clock.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -11,6 +10,7 @@ from enum import Enum
 from sseproxy.core.http.fields import Headers
 from sseproxy.core.journal.cutter import Cut
 from sseproxy.core.journal.gap import GapReason, Missing
+from sseproxy.core.journal.own_places import OwnPlaces
 from sseproxy.core.journal.positions import Mark, write_mark
 from sseproxy.core.journal.window import Block, Break, Window
 from sseproxy.core.stream.transfer import CloseReason
@@ -51,13 +51,13 @@ class RunState:
     """One run. name: by which positions name it. window: what is kept of its events.
 
     token: grows each time another connection may write. seq: of the last entry. head: once the upstream has answered.
-    own_ids: the first place of each id that the upstream has given to an event that is kept. last_own_id: the last one.
+    own_ids: where the events are that the upstream has named, and that are kept. last_own_id: the last one.
     is_named: the upstream has named an event; from there on no event gets an id of sseproxy.
     """
 
     # 1. Marks are (token, seq). A token is never used again once there is a greater one, and `seq` never falls.
     # 2. Every entry has a seq: events, breaks, and the end, behind which there is none.
-    # 3. `own_ids` holds the first place of an id: who resumes from a repeated one gets events again rather than none.
+    # 3. The first place of an id counts: who resumes from a repeated one gets events again rather than none.
     # 4. A run is named from its first named event on. A position of ours from before it stays good.
     #
     # Hazard: an upstream that is asked to go on behind an id may include the event of that id, or begin at the very
@@ -85,7 +85,7 @@ class RunState:
         self.seq = seq
         self.head: RunHead | None = None
         self.end: RunEnd | None = None
-        self.own_ids: OrderedDict[bytes, Mark] = OrderedDict()
+        self.own_ids = OwnPlaces()
         self.last_own_id: bytes | None = None
         self.is_named = False
         self._is_repeating = False
@@ -115,8 +115,8 @@ class RunState:
 
     def place_of(self, own_id: bytes) -> Mark | None:
         """Return the first place of an id that the upstream has given, if it is still kept."""
-        self._forget_trimmed()
-        return self.own_ids.get(own_id)
+        self.own_ids.drop(self.window.base)
+        return self.own_ids.first(own_id)
 
     # The upstream.
 
@@ -175,7 +175,7 @@ class RunState:
 
     def _take_named(self, cut: Cut) -> Sequence[Block]:
         """Give places to events of which some are named; drop those that come again; split where naming begins."""
-        self._forget_trimmed()
+        self.own_ids.drop(self.window.base)
         texts = [text + _BOUNDARY for text in cut.text.split(_BOUNDARY)[: cut.count]]
         names = dict(cut.ids)
         blocks: list[Block] = []
@@ -199,10 +199,5 @@ class RunState:
             self.seq += 1
             if index in names:
                 self.last_own_id = names[index]
-                self.own_ids.setdefault(names[index], self.mark)
+                self.own_ids.add(names[index], self.mark)
         return Block(self.mark, len(texts), b"".join(texts), self.is_named)
-
-    def _forget_trimmed(self) -> None:
-        own_ids, base = self.own_ids, self.window.base
-        while own_ids and own_ids[next(iter(own_ids))] < base:
-            own_ids.popitem(last=False)

@@ -77,6 +77,8 @@ class RunMaking:
             client.tail.admit(client.route)
             run = await self._desk.create(self._ask)
             is_taken = run is None or not run.is_begun
+            if not is_taken:
+                cancel(task)  # another request came first
             if run is None:
                 await self._plainly.follow(task)
             else:
@@ -122,7 +124,7 @@ class RunMaking:
         finding = self._desk.look(run, None)
         if isinstance(finding, Join):
             missing, attendance = self._finding.missing or finding.missing, run.attend()
-            run.wake(self._client.wanted.plan(), self._upstream.open)
+            run.wake(self._client.wanted.plan(), self._upstream.open_again)
             await self._reading.serve(replace(finding, missing=missing), attendance)
         else:
             self._reading.answer_without(finding)

@@ -52,9 +52,9 @@ class Reading:
         if join.missing is not None and not client.takes_ids:
             raise _gone()
         client.tail.admit(client.route)
-        early = await self._wait(run)
+        early = await self._wait(run, opener)
         if early is None and run.state.head is None:
-            await answer_refused(run, client)
+            await answer_refused(run, client, is_first=opener is not None)
         elif early is None:
             relay = client.send_head(run, None if opener is None else opener.first_fields)
             self._connect(relay, join)
@@ -85,13 +85,16 @@ class Reading:
 
     # Private.
 
-    async def _wait(self, run: LiveRun) -> EarlyAnswer | None:
+    async def _wait(self, run: LiveRun, opener: RunUpstream | None) -> EarlyAnswer | None:
         """Wait for the head of a run. Return what was promised to the client, if it had to be answered before."""
         client = self._client
         if not run.opened.done():
-            await first_of(
-                run.opened, within=client.route.heartbeat.before_response if client.wanted.declares else None
-            )
+            if client.wanted.reconnects:
+                client.answering.await_stream()
+            if opener is not None:
+                await first_of(run.opened, opener.body_ended)
+            wait = client.route.heartbeat.before_response if client.wanted.declares else None
+            await first_of(run.opened, within=wait)
         if run.opened.done():
             return None
         early = client.answering.promise(client.plan())
@@ -108,9 +111,12 @@ class Reading:
             named=client.position or b"",
             has_primer=takes_ids and client.wanted.is_browser and not run.state.is_named,
             on_end=partial(self._end, relay, join),
+            counts=self._desk.stats.gaps,
         )
         self._desk.note_reader(run, join)
-        client.tail.note_journal(JournalReading(reader, join.how is How.RESUMED, join.how, place, join.mark))
+        client.tail.note_journal(
+            JournalReading(reader, join.how is How.RESUMED, join.how, place, join.mark, run.number)
+        )
         relay.connect(reader)
 
     def _end(self, relay: Relay, join: Join) -> None:

@@ -1,24 +1,30 @@
 """What does a client get of a run that has no stream: the upstream has answered with something else, or not at all?"""
 
+from dataclasses import replace
 from http import HTTPStatus
 
 from sseproxy.core.errors import SSEProxyError, UpstreamBroken
-from sseproxy.core.stream.error_events import StreamError
+from sseproxy.core.http.fields import without
 from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.early import EarlyAnswer
 from sseproxy.proxy.journal.client import RunClient
+from sseproxy.proxy.journal.upstream import OF_ONE_RESPONSE
 from sseproxy.runs.live_run import LiveRun
 from sseproxy.runs.terms import Refusal
 
 
-async def answer_refused(run: LiveRun, client: RunClient) -> None:
-    """Answer with what the upstream has answered. Raises `SSEProxyError`."""
+async def answer_refused(run: LiveRun, client: RunClient, *, is_first: bool) -> None:
+    """Answer with what the upstream has answered. Raises `SSEProxyError`.
+
+    is_first: it has answered the request of this client, and has set cookies for no other.
+    """
     refused, tail = run.take_refused(), client.tail
     if isinstance(refused, HttpExchange):
         _own(refused, client)
         await client.answering.answer(refused)
     elif isinstance(refused, Refusal):
-        client.answering.answer_copy(refused)
+        fields = refused.fields if is_first else without(refused.fields, OF_ONE_RESPONSE)
+        client.answering.answer_copy(replace(refused, fields=fields))
     elif isinstance(refused, SSEProxyError):
         raise refused
     elif run.state.end is not None and run.state.end.is_clean:
@@ -35,7 +41,7 @@ async def tell_refused(run: LiveRun, client: RunClient, early: EarlyAnswer) -> N
         client.tail.respond(refused)
         await early.join(refused)
     elif isinstance(refused, Refusal):
-        early.refuse(_as_error(refused))
+        early.join_copy(refused)
     elif isinstance(refused, SSEProxyError):
         early.fail(refused)
     else:
@@ -47,12 +53,3 @@ def _own(exchange: HttpExchange, client: RunClient) -> None:
     if client.tail.exchange is not None:
         client.tail.exchange.abort()
     client.tail.exchange = exchange
-
-
-def _as_error(refusal: Refusal) -> StreamError:
-    return StreamError(
-        type="upstream_response",
-        status=refusal.status,
-        detail=f"The upstream answered {refusal.status} {refusal.reason.decode('latin-1')}".rstrip() + ".",
-        body=refusal.body,
-    )

@@ -17,7 +17,7 @@ from sseproxy.proxy.response_body import connect_body, read_kind
 from sseproxy.runs.terms import Opened, Refusal
 
 #: Fields that belong to one response, and not to the run (J7).
-_OF_ONE_RESPONSE = frozenset((b"set-cookie", b"date"))
+OF_ONE_RESPONSE = frozenset((b"set-cookie", b"date"))
 
 
 class RunUpstream:
@@ -55,6 +55,11 @@ class RunUpstream:
             self._opening = self._opening.again(last_own_id)
         return self.opened(await self._opening.open())
 
+    async def open_again(self, last_own_id: bytes | None) -> Opened:
+        """The same for a feed that has slept: where this client is says nothing about where the feed is."""
+        self._opening = self._opening.again(last_own_id)
+        return self.opened(await self._opening.open())
+
     async def opened_by(self, task: "asyncio.Task[HttpExchange]") -> Opened:
         """Wait for the answer to a request that was sent already. Raises `SSEProxyError`."""
         try:
@@ -71,7 +76,7 @@ class RunUpstream:
         if kind is EVENT_STREAM and 200 <= head.status < 300:
             is_decoded = decoder is not None
             self.first_fields = _unstored(kind.head(head.headers, decoded=is_decoded))
-            run_head = RunHead(head.status, head.reason, without(self.first_fields, _OF_ONE_RESPONSE))
+            run_head = RunHead(head.status, head.reason, without(self.first_fields, OF_ONE_RESPONSE))
         return Opened(exchange, run_head, _connect(exchange, decoder), _copy(exchange))
 
 

@@ -8,7 +8,7 @@ import math
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
@@ -57,14 +57,18 @@ class Wire:
         within: seconds without any progress. A command that Redis refuses is replied to with a `ReplyError`.
         """
         loop = asyncio.get_running_loop()
+        limit = asyncio.timeout(within)
         try:
-            async with asyncio.timeout(within) as limit:
+            async with limit:
                 await self._connection.send_packed_command(self._connection.pack_commands(commands))
                 for _ in commands:
                     limit.reschedule(loop.time() + within)
                     on_reply(await self._read())
         except Exception as error:  # noqa: BLE001 - whatever it is, the connection is of no use any more
             raise WireLost(explain(error)) from None
+        finally:
+            # Hazard: it holds the task. A task that is cancelled holds the error, which holds this frame.
+            del limit
 
     async def send(self, *command: bytes | str | int) -> None:
         """Send a command whose reply is read later. Raises `WireLost`."""
@@ -192,6 +196,26 @@ def _connection(url: RedisURL, address: Address | None, protocol: int) -> "_Abor
     return _TCP(host=host, port=port, **common)
 
 
+class Opening(asyncio.StreamReaderProtocol):
+    """A connection that can be closed before anything else knows of its transport.
+
+    Hazard: an attempt that is cancelled just as it succeeds is closed by uvloop below TLS, which is not informed: it
+    would go on with the handshake, fail, and put a traceback in the log.
+    """
+
+    transport: asyncio.WriteTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.WriteTransport", transport)
+        super().connection_made(transport)
+
+    def abort(self) -> None:
+        """Close it at once, if it was made."""
+        if self.transport is not None:
+            self.transport.abort()
+            self.transport = None
+
+
 class _Abortable(AbstractConnection):
     """A connection whose end does not wait for the other side: redis-py would leave a socket open until all is sent."""
 
@@ -206,7 +230,22 @@ class _TCP(_Abortable, Connection):
 
 
 class _TLS(_Abortable, SSLConnection):
-    pass
+    async def _connect(self) -> None:
+        """Open a connection as redis-py does, and close one that is called off as it is made; see `Opening`."""
+        loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
+        opening = Opening(reader)
+        try:
+            transport, _ = await loop.create_connection(lambda: opening, **self._connection_arguments())
+        except BaseException:
+            opening.abort()
+            raise
+        self._reader, self._writer = reader, asyncio.StreamWriter(transport, opening, reader, loop)
+        if self.socket_keepalive:
+            sock = transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            options = cast("dict[int, int]", self.socket_keepalive_options)
+            for option, value in options.items():
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class _Unix(_Abortable, UnixDomainSocketConnection):

@@ -107,12 +107,22 @@ def requests_lines(url: str) -> Iterator[Any]:
                 yield json.loads(line.removeprefix(b"data: "))
 
 
+def langgraph_runs(url: str) -> Iterator[Any]:
+    """What LangGraph's clients do for a run without a thread; its server gives the events ids of its own."""
+    from langgraph_sdk import get_sync_client
+
+    with get_sync_client(url=url, api_key=None, timeout=_TIMEOUT) as client:
+        for part in client.runs.stream(None, "agent", input={"messages": _MESSAGES}):
+            yield [part.event, part.data, part.id]
+
+
 #: What an import is worth to be done before the jobs, by the word that their clients' names begin with.
 MODULES = {
     "cohere": "cohere",
     "fastmcp": "fastmcp",
     "groq": "groq",
     "langchain-openai": "langchain_openai",
+    "langgraph-sdk": "langgraph_sdk",
     "litellm": "litellm",
     "mcp": "mcp",
     "mistralai": "mistralai.client",
@@ -125,6 +135,7 @@ SDKS = {
     "cohere": cohere_chat,
     "langchain-openai chat": langchain_openai_chat,
     "langchain-openai responses": langchain_openai_responses,
+    "langgraph-sdk": langgraph_runs,
     "litellm openai": litellm_openai,
     "litellm anthropic": litellm_anthropic,
     "ollama": ollama_chat,

@@ -220,5 +220,5 @@ def test_curl_knows_a_failure_by_its_exit_code(upstream: EndsUpstream, scene: Sc
     flags = ("--upstream", upstream.url, "--listen", "127.0.0.1:0", "--before-response", "100ms", "--heartbeat", "30ms")
     with SseproxyProcess(*flags) as proxy:
         url = f"{proxy.url}/curl/openai-chat/scene/{scene}/v1/chat/completions"
-        command = [require("curl"), "-sSfN", "--max-time", "20", "--json", '{"stream": true}', url]
-        assert (subprocess.run(command, check=False, capture_output=True, timeout=60).returncode == 0) is good
+        command = [require("curl"), "-sSfN", "--max-time", "60", "--json", '{"stream": true}', url]
+        assert (subprocess.run(command, check=False, capture_output=True, timeout=90).returncode == 0) is good

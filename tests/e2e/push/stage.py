@@ -195,7 +195,7 @@ async def until(condition: Callable[[], object], what: str, limit: float = LIMIT
 async def until_ready(process: SseproxyProcess, state: tuple[int, Any]) -> None:
     """Wait until ``/readyz`` says so."""
     loop = asyncio.get_running_loop()
-    end = loop.time() + 20.0
+    end = loop.time() + LIMIT
     while (said := await ready(process)) != state:
         assert loop.time() < end, f"/readyz says {said}"
         await asyncio.sleep(0.02)
@@ -215,7 +215,7 @@ async def add(redis: RedisServer, key: str, *data: str) -> None:
 async def publish(redis: RedisServer, channel: str, message: str, *, processes: int = 1) -> None:
     """Publish once all `processes` listen: a message that comes earlier is lost."""
     loop = asyncio.get_running_loop()
-    end = loop.time() + 20.0
+    end = loop.time() + LIMIT
     while (await cli(redis, "PUBSUB", "NUMSUB", channel))[1] < processes:
         assert loop.time() < end, f"{channel} is not listened to"
         await asyncio.sleep(0.01)

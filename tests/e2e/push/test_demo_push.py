@@ -1,11 +1,6 @@
 """Does the third page of ``sseproxy demo`` bring each message to its user, also to one who was away?"""
 
-import contextlib
-import os
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,32 +10,13 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
 from tests.support.browser import chromium, wait_for
+from tests.support.demo_process import running_demo
 from tests.support.programs import require
 
-_ROOT = Path(__file__).parents[3]
 _ANN, _BOB = 0, 1
 
-
-@contextlib.contextmanager
-def _demo(*arguments: str, **environment: str) -> Iterator[str]:
-    """What a running demo says of the third page; Ctrl-C at the end, after which it must have ended cleanly."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sseproxy", "demo", *arguments],
-        env={**os.environ, "PYTHONPATH": str(_ROOT), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        said = (re.fullmatch(r"a message to one user, by Redis: (.+)\n", line) for line in process.stdout)
-        yield next(filter(None, said))[1]
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-        assert (process.returncode, errors) == (0, "")
-    finally:
-        process.kill()
-        process.communicate()
+#: What the demo says of this page.
+_LINE = "a message to one user, by Redis"
 
 
 @pytest.fixture(params=["nginx", "embedded"])
@@ -49,7 +25,7 @@ def page(request: pytest.FixtureRequest) -> Iterator[Chrome]:
     require("redis-server")
     if request.param == "nginx":
         require("nginx")
-    with _demo("--gateway", request.param) as url, chromium() as driver:
+    with running_demo(_LINE, "--gateway", request.param) as url, chromium() as driver:
         driver.get(url)
         for user in (_ANN, _BOB):
             _look_at(driver, user)
@@ -127,7 +103,7 @@ def test_who_looks_sees_that_another_one_types(page: Chrome) -> None:
 
 def test_the_page_fits_a_phone() -> None:
     require("redis-server")
-    with _demo("--gateway", "embedded") as url, chromium() as driver:
+    with running_demo(_LINE, "--gateway", "embedded") as url, chromium() as driver:
         metrics = {"width": 390, "height": 740, "deviceScaleFactor": 2, "mobile": True}
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         driver.get(url)
@@ -139,5 +115,5 @@ def test_the_page_fits_a_phone() -> None:
 
 
 def test_where_there_is_no_redis_a_line_says_what_brings_the_page(tmp_path: Path) -> None:
-    with _demo("--gateway", "embedded", PATH=str(tmp_path)) as said:
+    with running_demo(_LINE, "--gateway", "embedded", PATH=str(tmp_path)) as said:
         assert said == "the page needs Redis: apt install redis-server, or brew install redis"

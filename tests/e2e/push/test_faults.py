@@ -13,14 +13,12 @@ import redis
 from tests.e2e.push.stage import AWAY, READY, Listener, add, by_cookie, cli, listening, publish, replica, until_ready
 from tests.support.certificates import new_authority, new_certificate
 from tests.support.nemesis import Nemesis
+from tests.support.patience import LIMIT
 from tests.support.raw_upstream import RawUpstream
 from tests.support.redis_server import RedisServer
 from tests.support.sseproxy_process import SseproxyProcess
 
 PASSWORD = "correct-horse-battery"
-
-#: Seconds from the end of a fault to the delivery of what was published behind it.
-SOON = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +36,11 @@ class Stand:
         await self.inbox.stays()
         await self.push.stays()
 
-    async def deliver(self, *inbox: str, limit: float = SOON) -> None:
+    async def deliver(self, *inbox: str) -> None:
         """All that the inbox had and a new entry, and a new message, arrive soon; `inbox` is what it had."""
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout(LIMIT):
             await add(self.server, "inbox:ann", "later")
-            await self.inbox.hears(*inbox, "later", limit=SOON)
+            await self.inbox.hears(*inbox, "later")
             before = list(self.push.data)
             while self.push.data == before:  # what is published while nobody listens is lost
                 await cli(self.server, "PUBLISH", "user:ann", "later")
@@ -124,11 +122,11 @@ async def test_slow(tmp_path: Path) -> None:
     async with a_stand(tmp_path) as on:
         on.network.delay(0.2)
         await add(on.server, "inbox:ann", "slow")
-        await on.inbox.hears("first", "slow", limit=SOON)
+        await on.inbox.hears("first", "slow")
         await cli(on.server, "PUBLISH", "user:ann", "later")
-        await on.push.hears("first", "later", limit=SOON)
+        await on.push.hears("first", "later")
         async with listening(on.process, b"/inbox", b"ann") as late:
-            await late.hears("first", "slow", limit=SOON)
+            await late.hears("first", "slow")
         await until_ready(on.process, READY)
         on.network.heal()
         await on.deliver("first", "slow")
@@ -154,7 +152,7 @@ async def test_out_of_memory(tmp_path: Path) -> None:
             await add(on.server, "inbox:ann", "too much")
         await on.stay()
         async with listening(on.process, b"/inbox", b"ann") as late:
-            await late.hears("first", limit=SOON)
+            await late.hears("first")
         await until_ready(on.process, READY)
         await cli(on.server, "CONFIG", "SET", "maxmemory", "1gb")
         await on.deliver("first")
@@ -177,7 +175,7 @@ async def test_a_network_that_fails(fault: str, tmp_path: Path) -> None:
             await add(on.server, "inbox:ann", "meanwhile")
             await on.stay()
             on.network.heal()
-            await on.inbox.hears("first", "meanwhile", limit=SOON)
+            await on.inbox.hears("first", "meanwhile")
             await on.deliver("first", "meanwhile")
         assert on.inbox.gaps == []
 
@@ -201,8 +199,8 @@ async def test_a_password_that_is_wrong_at_first(tmp_path: Path) -> None:
                     client.config_set("requirepass", PASSWORD)
                 with redis.Redis(port=server.port, password=PASSWORD) as client:
                     client.xadd("inbox:ann", {"data": "first"})
-                    await inbox.hears("first", limit=SOON)
-                    async with asyncio.timeout(SOON):
+                    await inbox.hears("first")
+                    async with asyncio.timeout(LIMIT):
                         while not push.data:
                             client.publish("user:ann", "now")
                             await asyncio.sleep(0.05)
@@ -231,9 +229,9 @@ async def test_tls(tmp_path: Path) -> None:
             await inbox.stays()
             await asyncio.to_thread(server.restart)
             await add(server, "inbox:ann", "later")
-            await inbox.hears("first", "later", limit=SOON)
+            await inbox.hears("first", "later")
             await publish(server, "user:ann", "later")
-            await push.hears("first", "later", limit=SOON)
+            await push.hears("first", "later")
             await until_ready(process, READY)
             assert inbox.gaps == []
         check_log(process)

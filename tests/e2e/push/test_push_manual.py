@@ -18,6 +18,7 @@ from sseproxy.demo.ports import listener, port_of
 from tests.support.blocking_client import Request, fetch
 from tests.support.browser import chromium, wait_for
 from tests.support.nginx import nginx_running
+from tests.support.patience import LIMIT
 from tests.support.redis_server import RedisServer
 from tests.support.sseproxy_process import SseproxyProcess
 
@@ -41,7 +42,7 @@ def run_line(redis: RedisServer, line: str) -> str:
     prompt, program, *arguments = shlex.split(line)
     assert (prompt, program) == ("$", "redis-cli")
     command = [program, "-p", str(redis.port), *arguments]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT).stdout
     assert not said.startswith("ERR"), said
     return said
 

@@ -23,6 +23,9 @@ SUBSCRIBER = SubscriberLimits(silence=0.3, backoff=BACKOFF)
 BLOCKING = BlockingLimits(block=0.5, timeout=0.5, backoff=BACKOFF)
 NODE = b"node1"
 
+#: Seconds in which a call is over that takes milliseconds, or as long as the limits above. A hang is longer.
+SOON = 20.0
+
 
 @contextlib.asynccontextmanager
 async def a_link(url: str, limits: LinkLimits = LINK) -> AsyncIterator[Link]:
@@ -73,7 +76,7 @@ async def recovered(link: Link, *command: bytes | str | int) -> Reply:
     async with asyncio.timeout(LIMIT):
         while True:
             try:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(SOON):
                     return await link.run(*command)
             except StoreAway:
                 await asyncio.sleep(0.01)

@@ -15,8 +15,10 @@ from sseproxy.stores.redis.library import RedisMissing, require_redis
 from sseproxy.stores.redis.link import Link
 from sseproxy.stores.redis.subscriber import Subscriber
 from sseproxy.stores.redis.urls import RedisURL
-from tests.stores.redis.stand import Listener, a_link, a_subscriber, blocking_reads, open_sockets
+from sseproxy.stores.redis.wire import Wire
+from tests.stores.redis.stand import SOON, Listener, a_link, a_subscriber, blocking_reads, open_sockets
 from tests.support.nemesis import Nemesis
+from tests.support.patience import LIMIT
 from tests.support.redis_server import RedisServer
 from tests.support.settled import eventually as until
 
@@ -50,6 +52,19 @@ async def test_nothing_is_left(server: RedisServer, no_gc: None) -> None:
     assert [each() for each in left] == [None] * 3
 
 
+async def test_nothing_is_left_of_an_exchange_that_is_cancelled(server: RedisServer, no_gc: None) -> None:
+    url = RedisURL.parse(server.url)
+    wire = await Wire.dial(url, url.hosts[0], within=LIMIT)
+    task = asyncio.create_task(wire.exchange([("BLPOP", "none", 0)], lambda _: None, within=LIMIT))
+    await until(lambda: "cmd=blpop" in server.cli("CLIENT", "LIST"))
+    task.cancel()
+    await asyncio.wait([task])
+    await wire.close()
+    left = weakref.ref(wire)
+    del task, wire
+    assert left() is None
+
+
 async def test_closed_in_the_middle_of_an_outage(server: RedisServer) -> None:
     sockets = open_sockets()
     for fault in (Nemesis.drop, Nemesis.cut, Nemesis.forget):
@@ -63,7 +78,7 @@ async def test_closed_in_the_middle_of_an_outage(server: RedisServer) -> None:
             waiting = [asyncio.ensure_future(link.run("PING")) for _ in range(3)]
             fault(nemesis)
             await asyncio.sleep(0.01)
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(SOON):
                 await reads.close()
                 await subscriber.close()
                 await link.close()

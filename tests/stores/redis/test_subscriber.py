@@ -8,6 +8,7 @@ from sseproxy.stores.redis.keyspace import keyspace_channel, rings
 from sseproxy.stores.redis.link import Link
 from tests.stores.redis.stand import NODE, Listener, a_link, a_subscriber, recovered
 from tests.support.nemesis import Nemesis
+from tests.support.patience import LIMIT
 from tests.support.redis_server import RedisServer
 from tests.support.settled import eventually as until
 
@@ -15,7 +16,7 @@ from tests.support.settled import eventually as until
 async def heard_again(link: Link, listener: Listener, channel: bytes) -> None:
     """Publish until the listener hears it."""
     before = len(listener.heard)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LIMIT):
         while len(listener.heard) == before:
             await recovered(link, "PUBLISH", channel, "again")
             await asyncio.sleep(0.02)

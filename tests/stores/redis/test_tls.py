@@ -2,15 +2,21 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sseproxy.stores.redis.line import LinkLimits
-from tests.stores.redis.stand import Listener, a_link, a_subscriber, blocking_reads, recovered
+from sseproxy.stores.redis.urls import RedisURL
+from sseproxy.stores.redis.wire import Wire
+from tests.stores.redis.stand import Listener, a_link, a_subscriber, blocking_reads, open_sockets, recovered
 from tests.support.certificates import new_authority, new_certificate
+from tests.support.inside import run_on
+from tests.support.patience import LIMIT
 from tests.support.redis_server import RedisServer
 from tests.support.redis_stands import ClusterStand, SentinelStand, Tls
 from tests.support.settled import eventually as until
+from tests.support.slow_turns import cancelled_after
 
 #: As in production: a handshake takes its time where the machine has much else to do.
 LIMITS = LinkLimits()
@@ -49,6 +55,23 @@ async def _with_client_certificates(tls: Tls, folder: Path) -> None:
             async with a_link(url + none, LIMITS) as link:
                 await until(lambda link=link: link.reason)  # type: ignore[misc]
                 assert not link.is_up
+
+
+def test_a_dial_that_is_called_off_at_any_moment_leaves_no_fault(tls: Tls) -> None:
+    """Also in the turn of the loop in which it succeeds; uvloop closes it then, and TLS does not hear of it."""
+    faults: list[dict[str, Any]] = []
+
+    async def test() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+        with RedisServer(certificate=tls.certificate, authority=tls.authority) as server:
+            url = RedisURL.parse(f"{server.url}?ssl_ca_certs={tls.authority.certificate}")
+            sockets = open_sockets()
+            for turns in range(12):
+                await cancelled_after(Wire.dial(url, url.hosts[0], within=LIMIT), turns)
+            await until(lambda: open_sockets() == sockets)
+
+    run_on("uvloop", test)
+    assert faults == []
 
 
 async def test_sentinel_and_a_failover(tls: Tls) -> None:

@@ -1,0 +1,1 @@
+../../sseproxy/demo/resume/app.py
