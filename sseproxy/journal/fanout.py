@@ -116,7 +116,8 @@ class Fanout:
             member.spot = at
             try:
                 if voice is not None:
-                    member.receive(voice.write_block(block))
+                    text = block.text if block.is_named or not voice.has_ids else voice.write_block(block)
+                    member.receive(text, block.count, self._loop.time())
                 else:
                     member.take(Step((block,), at))
             except Exception as error:  # noqa: BLE001 - one reader's defect must not stop the producer
@@ -288,7 +289,8 @@ class Fanout:
         """Hand the step of the pass to `left` members at most. Return how many more it may be in this turn."""
         step, todo, live, at = self._pass, self._todo, self._live, self._at
         assert step is not None
-        is_shared = not step.has_gap
+        is_shared, now = not step.has_gap, self._loop.time()
+        events = sum(entry.count for entry in step.entries)
         while todo and left:
             left -= 1
             member = todo.pop()
@@ -301,7 +303,7 @@ class Fanout:
                     if text is None:
                         text = voice.write(step)
                     if text:
-                        member.receive(text)
+                        member.receive(text, events, now)
                 else:
                     member.take(step)
             except Exception as error:  # noqa: BLE001 - one reader's defect must not stop the pass for all others

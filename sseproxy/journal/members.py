@@ -13,12 +13,13 @@ GIVEN: Final = -2
 class Voice:
     """What all members of one flavour get in a pass, written once."""
 
-    __slots__ = ("_id_line", "flavour", "members", "text")
+    __slots__ = ("_id_line", "flavour", "has_ids", "members", "text")
 
     def __init__(self, flavour: Flavour) -> None:
         self.flavour = flavour
+        self.has_ids = flavour.has_ids
         self.members = 0
-        self._id_line = flavour.id_line() if flavour.has_ids else b""
+        self._id_line = flavour.id_line()
         self.text: bytes | None = None  # once it is written; for the pass under way
 
     def write(self, step: Step) -> bytes:
@@ -27,9 +28,7 @@ class Voice:
         return self.text
 
     def write_block(self, block: Block) -> bytes:
-        """Write the events of one block, for a pass of its own."""
-        if not self._id_line or block.is_named:
-            return block.text
+        """Write the events of one block, which get ids, for a pass of its own."""
         if block.count == 1:
             return self._id_line % block.last + block.text
         return self.flavour.write((block,)).text
@@ -46,8 +45,8 @@ class Member(Protocol):
     slot: int
     voice: Voice | None
 
-    def receive(self, text: bytes) -> None:
-        """Hand `text` to the client. May call back into the fan-out."""
+    def receive(self, text: bytes, events: int, now: float) -> None:
+        """Hand `text`, which is so many events, to the client. May call back into the fan-out."""
 
     def take(self, step: Step) -> None:
         """Hand a step to the client. May call back into the fan-out."""

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 
-from sseproxy.core.flow import BodySink
+from sseproxy.core.flow import EventSink
 from sseproxy.core.journal.cursor import Flavour
 from sseproxy.core.journal.gap import GapReason
 from sseproxy.journal.place import Place
@@ -12,7 +12,7 @@ from sseproxy.runs.findings import Join
 
 
 def join(
-    sink: BodySink,
+    sink: EventSink,
     where: Join,
     flavour: Flavour,
     *,

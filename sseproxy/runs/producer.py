@@ -149,10 +149,10 @@ class Producer:
             self._try_again(reason)
 
     def _take(self, cut: Cut, now: float) -> None:
-        state, append = self._state, self._around.store.append
+        state, store, stored = self._state, self._around.store, self._stored
         for block in state.take(cut):
             self._newest = block
-            append(state.name, state.token, block, self._stored, now=now)
+            store.append(state.name, state.token, block, stored, now=now)
 
     def _stored(self, outcome: Outcome) -> None:
         if outcome is not Outcome.STORED:

@@ -1,7 +1,6 @@
 """Which events of one stream are kept in memory, and which of them are behind a mark?"""
 
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from operator import attrgetter
@@ -177,7 +176,14 @@ class Window:
 
     def append(self, block: Block, *, now: float) -> None:
         """Keep `block`, whose first mark is behind `top`. Nothing is trimmed by it."""
-        self._keep(block, now)
+        self._kept.append(block)
+        self._times.append(now)
+        last, count, text, _ = block
+        size = len(text)
+        self.top = last
+        self.bytes += size
+        self.size += size + _BYTES_PER_ENTRY
+        self.events += count
 
     def break_in(self, base: Mark, missing: Missing | None, *, now: float) -> None:
         """Go on at `base`, with nothing known between `top` and it.
@@ -189,7 +195,11 @@ class Window:
         if base < self.top:
             self._begin_epoch(base, missing)
         elif missing is not None and base > self.top:
-            self._keep(Break(base, self.top, missing), now)
+            self._kept.append(Break(base, self.top, missing))
+            self._times.append(now)
+            self.top = base
+            self.size += _BYTES_PER_ENTRY
+            self.events += 1
         else:
             self.top = base
 
@@ -279,25 +289,10 @@ class Window:
         if len(kept) - start < least:
             return
         end = bisect_right(kept, upto, lo=start, key=_LAST)
-        packed: list[Entry] = []
-        packed_times: list[float] = []
-        at = start
-        while at < end:
-            behind = _packable(kept, times, at, end, limits)
-            packed.append(_joined(kept[at:behind]))
-            packed_times.append(times[behind - 1])
-            at = behind
+        packed, came = _packed(kept[start:end], times[start:end], limits)
         self.size -= (end - start - len(packed)) * _BYTES_PER_ENTRY
-        kept[start:end], times[start:end] = packed, packed_times
+        kept[start:end], times[start:end] = packed, came
         self._loose = start + len(packed)
-
-    def _keep(self, entry: Entry, now: float) -> None:
-        self._kept.append(entry)
-        self._times.append(now)
-        self.top = entry.last
-        self.bytes += len(entry.text)
-        self.size += len(entry.text) + _BYTES_PER_ENTRY
-        self.events += entry.count
 
     def _begin_epoch(self, base: Mark, missing: Missing | None) -> None:
         self._restart = _Restart(self.end, base, missing)
@@ -309,31 +304,25 @@ class Window:
         self._times.clear()
 
 
-def _packable(kept: Sequence[Entry], times: Sequence[float], start: int, end: int, limits: WindowLimits) -> int:
-    """Return the end of what can be joined to the entry at `start`, not behind `end`."""
-    first = last = kept[start]
-    if isinstance(first, Break):
-        return start + 1
-    events, size, index = first.count, len(first.text), start + 1
-    while index < end:
-        entry = kept[index]
-        events, size = events + entry.count, size + len(entry.text)
-        is_next = entry.last == (last.last[0], last.last[1] + entry.count)
-        if isinstance(entry, Break) or not is_next or entry.is_named is not first.is_named:
-            break
-        is_small = size <= min(_PACKED, limits.bytes / _PART) and events <= limits.events / _PART
-        if not is_small or times[index] - times[start] > limits.age / _PART:
-            break
-        last, index = entry, index + 1
-    return index
-
-
-def _joined(entries: Sequence[Entry]) -> Entry:
-    last = entries[-1]
-    if len(entries) == 1 or isinstance(last, Break):
-        return last
-    text = b"".join([entry.text for entry in entries])
-    return last._replace(count=sum(entry.count for entry in entries), text=text)
+def _packed(
+    entries: list[Entry], times: list[float], limits: WindowLimits
+) -> tuple[list[Entry], list[float]]:
+    """Return `entries` with those joined that are small, come one right after another, and at nearly the same time."""
+    size = len(entries)
+    if size < 2:
+        return entries, times
+    blocks = [entry for entry in entries if isinstance(entry, Block)]
+    if len(blocks) == size and times[-1] - times[0] <= limits.age / _PART:
+        _, counts, texts, _ = zip(*blocks, strict=True)
+        first, last, count, text = blocks[0], blocks[-1], sum(counts), b"".join(texts)
+        # Marks grow, so there is no hole if they do by as many as there are events; and what is named stays so.
+        is_whole = first.last[0] == last.last[0] and last.last[1] - first.last[1] == count - first.count
+        is_small = len(text) <= min(_PACKED, limits.bytes / _PART) and count <= limits.events / _PART
+        if is_whole and is_small and first.is_named is last.is_named:
+            return [Block(last.last, count, text, last.is_named)], times[-1:]
+    half = size // 2
+    older, newer = _packed(entries[:half], times[:half], limits), _packed(entries[half:], times[half:], limits)
+    return older[0] + newer[0], older[1] + newer[1]
 
 
 _DROPPED: Final = Block(START, 0, b"")
