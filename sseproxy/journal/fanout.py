@@ -71,6 +71,8 @@ class Fanout:
         self._lowest = window.end  # no later than the spot of any member in `_behind`, if that can fall
         self._voices: dict[Flavour, Voice] = {}
         self._members = 0
+        self._replayed: tuple[Spot, Spot] | None = None  # from where to where `_replay` goes
+        self._replay: Step | None = None  # the newest step of members that lag behind: often many are at one spot
         self._waiting: list[asyncio.Future[None]] = []
         self._noted = 0
         self._has_ended = False
@@ -187,7 +189,13 @@ class Fanout:
         """Return the next step of a member that lags behind; ``None`` if it has to ask the history."""
         if self._is_full:
             self._tidy()  # a reader has come nearer
-        return following(self.window, spot, upto=self._at.mark, most=self.policy.chunk)
+        window, where = self.window, (spot, self._at)
+        if where == self._replayed and spot.epoch == window.epoch and spot.mark >= window.base:
+            return self._replay
+        step = following(window, spot, upto=self._at.mark, most=self.policy.chunk)
+        if len(self._behind) > 1:
+            self._replayed, self._replay = where, step
+        return step
 
     def is_over(self, spot: Spot) -> bool:
         """True if the stream has ended, and a member at `spot` has everything."""
@@ -233,8 +241,12 @@ class Fanout:
         """`member` is no longer behind. If it was the last one, the window keeps no more for it."""
         if member in self._behind:
             self._behind.discard(member)
-            if not self._behind and self._pass is None:
-                self._tidy()
+            if not self._behind:
+                self._replayed = self._replay = None
+                for voice in self._voices.values():
+                    voice.replayed = None
+                if self._pass is None:
+                    self._tidy()
 
     def _take_out(self, member: Member) -> None:
         slot, member.slot = member.slot, OUT

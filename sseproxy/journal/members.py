@@ -1,9 +1,10 @@
 """What has a fan-out to do with its readers, and with what writes into its window?"""
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
-from sseproxy.core.journal.cursor import Flavour, Step
-from sseproxy.core.journal.window import Block, Spot
+from sseproxy.core.journal.cursor import Flavour, Step, Written
+from sseproxy.core.journal.window import Block, Entry, Spot
 
 #: `Member.slot` of a member that is not live, and of one that is being given something.
 OUT: Final = -1
@@ -13,19 +14,26 @@ GIVEN: Final = -2
 class Voice:
     """What all members of one flavour get in a pass, written once."""
 
-    __slots__ = ("_id_line", "flavour", "has_ids", "members", "text")
+    __slots__ = ("_id_line", "flavour", "has_ids", "members", "replayed", "text")
 
     def __init__(self, flavour: Flavour) -> None:
         self.flavour = flavour
         self.has_ids = flavour.has_ids
         self.members = 0
         self._id_line = flavour.id_line()
+        self.replayed: tuple[Sequence[Entry], Written] | None = None  # the newest that was written by `replay`
         self.text: bytes | None = None  # once it is written; for the pass under way
 
     def write(self, step: Step) -> bytes:
         """Write the events of a pass."""
         self.text = self.flavour.write(step.entries).text
         return self.text
+
+    def replay(self, entries: Sequence[Entry]) -> Written:
+        """Write a step of members that lag behind; once for all that get the same one."""
+        if self.replayed is None or self.replayed[0] is not entries:
+            self.replayed = entries, self.flavour.write(entries)
+        return self.replayed[1]
 
     def write_block(self, block: Block) -> bytes:
         """Write the events of one block, which get ids, for a pass of its own."""

@@ -183,7 +183,10 @@ class Reader:
         sink = self._sink
         if sink is None:
             return
-        written = self._flavour.write(entries, *around(self._marks(), self._spread.index(place)))
+        if place.voice is not None:
+            written = place.voice.replay(entries)
+        else:
+            written = self._flavour.write(entries, *around(self._marks(), self._spread.index(place)))
         if written.gaps or written.is_cut:
             self.gaps += written.gaps
             self._counts.update(entry.missing.reason for entry in entries if isinstance(entry, Break))
