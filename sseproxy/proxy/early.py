@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
 
-from sseproxy.core.errors import ClientError, OriginError, SSEProxyError, UpstreamBroken
+from sseproxy.core.errors import ClientError, OriginError, SSEProxyError
 from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Headers, is_json
 from sseproxy.core.routes import Route
@@ -19,10 +19,9 @@ from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason, StreamTransfer
 from sseproxy.origins.codings import can_decode, decoder_for
 from sseproxy.origins.http import HttpExchange
-from sseproxy.proxy.refusal import decoded_beginning, first_of, read_refusal, refused_here, refused_there
+from sseproxy.proxy.refusal import first_of, read_refusal, refused_here
 from sseproxy.proxy.response_body import connect_body, read_kind
 from sseproxy.proxy.tail import ResponseTail
-from sseproxy.runs.terms import Refusal
 
 
 class EarlyAnswer:
@@ -77,32 +76,20 @@ class EarlyAnswer:
         head = exchange.head
         self._tail.record.intended = head.status
         kind, decoder = read_kind(head, self._route)
-        if _is_success(head.status) and kind is self._kind:
+        if is_success(head.status) and kind is self._kind:
             self.receive_stream()
-        elif _is_success(head.status) and head.has_body and is_json(head.headers) and can_decode(head.headers):
-            self._receive_json()
+        elif is_success(head.status) and head.has_body and is_json(head.headers) and can_decode(head.headers):
+            self.receive_json()
             decoder = decoder_for(head.headers)
         else:
             self.refuse(await read_refusal(exchange, self.relay.ended))
             return
         connect_body(self.relay, exchange, decoder)
 
-    def join_copy(self, copy: Refusal) -> None:
-        """Tell the client what the upstream has answered that is no stream, and for which others have waited, too."""
-        if self.relay.ended.done():
-            return
-        self._tail.record.intended = copy.status
-        if _is_success(copy.status) and copy.body and is_json(copy.fields) and can_decode(copy.fields):
-            self._receive_json()
-            self.relay.receive_data(decoded_beginning(copy.fields, copy.body))
-            if copy.is_whole:
-                self.relay.receive_eof()
-            else:
-                self.relay.receive_error(
-                    UpstreamBroken("The rest of it is not kept.", proxy_status="http_response_incomplete")
-                )
-        else:
-            self.refuse(refused_there(copy.status, copy.reason, copy.fields, copy.body))
+    def receive_json(self) -> None:
+        """Take note that JSON comes in place of the promised stream. The caller connects its body with the relay."""
+        self._session.receive_json(now=asyncio.get_running_loop().time())
+        self.relay.rearm()
 
     def receive_stream(self) -> None:
         """Take note that the promised stream is there. The caller connects its body with the relay."""
@@ -124,10 +111,6 @@ class EarlyAnswer:
 
     # Private.
 
-    def _receive_json(self) -> None:
-        self._session.receive_json(now=asyncio.get_running_loop().time())
-        self.relay.rearm()
-
     @property
     def _session(self) -> StreamTransfer:
         session = self.relay.transfer
@@ -142,6 +125,6 @@ class EarlyAnswer:
         self.relay.rearm()
 
 
-def _is_success(status: int) -> bool:
+def is_success(status: int) -> bool:
     """True for an answer that is, as a whole, what was asked for."""
     return 200 <= status < 300 and status != HTTPStatus.PARTIAL_CONTENT

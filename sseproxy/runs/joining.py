@@ -6,9 +6,12 @@ from collections.abc import Callable
 from sseproxy.core.flow import EventSink
 from sseproxy.core.journal.cursor import Flavour
 from sseproxy.core.journal.gap import GapReason
+from sseproxy.core.journal.run import RunPhase
+from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.journal.place import Place
 from sseproxy.journal.reader import Reader
 from sseproxy.runs.findings import Join
+from sseproxy.runs.producer import RunBroken
 
 
 def join(
@@ -30,4 +33,7 @@ def join(
     reader = Reader(sink, flavour, run.loop, named=named, has_primer=has_primer, on_end=on_end, counts=counts)
     place = reader.place(run.fanout)
     place.begin(where.mark, where.missing)
+    if run.state.phase is RunPhase.ASLEEP:
+        # Its upstream was given up when the client had been let in, and did not read yet.
+        run.fanout.dismiss(RunBroken(CloseReason.UPSTREAM_ERROR))
     return reader, place

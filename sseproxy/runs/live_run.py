@@ -100,7 +100,6 @@ class LiveRun:
         held = self.producer if is_answer else None
         self.fanout = Fanout(state.window, host.loop, policy, host.catching_up, budget=self.share, held=held)
         self._refused: Refused | None = None
-        self._closing: asyncio.Task[None] | None = None  # the store is told
         self._may_detach: Callable[[], bool] = lambda: True
         self._detach_timer: Timer | None = None
 
@@ -186,7 +185,7 @@ class LiveRun:
     def end(self, reason: CloseReason, *, is_clean: bool) -> None:
         self.producer.release(reason)
         end = self.state.finish(reason, is_clean=is_clean)
-        self._closing = self._host.spawn(self._close(self.state.token, end))
+        _ = self._host.spawn(self._close(self.state.token, end))
         self.fanout.end()
         self._over()
 

@@ -54,7 +54,7 @@ class Run(Protocol):
 class Producer:
     """What writes one run. most: attempts to reach the upstream again, for a feed; ``None``: it is an answer.
 
-    relay: moves the bytes of the upstream while it is connected. plan: how it is listened to. traffic: what came so far.
+    relay: moves the bytes of the upstream while it is connected. plan: how it is listened to. traffic: what has come.
     """
 
     # Plan: a task asks the upstream (`_task`), and a relay with an `Intake` moves what it sends (`relay`). Behind the

@@ -104,7 +104,7 @@ class Aftermath:
     def _untold(self, source: Source, readers: list[Connection], ledger: Ledger) -> Iterator[str]:
         """I6: the end of an answer is told to all who are there."""
         for each in readers:
-            limit = each.pause_end(source.over) + self._allowance.latency
+            limit = each.due(source.over, self._allowance.latency)
             is_there = source.stream.is_answer and each.head <= source.over
             if is_there and limit < min(each.end, self._now) and not ledger.is_fault_at(source.over):
                 yield f"I6 client {each.requested.client} did not hear that {source.stream.source} was over"
@@ -116,9 +116,7 @@ class Aftermath:
         newest = max(connection.got, default=max(connection.place.has, default=0))
         gaps = max((gap.at for gap in connection.place.gaps), default=0.0)
         for n, arrival in source.first.items():
-            due = connection.pause_end(max(arrival.at, connection.head)) + self._allowance.latency
-            paused = connection.pause_end(due)
-            due = due if paused == due else paused + self._allowance.latency
+            due = connection.due(max(arrival.at, connection.head), self._allowance.latency)
             is_due = (
                 arrival.at > gaps
                 and n not in source.again

@@ -100,7 +100,9 @@ class _Replay:
 
     def _is_resumable(self, place: Place) -> bool:
         source = place.source
-        return source is not None and not place.gaps and self.ledger.is_resumable(source, max(place.has))
+        if source is None or place.gaps or place.at <= source.emptied:
+            return False
+        return self.ledger.is_resumable(source, max(place.has))
 
     def _of_client(self, connection: Connection, event: ClientEvent) -> Iterator[str]:
         if connection.end < NEVER and not isinstance(event, Resumed):
@@ -132,7 +134,9 @@ class _Replay:
             source = self.ledger.sources.get(event.source) or self._places.source_of(connection.requested)
             is_elsewhere = source is not place.source and not self._places.is_given(connection.requested.position)
             # What an own id stands for may have been trimmed since the request was sent.
-            if source is not None and (place.source is None or is_elsewhere or connection.requested.position in source.own):
+            if source is not None and (
+                place.source is None or is_elsewhere or connection.requested.position in source.own
+            ):
                 connection.is_known = connection.is_known and not is_elsewhere
                 self._places.resolve(connection, source)
         elif place.source is not None and not place.is_end:
@@ -181,7 +185,7 @@ class _Replay:
         if source.stream.is_answer:
             # One with an id of another answer may join: it gets events that it has, rather than none.
             is_named = OURS.fullmatch(requested.position) is not None
-        is_unknown = is_named and not connection.is_known and not is_asking
+        is_unknown = is_named and not (connection.is_known or is_asking or requested.position in source.own)
         if is_unknown and not connection.got and not place.gaps:
             yield f"I1 {requested.position} is unknown, and nothing was said of it"
         # What its upstream sends again can only be known again by its own id, and while that is kept.
@@ -213,7 +217,7 @@ class _Replay:
 
     def _give(self, connection: Connection, position: str, *, is_end: bool = False) -> Iterator[str]:
         connection.stands = position or connection.stands
-        yield from self._places.give(position, replace(connection.place, is_end=is_end))
+        yield from self._places.give(position, replace(connection.place, is_end=is_end, at=self.ledger.now))
 
     def _ended(self, connection: Connection, event: Ended) -> Iterator[str]:
         place, source = connection.place, connection.place.source

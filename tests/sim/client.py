@@ -95,6 +95,11 @@ class Client:
         self.positions += [position] if position else []
         self._end(is_clean=self.is_browser and self.came_late)
 
+    def break_off(self) -> None:
+        """The server is gone."""
+        if not self.is_over:
+            self._end(is_clean=False)
+
     # What the client does.
 
     def pause(self) -> None:

@@ -87,8 +87,10 @@ class Ledger:
                 self.calls[event.call] = call = Call(event)
                 source = self.sources[event.source]
                 source.calls.append(call)
-                if not source.stream.is_answer and source.over < NEVER:
-                    source.over, source.emptied = NEVER, event.at  # it begins anew
+                rested = max((call.closed for call in source.calls[:-1]), default=NEVER)
+                # Behind its end, and when it has slept for so long, a feed begins anew.
+                if not source.stream.is_answer and (source.over < NEVER or rested + source.stream.age <= event.at):
+                    source.over, source.emptied = NEVER, event.at
             case Opened():
                 self.calls[event.call].opened = event.at
                 self.source_of(event.call).opened += 1

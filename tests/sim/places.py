@@ -12,12 +12,16 @@ OURS = re.compile(r"(.+)\.(\d+)-(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a client stands: it has all up to one of `has`, and what `gaps` say since. is_end: behind the end."""
+    """Where a client stands: it has all up to one of `has`, and what `gaps` say since. is_end: behind the end.
+
+    at: when it was there; no matter for one that an own id stands for.
+    """
 
     source: Source | None
     has: Sequence[int]
     gaps: tuple[Gap, ...] = ()
     is_end: bool = False
+    at: float = NEVER
 
 
 @dataclass(slots=True)
@@ -38,9 +42,13 @@ class Connection:
     got: dict[int, float] = field(default_factory=dict)
     pauses: list[list[float]] = field(default_factory=list)
 
-    def pause_end(self, at: float) -> float:
-        """Return when the pause that there is at `at` ends; `at` if there is none."""
-        return max((until for since, until in self.pauses if since <= at < until), default=at)
+    def due(self, at: float, latency: float) -> float:
+        """Return until when the client must have got what was there at `at`. latency: seconds in which it reads."""
+        due = at + latency
+        for since, until in self.pauses:
+            if until > at and since < due:
+                due = until + latency
+        return due
 
 
 class Places:
@@ -116,7 +124,8 @@ class Places:
         if not source.stream.is_answer and is_asking and requested.position in source.own:
             # The upstream may know it, or begin with what is new.
             return Place(source, range(self._ledger.last(source) + 1))
-        if is_asking or (requested.starts_latest and (source.stream.is_answer or not requested.position)):
+        takes_start = not requested.position or (source.stream.is_answer and requested.position != "oldest")
+        if is_asking or (requested.starts_latest and takes_start):
             last = self._ledger.last(source)
             return Place(source, range(min(connection.latest, last), last + 1))
         return Place(source, range(self._ledger.first_kept(source)))

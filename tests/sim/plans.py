@@ -87,7 +87,7 @@ _ACTIONS = [
 ]  # fmt: skip
 
 #: In a process that ends: what else may happen to it, at most once.
-_ONCE = ["drain", *[""] * 8]
+_ONCE = ["drain", "restart", "restart", *[""] * 12]
 
 
 def drawn(seed: int) -> Plan:

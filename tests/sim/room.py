@@ -1,11 +1,15 @@
 """How does a client come to its run? What the proxy does with a request on a route with a journal, without HTTP."""
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import count
 
 from sseproxy.core.journal.cursor import Flavour
+from sseproxy.core.journal.gap import GapReason
+from sseproxy.core.journal.identity import Identities
 from sseproxy.core.journal.policy import Start
 from sseproxy.core.journal.rules import Again, Detach, JournalPolicy, Keep, Part, PartKind, ResumePath
 from sseproxy.core.limits import LimitPolicy
@@ -13,8 +17,8 @@ from sseproxy.core.stream.plan import StreamKind, StreamPlan
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.runs.budget import RunBudget
-from sseproxy.runs.desk import Ask, Desk
-from sseproxy.runs.findings import Complete, Gone, Join, Open
+from sseproxy.runs.desk import Desk
+from sseproxy.runs.findings import Ask, Complete, Gone, Join, Open
 from sseproxy.runs.joining import join as join_run
 from sseproxy.runs.live_run import LiveRun
 from sseproxy.runs.terms import Belonging, Opened
@@ -64,9 +68,9 @@ def policy_of(setting: Setting) -> JournalPolicy:
 
 
 class Room:
-    """One process with one route. sources: what its runs are made of."""
+    """One process with one route. sources: what its runs are made of, and those of the process `before`."""
 
-    def __init__(self, setting: Setting, service: Service, log: Log) -> None:
+    def __init__(self, setting: Setting, service: Service, log: Log, before: "Room | None" = None) -> None:
         loop = asyncio.get_running_loop()
         self.setting, self.service, self.log = setting, service, log
         self.budget = Budget(setting.memory, lambda: log(history.Lost(at=loop.time())))
@@ -78,17 +82,19 @@ class Room:
             chance=lambda: 0.5,
             randomness=self._name,
         )
-        self.sources: dict[LiveRun, Source] = {}
-        self._names = 0
+        self.sources: dict[LiveRun, Source] = {} if before is None else before.sources
+        self._names: Iterator[int] = count(1) if before is None else before._names
+        self.gaps: Counter[GapReason] = Counter()
+        self._identities = Identities(b"a secret")
         idle = TimeoutPolicy(idle=setting.idle)
         self._plan = StreamPlan(timeouts=idle, is_answer=setting.is_answer)
         self._policy = policy_of(setting)
         self._limits = LimitPolicy(detached=setting.detached, detached_per_client=setting.per_client)
 
     def belonging(self, key: str, login: str) -> Belonging:
-        policy = self._policy
-        parts = ["route", login] if policy.is_by_run else ["route", login, key]
-        scope, reader = repr(parts).encode(), repr(["route", login]).encode()
+        policy, identities, who = self._policy, self._identities, (login.encode(),)
+        scope = identities.scope("route", policy, who, () if policy.is_by_run else (key.encode(),))
+        reader = identities.reader("route", policy, who)
         return Belonging("route", policy, self._limits, scope, reader, reader)
 
     async def serve(self, client: Client, source: Callable[[], Source], *, may_detach: bool) -> None:
@@ -170,9 +176,8 @@ class Room:
         flavour = Flavour(has_ids=client.takes_ids, prefix=run.state.prefix)
         has_primer = client.takes_ids and client.is_browser and not run.state.is_named
         named, on_end = client.position.encode(), client.run_ended
-        reader, _ = join_run(client, join, flavour, named=named, has_primer=has_primer, on_end=on_end)
+        reader, _ = join_run(client, join, flavour, named=named, has_primer=has_primer, on_end=on_end, counts=self.gaps)
         client.read(reader)
 
     def _name(self, size: int) -> bytes:
-        self._names += 1
-        return self._names.to_bytes(size, "big")
+        return next(self._names).to_bytes(size, "big")

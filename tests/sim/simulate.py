@@ -31,7 +31,8 @@ class Outcome:
 
 def run(plan: Plan) -> Outcome:
     """Play a plan to its end, and judge it."""
-    return asyncio.Runner(loop_factory=VirtualLoop).run(_run(plan))
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(_run(plan))
 
 
 async def _run(plan: Plan) -> Outcome:
@@ -39,7 +40,7 @@ async def _run(plan: Plan) -> Outcome:
     wrong: list[str] = []
     try:
         await world.play()
-    except Exception as error:  # a client that is given something it must not get, or a loop that stands still
+    except Exception as error:  # noqa: BLE001 - a client that is given something it must not get, or a loop that stands still
         wrong.append(f"{type(error).__name__}: {error}")
     wrong += [f"a defect: {defect!r}" for defect in world.defects]
     setting = plan.setting

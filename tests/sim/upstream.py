@@ -6,13 +6,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sseproxy.origins.exchange import HttpExchange
-
 from sseproxy.core.errors import UpstreamBroken
 from sseproxy.core.http.fields import Headers
 from sseproxy.core.journal.run import RunHead
 from sseproxy.engine.relay import Relay
 from sseproxy.http1.messages import ResponseHead
+from sseproxy.origins.http import HttpExchange
 from sseproxy.runs.terms import Opened as Answered
 from sseproxy.runs.terms import Refusal
 from tests.sim import history

@@ -1,4 +1,4 @@
-"""What happens in one simulated history? Actions are done to a room, its clients and its upstreams, and written down."""
+"""What happens in one simulated history? Actions are done to a room, its clients, its upstreams, and written down."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -190,9 +190,9 @@ class World:
         """Something happens in the middle of the next piece that a client gets."""
         client = pick(self.clients, one)
         if not client.is_over:
-            client.within = pick(
-                (client.pause, client.leave, partial(self.blink, client), partial(self.do_stop, one, other)), other
-            )
+            deeds: list[Callable[[], None]] = [client.pause, client.leave]
+            deeds += [partial(self.blink, client), partial(self.do_stop, one, other)]
+            client.within = pick(deeds, other)
 
     def blink(self, client: Client) -> None:
         client.pause()
@@ -230,6 +230,16 @@ class World:
     def do_drain(self, one: int, other: int) -> None:
         self.log(history.Drained(at=self.loop.time()))
         self.room.desk.drain()
+
+    async def do_restart(self, one: int, other: int) -> None:
+        """The process ends, and another one begins, which has nothing of it."""
+        at = self.loop.time()
+        self.log(history.Fault(at=at, done=at))
+        await self.room.desk.close()
+        for client in self.clients:
+            client.break_off()
+        self.log(history.Lost(at=at))
+        self.room = Room(self.setting, self.service, self.log, self.room)
 
     # Private.
 

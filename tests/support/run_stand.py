@@ -39,6 +39,9 @@ JSON = b"Content-Type: application/json"
 _FLEETING = (LiveRun, Attendance, Reader, Reading, Journalled, RunRequest, Relay, HttpExchange, ResponseTail)
 
 
+_POLICY = StorePolicy(secret="s")
+
+
 def ask(line: bytes, *fields: bytes, body: bytes | None = None) -> bytes:
     """A request, such as ``GET /a``."""
     length = () if body is None else (b"Content-Length: %d" % len(body),)
@@ -131,16 +134,19 @@ class Tab:
         """The next blocks."""
         return [await self.event() for _ in range(count)]
 
-    async def ending(self) -> tuple[list[bytes], bool]:
-        """The blocks that still come, and whether the end behind them is a clean one."""
-        is_clean = True
+    async def body(self) -> tuple[bytes, bool]:
+        """What still comes, and whether the end behind it is a clean one."""
         try:
             while data := await self.peer.chunk():
                 self._text += data
-        except asyncio.IncompleteReadError as error:
-            assert not error.partial, error.partial
-            is_clean = False
-        *blocks, rest = self._text.split(b"\n\n")
+        except asyncio.IncompleteReadError:
+            return self._text, False
+        return self._text, True
+
+    async def ending(self) -> tuple[list[bytes], bool]:
+        """The blocks that still come, and whether the end behind them is a clean one."""
+        text, is_clean = await self.body()
+        *blocks, rest = text.split(b"\n\n")
         assert not rest, rest
         return blocks, is_clean
 
@@ -158,19 +164,19 @@ class Tab:
 class RunStand:
     """A proxy, its upstream, and its clients, who leave at the end.
 
-    calls: all requests that have reached the upstream.
+    calls: all requests that have reached the upstream. arrival: set when there is another one. clients: their sockets.
     """
 
     proxy: ProxyServer
     upstream: RawUpstream
     calls: list[Call]
-    _arrival: asyncio.Event
-    _clients: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
+    arrival: asyncio.Event
+    clients: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     @classmethod
     @contextlib.asynccontextmanager
     async def serve(
-        cls, *routes: str, defaults: str = "", policy: StorePolicy = StorePolicy(secret="s"), **options: Any
+        cls, *routes: str, defaults: str = "", policy: StorePolicy = _POLICY, **options: Any
     ) -> "AsyncIterator[RunStand]":
         """routes: YAML mappings without braces and without `upstream`. options: of `ProxyServer.serve`.
 
@@ -186,9 +192,9 @@ class RunStand:
                 served = ProxyServer.serve(*routes_of(routes, upstream.port, defaults), runs=policy, **options)
                 async with served as proxy:
                     stand = cls(proxy, upstream, calls, arrival)
-                    async with stand._clients:
+                    async with stand.clients:
                         yield stand
-                    await eventually(lambda: proxy.app.requests == 0)
+                    await proxy.app.wait_until_idle()
                     assert [run.attended for run in stand.desk if run.attended] == []
                 await eventually(lambda: all(visit.closed.is_set() for visit in upstream.visits))
             del stand, proxy, served
@@ -215,13 +221,13 @@ class RunStand:
         """The request with this number, once all of it has reached the upstream."""
         async with asyncio.timeout(LIMIT):
             while len(self.calls) <= number:
-                self._arrival.clear()
-                await self._arrival.wait()
+                self.arrival.clear()
+                await self.arrival.wait()
         return self.calls[number]
 
     async def client(self) -> Tab:
         """A client that has sent nothing yet."""
-        return Tab(await self._clients.enter_async_context(self.proxy.connect()))
+        return Tab(await self.clients.enter_async_context(self.proxy.connect()))
 
     async def send(self, line: bytes, *fields: bytes, body: bytes | None = None) -> Tab:
         """A client that has sent a request."""

@@ -4,11 +4,14 @@ from dataclasses import replace
 from http import HTTPStatus
 
 from sseproxy.core.errors import SSEProxyError, UpstreamBroken
-from sseproxy.core.http.fields import without
+from sseproxy.core.http.fields import is_json, without
+from sseproxy.core.stream.transfer import CloseReason
+from sseproxy.origins.codings import can_decode
 from sseproxy.origins.http import HttpExchange
-from sseproxy.proxy.early import EarlyAnswer
+from sseproxy.proxy.early import EarlyAnswer, is_success
 from sseproxy.proxy.journal.client import RunClient
 from sseproxy.proxy.journal.upstream import OF_ONE_RESPONSE
+from sseproxy.proxy.refusal import decoded_beginning, refused_there
 from sseproxy.runs.live_run import LiveRun
 from sseproxy.runs.terms import Refusal
 
@@ -41,11 +44,26 @@ async def tell_refused(run: LiveRun, client: RunClient, early: EarlyAnswer) -> N
         client.tail.respond(refused)
         await early.join(refused)
     elif isinstance(refused, Refusal):
-        early.join_copy(refused)
+        _tell_copy(refused, client, early)
     elif isinstance(refused, SSEProxyError):
         early.fail(refused)
     else:
         early.relay.stop(run.end_reason)
+
+
+def _tell_copy(copy: Refusal, client: RunClient, early: EarlyAnswer) -> None:
+    if early.relay.ended.done():
+        return
+    client.tail.record.intended = copy.status
+    if is_success(copy.status) and copy.body and is_json(copy.fields) and can_decode(copy.fields):
+        early.receive_json()
+        early.relay.receive_data(decoded_beginning(copy.fields, copy.body))
+        if copy.is_whole:
+            early.relay.receive_eof()
+        else:
+            early.relay.stop(CloseReason.UPSTREAM_ERROR)
+    else:
+        early.refuse(refused_there(copy.status, copy.reason, copy.fields, copy.body))
 
 
 def _own(exchange: HttpExchange, client: RunClient) -> None:

@@ -26,7 +26,7 @@ class JournalService:
         budget = RunBudget(policy.memory)
         self.desk = Desk(open_journal(policy), budget, clock=streams.clock(), chance=streams.chance)
         observers = streams.observers
-        self.desk.on_end = lambda run: observers.notify(lambda observer: observer.run_ended(run))
+        self.desk.stats.on_end = lambda run: observers.notify(lambda observer: observer.run_ended(run))
         self.identifier = Identifier(policy.secret.encode() or secrets.token_bytes(32))
 
     def serve(

@@ -280,6 +280,7 @@ def test_a_retry_with_the_same_key_joins(more: Stand) -> None:
     first, call = ask(more, "/ask", **key)
     with first, Request(more.url, "/ask", method="POST", headers={**ANN, **key}, body=b"{}") as second:
         call.begin()
+        assert second.status == 200  # it has joined
         call.say("one")
         call.finish()
         assert data(first.read()) == data(second.read()) == ["one"]

@@ -234,8 +234,8 @@ async def test_who_has_not_asked_for_a_stream_takes_its_upstream_along() -> None
 async def test_a_request_that_breaks_off_in_its_body_takes_its_upstream_along() -> None:
     async with RunStand.serve(BY_RUN) as on:
         tab = await on.client()
-        head = b"POST /a HTTP/1.1\r\nHost: a.test\r\nCookie: s=one\r\nAccept: text/event-stream\r\nContent-Length: 100000\r\n"
-        await tab.peer.send(head + b"\r\n" + b"x" * 70_000)
+        head = b"POST /a HTTP/1.1\r\nHost: a.test\r\nCookie: s=one\r\nAccept: text/event-stream\r\n"
+        await tab.peer.send(head + b"Content-Length: 100000\r\n\r\n" + b"x" * 70_000)
         visit = await on.upstream.visit()
         await visit.wait_received(b"xxxx")
         await on.attended(1)
