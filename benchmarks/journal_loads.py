@@ -8,7 +8,6 @@ import http.client
 import socket
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -10,15 +10,14 @@ from sseproxy.core.journal.cursor import Flavour, Step, following
 from sseproxy.core.journal.gap import Missing
 from sseproxy.core.journal.positions import Mark
 from sseproxy.core.journal.window import Block, Spot, Window, WindowLimits, WindowPolicy
+from sseproxy.core.limits import KIB
 from sseproxy.journal.budget import Budget
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.history import History
-from sseproxy.journal.members import GIVEN, OUT, Held, Member, Voice
-
-_KIB: Final = 1024
+from sseproxy.journal.members import GIVEN, OUT, Held, Member, Replay, Voice
 
 #: By so many bytes a window may grow before its budget hears of it, and beyond its limit, by a part of which.
-_WORTH_NOTING: Final = 4 * _KIB
+_WORTH_NOTING: Final = 4 * KIB
 _SLACK: Final = 1 + 1 / 256
 
 
@@ -71,8 +70,7 @@ class Fanout:
         self._lowest = window.end  # no later than the spot of any member in `_behind`, if that can fall
         self._voices: dict[Flavour, Voice] = {}
         self._members = 0
-        self._replayed: tuple[Spot, Spot] | None = None  # from where to where `_replay` goes
-        self._replay: Step | None = None  # the newest step of members that lag behind: often many are at one spot
+        self._replay = Replay()
         self._waiting: list[asyncio.Future[None]] = []
         self._noted = 0
         self._has_ended = False
@@ -126,11 +124,8 @@ class Fanout:
                 member.fail(error)
                 release_frames(error)
         window, limits = self.window, self.policy.most if self._behind else self.policy.tail
-        if (
-            window.size - self._noted > _WORTH_NOTING
-            or window.events > limits.events
-            or window.bytes > limits.bytes * _SLACK
-        ):
+        has_grown = window.size - self._noted > _WORTH_NOTING
+        if has_grown or window.events > limits.events or window.bytes > limits.bytes * _SLACK:
             self._tidy()
 
     def break_in(self, base: Mark, missing: Missing | None) -> None:
@@ -189,12 +184,11 @@ class Fanout:
         """Return the next step of a member that lags behind; ``None`` if it has to ask the history."""
         if self._is_full:
             self._tidy()  # a reader has come nearer
-        window, where = self.window, (spot, self._at)
-        if where == self._replayed and spot.epoch == window.epoch and spot.mark >= window.base:
-            return self._replay
-        step = following(window, spot, upto=self._at.mark, most=self.policy.chunk)
-        if len(self._behind) > 1:
-            self._replayed, self._replay = where, step
+        step = self._replay.find(self.window, spot, self._at)
+        if step is None:
+            step = following(self.window, spot, upto=self._at.mark, most=self.policy.chunk)
+            if len(self._behind) > 1:
+                self._replay.keep(spot, self._at, step)
         return step
 
     def is_over(self, spot: Spot) -> bool:
@@ -242,9 +236,7 @@ class Fanout:
         if member in self._behind:
             self._behind.discard(member)
             if not self._behind:
-                self._replayed = self._replay = None
-                for voice in self._voices.values():
-                    voice.replayed = None
+                self._replay.clear(self._voices.values())
                 if self._pass is None:
                     self._tidy()
 

@@ -1,10 +1,11 @@
 """What has a fan-out to do with its readers, and with what writes into its window?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from sseproxy.core.journal.cursor import Flavour, Step, Written
-from sseproxy.core.journal.window import Block, Entry, Spot
+from sseproxy.core.journal.positions import START
+from sseproxy.core.journal.window import Block, Entry, Spot, Window
 
 #: `Member.slot` of a member that is not live, and of one that is being given something.
 OUT: Final = -1
@@ -40,6 +41,31 @@ class Voice:
         if block.count == 1:
             return self._id_line % block.last + block.text
         return self.flavour.write((block,)).text
+
+
+class Replay:
+    """The newest step of members that lag behind: when many come back at once, many are at one spot."""
+
+    __slots__ = ("_from", "_step", "_to")
+
+    def __init__(self) -> None:
+        self._from = self._to = Spot(-1, START)
+        self._step: Step | None = None
+
+    def find(self, window: Window, spot: Spot, to: Spot) -> Step | None:
+        """Return the step of a member at `spot`, where live members are at `to`, if it is the one that is kept."""
+        is_there = spot.epoch == window.epoch and spot.mark >= window.base
+        return self._step if is_there and spot == self._from and to == self._to else None
+
+    def keep(self, spot: Spot, to: Spot, step: Step | None) -> None:
+        """Keep `step` in place of what was kept."""
+        self._from, self._to, self._step = spot, to, step
+
+    def clear(self, voices: Iterable[Voice]) -> None:
+        """No member lags behind: keep nothing, here and in `voices`."""
+        self._step = None
+        for voice in voices:
+            voice.replayed = None
 
 
 class Member(Protocol):

@@ -304,9 +304,7 @@ class Window:
         self._times.clear()
 
 
-def _packed(
-    entries: list[Entry], times: list[float], limits: WindowLimits
-) -> tuple[list[Entry], list[float]]:
+def _packed(entries: list[Entry], times: list[float], limits: WindowLimits) -> tuple[list[Entry], list[float]]:
     """Return `entries` with those joined that are small, come one right after another, and at nearly the same time."""
     size = len(entries)
     if size < 2:

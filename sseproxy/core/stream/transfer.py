@@ -126,7 +126,7 @@ class Transfer:
         self.receive_data(data, now=now)
         return self.data_to_send()
 
-    def forward_events(self, data: bytes, events: int, now: float) -> bytes:  # noqa: ARG002 - a stream counts them
+    def forward_events(self, data: bytes, events: int, now: float) -> bytes:
         """`forward` for `events` whole events in canonical form: LF, and one blank line behind each."""
         return self.forward(data, now)
 
