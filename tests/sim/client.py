@@ -71,6 +71,9 @@ class Client:
         if within is not None:
             within()
 
+    def receive_events(self, data: bytes, events: int, now: float) -> None:
+        self.receive_data(data)
+
     def receive_eof(self) -> None:
         raise AssertionError("a reader has no end of its own")
 
