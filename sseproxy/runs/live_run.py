@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from sseproxy.core.journal.positions import Mark
 from sseproxy.core.journal.rules import Detach
 from sseproxy.core.journal.run import RunEnd, RunPhase, RunState
-from sseproxy.core.journal.window import Block, WindowLimits, WindowPolicy
+from sseproxy.core.journal.window import WindowLimits, WindowPolicy
 from sseproxy.core.stream.ends import row
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason
@@ -187,12 +187,6 @@ class LiveRun:
         self.fanout.tidy()
 
     # The producer's side (`producer.Run`).
-
-    def publish(self, block: Block | None) -> None:
-        if block is None or len(block.text) > self.fanout.policy.chunk:
-            self.fanout.publish()
-        else:
-            self.fanout.publish_block(block, self._host.loop.time())
 
     def note_head(self) -> None:
         if not self.opened.done():

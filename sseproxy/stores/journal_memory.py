@@ -71,9 +71,8 @@ class MemoryJournalStore:
         if kept is None:
             done(Outcome.GONE)
             return
-        window = kept.window
-        (major, last), top = entry.last, window.top[1]
-        before = last - entry.count
+        window, (major, last) = kept.window, entry.last
+        top, before = window.top[1], last - entry.count
         if token != kept.token or major != token or kept.end is not None:
             done(Outcome.FENCED)
         elif before == top:
