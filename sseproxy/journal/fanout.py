@@ -10,18 +10,15 @@ from sseproxy.core.journal.cursor import Flavour, Step, following
 from sseproxy.core.journal.gap import Missing
 from sseproxy.core.journal.positions import Mark
 from sseproxy.core.journal.window import Block, Spot, Window, WindowLimits, WindowPolicy
+from sseproxy.core.limits import KIB
 from sseproxy.journal.budget import Budget
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.history import History
-from sseproxy.journal.members import GIVEN, OUT, Held, Member, Voice
+from sseproxy.journal.members import GIVEN, OUT, Held, Member, Replay, Voice
 
-_KIB: Final = 1024
-
-#: What an event takes beside its text, about.
-_BYTES_PER_EVENT: Final = 200
-
-#: By so many bytes a window may grow before its budget hears of it.
-_WORTH_NOTING: Final = 2 * _KIB
+#: By so many bytes a window may grow before its budget hears of it, and beyond its limit, by a part of which.
+_WORTH_NOTING: Final = 4 * KIB
+_SLACK: Final = 1 + 1 / 256
 
 
 class Fanout:
@@ -73,6 +70,7 @@ class Fanout:
         self._lowest = window.end  # no later than the spot of any member in `_behind`, if that can fall
         self._voices: dict[Flavour, Voice] = {}
         self._members = 0
+        self._replay = Replay()
         self._waiting: list[asyncio.Future[None]] = []
         self._noted = 0
         self._has_ended = False
@@ -102,31 +100,32 @@ class Fanout:
         else:
             self._tidy()
 
-    def publish_block(self, block: Block, now: float) -> None:
-        """The same for a window that has `block` new and nothing else; `block` may be handed out in one piece.
+    def publish_block(self, block: Block) -> None:
+        """The same for a window that has `block` new and nothing else.
 
         What most events of a run take: the live reader is where the window ended before, so nothing is looked up.
         """
         live = self._live
-        if self._pass is not None or self._ahead or len(live) > 1:
+        if self._pass is not None or self._ahead or len(live) > 1 or len(block.text) > self.policy.chunk:
             self.publish()
             return
-        self._at = at = Spot(self.window.epoch, block.last)
+        self._at = at = _new(Spot, (self.window.epoch, block.last))
         if live:
             member = live[0]
             voice = member.voice
             member.spot = at
             try:
                 if voice is not None:
-                    member.receive(voice.write_block(block))
+                    text = block.text if block.is_named or not voice.has_ids else voice.write_block(block)
+                    member.receive(text, block.count, self._loop.time())
                 else:
                     member.take(Step((block,), at))
             except Exception as error:  # noqa: BLE001 - one reader's defect must not stop the producer
                 member.fail(error)
                 release_frames(error)
         window, limits = self.window, self.policy.most if self._behind else self.policy.tail
-        size = window.bytes + _BYTES_PER_EVENT * window.events
-        if size - self._noted > _WORTH_NOTING or not window.is_within(limits, now=now):
+        has_grown = window.size - self._noted > _WORTH_NOTING
+        if has_grown or window.events > limits.events or window.bytes > limits.bytes * _SLACK:
             self._tidy()
 
     def break_in(self, base: Mark, missing: Missing | None) -> None:
@@ -147,7 +146,7 @@ class Fanout:
 
     def halve(self) -> None:
         """Keep half of what is kept."""
-        self._trim(WindowLimits(events=self.window.events // 2, bytes=self.window.bytes // 2))
+        self._trim(WindowLimits(events=max(1, self.window.events // 2), bytes=self.window.bytes // 2))
 
     def tidy(self) -> None:
         """Drop what is too old by now."""
@@ -185,7 +184,12 @@ class Fanout:
         """Return the next step of a member that lags behind; ``None`` if it has to ask the history."""
         if self._is_full:
             self._tidy()  # a reader has come nearer
-        return following(self.window, spot, upto=self._at.mark, most=self.policy.chunk)
+        step = self._replay.find(self.window, spot, self._at)
+        if step is None:
+            step = following(self.window, spot, upto=self._at.mark, most=self.policy.chunk)
+            if len(self._behind) > 1:
+                self._replay.keep(spot, self._at, step)
+        return step
 
     def is_over(self, spot: Spot) -> bool:
         """True if the stream has ended, and a member at `spot` has everything."""
@@ -231,8 +235,10 @@ class Fanout:
         """`member` is no longer behind. If it was the last one, the window keeps no more for it."""
         if member in self._behind:
             self._behind.discard(member)
-            if not self._behind and self._pass is None:
-                self._tidy()
+            if not self._behind:
+                self._replay.clear(self._voices.values())
+                if self._pass is None:
+                    self._tidy()
 
     def _take_out(self, member: Member) -> None:
         slot, member.slot = member.slot, OUT
@@ -287,7 +293,8 @@ class Fanout:
         """Hand the step of the pass to `left` members at most. Return how many more it may be in this turn."""
         step, todo, live, at = self._pass, self._todo, self._live, self._at
         assert step is not None
-        is_shared = not step.has_gap
+        is_shared, now = not step.has_gap, self._loop.time()
+        events = sum(entry.count for entry in step.entries)
         while todo and left:
             left -= 1
             member = todo.pop()
@@ -300,7 +307,7 @@ class Fanout:
                     if text is None:
                         text = voice.write(step)
                     if text:
-                        member.receive(text)
+                        member.receive(text, events, now)
                 else:
                     member.take(step)
             except Exception as error:  # noqa: BLE001 - one reader's defect must not stop the pass for all others
@@ -332,12 +339,14 @@ class Fanout:
             if self.policy.is_held and self._behind and window.bytes > limits.bytes:
                 upto = min(upto, *(member.spot.mark for member in self._behind))
             window.trim(limits, now=self._loop.time(), upto=upto)
+            if self.policy.is_counted:
+                window.pack(limits, upto=self._at.mark)
             if self._held is not None:
                 self._weigh(self._held, limits)
         if self.history is None and self._behind and self._lowest < (window.epoch, window.base):
             self._drop_fallen(Spot(window.epoch, window.base))
         if self._budget is not None:
-            self._noted = window.bytes + _BYTES_PER_EVENT * window.events
+            self._noted = window.size
             self._budget.note(self, self._noted)
 
     def _weigh(self, held: Held, limits: WindowLimits) -> None:
@@ -357,3 +366,6 @@ class Fanout:
         self._lowest = min(spots, default=self._at)
         for member in fallen:
             member.fall()
+
+
+_new: Final = tuple.__new__  # half the price of `Spot(…)`

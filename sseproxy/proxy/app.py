@@ -172,10 +172,12 @@ class ProxyApp:
         self.streams.abort_all()
         for tail in list(self._handler.under_way):
             tail.abort()
+        self.journals.abort()  # behind the clients, for which it is their own stream that ends
 
     async def wait_until_idle(self) -> None:
-        """Wait until no request is under way."""
+        """Wait until no request is under way, and no answer that another process will need."""
         await self._handler.wait_until_idle()
+        await self.journals.wait_until_kept()
 
     async def close(self) -> None:
         """Close the connections to all upstreams and services, all followers of Redis, and the store of tickets."""

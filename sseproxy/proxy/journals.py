@@ -11,6 +11,7 @@ from sseproxy.metrics.figures import Figures
 if TYPE_CHECKING:
     from sseproxy.proxy.journal.service import JournalService
     from sseproxy.runs.live_run import LiveRun
+    from sseproxy.runs.restart import RunFile
 
 
 class Journals:
@@ -23,6 +24,7 @@ class Journals:
         self.service: JournalService | None = None
         self._policy = policy
         self._names: list[str] = []
+        self._file: RunFile | None = None
 
     def of(self, routes: Sequence[Route], streams: LiveStreams) -> "JournalService | None":
         """Return what serves `routes`, if one of them has a journal, or one had before a reload."""
@@ -30,8 +32,11 @@ class Journals:
         if self.service is None and self._names:
             # A process without such routes does not wait for these modules at its start.
             from sseproxy.proxy.journal.service import JournalService  # noqa: PLC0415
+            from sseproxy.runs.restart import RunFile  # noqa: PLC0415
 
-            self.service = JournalService(self._policy, streams)
+            self._file = RunFile(self._policy, routes)
+            self.service = JournalService(self._policy, streams, self._file.secret)
+            self._file.restore(self.service.desk, routes)
         return self.service
 
     # What an operator sees.
@@ -62,7 +67,19 @@ class Journals:
         if self.service is not None:
             self.service.desk.drain()
 
-    async def close(self) -> None:
-        """End all runs, and close their store."""
+    async def wait_until_kept(self) -> None:
+        """Wait for the answers under way, also those that no client reads, if the next process gets them."""
+        if self.service is not None and self._policy.file is not None:
+            await self.service.desk.wait_for_answers()
+
+    def abort(self) -> None:
+        """Break off all answers under way."""
         if self.service is not None:
+            self.service.desk.abort()
+
+    async def close(self) -> None:
+        """End all runs, leave them to the next process, and close their store."""
+        self.abort()
+        if self.service is not None and self._file is not None:
+            await self._file.write(self.service.desk)
             await self.service.desk.close()

@@ -73,10 +73,10 @@ class Reading:
         if isinstance(finding, Gone):
             raise _gone()
         end = finding.run.state.end
-        if client.wanted.is_browser:
-            client.tail.answer_with_nothing(HTTPStatus.NO_CONTENT)
-        elif end is not None and not end.is_clean:
+        if end is not None and not end.is_clean and not client.wanted.is_browser:
             raise _gone()
+        if client.wanted.is_browser or finding.run.state.head is None:  # it was stopped before it had one
+            client.tail.answer_with_nothing(HTTPStatus.NO_CONTENT)
         else:
             client.tail.admit(client.route)
             relay = client.send_head(finding.run, None)

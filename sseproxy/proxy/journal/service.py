@@ -1,7 +1,5 @@
 """What do all routes with a journal share in one process, and what outlives their requests?"""
 
-import secrets
-
 from sseproxy.core.routes import Route
 from sseproxy.core.store import StorePolicy
 from sseproxy.core.stream.request import StreamRequest
@@ -20,14 +18,14 @@ from sseproxy.stores.open import open_journal
 
 
 class JournalService:
-    """The runs of one process. Must be made while the event loop runs."""
+    """The runs of one process. Must be made while the event loop runs. secret: of the digests of who asks for what."""
 
-    def __init__(self, policy: StorePolicy, streams: LiveStreams) -> None:
+    def __init__(self, policy: StorePolicy, streams: LiveStreams, secret: bytes) -> None:
         budget = RunBudget(policy.memory)
         self.desk = Desk(open_journal(policy), budget, clock=streams.clock(), chance=streams.chance)
         observers = streams.observers
         self.desk.stats.on_end = lambda run: observers.notify(lambda observer: observer.run_ended(run))
-        self.identifier = Identifier(policy.secret.encode() or secrets.token_bytes(32))
+        self.identifier = Identifier(secret)
 
     def serve(
         self,
