@@ -189,6 +189,7 @@ class LiveRun:
     # The producer's side (`producer.Run`).
 
     def note_head(self) -> None:
+        self._may_detach = lambda: True  # what could tell is the request, which is kept no longer
         if not self.opened.done():
             self.opened.set_result(None)
 
