@@ -100,7 +100,7 @@ class LiveRun:
         held = self.producer if is_answer else None
         self.fanout = Fanout(state.window, host.loop, policy, host.catching_up, budget=self.share, held=held)
         self._refused: Refused | None = None
-        self._may_detach: Callable[[], bool] = lambda: True
+        self._may_detach: Callable[[], bool] | None = None  # until the upstream has answered: it leads to the request
         self._detach_timer: Timer | None = None
 
     @property
@@ -180,6 +180,7 @@ class LiveRun:
             self.fanout.publish_block(block, self._host.loop.time())
 
     def note_head(self) -> None:
+        self._may_detach = None
         if not self.opened.done():
             self.opened.set_result(None)
 
@@ -232,7 +233,7 @@ class LiveRun:
         if not self.state.is_under_way or self.state.phase is RunPhase.ASLEEP:
             return
         detach = self.belongs.policy.detach
-        if self.state.phase is RunPhase.OPENING and not self._may_detach():
+        if self.state.phase is RunPhase.OPENING and self._may_detach is not None and not self._may_detach():
             self._withdraw()
         elif self.is_superseded:
             self.stop(CloseReason.SUPERSEDED)
