@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import sys
+from collections.abc import Mapping
 
 from sseproxy.core.frozen import frozen
 from sseproxy.demo.asking import asking
