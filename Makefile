@@ -64,6 +64,14 @@ bench-middleware: tests-setup ## what the ASGI middleware costs: a request, and 
 bench-push: tests-setup bench-programs ## 5,000 subscribers by Redis, beside Nchan: connections, memory, CPU, latency
 	@$(BIN)/python -m benchmarks.push $(ARGS)
 
+.PHONY: bench-journal
+bench-journal: tests-setup bench-programs ## what a journal costs: answers, a feed with 2,000 readers, beside Nchan, memory. Ten minutes
+	@$(BIN)/python -m benchmarks.journal $(ARGS)
+
+.PHONY: bench-journal-short
+bench-journal-short: tests-setup bench-compiler ## does an event of a kept answer cost less than twice a relayed one?
+	@$(BIN)/python -m benchmarks.journal --check
+
 .PHONY: map
 map: ## the question that each module answers
 	@for file in $$(git ls-files 'sseproxy/*.py'); do printf '%-44s %s\n' "$$file" "$$(sed -n '1s/^"""//; 1s/"""$$//; 1p' "$$file")"; done

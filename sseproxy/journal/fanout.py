@@ -98,7 +98,7 @@ class Fanout:
         if self._pass is None:
             self._go_on()
         else:
-            self._tidy()
+            self.tidy()
 
     def publish_block(self, block: Block) -> None:
         """The same for a window that has `block` new and nothing else.
@@ -109,7 +109,7 @@ class Fanout:
         if self._pass is not None or self._ahead or len(live) > 1 or len(block.text) > self.policy.chunk:
             self.publish()
             return
-        self._at = at = _new(Spot, (self.window.epoch, block.last))
+        self._at = at = tuple.__new__(Spot, (self.window.epoch, block.last))  # half the price of `Spot(…)`
         if live:
             member = live[0]
             voice = member.voice
@@ -126,7 +126,7 @@ class Fanout:
         window, limits = self.window, self.policy.most if self._behind else self.policy.tail
         has_grown = window.size - self._noted > _WORTH_NOTING
         if has_grown or window.events > limits.events or window.bytes > limits.bytes * _SLACK:
-            self._tidy()
+            self.tidy()
 
     def break_in(self, base: Mark, missing: Missing | None) -> None:
         """Make the window go on at `base`, and have the readers hear what is missing; see `Window.break_in`."""
@@ -149,8 +149,9 @@ class Fanout:
         self._trim(WindowLimits(events=max(1, self.window.events // 2), bytes=self.window.bytes // 2))
 
     def tidy(self) -> None:
-        """Drop what is too old by now."""
-        self._tidy()
+        """Drop what is too much or too old, and note what is left."""
+        is_needed = self._behind or self._pass is not None
+        self._trim(self.policy.most if is_needed else self.policy.tail)
 
     def end(self) -> None:
         """Nothing comes any more. Each reader hears of it once it has everything."""
@@ -183,13 +184,8 @@ class Fanout:
     def following(self, spot: Spot) -> Step | None:
         """Return the next step of a member that lags behind; ``None`` if it has to ask the history."""
         if self._is_full:
-            self._tidy()  # a reader has come nearer
-        step = self._replay.find(self.window, spot, self._at)
-        if step is None:
-            step = following(self.window, spot, upto=self._at.mark, most=self.policy.chunk)
-            if len(self._behind) > 1:
-                self._replay.keep(spot, self._at, step)
-        return step
+            self.tidy()  # a reader has come nearer
+        return self._replay.following(self.window, spot, self._at, self.policy.chunk, readers=len(self._behind))
 
     def is_over(self, spot: Spot) -> bool:
         """True if the stream has ended, and a member at `spot` has everything."""
@@ -238,7 +234,7 @@ class Fanout:
             if not self._behind:
                 self._replay.clear(self._voices.values())
                 if self._pass is None:
-                    self._tidy()
+                    self.tidy()
 
     def _take_out(self, member: Member) -> None:
         slot, member.slot = member.slot, OUT
@@ -269,7 +265,7 @@ class Fanout:
                 for member in self._live[:]:
                     self.lag(member)
                     member.wake()
-        self._tidy()
+        self.tidy()
 
     def _begin_pass(self) -> bool:
         """Begin a pass if there are live members, and something new for them."""
@@ -328,10 +324,6 @@ class Fanout:
             self.lag(member)
             member.wake()
 
-    def _tidy(self) -> None:
-        is_needed = self._behind or self._pass is not None
-        self._trim(self.policy.most if is_needed else self.policy.tail)
-
     def _trim(self, limits: WindowLimits) -> None:
         window = self.window
         if window.epoch == self._at.epoch:
@@ -366,6 +358,3 @@ class Fanout:
         self._lowest = min(spots, default=self._at)
         for member in fallen:
             member.fall()
-
-
-_new: Final = tuple.__new__  # half the price of `Spot(…)`

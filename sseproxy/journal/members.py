@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-from sseproxy.core.journal.cursor import Flavour, Step, Written
+from sseproxy.core.journal.cursor import Flavour, Step, Written, following
 from sseproxy.core.journal.positions import START
 from sseproxy.core.journal.window import Block, Entry, Spot, Window
 
@@ -52,14 +52,16 @@ class Replay:
         self._from = self._to = Spot(-1, START)
         self._step: Step | None = None
 
-    def find(self, window: Window, spot: Spot, to: Spot) -> Step | None:
-        """Return the step of a member at `spot`, where live members are at `to`, if it is the one that is kept."""
-        is_there = spot.epoch == window.epoch and spot.mark >= window.base
-        return self._step if is_there and spot == self._from and to == self._to else None
-
-    def keep(self, spot: Spot, to: Spot, step: Step | None) -> None:
-        """Keep `step` in place of what was kept."""
-        self._from, self._to, self._step = spot, to, step
+    def following(self, window: Window, spot: Spot, to: Spot, most: int, *, readers: int) -> Step | None:
+        """Return what `cursor.following` does for a member at `spot`, and keep it if there are several `readers`."""
+        if self._step is not None and spot == self._from and to == self._to:
+            if spot.epoch == window.epoch and spot.mark >= window.base:
+                return self._step
+            self._step = None
+        step = following(window, spot, upto=to.mark, most=most)
+        if readers > 1:
+            self._from, self._to, self._step = spot, to, step
+        return step
 
     def clear(self, voices: Iterable[Voice]) -> None:
         """No member lags behind: keep nothing, here and in `voices`."""

@@ -72,7 +72,8 @@ class Dispatcher:
         self._ends = RouteEnds(end_key)
         self._instance = instance
         self._tickets = tickets
-        if any(route.authorize is not None for route in routes):
+        retired = (*tickets.paths.retired, *(() if journal is None else journal.retired))
+        if any(route.authorize is not None for route in (*routes, *retired)):
             from sseproxy.proxy.authorize import Authorizer  # noqa: PLC0415 - only where a route asks a service
 
             self._authorizer = Authorizer(routes, origins.authorizers, instance=instance)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from sseproxy.core.journal.rules import JournalPolicy
 from sseproxy.core.routes import Route
 from sseproxy.core.store import StorePolicy
 from sseproxy.engine.live import LiveStreams
@@ -24,6 +25,7 @@ class Journals:
         self.service: JournalService | None = None
         self._policy = policy
         self._names: list[str] = []
+        self._known: dict[tuple[str, JournalPolicy], Route] = {}
         self._file: RunFile | None = None
 
     def of(self, routes: Sequence[Route], streams: LiveStreams) -> "JournalService | None":
@@ -37,7 +39,24 @@ class Journals:
             self._file = RunFile(self._policy, routes)
             self.service = JournalService(self._policy, streams, self._file.secret)
             self._file.restore(self.service.desk, routes)
+        if self.service is not None:
+            self.service.retired = self.retired(routes)
         return self.service
+
+    def retired(self, routes: Sequence[Route]) -> tuple[Route, ...]:
+        """Return the routes that are not among `routes`, or have another journal there, and of which runs are kept.
+
+        Each is as it last was. The URLs of these runs lead to them until the last of them is forgotten.
+        """
+        if self.service is None:
+            return ()
+        # Many runs share few policies, and to compare policies costs more than to compare what they are.
+        alive = {id(run.belongs.policy): (run.belongs.route, run.belongs.policy) for run in self.service.desk}
+        kept = set(alive.values())
+        current = {(each.name, each.journal): each for each in routes if each.journal is not None}
+        self._known = {key: route for key, route in self._known.items() if key in kept or key in current}
+        self._known |= current
+        return tuple(route for key, route in self._known.items() if key not in current)
 
     # What an operator sees.
 

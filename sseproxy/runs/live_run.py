@@ -106,7 +106,7 @@ class LiveRun:
         held = self.producer if is_answer else None
         self.fanout = Fanout(state.window, host.loop, policy, host.catching_up, budget=self.share, held=held)
         self._refused: Refused | None = None
-        self._may_detach: Callable[[], bool] = lambda: True
+        self._may_detach: Callable[[], bool] | None = None  # until the upstream has answered: it leads to the request
         self._detach_timer: Timer | None = None
 
     @property
@@ -189,6 +189,7 @@ class LiveRun:
     # The producer's side (`producer.Run`).
 
     def note_head(self) -> None:
+        self._may_detach = None
         if not self.opened.done():
             self.opened.set_result(None)
 
@@ -246,7 +247,7 @@ class LiveRun:
         detach = self.belongs.policy.detach
         if not isinstance(detach, Detach) or (detach is Detach.OFF and self.grace):
             detach = max(self.grace, 0.0 if isinstance(detach, Detach) else detach)
-        if self.state.phase is RunPhase.OPENING and not self._may_detach():
+        if self.state.phase is RunPhase.OPENING and self._may_detach is not None and not self._may_detach():
             self._withdraw()
         elif self.is_superseded:
             self.stop(CloseReason.SUPERSEDED)

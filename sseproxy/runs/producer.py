@@ -20,6 +20,8 @@ from sseproxy.runs.terms import Open, Opened, Refusal, Surroundings
 from sseproxy.runs.traffic import Traffic
 from sseproxy.stores.journal import Outcome
 
+_STORED = Outcome.STORED  # looked up once, and not for each event
+
 #: Why a run has no head: the exchange, for its one client; a copy of its beginning, for several; an error.
 Refused: TypeAlias = HttpExchange | Refusal | SSEProxyError
 
@@ -155,7 +157,7 @@ class Producer:
             store.append(state.name, state.token, block, stored, now=now)
 
     def _stored(self, outcome: Outcome) -> None:
-        if outcome is not Outcome.STORED:
+        if outcome is not _STORED:
             raise RuntimeError(f"the store refuses an entry of a run of its own: {outcome}")
         if self._newest is None:
             self._run.fanout.publish()

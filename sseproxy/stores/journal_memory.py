@@ -7,6 +7,8 @@ from sseproxy.core.journal.run import RunEnd
 from sseproxy.core.journal.window import Break, Entry, Window
 from sseproxy.stores.journal import Follower, Outcome, RunTerms
 
+_STORED = Outcome.STORED  # the name of a member is looked up in two dictionaries
+
 
 @dataclass(eq=False, slots=True)
 class _Kept:
@@ -80,7 +82,7 @@ class MemoryJournalStore:
                 window.break_in(entry.last, entry.missing, now=now)
             else:
                 window.append(entry, now=now)
-            done(Outcome.STORED)
+            done(_STORED)
             if kept.followers:
                 for follower in kept.followers[:]:
                     follower.grow()

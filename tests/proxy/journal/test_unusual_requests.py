@@ -1,12 +1,19 @@
 """What becomes of requests and responses on a route with a journal that are not the usual ones?"""
 
 import asyncio
+import gc
 import gzip
 
 import pytest
 
+from sseproxy.core.stream.request import StreamRequest
+from sseproxy.http1.messages import OriginRequest
+from sseproxy.proxy.inbound import ClientRequest, InboundRequest
+from sseproxy.proxy.journal.upstream import RunUpstream
+from sseproxy.proxy.opening import Opening
 from tests.support.run_stand import EVENT_SOURCE, JSON, TAKES_IDS, RunStand, at, data_of, id_of
 from tests.support.settled import eventually
+from tests.support.virtual_clock import passing
 
 COOKIE = b"Cookie: s=one"
 IDS = (COOKIE, *TAKES_IDS)
@@ -214,3 +221,41 @@ async def test_many_requests_come_and_go_and_leave_nothing() -> None:
         await on.attended(0)
         await asyncio.sleep(31)
         assert sum(run.attended for run in on.desk) == 0
+
+
+def requests_in_memory() -> list[str]:
+    """What is there of requests that are served."""
+    kinds = (ClientRequest, InboundRequest, StreamRequest, Opening, RunUpstream, OriginRequest)
+    return sorted({type(each).__name__ for each in gc.get_objects() if isinstance(each, kinds)})
+
+
+async def test_a_request_is_kept_nowhere_once_it_was_sent() -> None:
+    """Nor is that of another client, once its response has begun: a stream may go on for hours."""
+    assert requests_in_memory() == []
+    async with RunStand.serve(KEYED) as on:
+        tab, call = await on.open(b"POST /a?c=7", *IDS, body=b'{"secret": 1}', first=b"data: 1\n\n")
+        assert data_of([await tab.event()]) == [b"1"]
+        await passing(0.01)
+        assert requests_in_memory() == []
+        undeclared, other = await on.open(b"POST /a?c=8", COOKIE, body=b"{}", first=b"data: 1\n\n")
+        assert data_of([await undeclared.event()]) == [b"1"]
+        third = await on.read(b"GET /a/7/stream", *IDS)
+        assert data_of([await third.event()]) == [b"1"]
+        await passing(0.01)
+        assert requests_in_memory() == []
+        await call.finish()
+        await other.finish()
+
+
+async def test_the_request_of_a_feed_is_kept_while_its_upstream_is_there() -> None:
+    async with RunStand.serve(FEED.replace("anyone", "anyone, detach: 'off'")) as on:
+        tab, call = await on.open(b"GET /f", *EVENT_SOURCE, first=b"data: 1\n\n")
+        await tab.events(2)
+        other = await on.read(b"GET /f", *EVENT_SOURCE)
+        await passing(0.01)
+        assert requests_in_memory() == ["Opening", "RunUpstream"]
+        await tab.leave()
+        await other.leave()
+        await call.left()
+        await passing(0.01)
+        assert requests_in_memory() == []
