@@ -146,7 +146,7 @@ class Fanout:
 
     def halve(self) -> None:
         """Keep half of what is kept."""
-        self._trim(WindowLimits(events=self.window.events // 2, bytes=self.window.bytes // 2))
+        self._trim(WindowLimits(events=max(1, self.window.events // 2), bytes=self.window.bytes // 2))
 
     def tidy(self) -> None:
         """Drop what is too much or too old, and note what is left."""

@@ -46,15 +46,26 @@ class MemoryJournalStore:
         return self.restore(run, terms, Window((1, 0)))
 
     def restore(
-        self, run: bytes, terms: RunTerms, window: Window, *, token: int = 1, end: RunEnd | None = None
+        self,
+        run: bytes,
+        terms: RunTerms,
+        window: Window,
+        *,
+        token: int = 1,
+        end: RunEnd | None = None,
+        is_newest: bool = False,
     ) -> Window:
         """Keep a run as it was in a process before: its window, its token, its end. Return the window.
+
+        is_newest: the key of its stream led to it.
 
         Raises `ValueError` if there is a run of that name.
         """
         if run in self._runs:
             raise ValueError("There is a run of that name.")
         self._runs[run] = _Kept(terms, window, token, window.top[1], end)
+        if is_newest:
+            self._newest[terms.scope] = run
         return window
 
     def append(self, run: bytes, token: int, entry: Entry, done: Callable[[Outcome], None], *, now: float) -> None:

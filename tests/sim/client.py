@@ -20,7 +20,8 @@ class Client:
     """One connection of a client (a `BodySink`), which notes what it gets.
 
     request: its number. takes_ids: it gets positions as ids. is_browser: it gets one at once, and comes back behind
-    each end. position: what it named. positions: that it was given, and named itself.
+    each end. declares: it asks for a stream, so that its run begins before its upstream has answered.
+    position: what it named. positions: that it was given, and named itself.
     within: is done in the middle of the next piece.
     """
 
@@ -31,6 +32,7 @@ class Client:
     now: Callable[[], float]
     takes_ids: bool = True
     is_browser: bool = False
+    declares: bool = True
     position: str = ""
     run: LiveRun | None = None
     positions: list[str] = field(default_factory=list)

@@ -137,7 +137,8 @@ class RunState:
         """The upstream goes on. Return the break that readers hear of, unless it was asked to go on behind an id."""
         self.phase = RunPhase.OPEN
         if self.last_own_id is not None:
-            self._is_repeating = True
+            # Where ids occur again, one that is kept may also name a new event.
+            self._is_repeating = self.own_ids.are_unique
             return None
         before = self.window.top
         self.seq += 1

@@ -242,3 +242,26 @@ def test_what_is_dropped_takes_no_memory(count: int) -> None:
         window.trim(WindowLimits(events=10), now=0.0, upto=window.top)
         assert window.events <= max(10, count)
     assert len(window.after(window.base) or ()) == 10 // count
+
+
+def test_what_was_dropped_is_counted_unless_there_was_a_gap_in_it() -> None:
+    window = Window()
+    window.append(block((1, 2), 2), now=0.0)
+    window.break_in((1, 3), MISSING, now=0.0)
+    window.append(block((1, 5), 2), now=0.0)
+    window.append(block((1, 6)), now=0.0)
+    window.trim(WindowLimits(events=1), now=0.0, upto=window.top)
+    assert window.base == (1, 5)
+    assert window.lost((1, 3)) == 2
+    assert window.lost((1, 2)) is None
+    assert window.lost((1, 0)) is None
+
+
+def test_a_gap_that_is_kept_does_not_matter_for_what_was_dropped() -> None:
+    window = Window()
+    window.append(block((1, 2), 2), now=0.0)
+    window.break_in((1, 3), MISSING, now=0.0)
+    window.append(block((1, 4)), now=0.0)
+    window.trim(WindowLimits(events=2), now=0.0, upto=window.top)
+    assert window.base == (1, 2)
+    assert window.lost((1, 0)) == 2
