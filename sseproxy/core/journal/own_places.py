@@ -42,6 +42,13 @@ class OwnPlaces:
         """Return the first place of an id."""
         return self._first.get(own_id)
 
+    def behind(self, own_id: bytes | None, mark: Mark) -> Mark | None:
+        """Return the first place of an id behind `mark`."""
+        first = None if own_id is None else self._first.get(own_id)
+        if own_id is None or first is None or first > mark:
+            return first
+        return next((later for later in self._later.get(own_id, ()) if later > mark), None)
+
     def drop(self, base: Mark) -> None:
         """Drop all places before `base`."""
         places, first, later = self._places, self._first, self._later

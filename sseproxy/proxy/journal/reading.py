@@ -33,7 +33,8 @@ class Reading:
     # 3. The idle timeout, and how long an answer may take, are the producer's. All else is this client's own.
     #
     # Hazard: an `EventSource` comes back behind each end. So one that comes back to a run which has ended badly gets
-    # the position of the end, with the error or by itself, and a clean end: the next time it is answered 204.
+    # the position of the end, with the error or by itself, and a clean end: the next time it is answered 204. So does
+    # one whose run has ended well behind events without ids of their own: it would come back for these for ever.
 
     __slots__ = ("_client", "_desk")
 
@@ -64,6 +65,8 @@ class Reading:
         elif run.state.head is None:
             await tell_refused(run, client, early)
         else:
+            client.tail.respond(attendance)
+            client.tail.record.intended = run.state.head.status
             early.receive_stream()
             self._connect(early.relay, join)
 
@@ -129,7 +132,8 @@ def _end(relay: Relay, state: RunState, *, names_end: bool, is_last_time: bool) 
     session = relay.transfer
     assert state.end is not None
     assert isinstance(session, StreamSession)
-    if state.end.is_clean:
+    lacks_id = state.is_named and state.window.top != state.place_of(state.last_own_id or b"")
+    if state.end.is_clean and not (is_last_time and names_end and lacks_id):
         relay.receive_eof()
         return
     position = state.position(state.end.mark) if names_end else b""
