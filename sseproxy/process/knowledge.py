@@ -33,7 +33,7 @@ _A_TURN = 100
 
 
 class Knowledge:
-    """Figures, streams and runs of this worker, as bytes: for itself, or for another worker that is asked about all of them.
+    """Figures, streams and runs of this worker, as bytes: for itself, or for another that is asked about all.
 
     history: of `streams`. add_more: adds to the figures what is counted elsewhere.
     """
@@ -52,6 +52,7 @@ class Knowledge:
         metrics: StreamMetrics,
         history: History,
         place: Place,
+        *,
         add_more: Callable[[Figures], None],
     ) -> None:
         self._streams = streams

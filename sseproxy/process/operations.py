@@ -41,7 +41,9 @@ class Operations:
                 figures.add(table.CONNECTIONS_LIMIT, (), app.most_connections)
             stores.add_figures(figures)
 
-        self._siblings = Siblings(place, Knowledge(app.streams, app.journals, metrics, history, place, add_more).answer)
+        self._siblings = Siblings(
+            place, Knowledge(app.streams, app.journals, metrics, history, place, add_more=add_more).answer
+        )
         self._admin = AdminServer(
             readiness=lambda: stores.readiness(is_draining=app.draining),
             pages=Pages(place, self._siblings),

@@ -19,6 +19,7 @@ from sseproxy.proxy.tail import ResponseTail
 
 if TYPE_CHECKING:
     from sseproxy.proxy.authorize import Authorizer
+    from sseproxy.proxy.eventsource.ticket_paths import TicketTarget
     from sseproxy.proxy.journal.service import JournalService
     from sseproxy.proxy.run_paths import RunTarget
 
@@ -71,7 +72,8 @@ class Dispatcher:
         self._ends = RouteEnds(end_key)
         self._instance = instance
         self._tickets = tickets
-        if any(route.authorize is not None for route in routes):
+        retired = (*tickets.paths.retired, *(() if journal is None else journal.retired))
+        if any(route.authorize is not None for route in (*routes, *retired)):
             from sseproxy.proxy.authorize import Authorizer  # noqa: PLC0415 - only where a route asks a service
 
             self._authorizer = Authorizer(routes, origins.authorizers, instance=instance)
@@ -90,9 +92,7 @@ class Dispatcher:
                     return self._serve(request, route, tail)
                 return self._authorized(self._serve, request, route, tail, request.inbound.target)
             case KeepTicket(request=request, route=route, target=target):
-                from sseproxy.proxy.eventsource.ticket_requests import keep_request  # noqa: PLC0415 - few routes keep any
-
-                keep = partial(keep_request, self._tickets, target)
+                keep = partial(self._keep, target)
                 if route.authorize is None:
                     return keep(request, route, tail)
                 return self._authorized(keep, request, route, tail, target.target)
@@ -136,6 +136,22 @@ class Dispatcher:
         del request
         await serving.start()
         del serving  # a stream may go on for hours
+        await tail.wait()
+
+    async def _keep(self, target: "TicketTarget", request: ClientRequest, route: Route, tail: ResponseTail) -> None:
+        if route.journal is None:
+            from sseproxy.proxy.eventsource.ticket_requests import keep_request  # noqa: PLC0415 - few routes keep any
+
+            await keep_request(self._tickets, target, request, route, tail)
+            return
+        from sseproxy.proxy.journal.ticket_runs import TicketRun, without_ticket_path  # noqa: PLC0415 - likewise
+
+        assert self._journal is not None
+        assert route.upstream is not None
+        request = without_ticket_path(request, target.target)
+        origin, wanted = self._origins.upstreams[route.upstream], request.inbound.stream_request(route)
+        opening = Opening(request, route, origin, tail, wanted=wanted, via=self._instance)
+        await TicketRun(self._journal, request, route, tail, opening, ends=self._ends).start()
         await tail.wait()
 
     def _new(self, request: ClientRequest, route: Route, tail: ResponseTail) -> Starting:

@@ -4,23 +4,18 @@ import asyncio
 import itertools
 import random
 import secrets
-from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
-from enum import StrEnum
 from hmac import compare_digest
 from typing import Any
 
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.identity import ANSWER_BYTES, FEED_BYTES, read_run_position, run_name
-from sseproxy.core.journal.policy import Start
 from sseproxy.core.journal.positions import OLDEST, Mark
-from sseproxy.core.journal.rules import Again
 from sseproxy.core.journal.run import RunState
 from sseproxy.core.stream.transfer import CloseReason
-from sseproxy.engine.run_record import RunRecord
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.runs.budget import RunBudget
+from sseproxy.runs.counts import RunCounts, Without
 from sseproxy.runs.detached import Detached
 from sseproxy.runs.findings import Ask, Complete, Finding, Gone, How, Join, Open
 from sseproxy.runs.live_run import LiveRun
@@ -29,28 +24,10 @@ from sseproxy.stores.journal import JournalStore, RunTerms
 from sseproxy.timers import Clock, Timer
 
 
-class Without(StrEnum):
-    """Why a request of a route with a journal is served without one."""
-
-    IDENTITY = "identity"  # it lacks a part of its key or login
-    MEMORY = "memory"  # there is no room for another run
-    DRAINING = "draining"
-
-
-@dataclass(slots=True)
-class DeskStats:
-    """What has happened so far, by route; gaps by reason, of all clients."""
-
-    ended: Counter[tuple[str, CloseReason]] = field(default_factory=Counter)
-    attached: Counter[tuple[str, How]] = field(default_factory=Counter)
-    gaps: Counter[GapReason] = field(default_factory=Counter)
-    unjournalled: Counter[tuple[str, Without]] = field(default_factory=Counter)
-
-
 class Desk:
     """All runs of a process.
 
-    store: where they are kept. clock: of long waits. on_end: hears of each run that is over.
+    store: where they are kept. clock: of long waits. stats: what has happened.
     """
 
     # Plan: `find` looks, and changes nothing; `create` makes the run that a request needs. Runs are found by name; the
@@ -82,12 +59,13 @@ class Desk:
         self.catching_up = catching_up or CatchingUp(self.loop)
         self.chance = chance
         self.is_draining = False
-        self.stats = DeskStats()
-        self.on_end: Callable[[RunRecord], None] = lambda _: None
+        self.stats = RunCounts()
         self._randomness = randomness
         self._runs: dict[bytes, LiveRun] = {}
         self.detached = Detached()
         self._numbers = itertools.count(1)
+        self._answers: set[LiveRun] = set()
+        self._when_answered: asyncio.Event | None = None
         self._expiries: dict[LiveRun, Timer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -144,7 +122,7 @@ class Desk:
             if mark is not None:
                 return self._from(run, mark, How.RESUMED)
             return Gone() if policy.is_answer else Join(run, state.window.base, Missing(GapReason.UNKNOWN))
-        if policy.start is Start.LATEST and position is None:
+        if policy.starts_latest and position is None:
             return self._from(run, state.window.top)
         return self._from_beginning(run)
 
@@ -159,7 +137,7 @@ class Desk:
         belongs = ask.belongs
         policy = belongs.policy
         old = None if policy.is_by_run else await self.newest(belongs.scope)
-        may_join = policy.again is Again.JOIN and (ask.position is None or not policy.is_answer)
+        may_join = policy.joins and (ask.position is None or not policy.is_answer)
         if old is not None and may_join and old.state.is_under_way:
             return old  # another request has come first, while this one was on its way
         if self.is_draining or not self.budget.has_room():
@@ -171,17 +149,33 @@ class Desk:
         window = await self.store.create(name, RunTerms(belongs.scope, policy.is_answer, policy.keep.age))
         if not policy.is_by_run:
             now_newest = await self.store.point(belongs.scope, name, before)
-            if now_newest is not None and now_newest != name and policy.again is Again.JOIN:
+            if now_newest is not None and now_newest != name and policy.joins:
                 self.store.forget(name)
                 return self._runs.get(now_newest)
         run = self._runs[name] = LiveRun(RunState(name, window), belongs, self, next(self._numbers))
+        if run.is_answer:
+            self._answers.add(run)
         if old is not None and old.is_answer:
             old.supersede()
         return run
 
+    def restore(self, state: RunState, belongs: Belonging, *, rested: float) -> None:
+        """Keep a run of the process before, which the store has. rested: seconds since it ended, or fell asleep."""
+        run = self._runs[state.name] = LiveRun(state, belongs, self, next(self._numbers))
+        run.restore(rested_at=self.loop.time() - rested)
+        self._rest(run)
+        if run.is_asleep:
+            run.share.sleep()
+        else:
+            run.share.end()
+
     def note_unjournalled(self, route: str, why: Without) -> None:
         """Count a request that is relayed without a journal."""
         self.stats.unjournalled[route, why] += 1
+
+    def note_unidentified(self, route: str) -> None:
+        """Count a request that lacks a part of its key or login."""
+        self.note_unjournalled(route, Without.IDENTITY)
 
     def note_reader(self, run: LiveRun, join: Join) -> None:
         """Count a client that reads `run` from now on."""
@@ -202,10 +196,20 @@ class Desk:
             if not run.is_answer and not run.attended and run.state.is_under_way:
                 run.drop()
 
-    async def close(self) -> None:
-        """End all that is under way, and release everything."""
+    async def wait_for_answers(self) -> None:
+        """Wait until no answer is under way."""
+        while self._answers:
+            self._when_answered = asyncio.Event()
+            await self._when_answered.wait()
+
+    def abort(self) -> None:
+        """Break off all answers that are under way, and let all feeds sleep."""
         for run in self:
             run.shut()
+
+    async def close(self) -> None:
+        """End all that is under way, and release everything."""
+        self.abort()
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
@@ -236,13 +240,16 @@ class Desk:
         run.share.sleep()
 
     def ended(self, run: LiveRun) -> None:
+        self._answers.discard(run)
+        if not self._answers and self._when_answered is not None:
+            self._when_answered.set()
         end = run.state.end
         if end is None:
             self._note_attended(run)
             self.forget(run)
             return
         self._rest(run)
-        self._report(run, end.reason)
+        self.stats.note_end(run, end.reason)
         run.share.end()
 
     def forget(self, run: LiveRun) -> None:
@@ -251,7 +258,7 @@ class Desk:
         if self._runs.get(run.name) is run:
             del self._runs[run.name]
             if run.is_asleep:
-                self._report(run, CloseReason.DRAIN if self.is_draining else CloseReason.ABANDONED)
+                self.stats.note_end(run, CloseReason.DRAIN if self.is_draining else CloseReason.ABANDONED)
             self.store.forget(run.name)
             run.producer.close()
             run.fanout.close()
@@ -261,9 +268,9 @@ class Desk:
 
     def _by_key(self, belongs: Belonging, newest: LiveRun | None) -> Finding:
         policy = belongs.policy
-        if newest is None or not newest.state.is_under_way or policy.again is Again.NEW:
+        if newest is None or not newest.state.is_under_way or not policy.joins:
             return Open()
-        if policy.start is Start.LATEST:
+        if policy.starts_latest:
             return self._from(newest, newest.state.window.top)
         return self._from_beginning(newest)
 
@@ -309,7 +316,8 @@ class Desk:
         """Nothing comes any more, for now or for ever: keep what there is as long as the route says."""
         self._note_attended(run)
         self._cancel_expiry(run)
-        at = self.loop.time() + run.belongs.policy.keep.age
+        assert run.rested_at is not None
+        at = run.rested_at + run.belongs.policy.keep.age
         self._expiries[run] = self.clock.call_at(at, lambda: self.forget(run))
 
     def _cancel_expiry(self, run: LiveRun) -> None:
@@ -320,8 +328,3 @@ class Desk:
     def _note_attended(self, run: LiveRun) -> None:
         """A run has a reader, sleeps or is over: it no longer counts among those that go on without one."""
         run.unread += self.detached.discard(run, now=self.loop.time())
-
-    def _report(self, run: LiveRun, reason: CloseReason) -> None:
-        """A run is over: count it, and let the log have its line."""
-        self.stats.ended[run.belongs.route, reason] += 1
-        self.on_end(run.record(reason))

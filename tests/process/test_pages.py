@@ -71,7 +71,7 @@ class OneWorker:
         self.streams = LiveStreams(observers=Observers())
         metrics = StreamMetrics(self.streams, ["route"])
         self.streams.observers.add(metrics)
-        knowledge = Knowledge(self.streams, Journals(), metrics, History(), place, lambda _: None)
+        knowledge = Knowledge(self.streams, Journals(), metrics, History(), place, add_more=lambda _: None)
         self.siblings = Siblings(place, knowledge.answer)
         self.pages = Pages(place, self.siblings)
 

@@ -128,6 +128,16 @@ class JournalPolicy:
         return self.key == (Part(PartKind.RUN),)
 
     @property
+    def joins(self) -> bool:
+        """True if a request whose key has a run under way joins it."""
+        return self.again is Again.JOIN
+
+    @property
+    def starts_latest(self) -> bool:
+        """True if a reader without a position begins behind all that is kept."""
+        return self.start is Start.LATEST
+
+    @property
     def members(self) -> tuple[str, ...]:
         """The members of a JSON body that are parts of the key."""
         return tuple(part.name for part in self.key if part.kind is PartKind.BODY)

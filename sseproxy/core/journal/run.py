@@ -16,6 +16,7 @@ from sseproxy.core.journal.window import Block, Break, Window
 from sseproxy.core.stream.transfer import CloseReason
 
 _BOUNDARY = b"\n\n"
+_new = tuple.__new__  # half the price of `Block(…)`
 
 
 class RunPhase(Enum):
@@ -67,7 +68,6 @@ class RunState:
 
     __slots__ = (
         "_is_repeating",
-        "_repeated",
         "end",
         "head",
         "is_named",
@@ -92,7 +92,6 @@ class RunState:
         self.last_own_id: bytes | None = None
         self.is_named = False
         self._is_repeating = False
-        self._repeated = window.base  # up to where the upstream has repeated what is kept
 
     @property
     def mark(self) -> Mark:
@@ -140,8 +139,8 @@ class RunState:
         """The upstream goes on. Return the break that readers hear of, unless it was asked to go on behind an id."""
         self.phase = RunPhase.OPEN
         if self.last_own_id is not None:
-            self._is_repeating = True
-            self._repeated = self.window.base
+            # Where ids occur again, one that is kept may also name a new event.
+            self._is_repeating = self.own_ids.are_unique
             return None
         before = self.window.top
         self.seq += 1
@@ -152,7 +151,7 @@ class RunState:
         if cut.ids or self._is_repeating:
             return self._take_named(cut)
         self.seq += cut.count
-        return (Block((self.token, self.seq), cut.count, cut.text, self.is_named),)
+        return (_new(Block, ((self.token, self.seq), cut.count, cut.text, self.is_named)),)
 
     # What becomes of the run.
 
@@ -187,12 +186,11 @@ class RunState:
         start = 0
         if self._is_repeating:
             known: dict[Mark, bytes] = {}
-            while start < cut.count and (place := self.own_ids.behind(names.get(start), self._repeated)) is not None:
+            while start < cut.count and (place := self.own_ids.first(names.get(start))) is not None:
                 if place not in known:
                     known = dict(self.window.events_with(place))
                 if known.get(place) != texts[start]:
                     break
-                self._repeated = place
                 start += 1
             self._is_repeating = start == cut.count
         first_named = min((index for index in names if index >= start), default=None)

@@ -15,7 +15,7 @@ from sseproxy.proxy.journal.reading import Reading
 from sseproxy.proxy.journal.upstream import RunUpstream
 from sseproxy.proxy.opening import Opening
 from sseproxy.proxy.tail import ResponseTail
-from sseproxy.runs.desk import Desk, Without
+from sseproxy.runs.desk import Desk
 from sseproxy.runs.findings import Ask, Join, Open
 
 #: Methods whose responses are no streams, whoever asks.
@@ -93,7 +93,7 @@ class Journalled:
         if identified.belongs is not None:
             await self._serve(Ask(identified.belongs, position_of(inbound)), identified.key)
         elif policy.is_answer:
-            self._desk.note_unjournalled(route.name, Without.IDENTITY)
+            self._desk.note_unidentified(route.name)
             await self._relay()
         else:
             raise BadRequest("The request lacks what says which stream it reads, or who reads it.")

@@ -76,10 +76,10 @@ class Reading:
         if isinstance(finding, Gone):
             raise _gone()
         end = finding.run.state.end
-        if client.wanted.is_browser:
-            client.tail.answer_with_nothing(HTTPStatus.NO_CONTENT)
-        elif end is not None and not end.is_clean:
+        if end is not None and not end.is_clean and not client.wanted.is_browser:
             raise _gone()
+        if client.wanted.is_browser or finding.run.state.head is None:  # it was stopped before it had one
+            client.tail.answer_with_nothing(HTTPStatus.NO_CONTENT)
         else:
             client.tail.admit(client.route)
             relay = client.send_head(finding.run, None)
@@ -107,14 +107,16 @@ class Reading:
     def _connect(self, relay: Relay, join: Join) -> None:
         run, client = join.run, self._client
         takes_ids = client.takes_ids
+        flavour = Flavour(has_ids=takes_ids, prefix=run.state.prefix, gap=client.policy.gap)
         is_last_time = join.how is How.RESUMED and client.wanted.is_browser
+        # A stream may go on for hours: nothing of the request goes along.
         reader, place = join_run(
             relay,
             join,
-            Flavour(has_ids=takes_ids, prefix=run.state.prefix, gap=client.policy.gap),
+            flavour,
             named=client.position or b"",
             has_primer=takes_ids and client.wanted.is_browser and not run.state.is_named,
-            on_end=partial(_end, relay, run.state, names_end=takes_ids, is_last_time=is_last_time),
+            on_end=partial(_end, relay, run.state, flavour, is_last_time=is_last_time),
             counts=self._desk.stats.gaps,
         )
         self._desk.note_reader(run, join)
@@ -124,11 +126,8 @@ class Reading:
         relay.connect(reader)
 
 
-def _end(relay: Relay, state: RunState, *, names_end: bool, is_last_time: bool) -> None:
-    """The client has all of a run that has ended. It is of hours ago, so nothing here leads to its request.
-
-    names_end: the client takes ids. is_last_time: it would come back behind this end, too.
-    """
+def _end(relay: Relay, state: RunState, flavour: Flavour, *, is_last_time: bool) -> None:
+    """The client has all of a run that has ended."""
     session = relay.transfer
     assert state.end is not None
     assert isinstance(session, StreamSession)
@@ -136,7 +135,7 @@ def _end(relay: Relay, state: RunState, *, names_end: bool, is_last_time: bool) 
     if state.end.is_clean and not (is_last_time and names_end and lacks_id):
         relay.receive_eof()
         return
-    position = state.position(state.end.mark) if names_end else b""
+    position = state.position(state.end.mark) if flavour.has_ids else b""
     relay.apply(partial(_end_badly, session, state.end, position, is_last_time=is_last_time))
 
 

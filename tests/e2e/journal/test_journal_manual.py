@@ -231,6 +231,7 @@ _MORE = """
   - name: chat
     match: {path: /api/chat}
     upstream: SERVICE
+    authorize: {url: "SERVICE/whoami"}
     journal:
       kind: answer
       key: "body:id"
@@ -280,6 +281,7 @@ def test_a_retry_with_the_same_key_joins(more: Stand) -> None:
     first, call = ask(more, "/ask", **key)
     with first, Request(more.url, "/ask", method="POST", headers={**ANN, **key}, body=b"{}") as second:
         call.begin()
+        assert second.status == 200  # it has joined
         call.say("one")
         call.finish()
         assert data(first.read()) == data(second.read()) == ["one"]
@@ -297,6 +299,25 @@ def test_stop_has_a_path_of_its_own(more: Stand) -> None:
             assert stop.status == 204
         call.wait_until_left()
         assert data(request.read()) == ["one"]
+
+
+def test_a_login_that_was_withdrawn_neither_resumes_nor_stops(more: Stand) -> None:
+    url = "/api/chat/w/stream"
+    request, call = ask(more, "/api/chat", "w")
+    with request:
+        call.begin()
+        call.say("one")
+        request.wait_for(b"one")
+        more.service.withdrawn.add("ann")
+        try:
+            assert fetch(more.url, url, headers=ANN).status == 401
+            assert delete(more, url) == 401
+            call.say("two")
+            request.wait_for(b"two")
+        finally:
+            more.service.withdrawn.clear()
+        assert delete(more, url) == 204
+        call.wait_until_left()
 
 
 def test_an_answer_without_readers_is_stopped_after_a_while(more: Stand) -> None:

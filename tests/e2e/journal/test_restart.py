@@ -31,9 +31,16 @@ def service() -> Iterator[Service]:
         yield service
 
 
+@pytest.fixture
+def opened() -> Iterator[contextlib.ExitStack]:
+    """Closes the requests of a test."""
+    with contextlib.ExitStack() as opened:
+        yield opened
+
+
 def process(folder: Path, service: Service, *, keeps: bool = True) -> SseproxyProcess:
     """keeps: it has a file for its runs."""
-    store = f"store: {{file: {folder / 'journal'}, secret: the-same}}" if keeps else ""
+    store = f"store: {{file: {folder / 'journal'}, secret: the-same-in-all-tests}}" if keeps else ""
     config = folder / "sseproxy.yaml"
     config.write_text(_CONFIG.format(store=store, routes=ROUTES.strip("\n")).replace("SERVICE", service.url))
     return SseproxyProcess("-c", str(config))
@@ -43,10 +50,11 @@ def heard(request: Request) -> list[Event]:
     return parse(request.body).events
 
 
-def ask(url: str, service: Service, *said: str) -> tuple[Request, Call]:
+def ask(url: str, service: Service, opened: contextlib.ExitStack, *said: str) -> tuple[Request, Call]:
     """Ask on the route whose answers have no name but their own, and hear so much of the answer."""
     before = len(service.calls)
-    request = Request(url, "/ask", method="POST", headers={"Accept": "text/event-stream"}, body=b"{}")
+    headers = {"Accept": "text/event-stream"}
+    request = opened.enter_context(Request(url, "/ask", method="POST", headers=headers, body=b"{}"))
     call = service.call(before)
     call.begin()
     for each in said:
@@ -55,15 +63,17 @@ def ask(url: str, service: Service, *said: str) -> tuple[Request, Call]:
     return request, call
 
 
-def test_with_a_file_clients_go_on_at_the_next_process(tmp_path: Path, service: Service) -> None:
+def test_with_a_file_clients_go_on_at_the_next_process(
+    tmp_path: Path, service: Service, opened: contextlib.ExitStack
+) -> None:
     with process(tmp_path, service) as first:
-        feed = Request(first.url, "/feed", headers=EVENT_SOURCE)
-        opened = service.call()
-        opened.begin()
+        feed = opened.enter_context(Request(first.url, "/feed", headers=EVENT_SOURCE))
+        source = service.call()
+        source.begin()
         for number in range(1, 4):
-            opened.send(f"id: {number}\ndata: {number}\n\n")
+            source.send(f"id: {number}\ndata: {number}\n\n")
             feed.wait_for(b"data: %d" % number)
-        answer, call = ask(first.url, service, "one", "two")
+        answer, call = ask(first.url, service, opened, "one", "two")
         call.finish()
         answer.read()
         url, ids = answer.field("Content-Location") or "", [event.last_event_id for event in heard(answer)]
@@ -88,14 +98,16 @@ def test_with_a_file_clients_go_on_at_the_next_process(tmp_path: Path, service: 
     assert len(service.calls) == calls + 1
 
 
-def test_without_a_file_a_feed_has_a_gap_and_an_answer_is_gone(tmp_path: Path, service: Service) -> None:
+def test_without_a_file_a_feed_has_a_gap_and_an_answer_is_gone(
+    tmp_path: Path, service: Service, opened: contextlib.ExitStack
+) -> None:
     with process(tmp_path, service, keeps=False) as first:
-        feed = Request(first.url, "/feed", headers=EVENT_SOURCE)
-        opened = service.call()
-        opened.begin()
-        opened.say("one")
+        feed = opened.enter_context(Request(first.url, "/feed", headers=EVENT_SOURCE))
+        source = service.call()
+        source.begin()
+        source.say("one")
         feed.wait_for(b"one")
-        answer, call = ask(first.url, service, "one")
+        answer, call = ask(first.url, service, opened, "one")
         call.finish()
         answer.read()
         positions = [heard(each)[-1].last_event_id for each in (feed, answer)]
@@ -119,14 +131,13 @@ def test_without_a_file_a_feed_has_a_gap_and_an_answer_is_gone(tmp_path: Path, s
     assert len(service.calls) == calls + 1
 
 
-def test_a_drain_lets_an_answer_finish_for_all_its_readers(tmp_path: Path, service: Service) -> None:
-    with contextlib.ExitStack() as exits:
-        draining = exits.enter_context(process(tmp_path, service))
-        idle = exits.enter_context(Request(draining.url, "/nothing"))  # a connection that it closes when it drains
-        idle.read()
-        answer, call = ask(draining.url, service, "one")
+def test_a_drain_lets_an_answer_finish_for_all_its_readers(
+    tmp_path: Path, service: Service, opened: contextlib.ExitStack
+) -> None:
+    with process(tmp_path, service, keeps=False) as draining:
+        answer, call = ask(draining.url, service, opened, "one")
         url = answer.field("Content-Location") or ""
-        reader = exits.enter_context(Request(draining.url, url))
+        reader = opened.enter_context(Request(draining.url, url))
         reader.wait_for(b"one")
         draining.send_signal(signal.SIGTERM)
         draining.stderr.wait_for(lambda lines: any("drain" in line for line in lines))

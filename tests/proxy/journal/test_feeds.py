@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from sseproxy.runs.counts import Without
 from tests.support.run_stand import EVENT_SOURCE, TAKES_IDS, RunStand, at, data_of, id_of
 from tests.support.settled import eventually
 from tests.support.virtual_clock import now, passing
@@ -423,7 +424,7 @@ async def test_requests_of_a_drain_are_relayed_without_a_journal() -> None:
         assert head.all(b"Content-Location") == []
         await call.finish()
         assert await tab.ending() == ([b"data: 1"], True)
-        assert on.desk.stats.unjournalled["f", "draining"] == 1
+        assert on.desk.stats.unjournalled["f", Without.DRAINING] == 1
 
 
 async def test_an_answer_that_is_not_done_when_the_drain_is_over_breaks_off() -> None:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from sseproxy.core.store import StorePolicy
+from sseproxy.runs.counts import Without
 from tests.support.run_stand import EVENT_SOURCE, JSON, TAKES_IDS, RunStand, Tab, at, data_of
 from tests.support.settled import eventually
 from tests.support.virtual_clock import now, passing
@@ -432,6 +433,6 @@ async def test_where_memory_is_short_requests_are_relayed_without_a_journal() ->
         await second.finish()
         assert await other.ending() == ([b"data: 1"], True)
         assert len(on.desk) == 1
-        assert on.desk.stats.unjournalled["a", "memory"] == 1
+        assert on.desk.stats.unjournalled["a", Without.MEMORY] == 1
         await call.send(b"data: more\n\n")
         assert data_of([await tab.event()]) == [b"more"]

@@ -28,15 +28,15 @@ async def test_an_upstream_that_counts_from_one_again_loses_no_event() -> None:
         assert data_of(await tab.events(2)) == [b"c", b"d"]
 
 
-async def test_events_of_one_id_are_told_apart_when_they_come_again() -> None:
+async def test_an_event_whose_id_and_text_are_kept_is_dropped_up_to_the_first_that_differs() -> None:
     async with RunStand.serve(FEED) as on:
         tab, call = await on.open(b"GET /f", *TAKES_IDS)
-        await call.send(b"id: x\ndata: a\n\nid: x\ndata: b\n\n")
-        await tab.events(2)
+        await call.send(b"id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: c\n\n")
+        await tab.events(3)
         await call.finish()
         again = await on.call(1)
-        await again.begin(first=b"id: x\ndata: a\n\nid: x\ndata: b\n\nid: x\ndata: c\n\nid: x\ndata: a\n\n")
-        assert data_of(await tab.events(2)) == [b"c", b"a"]
+        await again.begin(first=b"id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: d\n\nid: 2\ndata: b\n\n")
+        assert data_of(await tab.events(2)) == [b"d", b"b"]
 
 
 async def test_an_id_that_was_taken_back_is_not_asked_for_and_readers_hear_of_a_gap() -> None:
