@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from sseproxy.core.errors import PositionGone
 from sseproxy.core.journal.cursor import Flavour
+from sseproxy.core.journal.positions import LONGEST
 from sseproxy.core.journal.run import RunEnd, RunState
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.engine.observer import JournalReading
@@ -114,7 +115,7 @@ class Reading:
             relay,
             join,
             flavour,
-            named=client.position or b"",
+            named=(client.position or b"")[:LONGEST],
             has_primer=takes_ids and client.wanted.is_browser and not run.state.is_named,
             on_end=partial(_end, relay, run.state, flavour, is_last_time=is_last_time),
             counts=self._desk.stats.gaps,
@@ -132,7 +133,7 @@ def _end(relay: Relay, state: RunState, flavour: Flavour, *, is_last_time: bool)
     assert state.end is not None
     assert isinstance(session, StreamSession)
     lacks_id = state.is_named and state.window.top != state.place_of(state.last_own_id or b"")
-    if state.end.is_clean and not (is_last_time and names_end and lacks_id):
+    if state.end.is_clean and not (is_last_time and flavour.has_ids and lacks_id):
         relay.receive_eof()
         return
     position = state.position(state.end.mark) if flavour.has_ids else b""
