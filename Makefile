@@ -64,6 +64,14 @@ bench-middleware: tests-setup ## what the ASGI middleware costs: a request, and 
 bench-push: tests-setup bench-programs ## 5,000 subscribers by Redis, beside Nchan: connections, memory, CPU, latency
 	@$(BIN)/python -m benchmarks.push $(ARGS)
 
+.PHONY: bench-journal
+bench-journal: tests-setup bench-programs ## what a journal costs: answers, a feed with 2,000 readers, beside Nchan, memory. Ten minutes
+	@$(BIN)/python -m benchmarks.journal $(ARGS)
+
+.PHONY: bench-journal-short
+bench-journal-short: tests-setup bench-compiler ## does an event of a kept answer cost less than twice a relayed one?
+	@$(BIN)/python -m benchmarks.journal --check
+
 .PHONY: map
 map: ## the question that each module answers
 	@for file in $$(git ls-files 'sseproxy/*.py'); do printf '%-44s %s\n' "$$file" "$$(sed -n '1s/^"""//; 1s/"""$$//; 1p' "$$file")"; done
@@ -108,6 +116,13 @@ push-soak: tests-setup programs ## 50 users, 200,000 messages by Redis, which is
 .PHONY: journal-soak
 journal-soak: tests-setup ## a million events of a journal, while network, service and sseproxy come and go (ARGS="--seed 7")
 	@$(BIN)/python -m tests.soak.soak $(ARGS)
+.PHONY: journal-sim
+journal-sim: tests-setup ## seeded histories of the journal on a virtual clock (ARGS="--histories 1000000 --seed 7")
+	@$(BIN)/python -W ignore -m tests.sim.simulate $(ARGS)
+
+.PHONY: journal-mutations
+journal-mutations: tests-setup ## the journal is broken in one way at a time: is each noticed? Some minutes (ARGS="--only login")
+	@$(BIN)/python -m tests.sim.mutations $(ARGS)
 
 .PHONY: cov
 cov: tests-setup programs ## all tests, and which lines they did not reach

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from benchmarks.steps import EVENT, null_relay
-from sseproxy.core.flow import BodySink
+from sseproxy.core.flow import EventSink
 from sseproxy.core.journal.cursor import PLAIN, Flavour
 from sseproxy.core.journal.window import STREAM, Block, Window
 from sseproxy.journal.catching_up import CatchingUp
@@ -26,6 +26,8 @@ class _NullSink:
     """Takes everything at no cost."""
 
     def receive_data(self, data: bytes) -> None: ...
+
+    def receive_events(self, data: bytes, events: int, now: float) -> None: ...
 
     def receive_eof(self) -> None: ...
 
@@ -42,7 +44,7 @@ def _fastest(call: Callable[[], None]) -> float:
     return best / READERS * 1e6
 
 
-async def _passing(sinks: list[BodySink], flavour: Flavour, streams: int = 1) -> float:
+async def _passing(sinks: list[EventSink], flavour: Flavour, streams: int = 1) -> float:
     loop = asyncio.get_running_loop()
     catching_up = CatchingUp(loop)
     policy = replace(STREAM, readers=READERS)
@@ -63,16 +65,16 @@ async def _passing(sinks: list[BodySink], flavour: Flavour, streams: int = 1) ->
 
 
 async def main() -> None:
-    nothing: list[BodySink] = [_NullSink() for _ in range(READERS)]
+    nothing: list[EventSink] = [_NullSink() for _ in range(READERS)]
     print(f"{await _passing(nothing, Flavour()):8.2f}  fan-out alone")
     print(
         f"{await _passing(nothing, Flavour(), streams=2):8.2f}  of two streams, whose ids are written for each reader"
     )
     for name, flavour, text in (("with ids", Flavour(), b"id: 0-1\n" + EVENT), ("without", PLAIN, EVENT)):
-        relays: list[BodySink] = [null_relay() for _ in range(READERS)]
+        relays: list[EventSink] = [null_relay() for _ in range(READERS)]
         print(f"{await _passing(relays, flavour):8.2f}  fan-out and relay, {name}")
 
-        def relay_alone(relays: list[BodySink] = relays, text: bytes = text) -> None:
+        def relay_alone(relays: list[EventSink] = relays, text: bytes = text) -> None:
             for relay in relays:
                 relay.receive_data(text)
 

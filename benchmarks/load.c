@@ -1,9 +1,11 @@
 /* A load that is not the bottleneck: an origin of event streams and plain responses, and their clients.
  *
- *   load origin PORT RATE SIZE        RATE events/s in each stream (0: one, then silence; max: as fast as they are
- *                                     taken) of SIZE bytes; /json: 1 KiB of JSON; /body/N: N bytes
- *   load streams PORT STREAMS SECONDS WARMUP [PATIENCE]
- *                                     open STREAMS streams at once, wait for an event of each, read for SECONDS
+ *   load origin PORT RATE SIZE [FIRST]  RATE events/s in each stream (0: one, then silence; max: as fast as they are
+ *                                     taken) of SIZE bytes, behind FIRST at once (one); /json: 1 KiB of JSON;
+ *                                     /body/N: N bytes
+ *   load streams PORT STREAMS SECONDS WARMUP [PATIENCE [TARGET [WANTED]]]
+ *                                     open STREAMS streams at once, wait for an event of each, or for WANTED, read for
+ *                                     SECONDS. With a TARGET there may be ids
  *   load client PORT STREAMS SECONDS WARMUP [TARGET]
  *                                     the same for events of other origins: 20 digits of ns, then padding of x; an id
  *                                     may precede them. %d in TARGET is the number of the stream
@@ -110,13 +112,17 @@ int main(int argc, char **argv) {
     prepare_contents();
     const char *what = argc > 2 ? argv[1] : "";
     int port = argc > 2 ? atoi(argv[2]) : 0;
-    if (argc == 5 && !strcmp(what, "origin"))
-        return serve(port, strcmp(argv[3], "max") ? atof(argv[3]) : -1, atoi(argv[4]));
-    if ((argc == 6 || argc == 7) && !strcmp(what, "streams"))
-        return read_streams(port, atoi(argv[3]), atof(argv[4]), atof(argv[5]), argc == 7 ? atof(argv[6]) : 60, 1,
-                            "/events");
-    if ((argc == 6 || argc == 7) && !strcmp(what, "client"))
-        return read_streams(port, atoi(argv[3]), atof(argv[4]), atof(argv[5]), 60, 0, argc == 7 ? argv[6] : "/events");
+    if ((argc == 5 || argc == 6) && !strcmp(what, "origin"))
+        return serve(port, strcmp(argv[3], "max") ? atof(argv[3]) : -1, atoi(argv[4]), argc == 6 ? atoi(argv[5]) : 1);
+    if (argc >= 6 && argc <= 9 && !strcmp(what, "streams")) {
+        struct choice ours = {1, argc > 7, argc > 8 ? atoi(argv[8]) : 1, argc > 6 ? atof(argv[6]) : 60,
+                              argc > 7 ? argv[7] : "/events"};
+        return read_streams(port, atoi(argv[3]), atof(argv[4]), atof(argv[5]), &ours);
+    }
+    if ((argc == 6 || argc == 7) && !strcmp(what, "client")) {
+        struct choice others = {0, 1, 1, 60, argc == 7 ? argv[6] : "/events"};
+        return read_streams(port, atoi(argv[3]), atof(argv[4]), atof(argv[5]), &others);
+    }
     if (argc == 6 && !strcmp(what, "requests"))
         return repeat_requests(port, atoi(argv[3]), atof(argv[4]), atof(argv[5]));
     if (argc == 5 && !strcmp(what, "body"))

@@ -34,7 +34,8 @@ uint32_t get_digits(const char *from);
 const char *padding_of(uint32_t number);
 int watch(int epoll, int operation, int fd, uint32_t events);
 
-int serve(int port, double rate, int size); /* rate: events/s of each stream; 0: one, then silence; < 0: no limit */
+/* rate: events/s of each stream; 0: none behind the first ones; < 0: no limit */
+int serve(int port, double rate, int size, int first);
 
 /* A response, taken apart as it arrives. */
 enum phase { HEAD, CHUNK_HEAD, CHUNK, CHUNK_END, TRAILER, LENGTH, UNTIL_CLOSE, DONE, BAD };
@@ -49,8 +50,14 @@ void expect_response(struct response *r);
 void take_response(struct response *r, const char *data, size_t size, body_sink *sink, void *context);
 
 int connect_to(int port, int index); /* starts; the socket becomes writable when it is through */
-int read_streams(int port, int count, double seconds, double warmup, double patience, int numbered,
-                 const char *target); /* %d in it: the number of the stream */
+
+/* Which streams are read, and what is in them. numbered: events of our own origin. target: %d is the stream's number. */
+struct choice {
+    int numbered, with_ids, wanted; /* wanted: events after which a stream counts as heard */
+    double patience;
+    const char *target;
+};
+int read_streams(int port, int count, double seconds, double warmup, const struct choice *choice);
 int repeat_requests(int port, int count, double seconds, double warmup);
 int fetch_body(int port, int64_t size, double seconds);
 

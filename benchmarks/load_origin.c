@@ -27,10 +27,10 @@ struct peer {
 };
 
 static struct peer *peers[MAX_FD], *streams[MAX_FD];
-static int stream_count, epoll, event_size, flooding, head_size;
+static int stream_count, epoll, event_size, flooding, head_size, first_events;
 static int64_t last_opened;
 static uint32_t next_first = 1;
-static char event_head[32], scratch[BATCH + MAX_EVENT + 64];
+static char event_head[32], scratch[4 * BATCH + MAX_EVENT + 64];
 
 static const char STREAM_HEAD[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
@@ -124,7 +124,8 @@ static void start_stream(struct peer *p) {
     p->number = next_first = next_first * 7919 % WRAP;
     memcpy(scratch, STREAM_HEAD, sizeof STREAM_HEAD - 1);
     int size = sizeof STREAM_HEAD - 1;
-    size += write_event(p, scratch + size, now_ns() / 1000 % WRAP);
+    for (int i = 0; i < first_events && size < BATCH * 4; i++)
+        size += write_event(p, scratch + size, now_ns() / 1000 % WRAP);
     p->is_stream = 1;
     p->place = stream_count;
     streams[stream_count++] = p;
@@ -215,10 +216,11 @@ static int64_t flood_when_quiet(void) {
     return 0;
 }
 
-int serve(int port, double rate, int size) {
+int serve(int port, double rate, int size, int first) {
     if (size < MIN_EVENT || size > MAX_EVENT)
         return fputs("load: an event has 16 to 65536 bytes\n", stderr), 2;
     event_size = size;
+    first_events = first;
     head_size = snprintf(event_head, sizeof event_head, "%x\r\ndata: ", size);
     epoll = epoll_create1(0);
     int listener = listen_on(port), timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);

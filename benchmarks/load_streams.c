@@ -20,7 +20,7 @@ struct reader {
 
 static struct reader *readers[MAX_FD];
 static const char *pattern; /* the target of each stream; %d in it is the stream's own number */
-static int numbered, measuring, heard, refused;
+static int numbered, with_ids, wanted, measuring, heard, refused; /* wanted: events until a stream counts as heard */
 static int64_t events, heartbeats, broken, ended, bytes, arrived; /* arrived: ns, of what is being read */
 
 static void note_age(int64_t us) {
@@ -54,8 +54,8 @@ static int is_stamped(const char *line, int size) {
 static void end_event(struct reader *r) {
     r->inside = 0;
     events += measuring;
-    if (!r->heard)
-        r->heard = 1, heard++;
+    if (r->heard < wanted && ++r->heard == wanted)
+        heard++;
 }
 
 static void take_line(struct reader *r, const char *line, int size) {
@@ -66,8 +66,8 @@ static void take_line(struct reader *r, const char *line, int size) {
         broken++; /* nothing may come between an event's data and its end, heartbeats neither */
     } else if (line[0] == ':') {
         heartbeats += measuring;
-    } else if (!numbered && size > 4 && !memcmp(line, "id: ", 4)) {
-        return; /* a position: an origin that resumes gives one */
+    } else if (with_ids && size > 4 && !memcmp(line, "id: ", 4)) {
+        return; /* a position: of an origin that resumes, or of a journal */
     } else if (size > 6 && !memcmp(line, "data: ", 6)) {
         r->inside = 1;
         broken += numbered ? !is_numbered(r, line, size) : !is_stamped(line, size);
@@ -177,11 +177,12 @@ static void report(int count, double seconds, double cpu) {
     fflush(stdout);
 }
 
-int read_streams(int port, int count, double seconds, double warmup, double patience, int are_numbered,
-                 const char *target) {
+int read_streams(int port, int count, double seconds, double warmup, const struct choice *choice) {
     int epoll = epoll_create1(0);
-    numbered = are_numbered;
-    pattern = target;
+    numbered = choice->numbered;
+    with_ids = choice->with_ids;
+    wanted = choice->wanted;
+    pattern = choice->target;
     int64_t began = now_ns();
     for (int i = 0; i < count; i++) {
         int fd = connect_to(port, i);
@@ -189,7 +190,7 @@ int read_streams(int port, int count, double seconds, double warmup, double pati
         readers[fd]->index = i;
         watch(epoll, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLOUT);
     }
-    listen_until(epoll, began + (int64_t)(patience * 1e9), count);
+    listen_until(epoll, began + (int64_t)(choice->patience * 1e9), count);
     printf("{\"all_heard\": %.6f, \"heard\": %d, \"refused\": %d}\n", (now_ns() - began) / 1e9, heard, refused);
     fflush(stdout);
     listen_until(epoll, now_ns() + (int64_t)(warmup * 1e9), 0);

@@ -186,9 +186,9 @@ def client(load: Path, *arguments: object) -> Iterator[Load]:
 
 
 @contextlib.contextmanager
-def origin(load: Path, rate: float | str, size: int = 128) -> Iterator[tuple[int, int]]:
-    """Its port and its pid. rate: events/s of each stream; 0: one event, then silence; max: as fast as they go."""
+def origin(load: Path, rate: float | str, size: int = 128, first: int = 1) -> Iterator[tuple[int, int]]:
+    """Its port and its pid. rate: events/s of each stream; 0: silence; max: as fast as they go. first: before those."""
     port = free_port()
-    with running([str(load), "origin", str(port), str(rate), str(size)]) as process:
+    with running([str(load), "origin", str(port), str(rate), str(size), str(first)]) as process:
         wait_for(port, process)
         yield port, process.pid

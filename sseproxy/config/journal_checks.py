@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 from sseproxy.config import files
+from sseproxy.config.build import ticket_policy
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
 from sseproxy.config.journal import JournalSection, default_path
@@ -16,6 +17,7 @@ from sseproxy.config.problems import Path
 from sseproxy.config.route_checks import is_right
 from sseproxy.config.schema import FileSchema
 from sseproxy.config.values import format_size
+from sseproxy.core.eventsource.policies import Reopen, TicketBinding
 from sseproxy.core.http.fields import as_in_cgi
 from sseproxy.core.journal.rules import Again, Part, PartKind
 from sseproxy.core.stream.plan import StreamKind, StreamMode
@@ -50,6 +52,7 @@ def check_journals(document: Document, file: FileSchema, routes: Sequence[Effect
         check.parts()
         check.key()
         check.login()
+        check.tickets()
         check.paths(journalled, routes)
         check.memory(file.store.memory)
         journalled.append(check)
@@ -127,6 +130,21 @@ class JournalCheck:
                     message = f"{part} is never there: the client's own is removed"
                     self.document.problem(at, message, f"authorize takes that field: auth:{known}")
                 seen.append(part)
+
+    def tickets(self) -> None:
+        """Check that nothing is said of tickets that does not hold for runs."""
+        section = self.route.merged.tickets
+        if section is None:
+            return
+        policy = ticket_policy(section)
+        said = (
+            ("bind", policy.bind is not TicketBinding.NONE, "journal.login says who may read"),
+            ("reopen", policy.reopen is not Reopen.NEVER, "a run can be read again anyway"),
+        )
+        for name, is_said, hint in said:
+            if is_said and is_right(self.document, self.route, "tickets", name):
+                at = self.route.where("tickets", name)
+                self.document.problem(at, "has no effect with a journal: a ticket is a run there", hint)
 
     def key(self) -> None:
         """Check that the key can name streams of this kind."""

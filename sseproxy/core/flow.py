@@ -15,6 +15,13 @@ class BodySink(Protocol):
     def receive_error(self, error: OriginError) -> None: ...
 
 
+class EventSink(BodySink, Protocol):
+    """Takes an event stream from where it is kept as whole events."""
+
+    def receive_events(self, data: bytes, events: int, now: float) -> None:
+        """Take `events` whole events in canonical form: LF, and one blank line behind each. now: of the event loop."""
+
+
 class BodySource(Protocol):
     """The other end of a `BodySink`: where the body comes from."""
 

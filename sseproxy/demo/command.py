@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import sys
+from collections.abc import Mapping
 
 from sseproxy.core.frozen import frozen
 from sseproxy.demo.asking import asking
@@ -60,9 +61,19 @@ class _Stack:
 
     @classmethod
     async def start(
-        cls, exits: contextlib.AsyncExitStack, sock: socket.socket, choice: GatewayChoice, timing: Timing, push: Push
+        cls,
+        exits: contextlib.AsyncExitStack,
+        sock: socket.socket,
+        choice: GatewayChoice,
+        timing: Timing,
+        push: Push,
+        *,
+        resumed: Mapping[str, int],
     ) -> "_Stack":
-        """Start models, sseproxy, page and gateway, from the back to the front; `exits` ends them."""
+        """Start models, sseproxy, page and gateway, from the back to the front; `exits` ends them.
+
+        resumed: what is behind the fourth page.
+        """
         bound, port, *_ = sock.getsockname()
         host = _ANY.get(bound, bound)
         _, model = await exits.enter_async_context(serving(scripts(timing)))
@@ -71,7 +82,6 @@ class _Stack:
         facts: dict[str, object] = {**timing.facts, **push.facts, "tokens": len(tokens())}
         page = await exits.enter_async_context(page_server(facts))
         asked = await exits.enter_async_context(asking(timing, origin=f"http://{authority(host, port)}"))
-        resumed = await exits.enter_async_context(resuming(timing))
         targets = {DIRECT: model, KEPT: kept, _EVENT_SOURCE: asked, **push.targets, **resumed, "/": page}
         name = await exits.enter_async_context(gateway(choice, sock, targets, patience=timing.patience))
         facts["gateway"] = name
@@ -112,6 +122,7 @@ async def _run(check: bool, address: tuple[str, int], choice: GatewayChoice) -> 
         sock = exits.enter_context(contextlib.closing(listener(port, host)))
         timing = Timing()
         push = NO_PUSH if check else await exits.enter_async_context(pushing(timing))
-        stack = await _Stack.start(exits, sock, choice, timing, push)
+        resumed = {} if check else await exits.enter_async_context(resuming(timing))
+        stack = await _Stack.start(exits, sock, choice, timing, push, resumed=resumed)
         print(stack, flush=True)
         return await (stack.check() if check else stack.show())

@@ -113,6 +113,19 @@ class Relay:
         if transfer.close_reason is not None:
             self._end()
 
+    def receive_events(self, data: bytes, events: int, now: float) -> None:
+        """`receive_data` for what is known to be whole events (an `EventSink`)."""
+        transfer = self.transfer
+        try:
+            out = transfer.forward_events(data, events, now)
+        except Exception as error:  # noqa: BLE001 - as in `receive_data`
+            self._fail(error)
+            return
+        if out:
+            self._downstream.write(out)
+        if transfer.close_reason is not None:
+            self._end()
+
     def receive_eof(self) -> None:
         try:
             self.transfer.receive_eof(now=self._time())

@@ -10,18 +10,15 @@ from sseproxy.core.journal.cursor import Flavour, Step, following
 from sseproxy.core.journal.gap import Missing
 from sseproxy.core.journal.positions import Mark
 from sseproxy.core.journal.window import Block, Spot, Window, WindowLimits, WindowPolicy
+from sseproxy.core.limits import KIB
 from sseproxy.journal.budget import Budget
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.history import History
-from sseproxy.journal.members import GIVEN, OUT, Held, Member, Voice
+from sseproxy.journal.members import GIVEN, OUT, Held, Member, Replay, Voice
 
-_KIB: Final = 1024
-
-#: What an event takes beside its text, about.
-_BYTES_PER_EVENT: Final = 200
-
-#: By so many bytes a window may grow before its budget hears of it.
-_WORTH_NOTING: Final = 2 * _KIB
+#: By so many bytes a window may grow before its budget hears of it, and beyond its limit, by a part of which.
+_WORTH_NOTING: Final = 4 * KIB
+_SLACK: Final = 1 + 1 / 256
 
 
 class Fanout:
@@ -73,6 +70,7 @@ class Fanout:
         self._lowest = window.end  # no later than the spot of any member in `_behind`, if that can fall
         self._voices: dict[Flavour, Voice] = {}
         self._members = 0
+        self._replay = Replay()
         self._waiting: list[asyncio.Future[None]] = []
         self._noted = 0
         self._has_ended = False
@@ -100,34 +98,35 @@ class Fanout:
         if self._pass is None:
             self._go_on()
         else:
-            self._tidy()
+            self.tidy()
 
-    def publish_block(self, block: Block, now: float) -> None:
-        """The same for a window that has `block` new and nothing else; `block` may be handed out in one piece.
+    def publish_block(self, block: Block) -> None:
+        """The same for a window that has `block` new and nothing else.
 
         What most events of a run take: the live reader is where the window ended before, so nothing is looked up.
         """
         live = self._live
-        if self._pass is not None or self._ahead or len(live) > 1:
+        if self._pass is not None or self._ahead or len(live) > 1 or len(block.text) > self.policy.chunk:
             self.publish()
             return
-        self._at = at = Spot(self.window.epoch, block.last)
+        self._at = at = tuple.__new__(Spot, (self.window.epoch, block.last))  # half the price of `Spot(…)`
         if live:
             member = live[0]
             voice = member.voice
             member.spot = at
             try:
                 if voice is not None:
-                    member.receive(voice.write_block(block))
+                    text = block.text if block.is_named or not voice.has_ids else voice.write_block(block)
+                    member.receive(text, block.count, self._loop.time())
                 else:
                     member.take(Step((block,), at))
             except Exception as error:  # noqa: BLE001 - one reader's defect must not stop the producer
                 member.fail(error)
                 release_frames(error)
         window, limits = self.window, self.policy.most if self._behind else self.policy.tail
-        size = window.bytes + _BYTES_PER_EVENT * window.events
-        if size - self._noted > _WORTH_NOTING or not window.is_within(limits, now=now):
-            self._tidy()
+        has_grown = window.size - self._noted > _WORTH_NOTING
+        if has_grown or window.events > limits.events or window.bytes > limits.bytes * _SLACK:
+            self.tidy()
 
     def break_in(self, base: Mark, missing: Missing | None) -> None:
         """Make the window go on at `base`, and have the readers hear what is missing; see `Window.break_in`."""
@@ -147,11 +146,12 @@ class Fanout:
 
     def halve(self) -> None:
         """Keep half of what is kept."""
-        self._trim(WindowLimits(events=self.window.events // 2, bytes=self.window.bytes // 2))
+        self._trim(WindowLimits(events=max(1, self.window.events // 2), bytes=self.window.bytes // 2))
 
     def tidy(self) -> None:
-        """Drop what is too old by now."""
-        self._tidy()
+        """Drop what is too much or too old, and note what is left."""
+        is_needed = self._behind or self._pass is not None
+        self._trim(self.policy.most if is_needed else self.policy.tail)
 
     def end(self) -> None:
         """Nothing comes any more. Each reader hears of it once it has everything."""
@@ -184,8 +184,8 @@ class Fanout:
     def following(self, spot: Spot) -> Step | None:
         """Return the next step of a member that lags behind; ``None`` if it has to ask the history."""
         if self._is_full:
-            self._tidy()  # a reader has come nearer
-        return following(self.window, spot, upto=self._at.mark, most=self.policy.chunk)
+            self.tidy()  # a reader has come nearer
+        return self._replay.following(self.window, spot, self._at, self.policy.chunk, readers=len(self._behind))
 
     def is_over(self, spot: Spot) -> bool:
         """True if the stream has ended, and a member at `spot` has everything."""
@@ -231,8 +231,10 @@ class Fanout:
         """`member` is no longer behind. If it was the last one, the window keeps no more for it."""
         if member in self._behind:
             self._behind.discard(member)
-            if not self._behind and self._pass is None:
-                self._tidy()
+            if not self._behind:
+                self._replay.clear(self._voices.values())
+                if self._pass is None:
+                    self.tidy()
 
     def _take_out(self, member: Member) -> None:
         slot, member.slot = member.slot, OUT
@@ -263,7 +265,7 @@ class Fanout:
                 for member in self._live[:]:
                     self.lag(member)
                     member.wake()
-        self._tidy()
+        self.tidy()
 
     def _begin_pass(self) -> bool:
         """Begin a pass if there are live members, and something new for them."""
@@ -287,7 +289,8 @@ class Fanout:
         """Hand the step of the pass to `left` members at most. Return how many more it may be in this turn."""
         step, todo, live, at = self._pass, self._todo, self._live, self._at
         assert step is not None
-        is_shared = not step.has_gap
+        is_shared, now = not step.has_gap, self._loop.time()
+        events = sum(entry.count for entry in step.entries)
         while todo and left:
             left -= 1
             member = todo.pop()
@@ -300,7 +303,7 @@ class Fanout:
                     if text is None:
                         text = voice.write(step)
                     if text:
-                        member.receive(text)
+                        member.receive(text, events, now)
                 else:
                     member.take(step)
             except Exception as error:  # noqa: BLE001 - one reader's defect must not stop the pass for all others
@@ -321,32 +324,30 @@ class Fanout:
             self.lag(member)
             member.wake()
 
-    def _tidy(self) -> None:
-        is_needed = self._behind or self._pass is not None
-        self._trim(self.policy.most if is_needed else self.policy.tail)
-
     def _trim(self, limits: WindowLimits) -> None:
         window = self.window
         if window.epoch == self._at.epoch:
             upto = self._at.mark
-            if self.policy.is_held and self._behind and window.bytes > limits.bytes:
+            if self.policy.is_held and self._behind and not window.has_room(limits):
                 upto = min(upto, *(member.spot.mark for member in self._behind))
             window.trim(limits, now=self._loop.time(), upto=upto)
+            if self.policy.is_counted:
+                window.pack(limits, upto=self._at.mark)
             if self._held is not None:
                 self._weigh(self._held, limits)
         if self.history is None and self._behind and self._lowest < (window.epoch, window.base):
             self._drop_fallen(Spot(window.epoch, window.base))
         if self._budget is not None:
-            self._noted = window.bytes + _BYTES_PER_EVENT * window.events
+            self._noted = window.size
             self._budget.note(self, self._noted)
 
     def _weigh(self, held: Held, limits: WindowLimits) -> None:
         """Hold the producer back while the window is full of what readers still have to get."""
-        size, is_short = self.window.bytes, self._budget is not None and self._budget.is_short
-        if self._behind and size > limits.bytes:
+        is_short = self._budget is not None and self._budget.is_short
+        if self._behind and not self.window.has_room(limits):
             self._is_full = True
             held.hold()
-        elif self._is_full and (not self._behind or (size <= limits.bytes * 3 // 4 and not is_short)):
+        elif self._is_full and (not self._behind or (self.window.has_room(limits, part=0.75) and not is_short)):
             self._is_full = False
             held.go_on()
 

@@ -76,7 +76,9 @@ class Place:
         "voice",
     )
 
-    def __init__(self, reader: Owner, fanout: Fanout, flavour: Flavour, receive: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, reader: Owner, fanout: Fanout, flavour: Flavour, receive: Callable[[bytes, int, float], None]
+    ) -> None:
         self.receive = receive
         self.slot = OUT
         self.spot = Spot(-1, START)

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Final
 
 from sseproxy.core.errors import OriginError, ReaderBehind, UpstreamBroken
-from sseproxy.core.flow import BodySink
+from sseproxy.core.flow import EventSink
 from sseproxy.core.frames import release_frames
 from sseproxy.core.journal.cursor import Flavour
 from sseproxy.core.journal.gap import GapReason, Missing, gap_event
@@ -69,7 +69,7 @@ class Reader:
 
     def __init__(
         self,
-        sink: BodySink,
+        sink: EventSink,
         flavour: Flavour,
         loop: asyncio.AbstractEventLoop,
         *,
@@ -81,7 +81,7 @@ class Reader:
     ) -> None:
         self.loop = loop
         self.gaps = 0
-        self._sink: BodySink | None = sink
+        self._sink: EventSink | None = sink
         self._flavour = flavour
         self._named = named
         self._has_primer = has_primer
@@ -100,7 +100,7 @@ class Reader:
     def place(self, fanout: Fanout) -> Place:
         """Add a place in the window of `fanout`: one for each stream, in the order of positions, before any begins."""
         assert self._sink is not None
-        place = Place(self, fanout, self._flavour, self._sink.receive_data)
+        place = Place(self, fanout, self._flavour, self._sink.receive_events)
         self._places.append(place)
         self._spread.append(place)
         self._own_voices()
@@ -183,11 +183,16 @@ class Reader:
         sink = self._sink
         if sink is None:
             return
-        written = self._flavour.write(entries, *around(self._marks(), self._spread.index(place)))
+        if place.voice is not None:
+            written = place.voice.replay(entries)
+        else:
+            written = self._flavour.write(entries, *around(self._marks(), self._spread.index(place)))
         if written.gaps or written.is_cut:
             self.gaps += written.gaps
             self._counts.update(entry.missing.reason for entry in entries if isinstance(entry, Break))
-        if written.text:
+        if written.text and not written.is_cut:
+            sink.receive_events(written.text, sum(entry.count for entry in entries), self.loop.time())
+        elif written.text:
             sink.receive_data(written.text)
         if written.is_cut:
             self.break_off()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(LOGGER)
 
-#: Seconds between two looks at whether the tickets of routes that are gone have ended.
+#: Seconds between two looks at whether the tickets and runs of routes that are gone have ended.
 _LOOK = 10.0
 
 
@@ -40,8 +40,8 @@ class Serving:
     #
     # 1. What can fail comes first: certificates and pools are made before anything is put in the place of another. From
     #    there on no step fails, and none but the last waits: no request finds half of a configuration.
-    # 2. Routes that are gone are served on for the tickets that live, with the upstreams that they had. `_reroute`
-    #    drops them when the last has ended: a timer calls it, with the configuration that holds anyway.
+    # 2. Routes that are gone are served on for the tickets and runs that live, with the upstreams that they had.
+    #    `_reroute` drops them when the last has ended: a timer calls it, with the configuration that holds anyway.
 
     def __init__(
         self, snapshot: Snapshot, sockets: Sequence[socket.socket], *, end_key: bytes, instance: str, place: Place
@@ -105,20 +105,23 @@ class Serving:
     def _reroute(self, snapshot: Snapshot) -> None:
         """Serve new requests by the routes of `snapshot`, and show these and those that live on."""
         config, tickets = snapshot.config, self.app.tickets
-        routes = tickets.routes_with(config.routes)
+        routes, of_runs = tickets.routes_with(config.routes), self.app.journals.retired(config.routes)
+        routes += tuple(route for route in of_runs if route not in routes)
         self.app.reload(config.routes, self._origins(routes), trusted_proxies=config.server.trusted_proxies)
         if self._forgetting is not None:
             self._forgetting.cancel()
             self._forgetting = None
-        if tickets.retired_until is not None:
+        if of_runs or tickets.retired_until is not None:
             loop = asyncio.get_running_loop()
-            at = max(tickets.retired_until, loop.time() + _LOOK)
+            at = loop.time() + _LOOK
+            if not of_runs and tickets.retired_until is not None:
+                at = max(tickets.retired_until, at)
             self._forgetting = loop.call_at(at, self._forget, snapshot)
         if self._operations is not None:
             self._operations.reload(route.name for route in routes)
 
     def _forget(self, snapshot: Snapshot) -> None:
-        """Drop the routes of which no ticket lives any more."""
+        """Drop the routes of which no ticket and no run lives any more."""
         try:
             self._reroute(snapshot)
         except OSError as error:

@@ -102,8 +102,8 @@ class ProxyApp:
     ) -> None:
         """Serve new requests by other routes. Requests and streams under way go on as they began.
 
-        origins: also of the routes whose tickets live on (`TicketService.routes_with`). Those that are there no more
-        keep no connection from now on.
+        origins: also of the routes whose tickets or runs live on (`TicketService.routes_with`, `Journals.retired`).
+        Those that are there no more keep no connection from now on.
         """
         self.tickets.reload(routes)
         before = self._routing
@@ -172,10 +172,12 @@ class ProxyApp:
         self.streams.abort_all()
         for tail in list(self._handler.under_way):
             tail.abort()
+        self.journals.abort()  # behind the clients, for which it is their own stream that ends
 
     async def wait_until_idle(self) -> None:
-        """Wait until no request is under way."""
+        """Wait until no request is under way, and no answer that another process will need."""
         await self._handler.wait_until_idle()
+        await self.journals.wait_until_kept()
 
     async def close(self) -> None:
         """Close the connections to all upstreams and services, all followers of Redis, and the store of tickets."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from sseproxy.core.journal.rules import JournalPolicy
 from sseproxy.core.routes import Route
 from sseproxy.core.store import StorePolicy
 from sseproxy.engine.live import LiveStreams
@@ -11,6 +12,7 @@ from sseproxy.metrics.figures import Figures
 if TYPE_CHECKING:
     from sseproxy.proxy.journal.service import JournalService
     from sseproxy.runs.live_run import LiveRun
+    from sseproxy.runs.restart import RunFile
 
 
 class Journals:
@@ -23,6 +25,8 @@ class Journals:
         self.service: JournalService | None = None
         self._policy = policy
         self._names: list[str] = []
+        self._known: dict[tuple[str, JournalPolicy], Route] = {}
+        self._file: RunFile | None = None
 
     def of(self, routes: Sequence[Route], streams: LiveStreams) -> "JournalService | None":
         """Return what serves `routes`, if one of them has a journal, or one had before a reload."""
@@ -30,9 +34,29 @@ class Journals:
         if self.service is None and self._names:
             # A process without such routes does not wait for these modules at its start.
             from sseproxy.proxy.journal.service import JournalService  # noqa: PLC0415
+            from sseproxy.runs.restart import RunFile  # noqa: PLC0415
 
-            self.service = JournalService(self._policy, streams)
+            self._file = RunFile(self._policy, routes)
+            self.service = JournalService(self._policy, streams, self._file.secret)
+            self._file.restore(self.service.desk, routes)
+        if self.service is not None:
+            self.service.retired = self.retired(routes)
         return self.service
+
+    def retired(self, routes: Sequence[Route]) -> tuple[Route, ...]:
+        """Return the routes that are not among `routes`, or have another journal there, and of which runs are kept.
+
+        Each is as it last was. The URLs of these runs lead to them until the last of them is forgotten.
+        """
+        if self.service is None:
+            return ()
+        # Many runs share few policies, and to compare policies costs more than to compare what they are.
+        alive = {id(run.belongs.policy): (run.belongs.route, run.belongs.policy) for run in self.service.desk}
+        kept = set(alive.values())
+        current = {(each.name, each.journal): each for each in routes if each.journal is not None}
+        self._known = {key: route for key, route in self._known.items() if key in kept or key in current}
+        self._known |= current
+        return tuple(route for key, route in self._known.items() if key not in current)
 
     # What an operator sees.
 
@@ -62,7 +86,19 @@ class Journals:
         if self.service is not None:
             self.service.desk.drain()
 
-    async def close(self) -> None:
-        """End all runs, and close their store."""
+    async def wait_until_kept(self) -> None:
+        """Wait for the answers under way, also those that no client reads, if the next process gets them."""
+        if self.service is not None and self._policy.file is not None:
+            await self.service.desk.wait_for_answers()
+
+    def abort(self) -> None:
+        """Break off all answers under way."""
         if self.service is not None:
+            self.service.desk.abort()
+
+    async def close(self) -> None:
+        """End all runs, leave them to the next process, and close their store."""
+        self.abort()
+        if self.service is not None and self._file is not None:
+            await self._file.write(self.service.desk)
             await self.service.desk.close()

@@ -100,7 +100,7 @@ class Resolver:
     """Reads requests, and decides what each of them wants.
 
     trusted_proxies: networks. tickets: the paths of the ticket service. instance: the name of this proxy in ``Via``.
-    notice: warns of peers that are not trusted, once.
+    notice: warns of peers that are not trusted, once. retired: routes that are gone, and of which runs are kept.
     """
 
     # Plan: one pass from the request to a `Resolution`, and nothing happens on the way: no byte is written, nothing is
@@ -125,12 +125,13 @@ class Resolver:
         tickets: TicketPaths,
         instance: bytes,
         notice: ForwardingNotice | None = None,
+        retired: Sequence[Route] = (),
     ) -> None:
         self._routes = tuple(routes)
         self._peers = Peers(trusted_proxies)
         self._tickets = tickets or None
-        has_cors = any(route.cors is not None for route in (*routes, *tickets.retired))
-        self._runs = _run_paths(routes)
+        has_cors = any(route.cors is not None for route in (*routes, *tickets.retired, *retired))
+        self._runs = _run_paths(routes, retired)
         self._cors = CorsGuard(routes, tickets, self._runs) if has_cors else None
         self._instance = instance
         self._notice = ForwardingNotice() if notice is None else notice
@@ -247,13 +248,13 @@ class Resolver:
         return Forward(treatment, route, asked)
 
 
-def _run_paths(routes: Sequence[Route]) -> "RunPaths | None":
+def _run_paths(routes: Sequence[Route], retired: Sequence[Route]) -> "RunPaths | None":
     """Return the URLs of runs, if a route has any."""
-    if all(route.journal is None for route in routes):
+    if not retired and all(route.journal is None for route in routes):
         return None
     from sseproxy.proxy.run_paths import RunPaths  # noqa: PLC0415 - only where a route has a journal
 
-    return RunPaths(routes)
+    return RunPaths(routes, retired)
 
 
 class Peers:

@@ -63,6 +63,7 @@ class RoutingFactory:
             tickets=self.tickets.paths,
             instance=self.instance,
             notice=self.notice,
+            retired=() if journal is None else journal.retired,
         )
         dispatcher = Dispatcher(
             routes, origins, self.tickets, end_key=self.end_key, instance=self.instance, journal=journal

@@ -1,7 +1,7 @@
 """Which requests name a run by its URL, and what do they want of it?"""
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from enum import Enum
 from urllib.parse import unquote_to_bytes
 
@@ -25,7 +25,8 @@ class Want(Enum):
 class RunTarget:
     """What a request names. value: the name of the run, or the key of its stream.
 
-    shown: the path with ``-`` in its place, for the log: a name may be all that is asked for.
+    shown: the path with ``-`` in its place, for the log: a name may be all that is asked for. others: routes that are
+    gone, or have another journal now, whose runs have such URLs, too.
     """
 
     route: Route
@@ -33,6 +34,7 @@ class RunTarget:
     is_by_key: bool
     value: bytes = field(repr=False)
     shown: str = ""
+    others: tuple[Route, ...] = ()
 
 
 @frozen
@@ -48,11 +50,13 @@ class RunPaths:
     """The URLs of the runs of a proxy's routes. False if there are none.
 
     They are tried before all routes are, in the order of these. The value is one segment, decoded once.
+    retired: routes that are gone, or have another journal now, and of which runs are kept.
     """
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, routes: Sequence[Route], retired: Sequence[Route] = ()) -> None:
         self._patterns: list[_Pattern] = []
-        for route in routes:
+        self._retired = tuple(retired)
+        for route in (*routes, *retired):
             if route.journal is None:
                 continue
             resume, stop = route.journal.resume, route.journal.stop
@@ -71,6 +75,7 @@ class RunPaths:
         Raises `BadRequest` where dot segments leave that open.
         """
         path, host = inbound.path, None
+        found: RunTarget | None = None
         for pattern in self._patterns:
             want = pattern.wants.get(inbound.method if method is None else method)
             if want is None or not (path.startswith(pattern.before) and path.endswith(pattern.behind)):
@@ -85,5 +90,10 @@ class RunPaths:
             if has_dots(inbound.target.partition("?")[0]):
                 raise BadRequest("The path of a run must not have dot segments.")
             shown = f"{pattern.before}-{pattern.behind}"
-            return RunTarget(pattern.route, want, pattern.is_by_key, unquote_to_bytes(value), shown)
-        return None
+            if found is None:
+                found = RunTarget(pattern.route, want, pattern.is_by_key, unquote_to_bytes(value), shown)
+            elif pattern.route in self._retired and pattern.is_by_key == found.is_by_key:
+                found = replace(found, others=(*found.others, pattern.route))
+            if not self._retired:
+                break
+        return found

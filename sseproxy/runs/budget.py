@@ -155,14 +155,14 @@ class RunBudget:
         try:
             self._forget(self._ended, self.most)
             if self.total > self.most:
-                self._halve(self._feeds, self.most // _LARGE)
+                self._halve(self._feeds, self.most // _LARGE, self.most - self.most // 8)
             # Some more than has to be, so that windows are not looked through again at the very next event.
             if self.total > self.most:
                 self._forget(self._asleep, self.most - self.most // 64)
             if self.total > self.most:
-                self._halve(self._feeds, _SMALL)
+                self._halve(self._feeds, _SMALL, self.most - self.most // 8)
             if self.total > self.most:
-                self._halve(self._answers, _SMALL)
+                self._halve(self._answers, _SMALL, self.most)
         finally:
             is_enough = self.total <= self.most
             self.line = self.most if is_enough else self.total + self.most // 16
@@ -201,12 +201,12 @@ class RunBudget:
             if share.holder.is_spare:
                 share.holder.forget()
 
-    def _halve(self, shares: set[Share], least: int) -> None:
-        """Halve the windows that have more than `least` bytes, the largest first, until there is some room."""
+    def _halve(self, shares: set[Share], least: int, goal: int) -> None:
+        """Halve the windows that have more than `least` bytes, the largest first, until `total` is `goal`."""
         number = count()
         largest = [(-share.size, next(number), share) for share in shares if share.size > least]
         heapq.heapify(largest)
-        while largest and self.total > self.most - self.most // 8:
+        while largest and self.total > goal:
             before, _, share = heapq.heappop(largest)
             share.holder.halve()
             if least < share.size < -before:

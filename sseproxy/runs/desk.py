@@ -64,6 +64,8 @@ class Desk:
         self._runs: dict[bytes, LiveRun] = {}
         self.detached = Detached()
         self._numbers = itertools.count(1)
+        self._answers: set[LiveRun] = set()
+        self._when_answered: asyncio.Event | None = None
         self._expiries: dict[LiveRun, Timer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -151,9 +153,21 @@ class Desk:
                 self.store.forget(name)
                 return self._runs.get(now_newest)
         run = self._runs[name] = LiveRun(RunState(name, window), belongs, self, next(self._numbers))
+        if run.is_answer:
+            self._answers.add(run)
         if old is not None and old.is_answer:
             old.supersede()
         return run
+
+    def restore(self, state: RunState, belongs: Belonging, *, rested: float) -> None:
+        """Keep a run of the process before, which the store has. rested: seconds since it ended, or fell asleep."""
+        run = self._runs[state.name] = LiveRun(state, belongs, self, next(self._numbers))
+        run.restore(rested_at=self.loop.time() - rested)
+        self._rest(run)
+        if run.is_asleep:
+            run.share.sleep()
+        else:
+            run.share.end()
 
     def note_unjournalled(self, route: str, why: Without) -> None:
         """Count a request that is relayed without a journal."""
@@ -182,10 +196,20 @@ class Desk:
             if not run.is_answer and not run.attended and run.state.is_under_way:
                 run.drop()
 
-    async def close(self) -> None:
-        """End all that is under way, and release everything."""
+    async def wait_for_answers(self) -> None:
+        """Wait until no answer is under way."""
+        while self._answers:
+            self._when_answered = asyncio.Event()
+            await self._when_answered.wait()
+
+    def abort(self) -> None:
+        """Break off all answers that are under way, and let all feeds sleep."""
         for run in self:
             run.shut()
+
+    async def close(self) -> None:
+        """End all that is under way, and release everything."""
+        self.abort()
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
@@ -216,6 +240,9 @@ class Desk:
         run.share.sleep()
 
     def ended(self, run: LiveRun) -> None:
+        self._answers.discard(run)
+        if not self._answers and self._when_answered is not None:
+            self._when_answered.set()
         end = run.state.end
         if end is None:
             self._note_attended(run)
@@ -289,7 +316,8 @@ class Desk:
         """Nothing comes any more, for now or for ever: keep what there is as long as the route says."""
         self._note_attended(run)
         self._cancel_expiry(run)
-        at = self.loop.time() + run.belongs.policy.keep.age
+        assert run.rested_at is not None
+        at = run.rested_at + run.belongs.policy.keep.age
         self._expiries[run] = self.clock.call_at(at, lambda: self.forget(run))
 
     def _cancel_expiry(self, run: LiveRun) -> None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 
-from sseproxy.core.flow import BodySink
+from sseproxy.core.flow import EventSink
 from sseproxy.core.journal.cursor import Flavour
 from sseproxy.core.journal.gap import GapReason
 from sseproxy.core.journal.run import RunPhase
@@ -15,7 +15,7 @@ from sseproxy.runs.producer import RunBroken
 
 
 def join(
-    sink: BodySink,
+    sink: EventSink,
     where: Join,
     flavour: Flavour,
     *,

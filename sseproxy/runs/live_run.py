@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from math import inf
-from typing import Protocol
+from typing import Final, Protocol
 
+from sseproxy.core.journal.positions import Mark
 from sseproxy.core.journal.rules import Detach
 from sseproxy.core.journal.run import RunEnd, RunPhase, RunState
-from sseproxy.core.journal.window import Block, WindowLimits, WindowPolicy
+from sseproxy.core.journal.window import WindowLimits, WindowPolicy
 from sseproxy.core.stream.ends import row
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason
@@ -17,6 +18,9 @@ from sseproxy.origins.http import HttpExchange
 from sseproxy.runs.producer import Producer, Refused, RunBroken
 from sseproxy.runs.terms import Belonging, Open, Opened, Surroundings
 from sseproxy.timers import Timer
+
+#: Behind this mark a run begins.
+FIRST_MARK: Final[Mark] = (1, 0)
 
 
 class Host(Surroundings, Protocol):
@@ -60,8 +64,9 @@ class LiveRun:
     """One run of this process.
 
     number: by which operators know it. attended: clients that read it or wait for its head; readers: that have done so
-    far. unread: seconds for which it has gone on without one. opened: done once it has a head, was refused, or has
-    ended. producer: what writes it.
+    far. unread: seconds for which it has gone on without one. grace: for which it waits for its second client at
+    least, since the first has only asked for its URL. opened: done once it has a head, was refused, or has ended.
+    producer: what writes it. rested_at: when it has ended or fallen asleep, in seconds of the event loop.
     """
 
     # Plan: the phases are those of `RunState`. What writes is the `Producer`; readers only see the fan-out.
@@ -85,12 +90,13 @@ class LiveRun:
         self.number = number
         self.attended = self.readers = 0
         self.unread = 0.0
+        self.grace = 0.0
         self.is_superseded = False
         self.opened: asyncio.Future[None] = host.loop.create_future()
         self.producer = Producer(state, self, host, most=None if belongs.policy.is_answer else belongs.policy.reopen)
         self.first_mark = state.window.base
         self.started_at = host.loop.time()
-        self.ended_at: float | None = None
+        self.rested_at: float | None = None
         self._host = host
         is_answer = belongs.policy.is_answer
         events = inf if keep.events is None else keep.events
@@ -100,7 +106,7 @@ class LiveRun:
         held = self.producer if is_answer else None
         self.fanout = Fanout(state.window, host.loop, policy, host.catching_up, budget=self.share, held=held)
         self._refused: Refused | None = None
-        self._may_detach: Callable[[], bool] = lambda: True
+        self._may_detach: Callable[[], bool] | None = None  # until the upstream has answered: it leads to the request
         self._detach_timer: Timer | None = None
 
     @property
@@ -171,15 +177,19 @@ class LiveRun:
             self._refused = None
         return refused
 
+    def restore(self, *, rested_at: float) -> None:
+        """The run is one of the process before: it had ended, or slept."""
+        self.first_mark = FIRST_MARK
+        self.rested_at = rested_at
+        self.note_head()
+        if self.state.end is not None:
+            self.fanout.end()
+        self.fanout.tidy()
+
     # The producer's side (`producer.Run`).
 
-    def publish(self, block: Block | None) -> None:
-        if block is None or len(block.text) > self.fanout.policy.chunk:
-            self.fanout.publish()
-        else:
-            self.fanout.publish_block(block, self._host.loop.time())
-
     def note_head(self) -> None:
+        self._may_detach = None
         if not self.opened.done():
             self.opened.set_result(None)
 
@@ -198,6 +208,7 @@ class LiveRun:
     def sleep(self) -> None:
         self.producer.release(CloseReason.ABANDONED)
         self.state.sleep()
+        self.rested_at = self._host.loop.time()
         self._host.slept(self)
 
     def give_up(self, reason: CloseReason) -> None:
@@ -217,6 +228,8 @@ class LiveRun:
         """Count a client, which has to `abort` its attendance."""
         self.attended += 1
         self.readers += 1
+        if self.readers > 1:
+            self.grace = 0.0
         if self.attended == 1:
             self._cancel_detach()
             self._host.attended(self)
@@ -232,7 +245,9 @@ class LiveRun:
         if not self.state.is_under_way or self.state.phase is RunPhase.ASLEEP:
             return
         detach = self.belongs.policy.detach
-        if self.state.phase is RunPhase.OPENING and not self._may_detach():
+        if not isinstance(detach, Detach) or (detach is Detach.OFF and self.grace):
+            detach = max(self.grace, 0.0 if isinstance(detach, Detach) else detach)
+        if self.state.phase is RunPhase.OPENING and self._may_detach is not None and not self._may_detach():
             self._withdraw()
         elif self.is_superseded:
             self.stop(CloseReason.SUPERSEDED)
@@ -300,7 +315,7 @@ class LiveRun:
 
     def _over(self) -> None:
         self._cancel_detach()
-        self.ended_at = self._host.loop.time()
+        self.rested_at = self._host.loop.time()
         self.note_head()
         self._host.ended(self)
 

@@ -13,11 +13,14 @@ from sseproxy.core.journal.window import Block
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.relay import Relay
+from sseproxy.journal.fanout import Fanout
 from sseproxy.origins.http import HttpExchange
 from sseproxy.runs.reopening import Reopening
 from sseproxy.runs.terms import Open, Opened, Refusal, Surroundings
 from sseproxy.runs.traffic import Traffic
 from sseproxy.stores.journal import Outcome
+
+_STORED = Outcome.STORED  # looked up once, and not for each event
 
 #: Why a run has no head: the exchange, for its one client; a copy of its beginning, for several; an error.
 Refused: TypeAlias = HttpExchange | Refusal | SSEProxyError
@@ -30,8 +33,9 @@ class Run(Protocol):
     def attended(self) -> int:
         """How many clients read it, or wait for its head."""
 
-    def publish(self, block: Block | None) -> None:
-        """The window has something new: `block`, or anything."""
+    @property
+    def fanout(self) -> Fanout:
+        """Where its window is read."""
 
     def note_head(self) -> None:
         """The upstream has answered with a stream, for the first time or again."""
@@ -147,15 +151,18 @@ class Producer:
             self._try_again(reason)
 
     def _take(self, cut: Cut, now: float) -> None:
-        state, append = self._state, self._around.store.append
+        state, store, stored = self._state, self._around.store, self._stored
         for block in state.take(cut):
             self._newest = block
-            append(state.name, state.token, block, self._stored, now=now)
+            store.append(state.name, state.token, block, stored, now=now)
 
     def _stored(self, outcome: Outcome) -> None:
-        if outcome is not Outcome.STORED:
+        if outcome is not _STORED:
             raise RuntimeError(f"the store refuses an entry of a run of its own: {outcome}")
-        self._run.publish(self._newest)
+        if self._newest is None:
+            self._run.fanout.publish()
+        else:
+            self._run.fanout.publish_block(self._newest)
 
     def _connect(self, opened: Opened) -> None:
         """Let the body of the upstream flow into the window."""

@@ -7,6 +7,8 @@ from sseproxy.core.journal.run import RunEnd
 from sseproxy.core.journal.window import Break, Entry, Window
 from sseproxy.stores.journal import Follower, Outcome, RunTerms
 
+_STORED = Outcome.STORED  # the name of a member is looked up in two dictionaries
+
 
 @dataclass(eq=False, slots=True)
 class _Kept:
@@ -44,15 +46,26 @@ class MemoryJournalStore:
         return self.restore(run, terms, Window((1, 0)))
 
     def restore(
-        self, run: bytes, terms: RunTerms, window: Window, *, token: int = 1, end: RunEnd | None = None
+        self,
+        run: bytes,
+        terms: RunTerms,
+        window: Window,
+        *,
+        token: int = 1,
+        end: RunEnd | None = None,
+        is_newest: bool = False,
     ) -> Window:
         """Keep a run as it was in a process before: its window, its token, its end. Return the window.
+
+        is_newest: the key of its stream led to it.
 
         Raises `ValueError` if there is a run of that name.
         """
         if run in self._runs:
             raise ValueError("There is a run of that name.")
         self._runs[run] = _Kept(terms, window, token, window.top[1], end)
+        if is_newest:
+            self._newest[terms.scope] = run
         return window
 
     def append(self, run: bytes, token: int, entry: Entry, done: Callable[[Outcome], None], *, now: float) -> None:
@@ -60,9 +73,8 @@ class MemoryJournalStore:
         if kept is None:
             done(Outcome.GONE)
             return
-        window = kept.window
-        (major, last), top = entry.last, window.top[1]
-        before = last - entry.count
+        window, (major, last) = kept.window, entry.last
+        top, before = window.top[1], last - entry.count
         if token != kept.token or major != token or kept.end is not None:
             done(Outcome.FENCED)
         elif before == top:
@@ -70,7 +82,7 @@ class MemoryJournalStore:
                 window.break_in(entry.last, entry.missing, now=now)
             else:
                 window.append(entry, now=now)
-            done(Outcome.STORED)
+            done(_STORED)
             if kept.followers:
                 for follower in kept.followers[:]:
                     follower.grow()

@@ -21,6 +21,7 @@ from sseproxy.core.stream.heartbeat import why_skipped
 from sseproxy.core.stream.scanner import Position
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.observer import Phase
+from sseproxy.runs.counts import Without
 from tests.deploy.promql import TARGET_LABELS, grouped, selectors, series
 from tests.support.programs import require
 from tests.support.watch_files import ALERTS, DASHBOARD, PANELS, QUERIES, RULES
@@ -37,7 +38,8 @@ VALUES = {
         for position in Position
         for blocked in (False, True)
         for over in (False, True)
-    },
+    }
+    | set(Without),
 }
 
 
@@ -330,6 +332,17 @@ CASES = [
             'sseproxy_redis_entries_total{redis="redis"}': "0+10" + HOURS,
         },
         {"redis": "redis"},
+    ),
+    Case(
+        "SseproxyRunsWithoutJournal",
+        3,
+        {'sseproxy_journal_unjournalled_total{route="r",why="memory"}': "0 0 0 1" + HOURS},
+        {
+            'sseproxy_journal_unjournalled_total{route="r",why="identity"}': "0+5" + HOURS,
+            'sseproxy_journal_unjournalled_total{route="r",why="draining"}': "0+5" + HOURS,
+            'sseproxy_journal_unjournalled_total{route="r",why="memory"}': "4" + HOURS,
+        },
+        {"route": "r"},
     ),
 ]
 

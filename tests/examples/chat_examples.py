@@ -44,12 +44,17 @@ def running_chat() -> Iterator[RunningChat]:
     assert "Traceback" not in app.output.text
 
 
+def vite_program() -> str:
+    """Return the path of Vite, which is installed if it is not there."""
+    require("npm")
+    subprocess.run(["sh", ".ci/node"], cwd=ROOT, check=True, timeout=400)
+    return str(FOLDER / "vite" / "node_modules" / ".bin" / "vite")
+
+
 @contextlib.contextmanager
 def vite(sseproxy: str) -> Iterator[str]:
     """Run the development server of the page with `useChat`; yields its URL."""
-    require("npm")
-    program = FOLDER / "vite" / "node_modules" / ".bin" / "vite"
-    command = [str(program), "--host", "127.0.0.1", "--port", "0", "--clearScreen", "false"]
+    command = [vite_program(), "--host", "127.0.0.1", "--port", "0", "--clearScreen", "false"]
     environment = {**os.environ, "SSEPROXY_URL": sseproxy, "NO_COLOR": "1"}
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, cwd=FOLDER / "vite", env=environment, stdout=pipe, stderr=pipe, text=True)

@@ -20,7 +20,8 @@ class Client:
     """One connection of a client (a `BodySink`), which notes what it gets.
 
     request: its number. takes_ids: it gets positions as ids. is_browser: it gets one at once, and comes back behind
-    each end. position: what it named. positions: that it was given, and named itself.
+    each end. declares: it asks for a stream, so that its run begins before its upstream has answered.
+    position: what it named. positions: that it was given, and named itself.
     within: is done in the middle of the next piece.
     """
 
@@ -31,6 +32,7 @@ class Client:
     now: Callable[[], float]
     takes_ids: bool = True
     is_browser: bool = False
+    declares: bool = True
     position: str = ""
     run: LiveRun | None = None
     positions: list[str] = field(default_factory=list)
@@ -68,6 +70,9 @@ class Client:
         within, self.within = self.within, None
         if within is not None:
             within()
+
+    def receive_events(self, data: bytes, events: int, now: float) -> None:
+        self.receive_data(data)
 
     def receive_eof(self) -> None:
         raise AssertionError("a reader has no end of its own")

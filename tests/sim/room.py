@@ -22,7 +22,6 @@ from sseproxy.runs.findings import Ask, Complete, Gone, Join, Open
 from sseproxy.runs.joining import join as join_run
 from sseproxy.runs.live_run import LiveRun
 from sseproxy.runs.terms import Belonging, Opened
-from sseproxy.runs.terms import Open as AskUpstream
 from sseproxy.stores.journal_memory import MemoryJournalStore
 from tests.sim import history
 from tests.sim.client import Client
@@ -35,7 +34,7 @@ class Budget(RunBudget):
 
     def __init__(self, memory: int, on_short: Callable[[], None]) -> None:
         super().__init__(memory)
-        self.most = 0
+        self.peak = 0
         self._on_short = on_short
 
     def has_room(self) -> bool:
@@ -46,7 +45,7 @@ class Budget(RunBudget):
         return has_room
 
     def reclaim(self) -> None:
-        self.most = max(self.most, self.total)
+        self.peak = max(self.peak, self.total)
         self._on_short()
         super().reclaim()
 
@@ -83,7 +82,7 @@ class Room:
             randomness=self._name,
         )
         self.sources: dict[LiveRun, Source] = {} if before is None else before.sources
-        self._names: Iterator[int] = count(1) if before is None else before._names
+        self.names: Iterator[int] = count(1) if before is None else before.names
         self.gaps: Counter[GapReason] = Counter()
         self._identities = Identities(b"a secret")
         idle = TimeoutPolicy(idle=setting.idle)
@@ -127,46 +126,46 @@ class Room:
     async def _open(
         self, client: Client, finding: Open, ask: Ask, source: Callable[[], Source], *, may_detach: bool
     ) -> None:
+        position = client.position if finding.keeps_position else ""
+        ask_upstream = partial(self._ask, source, client.number, position)
+        opened = None if client.declares else await ask_upstream(None)
+        if opened is not None and opened.head is None:
+            client.answered(opened.exchange.head.status)
+            return
         run = await self.desk.create(ask)
+        if opened is not None and (run is None or run.is_begun):
+            opened.exchange.abort()
         if run is None:
             client.leave()  # it would be relayed without a journal
-            return
-        position = client.position if finding.keeps_position else ""
-        if not run.is_begun:
-            mark = run.first_mark
-            self.sources[run] = source()
-            opening = partial(self._ask, source, client.number, position)
-            await self._join(client, Join(run, mark, finding.missing), source, opening=opening, may_detach=may_detach)
-        else:
+        elif run.is_begun:
             joined = self.desk.look(run, None)
             if isinstance(joined, Join):
                 await self._join(client, replace(joined, missing=finding.missing or joined.missing), source)
             else:
                 client.answered(410)
+        else:
+            self.sources[run] = source()
+            client.attendance = run.attend()
+            if opened is None:
+                run.begin(self._plan, ask_upstream, may_detach=lambda: may_detach)
+            else:
+                run.adopt(self._plan, opened, ask_upstream)
+            await self._read(client, Join(run, run.first_mark, finding.missing))
 
     async def _ask(self, source: Callable[[], Source], request: int, position: str, own_id: bytes | None) -> Opened:
         return await self.service.open(source(), request, own_id, position)
 
-    async def _join(
-        self,
-        client: Client,
-        join: Join,
-        source: Callable[[], Source],
-        *,
-        opening: AskUpstream | None = None,
-        may_detach: bool = True,
-    ) -> None:
-        run = join.run
+    async def _join(self, client: Client, join: Join, source: Callable[[], Source]) -> None:
+        client.came_late = join.run.state.end is not None
+        client.attendance = join.run.attend()
+        join.run.wake(self._plan, partial(self._ask, source, client.number, ""))
+        await self._read(client, join)
+
+    async def _read(self, client: Client, join: Join) -> None:
+        client.run = run = join.run
         if join.missing is not None and not client.takes_ids:
             client.answered(410)
             return
-        client.came_late = run.state.end is not None
-        client.attendance = run.attend()
-        client.run = run
-        if opening is not None:
-            run.begin(self._plan, opening, may_detach=lambda: may_detach)
-        else:
-            run.wake(self._plan, partial(self._ask, source, client.number, ""))
         await asyncio.shield(run.opened)
         if run.state.head is None:
             refused = run.take_refused()
@@ -180,4 +179,4 @@ class Room:
         client.read(reader)
 
     def _name(self, size: int) -> bytes:
-        return next(self._names).to_bytes(size, "big")
+        return next(self.names).to_bytes(size, "big")

@@ -4,10 +4,12 @@ SIM_HISTORIES=100000 SIM_SEED=5000000 python -m pytest tests/sim/test_simulation
 """
 
 import os
+from collections import Counter
 
 import pytest
 
 from tests.sim import plans
+from tests.sim.history import Gap, Head
 from tests.sim.plans import Plan, Setting, drawn, plan
 from tests.sim.simulate import counterexample, run, shrunk
 
@@ -65,3 +67,20 @@ FOUND = {
 @pytest.mark.parametrize("name", FOUND)
 def test_what_was_found_is_cured(name: str) -> None:
     assert run(FOUND[name]).wrong == []
+
+
+def test_much_happens_in_them() -> None:
+    """A simulation in which nothing happens finds nothing wrong."""
+    seen: Counter[str] = Counter()
+    for seed in range(300):
+        for event in run(drawn(seed)).history:
+            seen[type(event).__name__] += 1
+            if isinstance(event, Gap):
+                seen[event.reason] += 1
+            if isinstance(event, Head):
+                seen[str(event.status)] += 1
+    assert seen["Got"] > 2000
+    assert {name for name, count in seen.items() if count > 4} >= {
+        *("Emitted", "Finished", "Aborted", "Refused", "Given", "Failed", "Ended", "Left", "Paused", "Stopped"),
+        *("Lost", "trimmed", "unknown", "upstream", "200", "204", "410"),
+    }  # fmt: skip

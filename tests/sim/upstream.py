@@ -237,9 +237,10 @@ class Source:
 
 
 class FakeExchange(HttpExchange):
-    """A response that is no stream."""
+    """A response. body: of a stream."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, body: Body) -> None:
+        self._body = body
         self._head = ResponseHead(status, b"", [], length=0, has_body=False)
 
     @property
@@ -247,7 +248,8 @@ class FakeExchange(HttpExchange):
         return self._head
 
     def abort(self) -> None:
-        """There is nothing to close."""
+        if self._head.status == 200:
+            self._body.abort()
 
 
 class Service:
@@ -300,7 +302,7 @@ class Service:
             source.bodies.append(body)
             self.log(history.Opened(at=self.now(), call=call))
             source.go_on(body, named or None)
-        return Answered(FakeExchange(status), self._head(status), body.connect, self._copy)
+        return Answered(FakeExchange(status, body), self._head(status), body.connect, self._copy)
 
     def _head(self, status: int) -> RunHead | None:
         fields: Headers = []

@@ -1,10 +1,12 @@
 """What happens in one simulated history? Actions are done to a room, its clients, its upstreams, and written down."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
+from sseproxy.core.journal.run import RunPhase
 from sseproxy.runs.live_run import LiveRun
 from tests.sim import history
 from tests.sim.client import Client
@@ -48,7 +50,17 @@ class World:
             waiting = self._actions[action.name](action.one, action.other)
             if asyncio.iscoroutine(waiting):
                 await waiting
+            self.count_detached()
         await self.settle()
+
+    def count_detached(self) -> None:
+        """No more runs go on without a reader than the route allows (J12)."""
+        limits = self.setting.detached, self.setting.per_client
+        runs = [run for run in self.room.desk if not run.attended and run.is_begun and run.state.is_under_way]
+        runs = [run for run in runs if run.state.phase is not RunPhase.ASLEEP]
+        of_one = max(Counter(run.belongs.owner for run in runs).values(), default=0)
+        for number, most in zip((len(runs), of_one), limits, strict=True):
+            assert most is None or number <= most, f"{number} runs without a reader, and {most} are allowed"
 
     async def settle(self) -> None:
         """Everything comes to its end: all clients read again, then leave, and what is kept grows old."""
@@ -71,7 +83,7 @@ class World:
         room = self.room
         self.log(
             history.Measured(
-                at=self.loop.time(), bytes=max(room.budget.most, room.budget.total), runs=0, readers=len(self.clients)
+                at=self.loop.time(), bytes=max(room.budget.peak, room.budget.total), runs=0, readers=len(self.clients)
             )
         )
         self.log(
@@ -235,9 +247,10 @@ class World:
         """The process ends, and another one begins, which has nothing of it."""
         at = self.loop.time()
         self.log(history.Fault(at=at, done=at))
-        await self.room.desk.close()
         for client in self.clients:
             client.break_off()
+        await asyncio.sleep(0)  # what served them is cancelled
+        await self.room.desk.close()
         self.log(history.Lost(at=at))
         self.room = Room(self.setting, self.service, self.log, self.room)
 
@@ -250,6 +263,7 @@ class World:
         takes_ids = bool(position) or other % 4 != 0
         client = Client(number, login, key, self.log, self.loop.time, takes_ids=takes_ids, position=position, run=run)
         client.is_browser = takes_ids and other % 4 == 1
+        client.declares = not self.setting.is_answer or one < 48
         client.positions += [position] if position and position != "oldest" else []
         self.clients.append(client)
         if self.setting.is_by_run:

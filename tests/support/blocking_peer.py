@@ -64,7 +64,7 @@ class BlockingPeer:
         """Send all of `data`. TimeoutError: the other side takes nothing."""
         self.socket.sendall(data)
 
-    def send_until_stuck(self, data: bytes, *, patience: float = 0.4) -> int:
+    def send_until_stuck(self, data: bytes, *, patience: float = 1.0) -> int:
         """Send `data` again and again until nothing is taken for `patience` seconds, or the other side has left.
 
         Returns how much was taken.

@@ -32,6 +32,9 @@ class Sink:
         if self.within is not None:
             self.within()
 
+    def receive_events(self, data: bytes, events: int, now: float) -> None:
+        self.receive_data(data)
+
     def receive_eof(self) -> None:
         raise AssertionError("a feed has no end")
 

@@ -264,6 +264,9 @@ class Client:
         if within is not None:
             within()
 
+    def receive_events(self, data: bytes, events: int, now: float) -> None:
+        self.receive_data(data)
+
     def receive_eof(self) -> None:
         raise AssertionError("a feed has no end")
 

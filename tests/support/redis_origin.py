@@ -80,6 +80,9 @@ class Client:
         self.text += data
         self.parser.feed(data)
 
+    def receive_events(self, data: bytes, events: int, now: float) -> None:
+        self.receive_data(data)
+
     def receive_eof(self) -> None:
         raise AssertionError("a feed does not end")
 

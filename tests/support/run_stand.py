@@ -19,6 +19,7 @@ from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.journal.journalled import Journalled
 from sseproxy.proxy.journal.reading import Reading
 from sseproxy.proxy.journal.run_requests import RunRequest
+from sseproxy.proxy.origins import Origins
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.runs.desk import Desk
 from sseproxy.runs.live_run import Attendance, LiveRun
@@ -253,6 +254,14 @@ class RunStand:
         call = await self.call(number)
         await call.begin(first=first)
         return await tab.reading(), call
+
+    async def reload(self, *routes: str) -> None:
+        """Serve new requests by other routes, to the same upstream."""
+        read = routes_of(routes, self.upstream.port)
+        origins = Origins(
+            {each.upstream: origin for each in read for origin in self.proxy.origins.values() if each.upstream}
+        )
+        self.proxy.app.reload(read, origins, trusted_proxies=())
 
     async def attended(self, count: int) -> None:
         """Until all runs together have so many clients."""

@@ -62,7 +62,9 @@ class Identities:
 
     def scope(self, route: str, policy: JournalPolicy, login: Sequence[bytes], key: Sequence[bytes]) -> bytes:
         """Return the digest of one stream of one login. login, key: from `read_parts`."""
-        return self._digest((b"stream", route.encode()), _names(policy.login), login, _names(policy.key), key)
+        return self._digest(
+            (b"stream", route.encode(), policy.kind.encode()), _names(policy.login), login, _names(policy.key), key
+        )
 
     def reader(self, route: str, policy: JournalPolicy, login: Sequence[bytes]) -> bytes:
         """Return the digest of a login, which is all that is asked for where the name of a run is known."""

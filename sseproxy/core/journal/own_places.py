@@ -7,14 +7,18 @@ from sseproxy.core.journal.positions import Mark
 
 
 class OwnPlaces:
-    """The places of own ids, oldest first. The first one that is kept counts: rather an event twice than none."""
+    """The places of own ids, oldest first. The first one that is kept counts: rather an event twice than none.
+
+    are_unique: no id has occurred again while it was kept.
+    """
 
     # `_places` has each place, in the order of marks; `_first` the first one of each id, and `_later` the others, for
     # the few ids that occur again. When a place is dropped, the next one of its id becomes the first.
 
-    __slots__ = ("_first", "_later", "_places")
+    __slots__ = ("_first", "_later", "_places", "are_unique")
 
     def __init__(self) -> None:
+        self.are_unique = True
         self._first: dict[bytes, Mark] = {}
         self._later: dict[bytes, deque[Mark]] = {}
         self._places: deque[tuple[bytes, Mark]] = deque()
@@ -35,12 +39,13 @@ class OwnPlaces:
         self._places.append((own_id, mark))
         if own_id in self._first:
             self._later.setdefault(own_id, deque()).append(mark)
+            self.are_unique = False
         else:
             self._first[own_id] = mark
 
-    def first(self, own_id: bytes) -> Mark | None:
+    def first(self, own_id: bytes | None) -> Mark | None:
         """Return the first place of an id."""
-        return self._first.get(own_id)
+        return None if own_id is None else self._first.get(own_id)
 
     def drop(self, base: Mark) -> None:
         """Drop all places before `base`."""

@@ -1,6 +1,6 @@
 """Which events of one stream are kept in memory, and which of them are behind a mark?"""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 from math import inf
 from operator import attrgetter
@@ -15,6 +15,14 @@ _BOUNDARY: Final = b"\n\n"
 
 #: Empty slots at the front of the list that are put up with, at least.
 _WORTH_CLEARING: Final = 64
+
+#: What an entry takes beside its text, about.
+_BYTES_PER_ENTRY: Final = 200
+
+#: So many entries are packed at once, into blocks of so many bytes, and of so small a part of what is kept.
+_WORTH_PACKING: Final = 32
+_PACKED: Final = 8 * KIB
+_PART: Final = 16
 
 
 class Block(NamedTuple):
@@ -125,7 +133,7 @@ class Window:
     """The end of one stream: nothing is missing behind `base` up to `top`, but what a `Break` says.
 
     epoch: grows when the stream begins anew; a mark of an earlier epoch says nothing.
-    bytes, events: what is kept; a `Break` counts as an event without bytes.
+    bytes, events: what is kept; a `Break` counts as an event without bytes. size: the memory that it takes, about.
     """
 
     # A list whose front is cleared now and then, and not a deque, in whose middle a search is slow.
@@ -134,16 +142,30 @@ class Window:
     # 2. `base` is the mark behind which the first entry is; it moves only by whole entries.
     # 3. Dropped entries leave their slot at once, so that their bytes are free; the slots are removed when half of the
     #    list is of the kind.
+    # 4. `_loose` and what follows it was never packed. Packing changes no mark, and no event.
 
-    __slots__ = ("_broken", "_first", "_kept", "_restart", "_times", "base", "bytes", "epoch", "events", "top")
+    __slots__ = (
+        "_broken",
+        "_first",
+        "_kept",
+        "_loose",
+        "_restart",
+        "_times",
+        "base",
+        "bytes",
+        "epoch",
+        "events",
+        "size",
+        "top",
+    )
 
     def __init__(self, base: Mark = START) -> None:
         self.base = self.top = base
         self.epoch = 0
-        self.bytes = self.events = 0
+        self.bytes = self.events = self.size = 0
         self._kept: list[Entry] = []
         self._times: list[float] = []
-        self._first = 0
+        self._first = self._loose = 0
         self._broken = START  # the end of the last `Break` that was dropped
         self._restart = _Restart(Spot(-1, START), base, None)
 
@@ -154,7 +176,14 @@ class Window:
 
     def append(self, block: Block, *, now: float) -> None:
         """Keep `block`, whose first mark is behind `top`. Nothing is trimmed by it."""
-        self._keep(block, now)
+        self._kept.append(block)
+        self._times.append(now)
+        last, count, text, _ = block
+        size = len(text)
+        self.top = last
+        self.bytes += size
+        self.size += size + _BYTES_PER_ENTRY
+        self.events += count
 
     def break_in(self, base: Mark, missing: Missing | None, *, now: float) -> None:
         """Go on at `base`, with nothing known between `top` and it.
@@ -166,7 +195,11 @@ class Window:
         if base < self.top:
             self._begin_epoch(base, missing)
         elif missing is not None and base > self.top:
-            self._keep(Break(base, self.top, missing), now)
+            self._kept.append(Break(base, self.top, missing))
+            self._times.append(now)
+            self.top = base
+            self.size += _BYTES_PER_ENTRY
+            self.events += 1
         else:
             self.top = base
 
@@ -194,11 +227,21 @@ class Window:
             size += len(kept[later].text)
         return found
 
+    def events_with(self, mark: Mark) -> list[tuple[Mark, bytes]]:
+        """Return the event at `mark`, and those that came together with it, each with its mark; none if it is gone."""
+        index = bisect_left(self._kept, mark, lo=self._first, key=_LAST)
+        entry = self._kept[index] if index < len(self._kept) else None
+        return entry.events() if isinstance(entry, Block) and mark > self.base else []
+
     def is_within(self, limits: WindowLimits, *, now: float) -> bool:
         """True if what is kept is within `limits`."""
-        if self.bytes > limits.bytes or self.events > limits.events:
+        if self.bytes > limits.bytes or self.events > limits.events:  # and not `has_room`: this is asked for each event
             return False
         return limits.age == inf or self._first == len(self._kept) or now - self._times[self._first] <= limits.age
+
+    def has_room(self, limits: WindowLimits, *, part: float = 1.0) -> bool:
+        """True if what is kept is within this part of `limits`, whatever its age."""
+        return self.bytes <= limits.bytes * part and self.events <= limits.events * part
 
     def aged(self, *, now: float) -> list[tuple[Entry, float]]:
         """Return each entry that is kept, oldest first, with the seconds since it came."""
@@ -235,29 +278,59 @@ class Window:
             if not entry.text:
                 self._broken = entry.last
             self.bytes -= len(entry.text)
+            self.size -= len(entry.text) + _BYTES_PER_ENTRY
             self.events -= entry.count
             kept[first] = _DROPPED
             first += 1
         self._first = first
         if first == len(kept) or first > max(_WORTH_CLEARING, len(kept) // 2):
             del kept[:first], times[:first]
+            self._loose = max(self._loose - first, 0)
             self._first = 0
 
-    def _keep(self, entry: Entry, now: float) -> None:
-        self._kept.append(entry)
-        self._times.append(now)
-        self.top = entry.last
-        self.bytes += len(entry.text)
-        self.events += entry.count
+    def pack(self, limits: WindowLimits, *, upto: Mark, least: int = _WORTH_PACKING) -> None:
+        """Join small blocks up to `upto`, the end of an entry, once there are at least so many.
+
+        For windows whose marks count events. Each block takes memory, and time of the garbage collector. What is joined
+        is dropped at once later, so it is a small part of `limits`.
+        """
+        kept, times = self._kept, self._times
+        start = max(self._loose, self._first)
+        if len(kept) - start < least:
+            return
+        end = bisect_right(kept, upto, lo=start, key=_LAST)
+        packed, came = _packed(kept[start:end], times[start:end], limits)
+        self.size -= (end - start - len(packed)) * _BYTES_PER_ENTRY
+        kept[start:end], times[start:end] = packed, came
+        self._loose = start + len(packed)
 
     def _begin_epoch(self, base: Mark, missing: Missing | None) -> None:
         self._restart = _Restart(self.end, base, missing)
         self.epoch += 1
         self.base = self.top = base
-        self.bytes = self.events = self._first = 0
+        self.bytes = self.events = self.size = self._first = self._loose = 0
         self._broken = START
         self._kept.clear()
         self._times.clear()
+
+
+def _packed(entries: list[Entry], times: list[float], limits: WindowLimits) -> tuple[list[Entry], list[float]]:
+    """Return `entries` with those joined that are small, come one right after another, and at nearly the same time."""
+    size = len(entries)
+    if size < 2:
+        return entries, times
+    blocks = [entry for entry in entries if isinstance(entry, Block)]
+    if len(blocks) == size and times[-1] - times[0] <= limits.age / _PART:
+        _, counts, texts, _ = zip(*blocks, strict=True)
+        first, last, count, text = blocks[0], blocks[-1], sum(counts), b"".join(texts)
+        # Marks grow, so there is no hole if they do by as many as there are events; and what is named stays so.
+        is_whole = first.last[0] == last.last[0] and last.last[1] - first.last[1] == count - first.count
+        is_small = len(text) <= min(_PACKED, limits.bytes / _PART) and count <= limits.events / _PART
+        if is_whole and is_small and first.is_named is last.is_named:
+            return [Block(last.last, count, text, last.is_named)], times[-1:]
+    half = size // 2
+    older, newer = _packed(entries[:half], times[:half], limits), _packed(entries[half:], times[half:], limits)
+    return older[0] + newer[0], older[1] + newer[1]
 
 
 _DROPPED: Final = Block(START, 0, b"")

@@ -126,6 +126,10 @@ class Transfer:
         self.receive_data(data, now=now)
         return self.data_to_send()
 
+    def forward_events(self, data: bytes, events: int, now: float) -> bytes:
+        """`forward` for `events` whole events in canonical form: LF, and one blank line behind each."""
+        return self.forward(data, now)
+
     def receive_eof(self, *, now: float) -> None:
         """The upstream's body is complete."""
         self.close(CloseReason.UPSTREAM_END, clean=True, now=now)

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 
-from sseproxy.core.flow import BodySink
+from sseproxy.core.flow import EventSink
 from sseproxy.core.journal.cursor import PLAIN, Flavour
 from sseproxy.core.journal.policy import RedisPolicy
 from sseproxy.journal.budget import WindowBudget
@@ -92,7 +92,7 @@ class RedisOrigin:
 
     def open(
         self,
-        sink: BodySink,
+        sink: EventSink,
         names: Sequence[bytes],
         policy: RedisPolicy,
         position: bytes | None = None,
@@ -152,7 +152,7 @@ class RedisOrigin:
             await asyncio.wait(self._closing)
         await self._bells.close()
 
-    def _open_channels(self, sink: BodySink, names: Sequence[bytes], terms: Terms) -> Reader:
+    def _open_channels(self, sink: EventSink, names: Sequence[bytes], terms: Terms) -> Reader:
         ends: list[Callable[[], None]] = []
         reader = Reader(sink, PLAIN, self._shared.loop, on_done=lambda: _call_all(ends))
         feeds = [self._feed(name, terms) for name in dict.fromkeys(names)]

@@ -6,7 +6,8 @@ from http import HTTPStatus
 
 from sseproxy.core.errors import PositionGone
 from sseproxy.core.journal.cursor import Flavour
-from sseproxy.core.journal.run import RunEnd
+from sseproxy.core.journal.positions import LONGEST
+from sseproxy.core.journal.run import RunEnd, RunState
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.engine.observer import JournalReading
 from sseproxy.engine.relay import Relay
@@ -33,7 +34,8 @@ class Reading:
     # 3. The idle timeout, and how long an answer may take, are the producer's. All else is this client's own.
     #
     # Hazard: an `EventSource` comes back behind each end. So one that comes back to a run which has ended badly gets
-    # the position of the end, with the error or by itself, and a clean end: the next time it is answered 204.
+    # the position of the end, with the error or by itself, and a clean end: the next time it is answered 204. So does
+    # one whose run has ended well behind events without ids of their own: it would come back for these for ever.
 
     __slots__ = ("_client", "_desk")
 
@@ -64,6 +66,8 @@ class Reading:
         elif run.state.head is None:
             await tell_refused(run, client, early)
         else:
+            client.tail.respond(attendance)
+            client.tail.record.intended = run.state.head.status
             early.receive_stream()
             self._connect(early.relay, join)
 
@@ -73,10 +77,10 @@ class Reading:
         if isinstance(finding, Gone):
             raise _gone()
         end = finding.run.state.end
-        if client.wanted.is_browser:
-            client.tail.answer_with_nothing(HTTPStatus.NO_CONTENT)
-        elif end is not None and not end.is_clean:
+        if end is not None and not end.is_clean and not client.wanted.is_browser:
             raise _gone()
+        if client.wanted.is_browser or finding.run.state.head is None:  # it was stopped before it had one
+            client.tail.answer_with_nothing(HTTPStatus.NO_CONTENT)
         else:
             client.tail.admit(client.route)
             relay = client.send_head(finding.run, None)
@@ -104,13 +108,16 @@ class Reading:
     def _connect(self, relay: Relay, join: Join) -> None:
         run, client = join.run, self._client
         takes_ids = client.takes_ids
+        flavour = Flavour(has_ids=takes_ids, prefix=run.state.prefix, gap=client.policy.gap)
+        is_last_time = join.how is How.RESUMED and client.wanted.is_browser
+        # A stream may go on for hours: nothing of the request goes along.
         reader, place = join_run(
             relay,
             join,
-            Flavour(has_ids=takes_ids, prefix=run.state.prefix, gap=client.policy.gap),
-            named=client.position or b"",
+            flavour,
+            named=(client.position or b"")[:LONGEST],
             has_primer=takes_ids and client.wanted.is_browser and not run.state.is_named,
-            on_end=partial(self._end, relay, join),
+            on_end=partial(_end, relay, run.state, flavour, is_last_time=is_last_time),
             counts=self._desk.stats.gaps,
         )
         self._desk.note_reader(run, join)
@@ -119,17 +126,18 @@ class Reading:
         )
         relay.connect(reader)
 
-    def _end(self, relay: Relay, join: Join) -> None:
-        """The client has all of a run that has ended."""
-        state, session = join.run.state, relay.transfer
-        assert state.end is not None
-        assert isinstance(session, StreamSession)
-        if state.end.is_clean:
-            relay.receive_eof()
-            return
-        position = state.position(state.end.mark) if self._client.takes_ids else b""
-        is_last_time = join.how is How.RESUMED and self._client.wanted.is_browser
-        relay.apply(partial(_end_badly, session, state.end, position, is_last_time=is_last_time))
+
+def _end(relay: Relay, state: RunState, flavour: Flavour, *, is_last_time: bool) -> None:
+    """The client has all of a run that has ended."""
+    session = relay.transfer
+    assert state.end is not None
+    assert isinstance(session, StreamSession)
+    lacks_id = state.is_named and state.window.top != state.place_of(state.last_own_id or b"")
+    if state.end.is_clean and not (is_last_time and flavour.has_ids and lacks_id):
+        relay.receive_eof()
+        return
+    position = state.position(state.end.mark) if flavour.has_ids else b""
+    relay.apply(partial(_end_badly, session, state.end, position, is_last_time=is_last_time))
 
 
 def _end_badly(session: StreamSession, end: RunEnd, position: bytes, *, is_last_time: bool) -> None:

@@ -66,12 +66,18 @@ class RunRequest:
     async def _find(self) -> LiveRun | None:
         target = self._target
         key = target.value if target.is_by_key else None
-        belongs = self._identifier.of_path(self._request, self._route, key)
-        if belongs is None:
-            return None
-        if target.is_by_key:
-            return await self._desk.newest(belongs.scope)
-        return self._desk.named(target.value, reader=belongs.reader)
+        for route in (self._route, *target.others):
+            belongs = self._identifier.of_path(self._request, route, key)
+            if belongs is None:
+                continue
+            if target.is_by_key:
+                run = await self._desk.newest(belongs.scope)
+            else:
+                run = self._desk.named(target.value, reader=belongs.reader)
+            if run is not None and run.is_answer == belongs.policy.is_answer:
+                self._route = route
+                return run
+        return None
 
     def _stop(self, run: LiveRun | None) -> None:
         policy = self._route.journal

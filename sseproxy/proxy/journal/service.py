@@ -1,6 +1,6 @@
 """What do all routes with a journal share in one process, and what outlives their requests?"""
 
-import secrets
+from collections.abc import Sequence
 
 from sseproxy.core.routes import Route
 from sseproxy.core.store import StorePolicy
@@ -20,14 +20,18 @@ from sseproxy.stores.open import open_journal
 
 
 class JournalService:
-    """The runs of one process. Must be made while the event loop runs."""
+    """The runs of one process. Must be made while the event loop runs. secret: of the digests of who asks for what.
 
-    def __init__(self, policy: StorePolicy, streams: LiveStreams) -> None:
+    retired: routes that are gone, or have another journal now, and of which runs are kept.
+    """
+
+    def __init__(self, policy: StorePolicy, streams: LiveStreams, secret: bytes) -> None:
         budget = RunBudget(policy.memory)
         self.desk = Desk(open_journal(policy), budget, clock=streams.clock(), chance=streams.chance)
         observers = streams.observers
         self.desk.stats.on_end = lambda run: observers.notify(lambda observer: observer.run_ended(run))
-        self.identifier = Identifier(policy.secret.encode() or secrets.token_bytes(32))
+        self.retired: Sequence[Route] = ()
+        self.identifier = Identifier(secret)
 
     def serve(
         self,
@@ -42,8 +46,12 @@ class JournalService:
         """Return what serves a request along a route with a journal."""
         return Journalled(request, route, tail, wanted, opening, desk=self.desk, identifier=self.identifier, ends=ends)
 
-    def use(
-        self, request: ClientRequest, route: Route, tail: ResponseTail, target: RunTarget, *, ends: RouteEnds
-    ) -> RunRequest:
-        """Return what serves a request for the URL of a run."""
-        return RunRequest(request, route, tail, target, desk=self.desk, identifier=self.identifier, ends=ends)
+    async def use(
+        self, target: RunTarget, ends: RouteEnds, request: ClientRequest, route: Route, tail: ResponseTail
+    ) -> None:
+        """Read or stop the run that a request names by its URL. Raises `SSEProxyError` until the response begins."""
+        serving = RunRequest(request, route, tail, target, desk=self.desk, identifier=self.identifier, ends=ends)
+        del request
+        await serving.start()
+        del serving  # a stream may go on for hours
+        await tail.wait()

@@ -134,6 +134,73 @@ def test_a_part_is_the_beginning_and_large_enough(counts: list[int], mark: int, 
     assert sum(sizes[:-1]) < most or len(part) <= 1
 
 
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("append"), st.integers(0, 1), st.integers(1, 3), st.booleans()),
+            st.tuples(st.just("break"), st.integers(1, 2)),
+            st.tuples(st.just("pack"), st.integers(0, 6)),
+        ),
+        max_size=80,
+    )
+)
+def test_packing_changes_no_mark_and_no_event(steps: list[tuple[object, ...]]) -> None:
+    window, plain, marks = Window(), Window(), [START]
+    is_named = False
+    for now, step in enumerate(steps):
+        match step:
+            case "append", int(jump), int(count), bool(has_id):
+                is_named |= has_id
+                last = (window.top[0] + jump, (0 if jump else window.top[1]) + count)
+                for each in (window, plain):
+                    each.append(Block(last, count, block(last, count).text, is_named), now=now)
+            case "break", int(jump):
+                last = (window.top[0], window.top[1] + jump)
+                for each in (window, plain):
+                    each.break_in(last, MISSING, now=now)
+            case "pack", int(back):
+                window.pack(WindowLimits(), upto=marks[-min(back + 1, len(marks))], least=2)
+        marks.append(window.top)
+        assert (window.base, window.top, window.bytes) == (plain.base, plain.top, plain.bytes)
+        assert window.events == plain.events
+    for mark in marks:
+        assert named(window.after(mark)) == named(plain.after(mark))
+
+
+def named(entries: list[Entry] | None) -> list[tuple[Mark, bytes, bool]]:
+    """Return each event, a gap as its end and no text, and whether it has an id of the upstream."""
+    assert entries is not None
+    return [
+        (mark, text, isinstance(entry, Block) and entry.is_named)
+        for entry in entries
+        for mark, text in flat([entry]) or ()
+    ]
+
+
+def test_what_is_packed_takes_less_and_is_a_small_part_of_what_is_kept() -> None:
+    window, limits = Window(), WindowLimits(events=320, age=160.0)
+    for number in range(1, 201):
+        window.append(block((1, number)), now=number)
+        window.pack(limits, upto=window.top)
+    kept = window.aged(now=200.0)
+    counts = [entry.count for entry, _ in kept]
+    assert sum(counts) == window.events == 200
+    assert max(counts) == 8  # half of 16, a part of 20 events that came within 10 s
+    assert window.size < window.bytes + 200 * 200 // 2
+    window.trim(WindowLimits(events=0), now=0.0, upto=window.top)
+    assert window.size == 0
+
+
+def test_nothing_is_packed_behind_the_place_of_readers() -> None:
+    window = Window()
+    for number in range(1, 65):
+        window.append(block((1, number)), now=0.0)
+    window.pack(WindowLimits(), upto=(1, 40))
+    assert [entry.last for entry, _ in window.aged(now=0.0) if entry.last >= (1, 40)] == [
+        (1, number) for number in range(40, 65)
+    ]
+
+
 def test_a_stretch_without_events_is_no_gap() -> None:
     window = Window((1, 0))
     window.append(block((1, 1)), now=0.0)
@@ -175,3 +242,26 @@ def test_what_is_dropped_takes_no_memory(count: int) -> None:
         window.trim(WindowLimits(events=10), now=0.0, upto=window.top)
         assert window.events <= max(10, count)
     assert len(window.after(window.base) or ()) == 10 // count
+
+
+def test_what_was_dropped_is_counted_unless_there_was_a_gap_in_it() -> None:
+    window = Window()
+    window.append(block((1, 2), 2), now=0.0)
+    window.break_in((1, 3), MISSING, now=0.0)
+    window.append(block((1, 5), 2), now=0.0)
+    window.append(block((1, 6)), now=0.0)
+    window.trim(WindowLimits(events=1), now=0.0, upto=window.top)
+    assert window.base == (1, 5)
+    assert window.lost((1, 3)) == 2
+    assert window.lost((1, 2)) is None
+    assert window.lost((1, 0)) is None
+
+
+def test_a_gap_that_is_kept_does_not_matter_for_what_was_dropped() -> None:
+    window = Window()
+    window.append(block((1, 2), 2), now=0.0)
+    window.break_in((1, 3), MISSING, now=0.0)
+    window.append(block((1, 4)), now=0.0)
+    window.trim(WindowLimits(events=2), now=0.0, upto=window.top)
+    assert window.base == (1, 2)
+    assert window.lost((1, 0)) == 2

@@ -70,12 +70,15 @@ class Call:
 class Service:
     """A server on a thread of its own. calls: in the order in which they came. pages: what tests serve, by path.
 
+    withdrawn: sessions that ``/whoami`` refuses. It lets all others in.
+
     folder: more files, below it; a path without an extension gets ``.js``, as a bundler would find it.
     """
 
     def __init__(self, folders: Mapping[str, Path] | None = None) -> None:
         self.calls: list[Call] = []
         self.pages: dict[str, str] = {}
+        self.withdrawn: set[str] = set()
         self.loop = asyncio.new_event_loop()
         self.url = ""
         self._folders = dict(folders or {})
@@ -133,6 +136,8 @@ class Service:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if (request.method, request.path) in CALLS:
             return await self._play(request)
+        if request.path == "/whoami":
+            return web.Response(status=401 if request.cookies.get("session") in self.withdrawn else 204)
         if request.path == "/api/session":
             given = {} if "session" in request.cookies else {"Set-Cookie": f"session={secrets.token_hex(8)}; Path=/"}
             return web.Response(status=204, headers=given)

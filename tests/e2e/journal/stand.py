@@ -10,9 +10,8 @@ from pathlib import Path
 from selenium.webdriver import Chrome
 
 from tests.e2e.journal.service import Service
-from tests.examples.chat_examples import FOLDER
+from tests.examples.chat_examples import FOLDER, vite_program
 from tests.support.browser import wait_for
-from tests.support.programs import require
 from tests.support.sseproxy_process import SseproxyProcess
 
 ROOT = Path(__file__).parents[3]
@@ -35,6 +34,7 @@ ROUTES = """
   - name: ask
     match: {path: /ask}
     upstream: SERVICE
+    tickets: {}
     journal: {kind: answer}
   - name: feed
     match: {path: /feed}
@@ -89,10 +89,7 @@ def stand(folder: Path, routes: str = ROUTES, folders: Mapping[str, Path] | None
 
 def build_chat_page(folder: Path) -> str:
     """Build the page of examples/resumable_chat that has `useChat` into a folder; return its HTML."""
-    require("npm")
-    subprocess.run(["sh", ".ci/node"], cwd=ROOT, check=True, timeout=400)
-    program = FOLDER / "vite" / "node_modules" / ".bin" / "vite"
-    build = [str(program), "build", "--outDir", str(folder), "--emptyOutDir", "--logLevel", "error"]
+    build = [vite_program(), "build", "--outDir", str(folder), "--emptyOutDir", "--logLevel", "error"]
     subprocess.run(build, cwd=FOLDER / "vite", check=True, timeout=400)
     return (folder / "index.html").read_text()
 

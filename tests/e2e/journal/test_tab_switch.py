@@ -14,7 +14,7 @@ import { fetchEventSource } from "/lib/fetch-event-source/lib/esm/index.js";
 window.heard = [];
 fetchEventSource("/ask", {
   method: "POST",
-  headers: { "Content-Type": "application/json" },
+  headers: HEADERS,
   body: JSON.stringify({ stream: true, messages: [] }),
   onmessage: ({ data, event }) => heard.push(event ? `${event}: ${data}` : data),
   onclose: () => heard.push("closed"),
@@ -26,7 +26,7 @@ fetchEventSource("/ask", {
 @pytest.fixture
 def on(tmp_path: Path) -> Iterator[Stand]:
     with stand(tmp_path, folders={"/lib": MODULES / "@microsoft"}) as on:
-        on.service.pages["/page"] = _PAGE
+        on.service.pages["/page"] = _PAGE.replace("HEADERS", '{ "Content-Type": "application/json" }')
         yield on
 
 
@@ -70,4 +70,31 @@ def test_an_answer_that_ended_while_it_was_hidden_is_whole(on: Stand) -> None:
         call.finish()
         driver.close()
         tab.hears("1", "2", "3", "closed")
+        assert len(on.service.calls) == 1
+
+
+_NAMED = """
+  - name: ask
+    match: {path: /ask}
+    upstream: SERVICE
+    journal: {kind: answer, key: "header:Idempotency-Key", login: [cookie:session], again: join}
+"""
+
+
+def test_a_name_of_the_page_s_own_covers_a_tab_that_is_hidden_before_the_first_event(tmp_path: Path) -> None:
+    with stand(tmp_path, _NAMED, {"/lib": MODULES / "@microsoft"}) as on, chromium() as driver:
+        on.service.pages["/page"] = _PAGE.replace("HEADERS", '{ "Idempotency-Key": "question-1" }')
+        tab = Tab(driver)
+        tab.open(f"{on.url}/api/session")
+        tab.open(f"{on.url}/page")
+        call = on.service.call()
+        new_tab(driver)
+        on.wait_for_ends("/ask", 1)
+        driver.close()
+        tab.look()
+        call.begin()
+        call.say("1")
+        tab.hears("1")
+        call.finish()
+        tab.hears("1", "closed")
         assert len(on.service.calls) == 1

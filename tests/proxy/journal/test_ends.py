@@ -290,3 +290,47 @@ async def test_an_upstream_that_says_204_when_a_feed_is_reopened_ends_it() -> No
         assert on.run.state.end is not None
         assert (await on.ask(b"GET /f", *EVENT_SOURCE, at(b"1"))).status == 204
         await eventually(lambda: len(on.calls) == 2)
+
+
+async def test_who_still_reads_a_run_that_is_forgotten_gets_all_of_it() -> None:
+    route = (
+        "name: a, match: {path: /a}, timeouts: {write: 600s}, "
+        "journal: {kind: answer, login: 'cookie:s', keep: {age: 60s}}"
+    )
+    async with RunStand.serve(route, send_buffer=16 * 1024) as on:
+        slow, call = await on.open(b"POST /a", COOKIE, body=b"{}")
+        slow.peer.pause()
+        for number in range(60):
+            await call.send(b"data: %d" % number + b"x" * 16_000 + b"\n\n")
+        await call.finish()
+        await eventually(lambda: on.run.state.end is not None)
+        await passing(61)
+        assert list(on.desk) == []
+        slow.peer.resume()
+        blocks, is_clean = await slow.ending()
+        assert (len(blocks), is_clean) == (60, True)
+
+
+async def test_a_run_that_was_stopped_before_its_head_is_over_whatever_is_asked_of_it() -> None:
+    async with RunStand.serve(ANSWER) as on:
+        tab = await on.send(b"POST /a", *IDS, body=b"{}")
+        await on.call()
+        name = on.run.name
+        assert (await on.ask(b"DELETE /_runs/a/" + name, COOKIE)).status == 204
+        assert (await tab.peer.response()).status == 204
+        for fields in ((COOKIE,), IDS, BROWSER):
+            assert (await on.ask(b"GET /_runs/a/" + name, *fields)).status == 204
+            for mark in (b".1-0", b".1-1"):
+                assert (await on.ask(b"POST /a", *fields, at(name + mark), body=b"{}")).status == 204
+
+
+async def test_a_run_that_was_replaced_before_its_head_is_over() -> None:
+    async with RunStand.serve(KEYED) as on:
+        old = await on.send(b"POST /a?c=7", *IDS, body=b"{}")
+        first = await on.call()
+        new = await on.send(b"POST /a?c=7", *IDS, body=b"{}")
+        second = await on.call(1)
+        await old.leave()
+        await first.left()
+        await second.begin(first=b"data: 1\n\n")
+        assert data_of([await (await new.reading()).event()]) == [b"1"]
