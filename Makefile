@@ -116,6 +116,7 @@ push-soak: tests-setup programs ## 50 users, 200,000 messages by Redis, which is
 .PHONY: journal-soak
 journal-soak: tests-setup ## a million events of a journal, while network, service and sseproxy come and go (ARGS="--seed 7")
 	@$(BIN)/python -m tests.soak.soak $(ARGS)
+
 .PHONY: journal-sim
 journal-sim: tests-setup ## seeded histories of the journal on a virtual clock (ARGS="--histories 1000000 --seed 7")
 	@$(BIN)/python -W ignore -m tests.sim.simulate $(ARGS)
