@@ -35,7 +35,7 @@ _GROWTH = 24 * _MIB
 class Plan:
     """events: that clients are to get. rate: a second, of each feed. pause: seconds between two deeds.
 
-    quiet: seconds before the first one.
+    quiet: seconds before the first one. deeds: how many there are to be at least.
     """
 
     events: int
@@ -45,6 +45,7 @@ class Plan:
     rate: float = 25.0
     pause: tuple[float, float] = (8.0, 25.0)
     quiet: float = 0.0
+    deeds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +62,14 @@ async def soak(plan: Plan) -> Outcome:
     began, samples = now(), list[tuple[int, float, float]]()
     async with soak_stand(plan.rate) as stand:
         over, before = asyncio.Event(), await stand.measure()
-        breaking = asyncio.create_task(nemeses.run(stand, random.Random(plan.seed), plan.pause, over, plan.quiet))
+        deeds: list[str] = []
+        dice = random.Random(plan.seed)
+        breaking = asyncio.create_task(nemeses.run(stand, dice, plan.pause, over, quiet=plan.quiet, done=deeds))
         try:
-            await _run_clients(plan, stand, over, breaking, samples)
+            await _run_clients(plan, stand, over, breaking, deeds, samples)
         finally:
             over.set()
-        deeds = await breaking
+        await breaking
         figures = await _at_rest(stand, before)
         elapsed, history = now() - began, _history(stand.folder)
     wrong = [*stand.troubles, *_grown(samples), *check(history)]
@@ -92,7 +95,8 @@ async def _run_clients(
     plan: Plan,
     stand: Stand,
     over: asyncio.Event,
-    breaking: "asyncio.Task[list[str]]",
+    breaking: "asyncio.Task[None]",
+    deeds: list[str],
     samples: list[tuple[int, float, float]],
 ) -> None:
     numbers = (plan.seed, plan.readers, plan.askers, stand.front.port, stand.port)
@@ -106,7 +110,7 @@ async def _run_clients(
         while line := await clients.stdout.readline():
             if len(samples) % 10 == 0:
                 print(f"{int(line)} events", file=sys.stderr, flush=True)
-            if int(line) >= plan.events and not over.is_set():
+            if int(line) >= plan.events and len(deeds) >= plan.deeds and not over.is_set():
                 over.set()
                 await breaking
                 clients.stdin.write(b"\n")
@@ -133,7 +137,7 @@ async def _at_rest(stand: Stand, before: dict[str, float]) -> dict[str, float]:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LIMIT):
             while (figures := await stand.measure())["sockets"] > before["sockets"]:
-                await asyncio.sleep(0.5)  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.5)
     return figures
 
 

@@ -134,7 +134,9 @@ async def soak_stand(rate: float) -> AsyncIterator[Stand]:
         feeds = "".join(_FEED.format(name=name, kept=kept, port=back.port) for name, kept in KEPT.items())
         config = _CONFIG.format(front=port, back=back.port, folder=folder, feeds=feeds)
         (folder / "sseproxy.yaml").write_text(config)
-        stand = Stand(folder, rate, front, back, port, upstream_port, Log(folder / "stand.log"))
+        log = Log(folder / "stand.log")
+        stack.callback(log.close)
+        stand = Stand(folder, rate, front, back, port, upstream_port, log)
         for feed in ("feed-0", "feed-1", "named-0", "named-1", "fat-0"):
             name = feed.partition("-")[0]
             stand.log.note("stream", source=feed, key=feed, events=KEPT[name])

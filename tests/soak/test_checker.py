@@ -1,5 +1,6 @@
 """Does the checker of the soak see each kind of fault, and none where all is well? On forged histories."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -67,11 +68,11 @@ def reader(at: float, client: int, source: str, name: str = "", login: str = "")
     return [asked, Head(at=at + 0.01, client=client)]
 
 
-def judge(*parts: list[Event]) -> list[str]:
+def judge(*parts: Sequence[Event]) -> list[str]:
     return check(sorted((event for part in parts for event in part), key=lambda event: event.at))
 
 
-def rules(*parts: list[Event]) -> set[str]:
+def rules(*parts: Sequence[Event]) -> set[str]:
     """Return which rules are broken."""
     return {fault.split()[0] for fault in judge(*parts)}
 
