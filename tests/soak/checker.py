@@ -81,6 +81,7 @@ class Checker:
         self._clients: dict[int, Client] = {}
         self._given: dict[str, Place] = {}
         self._newest: dict[tuple[str, str], Source] = {}
+        self._early: dict[str, float] = {}  # stops of what had not yet been asked for: they may be in time
         self._faults: list[Fault] = []
 
     def take(self, event: Event) -> Iterator[str]:
@@ -103,6 +104,7 @@ class Checker:
             case Stream():
                 # One that is asked for twice is judged when that is.
                 source = self._sources.setdefault(event.source, Source(event))
+                source.replaced = self._early.get(event.source, source.replaced)
                 replaced = self._newest.get((event.key, event.owner))
                 if event.key and event.owner and replaced is not source and replaced is not None:
                     replaced.replaced = event.at
@@ -116,9 +118,11 @@ class Checker:
                 source.open.pop(event.call, None)
                 if source.stream.is_answer:
                     source.over, source.is_clean = event.at, isinstance(event, Finished) and event.is_clean
-            case Stopped(status=204) if event.source in self._sources:
-                source = self._sources[event.source]
-                if source.asked < event.at and source.stream.owner == event.login:
+            case Stopped(status=204):
+                source = self._sources.get(event.source)
+                if source is None:
+                    self._early[event.source] = event.at
+                elif source.stream.owner == event.login and source.asked < event.at:
                     source.stopped = event.at
             case Stopped() if event.status != 204 and not self._is_fault(event.at, event.at + self._allowance.latency):
                 yield f"I7 a stop is answered with {event.status}"
@@ -272,7 +276,7 @@ class Checker:
         """Judge where a client begins, and what gap events said of what is missing."""
         n, place = event.n, client.place
         if not source.stream.is_answer and not client.gaps and client.requested.position == "oldest":
-            if self._is_kept(source, n, event.at):
+            if n > self._kept_from(source, event.at):
                 yield f"I3 {event.source} begins with {n}, and {source.oldest(event.at)} must be kept"
         elif not client.gaps and not client.is_known and not source.stream.is_answer:
             since = client.requested.at - self._allowance.latency
@@ -282,7 +286,7 @@ class Checker:
                 yield f"I1 {event.source} {n} is older than the request"
         reasons = {gap.reason for gap in client.gaps}
         at = client.gaps[-1].at if client.gaps else event.at
-        if reasons & {"trimmed", "unknown"} and self._is_kept(source, n, at):
+        if reasons & {"trimmed", "unknown"} and n > self._kept_from(source, at):
             yield f"I3 a gap up to {n} of {event.source}, and {source.oldest(at)} must be kept"
         if reasons == {"trimmed"} and n == place.low + 1 == place.high + 1:
             yield f"I1 a gap before {n} of {event.source}, where nothing is missing"
@@ -295,12 +299,12 @@ class Checker:
         ):
             yield f"I1 {lost} said to be lost between {place.low:.0f} and {n} of {event.source}"
 
-    def _is_kept(self, source: Source, n: int, at: float) -> bool:
-        """Return whether something before `n` must be kept at `at`. What was sent in a fault may not have arrived."""
+    def _kept_from(self, source: Source, at: float) -> float:
+        """Return the number from which all must be kept at `at`. What was sent in a fault may not have arrived."""
         oldest = source.oldest(at)
         sent = source.sent.get(oldest, 0.0)
         # What has arrived in one piece is dropped in one piece.
-        return n > max(oldest, source.newest(sent + self._allowance.piece)) and not self._is_fault(sent, at)
+        return NEVER if self._is_fault(sent, at) else max(oldest, source.newest(sent + self._allowance.piece))
 
     def _late(self, client: Client, source: Source, event: Got) -> Iterator[str]:
         """I11."""
@@ -345,7 +349,7 @@ class Checker:
             yield f"I1 a gap from {event.origin}, where the client stands at {client.stands}"
         requested = client.requested.position
         # An own id is dropped together with its event.
-        is_kept = client.is_known and not (source.is_named and client.place.high < source.oldest(event.at))
+        is_kept = client.is_known and not (source.is_named and client.place.high < self._kept_from(source, event.at))
         if event.reason == "unknown" and (is_kept or client.count or not requested):
             yield f"I3 {client.requested.position} is said to be unknown"
         if event.reason == "upstream" and source.is_named:
