@@ -23,7 +23,6 @@ I10, memory, is judged by the soak itself.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from tests.sim.history import (
     Aborted,
@@ -48,21 +47,8 @@ from tests.sim.history import (
     Stream,
 )
 from tests.sim.places import OURS
-from tests.soak.ledger import NEVER, Client, Place, Source
+from tests.soak.ledger import NEVER, Allowance, Client, Place, Source
 from tests.soak.wire import kind
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """Seconds. latency: within which an event or an end arrives. stop: within which what is stopped is closed.
-
-    stall: after which a client that takes nothing may be broken off. piece: what was sent within it may arrive at once.
-    """
-
-    latency: float = 6.0
-    stop: float = 5.0
-    stall: float = 3.0
-    piece: float = 0.5
 
 
 def check(history: Iterable[Event], allowance: Allowance | None = None) -> list[str]:
@@ -119,11 +105,11 @@ class Checker:
                 if source.stream.is_answer:
                     source.over, source.is_clean = event.at, isinstance(event, Finished) and event.is_clean
             case Stopped(status=204):
-                source = self._sources.get(event.source)
-                if source is None:
+                stopped = self._sources.get(event.source)
+                if stopped is None:
                     self._early[event.source] = event.at
-                elif source.stream.owner == event.login and source.asked < event.at:
-                    source.stopped = event.at
+                elif stopped.stream.owner == event.login and stopped.asked < event.at:
+                    stopped.stopped = event.at
             case Stopped() if event.status != 204 and not self._is_fault(event.at, event.at + self._allowance.latency):
                 yield f"I7 a stop is answered with {event.status}"
             case Fault():

@@ -8,6 +8,19 @@ from tests.sim.history import Gap, Requested, Stream
 NEVER = float("inf")
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """Seconds. latency: within which an event or an end arrives. stop: within which what is stopped is closed.
+
+    stall: after which a client that takes nothing may be broken off. piece: what was sent within it may arrive at once.
+    """
+
+    latency: float = 6.0
+    stop: float = 5.0
+    stall: float = 3.0
+    piece: float = 0.5
+
+
 @dataclass(slots=True)
 class Source:
     """What was sent.

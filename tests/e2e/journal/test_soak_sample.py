@@ -1,4 +1,4 @@
-"""Does a short soak of the journal, with the same dice each time, keep its rules? `make journal-soak` is the long one."""
+"""Does a short soak of the journal, with the same dice each time, keep its rules? `make journal-soak` is long."""
 
 from tests.soak.soak import Plan, soak
 
