@@ -79,7 +79,7 @@ def rest(request: Request) -> bytes:
 
 @contextlib.contextmanager
 def begun(
-    proxy: SseproxyProcess, upstream: HandUpstream, target: str, *, post: bool = False
+    proxy: SseproxyProcess, upstream: HandUpstream, target: str, *, browser: bool = False, post: bool = False
 ) -> Iterator[tuple[Request, Call]]:
     """A client whose run has one event."""
     with ask(proxy, target, browser=browser, post=post) as client, upstream.accept() as call:
