@@ -86,7 +86,10 @@ class Desk:
         if position is None:
             return self._by_key(belongs, newest)
         if position == OLDEST:
-            return Open() if newest is None else self._from(newest, newest.state.window.base)
+            if newest is None:
+                return Open()
+            newest.fanout.tidy()  # what is too old by now would else be a gap
+            return self._from(newest, newest.state.window.base)
         read = read_run_position(position)
         if read is None:
             return self._by_own_id(position, newest)
@@ -186,6 +189,8 @@ class Desk:
         for run in self:
             if run.number == number and run.state.is_under_way:
                 run.stop(CloseReason.KILLED)
+                if not run.is_answer:
+                    self.forget(run)  # its readers come back, and have to find another one instead of its end
                 return True
         return False
 
