@@ -36,7 +36,7 @@ class Desk:
     #
     # Invariants:
     # 1. A run is in `_runs` from `create` until it is refused, or forgotten: `keep.age` after its end, or after its
-    #    last event if it sleeps, or earlier if memory is short.
+    #    last event if it sleeps, or earlier if memory is short. What it takes counts for as long as a client reads it.
     # 2. `detached` has exactly the runs without a reader that go on; `_expiries` those that will be forgotten.
     #
     # Hazard: two requests that open one stream in the same moment: the pointer of the store decides, and the second one
@@ -244,6 +244,11 @@ class Desk:
         self._rest(run)
         run.share.sleep()
 
+    def emptied(self, run: LiveRun) -> None:
+        if not run.attended and self._runs.get(run.name) is not run:
+            run.fanout.close()
+            run.share.close()
+
     def ended(self, run: LiveRun) -> None:
         self._answers.discard(run)
         if not self._answers and self._when_answered is not None:
@@ -266,8 +271,7 @@ class Desk:
                 self.stats.note_end(run, CloseReason.DRAIN if self.is_draining else CloseReason.ABANDONED)
             self.store.forget(run.name)
             run.producer.close()
-            run.fanout.close()
-            run.share.close()
+            self.emptied(run)
 
     # Private.
 

@@ -140,7 +140,9 @@ async def test_the_oldest_event_that_is_kept_is_no_gap_though_others_are_too_old
 async def test_a_preflight_and_a_handshake_read_no_run() -> None:
     async with RunStand.serve(ANSWER) as on:
         await on.open(b"POST /a?c=1", COOKIE, *TAKES_IDS, body=b"{}")
-        preflight = asyncio.ensure_future(on.ask(b"OPTIONS /a?c=1", COOKIE, b"Access-Control-Request-Method: POST"))
+        preflight = asyncio.ensure_future(
+            on.ask(b"OPTIONS /a?c=1", COOKIE, b"Origin: http://b.test", b"Access-Control-Request-Method: POST")
+        )
         await (await on.call(1)).answer(b"204 No Content")
         assert (await preflight).status == 204
         socket = await on.send(b"GET /a?c=1", COOKIE, b"Connection: Upgrade", b"Upgrade: websocket")
