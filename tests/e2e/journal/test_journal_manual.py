@@ -61,6 +61,8 @@ def test_the_table_has_the_defaults(kind: str, column: int, tmp_path: Path) -> N
 @pytest.fixture(scope="module")
 def on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     with stand(tmp_path_factory.mktemp("manual")) as on:
+        lines = _snippet("async function ask").replace("v1/chat/completions", "ask")
+        on.service.pages["/ticket-page"] = _PAGE.replace("LINES", f"{lines}if (sessionStorage.answer) read();")
         on.service.pages["/prices-page"] = _PAGE.replace("LINES", _snippet("prices").replace("/prices", "/feed"))
         yield on
 
@@ -360,4 +362,24 @@ def test_a_page_that_is_loaded_anew_gets_what_came_meanwhile(on: Stand, driver: 
     call.say("two", "three")
     driver.get(f"{on.url}/prices-page")
     wait_for(driver, lambda _: driver.execute_script(heard) == ["two", "three"])
+    assert len(on.service.calls) == before + 1
+
+
+def test_a_page_with_event_source_alone_survives_a_reload(on: Stand, driver: Chrome) -> None:
+    before = len(on.service.calls)
+    driver.get(f"{on.url}/ticket-page")
+    driver.execute_script("ask({ messages: [] })")
+    call = on.service.call(before)
+    assert (call.method, call.target, json.loads(call.body)) == ("POST", "/ask", {"stream": True, "messages": []})
+    call.begin()
+    call.say("one")
+    heard = "return heard"
+    wait_for(driver, lambda _: driver.execute_script(heard) == ["one"])
+    for said in (["one", "two"], ["one", "two", "three"]):
+        call.say(said[-1])
+        driver.refresh()
+        wait_for(driver, lambda _, said=said: driver.execute_script(heard) == said)  # type: ignore[misc]
+    call.finish()
+    driver.refresh()
+    wait_for(driver, lambda _: driver.execute_script(heard) == ["one", "two", "three"])
     assert len(on.service.calls) == before + 1
