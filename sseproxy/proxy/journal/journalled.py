@@ -3,6 +3,7 @@
 from http import HTTPStatus
 
 from sseproxy.core.errors import BadRequest
+from sseproxy.core.eventsource.cors import preflight_method
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.request import StreamRequest
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
@@ -17,9 +18,6 @@ from sseproxy.proxy.opening import Opening
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.runs.desk import Desk
 from sseproxy.runs.findings import Ask, Join, Open
-
-#: Methods whose responses are no streams, whoever asks.
-_UNKEPT = frozenset(("HEAD", "OPTIONS"))
 
 
 class Journalled:
@@ -81,8 +79,9 @@ class Journalled:
         assert policy is not None
         # A body is no part of a feed's key; a preflight and a handshake want anything but a stream.
         is_plain_get = inbound.method == "GET" and (not inbound.has_body or inbound.body_length == 0)
-        is_kept = is_plain_get or (policy.is_answer and inbound.method not in _UNKEPT)
-        if not is_kept or inbound.upgrade is not None:
+        is_kept = is_plain_get or (policy.is_answer and inbound.method != "HEAD")
+        is_preflight = preflight_method(inbound.method, inbound.headers) is not None
+        if not is_kept or is_preflight or inbound.upgrade is not None:
             await self._relay()
             return
         comes_back = b"last-event-id" in inbound.client_fields and wanted.may_come_back
