@@ -108,6 +108,30 @@ def test_a_fault_is_noticed(load: Path, events: list[bytes], fault: Callable[[li
     assert read(load, HEAD + b"".join(map(chunk, fault(events))))["broken"]
 
 
+def read_with_ids(load: Path, body: bytes, wanted: int) -> tuple[dict[str, float], dict[str, float]]:
+    with replay(body) as port, client(load, "streams", port, 1, 0.1, 0, 1, "/", wanted) as reader:
+        opened = reader.line(30)
+        reader.line(30)
+        return opened, reader.line(30)
+
+
+def test_ids_are_passed_over_where_they_may_be(load: Path, events: list[bytes]) -> None:
+    named = HEAD + b"".join(chunk(b"id: R.1-%d\n%b" % each) for each in enumerate(events))
+    opened, result = read_with_ids(load, named, wanted=EVENTS)
+    assert (opened["heard"], result["broken"]) == (1, 0)
+    assert read(load, named)["broken"] == EVENTS
+
+
+def test_a_stream_is_heard_when_it_has_had_what_is_wanted(load: Path, events: list[bytes]) -> None:
+    opened, _ = read_with_ids(load, HEAD + b"".join(map(chunk, events)), wanted=EVENTS + 1)
+    assert opened["heard"] == 0
+
+
+def test_an_origin_may_begin_with_several_events(load: Path) -> None:
+    with origin(load, 0, first=200) as (port, _), client(load, "streams", port, 3, 0.1, 0, 30, "/", 200) as readers:
+        assert readers.line(60)["heard"] == 3
+
+
 def test_a_refusal_is_counted(load: Path) -> None:
     result = read(load, b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno")
     assert (result["refused"], result["broken"]) == (1, 0)

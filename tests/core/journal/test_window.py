@@ -153,7 +153,7 @@ def test_packing_changes_no_mark_and_no_event(steps: list[tuple[object, ...]]) -
                 is_named |= has_id
                 last = (window.top[0] + jump, (0 if jump else window.top[1]) + count)
                 for each in (window, plain):
-                    each.append(block(last, count)._replace(is_named=is_named), now=now)
+                    each.append(Block(last, count, block(last, count).text, is_named), now=now)
             case "break", int(jump):
                 last = (window.top[0], window.top[1] + jump)
                 for each in (window, plain):
