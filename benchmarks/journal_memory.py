@@ -61,6 +61,7 @@ async def _weighed(kind: StreamKind, tokens: int, *, is_over: bool) -> float:
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
+        run = None
         for number in range(1, RUNS + 1):
             run = await _run(desk, kind, number)
             for token in range(tokens):

@@ -328,7 +328,7 @@ class Fanout:
         window = self.window
         if window.epoch == self._at.epoch:
             upto = self._at.mark
-            if self.policy.is_held and self._behind and window.bytes > limits.bytes:
+            if self.policy.is_held and self._behind and not window.has_room(limits):
                 upto = min(upto, *(member.spot.mark for member in self._behind))
             window.trim(limits, now=self._loop.time(), upto=upto)
             if self.policy.is_counted:
@@ -343,11 +343,11 @@ class Fanout:
 
     def _weigh(self, held: Held, limits: WindowLimits) -> None:
         """Hold the producer back while the window is full of what readers still have to get."""
-        size, is_short = self.window.bytes, self._budget is not None and self._budget.is_short
-        if self._behind and size > limits.bytes:
+        is_short = self._budget is not None and self._budget.is_short
+        if self._behind and not self.window.has_room(limits):
             self._is_full = True
             held.hold()
-        elif self._is_full and (not self._behind or (size <= limits.bytes * 3 // 4 and not is_short)):
+        elif self._is_full and (not self._behind or (self.window.has_room(limits, part=0.75) and not is_short)):
             self._is_full = False
             held.go_on()
 

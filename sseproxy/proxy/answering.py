@@ -1,5 +1,7 @@
 """What does a client get of what its upstream has answered, by the rules of the route?"""
 
+from collections.abc import Collection
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -54,9 +56,11 @@ class Answering:
         self._ends = ends
         self._upstream_headers = upstream_headers
 
-    async def answer(self, exchange: HttpExchange) -> None:
-        """Answer with what the upstream has answered."""
+    async def answer(self, exchange: HttpExchange, *, but: Collection[bytes] = ()) -> None:
+        """Answer with what the upstream has answered. but: fields that were meant for another client."""
         tail, head = self._tail, exchange.head
+        if but:
+            head = replace(head, headers=without(head.headers, but))
         tail.record.intended = head.status
         if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
             headers = apply_rules(head.headers, self._route.response_headers)

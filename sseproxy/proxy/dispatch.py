@@ -11,6 +11,7 @@ from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import ClientRequest
+from sseproxy.proxy.keeping import Keeping
 from sseproxy.proxy.opening import Opening
 from sseproxy.proxy.origins import Origins
 from sseproxy.proxy.resolve import Forward, KeepTicket, Refuse, Reply, Resolution, UseRun, UseTicket
@@ -19,9 +20,7 @@ from sseproxy.proxy.tail import ResponseTail
 
 if TYPE_CHECKING:
     from sseproxy.proxy.authorize import Authorizer
-    from sseproxy.proxy.eventsource.ticket_paths import TicketTarget
     from sseproxy.proxy.journal.service import JournalService
-    from sseproxy.proxy.run_paths import RunTarget
 
 Work = Coroutine[None, None, None]
 
@@ -72,6 +71,7 @@ class Dispatcher:
         self._ends = RouteEnds(end_key)
         self._instance = instance
         self._tickets = tickets
+        self._keeping = Keeping(tickets, journal, origins, self._ends, instance=instance)
         retired = (*tickets.paths.retired, *(() if journal is None else journal.retired))
         if any(route.authorize is not None for route in (*routes, *retired)):
             from sseproxy.proxy.authorize import Authorizer  # noqa: PLC0415 - only where a route asks a service
@@ -92,7 +92,7 @@ class Dispatcher:
                     return self._serve(request, route, tail)
                 return self._authorized(self._serve, request, route, tail, request.inbound.target)
             case KeepTicket(request=request, route=route, target=target):
-                keep = partial(self._keep, target)
+                keep = partial(self._keeping.keep, target)
                 if route.authorize is None:
                     return keep(request, route, tail)
                 return self._authorized(keep, request, route, tail, target.target)
@@ -101,7 +101,8 @@ class Dispatcher:
 
                 return use_ticket(self._tickets, target, request, tail, self._forward_kept)
             case UseRun(request=request, route=route, target=named):
-                use = partial(self._use_run, named)
+                assert self._journal is not None
+                use = partial(self._journal.use, named, self._ends)
                 if route.authorize is None:
                     return use(request, route, tail)
                 return self._authorized(use, request, route, tail, request.inbound.target)
@@ -128,30 +129,6 @@ class Dispatcher:
         del request
         await forwarding.start()
         del forwarding  # a stream may go on for hours
-        await tail.wait()
-
-    async def _use_run(self, target: "RunTarget", request: ClientRequest, route: Route, tail: ResponseTail) -> None:
-        assert self._journal is not None
-        serving = self._journal.use(request, route, tail, target, ends=self._ends)
-        del request
-        await serving.start()
-        del serving  # a stream may go on for hours
-        await tail.wait()
-
-    async def _keep(self, target: "TicketTarget", request: ClientRequest, route: Route, tail: ResponseTail) -> None:
-        if route.journal is None:
-            from sseproxy.proxy.eventsource.ticket_requests import keep_request  # noqa: PLC0415 - few routes keep any
-
-            await keep_request(self._tickets, target, request, route, tail)
-            return
-        from sseproxy.proxy.journal.ticket_runs import TicketRun, without_ticket_path  # noqa: PLC0415 - likewise
-
-        assert self._journal is not None
-        assert route.upstream is not None
-        request = without_ticket_path(request, target.target)
-        origin, wanted = self._origins.upstreams[route.upstream], request.inbound.stream_request(route)
-        opening = Opening(request, route, origin, tail, wanted=wanted, via=self._instance)
-        await TicketRun(self._journal, request, route, tail, opening, ends=self._ends).start()
         await tail.wait()
 
     def _new(self, request: ClientRequest, route: Route, tail: ResponseTail) -> Starting:

@@ -20,7 +20,6 @@ from sseproxy.engine.observer import AccessRecord, JournalReading, Phase
 from sseproxy.engine.relay import Relay
 from sseproxy.http1.downstream import HttpDownstream
 from sseproxy.http1.server import DownstreamConnection
-from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.responses import send_away, send_nothing, send_problem
 
 _RETRY_AFTER = 1  # seconds until another process has taken over
@@ -153,8 +152,8 @@ class ResponseTail:
         """Take note of how the client reads its stream."""
         self.record.journal = journal
 
-    def respond(self, exchange: HttpExchange) -> None:
-        """Take note that the upstream of a promised stream has answered."""
+    def respond(self, exchange: Abortable) -> None:
+        """Take note that the upstream of a promised stream has answered. exchange: what brings its body."""
         self.exchange = exchange
         if self._live is not None:
             self.streams.respond(self._live)

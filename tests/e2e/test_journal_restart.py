@@ -78,9 +78,11 @@ def rest(request: Request) -> bytes:
 
 
 @contextlib.contextmanager
-def begun(proxy: SseproxyProcess, upstream: HandUpstream, target: str, **how: bool) -> Iterator[tuple[Request, Call]]:
+def begun(
+    proxy: SseproxyProcess, upstream: HandUpstream, target: str, *, browser: bool = False, post: bool = False
+) -> Iterator[tuple[Request, Call]]:
     """A client whose run has one event."""
-    with ask(proxy, target, **how) as client, upstream.accept() as call:
+    with ask(proxy, target, browser=browser, post=post) as client, upstream.accept() as call:
         call.begin()
         call.send(b"data: 1\n\n")
         client.wait_for(b"data: 1\n\n")

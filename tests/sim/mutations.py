@@ -110,8 +110,8 @@ MUTATIONS = [
     Mutation(
         "the login is part of the digest",
         "core/journal/identity.py",
-        'self._digest((b"stream", route.encode()), _names(policy.login), login, _names',
-        'self._digest((b"stream", route.encode()), _names(policy.login), (), _names',
+        "policy.kind.encode()), _names(policy.login), login, _names",
+        "policy.kind.encode()), _names(policy.login), (), _names",
     ),
     Mutation(
         "a run of another scope is as none",

@@ -43,9 +43,9 @@ class OwnPlaces:
         else:
             self._first[own_id] = mark
 
-    def first(self, own_id: bytes) -> Mark | None:
+    def first(self, own_id: bytes | None) -> Mark | None:
         """Return the first place of an id."""
-        return self._first.get(own_id)
+        return None if own_id is None else self._first.get(own_id)
 
     def drop(self, base: Mark) -> None:
         """Drop all places before `base`."""

@@ -61,8 +61,10 @@ class RunState:
     # 3. The first place of an id counts: who resumes from a repeated one gets events again rather than none.
     # 4. A run is named from its first named event on. A position of ours from before it stays good.
     #
-    # Hazard: an upstream that is asked to go on behind an id may include the event of that id, or begin at the very
-    # first event. So the leading events whose ids are kept are dropped (`_is_repeating`), up to the first that is new.
+    # Hazards: an upstream that is asked to go on behind an id may include the event of that id, or begin at the very
+    # first event. So the leading events that are kept, id and text, are dropped (`_is_repeating`), up to the first that
+    # is new. Not by their ids alone: an upstream that counts from 1 over each connection would lose its events.
+    # An empty id takes the one before it back (WHATWG HTML section 9.2.6).
 
     __slots__ = (
         "_is_repeating",
@@ -183,7 +185,12 @@ class RunState:
         blocks: list[Block] = []
         start = 0
         if self._is_repeating:
-            while start < cut.count and names.get(start) in self.own_ids:
+            known: dict[Mark, bytes] = {}
+            while start < cut.count and (place := self.own_ids.first(names.get(start))) is not None:
+                if place not in known:
+                    known = dict(self.window.events_with(place))
+                if known.get(place) != texts[start]:
+                    break
                 start += 1
             self._is_repeating = start == cut.count
         first_named = min((index for index in names if index >= start), default=None)
@@ -200,6 +207,6 @@ class RunState:
         for index in range(start, start + len(texts)):
             self.seq += 1
             if index in names:
-                self.last_own_id = names[index]
+                self.last_own_id = names[index] or None
                 self.own_ids.add(names[index], self.mark)
         return Block(self.mark, len(texts), b"".join(texts), self.is_named)

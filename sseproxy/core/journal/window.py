@@ -1,6 +1,6 @@
 """Which events of one stream are kept in memory, and which of them are behind a mark?"""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 from math import inf
 from operator import attrgetter
@@ -227,11 +227,21 @@ class Window:
             size += len(kept[later].text)
         return found
 
+    def events_with(self, mark: Mark) -> list[tuple[Mark, bytes]]:
+        """Return the event at `mark`, and those that came together with it, each with its mark; none if it is gone."""
+        index = bisect_left(self._kept, mark, lo=self._first, key=_LAST)
+        entry = self._kept[index] if index < len(self._kept) else None
+        return entry.events() if isinstance(entry, Block) and mark > self.base else []
+
     def is_within(self, limits: WindowLimits, *, now: float) -> bool:
         """True if what is kept is within `limits`."""
-        if self.bytes > limits.bytes or self.events > limits.events:
+        if self.bytes > limits.bytes or self.events > limits.events:  # and not `has_room`: this is asked for each event
             return False
         return limits.age == inf or self._first == len(self._kept) or now - self._times[self._first] <= limits.age
+
+    def has_room(self, limits: WindowLimits, *, part: float = 1.0) -> bool:
+        """True if what is kept is within this part of `limits`, whatever its age."""
+        return self.bytes <= limits.bytes * part and self.events <= limits.events * part
 
     def aged(self, *, now: float) -> list[tuple[Entry, float]]:
         """Return each entry that is kept, oldest first, with the seconds since it came."""

@@ -3,6 +3,7 @@
 from http import HTTPStatus
 
 from sseproxy.core.errors import BadRequest
+from sseproxy.core.eventsource.cors import preflight_method
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.request import StreamRequest
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
@@ -76,7 +77,11 @@ class Journalled:
         request, route, wanted = self._request, self._route, self._wanted
         policy, inbound = route.journal, request.inbound
         assert policy is not None
-        if inbound.method == "HEAD" or (not policy.is_answer and inbound.method != "GET"):
+        # A body is no part of a feed's key; a preflight and a handshake want anything but a stream.
+        is_plain_get = inbound.method == "GET" and (not inbound.has_body or inbound.body_length == 0)
+        is_kept = is_plain_get or (policy.is_answer and inbound.method != "HEAD")
+        is_preflight = preflight_method(inbound.method, inbound.headers) is not None
+        if not is_kept or is_preflight or inbound.upgrade is not None:
             await self._relay()
             return
         comes_back = b"last-event-id" in inbound.client_fields and wanted.may_come_back

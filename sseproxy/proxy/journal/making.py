@@ -121,7 +121,8 @@ class RunMaking:
         await self._reading.serve(join, attendance, opener=upstream)
 
     async def _join(self, run: LiveRun) -> None:
-        finding = self._desk.look(run, None)
+        # By what the client has named: an id of the upstream, too, which it has been asked behind in vain.
+        finding = self._desk.look(run, self._client.position)
         if isinstance(finding, Join):
             missing, attendance = self._finding.missing or finding.missing, run.attend()
             run.wake(self._client.wanted.plan(), self._upstream.open_again)

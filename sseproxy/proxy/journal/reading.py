@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from sseproxy.core.errors import PositionGone
 from sseproxy.core.journal.cursor import Flavour
+from sseproxy.core.journal.positions import LONGEST
 from sseproxy.core.journal.run import RunEnd, RunState
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.engine.observer import JournalReading
@@ -33,7 +34,8 @@ class Reading:
     # 3. The idle timeout, and how long an answer may take, are the producer's. All else is this client's own.
     #
     # Hazard: an `EventSource` comes back behind each end. So one that comes back to a run which has ended badly gets
-    # the position of the end, with the error or by itself, and a clean end: the next time it is answered 204.
+    # the position of the end, with the error or by itself, and a clean end: the next time it is answered 204. So does
+    # one whose run has ended well behind events without ids of their own: it would come back for these for ever.
 
     __slots__ = ("_client", "_desk")
 
@@ -64,6 +66,8 @@ class Reading:
         elif run.state.head is None:
             await tell_refused(run, client, early)
         else:
+            client.tail.respond(attendance)
+            client.tail.record.intended = run.state.head.status
             early.receive_stream()
             self._connect(early.relay, join)
 
@@ -111,7 +115,7 @@ class Reading:
             relay,
             join,
             flavour,
-            named=client.position or b"",
+            named=(client.position or b"")[:LONGEST],
             has_primer=takes_ids and client.wanted.is_browser and not run.state.is_named,
             on_end=partial(_end, relay, run.state, flavour, is_last_time=is_last_time),
             counts=self._desk.stats.gaps,
@@ -128,7 +132,8 @@ def _end(relay: Relay, state: RunState, flavour: Flavour, *, is_last_time: bool)
     session = relay.transfer
     assert state.end is not None
     assert isinstance(session, StreamSession)
-    if state.end.is_clean:
+    lacks_id = state.is_named and state.window.top != state.place_of(state.last_own_id or b"")
+    if state.end.is_clean and not (is_last_time and flavour.has_ids and lacks_id):
         relay.receive_eof()
         return
     position = state.position(state.end.mark) if flavour.has_ids else b""

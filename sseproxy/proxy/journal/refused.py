@@ -24,7 +24,7 @@ async def answer_refused(run: LiveRun, client: RunClient, *, is_first: bool) -> 
     refused, tail = run.take_refused(), client.tail
     if isinstance(refused, HttpExchange):
         _own(refused, client)
-        await client.answering.answer(refused)
+        await client.answering.answer(refused, but=() if is_first else OF_ONE_RESPONSE)
     elif isinstance(refused, Refusal):
         fields = refused.fields if is_first else without(refused.fields, OF_ONE_RESPONSE)
         client.answering.answer_copy(replace(refused, fields=fields))

@@ -46,8 +46,12 @@ class JournalService:
         """Return what serves a request along a route with a journal."""
         return Journalled(request, route, tail, wanted, opening, desk=self.desk, identifier=self.identifier, ends=ends)
 
-    def use(
-        self, request: ClientRequest, route: Route, tail: ResponseTail, target: RunTarget, *, ends: RouteEnds
-    ) -> RunRequest:
-        """Return what serves a request for the URL of a run."""
-        return RunRequest(request, route, tail, target, desk=self.desk, identifier=self.identifier, ends=ends)
+    async def use(
+        self, target: RunTarget, ends: RouteEnds, request: ClientRequest, route: Route, tail: ResponseTail
+    ) -> None:
+        """Read or stop the run that a request names by its URL. Raises `SSEProxyError` until the response begins."""
+        serving = RunRequest(request, route, tail, target, desk=self.desk, identifier=self.identifier, ends=ends)
+        del request
+        await serving.start()
+        del serving  # a stream may go on for hours
+        await tail.wait()

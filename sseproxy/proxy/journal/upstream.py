@@ -11,7 +11,7 @@ from sseproxy.core.stream.kinds import EVENT_STREAM
 from sseproxy.engine.relay import Relay
 from sseproxy.origins.codings import Decoder
 from sseproxy.origins.http import HttpExchange
-from sseproxy.proxy.opening import Opening, cancel
+from sseproxy.proxy.opening import Opening, Progress, cancel
 from sseproxy.proxy.refusal import Beginning, first_of
 from sseproxy.proxy.response_body import connect_body, read_kind
 from sseproxy.runs.terms import Opened, Refusal
@@ -50,8 +50,11 @@ class RunUpstream:
         return await self._opening.open()
 
     async def open(self, last_own_id: bytes | None) -> Opened:
-        """Ask the upstream. last_own_id: behind which it should go on. Raises `SSEProxyError`."""
-        if last_own_id is not None:
+        """Ask the upstream. last_own_id: behind which it should go on. Raises `SSEProxyError`.
+
+        Where the client was that has opened the run matters the first time only.
+        """
+        if last_own_id is not None or self._opening.progress is not Progress.NOT_SENT:
             self._opening = self._opening.again(last_own_id)
         return self.opened(await self._opening.open())
 

@@ -34,6 +34,7 @@ ROUTES = """
   - name: ask
     match: {path: /ask}
     upstream: SERVICE
+    tickets: {}
     journal: {kind: answer}
   - name: feed
     match: {path: /feed}

@@ -61,6 +61,8 @@ def test_the_table_has_the_defaults(kind: str, column: int, tmp_path: Path) -> N
 @pytest.fixture(scope="module")
 def on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     with stand(tmp_path_factory.mktemp("manual")) as on:
+        lines = _snippet("async function ask").replace("v1/chat/completions", "ask")
+        on.service.pages["/ticket-page"] = _PAGE.replace("LINES", f"{lines}if (sessionStorage.answer) read();")
         on.service.pages["/prices-page"] = _PAGE.replace("LINES", _snippet("prices").replace("/prices", "/feed"))
         yield on
 
@@ -215,120 +217,6 @@ def test_a_second_question_replaces_the_first_answer(on: Stand) -> None:
             new.finish()
 
 
-_MORE = """
-  - name: private
-    match: {path: /feed, host: private.test}
-    upstream: SERVICE
-    journal: {kind: feed, login: [cookie:session]}
-  - name: public
-    match: {path: /feed}
-    upstream: SERVICE
-    journal: {kind: feed, login: anyone, keep: {events: 3}}
-  - name: joined
-    match: {path: /ask}
-    upstream: SERVICE
-    journal: {kind: answer, key: "header:Idempotency-Key", login: [cookie:session], again: join}
-  - name: chat
-    match: {path: /api/chat}
-    upstream: SERVICE
-    authorize: {url: "SERVICE/whoami"}
-    journal:
-      kind: answer
-      key: "body:id"
-      login: [cookie:session]
-      detach: 50ms
-      resume: {path: "/api/chat/{key}/stream"}
-      stop: {path: "/api/chat/{key}/stop", methods: [POST]}
-"""
-
-
-@pytest.fixture(scope="module")
-def more(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    with stand(tmp_path_factory.mktemp("manual"), _MORE) as on:
-        yield on
-
-
-def test_a_feed_takes_only_the_login_that_it_names_upstream(more: Stand) -> None:
-    sent = {"Cookie": "session=ann; theme=dark", "Authorization": "Bearer secret", **EVENT_SOURCE}
-    for host, cookie in (("private.test", "session=ann"), ("public.test", None)):
-        before = len(more.service.calls)
-        with Request(more.url, "/feed", headers={**sent, "Host": host}):
-            call = more.service.call(before)
-            assert call.fields.get("Cookie") == cookie
-            assert "Authorization" not in call.fields
-    assert fetch(more.url, "/feed", headers={**EVENT_SOURCE, "Host": "private.test"}).status == 400
-
-
-def test_what_a_feed_no_longer_has_is_a_gap(more: Stand) -> None:
-    before = len(more.service.calls)
-    with Request(more.url, "/feed?gap", headers=EVENT_SOURCE) as request:
-        call = more.service.call(before)
-        call.begin()
-        for number in range(1, 7):
-            call.say(str(number))
-            request.wait_for(b"data: %d" % number)
-        first, *_ = (event.last_event_id for event in parse(request.body).events)
-        with Request(more.url, "/feed?gap", headers={**EVENT_SOURCE, "Last-Event-ID": first}) as again:
-            again.wait_for(b"data: 6")
-            gap, *rest = parse(again.body).events
-            assert gap.type == "gap"
-            assert json.loads(gap.data) == {"reason": "trimmed", "from": first, "lost": 2}
-            assert [event.data for event in rest] == ["4", "5", "6"]
-
-
-def test_a_retry_with_the_same_key_joins(more: Stand) -> None:
-    key = {"Idempotency-Key": "one", "Accept": "text/event-stream"}
-    first, call = ask(more, "/ask", **key)
-    with first, Request(more.url, "/ask", method="POST", headers={**ANN, **key}, body=b"{}") as second:
-        call.begin()
-        assert second.status == 200  # it has joined
-        call.say("one")
-        call.finish()
-        assert data(first.read()) == data(second.read()) == ["one"]
-        assert more.service.calls[-1] is call
-
-
-def test_stop_has_a_path_of_its_own(more: Stand) -> None:
-    request, call = ask(more, "/api/chat", "s")
-    with request:
-        call.begin()
-        call.say("one")
-        request.wait_for(b"one")
-        with Request(more.url, "/api/chat/s/stop", method="POST", headers=ANN) as stop:
-            stop.read()
-            assert stop.status == 204
-        call.wait_until_left()
-        assert data(request.read()) == ["one"]
-
-
-def test_a_login_that_was_withdrawn_neither_resumes_nor_stops(more: Stand) -> None:
-    url = "/api/chat/w/stream"
-    request, call = ask(more, "/api/chat", "w")
-    with request:
-        call.begin()
-        call.say("one")
-        request.wait_for(b"one")
-        more.service.withdrawn.add("ann")
-        try:
-            assert fetch(more.url, url, headers=ANN).status == 401
-            assert delete(more, url) == 401
-            call.say("two")
-            request.wait_for(b"two")
-        finally:
-            more.service.withdrawn.clear()
-        assert delete(more, url) == 204
-        call.wait_until_left()
-
-
-def test_an_answer_without_readers_is_stopped_after_a_while(more: Stand) -> None:
-    request, call = ask(more, "/api/chat", "d")
-    call.begin()
-    call.say("one")
-    request.wait_for(b"one")
-    request.close()
-    call.wait_until_left()
-
-
 #: What a page needs around the lines of the document.
 _PAGE = """<!doctype html><link rel="icon" href="data:,"><script>
 const heard = [];
@@ -360,4 +248,24 @@ def test_a_page_that_is_loaded_anew_gets_what_came_meanwhile(on: Stand, driver: 
     call.say("two", "three")
     driver.get(f"{on.url}/prices-page")
     wait_for(driver, lambda _: driver.execute_script(heard) == ["two", "three"])
+    assert len(on.service.calls) == before + 1
+
+
+def test_a_page_with_event_source_alone_survives_a_reload(on: Stand, driver: Chrome) -> None:
+    before = len(on.service.calls)
+    driver.get(f"{on.url}/ticket-page")
+    driver.execute_script("ask({ messages: [] })")
+    call = on.service.call(before)
+    assert (call.method, call.target, json.loads(call.body)) == ("POST", "/ask", {"stream": True, "messages": []})
+    call.begin()
+    call.say("one")
+    heard = "return heard"
+    wait_for(driver, lambda _: driver.execute_script(heard) == ["one"])
+    for said in (["one", "two"], ["one", "two", "three"]):
+        call.say(said[-1])
+        driver.refresh()
+        wait_for(driver, lambda _, said=said: driver.execute_script(heard) == said)  # type: ignore[misc]
+    call.finish()
+    driver.refresh()
+    wait_for(driver, lambda _: driver.execute_script(heard) == ["one", "two", "three"])
     assert len(on.service.calls) == before + 1

@@ -4,9 +4,7 @@ import asyncio
 
 import pytest
 
-from sseproxy.core.store import StorePolicy
-from sseproxy.runs.counts import Without
-from tests.support.run_stand import EVENT_SOURCE, JSON, TAKES_IDS, RunStand, Tab, at, data_of
+from tests.support.run_stand import JSON, TAKES_IDS, RunStand, Tab, at, data_of
 from tests.support.settled import eventually
 from tests.support.virtual_clock import now, passing
 
@@ -228,76 +226,6 @@ async def test_an_upstream_that_does_not_answer_in_time() -> None:
         await on.calls[0].left()
 
 
-# The same, after a promise.
-
-
-@pytest.mark.parametrize("count", [1, 2])
-async def test_a_json_answer_becomes_one_event_of_a_promised_stream(count: int) -> None:
-    async with RunStand.serve(KEYED + EARLY) as on:
-        tabs = await waiting(on, count)
-        for tab in tabs:
-            await tab.reading()
-        await on.calls[0].answer(b"200 OK", b'{"a": 1}', JSON)
-        for tab in tabs:
-            blocks, is_clean = await tab.ending()
-            assert data_of(blocks) == [b'{"a": 1}']
-            assert is_clean
-        assert list(on.desk) == []
-
-
-@pytest.mark.parametrize("count", [1, 2])
-async def test_a_refusal_becomes_an_error_event_of_a_promised_stream(count: int) -> None:
-    async with RunStand.serve(KEYED + EARLY) as on:
-        tabs = await waiting(on, count)
-        for tab in tabs:
-            await tab.reading()
-        await on.calls[0].answer(b"429 Slow Down", b'{"error": "slow"}', JSON, b"Retry-After: 7")
-        for tab in tabs:
-            blocks, is_clean = await tab.ending()
-            assert not is_clean
-            assert b"event: error" in blocks[-1]
-            assert b'"status": 429' in blocks[-1]
-            assert b"slow" in blocks[-1]
-            assert b"7" in blocks[-1]
-
-
-@pytest.mark.parametrize("count", [1, 2])
-async def test_a_failure_becomes_an_error_event_of_a_promised_stream(count: int) -> None:
-    async with RunStand.serve(KEYED + EARLY) as on:
-        tabs = await waiting(on, count)
-        for tab in tabs:
-            await tab.reading()
-        on.calls[0].break_off()
-        for tab in tabs:
-            blocks, is_clean = await tab.ending()
-            assert not is_clean
-            assert b'"status": 502' in blocks[-1]
-
-
-async def test_a_stop_is_a_clean_end_of_a_promised_stream() -> None:
-    async with RunStand.serve(KEYED + EARLY) as on:
-        tabs = await waiting(on, 2)
-        for tab in tabs:
-            await tab.reading()
-        assert (await on.ask(b"DELETE /a/7/stream", COOKIE)).status == 204
-        for tab in tabs:
-            assert (await tab.ending())[1]
-        await on.calls[0].left()
-
-
-async def test_a_promise_to_a_browser_of_a_feed_ends_with_a_block_that_stops_it() -> None:
-    async with RunStand.serve(FEED + EARLY) as on:
-        tab = await on.send(b"GET /f", *EVENT_SOURCE)
-        call = await on.call()
-        await tab.reading()
-        await call.answer(b"404 Not Found", b"no")
-        blocks, is_clean = await tab.ending()
-        assert is_clean
-        last = blocks[-1].removeprefix(b"id: ")
-        assert (await on.ask(b"GET /f", *EVENT_SOURCE, at(last))).status == 204
-        assert len(on.calls) == 1
-
-
 # Not declared.
 
 
@@ -402,37 +330,3 @@ async def test_who_comes_to_a_feed_begins_where_the_route_says(start: str, seen:
         other = await on.read(b"GET /f", *TAKES_IDS)
         await call.send(b"data: 3\n\n")
         assert data_of(await other.events(len(seen))) == seen
-
-
-# Limits.
-
-
-async def test_each_reader_counts_among_the_streams_of_the_route() -> None:
-    async with RunStand.serve(KEYED + ", limits: {streams: 2}") as on:
-        tab, _ = await on.open(b"POST /a?c=7", *IDS, body=b"{}", first=b"data: 1\n\n")
-        await on.read(URL, COOKIE)
-        refused = await on.ask(URL, COOKIE)
-        assert (refused.status, refused.one(b"Retry-After") is not None) == (503, True)
-        assert (await on.ask(b"POST /a?c=8", *IDS, body=b"{}")).status == 503
-        assert len(on.calls) == 1
-        await tab.leave()
-        await on.attended(1)
-        await on.read(URL, COOKIE)
-
-
-async def test_where_memory_is_short_requests_are_relayed_without_a_journal() -> None:
-    async with RunStand.serve(BY_RUN, policy=StorePolicy(memory=20_000)) as on:
-        tab, call = await on.open(b"POST /a", *IDS, body=b"{}")
-        await call.send(b"data: " + b"x" * 40_000 + b"\n\n")
-        await tab.event()
-        other = await on.send(b"POST /a", *IDS, body=b"{}")
-        second = await on.call(1)
-        await second.begin(first=b"data: 1\n\n")
-        head = await other.head()
-        assert head.all(b"Content-Location") == []
-        await second.finish()
-        assert await other.ending() == ([b"data: 1"], True)
-        assert len(on.desk) == 1
-        assert on.desk.stats.unjournalled["a", Without.MEMORY] == 1
-        await call.send(b"data: more\n\n")
-        assert data_of([await tab.event()]) == [b"more"]
