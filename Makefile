@@ -113,10 +113,6 @@ test-quick: tests-setup ## engine, configuration and command line, in under a mi
 push-soak: tests-setup programs ## 50 users, 200,000 messages by Redis, which is killed and frozen meanwhile (ARGS="--seed 7")
 	@$(BIN)/python -m tests.push.soak $(ARGS)
 
-.PHONY: journal-soak
-journal-soak: tests-setup ## a million events of a journal, while network, service and sseproxy come and go (ARGS="--seed 7")
-	@$(BIN)/python -m tests.soak.soak $(ARGS)
-
 .PHONY: journal-sim
 journal-sim: tests-setup ## seeded histories of the journal on a virtual clock (ARGS="--histories 1000000 --seed 7")
 	@$(BIN)/python -W ignore -m tests.sim.simulate $(ARGS)
@@ -124,6 +120,13 @@ journal-sim: tests-setup ## seeded histories of the journal on a virtual clock (
 .PHONY: journal-mutations
 journal-mutations: tests-setup ## the journal is broken in one way at a time: is each noticed? Some minutes (ARGS="--only login")
 	@$(BIN)/python -m tests.sim.mutations $(ARGS)
+<<<<<<< HEAD
+
+.PHONY: journal-soak
+journal-soak: tests-setup ## a million events of a journal, while network, service and sseproxy come and go (ARGS="--seed 7")
+	@$(BIN)/python -m tests.soak.soak $(ARGS)
+=======
+>>>>>>> soak
 
 .PHONY: cov
 cov: tests-setup programs ## all tests, and which lines they did not reach
