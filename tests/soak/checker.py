@@ -248,6 +248,7 @@ class Checker:
             known = self._given[client.stands]
             known.low = known.high = n - 1
         place.low = place.high = n
+        source.arrived.setdefault(n, event.at)
         client.count += 1
         client.gaps.clear()
         yield from self._give(client, event.position)
@@ -289,8 +290,9 @@ class Checker:
         """Return the number from which all must be kept at `at`. What was sent in a fault may not have arrived."""
         oldest = source.oldest(at)
         sent = source.sent.get(oldest, 0.0)
-        # What has arrived in one piece is dropped in one piece.
-        return NEVER if self._is_fault(sent, at) else max(oldest, source.newest(sent + self._allowance.piece))
+        # What has arrived in one piece is dropped in one piece; where a process was held up, that is all until then.
+        arrived = source.arrived.get(oldest, sent)
+        return NEVER if self._is_fault(sent, at) else max(oldest, source.newest(arrived + self._allowance.piece))
 
     def _late(self, client: Client, source: Source, event: Got) -> Iterator[str]:
         """I11."""

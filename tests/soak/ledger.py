@@ -26,7 +26,7 @@ class Source:
     """What was sent.
 
     sent: when each number was, first. numbers, times: those that were larger than all before, and when they were sent.
-    first: the first that was sent over a connection. open: calls, and when they were made. asked: when the first one
+    arrived: when the first client got each. first: the first that was sent over a connection. open: calls, and when they were made. asked: when the first one
     was. over, stopped, replaced: from when on it was.
     """
 
@@ -34,6 +34,7 @@ class Source:
     sent: dict[int, float] = field(default_factory=dict)
     numbers: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    arrived: dict[int, float] = field(default_factory=dict)
     first: int = 0
     opened: list[float] = field(default_factory=list)
     calls: int = 0
