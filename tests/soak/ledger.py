@@ -26,8 +26,8 @@ class Source:
     """What was sent.
 
     sent: when each number was, first. numbers, times: those that were larger than all before, and when they were sent.
-    arrived: when the first client got each. first: the first that was sent over a connection. open: calls, and when they were made. asked: when the first one
-    was. over, stopped, replaced: from when on it was.
+    arrived: when the first client got each. first: the first that was sent over a connection. open: calls, and when
+    they were made. asked: when the first one was. over, stopped, replaced: from when on it was.
     """
 
     stream: Stream
