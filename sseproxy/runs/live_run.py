@@ -24,7 +24,7 @@ FIRST_MARK: Final[Mark] = (1, 0)
 
 
 class Host(Surroundings, Protocol):
-    """What has all runs of a process."""
+    """The desk, as its runs see it."""
 
     @property
     def is_draining(self) -> bool: ...
@@ -66,18 +66,21 @@ class Attendance:
 class LiveRun:
     """One run of this process.
 
-    number: by which operators know it. attended: clients that read it or wait for its head; readers: that have done so
+    belongs: to which stream and login. number: by which operators know it. attended: clients that read it or wait for its head; readers: that have done so
     far. unread: seconds for which it has gone on without one. grace: for which it waits for its second client at
     least, since the first has only asked for its URL. opened: done once it has a head, was refused, or has ended.
-    producer: what writes it. rested_at: when it has ended or fallen asleep, in seconds of the event loop.
+    producer: what writes it. fanout: where it is read. share: of the memory of all runs. is_superseded: a newer run has
+    its key. rested_at: when it has ended or fallen asleep, in seconds of the event loop.
     """
 
     # Plan: the phases are those of `RunState`. What writes is the `Producer`; readers only see the fan-out.
     #
-    #   OPENING ──head──► OPEN ──end──► ENDED                     an answer
-    #      │               │ ▲
-    #      └─► REFUSED     ▼ │ (reopened)
-    #                 REOPENING ──attempts spent, or no reader──► ASLEEP ──reader──► REOPENING     a feed
+    #   OPENING ──head──► OPEN ──end──► ENDED
+    #      │               │ ▲            ▲                       only a feed is reopened, and sleeps:
+    #      └─► REFUSED     ▼ │ reopened   │ 204, 4xx
+    #                   REOPENING ────────┴──attempts spent──► ASLEEP ──reader──► REOPENING
+    #
+    # A feed also falls asleep, from OPEN or REOPENING, when it has had no reader for `detach`.
     #
     # Invariants:
     # 1. The first end counts. Readers hear of it when they have all that was before it.
@@ -273,7 +276,7 @@ class LiveRun:
         self._host.forget(self)
 
     def drop(self) -> None:
-        """Nobody has read the run for too long, or there are too many such runs."""
+        """Stop an answer, or let a feed sleep: no client has read it for too long, or too many runs have no reader."""
         self._cancel_detach()
         if self.is_answer:
             self.stop(CloseReason.ABANDONED)

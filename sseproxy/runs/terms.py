@@ -1,4 +1,4 @@
-"""What belongs to a run: its reader, its upstream's answer, and what all runs of a process share?"""
+"""What does a run get from outside: whose it is, what its upstream answers, and what all runs share?"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -19,11 +19,11 @@ from sseproxy.timers import Clock
 
 @dataclass(frozen=True, slots=True)
 class Belonging:
-    """To which stream, and to which reader, a run belongs.
+    """To which stream, and to which login, a run belongs; and whose a request is, in the same terms.
 
     route: its name. scope: the digest of route, login and key. reader: the digest of route and login, which is all
-    that is asked for where the name of the run is the key. owner: whose runs without readers it counts among.
-    limits: of the route.
+    that is asked for where the name of the run is the key. owner: the digest by which `limits.detached_per_client`
+    counts: that of the login, or, without one, of the address. limits: of the route.
     """
 
     route: str

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sseproxy.core.errors import BadRequest
 from sseproxy.core.journal.identity import Identities, read_parts
 from sseproxy.core.journal.positions import named_position
 from sseproxy.core.routes import Route
@@ -62,6 +63,11 @@ class Identifier:
         reader = ids.reader(route.name, policy, login)
         owner = reader if login else ids.address(route.name, request.client)
         return Belonging(route.name, policy, route.limits, ids.scope(route.name, policy, login, key), reader, owner)
+
+
+def unidentified() -> BadRequest:
+    """Return what a client gets that cannot be served without a key and a login, and lacks a part of them."""
+    return BadRequest("A part of the key or of the login of the stream is missing in the request, or there twice.")
 
 
 def position_of(inbound: InboundRequest) -> bytes | None:

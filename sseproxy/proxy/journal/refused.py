@@ -1,9 +1,9 @@
-"""What does a client get of a run that has no stream: the upstream has answered with something else, or not at all?"""
+"""What does a client get in place of a run's stream: there is none, or what it names is no longer kept?"""
 
 from dataclasses import replace
 from http import HTTPStatus
 
-from sseproxy.core.errors import SSEProxyError, UpstreamBroken
+from sseproxy.core.errors import PositionGone, SSEProxyError, UpstreamBroken
 from sseproxy.core.http.fields import is_json, without
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.origins.codings import can_decode
@@ -16,8 +16,13 @@ from sseproxy.runs.live_run import LiveRun
 from sseproxy.runs.terms import Refusal
 
 
+def position_gone() -> PositionGone:
+    """Return what a client gets whose position, or the beginning of what it wants, is no longer kept (J4)."""
+    return PositionGone("What the request names, or the beginning of it, is no longer kept.")
+
+
 async def answer_refused(run: LiveRun, client: RunClient, *, is_first: bool) -> None:
-    """Answer with what the upstream has answered. Raises `SSEProxyError`.
+    """Answer with what the upstream has answered in place of a stream. Raises `SSEProxyError`, if it has not at all.
 
     is_first: it has answered the request of this client, and has set cookies for no other.
     """

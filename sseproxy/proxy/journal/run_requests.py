@@ -86,7 +86,7 @@ class RunRequest:
             raise RunNotFound("There is no such run.")
         refuse_foreign(self._request, self._route)
         if not policy.is_answer:
-            raise MethodRefused("A feed ends for nobody but its upstream.", allowed=READING)
+            raise MethodRefused("No client can stop a feed.", allowed=READING)
         if run is not None:
             run.stop()
         self._tail.answer_with_nothing(HTTPStatus.NO_CONTENT)

@@ -19,10 +19,11 @@ from sseproxy.core.journal.identity import (
     read_parts,
     read_run_position,
     run_name,
-    write_run_position,
 )
 from sseproxy.core.journal.positions import LONGEST, MOST, Mark
 from sseproxy.core.journal.rules import Part
+from sseproxy.core.journal.run import RunState
+from sseproxy.core.journal.window import Window
 from tests.support.journal_policies import answer, feed, part
 
 LOGIN_AND_KEY = feed(login="cookie:session header:X-Team", key="query:room query:floor")
@@ -121,7 +122,7 @@ def test_a_position_in_a_run_is_read_back(random: bytes, mark: Mark) -> None:
     name = run_name(random)
     assert is_run_name(name)
     assert len(name) == {ANSWER_BYTES: 22, FEED_BYTES: 11}[len(random)]
-    written = write_run_position(name, mark)
+    written = RunState(name, Window()).position(mark)
     assert len(written) <= LONGEST
     assert read_run_position(written) == (name, mark)
     assert is_ours(written)
@@ -158,6 +159,6 @@ def test_oldest_is_a_word_for_sseproxy() -> None:
 @given(st.one_of(st.binary(max_size=60), st.from_regex(rb"[A-Za-z0-9_-]{10,12}\.[0-9]{1,3}-[0-9]{1,3}")))
 def test_what_is_read_is_what_would_be_written(text: bytes) -> None:
     read = read_run_position(text)
-    assert read is None or write_run_position(*read) == text
+    assert read is None or RunState(read[0], Window()).position(read[1]) == text
     is_wellformed = re.fullmatch(rb"([\w-]{11}|[\w-]{22})\.(0|[1-9]\d*)-(0|[1-9]\d*)", text) is not None
     assert (read is not None) is is_wellformed or len(text) > 40
