@@ -66,11 +66,11 @@ class Attendance:
 class LiveRun:
     """One run of this process.
 
-    belongs: to which stream and login. number: by which operators know it. attended: clients that read it or wait for its head; readers: that have done so
-    far. unread: seconds for which it has gone on without one. grace: for which it waits for its second client at
-    least, since the first has only asked for its URL. opened: done once it has a head, was refused, or has ended.
-    producer: what writes it. fanout: where it is read. share: of the memory of all runs. is_superseded: a newer run has
-    its key. rested_at: when it has ended or fallen asleep, in seconds of the event loop.
+    belongs: to which stream and login. number: by which operators know it. attended: clients that read it or wait for
+    its head; readers: that have done so far. unread: seconds for which it has gone on without one. grace: for which it
+    waits for its second client at least, since the first has only asked for its URL. opened: done once it has a head,
+    was refused, or has ended. producer: what writes it. fanout: where it is read. share: of the memory of all runs.
+    is_superseded: a newer run has its key. rested_at: when it has ended or fallen asleep, in seconds of the event loop.
     """
 
     # Plan: the phases are those of `RunState`. What writes is the `Producer`; readers only see the fan-out.

@@ -58,12 +58,13 @@ NEVER = float("inf")
 class Allowance:
     """Seconds. latency: within which an event or an end arrives. stop: within which what is stopped is closed.
 
-    stall: after which a client that takes nothing may be broken off.
+    stall: after which a client that takes nothing may be broken off. piece: what was sent within it may arrive at once.
     """
 
     latency: float = 6.0
     stop: float = 5.0
     stall: float = 3.0
+    piece: float = 0.5
 
 
 @dataclass(slots=True)
@@ -364,7 +365,9 @@ class Checker:
     def _is_kept(self, source: Source, n: int, at: float) -> bool:
         """Return whether something before `n` must be kept at `at`. What was sent in a fault may not have arrived."""
         oldest = source.oldest(at)
-        return n > oldest and not self._is_fault(source.sent.get(oldest, 0.0), at)
+        sent = source.sent.get(oldest, 0.0)
+        # What has arrived in one piece is dropped in one piece.
+        return n > max(oldest, source.newest(sent + self._allowance.piece)) and not self._is_fault(sent, at)
 
     def _late(self, client: Client, source: Source, event: Got) -> Iterator[str]:
         """I11."""

@@ -87,6 +87,7 @@ class Clients:
                     await connection.pause(self.dice.choice((1.0, 3.0, 4.0, 9.0)))
             await self._ended(reading)
             position = connection.position
+            await asyncio.sleep(_AGAIN)
 
     async def asker(self) -> None:
         """A page that asks, loses its connection, and comes back until it has all."""

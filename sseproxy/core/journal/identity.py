@@ -1,7 +1,7 @@
 """Which stream does a request mean, and who asks for it? (contract section 6, J2 and J10)
 
-Route, login and key become digests: a store and a snapshot can hold those, and hold no cookie. A run has a name besides,
-which leads to it.
+Route, login and key become digests: a store and a snapshot can hold those, and hold no cookie. A run has a name
+besides, which leads to it.
 """
 
 import base64

@@ -2,7 +2,6 @@
 
 from http import HTTPStatus
 
-from sseproxy.core.eventsource.cors import preflight_method
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.request import StreamRequest
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
@@ -79,7 +78,7 @@ class Journalled:
         # A body is no part of a feed's key; a preflight and a handshake want anything but a stream.
         is_plain_get = inbound.method == "GET" and (not inbound.has_body or inbound.body_length == 0)
         is_kept = is_plain_get or (policy.is_answer and inbound.method != "HEAD")
-        is_preflight = preflight_method(inbound.method, inbound.headers) is not None
+        is_preflight = inbound.method == "OPTIONS" and b"access-control-request-method" in inbound.fields
         if not is_kept or is_preflight or inbound.upgrade is not None:
             await self._relay()
             return

@@ -188,3 +188,15 @@ async def test_a_client_that_was_answered_early_counts_as_waiting_no_longer() ->
         assert [stream.phase.value for stream in on.proxy.app.streams] == ["waiting"]
         await call.begin(first=b"data: 1\n\n")
         await eventually(lambda: [stream.phase.value for stream in on.proxy.app.streams] == ["open"])
+
+
+async def test_a_body_that_breaks_off_is_the_fault_of_its_own_client_alone() -> None:
+    async with RunStand.serve(ANSWER.replace("match", "stream: always, match")) as on:
+        first = await on.client()
+        head = b"POST /a?c=1 HTTP/1.1\r\nHost: a.test\r\nCookie: s=one\r\nContent-Length: 9\r\n\r\n"
+        await first.peer.send(head + b"{")
+        await on.attended(1)
+        second = await on.send(b"POST /a?c=1", COOKIE, *TAKES_IDS, body=b"{}")
+        await on.attended(2)
+        await first.leave()
+        assert (await second.peer.response()).status == 502
