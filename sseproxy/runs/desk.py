@@ -102,12 +102,12 @@ class Desk:
             return Gone()
         return self._with_gap(newest)
 
-    def named(self, name: bytes, *, scope: bytes = b"", reader: bytes = b"") -> LiveRun | None:
-        """Return a run by its name, if it is of the same `scope`, or, where that is left out, of the same `reader`."""
+    def named(self, name: bytes, *, scope: bytes = b"", login: bytes = b"") -> LiveRun | None:
+        """Return a run by its name, if it is of the same `scope`, or, where that is left out, of the same `login`."""
         run = self._runs.get(name)
         if run is None:
             return None
-        shown, wanted = (scope, run.belongs.scope) if scope else (reader, run.belongs.reader)
+        shown, wanted = (scope, run.belongs.scope) if scope else (login, run.belongs.login)
         return run if compare_digest(shown, wanted) else None
 
     async def newest(self, scope: bytes) -> LiveRun | None:

@@ -16,7 +16,7 @@ from sseproxy.engine.run_record import RunRecord
 from sseproxy.journal.fanout import Fanout
 from sseproxy.origins.http import HttpExchange
 from sseproxy.runs.producer import Producer, Refused, RunBroken
-from sseproxy.runs.terms import Belonging, Open, Opened, Surroundings
+from sseproxy.runs.terms import Belonging, Opened, OpenUpstream, Surroundings
 from sseproxy.timers import Timer
 
 #: Behind this mark a run begins.
@@ -152,7 +152,7 @@ class LiveRun:
     def begin(
         self,
         plan: StreamPlan,
-        open_upstream: Open,
+        open_upstream: OpenUpstream,
         *,
         may_detach: Callable[[], bool],
         discard: Callable[[], None] = lambda: None,
@@ -165,11 +165,11 @@ class LiveRun:
         self._may_detach = may_detach
         self.producer.begin(plan, open_upstream, discard=discard)
 
-    def adopt(self, plan: StreamPlan, opened: Opened, open_upstream: Open) -> None:
+    def adopt(self, plan: StreamPlan, opened: Opened, open_upstream: OpenUpstream) -> None:
         """Go on with a stream that a client has opened without asking for one."""
         self.producer.adopt(plan, opened, open_upstream)
 
-    def wake(self, plan: StreamPlan, open_upstream: Open) -> None:
+    def wake(self, plan: StreamPlan, open_upstream: OpenUpstream) -> None:
         """Ask the upstream of a feed that sleeps; nothing happens if it does not."""
         if self.state.phase is RunPhase.ASLEEP:
             self.state.wake()
@@ -255,7 +255,7 @@ class LiveRun:
         if not isinstance(detach, Detach) or (detach is Detach.OFF and self.grace):
             detach = max(self.grace, 0.0 if isinstance(detach, Detach) else detach)
         if self.state.phase is RunPhase.OPENING and self._may_detach is not None and not self._may_detach():
-            self._withdraw()
+            self._cancel_opening()
         elif self.is_superseded:
             self.stop(CloseReason.SUPERSEDED)
         elif detach is Detach.OFF or (self._host.is_draining and not self.is_answer):
@@ -281,7 +281,7 @@ class LiveRun:
         if self.is_answer:
             self.stop(CloseReason.ABANDONED)
         elif self.state.phase is RunPhase.OPENING:
-            self._withdraw()
+            self._cancel_opening()
         elif self.state.phase is not RunPhase.ASLEEP:
             self.sleep()
 
@@ -312,7 +312,7 @@ class LiveRun:
 
     # Private.
 
-    def _withdraw(self) -> None:
+    def _cancel_opening(self) -> None:
         """The client has gone before the upstream has answered, and may not leave a run behind."""
         self.producer.release(CloseReason.CLIENT_GONE)
         self.refuse(None)

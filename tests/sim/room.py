@@ -93,7 +93,7 @@ class Room:
     def belonging(self, key: str, login: str) -> Belonging:
         policy, identities, who = self._policy, self._identities, (login.encode(),)
         scope = identities.scope("route", policy, who, () if policy.is_by_run else (key.encode(),))
-        reader = identities.reader("route", policy, who)
+        reader = identities.login("route", policy, who)
         return Belonging("route", policy, self._limits, scope, reader, reader)
 
     async def serve(self, client: Client, source: Callable[[], Source], *, may_detach: bool) -> None:

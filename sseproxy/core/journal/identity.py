@@ -66,7 +66,7 @@ class Identities:
             (b"stream", route.encode(), policy.kind.encode()), _names(policy.login), login, _names(policy.key), key
         )
 
-    def reader(self, route: str, policy: JournalPolicy, login: Sequence[bytes]) -> bytes:
+    def login(self, route: str, policy: JournalPolicy, login: Sequence[bytes]) -> bytes:
         """Return the digest of a login, which is all that is asked for where the name of a run is known."""
         return self._digest((b"login", route.encode()), _names(policy.login), login)
 

@@ -23,7 +23,7 @@ class Identified:
 
 
 class Identifier:
-    """Finds out to which stream, and to which reader, a request belongs. secret: of the digests."""
+    """Finds out to which stream, and to which login, a request belongs. secret: of the digests."""
 
     def __init__(self, secret: bytes) -> None:
         self._identities = Identities(secret)
@@ -60,9 +60,9 @@ class Identifier:
         """Return to which stream a request with this login and key belongs."""
         policy, ids = route.journal, self._identities
         assert policy is not None
-        reader = ids.reader(route.name, policy, login)
-        owner = reader if login else ids.address(route.name, request.client)
-        return Belonging(route.name, policy, route.limits, ids.scope(route.name, policy, login, key), reader, owner)
+        said = ids.login(route.name, policy, login)
+        owner = said if login else ids.address(route.name, request.client)
+        return Belonging(route.name, policy, route.limits, ids.scope(route.name, policy, login, key), said, owner)
 
 
 def unidentified() -> BadRequest:

@@ -13,7 +13,7 @@ from sseproxy.proxy.journal.client import RunClient
 from sseproxy.proxy.journal.upstream import OF_ONE_RESPONSE
 from sseproxy.proxy.refusal import decoded_beginning, refused_there
 from sseproxy.runs.live_run import LiveRun
-from sseproxy.runs.terms import Refusal
+from sseproxy.runs.terms import ResponseCopy
 
 
 def position_gone() -> PositionGone:
@@ -31,7 +31,7 @@ async def answer_refused(run: LiveRun, client: RunClient, *, is_first: bool) -> 
     if isinstance(refused, HttpExchange):
         _own(refused, client)
         await client.answering.answer(refused, but=() if is_first else OF_ONE_RESPONSE)
-    elif isinstance(refused, Refusal):
+    elif isinstance(refused, ResponseCopy):
         fields = refused.fields if is_first else without(refused.fields, OF_ONE_RESPONSE)
         client.answering.answer_copy(replace(refused, fields=fields))
     elif isinstance(refused, SSEProxyError) and (is_first or not isinstance(refused, ClientError)):
@@ -49,7 +49,7 @@ async def tell_refused(run: LiveRun, client: RunClient, early: EarlyAnswer) -> N
         _own(refused, client)
         client.tail.respond(refused)
         await early.join(refused)
-    elif isinstance(refused, Refusal):
+    elif isinstance(refused, ResponseCopy):
         _tell_copy(refused, client, early)
     elif isinstance(refused, SSEProxyError):
         early.fail(refused)
@@ -57,7 +57,7 @@ async def tell_refused(run: LiveRun, client: RunClient, early: EarlyAnswer) -> N
         early.relay.stop(run.end_reason)
 
 
-def _tell_copy(copy: Refusal, client: RunClient, early: EarlyAnswer) -> None:
+def _tell_copy(copy: ResponseCopy, client: RunClient, early: EarlyAnswer) -> None:
     if early.relay.ended.done():
         return
     client.tail.record.intended = copy.status

@@ -73,7 +73,7 @@ class RunRequest:
             if target.is_by_key:
                 run = await self._desk.newest(belongs.scope)
             else:
-                run = self._desk.named(target.value, reader=belongs.reader)
+                run = self._desk.named(target.value, login=belongs.login)
             if run is not None and run.is_answer == belongs.policy.is_answer:
                 self._route = route
                 return run

@@ -85,7 +85,7 @@ def test_other_logins_and_other_keys_have_other_digests(one: tuple[bytes, ...], 
     identities = Identities(b"secret")
     scopes = [identities.scope("r", LOGIN_AND_KEY, each[:2], each[2:]) for each in (one, other)]
     assert (scopes[0] == scopes[1]) is (one == other)
-    readers = [identities.reader("r", LOGIN_AND_KEY, each[:2]) for each in (one, other)]
+    readers = [identities.login("r", LOGIN_AND_KEY, each[:2]) for each in (one, other)]
     assert (readers[0] == readers[1]) is (one[:2] == other[:2])
     assert not set(scopes) & set(readers)
     assert {len(each) for each in (*scopes, *readers)} == {DIGEST}
@@ -101,8 +101,8 @@ def test_what_a_digest_depends_on() -> None:
         identities.scope("r", replace(policy, key=(part("header:room"),)), (b"x",), (b"1",)),
         identities.scope("r", feed(key="query:room"), (), (b"1",)),
         identities.scope("r", answer(), (), ()),
-        identities.reader("r", answer(), ()),
-        identities.reader("s", answer(), ()),
+        identities.login("r", answer(), ()),
+        identities.login("s", answer(), ()),
         identities.address("r", "192.0.2.1"),
         identities.address("s", "192.0.2.1"),
         identities.address("r", "192.0.2.2"),
