@@ -27,7 +27,8 @@ from sseproxy.timers import Clock, Timer
 class Desk:
     """All runs of a process.
 
-    store: where they are kept. clock: of long waits. stats: what has happened.
+    store: where they are kept. budget: of their memory. clock: of long waits. catching_up: the turns of their readers.
+    chance: numbers from 0 to 1, for delays. randomness: so many bytes, for names. stats: what has happened.
     """
 
     # Plan: `find` looks, and changes nothing; `create` makes the run that a request needs. Runs are found by name; the
@@ -35,12 +36,12 @@ class Desk:
     # as one that does not exist, by the same steps.
     #
     # Invariants:
-    # 1. A run is in `_runs` from `create` until it is refused, or forgotten: `keep.age` after its end, or after its
-    #    last event if it sleeps, or earlier if memory is short. What it takes counts for as long as a client reads it.
+    # 1. A run is in `_runs` from `create` until it is refused, or forgotten: `keep.age` after it has ended or
+    #    fallen asleep, or earlier if memory is short. Its memory counts for as long as a client reads it.
     # 2. `detached` has exactly the runs without a reader that go on; `_expiries` those that will be forgotten.
     #
-    # Hazard: two requests that open one stream in the same moment: the pointer of the store decides, and the second one
-    # joins.
+    # Hazard: two requests that open one stream in the same moment. The pointer of the store decides which run is the
+    # newest; on a route that joins, the second request gets that one.
 
     def __init__(
         self,
@@ -101,12 +102,12 @@ class Desk:
             return Gone()
         return self._with_gap(newest)
 
-    def named(self, name: bytes, *, scope: bytes = b"", reader: bytes = b"") -> LiveRun | None:
-        """Return a run by its name, if it is of the same `scope`, or, without one, of the same `reader`."""
+    def named(self, name: bytes, *, scope: bytes = b"", login: bytes = b"") -> LiveRun | None:
+        """Return a run by its name, if it is of the same `scope`, or, where that is left out, of the same `login`."""
         run = self._runs.get(name)
         if run is None:
             return None
-        shown, wanted = (scope, run.belongs.scope) if scope else (reader, run.belongs.reader)
+        shown, wanted = (scope, run.belongs.scope) if scope else (login, run.belongs.login)
         return run if compare_digest(shown, wanted) else None
 
     async def newest(self, scope: bytes) -> LiveRun | None:
@@ -284,14 +285,17 @@ class Desk:
         return self._from_beginning(newest)
 
     def _by_own_id(self, position: bytes, newest: LiveRun | None) -> Finding:
-        """The client has named something that is no position of ours: perhaps an id of the upstream."""
+        """Return what is there for a client that has named no position of a run: perhaps an id of the upstream.
+
+        An upstream that is asked gets it as it came (`core/journal/passing`).
+        """
         if newest is None:
-            return Open(keeps_position=True)
+            return Open()
         mark = newest.state.place_of(position)
         if mark is not None:
             return self._from(newest, mark, How.RESUMED)
         if newest.is_answer or not newest.state.is_under_way:
-            return Open(keeps_position=True)
+            return Open()
         return self._with_gap(newest)
 
     def _with_gap(self, newest: LiveRun | None) -> Finding:
@@ -313,10 +317,9 @@ class Desk:
         run.fanout.tidy()
         state, base = run.state, run.state.window.base
         if (end := state.end) is not None:
-            if mark == end.mark:
-                return Complete(run, has_heard=True)
-            if end.is_clean and mark == state.window.top and how is How.RESUMED:
-                return Complete(run, has_heard=False)
+            lacks_nothing = end.is_clean and mark == state.window.top and how is How.RESUMED
+            if lacks_nothing or mark == end.mark:
+                return Complete(run)
         if mark < base:
             return Join(run, base, Missing(GapReason.TRIMMED, state.window.lost(mark)), how)
         return Join(run, mark, None, how)

@@ -47,7 +47,7 @@ def write_run(image: RunImage) -> Iterator[bytes]:
         {
             "name": text_of(image.name),
             "route": owner.route,
-            "digests": [text_of(owner.scope), text_of(owner.reader), text_of(owner.owner)],
+            "digests": [text_of(owner.scope), text_of(owner.login), text_of(owner.owner)],
             "is_answer": owner.is_answer,
             "is_newest": owner.is_newest,
             "token": image.token,
@@ -73,11 +73,11 @@ def read_run(file: BinaryIO) -> RunImage:
     Raises one of `LookupError`, `TypeError` and `ValueError` for anything else.
     """
     values = read_line(file)
-    scope, reader, owner = map(bytes_of, values["digests"])
+    scope, login, owner = map(bytes_of, values["digests"])
     head, end, last_own_id = values["head"], values["end"], values["last_own_id"]
     return RunImage(
         bytes_of(values["name"]),
-        RunOwner(values["route"], scope, reader, owner, values["is_answer"], values["is_newest"]),
+        RunOwner(values["route"], scope, login, owner, values["is_answer"], values["is_newest"]),
         values["token"],
         values["seq"],
         head and RunHead(head[0], bytes_of(head[1]), [(bytes_of(name), bytes_of(value)) for name, value in head[2]]),

@@ -59,7 +59,7 @@ def test_a_route_that_is_gone_is_served_until_its_runs_are_forgotten(tmp_path: P
     text = f"routes: [{{name: old, match: {{path: /a}}, {SERVICE}, journal: {{kind: answer}}}}]"
 
     async def test(process: Serving) -> None:
-        journals, (old,) = process.app.journals, process.config.routes
+        journals, (old,) = process.app.journal, process.config.routes
         assert journals.service is not None
         assert old.journal is not None
         belongs = Belonging("old", old.journal, old.limits, b"scope", b"reader", b"owner")

@@ -56,7 +56,7 @@ images = st.builds(
     seconds,
 )
 
-OWNER = RunOwner("chat", b"\x00scope", b"reader\xff", b"owner", is_answer=True, is_newest=True)
+OWNER = RunOwner("chat", b"\x00scope", b"login\xff", b"owner", is_answer=True, is_newest=True)
 IMAGE = RunImage(
     b"run",
     OWNER,

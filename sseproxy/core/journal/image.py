@@ -11,13 +11,13 @@ from sseproxy.core.journal.window import Break, Entry, Window
 class RunOwner:
     """To which stream and to which clients a run belongs.
 
-    route: its name. scope, reader, owner: digests, worth something only together with the secret that made them.
+    route: its name. scope, login, owner: digests, worth something only together with the secret that made them.
     is_newest: the key of its stream leads to it.
     """
 
     route: str
     scope: bytes
-    reader: bytes
+    login: bytes
     owner: bytes
     is_answer: bool
     is_newest: bool

@@ -2,14 +2,13 @@
 
 from http import HTTPStatus
 
-from sseproxy.core.errors import BadRequest
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.request import StreamRequest
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import ClientRequest
 from sseproxy.proxy.journal.client import RunClient
-from sseproxy.proxy.journal.identify import Identifier, position_of
+from sseproxy.proxy.journal.identify import Identifier, position_of, unidentified
 from sseproxy.proxy.journal.making import RunMaking
 from sseproxy.proxy.journal.reading import Reading
 from sseproxy.proxy.journal.upstream import RunUpstream
@@ -94,7 +93,7 @@ class Journalled:
             self._desk.note_unidentified(route.name)
             await self._relay()
         else:
-            raise BadRequest("The request lacks what says which stream it reads, or who reads it.")
+            raise unidentified()
 
     async def _serve(self, ask: Ask, key: bytes | None) -> None:
         """Read the run that is there, or open one."""

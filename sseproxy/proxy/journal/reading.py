@@ -4,7 +4,6 @@ import asyncio
 from functools import partial
 from http import HTTPStatus
 
-from sseproxy.core.errors import PositionGone
 from sseproxy.core.journal.cursor import Flavour
 from sseproxy.core.journal.run import RunEnd, RunState
 from sseproxy.core.stream.session import StreamSession
@@ -12,7 +11,7 @@ from sseproxy.engine.observer import JournalReading
 from sseproxy.engine.relay import Relay
 from sseproxy.proxy.early import EarlyAnswer
 from sseproxy.proxy.journal.client import RunClient
-from sseproxy.proxy.journal.refused import answer_refused, tell_refused
+from sseproxy.proxy.journal.refused import answer_refused, position_gone, tell_refused
 from sseproxy.proxy.journal.upstream import RunUpstream
 from sseproxy.proxy.refusal import first_of
 from sseproxy.runs.desk import Desk
@@ -51,7 +50,7 @@ class Reading:
         run, client = join.run, self._client
         client.tail.exchange = attendance
         if join.missing is not None and not client.takes_ids:
-            raise _gone()
+            raise position_gone()
         client.tail.admit(client.route)
         early = await self._wait(run, opener)
         if early is None and run.state.head is None:
@@ -74,10 +73,10 @@ class Reading:
         """Answer a client for which nothing is left (J8). Raises `PositionGone`."""
         client = self._client
         if isinstance(finding, Gone):
-            raise _gone()
+            raise position_gone()
         end = finding.run.state.end
         if end is not None and not end.is_clean and not client.wanted.is_browser:
-            raise _gone()
+            raise position_gone()
         if client.wanted.is_browser or finding.run.state.head is None:  # it was stopped before it had one
             client.tail.answer_with_nothing(HTTPStatus.NO_CONTENT)
         else:
@@ -146,7 +145,3 @@ def _end_badly(session: StreamSession, end: RunEnd, position: bytes, *, is_last_
         session.receive_past_end(end.reason, now=now)
     else:
         session.receive_error(end.reason, now=now)
-
-
-def _gone() -> PositionGone:
-    return PositionGone("What the request names, or the beginning of it, is no longer kept.")

@@ -9,7 +9,7 @@ from sseproxy.core.journal.run import RunHead, RunPhase, RunState
 from sseproxy.core.journal.window import Break, Window, WindowLimits
 from sseproxy.core.stream.transfer import CloseReason
 
-OWNER = RunOwner("route", b"scope", b"reader", b"owner", is_answer=False, is_newest=True)
+OWNER = RunOwner("route", b"scope", b"login", b"owner", is_answer=False, is_newest=True)
 HEAD = RunHead(200, b"OK", [(b"Content-Type", b"text/event-stream"), (b"X-A", b"\xff")])
 
 

@@ -124,6 +124,17 @@ async def test_a_feed() -> None:
         assert len(on.calls) == 1
 
 
+async def test_a_feed_that_it_wakes_is_not_asked_for_the_id_that_the_client_has_brought() -> None:
+    async with RunStand.serve(FEED.replace("path: /_t", "path: /_t, ttl: 30s")) as on:
+        await made(on, b"GET /_t/f?x=1", first=b"data: 1\n\n")
+        await on.calls[0].left()  # no client has read it in time
+        assert on.run.is_asleep
+        tab = await on.send(b"GET /_t/f?x=1", at(b"foreign"))
+        call = await on.call(1)
+        assert (await tab.peer.response()).status == 201
+        assert call.request.all(b"Last-Event-ID") == []
+
+
 async def test_a_client_that_leaves_before_the_head_and_one_that_does_not_wait() -> None:
     async with RunStand.serve(ANSWER) as on:
         tab = await on.send(b"POST /_t/a", COOKIE, JSON, body=b"{}")
