@@ -36,7 +36,7 @@ class Desk:
     #
     # Invariants:
     # 1. A run is in `_runs` from `create` until it is refused, or forgotten: `keep.age` after its end, or after its
-    #    last event if it sleeps, or earlier if memory is short.
+    #    last event if it sleeps, or earlier if memory is short. What it takes counts for as long as a client reads it.
     # 2. `detached` has exactly the runs without a reader that go on; `_expiries` those that will be forgotten.
     #
     # Hazard: two requests that open one stream in the same moment: the pointer of the store decides, and the second one
@@ -86,7 +86,10 @@ class Desk:
         if position is None:
             return self._by_key(belongs, newest)
         if position == OLDEST:
-            return Open() if newest is None else self._from(newest, newest.state.window.base)
+            if newest is None:
+                return Open()
+            newest.fanout.tidy()  # what is too old by now would else be a gap
+            return self._from(newest, newest.state.window.base)
         read = read_run_position(position)
         if read is None:
             return self._by_own_id(position, newest)
@@ -186,6 +189,8 @@ class Desk:
         for run in self:
             if run.number == number and run.state.is_under_way:
                 run.stop(CloseReason.KILLED)
+                if not run.is_answer:
+                    self.forget(run)  # its readers come back, and have to find another one instead of its end
                 return True
         return False
 
@@ -239,6 +244,11 @@ class Desk:
         self._rest(run)
         run.share.sleep()
 
+    def emptied(self, run: LiveRun) -> None:
+        if not run.attended and self._runs.get(run.name) is not run:
+            run.fanout.close()
+            run.share.close()
+
     def ended(self, run: LiveRun) -> None:
         self._answers.discard(run)
         if not self._answers and self._when_answered is not None:
@@ -261,8 +271,7 @@ class Desk:
                 self.stats.note_end(run, CloseReason.DRAIN if self.is_draining else CloseReason.ABANDONED)
             self.store.forget(run.name)
             run.producer.close()
-            run.fanout.close()
-            run.share.close()
+            self.emptied(run)
 
     # Private.
 

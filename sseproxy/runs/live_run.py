@@ -32,6 +32,9 @@ class Host(Surroundings, Protocol):
     def left(self, run: "LiveRun") -> None:
         """The last reader of `run` has gone, and it goes on without."""
 
+    def emptied(self, run: "LiveRun") -> None:
+        """The last reader of `run` has gone, and it does not go on: it counts no longer if it is forgotten."""
+
     def attended(self, run: "LiveRun") -> None:
         """`run` has a reader."""
 
@@ -243,6 +246,7 @@ class LiveRun:
         if isinstance(self._refused, HttpExchange):
             self._refused.abort()
         if not self.state.is_under_way or self.state.phase is RunPhase.ASLEEP:
+            self._host.emptied(self)
             return
         detach = self.belongs.policy.detach
         if not isinstance(detach, Detach) or (detach is Detach.OFF and self.grace):

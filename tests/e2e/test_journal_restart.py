@@ -7,7 +7,6 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -79,9 +78,11 @@ def rest(request: Request) -> bytes:
 
 
 @contextlib.contextmanager
-def begun(proxy: SseproxyProcess, upstream: HandUpstream, target: str, **how: Any) -> Iterator[tuple[Request, Call]]:
-    """A client whose run has one event. how: as for `ask`."""
-    with ask(proxy, target, **how) as client, upstream.accept() as call:
+def begun(
+    proxy: SseproxyProcess, upstream: HandUpstream, target: str, *, browser: bool = False, post: bool = False
+) -> Iterator[tuple[Request, Call]]:
+    """A client whose run has one event."""
+    with ask(proxy, target, browser=browser, post=post) as client, upstream.accept() as call:
         call.begin()
         call.send(b"data: 1\n\n")
         client.wait_for(b"data: 1\n\n")
@@ -237,4 +238,4 @@ def test_a_file_that_is_damaged_is_said_to_be(tmp_path: Path) -> None:
         (tmp_path / "runs").chmod(0o600)
         with process(path) as proxy:
             assert fetch(proxy.urls[-1], "/readyz").status == 200
-            proxy.stderr.wait_for(lambda lines: any("is not used" in line for line in lines))
+            assert any("is not used" in line for line in proxy.stderr.lines)

@@ -18,9 +18,6 @@ from sseproxy.proxy.tail import ResponseTail
 from sseproxy.runs.desk import Desk
 from sseproxy.runs.findings import Ask, Join, Open
 
-#: Methods whose responses are no streams, whoever asks.
-_UNKEPT = frozenset(("HEAD", "OPTIONS"))
-
 
 class Journalled:
     """One request on its way along `route`, until its response has begun. What it makes for longer goes to `tail`.
@@ -81,8 +78,9 @@ class Journalled:
         assert policy is not None
         # A body is no part of a feed's key; a preflight and a handshake want anything but a stream.
         is_plain_get = inbound.method == "GET" and (not inbound.has_body or inbound.body_length == 0)
-        is_kept = is_plain_get or (policy.is_answer and inbound.method not in _UNKEPT)
-        if not is_kept or inbound.upgrade is not None:
+        is_kept = is_plain_get or (policy.is_answer and inbound.method != "HEAD")
+        is_preflight = inbound.method == "OPTIONS" and b"access-control-request-method" in inbound.fields
+        if not is_kept or is_preflight or inbound.upgrade is not None:
             await self._relay()
             return
         comes_back = b"last-event-id" in inbound.client_fields and wanted.may_come_back

@@ -6,7 +6,6 @@ from http import HTTPStatus
 
 from sseproxy.core.errors import PositionGone
 from sseproxy.core.journal.cursor import Flavour
-from sseproxy.core.journal.positions import LONGEST
 from sseproxy.core.journal.run import RunEnd, RunState
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.engine.observer import JournalReading
@@ -115,7 +114,7 @@ class Reading:
             relay,
             join,
             flavour,
-            named=(client.position or b"")[:LONGEST],
+            named=client.position or b"",
             has_primer=takes_ids and client.wanted.is_browser and not run.state.is_named,
             on_end=partial(_end, relay, run.state, flavour, is_last_time=is_last_time),
             counts=self._desk.stats.gaps,

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from http import HTTPStatus
 
-from sseproxy.core.errors import SSEProxyError, UpstreamBroken
+from sseproxy.core.errors import ClientError, SSEProxyError, UpstreamBroken
 from sseproxy.core.http.fields import is_json, without
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.origins.codings import can_decode
@@ -19,7 +19,8 @@ from sseproxy.runs.terms import Refusal
 async def answer_refused(run: LiveRun, client: RunClient, *, is_first: bool) -> None:
     """Answer with what the upstream has answered. Raises `SSEProxyError`.
 
-    is_first: it has answered the request of this client, and has set cookies for no other.
+    is_first: it has answered the request of this client, and has set cookies for no other. What is wrong with that
+    request is no fault of the others.
     """
     refused, tail = run.take_refused(), client.tail
     if isinstance(refused, HttpExchange):
@@ -28,7 +29,7 @@ async def answer_refused(run: LiveRun, client: RunClient, *, is_first: bool) -> 
     elif isinstance(refused, Refusal):
         fields = refused.fields if is_first else without(refused.fields, OF_ONE_RESPONSE)
         client.answering.answer_copy(replace(refused, fields=fields))
-    elif isinstance(refused, SSEProxyError):
+    elif isinstance(refused, SSEProxyError) and (is_first or not isinstance(refused, ClientError)):
         raise refused
     elif run.state.end is not None and run.state.end.is_clean:
         tail.answer_with_nothing(HTTPStatus.NO_CONTENT)  # it was stopped

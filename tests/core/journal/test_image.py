@@ -74,6 +74,21 @@ def test_a_feed_that_sleeps_goes_on_where_it_was() -> None:
     assert state.mark == (3, 7)
 
 
+def test_a_hole_that_is_no_longer_kept_is_not_counted() -> None:
+    state = opened()
+    taken(state, 2)
+    reopened(state)
+    for _ in range(3):
+        taken(state, 1)
+    state.window.trim(WindowLimits(events=2), now=0.0, upto=state.window.top)
+    state.sleep()
+    again = restored(state)
+    behind, before = state.window.base, (1, 1)
+    for each in (state, again):
+        assert each.window.lost(before) is None
+        assert each.window.lost(behind) == 0
+
+
 def test_own_ids_lead_to_their_places() -> None:
     state = opened()
     taken(state, 3, ids=((0, b"a"), (1, b"b"), (2, b"a")))

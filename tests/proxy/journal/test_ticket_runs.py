@@ -100,8 +100,10 @@ async def test_its_run_waits_for_its_first_reader_as_long_as_a_ticket_does() -> 
         tab = await on.read(b"GET " + url)
         await passing(60)
         assert on.run.state.is_under_way
+        began = now()
         await tab.leave()  # from now on it is as any other
         await on.calls[0].left()
+        assert now() - began < 10
         assert on.run.end_reason == "abandoned"
 
 
