@@ -36,8 +36,8 @@ def _policy(kind: StreamKind) -> JournalPolicy:
 
 
 async def _run(desk: Desk, kind: StreamKind, number: int) -> LiveRun:
-    scope, reader, owner = (b"%b of the run %d" % (what, number) for what in (b"scope", b"reader", b"owner"))
-    run = await desk.create(Ask(Belonging("bench", _policy(kind), LimitPolicy(), scope, reader, owner)))
+    scope, login, owner = (b"%b of the run %d" % (what, number) for what in (b"scope", b"login", b"owner"))
+    run = await desk.create(Ask(Belonging("bench", _policy(kind), LimitPolicy(), scope, login, owner)))
     assert run is not None
     fields = [(bytes(bytearray(name)), b"value %d" % number) for name in (b"Content-Type", b"Cache-Control", b"Via")]
     run.state.opened(RunHead(200, b"OK", fields))

@@ -107,7 +107,9 @@ class LimitsSection(Section):
         "skipped.",
     )
     detached: CountOrOff = Field(
-        default=_LIMITS.detached, description="Runs of the route without a reader; one more, and the oldest is ended."
+        default=_LIMITS.detached,
+        description="Runs of the route without a reader, for each process; one more, and the one that has waited "
+        "longest is stopped, or, if it is a feed, sleeps.",
     )
     detached_per_client: CountOrOff = Field(
         default=_LIMITS.detached_per_client,

@@ -1,4 +1,4 @@
-"""What has a fan-out to do with its readers, and with what writes into its window?"""
+"""What does a fan-out need of its readers, and of what writes into its window?"""
 
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol

@@ -159,7 +159,9 @@ class Place:
         if self._page:
             return self._from_page()
         if fanout.is_ahead(spot):
-            if self._confirmed == spot or spot.epoch > fanout.at.epoch:
+            # Without a history there is nothing to ask: a pass that is under way has not come so far yet.
+            is_in_window = fanout.history is None and fanout.at < spot <= fanout.window.end
+            if is_in_window or self._confirmed == spot or spot.epoch > fanout.at.epoch:
                 self.standing = Standing.AHEAD
                 fanout.wait(self)
             elif fanout.history is None:

@@ -17,7 +17,7 @@ from sseproxy.process.dashboard.census import Census
 from sseproxy.process.dashboard.history import History
 from sseproxy.process.live_rows import row, run_row
 from sseproxy.process.siblings import Place
-from sseproxy.proxy.journals import Journals
+from sseproxy.proxy.process_journal import ProcessJournal
 
 #: Questions, beside that of a dashboard; the last one is followed by an id.
 FIGURES, STREAMS, RUNS, KILL = "figures", "streams", "runs", "kill"
@@ -48,7 +48,7 @@ class Knowledge:
     def __init__(
         self,
         streams: LiveStreams,
-        journals: Journals,
+        journal: ProcessJournal,
         metrics: StreamMetrics,
         history: History,
         place: Place,
@@ -56,7 +56,7 @@ class Knowledge:
         add_more: Callable[[Figures], None],
     ) -> None:
         self._streams = streams
-        self._journals = journals
+        self._journal = journal
         self._metrics = metrics
         self._place = place
         self._add_more = add_more
@@ -83,7 +83,7 @@ class Knowledge:
 
     async def _tell_figures(self) -> bytes:
         found = await self._metrics.figures()
-        found.merge(await self._journals.figures())
+        found.merge(await self._journal.figures())
         found.merge(self._before)
         self._add_more(found)
         found.add(table.BUILD_INFO, (__version__, platform.python_version()))
@@ -108,7 +108,7 @@ class Knowledge:
         """The same of all runs that are kept."""
         now = asyncio.get_running_loop().time()
         rows: list[str] = []
-        for number, (run, unread_since) in enumerate(self._journals.runs(), 1):
+        for number, (run, unread_since) in enumerate(self._journal.runs(), 1):
             found = run_row(run, unread_since=unread_since, now=now)
             rows.append(json.dumps({"id": f"{self._prefix}-{_RUN}{run.number}", **found}))
             if number % _A_TURN == 0:
@@ -117,7 +117,7 @@ class Knowledge:
 
     def _kill(self, name: str) -> bytes:
         prefix, _, number = name.rpartition("-")
-        kill = self._journals.kill if number.startswith(_RUN) else self._streams.kill
+        kill = self._journal.kill if number.startswith(_RUN) else self._streams.kill
         number = number.removeprefix(_RUN)
         is_known = prefix == self._prefix and number.isascii() and number.isdigit()
         return KILLED if is_known and kill(int(number)) else b""

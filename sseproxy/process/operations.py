@@ -42,7 +42,7 @@ class Operations:
             stores.add_figures(figures)
 
         self._siblings = Siblings(
-            place, Knowledge(app.streams, app.journals, metrics, history, place, add_more=add_more).answer
+            place, Knowledge(app.streams, app.journal, metrics, history, place, add_more=add_more).answer
         )
         self._admin = AdminServer(
             readiness=lambda: stores.readiness(is_draining=app.draining),

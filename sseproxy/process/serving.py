@@ -16,8 +16,8 @@ from sseproxy.process.siblings import Place
 from sseproxy.process.source import Snapshot
 from sseproxy.process.stores import RedisStores
 from sseproxy.proxy.app import ProxyApp
-from sseproxy.proxy.journals import Journals
 from sseproxy.proxy.origins import Origins
+from sseproxy.proxy.process_journal import ProcessJournal
 from sseproxy.stores.open import open_store
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Serving:
             instance=instance,
             streams=streams,
             policy=server_policy(config.server.connections),
-            journals=Journals(config.store),
+            journal=ProcessJournal(config.store),
         )
         self._operations: Operations | None = None
         if config.admin is not None:
@@ -105,7 +105,7 @@ class Serving:
     def _reroute(self, snapshot: Snapshot) -> None:
         """Serve new requests by the routes of `snapshot`, and show these and those that live on."""
         config, tickets = snapshot.config, self.app.tickets
-        routes, of_runs = tickets.routes_with(config.routes), self.app.journals.retired(config.routes)
+        routes, of_runs = tickets.routes_with(config.routes), self.app.journal.retired(config.routes)
         routes += tuple(route for route in of_runs if route not in routes)
         self.app.reload(config.routes, self._origins(routes), trusted_proxies=config.server.trusted_proxies)
         if self._forgetting is not None:

@@ -21,7 +21,7 @@ from sseproxy.proxy.tail import ResponseTail
 from sseproxy.proxy.tunnel import run_tunnel
 
 if TYPE_CHECKING:
-    from sseproxy.runs.terms import Refusal
+    from sseproxy.runs.terms import ResponseCopy
 
 #: RFC 9209 section 2.3.20.
 _INCOMPLETE = "http_response_incomplete"
@@ -87,17 +87,17 @@ class Answering:
         connect_body(relay, exchange, decoder)
         tail.downstream.release_head()
 
-    def answer_copy(self, refusal: "Refusal") -> None:
+    def answer_copy(self, copy: "ResponseCopy") -> None:
         """Answer with the beginning of a response that several clients wait for; break off where it goes on."""
-        tail, fields = self._tail, without(refusal.fields, {b"content-length"})
-        tail.record.status = tail.record.intended = refusal.status
-        fields, body = self.response_fields(fields), refusal.body
-        if refusal.is_whole:
+        tail, fields = self._tail, without(copy.fields, {b"content-length"})
+        tail.record.status = tail.record.intended = copy.status
+        fields, body = self.response_fields(fields), copy.body
+        if copy.is_whole:
             fields.append((b"Content-Length", b"%d" % len(body)))
-            tail.downstream.send_whole(refusal.status, refusal.reason, fields, body, length=len(body), has_body=True)
+            tail.downstream.send_whole(copy.status, copy.reason, fields, body, length=len(body), has_body=True)
             tail.note_whole(self._route, len(body))
             return
-        tail.downstream.send_head(refusal.status, refusal.reason, fields, length=None, has_body=True)
+        tail.downstream.send_head(copy.status, copy.reason, fields, length=None, has_body=True)
         relay = tail.new_relay(self._route)
         relay.receive_data(body)
         relay.receive_error(UpstreamBroken("The rest of the response is not kept.", proxy_status=_INCOMPLETE))

@@ -16,9 +16,9 @@ from sseproxy.http1.listener import ClientConnections, ConnectionLimit
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.handler import Persistence, RequestHandler
-from sseproxy.proxy.journals import Journals
 from sseproxy.proxy.notices import ForwardingNotice, HandshakeNotice, UndeclaredNotice, warn_of_connections
 from sseproxy.proxy.origins import Origins
+from sseproxy.proxy.process_journal import ProcessJournal
 from sseproxy.proxy.routing import RoutingFactory
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.stores.base import TicketStore
@@ -34,7 +34,7 @@ class ProxyApp:
     end_key: what the ends of streams are signed with, for processes that answer each other's clients.
     instance: what tells this proxy from others of its name, for processes that are one proxy; at most 32 digits and
     lower-case letters.
-    streams: where those under way are known, and whose clock they go by. policy: of client connections. journals: the
+    streams: where those under way are known, and whose clock they go by. policy: of client connections. journal: the
     runs.
     request_ids: for requests that bring none; left out, each is another one in all processes.
     """
@@ -53,7 +53,7 @@ class ProxyApp:
         instance: str = "",
         streams: LiveStreams | None = None,
         policy: ServerPolicy = ServerPolicy(),
-        journals: Journals | None = None,
+        journal: ProcessJournal | None = None,
         request_ids: Iterator[str] | None = None,
     ) -> None:
         if request_ids is None:  # no request must wait for the system's randomness
@@ -67,8 +67,8 @@ class ProxyApp:
         self._listeners: list[ClientConnections] = []
         self._handshakes = HandshakeNotice(asyncio.get_running_loop().time)
         self._routings = RoutingFactory(self.tickets, end_key or secrets.token_bytes(32), name, ForwardingNotice())
-        self.journals = Journals() if journals is None else journals
-        self._routing = self._routings.new(routes, origins, trusted_proxies, self.journals.of(routes, self.streams))
+        self.journal = ProcessJournal() if journal is None else journal
+        self._routing = self._routings.new(routes, origins, trusted_proxies, self.journal.of(routes, self.streams))
         self._handler = RequestHandler(
             self._routing,
             partial(ResponseTail, streams=self.streams, admissions=self.admissions),
@@ -102,13 +102,13 @@ class ProxyApp:
     ) -> None:
         """Serve new requests by other routes. Requests and streams under way go on as they began.
 
-        origins: also of the routes whose tickets or runs live on (`TicketService.routes_with`, `Journals.retired`).
-        Those that are there no more keep no connection from now on.
+        origins: also of the routes whose tickets or runs live on (`TicketService.routes_with`,
+        `ProcessJournal.retired`). Those that are there no more keep no connection from now on.
         """
         self.tickets.reload(routes)
         before = self._routing
         self._routing = self._handler.routing = self._routings.new(
-            routes, origins, trusted_proxies, self.journals.of(routes, self.streams)
+            routes, origins, trusted_proxies, self.journal.of(routes, self.streams)
         )
         before.origins.retire_all_but(origins)
         for listener in self._listeners:
@@ -158,7 +158,7 @@ class ProxyApp:
         self._handler.persistence = Persistence.ENDING
         self.tickets.draining = True
         self._routing.origins.drain()
-        self.journals.drain()
+        self.journal.drain()
         self.streams.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)
         for tail in self._handler.under_way:
             tail.drain(spread)
@@ -172,16 +172,16 @@ class ProxyApp:
         self.streams.abort_all()
         for tail in list(self._handler.under_way):
             tail.abort()
-        self.journals.abort()  # behind the clients, for which it is their own stream that ends
+        self.journal.abort()  # behind the clients, for which it is their own stream that ends
 
     async def wait_until_idle(self) -> None:
         """Wait until no request is under way, and no answer that another process will need."""
         await self._handler.wait_until_idle()
-        await self.journals.wait_until_kept()
+        await self.journal.wait_until_kept()
 
     async def close(self) -> None:
         """Close the connections to all upstreams and services, all followers of Redis, and the store of tickets."""
         self._handler.disconnects.close()
-        await self.journals.close()
+        await self.journal.close()
         await self.tickets.close()
         await self._routing.origins.close()

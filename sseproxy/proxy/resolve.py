@@ -152,6 +152,7 @@ class Resolver:
         try:
             inbound = read_request(request)
             record.host = inbound.host.decode("latin-1")
+            record.shown_path = None if self._runs is None else self._runs.shown(inbound.path)
             if b"x-request-id" in inbound.fields:
                 record.request_id = said_request_id(inbound.fields[b"x-request-id"]) or record.request_id
             if b"via" in inbound.fields and inbound.has_passed(self._instance):

@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 from sseproxy.core.errors import BadRequest
 from sseproxy.core.frozen import frozen
 from sseproxy.core.http.paths import has_dots
+from sseproxy.core.journal.identity import is_run_name
 from sseproxy.core.routes import Route, bare_host
 from sseproxy.proxy.inbound import InboundRequest
 
@@ -68,6 +69,15 @@ class RunPaths:
 
     def __bool__(self) -> bool:
         return bool(self._patterns)
+
+    def shown(self, path: str) -> str | None:
+        """Return a path for the log without the name of a run, whatever is wanted of that; ``None``: it has none."""
+        for pattern in self._patterns:
+            if not pattern.is_by_key and path.startswith(pattern.before) and path.endswith(pattern.behind):
+                value = path[len(pattern.before) : len(path) - len(pattern.behind)]
+                if is_run_name(value.encode()):
+                    return f"{pattern.before}-{pattern.behind}"
+        return None
 
     def find(self, inbound: InboundRequest, *, method: str | None = None) -> RunTarget | None:
         """Return what a request names, if it names a run. method: in place of its own.

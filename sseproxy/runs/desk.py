@@ -27,7 +27,8 @@ from sseproxy.timers import Clock, Timer
 class Desk:
     """All runs of a process.
 
-    store: where they are kept. clock: of long waits. stats: what has happened.
+    store: where they are kept. budget: of their memory. clock: of long waits. catching_up: the turns of their readers.
+    chance: numbers from 0 to 1, for delays. randomness: so many bytes, for names. stats: what has happened.
     """
 
     # Plan: `find` looks, and changes nothing; `create` makes the run that a request needs. Runs are found by name; the
@@ -35,12 +36,12 @@ class Desk:
     # as one that does not exist, by the same steps.
     #
     # Invariants:
-    # 1. A run is in `_runs` from `create` until it is refused, or forgotten: `keep.age` after its end, or after its
-    #    last event if it sleeps, or earlier if memory is short.
+    # 1. A run is in `_runs` from `create` until it is refused, or forgotten: `keep.age` after it has ended or
+    #    fallen asleep, or earlier if memory is short. Its memory counts for as long as a client reads it.
     # 2. `detached` has exactly the runs without a reader that go on; `_expiries` those that will be forgotten.
     #
-    # Hazard: two requests that open one stream in the same moment: the pointer of the store decides, and the second one
-    # joins.
+    # Hazard: two requests that open one stream in the same moment. The pointer of the store decides which run is the
+    # newest; on a route that joins, the second request gets that one.
 
     def __init__(
         self,
@@ -86,7 +87,10 @@ class Desk:
         if position is None:
             return self._by_key(belongs, newest)
         if position == OLDEST:
-            return Open() if newest is None else self._from(newest, newest.state.window.base)
+            if newest is None:
+                return Open()
+            newest.fanout.tidy()  # what is too old by now would else be a gap
+            return self._from(newest, newest.state.window.base)
         read = read_run_position(position)
         if read is None:
             return self._by_own_id(position, newest)
@@ -98,12 +102,12 @@ class Desk:
             return Gone()
         return self._with_gap(newest)
 
-    def named(self, name: bytes, *, scope: bytes = b"", reader: bytes = b"") -> LiveRun | None:
-        """Return a run by its name, if it is of the same `scope`, or, without one, of the same `reader`."""
+    def named(self, name: bytes, *, scope: bytes = b"", login: bytes = b"") -> LiveRun | None:
+        """Return a run by its name, if it is of the same `scope`, or, where that is left out, of the same `login`."""
         run = self._runs.get(name)
         if run is None:
             return None
-        shown, wanted = (scope, run.belongs.scope) if scope else (reader, run.belongs.reader)
+        shown, wanted = (scope, run.belongs.scope) if scope else (login, run.belongs.login)
         return run if compare_digest(shown, wanted) else None
 
     async def newest(self, scope: bytes) -> LiveRun | None:
@@ -186,6 +190,8 @@ class Desk:
         for run in self:
             if run.number == number and run.state.is_under_way:
                 run.stop(CloseReason.KILLED)
+                if not run.is_answer:
+                    self.forget(run)  # its readers come back, and have to find another one instead of its end
                 return True
         return False
 
@@ -239,6 +245,11 @@ class Desk:
         self._rest(run)
         run.share.sleep()
 
+    def emptied(self, run: LiveRun) -> None:
+        if not run.attended and self._runs.get(run.name) is not run:
+            run.fanout.close()
+            run.share.close()
+
     def ended(self, run: LiveRun) -> None:
         self._answers.discard(run)
         if not self._answers and self._when_answered is not None:
@@ -261,8 +272,7 @@ class Desk:
                 self.stats.note_end(run, CloseReason.DRAIN if self.is_draining else CloseReason.ABANDONED)
             self.store.forget(run.name)
             run.producer.close()
-            run.fanout.close()
-            run.share.close()
+            self.emptied(run)
 
     # Private.
 
@@ -275,14 +285,17 @@ class Desk:
         return self._from_beginning(newest)
 
     def _by_own_id(self, position: bytes, newest: LiveRun | None) -> Finding:
-        """The client has named something that is no position of ours: perhaps an id of the upstream."""
+        """Return what is there for a client that has named no position of a run: perhaps an id of the upstream.
+
+        An upstream that is asked gets it as it came (`core/journal/passing`).
+        """
         if newest is None:
-            return Open(keeps_position=True)
+            return Open()
         mark = newest.state.place_of(position)
         if mark is not None:
             return self._from(newest, mark, How.RESUMED)
         if newest.is_answer or not newest.state.is_under_way:
-            return Open(keeps_position=True)
+            return Open()
         return self._with_gap(newest)
 
     def _with_gap(self, newest: LiveRun | None) -> Finding:
@@ -304,10 +317,9 @@ class Desk:
         run.fanout.tidy()
         state, base = run.state, run.state.window.base
         if (end := state.end) is not None:
-            if mark == end.mark:
-                return Complete(run, has_heard=True)
-            if end.is_clean and mark == state.window.top and how is How.RESUMED:
-                return Complete(run, has_heard=False)
+            lacks_nothing = end.is_clean and mark == state.window.top and how is How.RESUMED
+            if lacks_nothing or mark == end.mark:
+                return Complete(run)
         if mark < base:
             return Join(run, base, Missing(GapReason.TRIMMED, state.window.lost(mark)), how)
         return Join(run, mark, None, how)

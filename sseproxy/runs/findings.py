@@ -37,20 +37,18 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """The client has all of `run`, which has ended. has_heard: of the end, too."""
+    """The client has all of `run`, which has ended."""
 
     run: LiveRun
-    has_heard: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """There is no run to join. keeps_position: the upstream may know the position that the client has named.
+    """There is no run to join, so the upstream is asked.
 
     missing: what the client hears first; it has named a position of a run that is unknown.
     """
 
-    keeps_position: bool = False
     missing: Missing | None = None
 
 

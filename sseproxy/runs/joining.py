@@ -6,6 +6,7 @@ from collections.abc import Callable
 from sseproxy.core.flow import EventSink
 from sseproxy.core.journal.cursor import Flavour
 from sseproxy.core.journal.gap import GapReason
+from sseproxy.core.journal.positions import LONGEST
 from sseproxy.core.journal.run import RunPhase
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.journal.place import Place
@@ -30,7 +31,8 @@ def join(
     of a run that has ended.
     """
     run = where.run
-    reader = Reader(sink, flavour, run.loop, named=named, has_primer=has_primer, on_end=on_end, counts=counts)
+    # No more of what was named than a gap shows: it is kept as long as the client reads.
+    reader = Reader(sink, flavour, run.loop, named=named[:LONGEST], has_primer=has_primer, on_end=on_end, counts=counts)
     place = reader.place(run.fanout)
     place.begin(where.mark, where.missing)
     if run.state.phase is RunPhase.ASLEEP:

@@ -16,7 +16,7 @@ from sseproxy.engine.run_record import RunRecord
 from sseproxy.journal.fanout import Fanout
 from sseproxy.origins.http import HttpExchange
 from sseproxy.runs.producer import Producer, Refused, RunBroken
-from sseproxy.runs.terms import Belonging, Open, Opened, Surroundings
+from sseproxy.runs.terms import Belonging, Opened, OpenUpstream, Surroundings
 from sseproxy.timers import Timer
 
 #: Behind this mark a run begins.
@@ -24,13 +24,16 @@ FIRST_MARK: Final[Mark] = (1, 0)
 
 
 class Host(Surroundings, Protocol):
-    """What has all runs of a process."""
+    """The desk, as its runs see it."""
 
     @property
     def is_draining(self) -> bool: ...
 
     def left(self, run: "LiveRun") -> None:
         """The last reader of `run` has gone, and it goes on without."""
+
+    def emptied(self, run: "LiveRun") -> None:
+        """The last reader of `run` has gone, and it does not go on: it counts no longer if it is forgotten."""
 
     def attended(self, run: "LiveRun") -> None:
         """`run` has a reader."""
@@ -63,18 +66,21 @@ class Attendance:
 class LiveRun:
     """One run of this process.
 
-    number: by which operators know it. attended: clients that read it or wait for its head; readers: that have done so
-    far. unread: seconds for which it has gone on without one. grace: for which it waits for its second client at
-    least, since the first has only asked for its URL. opened: done once it has a head, was refused, or has ended.
-    producer: what writes it. rested_at: when it has ended or fallen asleep, in seconds of the event loop.
+    belongs: to which stream and login. number: by which operators know it. attended: clients that read it or wait for
+    its head; readers: that have done so far. unread: seconds for which it has gone on without one. grace: for which it
+    waits for its second client at least, since the first has only asked for its URL. opened: done once it has a head,
+    was refused, or has ended. producer: what writes it. fanout: where it is read. share: of the memory of all runs.
+    is_superseded: a newer run has its key. rested_at: when it has ended or fallen asleep, in seconds of the event loop.
     """
 
     # Plan: the phases are those of `RunState`. What writes is the `Producer`; readers only see the fan-out.
     #
-    #   OPENING ──head──► OPEN ──end──► ENDED                     an answer
-    #      │               │ ▲
-    #      └─► REFUSED     ▼ │ (reopened)
-    #                 REOPENING ──attempts spent, or no reader──► ASLEEP ──reader──► REOPENING     a feed
+    #   OPENING ──head──► OPEN ──end──► ENDED
+    #      │               │ ▲            ▲                       only a feed is reopened, and sleeps:
+    #      └─► REFUSED     ▼ │ reopened   │ 204, 4xx
+    #                   REOPENING ────────┴──attempts spent──► ASLEEP ──reader──► REOPENING
+    #
+    # A feed also falls asleep, from OPEN or REOPENING, when it has had no reader for `detach`.
     #
     # Invariants:
     # 1. The first end counts. Readers hear of it when they have all that was before it.
@@ -146,7 +152,7 @@ class LiveRun:
     def begin(
         self,
         plan: StreamPlan,
-        open_upstream: Open,
+        open_upstream: OpenUpstream,
         *,
         may_detach: Callable[[], bool],
         discard: Callable[[], None] = lambda: None,
@@ -159,11 +165,11 @@ class LiveRun:
         self._may_detach = may_detach
         self.producer.begin(plan, open_upstream, discard=discard)
 
-    def adopt(self, plan: StreamPlan, opened: Opened, open_upstream: Open) -> None:
+    def adopt(self, plan: StreamPlan, opened: Opened, open_upstream: OpenUpstream) -> None:
         """Go on with a stream that a client has opened without asking for one."""
         self.producer.adopt(plan, opened, open_upstream)
 
-    def wake(self, plan: StreamPlan, open_upstream: Open) -> None:
+    def wake(self, plan: StreamPlan, open_upstream: OpenUpstream) -> None:
         """Ask the upstream of a feed that sleeps; nothing happens if it does not."""
         if self.state.phase is RunPhase.ASLEEP:
             self.state.wake()
@@ -243,12 +249,13 @@ class LiveRun:
         if isinstance(self._refused, HttpExchange):
             self._refused.abort()
         if not self.state.is_under_way or self.state.phase is RunPhase.ASLEEP:
+            self._host.emptied(self)
             return
         detach = self.belongs.policy.detach
         if not isinstance(detach, Detach) or (detach is Detach.OFF and self.grace):
             detach = max(self.grace, 0.0 if isinstance(detach, Detach) else detach)
         if self.state.phase is RunPhase.OPENING and self._may_detach is not None and not self._may_detach():
-            self._withdraw()
+            self._cancel_opening()
         elif self.is_superseded:
             self.stop(CloseReason.SUPERSEDED)
         elif detach is Detach.OFF or (self._host.is_draining and not self.is_answer):
@@ -269,12 +276,12 @@ class LiveRun:
         self._host.forget(self)
 
     def drop(self) -> None:
-        """Nobody has read the run for too long, or there are too many such runs."""
+        """Stop an answer, or let a feed sleep: no client has read it for too long, or too many runs have no reader."""
         self._cancel_detach()
         if self.is_answer:
             self.stop(CloseReason.ABANDONED)
         elif self.state.phase is RunPhase.OPENING:
-            self._withdraw()
+            self._cancel_opening()
         elif self.state.phase is not RunPhase.ASLEEP:
             self.sleep()
 
@@ -305,7 +312,7 @@ class LiveRun:
 
     # Private.
 
-    def _withdraw(self) -> None:
+    def _cancel_opening(self) -> None:
         """The client has gone before the upstream has answered, and may not leave a run behind."""
         self.producer.release(CloseReason.CLIENT_GONE)
         self.refuse(None)

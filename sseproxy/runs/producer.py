@@ -16,14 +16,14 @@ from sseproxy.engine.relay import Relay
 from sseproxy.journal.fanout import Fanout
 from sseproxy.origins.http import HttpExchange
 from sseproxy.runs.reopening import Reopening
-from sseproxy.runs.terms import Open, Opened, Refusal, Surroundings
+from sseproxy.runs.terms import Opened, OpenUpstream, ResponseCopy, Surroundings
 from sseproxy.runs.traffic import Traffic
 from sseproxy.stores.journal import Outcome
 
 _STORED = Outcome.STORED  # looked up once, and not for each event
 
 #: Why a run has no head: the exchange, for its one client; a copy of its beginning, for several; an error.
-Refused: TypeAlias = HttpExchange | Refusal | SSEProxyError
+Refused: TypeAlias = HttpExchange | ResponseCopy | SSEProxyError
 
 
 class Run(Protocol):
@@ -80,7 +80,7 @@ class Producer:
         self._is_feed = most is not None
         self._reopening = Reopening(most or 0, around.chance)
         self._newest: Block | None = None  # what the store is given
-        self._open: Open | None = None
+        self._open: OpenUpstream | None = None
         self._discard: Callable[[], None] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -89,18 +89,18 @@ class Producer:
         """True if the upstream was asked, or is connected."""
         return self._task is not None or self.relay is not None
 
-    def begin(self, plan: StreamPlan, open_upstream: Open, *, discard: Callable[[], None]) -> None:
+    def begin(self, plan: StreamPlan, open_upstream: OpenUpstream, *, discard: Callable[[], None]) -> None:
         """Ask the upstream. discard: called if `release` comes before that."""
         self._note(plan, open_upstream)
         self._discard = discard
         self._task = self._around.spawn(self._bring(open_upstream))
 
-    def adopt(self, plan: StreamPlan, opened: Opened, open_upstream: Open) -> None:
+    def adopt(self, plan: StreamPlan, opened: Opened, open_upstream: OpenUpstream) -> None:
         """Go on with a stream that is open already."""
         self._note(plan, open_upstream)
         self._connect(opened)
 
-    def wake(self, plan: StreamPlan, open_upstream: Open) -> None:
+    def wake(self, plan: StreamPlan, open_upstream: OpenUpstream) -> None:
         """Ask the upstream of a feed that has slept, from behind what is kept."""
         self._note(plan, open_upstream)
         self._reopening.renew()
@@ -188,11 +188,11 @@ class Producer:
 
     # The upstream's answer.
 
-    def _note(self, plan: StreamPlan, open_upstream: Open) -> None:
+    def _note(self, plan: StreamPlan, open_upstream: OpenUpstream) -> None:
         self.plan = plan
         self._open = open_upstream if self._is_feed else None
 
-    async def _bring(self, open_upstream: Open) -> None:
+    async def _bring(self, open_upstream: OpenUpstream) -> None:
         """Wait for the answer to the first request."""
         self._discard = None
         try:

@@ -60,7 +60,7 @@ class RunFile:
             desk.store.restore(
                 image.name, terms, state.window, token=image.token, end=image.end, is_newest=owner.is_newest
             )
-            belongs = Belonging(route.name, policy, route.limits, owner.scope, owner.reader, owner.owner)
+            belongs = Belonging(route.name, policy, route.limits, owner.scope, owner.login, owner.owner)
             desk.restore(state, belongs, rested=rested)
         _log.info("%d runs are back from %s", len(desk), self._path)
 
@@ -75,7 +75,7 @@ class RunFile:
             belongs = run.belongs
             is_newest = await desk.store.find(belongs.scope) == run.name
             owner = RunOwner(
-                belongs.route, belongs.scope, belongs.reader, belongs.owner, run.is_answer, is_newest=is_newest
+                belongs.route, belongs.scope, belongs.login, belongs.owner, run.is_answer, is_newest=is_newest
             )
             images.append(RunImage.of(run.state, owner, now=now, rested=now - run.rested_at))
         if snapshot.write(self._path, self.secret if self._is_random else b"", images):

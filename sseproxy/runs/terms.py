@@ -1,4 +1,4 @@
-"""What belongs to a run: its reader, its upstream's answer, and what all runs of a process share?"""
+"""What does a run get from outside: whose it is, what its upstream answers, and what all runs share?"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -19,23 +19,23 @@ from sseproxy.timers import Clock
 
 @dataclass(frozen=True, slots=True)
 class Belonging:
-    """To which stream, and to which reader, a run belongs.
+    """To which stream, and to which login, a run belongs; and whose a request is, in the same terms.
 
-    route: its name. scope: the digest of route, login and key. reader: the digest of route and login, which is all
-    that is asked for where the name of the run is the key. owner: whose runs without readers it counts among.
-    limits: of the route.
+    route: its name. scope: the digest of route, login and key. login: the digest of route and login, which is all
+    that is asked for where the name of the run is the key. owner: the digest by which `limits.detached_per_client`
+    counts: that of the login, or, without one, of the address. limits: of the route.
     """
 
     route: str
     policy: JournalPolicy
     limits: LimitPolicy
     scope: bytes
-    reader: bytes
+    login: bytes
     owner: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ResponseCopy:
     """The beginning of a response that is no stream, for several clients. is_whole: there is no more of it."""
 
     status: int
@@ -56,11 +56,11 @@ class Opened:
     exchange: HttpExchange
     head: RunHead | None
     connect: Callable[[Relay], None]
-    copy: Callable[[], Awaitable[Refusal]]
+    copy: Callable[[], Awaitable[ResponseCopy]]
 
 
 #: Asks the upstream, from behind the id that it has given to an event, if it has given one.
-Open: TypeAlias = Callable[[bytes | None], Awaitable[Opened]]
+OpenUpstream: TypeAlias = Callable[[bytes | None], Awaitable[Opened]]
 
 
 class Surroundings(Protocol):

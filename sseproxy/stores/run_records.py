@@ -47,13 +47,14 @@ def write_run(image: RunImage) -> Iterator[bytes]:
         {
             "name": text_of(image.name),
             "route": owner.route,
-            "digests": [text_of(owner.scope), text_of(owner.reader), text_of(owner.owner)],
+            "digests": [text_of(owner.scope), text_of(owner.login), text_of(owner.owner)],
             "is_answer": owner.is_answer,
             "is_newest": owner.is_newest,
             "token": image.token,
             "seq": image.seq,
             "head": head and [head.status, text_of(head.reason), fields],
             "base": image.base,
+            "broken": image.broken,
             "entries": [describe_entry(entry, age) for entry, age in image.entries],
             "own_ids": [(text_of(own_id), mark) for own_id, mark in image.own_ids],
             "last_own_id": None if last_own_id is None else text_of(last_own_id),
@@ -72,15 +73,16 @@ def read_run(file: BinaryIO) -> RunImage:
     Raises one of `LookupError`, `TypeError` and `ValueError` for anything else.
     """
     values = read_line(file)
-    scope, reader, owner = map(bytes_of, values["digests"])
+    scope, login, owner = map(bytes_of, values["digests"])
     head, end, last_own_id = values["head"], values["end"], values["last_own_id"]
     return RunImage(
         bytes_of(values["name"]),
-        RunOwner(values["route"], scope, reader, owner, values["is_answer"], values["is_newest"]),
+        RunOwner(values["route"], scope, login, owner, values["is_answer"], values["is_newest"]),
         values["token"],
         values["seq"],
         head and RunHead(head[0], bytes_of(head[1]), [(bytes_of(name), bytes_of(value)) for name, value in head[2]]),
         _mark(values["base"]),
+        _mark(values["broken"]),
         tuple(read_entry(described, file) for described in values["entries"]),
         tuple((bytes_of(own_id), _mark(mark)) for own_id, mark in values["own_ids"]),
         None if last_own_id is None else bytes_of(last_own_id),

@@ -123,6 +123,7 @@ def test_the_examples_of_the_documents_are_right_and_warn_of_nothing(
     for example in examples:
         for name in re.findall(r"\b\w+\.(?:pem|key)\b", example):
             (tmp_path / name).write_bytes(pem_files[f"ca.{name.rpartition('.')[2]}"])
+        example = example.replace("/var/lib/sseproxy/", f"{tmp_path}/")  # a folder that is there
         (tmp_path / "c.yaml").write_text(example, encoding="utf-8")
         config = load(tmp_path / "c.yaml", flags={}, environ={"API_TOKEN": "t"})
         assert config.routes

@@ -202,7 +202,7 @@ def test_an_operator_ends_a_run(stand: Keeping) -> None:
         call.wait_until_left()
         assert end_stream(stand.admin, name) == 404
     stand.until(1, "runs_total", route="once", reason="killed")
-    assert any(f"an operator has ended the run {name}" in line for line in stand.proxy.stderr.lines)
+    stand.proxy.stderr.wait_for(lambda lines: any(f"an operator has ended the run {name}" in line for line in lines))
 
 
 def test_each_reason_of_an_end_is_counted(stand: Keeping) -> None:

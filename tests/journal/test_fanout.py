@@ -63,6 +63,21 @@ async def test_a_pass_over_many_readers_gives_others_a_turn() -> None:
     assert counts == [2, 4, 5, 5]
 
 
+async def test_who_begins_at_the_end_of_a_window_during_a_pass_misses_nothing() -> None:
+    """The pass has not come so far yet, but the window has."""
+    room = Room(RUN, readers=1)
+    await room.live(6)
+    room.publish()  # a pass of several turns
+    room.publish()  # what comes meanwhile
+    _, sink = room.reader(room.window.top)
+    await room.idle()
+    await room.fanout.settled()
+    await room.idle()
+    room.publish()
+    await room.fanout.settled()
+    assert sink.events == [Event("message", "3", "0-3")]
+
+
 async def test_what_comes_during_a_pass_is_the_next_one() -> None:
     room = Room(readers=2)
     readers = await room.live(5)

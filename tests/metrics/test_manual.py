@@ -4,17 +4,23 @@ import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from sseproxy.core.stream.plan import StreamPlan
+from sseproxy.core.journal.run import RunPhase
+from sseproxy.core.journal.window import Spot
+from sseproxy.core.stream.plan import StreamKind, StreamPlan
 from sseproxy.core.stream.transfer import TransferStats
 from sseproxy.engine.live import LiveStream
 from sseproxy.engine.observer import AccessRecord, JournalReading
 from sseproxy.engine.tracing import attributes_of
 from sseproxy.metrics.table import METRICS, Kind, Metric
-from sseproxy.process.live_rows import row
+from sseproxy.process.live_rows import row, run_row
 from tests.support.silent_client import session_and_relay
+
+#: Of a client that has got the events 1 to 57.
+_PLACE = SimpleNamespace(spot=Spot(0, (1, 57)))
 
 MANUAL = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
 
@@ -58,7 +64,7 @@ def full_record() -> AccessRecord:
         intended=502,
         error="it broke",
         is_declared=True,
-        journal=JournalReading(SimpleNamespace(gaps=0), resumes=False),
+        journal=JournalReading(SimpleNamespace(gaps=0), resumes=False, place=_PLACE, run=17),
         stats=stats,
         trace=SimpleNamespace(id="0" * 32, fields=[]),
     )
@@ -93,10 +99,21 @@ def test_spans_have_the_names_of_the_log() -> None:
 
 
 async def test_every_field_of_the_list_and_no_other() -> None:
-    fields = re.findall(r"(?m)^\| `(\w+)` \|", section("The live list"))
+    streams, _, runs = section("The live list").partition("\n`runs` has ")
+    fields, of_runs = (re.findall(r"(?m)^\| `(\w+)` \|", part) for part in (streams, runs))
     _, relay = session_and_relay(StreamPlan(), now=0.0)
     stream = LiveStream("route", "192.0.2.1", relay, StreamPlan())
     assert fields == ["id", *row(stream, now=1.0)]
+    run: Any = SimpleNamespace(
+        producer=SimpleNamespace(
+            traffic=SimpleNamespace(last_upstream_at=None, events=0, bytes=0), plan=StreamPlan(), is_busy=True
+        ),
+        belongs=SimpleNamespace(route="r", policy=SimpleNamespace(kind=StreamKind.ANSWER)),
+        state=SimpleNamespace(phase=RunPhase.OPENING, end=None, window=SimpleNamespace(bytes=0)),
+        attended=1,
+        started_at=0.0,
+    )
+    assert of_runs == ["id", *run_row(run, unread_since=None, now=1.0)]
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
@@ -106,6 +123,8 @@ def test_a_metric_is_well_named(metric: Metric) -> None:
     assert set(metric.labels) <= {
         "route",
         "phase",
+        "state",
+        "how",
         "reason",
         "why",
         "direction",

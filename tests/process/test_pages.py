@@ -13,7 +13,7 @@ from sseproxy.process.dashboard.history import History
 from sseproxy.process.knowledge import Knowledge
 from sseproxy.process.pages import Killing, Pages, SharedWork
 from sseproxy.process.siblings import Place, Siblings
-from sseproxy.proxy.journals import Journals
+from sseproxy.proxy.process_journal import ProcessJournal
 from tests.support.silent_client import session_and_relay
 
 
@@ -71,7 +71,7 @@ class OneWorker:
         self.streams = LiveStreams(observers=Observers())
         metrics = StreamMetrics(self.streams, ["route"])
         self.streams.observers.add(metrics)
-        knowledge = Knowledge(self.streams, Journals(), metrics, History(), place, add_more=lambda _: None)
+        knowledge = Knowledge(self.streams, ProcessJournal(), metrics, History(), place, add_more=lambda _: None)
         self.siblings = Siblings(place, knowledge.answer)
         self.pages = Pages(place, self.siblings)
 

@@ -8,6 +8,8 @@ from sseproxy.config.loader import load
 from sseproxy.process.serving import Serving
 from sseproxy.process.siblings import Place
 from sseproxy.process.source import Snapshot
+from sseproxy.runs.findings import Ask
+from sseproxy.runs.terms import Belonging
 from tests.support.certificates import new_authority
 from tests.support.virtual_clock import VirtualLoop
 
@@ -51,6 +53,34 @@ def test_a_route_that_is_gone_is_forgotten_with_its_last_ticket(tmp_path: Path) 
         assert process.app.tickets.retired_until is None
 
     serving(snapshot(tmp_path, WITH_TICKETS), test)
+
+
+def test_a_route_that_is_gone_is_served_until_its_runs_are_forgotten(tmp_path: Path) -> None:
+    text = f"routes: [{{name: old, match: {{path: /a}}, {SERVICE}, journal: {{kind: answer}}}}]"
+
+    async def test(process: Serving) -> None:
+        journals, (old,) = process.app.journal, process.config.routes
+        assert journals.service is not None
+        assert old.journal is not None
+        belongs = Belonging("old", old.journal, old.limits, b"scope", b"reader", b"owner")
+        run = await journals.service.desk.create(Ask(belongs))
+        assert run is not None
+        service = journals.service
+
+        def retired() -> list[str]:
+            return [route.name for route in service.retired]
+
+        await process.apply(snapshot(tmp_path, WITHOUT))
+        assert retired() == ["old"]
+        await asyncio.sleep(1000)
+        assert retired() == ["old"]
+        run.stop()
+        await asyncio.sleep(old.journal.keep.age - 20)
+        assert retired() == ["old"]
+        await asyncio.sleep(40)
+        assert retired() == []
+
+    serving(snapshot(tmp_path, text), test)
 
 
 def test_one_that_comes_back_is_served_again(tmp_path: Path) -> None:

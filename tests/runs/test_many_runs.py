@@ -34,8 +34,8 @@ class Stand:
     async def run(self, policy: JournalPolicy, events: int = 3) -> LiveRun | None:
         """Make a run of a new key, and have its upstream send some events."""
         self.keys += 1
-        scope, reader, owner = (b"%s %d" % (what, self.keys) for what in (b"scope", b"reader", b"owner"))
-        run = await self.desk.create(Ask(Belonging("r", policy, LimitPolicy(), scope, reader, owner)))
+        scope, login, owner = (b"%s %d" % (what, self.keys) for what in (b"scope", b"login", b"owner"))
+        run = await self.desk.create(Ask(Belonging("r", policy, LimitPolicy(), scope, login, owner)))
         if run is not None:
             run.state.opened(RunHead(200, b"OK", [(name, bytes(value)) for name, value in HEAD]))
             for number in range(events):

@@ -85,7 +85,7 @@ MUTATIONS = [
     Mutation(
         "a break that was trimmed is no event that was lost",
         "core/journal/window.py",
-        "                self._broken = entry.last\n",
+        "                self.broken = entry.last\n",
         "                pass\n",
     ),
     Mutation(

@@ -9,7 +9,7 @@ from itertools import count
 
 from sseproxy.core.journal.cursor import Flavour
 from sseproxy.core.journal.gap import GapReason
-from sseproxy.core.journal.identity import Identities
+from sseproxy.core.journal.identity import Identities, is_ours
 from sseproxy.core.journal.policy import Start
 from sseproxy.core.journal.rules import Again, Detach, JournalPolicy, Keep, Part, PartKind, ResumePath
 from sseproxy.core.limits import LimitPolicy
@@ -93,7 +93,7 @@ class Room:
     def belonging(self, key: str, login: str) -> Belonging:
         policy, identities, who = self._policy, self._identities, (login.encode(),)
         scope = identities.scope("route", policy, who, () if policy.is_by_run else (key.encode(),))
-        reader = identities.reader("route", policy, who)
+        reader = identities.login("route", policy, who)
         return Belonging("route", policy, self._limits, scope, reader, reader)
 
     async def serve(self, client: Client, source: Callable[[], Source], *, may_detach: bool) -> None:
@@ -105,14 +105,14 @@ class Room:
         match finding:
             case Gone():
                 client.answered(410)
-            case Complete(run, has_heard):
-                self._complete(client, run, has_heard=has_heard)
+            case Complete(run):
+                self._complete(client, run)
             case Join():
                 await self._join(client, finding, source)
             case Open():
                 await self._open(client, finding, Ask(belongs, position), source, may_detach=may_detach)
 
-    def _complete(self, client: Client, run: LiveRun, *, has_heard: bool) -> None:
+    def _complete(self, client: Client, run: LiveRun) -> None:
         assert run.state.end is not None
         if client.is_browser:
             client.answered(204)
@@ -126,7 +126,7 @@ class Room:
     async def _open(
         self, client: Client, finding: Open, ask: Ask, source: Callable[[], Source], *, may_detach: bool
     ) -> None:
-        position = client.position if finding.keeps_position else ""
+        position = "" if is_ours(client.position.encode()) else client.position
         ask_upstream = partial(self._ask, source, client.number, position)
         opened = None if client.declares else await ask_upstream(None)
         if opened is not None and opened.head is None:

@@ -13,7 +13,7 @@ from sseproxy.engine.relay import Relay
 from sseproxy.http1.messages import ResponseHead
 from sseproxy.origins.http import HttpExchange
 from sseproxy.runs.terms import Opened as Answered
-from sseproxy.runs.terms import Refusal
+from sseproxy.runs.terms import ResponseCopy
 from tests.sim import history
 from tests.sim.plans import Goes, OwnIds, Setting
 
@@ -308,5 +308,5 @@ class Service:
         fields: Headers = []
         return RunHead(status, b"OK", fields) if status == 200 else None
 
-    async def _copy(self) -> Refusal:
-        return Refusal(503, b"", [], b"", is_whole=True)
+    async def _copy(self) -> ResponseCopy:
+        return ResponseCopy(503, b"", [], b"", is_whole=True)

@@ -223,7 +223,7 @@ class World:
         if run is None or not self.setting.is_answer:
             return
         login = _LOGINS[not _LOGINS.index(client.login)] if is_other else client.login
-        found = self.room.desk.named(run.name, reader=self.room.belonging(client.key, login).reader)
+        found = self.room.desk.named(run.name, login=self.room.belonging(client.key, login).login)
         if found is not None:
             found.stop()
         self.log(history.Stopped(at=self.loop.time(), source=self.room.sources[run].name, login=login))

@@ -47,6 +47,7 @@ images = st.builds(
         ),
     ),
     marks,
+    marks,
     st.lists(st.tuples(st.one_of(blocks, breaks), seconds), max_size=6).map(tuple),
     st.lists(st.tuples(st.binary(max_size=9), marks), max_size=3).map(tuple),
     st.one_of(st.none(), st.binary(max_size=9)),
@@ -55,7 +56,7 @@ images = st.builds(
     seconds,
 )
 
-OWNER = RunOwner("chat", b"\x00scope", b"reader\xff", b"owner", is_answer=True, is_newest=True)
+OWNER = RunOwner("chat", b"\x00scope", b"login\xff", b"owner", is_answer=True, is_newest=True)
 IMAGE = RunImage(
     b"run",
     OWNER,
@@ -63,6 +64,7 @@ IMAGE = RunImage(
     3,
     RunHead(200, b"OK", [(b"Content-Type", b"text/event-stream")]),
     (1, 0),
+    (0, 0),
     ((Block((1, 1), 1, b"data: 1\n\n"), 2.0), (Break((1, 2), (1, 1), Missing(GapReason.UPSTREAM)), 1.0)),
     ((b"own", (1, 1)),),
     b"own",

@@ -164,6 +164,8 @@ class _Link:
             if not data:
                 self._cancelled.set()  # a side has ended: Redis' clients know no half-closed connections
                 return
+            if writer.is_closing():
+                continue  # its reader is about to say so
             writer.write(data)
             with contextlib.suppress(OSError):
                 await writer.drain()

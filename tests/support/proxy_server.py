@@ -21,8 +21,8 @@ from sseproxy.http1.policy import ServerPolicy
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.origins.redis.origin import RedisOrigin
 from sseproxy.proxy.app import ProxyApp
-from sseproxy.proxy.journals import Journals
 from sseproxy.proxy.origins import Origins
+from sseproxy.proxy.process_journal import ProcessJournal
 from sseproxy.stores.base import TicketStore
 from sseproxy.stores.memory import MemoryTicketStore
 from tests.support.async_peer import AsyncPeer
@@ -100,7 +100,7 @@ class ProxyServer:
             streams=LiveStreams(linger=0.0) if streams is None else streams,
             instance=instance,
             policy=policy,
-            journals=Journals(runs),
+            journal=ProcessJournal(runs),
             request_ids=itertools.repeat(REQUEST_ID),
         )
         factory = app.server(scheme="http" if tls is None else "https", is_unix=socket_path is not None)

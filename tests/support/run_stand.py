@@ -208,7 +208,7 @@ class RunStand:
     @property
     def desk(self) -> Desk:
         """All runs of the proxy."""
-        service = self.proxy.app.journals.service
+        service = self.proxy.app.journal.service
         assert service is not None
         return service.desk
 

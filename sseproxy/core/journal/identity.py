@@ -1,6 +1,6 @@
 """Which stream does a request mean, and who asks for it? (contract section 6, J2 and J10)
 
-Route, login and key become digests: a store, a snapshot and a log can hold those, and nobody's cookie. A run has a name
+Route, login and key become digests: a store and a snapshot can hold those, and hold no cookie. A run has a name
 besides, which leads to it.
 """
 
@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 
-from sseproxy.core.journal.positions import OLDEST, Mark, read_mark, write_mark
+from sseproxy.core.journal.positions import OLDEST, Mark, read_mark
 from sseproxy.core.journal.rules import JournalPolicy, Part, PartKind
 
 #: All values that a request has for a part. Where it has none, or not exactly one, the part counts as missing.
@@ -66,7 +66,7 @@ class Identities:
             (b"stream", route.encode(), policy.kind.encode()), _names(policy.login), login, _names(policy.key), key
         )
 
-    def reader(self, route: str, policy: JournalPolicy, login: Sequence[bytes]) -> bytes:
+    def login(self, route: str, policy: JournalPolicy, login: Sequence[bytes]) -> bytes:
         """Return the digest of a login, which is all that is asked for where the name of a run is known."""
         return self._digest((b"login", route.encode()), _names(policy.login), login)
 
@@ -95,11 +95,6 @@ def read_run_position(text: bytes) -> tuple[bytes, Mark] | None:
         return None
     mark = read_mark(written)
     return None if mark is None else (name, mark)
-
-
-def write_run_position(run: bytes, mark: Mark) -> bytes:
-    """Return the position that `mark` is in a run of that name."""
-    return run + b"." + write_mark(mark)
 
 
 def is_ours(position: bytes) -> bool:

@@ -11,13 +11,13 @@ from sseproxy.core.journal.window import Break, Entry, Window
 class RunOwner:
     """To which stream and to which clients a run belongs.
 
-    route: its name. scope, reader, owner: digests, worth something only together with the secret that made them.
+    route: its name. scope, login, owner: digests, worth something only together with the secret that made them.
     is_newest: the key of its stream leads to it.
     """
 
     route: str
     scope: bytes
-    reader: bytes
+    login: bytes
     owner: bytes
     is_answer: bool
     is_newest: bool
@@ -27,7 +27,7 @@ class RunOwner:
 class RunImage:
     """A run that has ended, or a feed that sleeps.
 
-    base: the mark behind which the first entry is. entries: each with its age in seconds. own_ids: the places of
+    base, broken: those of its window. entries: each with its age in seconds. own_ids: the places of
     each id that the upstream has given. rested: seconds since the run has ended, or fallen asleep.
     The other members are those of a `RunState`.
     """
@@ -38,6 +38,7 @@ class RunImage:
     seq: int
     head: RunHead | None
     base: Mark
+    broken: Mark
     entries: tuple[tuple[Entry, float], ...] = field(repr=False)
     own_ids: tuple[tuple[bytes, Mark], ...] = field(repr=False)
     last_own_id: bytes | None = field(repr=False)
@@ -56,6 +57,7 @@ class RunImage:
             state.seq,
             state.head,
             window.base,
+            window.broken,
             tuple(window.aged(now=now)),
             tuple((own_id, mark) for own_id, mark in state.own_ids if mark >= window.base),
             state.last_own_id,
@@ -69,7 +71,7 @@ class RunImage:
 
         now: of the clock of this process. elapsed: seconds between the image and now.
         """
-        window = Window(self.base)
+        window = Window(self.base, self.broken)
         for entry, age in self.entries:
             came_at = now - elapsed - age
             if isinstance(entry, Break):

@@ -9,7 +9,7 @@ from sseproxy.core.journal.identity import is_ours
 from sseproxy.core.journal.positions import without_position
 from sseproxy.core.journal.rules import JournalPolicy, PartKind
 
-#: Fields by which a service knows who asks.
+#: Fields in which a client says who it is.
 _CREDENTIALS = frozenset((b"authorization", b"cookie", b"proxy-authorization"))
 
 _POSITION = b"last-event-id"

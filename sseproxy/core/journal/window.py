@@ -134,6 +134,7 @@ class Window:
 
     epoch: grows when the stream begins anew; a mark of an earlier epoch says nothing.
     bytes, events: what is kept; a `Break` counts as an event without bytes. size: the memory that it takes, about.
+    broken: the end of the last `Break` that was dropped: how much is missing before it cannot be known.
     """
 
     # A list whose front is cleared now and then, and not a deque, in whose middle a search is slow.
@@ -145,13 +146,13 @@ class Window:
     # 4. `_loose` and what follows it was never packed. Packing changes no mark, and no event.
 
     __slots__ = (
-        "_broken",
         "_first",
         "_kept",
         "_loose",
         "_restart",
         "_times",
         "base",
+        "broken",
         "bytes",
         "epoch",
         "events",
@@ -159,14 +160,14 @@ class Window:
         "top",
     )
 
-    def __init__(self, base: Mark = START) -> None:
+    def __init__(self, base: Mark = START, broken: Mark = START) -> None:
         self.base = self.top = base
+        self.broken = broken
         self.epoch = 0
         self.bytes = self.events = self.size = 0
         self._kept: list[Entry] = []
         self._times: list[float] = []
         self._first = self._loose = 0
-        self._broken = START  # the end of the last `Break` that was dropped
         self._restart = _Restart(Spot(-1, START), base, None)
 
     @property
@@ -250,7 +251,7 @@ class Window:
 
     def lost(self, mark: Mark) -> int | None:
         """Return how many events were dropped between `mark` and `base`, where marks count them; ``None``: unknown."""
-        return self.base[1] - mark[1] if mark >= self._broken else None
+        return self.base[1] - mark[1] if mark >= self.broken else None
 
     def missed(self, spot: Spot) -> tuple[Mark, Missing | None]:
         """Return where a reader of an earlier epoch goes on, and what it has missed.
@@ -276,7 +277,7 @@ class Window:
             entry = kept[first]
             self.base = entry.last
             if not entry.text:
-                self._broken = entry.last
+                self.broken = entry.last
             self.bytes -= len(entry.text)
             self.size -= len(entry.text) + _BYTES_PER_ENTRY
             self.events -= entry.count
@@ -309,7 +310,7 @@ class Window:
         self.epoch += 1
         self.base = self.top = base
         self.bytes = self.events = self.size = self._first = self._loose = 0
-        self._broken = START
+        self.broken = START
         self._kept.clear()
         self._times.clear()
 

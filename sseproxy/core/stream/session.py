@@ -172,7 +172,8 @@ class StreamSession(StreamTransfer):
         if self._settled != _BOUNDARY or data.count(b"\ndata:") + (data[:5] == b"data:") < events:
             return self.forward(data, now)  # some of them bring no data, and are no events to a client
         writer = self._writer
-        if writer.observes:
+        # An id is looked for here, and not by a call for each event: most have none.
+        if writer.observes and (writer.keeps_data or data[:2] == b"id" or data.find(b"\nid") >= 0):
             writer.observe(data)
         stats, size = self.stats, len(data)
         stats.bytes_in += size

@@ -24,7 +24,8 @@ _LOCATION = b"Content-Location"
 class RunClient:
     """One client of a run of `route`, and its response.
 
-    wanted: what it asks for. position: what it has named. key: that of the run, where its URL has one.
+    wanted: what it asks for. answering: how its response is made. position: what it has named. key: that of the run,
+    where its URL has one.
     """
 
     inbound: InboundRequest

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sseproxy.core.errors import BadRequest
 from sseproxy.core.journal.identity import Identities, read_parts
 from sseproxy.core.journal.positions import named_position
 from sseproxy.core.routes import Route
@@ -22,7 +23,7 @@ class Identified:
 
 
 class Identifier:
-    """Finds out to which stream, and to which reader, a request belongs. secret: of the digests."""
+    """Finds out to which stream, and to which login, a request belongs. secret: of the digests."""
 
     def __init__(self, secret: bytes) -> None:
         self._identities = Identities(secret)
@@ -59,9 +60,14 @@ class Identifier:
         """Return to which stream a request with this login and key belongs."""
         policy, ids = route.journal, self._identities
         assert policy is not None
-        reader = ids.reader(route.name, policy, login)
-        owner = reader if login else ids.address(route.name, request.client)
-        return Belonging(route.name, policy, route.limits, ids.scope(route.name, policy, login, key), reader, owner)
+        said = ids.login(route.name, policy, login)
+        owner = said if login else ids.address(route.name, request.client)
+        return Belonging(route.name, policy, route.limits, ids.scope(route.name, policy, login, key), said, owner)
+
+
+def unidentified() -> BadRequest:
+    """Return what a client gets that cannot be served without a key and a login, and lacks a part of them."""
+    return BadRequest("A part of the key or of the login of the stream is missing in the request, or there twice.")
 
 
 def position_of(inbound: InboundRequest) -> bytes | None:

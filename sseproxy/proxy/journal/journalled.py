@@ -2,14 +2,13 @@
 
 from http import HTTPStatus
 
-from sseproxy.core.errors import BadRequest
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.request import StreamRequest
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.forward import Forwarding
 from sseproxy.proxy.inbound import ClientRequest
 from sseproxy.proxy.journal.client import RunClient
-from sseproxy.proxy.journal.identify import Identifier, position_of
+from sseproxy.proxy.journal.identify import Identifier, position_of, unidentified
 from sseproxy.proxy.journal.making import RunMaking
 from sseproxy.proxy.journal.reading import Reading
 from sseproxy.proxy.journal.upstream import RunUpstream
@@ -17,9 +16,6 @@ from sseproxy.proxy.opening import Opening
 from sseproxy.proxy.tail import ResponseTail
 from sseproxy.runs.desk import Desk
 from sseproxy.runs.findings import Ask, Join, Open
-
-#: Methods whose responses are no streams, whoever asks.
-_UNKEPT = frozenset(("HEAD", "OPTIONS"))
 
 
 class Journalled:
@@ -81,8 +77,9 @@ class Journalled:
         assert policy is not None
         # A body is no part of a feed's key; a preflight and a handshake want anything but a stream.
         is_plain_get = inbound.method == "GET" and (not inbound.has_body or inbound.body_length == 0)
-        is_kept = is_plain_get or (policy.is_answer and inbound.method not in _UNKEPT)
-        if not is_kept or inbound.upgrade is not None:
+        is_kept = is_plain_get or (policy.is_answer and inbound.method != "HEAD")
+        is_preflight = inbound.method == "OPTIONS" and b"access-control-request-method" in inbound.fields
+        if not is_kept or is_preflight or inbound.upgrade is not None:
             await self._relay()
             return
         comes_back = b"last-event-id" in inbound.client_fields and wanted.may_come_back
@@ -96,7 +93,7 @@ class Journalled:
             self._desk.note_unidentified(route.name)
             await self._relay()
         else:
-            raise BadRequest("The request lacks what says which stream it reads, or who reads it.")
+            raise unidentified()
 
     async def _serve(self, ask: Ask, key: bytes | None) -> None:
         """Read the run that is there, or open one."""

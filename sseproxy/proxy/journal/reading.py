@@ -4,16 +4,14 @@ import asyncio
 from functools import partial
 from http import HTTPStatus
 
-from sseproxy.core.errors import PositionGone
 from sseproxy.core.journal.cursor import Flavour
-from sseproxy.core.journal.positions import LONGEST
 from sseproxy.core.journal.run import RunEnd, RunState
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.engine.observer import JournalReading
 from sseproxy.engine.relay import Relay
 from sseproxy.proxy.early import EarlyAnswer
 from sseproxy.proxy.journal.client import RunClient
-from sseproxy.proxy.journal.refused import answer_refused, tell_refused
+from sseproxy.proxy.journal.refused import answer_refused, position_gone, tell_refused
 from sseproxy.proxy.journal.upstream import RunUpstream
 from sseproxy.proxy.refusal import first_of
 from sseproxy.runs.desk import Desk
@@ -52,7 +50,7 @@ class Reading:
         run, client = join.run, self._client
         client.tail.exchange = attendance
         if join.missing is not None and not client.takes_ids:
-            raise _gone()
+            raise position_gone()
         client.tail.admit(client.route)
         early = await self._wait(run, opener)
         if early is None and run.state.head is None:
@@ -75,10 +73,10 @@ class Reading:
         """Answer a client for which nothing is left (J8). Raises `PositionGone`."""
         client = self._client
         if isinstance(finding, Gone):
-            raise _gone()
+            raise position_gone()
         end = finding.run.state.end
         if end is not None and not end.is_clean and not client.wanted.is_browser:
-            raise _gone()
+            raise position_gone()
         if client.wanted.is_browser or finding.run.state.head is None:  # it was stopped before it had one
             client.tail.answer_with_nothing(HTTPStatus.NO_CONTENT)
         else:
@@ -115,7 +113,7 @@ class Reading:
             relay,
             join,
             flavour,
-            named=(client.position or b"")[:LONGEST],
+            named=client.position or b"",
             has_primer=takes_ids and client.wanted.is_browser and not run.state.is_named,
             on_end=partial(_end, relay, run.state, flavour, is_last_time=is_last_time),
             counts=self._desk.stats.gaps,
@@ -147,7 +145,3 @@ def _end_badly(session: StreamSession, end: RunEnd, position: bytes, *, is_last_
         session.receive_past_end(end.reason, now=now)
     else:
         session.receive_error(end.reason, now=now)
-
-
-def _gone() -> PositionGone:
-    return PositionGone("What the request names, or the beginning of it, is no longer kept.")

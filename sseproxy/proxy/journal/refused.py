@@ -1,9 +1,9 @@
-"""What does a client get of a run that has no stream: the upstream has answered with something else, or not at all?"""
+"""What does a client get in place of a run's stream: there is none, or what it names is no longer kept?"""
 
 from dataclasses import replace
 from http import HTTPStatus
 
-from sseproxy.core.errors import SSEProxyError, UpstreamBroken
+from sseproxy.core.errors import ClientError, PositionGone, SSEProxyError, UpstreamBroken
 from sseproxy.core.http.fields import is_json, without
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.origins.codings import can_decode
@@ -13,22 +13,28 @@ from sseproxy.proxy.journal.client import RunClient
 from sseproxy.proxy.journal.upstream import OF_ONE_RESPONSE
 from sseproxy.proxy.refusal import decoded_beginning, refused_there
 from sseproxy.runs.live_run import LiveRun
-from sseproxy.runs.terms import Refusal
+from sseproxy.runs.terms import ResponseCopy
+
+
+def position_gone() -> PositionGone:
+    """Return what a client gets whose position, or the beginning of what it wants, is no longer kept (J4)."""
+    return PositionGone("What the request names, or the beginning of it, is no longer kept.")
 
 
 async def answer_refused(run: LiveRun, client: RunClient, *, is_first: bool) -> None:
-    """Answer with what the upstream has answered. Raises `SSEProxyError`.
+    """Answer with what the upstream has answered in place of a stream. Raises `SSEProxyError`, if it has not at all.
 
-    is_first: it has answered the request of this client, and has set cookies for no other.
+    is_first: it has answered the request of this client, and has set cookies for no other. What is wrong with that
+    request is no fault of the others.
     """
     refused, tail = run.take_refused(), client.tail
     if isinstance(refused, HttpExchange):
         _own(refused, client)
         await client.answering.answer(refused, but=() if is_first else OF_ONE_RESPONSE)
-    elif isinstance(refused, Refusal):
+    elif isinstance(refused, ResponseCopy):
         fields = refused.fields if is_first else without(refused.fields, OF_ONE_RESPONSE)
         client.answering.answer_copy(replace(refused, fields=fields))
-    elif isinstance(refused, SSEProxyError):
+    elif isinstance(refused, SSEProxyError) and (is_first or not isinstance(refused, ClientError)):
         raise refused
     elif run.state.end is not None and run.state.end.is_clean:
         tail.answer_with_nothing(HTTPStatus.NO_CONTENT)  # it was stopped
@@ -43,7 +49,7 @@ async def tell_refused(run: LiveRun, client: RunClient, early: EarlyAnswer) -> N
         _own(refused, client)
         client.tail.respond(refused)
         await early.join(refused)
-    elif isinstance(refused, Refusal):
+    elif isinstance(refused, ResponseCopy):
         _tell_copy(refused, client, early)
     elif isinstance(refused, SSEProxyError):
         early.fail(refused)
@@ -51,7 +57,7 @@ async def tell_refused(run: LiveRun, client: RunClient, early: EarlyAnswer) -> N
         early.relay.stop(run.end_reason)
 
 
-def _tell_copy(copy: Refusal, client: RunClient, early: EarlyAnswer) -> None:
+def _tell_copy(copy: ResponseCopy, client: RunClient, early: EarlyAnswer) -> None:
     if early.relay.ended.done():
         return
     client.tail.record.intended = copy.status

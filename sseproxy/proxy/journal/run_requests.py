@@ -73,7 +73,7 @@ class RunRequest:
             if target.is_by_key:
                 run = await self._desk.newest(belongs.scope)
             else:
-                run = self._desk.named(target.value, reader=belongs.reader)
+                run = self._desk.named(target.value, login=belongs.login)
             if run is not None and run.is_answer == belongs.policy.is_answer:
                 self._route = route
                 return run
@@ -86,7 +86,7 @@ class RunRequest:
             raise RunNotFound("There is no such run.")
         refuse_foreign(self._request, self._route)
         if not policy.is_answer:
-            raise MethodRefused("A feed ends for nobody but its upstream.", allowed=READING)
+            raise MethodRefused("No client can stop a feed.", allowed=READING)
         if run is not None:
             run.stop()
         self._tail.answer_with_nothing(HTTPStatus.NO_CONTENT)

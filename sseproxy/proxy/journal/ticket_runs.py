@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from sseproxy.core.errors import BadRequest, PositionGone, StoreFull
+from sseproxy.core.errors import BadRequest, StoreFull
 from sseproxy.core.http.paths import normalized
 from sseproxy.core.routes import Route, split_target
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.inbound import ClientRequest
 from sseproxy.proxy.journal.client import RunClient
-from sseproxy.proxy.journal.identify import position_of
-from sseproxy.proxy.journal.refused import answer_refused
+from sseproxy.proxy.journal.identify import position_of, unidentified
+from sseproxy.proxy.journal.refused import answer_refused, position_gone
 from sseproxy.proxy.journal.service import JournalService
 from sseproxy.proxy.journal.upstream import RunUpstream
 from sseproxy.proxy.opening import Opening
@@ -67,12 +67,12 @@ class TicketRun:
             raise BadRequest("Only requests whose response is kept can be tickets of this route.")
         identified = await self._service.identifier.identify(self._request, route, opening)
         if identified.belongs is None:
-            raise BadRequest("The request lacks what says which stream it reads, or who reads it.")
+            raise unidentified()
         wanted, upstream = inbound.stream_request(route), RunUpstream(opening, route)
         ask = Ask(identified.belongs, position_of(inbound))
         finding = await desk.find(ask)
         if isinstance(finding, Gone):
-            raise PositionGone("What the request names, or the beginning of it, is no longer kept.")
+            raise position_gone()
         run = await desk.create(ask) if isinstance(finding, Open) else finding.run
         if run is None:
             raise StoreFull("There is no room for another run.", retry_after=_RETRY_AFTER)
@@ -80,7 +80,7 @@ class TicketRun:
         is_first = not run.is_begun
         if not is_first:
             self._request.drop_body()
-            run.wake(wanted.plan(), upstream.open)
+            run.wake(wanted.plan(), upstream.open_again)
         else:
             run.grace = tickets.ttl
             run.begin(wanted.plan(), upstream.open, may_detach=lambda: upstream.has_whole_request)

@@ -14,7 +14,7 @@ from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.opening import Opening, Progress, cancel
 from sseproxy.proxy.refusal import Beginning, first_of
 from sseproxy.proxy.response_body import connect_body, read_kind
-from sseproxy.runs.terms import Opened, Refusal
+from sseproxy.runs.terms import Opened, ResponseCopy
 
 #: Fields that belong to one response, and not to the run (J7).
 OF_ONE_RESPONSE = frozenset((b"set-cookie", b"date"))
@@ -92,12 +92,12 @@ def _connect(exchange: HttpExchange, decoder: Decoder | None) -> Callable[[Relay
     return lambda relay: connect_body(relay, exchange, decoder)
 
 
-def _copy(exchange: HttpExchange) -> Callable[[], Awaitable[Refusal]]:
-    async def copy() -> Refusal:
+def _copy(exchange: HttpExchange) -> Callable[[], Awaitable[ResponseCopy]]:
+    async def copy() -> ResponseCopy:
         head, beginning = exchange.head, Beginning(exchange)
         exchange.attach(beginning)
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await first_of(beginning.ended, waiting, within=REFUSAL_TIME)
-        return Refusal(head.status, head.reason, head.headers, beginning.raw, beginning.is_whole)
+        return ResponseCopy(head.status, head.reason, head.headers, beginning.raw, beginning.is_whole)
 
     return copy

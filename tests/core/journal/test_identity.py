@@ -19,10 +19,11 @@ from sseproxy.core.journal.identity import (
     read_parts,
     read_run_position,
     run_name,
-    write_run_position,
 )
 from sseproxy.core.journal.positions import LONGEST, MOST, Mark
 from sseproxy.core.journal.rules import Part
+from sseproxy.core.journal.run import RunState
+from sseproxy.core.journal.window import Window
 from tests.support.journal_policies import answer, feed, part
 
 LOGIN_AND_KEY = feed(login="cookie:session header:X-Team", key="query:room query:floor")
@@ -84,7 +85,7 @@ def test_other_logins_and_other_keys_have_other_digests(one: tuple[bytes, ...], 
     identities = Identities(b"secret")
     scopes = [identities.scope("r", LOGIN_AND_KEY, each[:2], each[2:]) for each in (one, other)]
     assert (scopes[0] == scopes[1]) is (one == other)
-    readers = [identities.reader("r", LOGIN_AND_KEY, each[:2]) for each in (one, other)]
+    readers = [identities.login("r", LOGIN_AND_KEY, each[:2]) for each in (one, other)]
     assert (readers[0] == readers[1]) is (one[:2] == other[:2])
     assert not set(scopes) & set(readers)
     assert {len(each) for each in (*scopes, *readers)} == {DIGEST}
@@ -100,8 +101,8 @@ def test_what_a_digest_depends_on() -> None:
         identities.scope("r", replace(policy, key=(part("header:room"),)), (b"x",), (b"1",)),
         identities.scope("r", feed(key="query:room"), (), (b"1",)),
         identities.scope("r", answer(), (), ()),
-        identities.reader("r", answer(), ()),
-        identities.reader("s", answer(), ()),
+        identities.login("r", answer(), ()),
+        identities.login("s", answer(), ()),
         identities.address("r", "192.0.2.1"),
         identities.address("s", "192.0.2.1"),
         identities.address("r", "192.0.2.2"),
@@ -121,7 +122,7 @@ def test_a_position_in_a_run_is_read_back(random: bytes, mark: Mark) -> None:
     name = run_name(random)
     assert is_run_name(name)
     assert len(name) == {ANSWER_BYTES: 22, FEED_BYTES: 11}[len(random)]
-    written = write_run_position(name, mark)
+    written = RunState(name, Window()).position(mark)
     assert len(written) <= LONGEST
     assert read_run_position(written) == (name, mark)
     assert is_ours(written)
@@ -158,6 +159,6 @@ def test_oldest_is_a_word_for_sseproxy() -> None:
 @given(st.one_of(st.binary(max_size=60), st.from_regex(rb"[A-Za-z0-9_-]{10,12}\.[0-9]{1,3}-[0-9]{1,3}")))
 def test_what_is_read_is_what_would_be_written(text: bytes) -> None:
     read = read_run_position(text)
-    assert read is None or write_run_position(*read) == text
+    assert read is None or RunState(read[0], Window()).position(read[1]) == text
     is_wellformed = re.fullmatch(rb"([\w-]{11}|[\w-]{22})\.(0|[1-9]\d*)-(0|[1-9]\d*)", text) is not None
     assert (read is not None) is is_wellformed or len(text) > 40

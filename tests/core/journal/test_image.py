@@ -9,7 +9,7 @@ from sseproxy.core.journal.run import RunHead, RunPhase, RunState
 from sseproxy.core.journal.window import Break, Window, WindowLimits
 from sseproxy.core.stream.transfer import CloseReason
 
-OWNER = RunOwner("route", b"scope", b"reader", b"owner", is_answer=False, is_newest=True)
+OWNER = RunOwner("route", b"scope", b"login", b"owner", is_answer=False, is_newest=True)
 HEAD = RunHead(200, b"OK", [(b"Content-Type", b"text/event-stream"), (b"X-A", b"\xff")])
 
 
@@ -72,6 +72,21 @@ def test_a_feed_that_sleeps_goes_on_where_it_was() -> None:
         taken(each, 1)
     assert_same(again, state)
     assert state.mark == (3, 7)
+
+
+def test_a_hole_that_is_no_longer_kept_is_not_counted() -> None:
+    state = opened()
+    taken(state, 2)
+    reopened(state)
+    for _ in range(3):
+        taken(state, 1)
+    state.window.trim(WindowLimits(events=2), now=0.0, upto=state.window.top)
+    state.sleep()
+    again = restored(state)
+    behind, before = state.window.base, (1, 1)
+    for each in (state, again):
+        assert each.window.lost(before) is None
+        assert each.window.lost(behind) == 0
 
 
 def test_own_ids_lead_to_their_places() -> None:

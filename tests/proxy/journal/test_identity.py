@@ -250,7 +250,7 @@ async def test_runs_of_a_route_that_is_gone_live_to_their_end() -> None:
             await each.send(b"data: 2\n\n")
         assert data_of(await tab.events(2)) == [b"1", b"2"]
         assert data_of([await reader.event()]) == [b"2"]
-        asking = asyncio.create_task(on.ask(b"GET /a/8/stream", COOKIE))  # along the new route
+        asking = asyncio.create_task(on.ask(b"GET /b", COOKIE))  # along the new route
         await (await on.call(2)).answer(b"200 OK", b"plain")
         assert (await asking).body == b"plain"
         await call.finish()

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.support.run_stand import EVENT_SOURCE, JSON, TAKES_IDS, RunStand, at, data_of
+from tests.support.run_stand import EVENT_SOURCE, JSON, TAKES_IDS, RunStand, at, data_of, id_of
 from tests.support.settled import eventually
 from tests.support.virtual_clock import passing
 
@@ -105,13 +105,44 @@ async def test_an_event_source_does_not_come_back_for_ever_for_a_last_event_with
         assert await other.ending() == ([b"data: [DONE]"], True)
 
 
+async def test_an_event_source_finds_a_new_feed_behind_one_that_an_operator_has_ended() -> None:
+    async with RunStand.serve(FEED) as on:
+        tab, call = await on.open(b"GET /f", *EVENT_SOURCE, first=b"data: 1\n\n")
+        await tab.events(2)
+        assert on.desk.kill(on.run.number)
+        await call.left()
+        blocks, is_clean = await tab.ending()
+        end = id_of(blocks[-1])
+        assert end is not None
+        assert not is_clean
+        back = await on.send(b"GET /f", *EVENT_SOURCE, at(end))
+        await (await on.call(1)).begin(first=b"data: 2\n\n")
+        await back.reading()
+        gap, event = await back.events(2)
+        assert b'"unknown"' in gap
+        assert data_of([event]) == [b"2"]
+
+
+async def test_the_oldest_event_that_is_kept_is_no_gap_though_others_are_too_old() -> None:
+    async with RunStand.serve(FEED.replace("anyone", "anyone, keep: {age: 60s}")) as on:
+        tab, call = await on.open(b"GET /f", *TAKES_IDS, first=b"data: 1\n\n")
+        await tab.event()
+        await call.send(b"data: 2\n\n")
+        await tab.event()
+        await passing(61)
+        late = await on.read(b"GET /f", *TAKES_IDS, at(b"oldest"))
+        assert data_of([await late.event()]) == [b"2"]
+
+
 # Requests that want no stream.
 
 
 async def test_a_preflight_and_a_handshake_read_no_run() -> None:
     async with RunStand.serve(ANSWER) as on:
         await on.open(b"POST /a?c=1", COOKIE, *TAKES_IDS, body=b"{}")
-        preflight = asyncio.ensure_future(on.ask(b"OPTIONS /a?c=1", COOKIE, b"Access-Control-Request-Method: POST"))
+        preflight = asyncio.ensure_future(
+            on.ask(b"OPTIONS /a?c=1", COOKIE, b"Origin: http://b.test", b"Access-Control-Request-Method: POST")
+        )
         await (await on.call(1)).answer(b"204 No Content")
         assert (await preflight).status == 204
         socket = await on.send(b"GET /a?c=1", COOKIE, b"Connection: Upgrade", b"Upgrade: websocket")
@@ -157,3 +188,15 @@ async def test_a_client_that_was_answered_early_counts_as_waiting_no_longer() ->
         assert [stream.phase.value for stream in on.proxy.app.streams] == ["waiting"]
         await call.begin(first=b"data: 1\n\n")
         await eventually(lambda: [stream.phase.value for stream in on.proxy.app.streams] == ["open"])
+
+
+async def test_a_body_that_breaks_off_is_the_fault_of_its_own_client_alone() -> None:
+    async with RunStand.serve(ANSWER.replace("match", "stream: always, match")) as on:
+        first = await on.client()
+        head = b"POST /a?c=1 HTTP/1.1\r\nHost: a.test\r\nCookie: s=one\r\nContent-Length: 9\r\n\r\n"
+        await first.peer.send(head + b"{")
+        await on.attended(1)
+        second = await on.send(b"POST /a?c=1", COOKIE, *TAKES_IDS, body=b"{}")
+        await on.attended(2)
+        await first.leave()
+        assert (await second.peer.response()).status == 502

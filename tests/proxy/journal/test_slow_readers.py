@@ -83,6 +83,25 @@ async def test_what_is_kept_by_number_holds_the_upstream_back_as_well() -> None:
         assert not is_held(on)
 
 
+async def test_what_a_slow_reader_holds_counts_though_its_run_is_forgotten() -> None:
+    async with RunStand.serve(ANSWER, send_buffer=16 * KIB) as on:
+        tab, call = await on.open(b"POST /a", *IDS, body=b"{}")
+        url = b"GET /_runs/a/" + on.run.name
+        tab.peer.pause()
+        await call.send(EVENT * 30)
+        await call.finish()
+        await eventually(lambda: on.run.state.end is not None)
+        run = on.run
+        on.desk.forget(run)
+        assert (await on.ask(url, COOKIE)).status == 404
+        assert on.desk.budget.total > 28 * 16 * KIB
+        del run
+        tab.peer.resume()
+        assert len(data_of(await tab.events(30))) == 30
+        await tab.leave()
+        await eventually(lambda: on.desk.budget.total == 0)
+
+
 async def test_without_a_reader_that_lags_an_answer_is_kept_as_far_as_the_route_says() -> None:
     async with RunStand.serve(ANSWER) as on:
         tab, call = await on.open(b"POST /a", *IDS, body=b"{}")

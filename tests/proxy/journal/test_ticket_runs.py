@@ -100,8 +100,10 @@ async def test_its_run_waits_for_its_first_reader_as_long_as_a_ticket_does() -> 
         tab = await on.read(b"GET " + url)
         await passing(60)
         assert on.run.state.is_under_way
+        began = now()
         await tab.leave()  # from now on it is as any other
         await on.calls[0].left()
+        assert now() - began < 10
         assert on.run.end_reason == "abandoned"
 
 
@@ -120,6 +122,17 @@ async def test_a_feed() -> None:
         assert data_of(await tab.events(2)) == [b"1"]
         assert (await on.ask(b"POST /_t/f", JSON, body=b"{}")).status == 400
         assert len(on.calls) == 1
+
+
+async def test_a_feed_that_it_wakes_is_not_asked_for_the_id_that_the_client_has_brought() -> None:
+    async with RunStand.serve(FEED.replace("path: /_t", "path: /_t, ttl: 30s")) as on:
+        await made(on, b"GET /_t/f?x=1", first=b"data: 1\n\n")
+        await on.calls[0].left()  # no client has read it in time
+        assert on.run.is_asleep
+        tab = await on.send(b"GET /_t/f?x=1", at(b"foreign"))
+        call = await on.call(1)
+        assert (await tab.peer.response()).status == 201
+        assert call.request.all(b"Last-Event-ID") == []
 
 
 async def test_a_client_that_leaves_before_the_head_and_one_that_does_not_wait() -> None:

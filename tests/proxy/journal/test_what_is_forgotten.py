@@ -42,3 +42,21 @@ async def test_nothing_is_left_of_the_request_of_a_reader_but_of_the_one_that_as
         for _ in range(3):
             await on.read(b"GET /f", *EVENT_SOURCE)
         await eventually(lambda: (openings(), requests()) == before)
+
+
+@pytest.mark.parametrize("method", [b"POST", b"OPTIONS", b"GET"])
+@pytest.mark.parametrize("dots", [b"", b"./"])
+async def test_no_log_has_the_name_of_a_run_whatever_is_wanted_of_it(
+    method: bytes, dots: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "sseproxy.access")
+    route = "name: a, match: {path: /a}, cors: {origins: ['http://b.test']}, journal: {kind: answer}"
+    async with RunStand.serve(route) as on:
+        tab, call = await on.open(b"POST /a", *TAKES_IDS, body=b"{}", first=b"data: 1\n\n")
+        name = on.run.name
+        asks = (b"Origin: http://b.test", b"Access-Control-Request-Method: DELETE", b"Connection: close")
+        await (await on.send(method + b" /_runs/a/" + dots + name, *asks)).head()
+        await call.finish()
+        await tab.ending()
+    assert "/_runs/a/" in caplog.text
+    assert name.decode() not in caplog.text

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sseproxy.runs.restart import RunFile
 
 
-class Journals:
+class ProcessJournal:
     """The journal of one process, from the first configuration that has a route with one on.
 
     policy: of the store. service: what serves such routes, once there was one.
