@@ -59,13 +59,13 @@ def test_a_route_that_is_gone_is_served_until_its_runs_are_forgotten(tmp_path: P
     text = f"routes: [{{name: old, match: {{path: /a}}, {SERVICE}, journal: {{kind: answer}}}}]"
 
     async def test(process: Serving) -> None:
-        journals, (old,) = process.app.journal, process.config.routes
-        assert journals.service is not None
+        journal, (old,) = process.app.journal, process.config.routes
+        assert journal.service is not None
         assert old.journal is not None
         belongs = Belonging("old", old.journal, old.limits, b"scope", b"reader", b"owner")
-        run = await journals.service.desk.create(Ask(belongs))
+        run = await journal.service.desk.create(Ask(belongs))
         assert run is not None
-        service = journals.service
+        service = journal.service
 
         def retired() -> list[str]:
             return [route.name for route in service.retired]
