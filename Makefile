@@ -125,6 +125,10 @@ journal-mutations: tests-setup ## the journal is broken in one way at a time: is
 journal-soak: tests-setup ## a million events of a journal, while network, service and sseproxy come and go (ARGS="--seed 7")
 	@$(BIN)/python -m tests.soak.soak $(ARGS)
 
+.PHONY: journal-bounds
+journal-bounds: tests-setup ## does memory stay in its bounds? A million keys, about an hour (ARGS="-k keys")
+	@JOURNAL_KEYS=$${JOURNAL_KEYS:-1000000} $(BIN)/python -m pytest tests/e2e/journal/test_bounds.py $(ARGS)
+
 .PHONY: cov
 cov: tests-setup programs ## all tests, and which lines they did not reach
 	@$(BIN)/coverage erase

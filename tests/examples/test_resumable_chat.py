@@ -108,5 +108,3 @@ def test_the_versions_that_were_tried_are_pinned() -> None:
     manifest = json.loads((FOLDER / "vite" / "package.json").read_text())
     versions = {**manifest["dependencies"], **manifest["devDependencies"]}
     assert all(version[0].isdigit() for version in versions.values())
-    locked = json.loads((FOLDER / "vite" / "package-lock.json").read_text())["packages"]
-    assert {name: locked[f"node_modules/{name}"]["version"] for name in versions} == versions

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from tests.support.journal_stand import Client, Has, Stand
 from tests.support.virtual_clock import VirtualLoop
 
 Action = tuple[str, int, int]
+Past = tuple[int, int]
 
 #: Weighted by how often they are drawn.
 ACTIONS = [
@@ -23,12 +25,28 @@ ACTIONS = [
 
 actions = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 7), st.integers(0, 7)), min_size=5, max_size=80)
 crowds = st.integers(0, 6)
+#: How many events there are before the first client, more than a window keeps, and how many the window has not seen.
+pasts = st.tuples(st.integers(0, 12), st.integers(0, 3))
 stands = st.lists(st.sampled_from([Has.STORE, Has.STORE, Has.NOTHING]), min_size=1, max_size=2)
+
+#: What is seldom drawn. First: a page ends behind the window, and its first chunk where the window does. Second: a store
+#: is away when it is asked.
+RARE: list[tuple[list[Has], Past, int, list[Action]]] = [
+    ([Has.STORE], (8, 2), 0, [("join earlier", 0, 6)]),
+    ([Has.STORE], (8, 0), 0, [("away", 0, 0), ("join earlier", 0, 7)]),
+]
 
 
 class _Run:
-    def __init__(self, has: list[Has], crowd: int) -> None:
+    def __init__(self, has: list[Has], past: Past, crowd: int) -> None:
         self.stand = Stand(has)
+        seen, unseen = past
+        for stream in self.stand.streams:
+            for _ in range(seen):
+                stream.emit(0)
+            stream.follow()
+            for _ in range(unseen):
+                stream.emit(0)
         for number in range(crowd):
             self.join("join latest", 2 + number % 2, number)
 
@@ -75,7 +93,7 @@ class _Run:
             known = [mark for mark in stream.emitted if stream.window.base <= mark <= stream.window.top]
             known = [stream.window.base, *known, stream.window.top]
             if name == "join earlier" and stream.has is Has.STORE:
-                known = [(0, 0), *stream.emitted]  # also what this process has not seen yet
+                known = [(0, 0), *stream.emitted][::-1]  # also what this process has not seen yet
             begin.append(known[-1] if name == "join latest" else known[other % len(known)])
         flavour = PLAIN if one == 6 else Flavour()
         stand.join(begin, numbers, flavour=flavour, has_primer=other % 2 == 1 and flavour is not PLAIN)
@@ -119,12 +137,19 @@ class _Defect(Exception):
     """A sink that fails."""
 
 
-async def _all_is_handed_out(has: list[Has], crowd: int, actions: list[Action]) -> None:
-    run = _Run(has, crowd)
+async def _all_is_handed_out(has: list[Has], past: Past, crowd: int, actions: list[Action]) -> None:
+    run = _Run(has, past, crowd)
     for action in actions:
         await run.act(*action)
     await run.stand.settle()
     assert [defect for defect in run.stand.defects if not isinstance(defect, _Defect)] == []
+    for client in run.stand.clients:
+        client.check_at_the_end()
+        client.pause()
+    for stream in run.stand.streams:
+        stream.emit(0)
+        stream.follow()
+    await run.stand.settle()  # a further pause brings what came meanwhile, and nothing of before
     for client in run.stand.clients:
         client.check_at_the_end()
     run.stand.close()
@@ -132,27 +157,34 @@ async def _all_is_handed_out(has: list[Has], crowd: int, actions: list[Action]) 
     assert all(client.done == 1 for client in run.stand.clients)
 
 
-def all_is_handed_out(has: list[Has], crowd: int, actions: list[Action]) -> None:
+def all_is_handed_out(has: list[Has], past: Past, crowd: int, actions: list[Action]) -> None:
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(_all_is_handed_out(has, crowd, actions))
+        runner.run(_all_is_handed_out(has, past, crowd, actions))
 
 
 def counterexample(examples: int) -> Exception | None:
-    """What is found within so many examples."""
+    """What is found in the rare histories, or within so many examples."""
 
     @settings(max_examples=examples, phases=(Phase.generate,), report_multiple_bugs=False)
-    @given(stands, crowds, actions)
-    def examine(has: list[Has], crowd: int, actions: list[Action]) -> None:
-        all_is_handed_out(has, crowd, actions)
+    @given(stands, pasts, crowds, actions)
+    def examine(has: list[Has], past: Past, crowd: int, actions: list[Action]) -> None:
+        all_is_handed_out(has, past, crowd, actions)
 
     try:
+        for history in RARE:
+            all_is_handed_out(*history)
         examine()
     except (AssertionError, IndexError) as found:  # a list that is out of step
         return found
     return None
 
 
+@pytest.mark.parametrize(("has", "past", "crowd", "actions"), RARE)
+def test_all_is_handed_out_in_rare_histories(has: list[Has], past: Past, crowd: int, actions: list[Action]) -> None:
+    all_is_handed_out(has, past, crowd, actions)
+
+
 @settings(max_examples=max(1000, settings().max_examples))
-@given(stands, crowds, actions)
-def test_all_is_handed_out(has: list[Has], crowd: int, actions: list[Action]) -> None:
-    all_is_handed_out(has, crowd, actions)
+@given(stands, pasts, crowds, actions)
+def test_all_is_handed_out(has: list[Has], past: Past, crowd: int, actions: list[Action]) -> None:
+    all_is_handed_out(has, past, crowd, actions)

@@ -34,6 +34,9 @@ SMALL = WindowPolicy(
     chunk=40,
     readers=2,
 )
+#: Events of a page: few, and still more than a chunk.
+_PAGE = 6
+
 SMALL_CHANNEL = replace(SMALL, tail=WindowLimits(events=0), least=WindowLimits(events=0), is_counted=True)
 
 _EVENT = re.compile(rb"(?:id: (?P<id>[^\n]*)\n)?data: (?P<data>[^\n]*)\n\n")
@@ -125,7 +128,7 @@ class Stream:
             await asyncio.sleep(0)
         if self.is_away:
             raise Unavailable("The store is away.", retry_after=1)
-        found = self.next_ones(after)[:3]  # small pages
+        found = self.next_ones(after)[:_PAGE]
         end = found[-1] if found else max([after, *self.emitted[-1:]])
         lost = [
             mark for mark in self.between(after, end) if mark not in self.kept and mark < (found[0] if found else end)
@@ -175,6 +178,7 @@ class Stand:
         for client in self.clients:
             client.within = None
             client.resume()
+        await self.turns(20)  # clients ask a store that is away before it is back
         for stream in self.streams:
             stream.is_away = False
             stream.follow()

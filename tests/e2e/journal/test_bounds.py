@@ -1,6 +1,6 @@
 """Does a process with journals stay within its memory, whatever upstreams send, and clients ask for or leave unread?
 
-More keys, as `make journal-bounds` asks for: JOURNAL_KEYS=1000000. So many are about an hour of a core.
+`make journal-bounds` asks for a million keys, about an hour of a core. `JOURNAL_KEYS=20000 make journal-bounds`: fewer.
 """
 
 import asyncio
