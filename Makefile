@@ -120,13 +120,10 @@ journal-sim: tests-setup ## seeded histories of the journal on a virtual clock (
 .PHONY: journal-mutations
 journal-mutations: tests-setup ## the journal is broken in one way at a time: is each noticed? Some minutes (ARGS="--only login")
 	@$(BIN)/python -m tests.sim.mutations $(ARGS)
-<<<<<<< HEAD
 
 .PHONY: journal-soak
 journal-soak: tests-setup ## a million events of a journal, while network, service and sseproxy come and go (ARGS="--seed 7")
 	@$(BIN)/python -m tests.soak.soak $(ARGS)
-=======
->>>>>>> soak
 
 .PHONY: cov
 cov: tests-setup programs ## all tests, and which lines they did not reach

@@ -103,8 +103,7 @@ class ProxyApp:
         """Serve new requests by other routes. Requests and streams under way go on as they began.
 
         origins: also of the routes whose tickets or runs live on (`TicketService.routes_with`,
-        `ProcessJournal.retired`).
-        Those that are there no more keep no connection from now on.
+        `ProcessJournal.retired`). Those that are there no more keep no connection from now on.
         """
         self.tickets.reload(routes)
         before = self._routing

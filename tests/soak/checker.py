@@ -1,4 +1,4 @@
-"""Did each client of real processes get what was sent: once, in order, whole, with a gap event where something is missing?
+"""Did each client of real processes get what was sent: once, in order, whole, or a gap event in place of it?
 
 The checker of the simulation is exact, since there an event has arrived once it is sent. Between processes it may be on
 its way, and be lost there. So this one keeps, for each client, the range of places where it may stand, and judges times
@@ -22,9 +22,7 @@ Rules (each fault begins with the one it breaks):
 I10, memory, is judged by the soak itself.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
 from tests.sim.history import (
     Aborted,
@@ -49,91 +47,8 @@ from tests.sim.history import (
     Stream,
 )
 from tests.sim.places import OURS
+from tests.soak.ledger import NEVER, Allowance, Client, Place, Source
 from tests.soak.wire import kind
-
-NEVER = float("inf")
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """Seconds. latency: within which an event or an end arrives. stop: within which what is stopped is closed.
-
-    stall: after which a client that takes nothing may be broken off. piece: what was sent within it may arrive at once.
-    """
-
-    latency: float = 6.0
-    stop: float = 5.0
-    stall: float = 3.0
-    piece: float = 0.5
-
-
-@dataclass(slots=True)
-class Source:
-    """What was sent. sent: when each number was, first; it grows. numbers, times: in that order. over: from its end on."""
-
-    stream: Stream
-    sent: dict[int, float] = field(default_factory=dict)
-    numbers: list[int] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
-    first: int = 0
-    opened: list[float] = field(default_factory=list)
-    calls: int = 0
-    open: dict[int, float] = field(default_factory=dict)
-    asked: float = NEVER
-    over: float = NEVER
-    is_clean: bool = False
-    stopped: float = NEVER
-    replaced: float = NEVER
-
-    @property
-    def is_named(self) -> bool:
-        """True if its events have ids of their own."""
-        return self.stream.source.startswith("named")
-
-    def newest(self, at: float) -> int:
-        """Return the largest number that was sent until `at`; 0: none."""
-        index = bisect_right(self.times, at)
-        return self.numbers[index - 1] if index else 0
-
-    def oldest(self, at: float) -> int:
-        """Return the largest number with which a reader of all that is kept may begin at `at`.
-
-        What stands for a hole is kept like an event, and there is one for each time that the upstream was opened.
-        """
-        newest, kept = self.newest(at), self.stream.events or 0
-        index = max(bisect_right(self.times, at) - kept, 0)
-        holes = sum(opened >= self.times[index] for opened in self.opened) if self.times else 0
-        return max(newest - kept + 1 + holes, self.first)
-
-
-@dataclass(slots=True)
-class Place:
-    """A client has all up to a number from `low` to `high`. is_end: and has the end."""
-
-    source: Source | None
-    low: float
-    high: float
-    is_end: bool = False
-
-
-@dataclass(slots=True)
-class Client:
-    """One connection. stands: the last position that it named or was given."""
-
-    requested: Requested
-    place: Place
-    stands: str
-    is_known: bool
-    head: float = NEVER
-    status: int = 0
-    seq: tuple[str, int, int] | None = None
-    gaps: list[Gap] = field(default_factory=list)
-    count: int = 0
-    is_over: bool = False
-    has_failed: bool = False
-    paused: float = NEVER
-    resumed: float = -NEVER
-    has_stalled: bool = False
 
 
 def check(history: Iterable[Event], allowance: Allowance | None = None) -> list[str]:
@@ -152,6 +67,7 @@ class Checker:
         self._clients: dict[int, Client] = {}
         self._given: dict[str, Place] = {}
         self._newest: dict[tuple[str, str], Source] = {}
+        self._early: dict[str, float] = {}  # stops of what had not yet been asked for: they may be in time
         self._faults: list[Fault] = []
 
     def take(self, event: Event) -> Iterator[str]:
@@ -169,11 +85,12 @@ class Checker:
 
     # What upstreams did.
 
-    def _upstream(self, event: Event) -> Iterator[str]:
+    def _upstream(self, event: Event) -> Iterator[str]:  # noqa: C901 - a table
         match event:
             case Stream():
                 # One that is asked for twice is judged when that is.
                 source = self._sources.setdefault(event.source, Source(event))
+                source.replaced = self._early.get(event.source, source.replaced)
                 replaced = self._newest.get((event.key, event.owner))
                 if event.key and event.owner and replaced is not source and replaced is not None:
                     replaced.replaced = event.at
@@ -187,10 +104,12 @@ class Checker:
                 source.open.pop(event.call, None)
                 if source.stream.is_answer:
                     source.over, source.is_clean = event.at, isinstance(event, Finished) and event.is_clean
-            case Stopped(status=204) if event.source in self._sources:
-                source = self._sources[event.source]
-                if source.asked < event.at and source.stream.owner == event.login:
-                    source.stopped = event.at
+            case Stopped(status=204):
+                stopped = self._sources.get(event.source)
+                if stopped is None:
+                    self._early[event.source] = event.at
+                elif stopped.stream.owner == event.login and stopped.asked < event.at:
+                    stopped.stopped = event.at
             case Stopped() if event.status != 204 and not self._is_fault(event.at, event.at + self._allowance.latency):
                 yield f"I7 a stop is answered with {event.status}"
             case Fault():
@@ -246,7 +165,7 @@ class Checker:
         for fault in self._of_client(client, event):
             yield f"{fault}; client {event.client}: {client.requested.key}"
 
-    def _of_client(self, client: Client, event: ClientEvent) -> Iterator[str]:
+    def _of_client(self, client: Client, event: ClientEvent) -> Iterator[str]:  # noqa: C901 - a table
         if client.is_over and not isinstance(event, Resumed):
             yield f"I6 {type(event).__name__} behind the end"
         match event:
@@ -281,44 +200,42 @@ class Checker:
     def _head(self, client: Client, event: Head) -> Iterator[str]:
         place, requested = client.place, client.requested
         source = place.source
-        if event.status == 200 or client.requested.login and source is None:
-            newest = self._newest.get(
-                (requested.key.split("/")[-2] if "/stream" in requested.key else "", requested.login)
-            )
-            latency = self._allowance.latency
-            if event.status != 200 and newest is not None and newest.opened and "stream" in requested.key:
-                is_open = newest.opened[0] + latency < requested.at and newest.over == newest.stopped == NEVER
-                if is_open and not self._is_fault(newest.opened[0], event.at):
-                    yield f"I3 {event.status}, and {newest.stream.source} is under way"
+        if event.status == 200:
             return
-        if source is not None and not source.stream.is_answer and not self._is_fault(requested.at, event.at):
-            yield f"I3 {event.status} for {source.stream.source}"
-        if source is None or not client.is_known:
-            return
-        lacks = source.newest(event.at) > place.high
-        is_fault = self._is_fault(source.over, event.at)
-        if not source.stream.is_answer or (place.low == place.high and lacks and source.is_clean and not place.is_end):
-            if not (source.stream.is_answer and is_fault) and not (event.status in (502, 503, 504)):
+        if requested.key.endswith("/stream"):
+            yield from self._nothing(requested, event)
+        elif source is not None and not source.stream.is_answer:
+            if not self._is_fault(requested.at, event.at):
+                yield f"I3 {event.status} for {source.stream.source}"
+        elif source is not None and client.is_known:
+            lacks = place.low == place.high and source.newest(event.at) > place.high and not place.is_end
+            if lacks and source.is_clean and not self._is_fault(source.over, event.at):
                 yield f"I3 {event.status} at {requested.position}, behind which there is more"
-        elif source.over == NEVER and not self._is_fault(source.asked, event.at) and source.stopped == NEVER:
-            yield f"I3 {event.status} at {requested.position} of an answer that is under way"
+            elif source.over == source.stopped == NEVER and not self._is_fault(source.asked, event.at):
+                yield f"I3 {event.status} at {requested.position} of an answer that is under way"
+
+    def _nothing(self, requested: Requested, event: Head) -> Iterator[str]:
+        """A page has asked for the answer of a conversation, and hears that none is under way."""
+        newest = self._newest.get((requested.key.split("/")[-2], requested.login))
+        if newest is None or not newest.opened or min(newest.over, newest.stopped) < NEVER:
+            return
+        since = newest.opened[0]
+        if since + self._allowance.latency < requested.at and not self._is_fault(since, event.at):
+            yield f"I3 {event.status}, and {newest.stream.source} is under way"
 
     def _got(self, client: Client, event: Got) -> Iterator[str]:
         source, n, place = self._sources.get(event.source), event.n, client.place
         if source is None or n not in source.sent or not event.is_intact:
             yield f"I2 {event.source} {n} was not sent, or not so"
             return
-        if source.stream.owner not in ("", client.requested.login):
-            yield f"I9 {event.source} {n} belongs to {source.stream.owner}"
-        if event.type != kind(n) or (source.is_named and event.position != str(n)):
-            yield f"I12 {event.source} {n} has the type {event.type} and the id {event.position}"
+        yield from self._is_what_was_sent(client, source, event)
         if place.source is not source:
             if place.source is not None and client.requested.position != "oldest":
                 yield f"I1 {event.source} {n} on a stream of {place.source.stream.source}"
             client.place = place = Place(source, 0, 0 if source.stream.is_answer else NEVER)
         if n <= place.low:
             yield f"I1 {event.source} {n} comes again behind {place.low:.0f}"
-        elif n > place.high + 1 and not client.gaps:
+        elif n > max(place.high + 1, source.first) and not client.gaps:
             yield f"I1 {place.high + 1:.0f} to {n - 1} of {event.source} are lost in silence"
         if not client.count or client.gaps:
             yield from self._begun(client, source, event)
@@ -331,15 +248,22 @@ class Checker:
             known = self._given[client.stands]
             known.low = known.high = n - 1
         place.low = place.high = n
+        source.arrived.setdefault(n, event.at)
         client.count += 1
         client.gaps.clear()
         yield from self._give(client, event.position)
+
+    def _is_what_was_sent(self, client: Client, source: Source, event: Got) -> Iterator[str]:
+        if source.stream.owner not in ("", client.requested.login):
+            yield f"I9 {event.source} {event.n} belongs to {source.stream.owner}"
+        if event.type != kind(event.n) or (source.is_named and event.position != str(event.n)):
+            yield f"I12 {event.source} {event.n} has the type {event.type} and the id {event.position}"
 
     def _begun(self, client: Client, source: Source, event: Got) -> Iterator[str]:
         """Judge where a client begins, and what gap events said of what is missing."""
         n, place = event.n, client.place
         if not source.stream.is_answer and not client.gaps and client.requested.position == "oldest":
-            if self._is_kept(source, n, event.at):
+            if n > self._kept_from(source, event.at):
                 yield f"I3 {event.source} begins with {n}, and {source.oldest(event.at)} must be kept"
         elif not client.gaps and not client.is_known and not source.stream.is_answer:
             since = client.requested.at - self._allowance.latency
@@ -349,7 +273,7 @@ class Checker:
                 yield f"I1 {event.source} {n} is older than the request"
         reasons = {gap.reason for gap in client.gaps}
         at = client.gaps[-1].at if client.gaps else event.at
-        if reasons & {"trimmed", "unknown"} and self._is_kept(source, n, at):
+        if reasons & {"trimmed", "unknown"} and n > self._kept_from(source, at):
             yield f"I3 a gap up to {n} of {event.source}, and {source.oldest(at)} must be kept"
         if reasons == {"trimmed"} and n == place.low + 1 == place.high + 1:
             yield f"I1 a gap before {n} of {event.source}, where nothing is missing"
@@ -362,12 +286,13 @@ class Checker:
         ):
             yield f"I1 {lost} said to be lost between {place.low:.0f} and {n} of {event.source}"
 
-    def _is_kept(self, source: Source, n: int, at: float) -> bool:
-        """Return whether something before `n` must be kept at `at`. What was sent in a fault may not have arrived."""
+    def _kept_from(self, source: Source, at: float) -> float:
+        """Return the number from which all must be kept at `at`. What was sent in a fault may not have arrived."""
         oldest = source.oldest(at)
         sent = source.sent.get(oldest, 0.0)
-        # What has arrived in one piece is dropped in one piece.
-        return n > max(oldest, source.newest(sent + self._allowance.piece)) and not self._is_fault(sent, at)
+        # What has arrived in one piece is dropped in one piece; where a process was held up, that is all until then.
+        arrived = source.arrived.get(oldest, sent)
+        return NEVER if self._is_fault(sent, at) else max(oldest, source.newest(arrived + self._allowance.piece))
 
     def _late(self, client: Client, source: Source, event: Got) -> Iterator[str]:
         """I11."""
@@ -408,11 +333,11 @@ class Checker:
         if source is None or source.stream.is_answer:
             yield f"I1 a gap in an answer: {event.reason}"
             return
-        if client.stands and client.stands != "oldest" and event.origin != client.stands and not source.is_named:
+        if client.stands not in ("", "oldest", event.origin) and not source.is_named:
             yield f"I1 a gap from {event.origin}, where the client stands at {client.stands}"
         requested = client.requested.position
         # An own id is dropped together with its event.
-        is_kept = client.is_known and not (source.is_named and client.place.high < source.oldest(event.at))
+        is_kept = client.is_known and not (source.is_named and client.place.high < self._kept_from(source, event.at))
         if event.reason == "unknown" and (is_kept or client.count or not requested):
             yield f"I3 {client.requested.position} is said to be unknown"
         if event.reason == "upstream" and source.is_named:

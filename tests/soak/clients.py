@@ -158,7 +158,7 @@ class Clients:
         """It takes no ids, and comes back by the URL of the run."""
         connection = await self._read(Ask("POST", "/ask", _PLAIN, json.dumps(said), source), 2.0)
         url = connection.url
-        while url and not connection.is_whole and not (connection.status in (404, 410)):
+        while url and not connection.is_whole and connection.status not in (404, 410):
             await asyncio.sleep(_AGAIN)
             connection = await self._read(Ask("GET", url, _PLAIN, source=source), 20.0)
             if connection.last and not connection.is_whole and self.dice.random() < 0.5:

@@ -16,3 +16,6 @@ class Log:
     def note(self, what: str, **fields: object) -> None:
         """Write an event down; it has happened now, unless `at` says otherwise."""
         self._file.write(json.dumps({"at": now(), **fields, "what": what}) + "\n")
+
+    def close(self) -> None:
+        self._file.close()

@@ -70,13 +70,18 @@ DEEDS: dict[str, Deed] = {
 
 
 async def run(
-    stand: Stand, dice: random.Random, pause: tuple[float, float], until: asyncio.Event, quiet: float
-) -> list[str]:
-    """Do one deed after another until `until` is set; return what was done.
+    stand: Stand,
+    dice: random.Random,
+    pause: tuple[float, float],
+    until: asyncio.Event,
+    *,
+    quiet: float,
+    done: list[str],
+) -> None:
+    """Do one deed after another until `until` is set, and note them in `done`.
 
     pause: seconds between, from and to. quiet: seconds before the first one.
     """
-    done: list[str] = []
     bag: list[str] = []
     while not until.is_set():
         # A slow network is no fault: all must go on as it does.
@@ -94,4 +99,3 @@ async def run(
         done.append(name)
     stand.front.heal()
     stand.back.heal()
-    return done

@@ -35,7 +35,7 @@ _GROWTH = 24 * _MIB
 class Plan:
     """events: that clients are to get. rate: a second, of each feed. pause: seconds between two deeds.
 
-    quiet: seconds before the first one.
+    quiet: seconds before the first one. deeds: how many there are to be at least.
     """
 
     events: int
@@ -45,6 +45,7 @@ class Plan:
     rate: float = 25.0
     pause: tuple[float, float] = (8.0, 25.0)
     quiet: float = 0.0
+    deeds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +59,20 @@ class Outcome:
 
 async def soak(plan: Plan) -> Outcome:
     """Run it to its end, and judge it."""
-    began, samples = now(), list[tuple[int, float, float]]()
+    began = now()
     async with soak_stand(plan.rate) as stand:
         over, before = asyncio.Event(), await stand.measure()
-        breaking = asyncio.create_task(nemeses.run(stand, random.Random(plan.seed), plan.pause, over, plan.quiet))
+        deeds: list[str] = []
+        dice = random.Random(plan.seed)
+        breaking = asyncio.create_task(nemeses.run(stand, dice, plan.pause, over, quiet=plan.quiet, done=deeds))
         try:
-            await _run_clients(plan, stand, over, breaking, samples)
+            await _run_clients(plan, stand, over, breaking, deeds)
         finally:
             over.set()
-        deeds = await breaking
+        await breaking
         figures = await _at_rest(stand, before)
         elapsed, history = now() - began, _history(stand.folder)
-    wrong = [*stand.troubles, *_grown(samples), *check(history)]
+    wrong = [*stand.troubles, *_grown(stand.samples), *check(history)]
     if figures["sockets"] > before["sockets"] or figures["sseproxy_streams_open"]:
         wrong.append(
             f"I10 {figures['sockets']:.0f} sockets and {figures['sseproxy_streams_open']:.0f} streams are left"
@@ -78,11 +81,12 @@ async def soak(plan: Plan) -> Outcome:
     if kept > MEMORY:
         wrong.append(f"I10 {kept} bytes are kept")
     counts = Counter(type(event).__name__.lower() for event in history)
-    most = max(resident for _, _, resident in samples) / _MIB
+    most = max(resident for _, resident in stand.samples) / _MIB
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     summary = (
         f"{counts['got']} events in {elapsed:.0f} s to {counts['requested']} requests, {counts['asked']} upstream, "
-        f"{counts['gap']} gaps, {counts['stopped']} stops; {most:.0f} MiB at most, {figures['sockets']:.0f} sockets left; "
+        f"{counts['gap']} gaps, {counts['stopped']} stops; {most:.0f} MiB at most; "
+        f"{figures['sockets']:.0f} sockets left, as there were {before['sockets']:.0f}; "
         f"{used.ru_utime + used.ru_stime:.0f} s of CPU; {dict(Counter(deeds))}"
     )
     return Outcome(wrong, counts, summary)
@@ -92,8 +96,8 @@ async def _run_clients(
     plan: Plan,
     stand: Stand,
     over: asyncio.Event,
-    breaking: "asyncio.Task[list[str]]",
-    samples: list[tuple[int, float, float]],
+    breaking: "asyncio.Task[None]",
+    deeds: list[str],
 ) -> None:
     numbers = (plan.seed, plan.readers, plan.askers, stand.front.port, stand.port)
     command = ("-m", "tests.soak.clients", str(stand.folder / "clients.log"), *map(str, numbers))
@@ -104,14 +108,15 @@ async def _run_clients(
     assert clients.stdin is not None
     try:
         while line := await clients.stdout.readline():
-            if len(samples) % 10 == 0:
+            if len(stand.samples) % 10 == 0:
                 print(f"{int(line)} events", file=sys.stderr, flush=True)
-            if int(line) >= plan.events and not over.is_set():
+            if int(line) >= plan.events and len(deeds) >= plan.deeds and not over.is_set():
                 over.set()
                 await breaking
                 clients.stdin.write(b"\n")
             if stand.proxy.is_alive:
-                samples.append((stand.proxy.pid, now(), (await _measured(stand))["resident"]))
+                with contextlib.suppress(OSError, AssertionError):  # it may be just about to end
+                    await stand.measure()
         if await clients.wait():
             stand.troubles.append(f"the clients ended with {clients.returncode}")
     finally:
@@ -119,29 +124,21 @@ async def _run_clients(
             clients.kill()
 
 
-async def _measured(stand: Stand) -> dict[str, float]:
-    """Measure, unless the proxy is just about to end."""
-    try:
-        return await stand.measure()
-    except (OSError, AssertionError):
-        return {"resident": 0.0}
-
-
 async def _at_rest(stand: Stand, before: dict[str, float]) -> dict[str, float]:
     """Wait until no client and no upstream is there any more; return the figures of then, whether it came or not."""
     figures: dict[str, float] = {}
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LIMIT):
-            while (figures := await stand.measure())["sockets"] > before["sockets"]:
-                await asyncio.sleep(0.5)  # noqa: ASYNC110 - another process
+            while (figures := await stand.measure())["sockets"] > before["sockets"]:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.5)
     return figures
 
 
-def _grown(samples: list[tuple[int, float, float]]) -> list[str]:
+def _grown(samples: list[tuple[int, int]]) -> list[str]:
     """Compare the last third of the life of a process with the one before, if it was long enough."""
     wrong = []
-    for pid in dict.fromkeys(pid for pid, _, _ in samples):
-        own = [resident for each, _, resident in samples if each == pid and resident]
+    for pid in dict.fromkeys(pid for pid, _ in samples):
+        own = [resident for each, resident in samples if each == pid]
         third = len(own) // 3
         if third > 10 and max(own[-third:]) > max(own[third : 2 * third]) + _GROWTH:
             wrong.append(f"I10 process {pid} grows: {[round(size / _MIB) for size in own[::third]]} MiB")

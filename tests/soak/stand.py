@@ -65,7 +65,8 @@ routes:
 class Stand:
     """What is under way. front: between clients and proxy; back: between proxy and service.
 
-    folder: logs, one of each process, and the configuration. pids: of proxies, in their order.
+    folder: logs, one of each process, and the configuration. samples: the proxy's pid, and the bytes
+    that it had in memory.
     """
 
     folder: Path
@@ -76,7 +77,7 @@ class Stand:
     upstream_port: int
     log: Log
     began: float = field(default_factory=now)
-    pids: list[int] = field(default_factory=list)
+    samples: list[tuple[int, int]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
 
     async def start_upstream(self) -> None:
@@ -95,7 +96,6 @@ class Stand:
     async def start_proxy(self) -> None:
         """AssertionError: it does not begin."""
         self.proxy = await asyncio.to_thread(SseproxyProcess("-c", str(self.folder / "sseproxy.yaml")).__enter__)
-        self.pids.append(self.proxy.pid)
 
     async def stop_proxy(self) -> None:
         """Let it drain, and end. What it said that it should not is among `troubles`."""
@@ -112,7 +112,7 @@ class Stand:
             name, _, value = line.rpartition(" ")
             name = name.partition("{")[0]
             sums[name] = sums.get(name, 0.0) + float(value)
-        sums["resident"] = processes.resident(self.proxy.pid)
+        self.samples.append((self.proxy.pid, processes.resident(self.proxy.pid)))
         sums["sockets"] = processes.open_sockets(self.proxy.pid)
         self.log.note(
             "measured",
@@ -134,7 +134,9 @@ async def soak_stand(rate: float) -> AsyncIterator[Stand]:
         feeds = "".join(_FEED.format(name=name, kept=kept, port=back.port) for name, kept in KEPT.items())
         config = _CONFIG.format(front=port, back=back.port, folder=folder, feeds=feeds)
         (folder / "sseproxy.yaml").write_text(config)
-        stand = Stand(folder, rate, front, back, port, upstream_port, Log(folder / "stand.log"))
+        log = Log(folder / "stand.log")
+        stack.callback(log.close)
+        stand = Stand(folder, rate, front, back, port, upstream_port, log)
         for feed in ("feed-0", "feed-1", "named-0", "named-1", "fat-0"):
             name = feed.partition("-")[0]
             stand.log.note("stream", source=feed, key=feed, events=KEPT[name])

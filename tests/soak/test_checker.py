@@ -1,5 +1,6 @@
 """Does the checker of the soak see each kind of fault, and none where all is well? On forged histories."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -40,7 +41,7 @@ def got(at: float, client: int, source: str, n: int, name: str | None = None, *,
 
 def feed(name: str = "feed-0", *, count: int = 20, kept: int = 8) -> list[Event]:
     """A feed that sends event `n` at `n` seconds, all over one connection."""
-    begun = [
+    begun: list[Event] = [
         Stream(at=0.0, source=name, key=name, events=kept),
         Asked(at=0.1, call=1, source=name, request=0),
         Opened(at=0.2, call=1),
@@ -63,15 +64,15 @@ def reader(at: float, client: int, source: str, name: str = "", login: str = "")
     """A client whose head has come at once."""
     key = f"/feed/{source}" if source.startswith(("feed", "named")) else "/ask"
     of = "" if key != "/ask" else source
-    asked = Requested(at=at, client=client, request=0, key=key, login=login, position=name, source=of)
+    asked: Event = Requested(at=at, client=client, request=0, key=key, login=login, position=name, source=of)
     return [asked, Head(at=at + 0.01, client=client)]
 
 
-def judge(*parts: list[Event]) -> list[str]:
+def judge(*parts: Sequence[Event]) -> list[str]:
     return check(sorted((event for part in parts for event in part), key=lambda event: event.at))
 
 
-def rules(*parts: list[Event]) -> set[str]:
+def rules(*parts: Sequence[Event]) -> set[str]:
     """Return which rules are broken."""
     return {fault.split()[0] for fault in judge(*parts)}
 
@@ -159,7 +160,7 @@ def test_a_feed_with_ids_goes_on_where_it_was() -> None:
 
 
 def test_one_connection_at_a_time() -> None:
-    second = [Asked(at=3.5, call=2, source="feed-0", request=0), Opened(at=3.6, call=2)]
+    second: list[Event] = [Asked(at=3.5, call=2, source="feed-0", request=0), Opened(at=3.6, call=2)]
     assert rules(feed(), second) == {"I4"}
     assert rules(feed(), second, [Aborted(at=4.5, call=1)]) == set()
     assert rules(feed(), second, [Fault(at=3.0, done=4.0)]) == set()

@@ -145,12 +145,14 @@ async def test_a_look_puts_the_next_poll_off(server: RedisServer, db: redis.Redi
     db.config_set("notify-keyspace-events", "Kt")
     async with replica(server, BellLimits(poll=2.0, probe=300, soon=300), "notifications") as here:
         client = await here.seated()
-        begun, number, before = asyncio.get_running_loop().time(), 0, reads(db)
-        while asyncio.get_running_loop().time() - begun < 4.5:
+        now = asyncio.get_running_loop().time
+        begun, number, before, late = now(), 0, reads(db), 0
+        while (added := now()) - begun < 4.5:
             number += 1
             add(db, "s", number)
             await until(lambda number=number: client.data[-1:] == [str(number)])  # type: ignore[misc]
-        assert reads(db) - before <= number + 1  # the first entry of a stream takes two reads
+            late += now() - added > 0.5  # a machine that is so busy may poll between two looks
+        assert reads(db) - before <= number + 1 + late  # the first entry of a stream takes two reads
 
 
 async def test_a_user_who_may_only_read_is_served(server: RedisServer, db: redis.Redis) -> None:
