@@ -152,7 +152,12 @@ SCENES: dict[CloseReason, Callable[[Stand], None]] = {
 }
 
 #: Those that have a test of their own, and where.
-ELSEWHERE = {CloseReason.DRAIN: "below", CloseReason.BEHIND: "test_redis_metrics.py"}
+ELSEWHERE = {
+    CloseReason.DRAIN: "below",
+    CloseReason.BEHIND: "test_redis_metrics.py",
+    CloseReason.SUPERSEDED: "test_journal_metrics.py: of a run, since no reader is left",
+    CloseReason.ABANDONED: "test_journal_metrics.py: likewise",
+}
 
 
 @pytest.fixture(scope="module")

@@ -29,8 +29,8 @@ crowds = st.integers(0, 6)
 pasts = st.tuples(st.integers(0, 12), st.integers(0, 3))
 stands = st.lists(st.sampled_from([Has.STORE, Has.STORE, Has.NOTHING]), min_size=1, max_size=2)
 
-#: What is seldom drawn. First: a page ends behind the window, and its first chunk where the window does. Second: a store
-#: is away when it is asked.
+#: What is seldom drawn. First: a page ends behind the window, and its first chunk where the window does.
+#: Second: a store is away when it is asked.
 RARE: list[tuple[list[Has], Past, int, list[Action]]] = [
     ([Has.STORE], (8, 2), 0, [("join earlier", 0, 6)]),
     ([Has.STORE], (8, 0), 0, [("away", 0, 0), ("join earlier", 0, 7)]),
