@@ -102,7 +102,7 @@ docs-reference: tests-setup ## docs/reference.md again, from the schema of the c
 
 .PHONY: test
 test: tests-setup programs ## all tests (ARGS="-k heartbeat": some)
-	@$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 6 --dist loadfile $(ARGS)
 
 # The engine, the configuration and the command line: no other program is needed, and few processes are started.
 .PHONY: test-quick
