@@ -222,6 +222,7 @@ def storm(stand: Stand, *, count: int = 5000, missed: int = 200, rate: float = 5
         with client(stand.load, *arguments) as readers:
             opened = readers.line(_PATIENCE + 30)
             spent = used([server.pid]).since(before)
+            readers.line(30)
             result = readers.line(30)
         meanwhile = others.line(stand.seconds + _PATIENCE)
     if opened["heard"] < count:
