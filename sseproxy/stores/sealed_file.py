@@ -29,8 +29,8 @@ class Fate(Enum):
     """What should become of a file that is not used."""
 
     LEFT = "left as it is"
-    ASIDE = "moved aside"  # it is ours, and perhaps worth a look
-    REMOVED = "removed"  # it is ours, and worth nothing
+    ASIDE = "moved aside"  # this program has written it, and it is perhaps worth a look
+    REMOVED = "removed"  # likewise, and it is worth nothing
 
 
 class Unusable(Exception):
@@ -100,7 +100,7 @@ def open_sealed(path: Path, kind: str, version: int) -> BufferedReader:
 
 
 def refuse_foreign(status: os.stat_result) -> None:
-    """Raise `Unusable` unless a file is a regular one, and ours alone."""
+    """Raise `Unusable` unless a file is a regular one, and of this user alone."""
     if not stat.S_ISREG(status.st_mode):
         raise Unusable("it is no regular file", Fate.LEFT)
     if status.st_uid != os.geteuid():

@@ -70,6 +70,9 @@ async def soak(plan: Plan) -> Outcome:
         finally:
             over.set()
         await breaking
+        # What was left half open ends now: until then nothing tells the proxy that such a client has gone.
+        for network in (stand.front, stand.back):
+            network.break_all()
         figures = await _at_rest(stand, before)
         elapsed, history = now() - began, _history(stand.folder)
     wrong = [*stand.troubles, *_grown(stand.samples), *check(history)]

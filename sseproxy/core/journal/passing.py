@@ -21,7 +21,7 @@ def is_shared(policy: JournalPolicy, method: str) -> bool:
 
 
 def passed_fields(headers: Headers, policy: JournalPolicy, auth: CookieAuth | None, *, method: str) -> Headers:
-    """Return the fields of a request without a position of ours, with the login that `auth` makes of its cookie.
+    """Return the fields of a request without a position of a run, with the login that `auth` makes of its cookie.
 
     What is shared is asked for with the credentials that its login and key name, and no others: those of the client
     that came first would decide what all the others see.
@@ -49,7 +49,7 @@ def passed_fields(headers: Headers, policy: JournalPolicy, auth: CookieAuth | No
 
 
 def passed_target(target: str, is_taken_off: Callable[[bytes], bool] | None = is_ours) -> str:
-    """Return the target of a request without positions of ours; all else stays as it is, byte for byte.
+    """Return the target of a request without positions of runs; all else stays as it is, byte for byte.
 
     is_taken_off: true of the positions that go; ``None``: all do.
     """

@@ -59,7 +59,7 @@ class RunState:
     # 1. Marks are (token, seq). A token is never used again once there is a greater one, and `seq` never falls.
     # 2. Every entry has a seq: events, breaks, and the end, behind which there is none.
     # 3. The first place of an id counts: who resumes from a repeated one gets events again rather than none.
-    # 4. A run is named from its first named event on. A position of ours from before it stays good.
+    # 4. A run is named from its first named event on. A position of the run from before it stays good.
     #
     # Hazards: an upstream that is asked to go on behind an id may include the event of that id, or begin at the very
     # first event. So the leading events that are kept, id and text, are dropped (`_is_repeating`), up to the first that
