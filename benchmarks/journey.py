@@ -21,6 +21,7 @@ import sseproxy
 from sseproxy.core.routes import Route, Upstream
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
+from sseproxy.proxy.on_http1 import Http1Door
 from sseproxy.proxy.origins import Origins
 
 _PACKAGE = str(Path(sseproxy.__file__).parent)
@@ -75,7 +76,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 async def _listening(upstream_port: int) -> AsyncIterator[int]:
     upstream = Upstream("http", "127.0.0.1", upstream_port)
     app = ProxyApp([Route("r", upstream)], Origins({upstream: HttpOrigin(upstream)}))
-    server = await asyncio.get_running_loop().create_server(app.server(scheme="http"), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(Http1Door(app).server(scheme="http"), "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
     server.close()
     await app.close()

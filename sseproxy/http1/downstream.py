@@ -108,6 +108,11 @@ class HttpDownstream:
         """Whether a head has been sent."""
         return self.status is not None
 
+    @property
+    def raw(self) -> DownstreamConnection:
+        """What speaks another protocol behind a 101."""
+        return self._connection
+
     # Sending.
 
     def send_head(

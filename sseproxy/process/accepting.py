@@ -9,15 +9,17 @@ from typing import Any
 
 from sseproxy.http1.handshake import TlsAcceptor
 from sseproxy.http1.listener import ClientConnections
+from sseproxy.http1.policy import ServerPolicy
 from sseproxy.process.listeners import BACKLOG
 from sseproxy.process.stopping import Entrance
 from sseproxy.proxy.app import ProxyApp
+from sseproxy.proxy.on_http1 import Http1Door
 
 
 class Accepting:
     """Accepts connections for `app` on sockets that listen already, and stay the caller's.
 
-    untrusted: paths of unix sockets whose peers are no trusted proxies. entrances: one for each socket.
+    untrusted: paths of unix sockets whose peers are no trusted proxies. policy: of each connection. entrances: one for each socket.
     """
 
     # Plan: an acceptor has a copy of its socket, so that it can be closed while the socket listens on. Another
@@ -26,9 +28,16 @@ class Accepting:
     #
     # Hazard: the process may begin to drain while an acceptor is being made. `_closed` is looked at behind each wait.
 
-    def __init__(self, app: ProxyApp, sockets: Sequence[socket.socket], untrusted: Collection[str | None]) -> None:
+    def __init__(
+        self,
+        app: ProxyApp,
+        sockets: Sequence[socket.socket],
+        untrusted: Collection[str | None],
+        *,
+        policy: ServerPolicy,
+    ) -> None:
         self.entrances: list[Entrance] = []
-        self._app = app
+        self.door = Http1Door(app, policy)
         self._sockets = sockets
         self._untrusted = untrusted
         self._context: ssl.SSLContext | None = None
@@ -41,7 +50,7 @@ class Accepting:
             is_unix = sock.family == socket.AF_UNIX
             # The rights of its file decide who connects to a unix socket: its peers are trusted, unless `trust` is off.
             trusts = is_unix and sock.getsockname() not in self._untrusted
-            factory = self._app.server(scheme="http", is_unix=is_unix, trusts=trusts)
+            factory = self.door.server(scheme="http", is_unix=is_unix, trusts=trusts)
             self.entrances.append((sock, factory, await self._open(sock, factory)))
 
     async def renew(self, context: ssl.SSLContext | None) -> None:

@@ -18,6 +18,7 @@ from sseproxy.process.pages import Pages
 from sseproxy.process.siblings import Place, Siblings
 from sseproxy.process.stores import RedisStores
 from sseproxy.proxy.app import ProxyApp
+from sseproxy.proxy.on_http1 import Http1Door
 
 
 class Operations:
@@ -27,7 +28,14 @@ class Operations:
     """
 
     def __init__(
-        self, settings: AdminSettings, routes: Iterable[str], app: ProxyApp, stores: RedisStores, place: Place
+        self,
+        settings: AdminSettings,
+        routes: Iterable[str],
+        app: ProxyApp,
+        door: Http1Door,
+        stores: RedisStores,
+        *,
+        place: Place,
     ) -> None:
         names = tuple(routes)
         self._metrics = metrics = StreamMetrics(app.streams, names)
@@ -36,9 +44,9 @@ class Operations:
         app.streams.observers.add(history)
 
         def add_more(figures: Figures) -> None:
-            figures.add(table.CONNECTIONS, (), app.connections)
-            if app.most_connections is not None:
-                figures.add(table.CONNECTIONS_LIMIT, (), app.most_connections)
+            figures.add(table.CONNECTIONS, (), door.connections)
+            if door.most_connections is not None:
+                figures.add(table.CONNECTIONS_LIMIT, (), door.most_connections)
             stores.add_figures(figures)
 
         self._siblings = Siblings(

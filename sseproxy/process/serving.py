@@ -60,18 +60,19 @@ class Serving:
             end_key=end_key,
             instance=instance,
             streams=streams,
-            policy=server_policy(config.server.connections),
             journal=ProcessJournal(config.store),
         )
+        untrusted = [address.path for address in config.server.listen if not address.trust]
+        self.accepting = Accepting(self.app, sockets, untrusted, policy=server_policy(config.server.connections))
         self._operations: Operations | None = None
         if config.admin is not None:
             # aiohttp, the metrics and the dashboard are half of the time in which a process starts.
             from sseproxy.process import operations  # noqa: PLC0415
 
             names = (route.name for route in config.routes)
-            self._operations = operations.Operations(config.admin, names, self.app, self.stores, place)
-        untrusted = [address.path for address in config.server.listen if not address.trust]
-        self.accepting = Accepting(self.app, sockets, untrusted)
+            self._operations = operations.Operations(
+                config.admin, names, self.app, self.accepting.door, self.stores, place=place
+            )
 
     async def start(self, admin_sockets: Sequence[socket.socket]) -> None:
         """Serve. The caller must call `close` later. Raises `OSError`."""
@@ -89,7 +90,7 @@ class Serving:
         self._reroute(snapshot)
         before, self.config = self.config.server, snapshot.config
         if before.connections != self.config.server.connections:
-            self.app.limit_connections(connections_allowed(self.config.server.connections))
+            self.accepting.door.limit_connections(connections_allowed(self.config.server.connections))
         await self.accepting.renew(context)
 
     async def close(self, within: float) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import secrets
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Sequence
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 
@@ -12,12 +12,11 @@ from sseproxy.core.routes import Route
 from sseproxy.engine.access import AccessLog
 from sseproxy.engine.admissions import Admissions
 from sseproxy.engine.live import LiveStreams
-from sseproxy.http1.listener import ClientConnections, ConnectionLimit
-from sseproxy.http1.policy import ServerPolicy
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.handler import Persistence, RequestHandler
-from sseproxy.proxy.notices import ForwardingNotice, HandshakeNotice, UndeclaredNotice, warn_of_connections
+from sseproxy.proxy.notices import ForwardingNotice, UndeclaredNotice
 from sseproxy.proxy.origins import Origins
+from sseproxy.proxy.port import Door
 from sseproxy.proxy.process_journal import ProcessJournal
 from sseproxy.proxy.routing import RoutingFactory
 from sseproxy.proxy.tail import ResponseTail
@@ -34,8 +33,8 @@ class ProxyApp:
     end_key: what the ends of streams are signed with, for processes that answer each other's clients.
     instance: what tells this proxy from others of its name, for processes that are one proxy; at most 32 digits and
     lower-case letters.
-    streams: where those under way are known, and whose clock they go by. policy: of client connections. journal: the
-    runs.
+    streams: where those under way are known, and whose clock they go by. journal: the runs. handler: what a door hands
+    requests to.
     request_ids: for requests that bring none; left out, each is another one in all processes.
     """
 
@@ -52,7 +51,6 @@ class ProxyApp:
         end_key: bytes = b"",
         instance: str = "",
         streams: LiveStreams | None = None,
-        policy: ServerPolicy = ServerPolicy(),
         journal: ProcessJournal | None = None,
         request_ids: Iterator[str] | None = None,
     ) -> None:
@@ -62,14 +60,11 @@ class ProxyApp:
         self.streams = LiveStreams() if streams is None else streams
         self.admissions = Admissions()
         self.tickets = TicketService(routes, tickets)
-        self._policy = policy
-        self._limit = ConnectionLimit(policy.connections, on_reached=warn_of_connections)
-        self._listeners: list[ClientConnections] = []
-        self._handshakes = HandshakeNotice(asyncio.get_running_loop().time)
+        self._doors: list[Door] = []
         self._routings = RoutingFactory(self.tickets, end_key or secrets.token_bytes(32), name, ForwardingNotice())
         self.journal = ProcessJournal() if journal is None else journal
         self._routing = self._routings.new(routes, origins, trusted_proxies, self.journal.of(routes, self.streams))
-        self._handler = RequestHandler(
+        self.handler = RequestHandler(
             self._routing,
             partial(ResponseTail, streams=self.streams, admissions=self.admissions),
             linger=self.streams.linger,
@@ -79,23 +74,9 @@ class ProxyApp:
         for observer in (AccessLog(), UndeclaredNotice()):
             self.streams.observers.add(observer)
 
-    def server(self, *, scheme: str, is_unix: bool = False, trusts: bool | None = None) -> ClientConnections:
-        """Return a factory of client connections, for `loop.create_server`; see `ClientConnections`.
-
-        trusts: all peers are trusted proxies; left out: those on a unix socket are.
-        """
-        trusts = is_unix if trusts is None else trusts
-        listener = ClientConnections(
-            self._handler,
-            scheme=scheme,
-            is_unix=is_unix,
-            trusts=trusts,
-            policy=self._policy,
-            limit=self._limit,
-            on_failed_handshake=self._handshakes.look_at,
-        )
-        self._listeners.append(listener)
-        return listener
+    def add_door(self, door: Door) -> None:
+        """Let clients come in by `door`, too. It is closed with the proxy."""
+        self._doors.append(door)
 
     def reload(
         self, routes: Sequence[Route], origins: Origins, *, trusted_proxies: Sequence[IPv4Network | IPv6Network]
@@ -108,81 +89,62 @@ class ProxyApp:
         """
         self.tickets.reload(routes)
         before = self._routing
-        self._routing = self._handler.routing = self._routings.new(
+        self._routing = self.handler.routing = self._routings.new(
             routes, origins, trusted_proxies, self.journal.of(routes, self.streams)
         )
         before.origins.retire_all_but(origins)
-        for listener in self._listeners:
-            for connection in listener:
-                connection.peer = None  # it may be trusted now, or not any more
-
-    def limit_connections(self, most: int | None) -> None:
-        """Let so many clients be connected from now on; ``None``: any number. No request is broken off."""
-        self._limit.most = most
+        for door in self._doors:
+            door.forget_peers()  # they may be trusted now, or not any more
 
     @property
     def requests(self) -> int:
         """How many requests are under way."""
-        return len(self._handler.under_way)
-
-    @property
-    def connections(self) -> int:
-        """How many clients are connected."""
-        return len(self._limit)
-
-    @property
-    def most_connections(self) -> int | None:
-        """How many clients may be connected; ``None``: any number."""
-        return self._policy.connections
-
-    @property
-    def disconnects(self) -> Sized:
-        """The connections on which only the kernel can tell that a client leaves."""
-        return self._handler.disconnects
+        return len(self.handler.under_way)
 
     @property
     def draining(self) -> bool:
         """True once `leave` or `drain` was called: new requests should go elsewhere."""
-        return self._handler.persistence is not Persistence.KEPT
+        return self.handler.persistence is not Persistence.KEPT
 
     def leave(self) -> None:
         """Let clients open new connections, elsewhere: from now on each response says that its connection ends.
 
         Requests are served as ever, and nothing ends before `drain`.
         """
-        self._handler.persistence = Persistence.LAST
-        for tail in self._handler.under_way:
+        self.handler.persistence = Persistence.LAST
+        for tail in self.handler.under_way:
             tail.downstream.announce_end()
 
     def drain(self, *, timeout: float | None, spread: float) -> None:
         """Let every stream end at its own moment within `spread` seconds, and by `timeout` if that is set."""
-        self._handler.persistence = Persistence.ENDING
+        self.handler.persistence = Persistence.ENDING
         self.tickets.draining = True
         self._routing.origins.drain()
         self.journal.drain()
         self.streams.drain(now=asyncio.get_running_loop().time(), timeout=timeout, spread=spread)
-        for tail in self._handler.under_way:
+        for tail in self.handler.under_way:
             tail.drain(spread)
-        for listener in self._listeners:
-            listener.close_idle()
+        for door in self._doors:
+            door.close_idle()
 
     def abort(self) -> None:
         """End all that is still under way, now: requests without a response get a 503, streams are broken off."""
-        for tail in self._handler.under_way:
+        for tail in self.handler.under_way:
             tail.downstream.skip_linger()
         self.streams.abort_all()
-        for tail in list(self._handler.under_way):
+        for tail in list(self.handler.under_way):
             tail.abort()
         self.journal.abort()  # behind the clients, for which it is their own stream that ends
 
     async def wait_until_idle(self) -> None:
         """Wait until no request is under way, and no answer that another process will need."""
-        await self._handler.wait_until_idle()
+        await self.handler.wait_until_idle()
         await self.journal.wait_until_kept()
 
     async def close(self) -> None:
         """Close the connections to all upstreams and services, all followers of Redis, and the store of tickets."""
-        self._handler.disconnects.close()
+        for door in self._doors:
+            door.close()
         await self.journal.close()
         await self.tickets.close()
         await self._routing.origins.close()

@@ -4,17 +4,15 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator
 from enum import Enum
+from typing import TypeVar
 
 from sseproxy.core.errors import InternalError, SSEProxyError
 from sseproxy.core.frames import release_frames
 from sseproxy.engine.observer import AccessRecord, Observers
-from sseproxy.http1.disconnects import DisconnectWatch
-from sseproxy.http1.downstream import HttpDownstream
 from sseproxy.http1.requests import ParsedRequest
-from sseproxy.http1.server import DownstreamConnection
 from sseproxy.http1.treatment import ResponseTreatment
 from sseproxy.logs import LOGGER
-from sseproxy.proxy.notices import UntellableNotice
+from sseproxy.proxy.port import ClientConnection, ClientResponse
 from sseproxy.proxy.resolve import Refuse
 from sseproxy.proxy.routing import Routing
 from sseproxy.proxy.tail import ANSWER_TIME, ResponseTail
@@ -22,6 +20,8 @@ from sseproxy.proxy.tail import ANSWER_TIME, ResponseTail
 _log = logging.getLogger(LOGGER)
 
 _Work = Coroutine[None, None, None]
+
+Connection = TypeVar("Connection", bound=ClientConnection)
 
 
 class Persistence(Enum):
@@ -32,8 +32,12 @@ class Persistence(Enum):
     ENDING = "each response ends its connection"
 
 
+#: Makes the response to a request that came on a connection of this kind.
+NewResponse = Callable[[Connection, ResponseTreatment], ClientResponse]
+
+
 class RequestHandler:
-    """Serves the requests of all connections of a process (a `Service`).
+    """Serves the requests of all clients of a process, whichever door they come in by.
 
     routing: for the next request; may be replaced at any time. new_tail: makes the tail of a response.
     linger: see `ResponseTreatment`. observers: hear of each request that has been answered. persistence: of
@@ -50,13 +54,12 @@ class RequestHandler:
     def __init__(
         self,
         routing: Routing,
-        new_tail: Callable[[DownstreamConnection, HttpDownstream, AccessRecord], ResponseTail],
+        new_tail: Callable[[ClientConnection, ClientResponse, AccessRecord], ResponseTail],
         *,
         linger: float,
         observers: Observers,
         request_ids: Iterator[str],
     ) -> None:
-        self.disconnects = DisconnectWatch()
         self.under_way: set[ResponseTail] = set()
         self.persistence = Persistence.KEPT
         self.routing = routing
@@ -64,12 +67,13 @@ class RequestHandler:
         self._linger = linger
         self._observers = observers
         self._request_ids = request_ids
-        self._untellable = UntellableNotice()
         self._when_idle: asyncio.Event | None = None
         self._time = asyncio.get_running_loop().time
 
-    async def handle(self, request: ParsedRequest, connection: DownstreamConnection) -> HttpDownstream:
-        """Serve one request."""
+    async def handle(
+        self, new_response: NewResponse[Connection], request: ParsedRequest, connection: Connection
+    ) -> ClientResponse:
+        """Serve one request. It is cancelled when the client has gone."""
         peer, request_id = connection.client_address or "unix", next(self._request_ids)
         record = AccessRecord(peer, request.method, request.target, self._time(), request_id, scheme=connection.scheme)
         if self._observers.follow_requests:
@@ -89,7 +93,7 @@ class RequestHandler:
         request.headers = []  # a stream may go on for hours
         if resolution.route is not None:
             record.route, record.upstream = resolution.route.name, resolution.route.leads_to
-        downstream = HttpDownstream(connection, resolution.treatment, on_untellable=self._untellable.give)
+        downstream = new_response(connection, resolution.treatment)
         work = routing.begin(resolution, tail := self._new_tail(connection, downstream, record))
         del resolution, routing  # a reload may come while a stream goes on
         try:
@@ -102,11 +106,11 @@ class RequestHandler:
             self._observers.notify(lambda observer: observer.answered(record))
         return downstream
 
-    def refuse(self, error: SSEProxyError, connection: DownstreamConnection) -> None:
+    def refuse(self, new_response: NewResponse[Connection], error: SSEProxyError, connection: Connection) -> None:
         """Answer a request that could not even be read, or a connection that is one too many."""
         peer, request_id = connection.client_address or "unix", next(self._request_ids)
         record = AccessRecord(peer, "-", "-", self._time(), request_id)
-        self._new_tail(connection, HttpDownstream(connection, ResponseTreatment()), record).refuse(error)
+        self._new_tail(connection, new_response(connection, ResponseTreatment()), record).refuse(error)
         record.ended_at = record.started_at
         self._observers.notify(lambda observer: observer.answered(record))
 

@@ -21,12 +21,12 @@ from sseproxy.core.routes import READING, Route, find_route
 from sseproxy.engine.observer import AccessRecord
 from sseproxy.http1.content import RequestContent
 from sseproxy.http1.requests import ParsedRequest
-from sseproxy.http1.server import DownstreamConnection
 from sseproxy.http1.treatment import ResponseTreatment
 from sseproxy.proxy.eventsource.cors_guard import CorsGuard, CorsView, refuse_foreign, refuse_foreign_login
 from sseproxy.proxy.eventsource.ticket_paths import TicketPaths, TicketTarget
 from sseproxy.proxy.inbound import ClientRequest, read_request
 from sseproxy.proxy.notices import ForwardingNotice
+from sseproxy.proxy.port import ClientConnection
 
 if TYPE_CHECKING:
     from sseproxy.proxy.run_paths import RunPaths, RunTarget
@@ -139,7 +139,7 @@ class Resolver:
     def resolve(
         self,
         request: ParsedRequest,
-        connection: DownstreamConnection,
+        connection: ClientConnection,
         treatment: ResponseTreatment,
         record: AccessRecord,
     ) -> Resolution:
@@ -265,7 +265,7 @@ class Peers:
         self._is_trusted = functools.lru_cache(maxsize=_KNOWN_ADDRESSES)(self._is_in_network)
         self._networks = tuple(networks)
 
-    def of(self, connection: DownstreamConnection) -> Peer:
+    def of(self, connection: ClientConnection) -> Peer:
         """Return who is connected, and note it on the connection: it never changes.
 
         A peer on a unix socket is trusted, unless its listener says otherwise: the file's mode decides who connects.

@@ -7,10 +7,10 @@ from http import HTTPStatus
 from sseproxy.core.errors import AccessDenied, ClientError, MethodRefused, SSEProxyError
 from sseproxy.core.http.fields import ALLOW, PSEUDONYM, Headers, with_request_id
 from sseproxy.core.stream.events import reconnection_time
-from sseproxy.http1.downstream import HttpDownstream
+from sseproxy.proxy.port import ClientResponse
 
 
-def send_problem(downstream: HttpDownstream, error: SSEProxyError, request_id: str) -> None:
+def send_problem(downstream: ClientResponse, error: SSEProxyError, request_id: str) -> None:
     """Answer with `error`. After a request that is at fault the connection closes: its end may be anywhere.
 
     request_id: by which the operator finds the request in the log, so the client is given it in head and body.
@@ -30,7 +30,7 @@ def send_problem(downstream: HttpDownstream, error: SSEProxyError, request_id: s
     downstream.finish()
 
 
-def send_away(downstream: HttpDownstream, fields: Headers, retry: int | None) -> None:
+def send_away(downstream: ClientResponse, fields: Headers, retry: int | None) -> None:
     """Answer with an event stream that has ended: its client comes back by itself.
 
     fields: of the head. retry: the reconnection time in milliseconds; ``None`` for a client that fails on one.
@@ -39,7 +39,7 @@ def send_away(downstream: HttpDownstream, fields: Headers, retry: int | None) ->
     downstream.send_whole(200, b"OK", fields, body, length=None, has_body=True)
 
 
-def send_created(downstream: HttpDownstream, location: str, value: object, request_id: str) -> None:
+def send_created(downstream: ClientResponse, location: str, value: object, request_id: str) -> None:
     """Answer that there is something new at `location`; `value` says in JSON what."""
     body = json.dumps(value).encode()
     fields = [(b"Location", location.encode()), (b"Content-Type", b"application/json"), *_never_stored()]
@@ -50,7 +50,7 @@ def send_created(downstream: HttpDownstream, location: str, value: object, reque
 
 
 def send_nothing(
-    downstream: HttpDownstream, status: HTTPStatus, more: Sequence[tuple[bytes, bytes]], request_id: str
+    downstream: ClientResponse, status: HTTPStatus, more: Sequence[tuple[bytes, bytes]], request_id: str
 ) -> None:
     """Answer without a body: with 204, or to a HEAD. more: header fields."""
     fields = with_request_id([*_never_stored(), *more], request_id)

@@ -8,12 +8,12 @@ from sseproxy.core.frozen import frozen
 from sseproxy.core.routes import Route
 from sseproxy.engine.observer import AccessRecord
 from sseproxy.http1.requests import ParsedRequest
-from sseproxy.http1.server import DownstreamConnection
 from sseproxy.http1.treatment import ResponseTreatment
 from sseproxy.proxy.dispatch import Dispatcher, Work
 from sseproxy.proxy.eventsource.tickets import TicketService
 from sseproxy.proxy.notices import ForwardingNotice
 from sseproxy.proxy.origins import Origins
+from sseproxy.proxy.port import ClientConnection
 from sseproxy.proxy.resolve import Resolution, Resolver
 from sseproxy.proxy.tail import ResponseTail
 
@@ -33,7 +33,7 @@ class Routing:
     """
 
     origins: Origins
-    resolve: Callable[[ParsedRequest, DownstreamConnection, ResponseTreatment, AccessRecord], Resolution]
+    resolve: Callable[[ParsedRequest, ClientConnection, ResponseTreatment, AccessRecord], Resolution]
     begin: Callable[[Resolution, ResponseTail], Work | None]
 
 

@@ -18,8 +18,7 @@ from sseproxy.engine.admissions import Admission, Admissions
 from sseproxy.engine.live import Drainable, LiveStream, LiveStreams
 from sseproxy.engine.observer import AccessRecord, JournalReading, Phase
 from sseproxy.engine.relay import Relay
-from sseproxy.http1.downstream import HttpDownstream
-from sseproxy.http1.server import DownstreamConnection
+from sseproxy.proxy.port import ClientConnection, ClientResponse
 from sseproxy.proxy.responses import send_away, send_nothing, send_problem
 
 _RETRY_AFTER = 1  # seconds until another process has taken over
@@ -76,8 +75,8 @@ class ResponseTail:
     #   close reason only if there was no other before;
     # - a task that is referred to from its own frames (`_task`) is a circle that the garbage collector has to find.
 
-    connection: DownstreamConnection
-    downstream: HttpDownstream
+    connection: ClientConnection
+    downstream: ClientResponse
     record: AccessRecord
     streams: LiveStreams
     admissions: Admissions

@@ -6,8 +6,8 @@ from sseproxy.core.errors import UpstreamBroken
 from sseproxy.core.http.fields import Headers
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.transfer import CloseReason, TransferStats
-from sseproxy.http1.server import DownstreamConnection
 from sseproxy.origins.http import HttpExchange
+from sseproxy.proxy.port import ClientConnection, RawConnection
 from sseproxy.proxy.tail import ResponseTail
 
 #: Seconds in which an upstream has to take what is left when the client has said all that it had to say.
@@ -22,11 +22,12 @@ async def run_tunnel(
     headers: of the response, without those of the switch. wanted: the protocols that the client has asked for.
     Raises `UpstreamBroken` if the upstream must not switch.
     """
-    if wanted is None or exchange.is_sending:
-        when = "unasked" if wanted is None else "before it had the request"
+    raw = tail.downstream.raw
+    if wanted is None or raw is None or exchange.is_sending:
+        when = "before it had the request" if wanted is not None and raw is not None else "unasked"
         raise UpstreamBroken(f"The upstream switched protocols {when}.", proxy_status="http_upgrade_failed")
     head = exchange.head
-    tunnel = Tunnel(tail.connection, exchange, idle=route.timeouts.idle_of(is_answer=False))
+    tunnel = Tunnel(tail.connection, raw, exchange, idle=route.timeouts.idle_of(is_answer=False))
     try:
         upgrade = [(b"Connection", b"upgrade"), (b"Upgrade", head.upgraded_to or wanted)]
         tail.downstream.send_tunnel_head(head.status, head.reason, headers + upgrade)
@@ -59,9 +60,12 @@ class Tunnel:
     #   first;
     # - an upstream that closes between its 101 and `start`: its loss was reported to a listener that was gone.
 
-    def __init__(self, downstream: DownstreamConnection, exchange: HttpExchange, *, idle: float | None) -> None:
+    def __init__(
+        self, connection: ClientConnection, raw: RawConnection, exchange: HttpExchange, *, idle: float | None
+    ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._downstream = downstream
+        self._connection = connection
+        self._raw = raw
         self._upstream, self._lease = exchange.switch_to_raw()
         self._idle = idle
         self._last_byte = self._loop.time()
@@ -77,11 +81,11 @@ class Tunnel:
 
     def start(self) -> None:
         """Let the bytes flow, those first that came too early."""
-        self._downstream.flow = self
+        self._connection.flow = self
         self._upstream.on_lost = self._upstream_lost
         self._upstream.on_writable = self._upstream_writable
         self._to_client(self._upstream.switch_to_raw(self._to_client))
-        self._to_upstream(self._downstream.switch_to_raw(self._to_upstream))
+        self._to_upstream(self._raw.switch_to_raw(self._to_upstream))
         self._watch()
         if not self._upstream.is_connected():
             self._upstream_lost()
@@ -128,9 +132,9 @@ class Tunnel:
 
     def _upstream_writable(self, writable: bool) -> None:
         if writable:
-            self._downstream.resume_raw_reading()
+            self._raw.resume_raw_reading()
         else:
-            self._downstream.pause_raw_reading()
+            self._raw.pause_raw_reading()
 
     def _upstream_lost(self) -> None:
         self._end(CloseReason.UPSTREAM_END)
@@ -139,10 +143,10 @@ class Tunnel:
 
     def _to_client(self, data: bytes) -> None:
         self._last_byte = self._loop.time()
-        if data and self._downstream.transport is not None:
+        if data and self._raw.transport is not None:
             self.stats.received(len(data), now=self._last_byte)
             self.stats.bytes_out += len(data)
-            self._downstream.transport.write(data)
+            self._raw.transport.write(data)
 
     def _to_upstream(self, data: bytes) -> None:
         self._last_byte = self._loop.time()

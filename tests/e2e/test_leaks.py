@@ -66,7 +66,7 @@ async def _drop_streams(folder: Path) -> None:
 async def _settle(proxy: Inside, tasks: int) -> None:
     """Wait until no request, stream, connection or task of them is left; kept connections to the upstream may be."""
     app = proxy.app
-    await eventually(lambda: app.requests == len(app.streams) == len(app.disconnects) == 0)
+    await eventually(lambda: app.requests == len(app.streams) == len(proxy.door.disconnects) == 0)
     await eventually(lambda: not any(origin.pool.leased for origin in proxy.origins.values()))
     await eventually(lambda: sum(not _is_upstream(task) for task in asyncio.all_tasks()) <= tasks)
 

@@ -54,7 +54,7 @@ async def test_who_waits_to_be_accepted_is_served(is_unix: bool, tmp_path: Path)
             else:
                 listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=WAITING))
             address = listener.getsockname()
-            connections = on.app.server(scheme="http", is_unix=is_unix)
+            connections = on.door.server(scheme="http", is_unix=is_unix)
             server = await asyncio.get_running_loop().create_server(connections, sock=listener.dup())
             clients = [stack.enter_context(socket.socket(listener.family)) for _ in range(WAITING)]
             for client in clients:

@@ -110,10 +110,10 @@ async def test_a_client_that_leaves_while_reading_has_stopped_is_noticed() -> No
     async with stage(never) as on:
         await on.client.send(GET + GET)
         visit = await on.upstream.visit()
-        await eventually(lambda: len(on.proxy.app.disconnects) == 1)
+        await eventually(lambda: len(on.proxy.door.disconnects) == 1)
         on.client.reset()
         await visit.wait_closed()
-        assert len(on.proxy.app.disconnects) == 0
+        assert len(on.proxy.door.disconnects) == 0
 
 
 async def test_reading_goes_on_when_nobody_waits() -> None:
@@ -122,7 +122,7 @@ async def test_reading_goes_on_when_nobody_waits() -> None:
         for _ in range(3):
             await on.client.response()
         await eventually(lambda: is_read(only(on)))
-        assert len(on.proxy.app.disconnects) == 0
+        assert len(on.proxy.door.disconnects) == 0
         assert (await on.client.ask(GET)).status == 200
 
 
@@ -132,7 +132,7 @@ async def test_what_waits_for_another_protocol_is_not_collected() -> None:
         visit = await on.upstream.visit()
         for _ in range(3):
             await on.client.send(bytes(POLICY.tail))
-        await eventually(lambda: len(on.proxy.app.disconnects) == 1)
+        await eventually(lambda: len(on.proxy.door.disconnects) == 1)
         assert only(on).unread <= POLICY.tail + 2**18
         on.client.reset()
         await visit.wait_closed()

@@ -28,14 +28,14 @@ async def secured(context: ssl.SSLContext, *, within: float = 10.0) -> AsyncIter
         ProxyServer.serve(route_to(upstream), policy=ServerPolicy(tls_handshake=within)) as proxy,
     ):
         listening = socket.create_server(("127.0.0.1", 0))
-        connections = proxy.app.server(scheme="https")
+        connections = proxy.door.server(scheme="https")
         acceptor = TlsAcceptor(listening, partial(connections.secure, context=context))
         try:
             yield listening.getsockname()[1]
         finally:
             acceptor.close()
             await connections.shutdown(1.0)
-        await eventually(lambda: proxy.app.connections == 0)  # each failure has given its place back
+        await eventually(lambda: proxy.door.connections == 0)  # each failure has given its place back
 
 
 async def said(caplog: pytest.LogCaptureFixture, text: str) -> None:

@@ -200,7 +200,7 @@ async def test_a_client_that_vanishes_while_the_upstream_takes_nothing_is_notice
     async with stage(script, timeouts=TimeoutPolicy(idle=None)) as on:
         await open_tunnel(on, b"x-own/2")
         pouring = asyncio.ensure_future(on.client.send(bytes(64 * 1024 * 1024)))
-        await eventually(lambda: len(on.proxy.app.disconnects) == 1)
+        await eventually(lambda: len(on.proxy.door.disconnects) == 1)
         on.client.reset()
         await pouring
         await eventually(lambda: on.proxy.app.requests == 0)
@@ -217,7 +217,7 @@ async def test_an_upstream_that_does_not_take_the_rest_is_cut_off(monkeypatch: p
     async with stage(script, timeouts=TimeoutPolicy(idle=None)) as on:
         await open_tunnel(on, b"x-own/2")
         pouring = asyncio.ensure_future(on.client.send(bytes(64 * 1024 * 1024)))
-        await eventually(lambda: len(on.proxy.app.disconnects) == 1)
+        await eventually(lambda: len(on.proxy.door.disconnects) == 1)
         upstream = upstream_connection()
         on.client.reset()
         await pouring

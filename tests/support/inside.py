@@ -12,6 +12,7 @@ from typing import Any
 from sseproxy.config.loader import load
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
+from sseproxy.proxy.on_http1 import Http1Door
 from sseproxy.proxy.origins import Origins
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -33,6 +34,7 @@ class Inside:
     """port: where the proxy listens."""
 
     app: ProxyApp
+    door: Http1Door
     origins: dict[str, HttpOrigin]
     port: int
 
@@ -48,11 +50,12 @@ async def inside(options: str, serve: Serve, folder: Path) -> AsyncIterator[Insi
     origins = {route.name: HttpOrigin(route.upstream) for route in settings.routes if route.upstream is not None}
     by_place = {route.upstream: origins[route.name] for route in settings.routes if route.upstream is not None}
     app = ProxyApp(settings.routes, Origins(by_place))
-    factory = app.server(scheme="http")
+    door = Http1Door(app)
+    factory = door.server(scheme="http")
     sock = socket.create_server(("127.0.0.1", 0), backlog=4096)
     server = await asyncio.get_running_loop().create_server(factory, sock=sock)
     try:
-        yield Inside(app, origins, sock.getsockname()[1])
+        yield Inside(app, door, origins, sock.getsockname()[1])
     finally:
         server.close()
         await factory.shutdown(0.2)

@@ -21,6 +21,7 @@ from sseproxy.http1.policy import ServerPolicy
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.origins.redis.origin import RedisOrigin
 from sseproxy.proxy.app import ProxyApp
+from sseproxy.proxy.on_http1 import Http1Door
 from sseproxy.proxy.origins import Origins
 from sseproxy.proxy.process_journal import ProcessJournal
 from sseproxy.stores.base import TicketStore
@@ -46,12 +47,15 @@ class ProxyServer:
     def __init__(
         self,
         app: ProxyApp,
+        door: Http1Door,
         connections: ClientConnections,
         origins: Mapping[str, HttpOrigin],
         port: int,
+        *,
         authorizers: Mapping[str, HttpOrigin],
     ) -> None:
         self.app = app
+        self.door = door
         self.connections = connections
         self.origins = origins
         self.port = port
@@ -99,11 +103,11 @@ class ProxyServer:
             end_key=end_key,
             streams=LiveStreams(linger=0.0) if streams is None else streams,
             instance=instance,
-            policy=policy,
             journal=ProcessJournal(runs),
             request_ids=itertools.repeat(REQUEST_ID),
         )
-        factory = app.server(scheme="http" if tls is None else "https", is_unix=socket_path is not None)
+        door = Http1Door(app, policy)
+        factory = door.server(scheme="http" if tls is None else "https", is_unix=socket_path is not None)
         port = 0
         if socket_path is not None:
             server = await loop.create_unix_server(factory, str(socket_path))
@@ -119,7 +123,7 @@ class ProxyServer:
             try:
                 origins = {each.name: by_place[each.upstream] for each in routes if each.upstream is not None}
                 authorizers = {each.name: services[each.authorize.upstream] for each in routes if each.authorize}
-                yield cls(app, factory, origins, port, authorizers)
+                yield cls(app, door, factory, origins, port, authorizers=authorizers)
                 await _end(app)
             finally:
                 server.close()
