@@ -19,7 +19,8 @@ from sseproxy.proxy.on_http1 import Http1Door
 class Accepting:
     """Accepts connections for `app` on sockets that listen already, and stay the caller's.
 
-    untrusted: paths of unix sockets whose peers are no trusted proxies. policy: of each connection. entrances: one for each socket.
+    untrusted: paths of unix sockets whose peers are no trusted proxies. policy: of each connection.
+    entrances: one for each socket.
     """
 
     # Plan: an acceptor has a copy of its socket, so that it can be closed while the socket listens on. Another
