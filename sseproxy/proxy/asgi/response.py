@@ -21,6 +21,8 @@ _PIECE = 64 * 1024
 #: Bytes that may wait for the server before the upstream is paused, though `send` has not had to wait yet.
 _MOST_WAITING = 64 * 1024
 
+#: Fields of which each response has one at most, and which servers in front write themselves.
+_OF_SERVERS = frozenset((b"date",))
 _LENGTH = frozenset((b"content-length",))
 #: What says to the server that it closes behind the response, and what only a client of HTTP/1.1 can be told.
 _CLOSE = (b"connection", b"close")
@@ -155,7 +157,7 @@ class AsgiResponse:
         self.status = status
         is_head = self.treatment.is_head
         self._has_body = has_body and not is_head
-        fields = self.treatment.fields(headers)
+        fields = without(self.treatment.fields(headers), _OF_SERVERS)
         self._note_persistence(status, fields, length=length)
         if status in (204, 304) or (has_body and length is None):
             fields = without(fields, _LENGTH)
@@ -318,9 +320,9 @@ class AsgiResponse:
                 is_last = self._stage is _FINISHING and not queue
                 message = {"type": "http.response.body", "body": data, "more_body": not is_last}
             elif self._stage is _OPEN or self._stage is _BREAKING:
-                self._wake = asyncio.get_running_loop().create_future()
+                wake = self._wake = asyncio.get_running_loop().create_future()
                 self._note_flushed()
-                await self._wake
+                await wake
                 continue
             else:
                 return
