@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Generator
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,8 @@ from sseproxy.proxy.on_asgi import AsgiConnection
 from tests.support.settled import eventually
 
 EVENTS = [(b"Content-Type", b"text/event-stream")]
-START, BODY = "http.response.start", "http.response.body"
+BODY = "http.response.body"
+KEPT = ResponseTreatment(is_11=True, keep_alive=True)
 
 
 class Server:
@@ -55,9 +55,9 @@ class Flow:
         self.heard.append("lost")
 
 
-def begun(server: Any, *, treatment: ResponseTreatment = ResponseTreatment(is_11=True, keep_alive=True)) -> AsgiResponse:
+def begun(server: Server) -> AsgiResponse:
     connection = AsgiConnection({"type": "http"})
-    return AsgiResponse(connection, server.send, ask=lambda: None).begin(connection, treatment)
+    return AsgiResponse(connection, server.send, ask=lambda: None).begin(connection, KEPT)
 
 
 def with_flow(server: Server, *left: bytes) -> tuple[AsgiResponse, Flow]:
