@@ -10,7 +10,7 @@ from sseproxy.process.admin import EVENTS, AdminServer
 from sseproxy.process.dashboard.view import View
 from sseproxy.process.dashboard.watchers import Watchers
 from sseproxy.process.pages import Pages
-from sseproxy.process.readiness import Readiness
+from sseproxy.proxy.backing.readiness import Readiness
 from sseproxy.process.siblings import Place, Siblings
 from tests.support.patience import LIMIT
 from tests.support.settled import eventually
