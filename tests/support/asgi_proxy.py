@@ -82,7 +82,9 @@ async def asgi_stage(
 def route_to(port: int, **options: Any) -> Route:
     """Return a route to an upstream of this machine, without heartbeats unless `options` say otherwise."""
     heartbeat = HeartbeatPolicy(interval=None)
-    return Route(**{"name": "default", "upstream": Upstream("http", "127.0.0.1", port), "heartbeat": heartbeat, **options})
+    return Route(
+        **{"name": "default", "upstream": Upstream("http", "127.0.0.1", port), "heartbeat": heartbeat, **options}
+    )
 
 
 class InServer:

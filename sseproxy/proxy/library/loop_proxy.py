@@ -75,10 +75,12 @@ class LoopProxy(Generic[AnyDoor]):
         for observer in observers:
             self.app.streams.observers.add(observer)
         self._closing: asyncio.Future[None] | None = None
-        self._deadline: asyncio.TimerHandle | None = None
+        self._aborting: asyncio.TimerHandle | None = None
+        self._deadline: float | None = None  # of the drain, by the loop's clock; None: it waits for the last one
         self._signals = StopSignals(self._on_stop)
         self._proxy.start()
-        self._signals.install()
+        if settings.drain is not None:
+            self._signals.install()
         self._generator = self._guard()
         with contextlib.suppress(StopIteration):  # it has come to its `yield`, without a turn of the loop
             self._generator.asend(None).send(None)
@@ -92,7 +94,8 @@ class LoopProxy(Generic[AnyDoor]):
             self.phase = Phase.DRAINING
             self.app.drain(timeout=timeout, spread=spread)
             if timeout is not None:
-                self._deadline = self._loop.call_later(timeout, self.app.abort)
+                self._deadline = self._loop.time() + timeout
+                self._aborting = self._loop.call_at(self._deadline, self.app.abort)
 
     async def close(self) -> None:
         """Drain, then close everything. A second call waits for the first."""
@@ -110,14 +113,13 @@ class LoopProxy(Generic[AnyDoor]):
 
     async def _drain_and_close(self) -> None:
         self._on_stop()
+        idle = asyncio.ensure_future(self.app.wait_until_idle())
         if self.phase is Phase.DRAINING:
-            idle = asyncio.ensure_future(self.app.wait_until_idle())
-            deadline = self._deadline
-            within = None if deadline is None else max(deadline.when() - self._loop.time(), 0.0)
+            within = None if self._deadline is None else max(self._deadline - self._loop.time(), 0.0)
             await asyncio.wait({idle}, timeout=within)
-            self.app.abort()
-            await asyncio.wait({idle}, timeout=_LAST_MOMENT)
-            idle.cancel()
+        self.app.abort()
+        await asyncio.wait({idle}, timeout=_LAST_MOMENT)
+        idle.cancel()
         await self._close_now()
         await self._generator.aclose()
 
@@ -125,8 +127,8 @@ class LoopProxy(Generic[AnyDoor]):
         if self.phase is not Phase.CLOSED:
             self.phase = Phase.CLOSED
             self._signals.restore()
-            if self._deadline is not None:
-                self._deadline.cancel()
+            if self._aborting is not None:
+                self._aborting.cancel()
             self.app.abort()
             await self._proxy.close()
 
