@@ -263,9 +263,9 @@ class TestDrain:
 
 class TestEventLoops:
     def test_each_has_connections_of_its_own(self) -> None:
-        """Two threads, each with a loop, a stream and an upstream; the one that ends leaves the other alone."""
+        """Two threads, each with a loop and a stream; the one that ends leaves the other alone."""
         proxy: list[ReverseProxy] = []
-        ready, leave = threading.Barrier(2), threading.Event()
+        ready, closed, looked = threading.Barrier(2), threading.Event(), threading.Event()
 
         async def live(number: int) -> None:
             async with RawUpstream.serve(silent) as upstream:
@@ -281,11 +281,13 @@ class TestEventLoops:
                     await stream.finish()
                     await proxy[0].close()
                     assert proxy[0].open_streams == 1
-                    leave.set()
+                    closed.set()
+                    await asyncio.to_thread(looked.wait, LIMIT)  # the upstream of both is here
                 else:
-                    await asyncio.to_thread(leave.wait, LIMIT)
+                    await asyncio.to_thread(closed.wait, LIMIT)
                     assert stream.task is not None
                     assert not stream.task.done()
+                    looked.set()
                     stream.leave()
                     await stream.finish()
                     await proxy[0].close()
