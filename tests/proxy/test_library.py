@@ -17,7 +17,9 @@ from sseproxy.asgi.types import ASGIApp, Message
 from sseproxy.engine.observer import AccessRecord, Observer
 from sseproxy.proxy import ReverseProxy
 from sseproxy.proxy.backing.readiness import Status
+from sseproxy.proxy.library.loop_proxy import LoopProxy
 from tests.support.asgi_exchange import Exchange
+from tests.support.inside import alive
 from tests.support.patience import LIMIT
 from tests.support.raw_upstream import OK, RawUpstream, Visit, replies
 from tests.support.settled import eventually
@@ -310,7 +312,7 @@ class TestEventLoops:
         assert proxy[0].open_streams == 0
 
     def test_a_loop_that_ends_closes_what_was_not_closed(self) -> None:
-        """As when a test client of a framework runs a loop for each request, and a mounted app gets no lifespan."""
+        """A mounted app gets no lifespan. Each of the upstreams waits for the end of its connections."""
         observer = Noting()
         proxy: list[ReverseProxy] = []
 
@@ -325,6 +327,21 @@ class TestEventLoops:
             asyncio.run(once())
         assert observer.answered_with == [200, 200, 200]
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    def test_loops_that_have_ended_are_forgotten(self) -> None:
+        """As when a test client of a framework runs a loop for each request."""
+        proxy: list[ReverseProxy] = []
+
+        async def once() -> None:
+            async with RawUpstream.serve(replies(OK)) as upstream:
+                if not proxy:
+                    proxy.append(ReverseProxy(url(upstream)))
+                await ask(proxy[0]).run()
+
+        before = alive(LoopProxy)["LoopProxy"]
+        for _ in range(3):
+            asyncio.run(once())
+        assert alive(LoopProxy)["LoopProxy"] - before <= 1
 
     def test_runs_in_a_file_come_from_one_loop_into_the_next(self, tmp_path: Path) -> None:
         async def answers(visit: Visit) -> None:
