@@ -68,7 +68,7 @@ OPTIONS: Final = (*INHERITED, *OF_ONE_ROUTE, *OF_ALL)
 
 _LISTENS = "the server in front listens, and has its own"
 _LOGS = "Python's logging has it: the loggers sseproxy and sseproxy.access"
-_WATCHED = "see open_streams, readiness() and add_observer()"
+_WATCHED = "see open_streams, readiness(), metrics() and add_observer()"
 
 #: Names that are likely to be tried, and what takes their place.
 _ELSEWHERE = {
@@ -160,7 +160,7 @@ class Options:
         for name, value in self._said.items():
             if name == "store" and value == "memory":  # the word for one that says nothing
                 continue
-            *above, key = self._place(name)
+            *above, key = OF_ALL[name] if name in OF_ALL else (*self._base, *INHERITED.get(name, (name,)))
             holder: Any = data
             for part in above:
                 holder = holder[part] if isinstance(part, int) else holder.setdefault(part, {})
@@ -182,9 +182,6 @@ class Options:
         return f"{path}: {said}" if path else said
 
     # Private.
-
-    def _place(self, name: str) -> Path:
-        return OF_ALL[name] if name in OF_ALL else (*self._base, *INHERITED.get(name, (name,)))
 
     def _renamed(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """The options that the file has under other names, with these."""

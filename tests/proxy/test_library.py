@@ -401,3 +401,14 @@ class TestWhatIsSeen:
             assert proxy.readiness().status is Status.READY
             proxy.begin_drain()
             assert proxy.readiness().status is Status.DRAINING
+
+    async def test_prometheus_counts_from_the_first_page_on(self) -> None:
+        async with RawUpstream.serve(replies(OK)) as upstream, ReverseProxy(url(upstream), name="chat") as proxy:
+            await ask(proxy).run()
+            page, kind = await proxy.metrics()
+            assert kind.startswith("text/plain")
+            assert b'sseproxy_streams_open{phase="open",route="chat"} 0.0' in page
+            await ask(proxy).run()
+            page, kind = await proxy.metrics("application/openmetrics-text")
+            assert kind.startswith("application/openmetrics-text")
+            assert b'sseproxy_requests_total{code="200",route="chat"} 1.0' in page
