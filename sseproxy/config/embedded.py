@@ -28,8 +28,10 @@ from sseproxy.core.frozen import frozen
 #    place counts as wrong already, about which checks are silent (`Document.is_broken`).
 # 3. Values are those of Python. ${NAME} is text. ``None`` is ``"off"`` for a duration, and leaves out anything else.
 
+_Keys = tuple[str, ...]
+
 #: Options that are durations, by their place in a route.
-DURATIONS: Final[Mapping[str, Path]] = {
+DURATIONS: Final[Mapping[str, _Keys]] = {
     "heartbeat": ("heartbeat", "interval"),
     "before_response": ("heartbeat", "before_response"),
     "connect_timeout": ("timeouts", "connect"),
@@ -42,7 +44,7 @@ DURATIONS: Final[Mapping[str, Path]] = {
 }
 
 #: All options that routes inherit, by their place in a route.
-INHERITED: Final[Mapping[str, Path]] = {
+INHERITED: Final[Mapping[str, _Keys]] = {
     **DURATIONS,
     "form": ("heartbeat", "form"),
     "comment": ("heartbeat", "comment"),
@@ -55,7 +57,7 @@ INHERITED: Final[Mapping[str, Path]] = {
 OF_ONE_ROUTE: Final = ("name", "match", "redis", "journal", "rewrite", "headers", "tls", "authorize")
 
 #: Options of the whole proxy, by their place in the file.
-OF_ALL: Final[Mapping[str, Path]] = {
+OF_ALL: Final[Mapping[str, _Keys]] = {
     "trusted_proxies": ("server", "trusted_proxies"),
     "drain": ("server", "drain", "timeout"),
     "drain_spread": ("server", "drain", "spread"),
@@ -183,12 +185,12 @@ class Options:
 
     # Private.
 
-    def _renamed(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+    def _renamed(self) -> Iterator[tuple[str, _Keys]]:
         """The options that the file has under other names, with these."""
         for name, path in (*INHERITED.items(), *OF_ALL.items()):
             is_in_store = name == "secret" and name not in self._said and path in self._document.places
             if path != (name,) and not is_in_store:
-                yield name, tuple(map(str, path))
+                yield name, path
 
     def _plain(self, value: object, path: Path) -> object:
         """Return a value as YAML would have given it, and note its place."""

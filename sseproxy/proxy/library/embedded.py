@@ -11,7 +11,7 @@ from sseproxy.asgi.options import read_drain
 from sseproxy.engine.observer import Observer
 from sseproxy.metrics.exposition import exposition, wanted_form
 from sseproxy.proxy.app import INSTANCE_BYTES, ProxyApp
-from sseproxy.proxy.backing.readiness import Readiness
+from sseproxy.proxy.backing.readiness import Readiness, Status
 from sseproxy.proxy.library.loop_proxy import AnyDoor, Identity, LoopProxy, Phase
 from sseproxy.proxy.library.options import ProxyOptions, ProxySettings
 
@@ -92,6 +92,9 @@ class EmbeddedProxy(Generic[AnyDoor]):
 
     def readiness(self) -> Readiness:
         """Return whether new requests can be served in the running event loop, and which Redis is away."""
+        found = self._by_loop.get(self._loop())
+        if found is not None and found.phase is Phase.CLOSED:
+            return Readiness(Status.DRAINING)
         proxy = self.here()
         return proxy.stores.readiness(is_draining=proxy.app.draining)
 
