@@ -29,6 +29,7 @@ FOR_UPSTREAMS: tuple[tuple[str, ...], ...] = (
     ("end",),
     ("stream",),
     ("heartbeat", "before_response"),
+    ("heartbeat", "json"),
     ("timeouts", "connect"),
     ("timeouts", "response"),
     ("timeouts", "idle"),

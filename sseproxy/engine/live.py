@@ -60,7 +60,7 @@ class LiveStream:
     @property
     def is_declared(self) -> bool:
         """True if the request said that it wants a stream."""
-        return self.plan is not None and self.plan.is_declared
+        return self.plan is not None and bool(self.plan.is_declared)
 
     @property
     def path(self) -> str:
