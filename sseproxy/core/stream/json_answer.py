@@ -6,7 +6,6 @@ comes. See ``heartbeat.json`` in docs/configuration.md.
 
 from dataclasses import replace
 from enum import Enum
-from http import HTTPStatus
 
 from sseproxy.core.http.fields import Headers, event_stream
 from sseproxy.core.stream.end_message import EndMessage
@@ -172,7 +171,7 @@ def may_be_the_answer(status: int) -> bool:
 
     Of a 206 it is a part, and what stands in a redirect or a 101 is meant for nobody.
     """
-    return (200 <= status < 300 and status != HTTPStatus.PARTIAL_CONTENT) or status >= HTTPStatus.BAD_REQUEST
+    return (200 <= status < 300 and status != 206) or status >= 400
 
 
 def json_plan(plan: StreamPlan) -> StreamPlan:
