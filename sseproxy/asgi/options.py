@@ -15,7 +15,7 @@ from sseproxy.core.frozen import frozen
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.end_message import EndPolicy
-from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy, WhiteSpace
 from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.engine.live import LiveStreams
@@ -41,6 +41,8 @@ FormName = Literal[
     "openai-chat",
     "openai-responses",
 ]
+
+WhiteSpaceName = Literal["auto", "space", "newline", "off"]
 
 
 class MiddlewareOptions(TypedDict, total=False):
@@ -70,6 +72,8 @@ class MiddlewareOptions(TypedDict, total=False):
 
     json: Duration
     """Silence after which any other POST, PUT, … that takes JSON is answered and kept alive with white space."""
+    ndjson: WhiteSpaceName | WhiteSpace
+    """What a heartbeat is between the records of NDJSON; ``"auto"``: a space for Ollama, else nothing."""
 
     dialect: DialectName | Dialect
     """The kind of service, which decides error events and the last event; ``"auto"``: by the request."""
@@ -110,6 +114,7 @@ DEFAULTS: Final[MiddlewareOptions] = {
     "before_response": "off",
     "prelude": False,
     "json": "off",
+    "ndjson": "auto",
     "dialect": "auto",
     "response_timeout": "15m",
     "idle_timeout": "auto",
@@ -130,6 +135,7 @@ _READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "before_response": option_values.seconds,
     "prelude": option_values.boolean,
     "json": option_values.seconds,
+    "ndjson": option_values.ndjson,
     "dialect": option_values.dialect,
     "response_timeout": option_values.seconds,
     "idle_timeout": option_values.idle,
@@ -192,6 +198,7 @@ def read_options(options: MiddlewareOptions, defaults: MiddlewareOptions = DEFAU
         before_response=read["before_response"],
         prelude=read["prelude"],
         json=read["json"],
+        ndjson=read["ndjson"],
     )
     timeouts = TimeoutPolicy(
         response=read["response_timeout"],

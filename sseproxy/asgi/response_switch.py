@@ -29,7 +29,7 @@ from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.core.eventsource.end_signer import EndSigner
 from sseproxy.core.http.peek import BodyPeek
 from sseproxy.core.stream.dialects import Dialect
-from sseproxy.core.stream.json_answer import JSON_ANSWER, json_plan
+from sseproxy.core.stream.json_answer import JSON_ANSWER
 from sseproxy.core.stream.late_refusal import FinalMessage
 from sseproxy.core.stream.request import WITHOUT_PROMISE, StreamRequest, members_of
 
@@ -208,9 +208,7 @@ class ResponseSwitch:
     def _begin_stream(self, opening: Opening) -> Responder:
         require_asyncio(in_another_thread=self._task is not None)
         options = self._common.options
-        plan = stream_request(self.scope, options, self._peek).plan()
-        if opening.kind is JSON_ANSWER:
-            plan = json_plan(plan)
+        plan = stream_request(self.scope, options, self._peek).plan(opening.kind)
         self._stop_looking_into_body()
         responder = Responder(
             plan,

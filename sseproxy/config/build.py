@@ -141,6 +141,7 @@ def heartbeat_policy(section: HeartbeatSection) -> HeartbeatPolicy:
         before_response=section.before_response,
         prelude=section.prelude,
         json=section.json,
+        ndjson=section.ndjson,
     )
 
 

@@ -30,6 +30,7 @@ FOR_UPSTREAMS: tuple[tuple[str, ...], ...] = (
     ("stream",),
     ("heartbeat", "before_response"),
     ("heartbeat", "json"),
+    ("heartbeat", "ndjson"),
     ("timeouts", "connect"),
     ("timeouts", "response"),
     ("timeouts", "idle"),

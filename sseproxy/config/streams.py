@@ -22,6 +22,7 @@ from sseproxy.config.fields import (
     Size,
     SizeOrOff,
     TextLine,
+    WhiteSpaceWord,
 )
 from sseproxy.config.sections import Section
 from sseproxy.core.limits import LimitPolicy
@@ -67,6 +68,10 @@ with warnings.catch_warnings():
             default=_HEARTBEAT.json,
             description="A request that declares no stream, takes JSON, is no GET, and has no response head so long "
             "after its end is answered 200 and kept alive with white space. It trades status line and header fields.",
+        )
+        ndjson: WhiteSpaceWord = Field(
+            default=_HEARTBEAT.ndjson,
+            description="What a heartbeat is between the records of NDJSON; auto: a space for Ollama, else nothing.",
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sseproxy.core.http.fields import PSEUDONYM, Headers, is_json, media_type
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.ends import row
-from sseproxy.core.stream.json_answer import JSON_ANSWER, json_plan, may_be_the_answer
+from sseproxy.core.stream.json_answer import JSON_ANSWER, may_be_the_answer
 from sseproxy.core.stream.kinds import is_of_a_kind
 from sseproxy.core.stream.late_refusal import LateRefusal
 from sseproxy.core.stream.plan import StreamPlan
@@ -39,9 +39,9 @@ class EarlyJson(EarlyAnswer):
         super().__init__(JSON_ANSWER, route, tail, None)
 
     def promise_json(self, plan: StreamPlan, fields: Callable[[Headers], Headers]) -> None:
-        """Send the head, and white space from now on. plan: of a stream in its place. fields: see `promise`."""
+        """Send the head, and white space from now on. fields: see `promise`."""
         self._tail.downstream.announce_trailer(b"Proxy-Status", self.proxy_status)
-        self.promise(json_plan(plan), None, fields)
+        self.promise(plan, None, fields)
 
     async def join(self, exchange: HttpExchange) -> None:
         """Go on with the upstream's JSON, or tell the client what it is instead."""

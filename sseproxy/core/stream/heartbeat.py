@@ -23,6 +23,15 @@ class HeartbeatForm(StrEnum):
     OPENAI_RESPONSES = "openai-responses"
 
 
+class WhiteSpace(StrEnum):
+    """What a heartbeat is in a stream of NDJSON, where a record may begin."""
+
+    AUTO = "auto"  # a space where the last record of the service is known, so that none follows it; else nothing
+    SPACE = "space"
+    NEWLINE = "newline"
+    OFF = "off"
+
+
 @frozen
 class HeartbeatPolicy:
     """When a heartbeat goes out and what it says; times in seconds, ``None`` means off.
@@ -31,6 +40,7 @@ class HeartbeatPolicy:
     before_response: how long a declared stream waits for the upstream's head before it is answered.
     prelude: one heartbeat goes out with the response head.
     json: how long any other request that takes JSON waits for the head before it is answered.
+    ndjson: what goes into streams of NDJSON.
     """
 
     interval: float | None = 15.0
@@ -41,6 +51,7 @@ class HeartbeatPolicy:
     before_response: float | None = None
     prelude: bool = False
     json: float | None = None
+    ndjson: WhiteSpace = WhiteSpace.AUTO
 
     @property
     def fields_without_interval(self) -> tuple[str, ...]:
@@ -51,6 +62,7 @@ class HeartbeatPolicy:
             "before_response": self.before_response is not None,
             "prelude": self.prelude,
             "json": self.json is not None,
+            "ndjson": self.ndjson in (WhiteSpace.SPACE, WhiteSpace.NEWLINE),
         }
         return tuple(name for name, is_asked in asks.items() if is_asked)
 

@@ -28,7 +28,7 @@ class _Stage(Enum):
 
 
 class JsonAnswer(StreamTransfer):
-    """One JSON answer on its way to one client. plan: see `json_plan`. lead: see `StreamSession`.
+    """One JSON answer on its way to one client. plan, lead: see `StreamSession`.
 
     A space goes out at once, and `receive_json`, `receive_refusal` or an error must follow.
     """
@@ -77,7 +77,7 @@ class JsonAnswer(StreamTransfer):
     ) -> None:
         """The upstream has answered with something else: write the error object; ``null`` where there is nothing."""
         if self.close_reason is None:
-            self._send(_NULL if error is None else error_object(self._plan.dialect, error, self._plan.request_id))
+            self._send(_NULL if error is None else error_object(self._plan.dialect, error))
             self.close(reason, clean=True, now=now)
 
     def receive_data(self, data: bytes, *, now: float) -> None:
@@ -149,13 +149,16 @@ class JsonAnswer(StreamTransfer):
 class JsonAnswers:
     """JSON that a client is promised (a `MediaKind`). A response is never one by itself."""
 
-    media_type = b"application/json"
+    media_types = (b"application/json",)
 
     def head(self, headers: Headers, *, decoded: bool) -> Headers:
         return event_stream(headers, decoded=decoded)
 
     def promised_head(self) -> Headers:
-        return event_stream([(b"Content-Type", self.media_type)], decoded=False)
+        return event_stream([(b"Content-Type", self.media_types[0])], decoded=False)
+
+    def adapted(self, plan: StreamPlan) -> StreamPlan:
+        return replace(plan, is_answer=True, comes_back=False, marker=None, is_declared=None)
 
     def new_session(
         self, plan: StreamPlan, *, end_message: EndMessage | None, responded: bool, lead: float, now: float
@@ -172,8 +175,3 @@ def may_be_the_answer(status: int) -> bool:
     Of a 206 it is a part, and what stands in a redirect or a 101 is meant for nobody.
     """
     return (200 <= status < 300 and status != 206) or status >= 400
-
-
-def json_plan(plan: StreamPlan) -> StreamPlan:
-    """Return how a promised answer is treated whose request would have a stream treated by `plan`."""
-    return replace(plan, is_answer=True, comes_back=False, marker=None, is_declared=None)
