@@ -66,6 +66,8 @@ class SharedOptions(TypedDict, total=False):
     prelude: bool
     """Send one heartbeat with the response head."""
 
+    json: Duration
+    """Silence after which any other POST, PUT, … that takes JSON is answered and kept alive with white space."""
     ndjson: WhiteSpaceName | WhiteSpace
     """What a heartbeat is between the records of NDJSON; ``"auto"``: a space for Ollama, else nothing."""
 
@@ -115,6 +117,7 @@ DEFAULTS: Final[MiddlewareOptions] = {
     "event": {"name": "heartbeat", "data": "{}"},
     "before_response": "off",
     "prelude": False,
+    "json": "off",
     "ndjson": "auto",
     "dialect": "auto",
     "response_timeout": "15m",
@@ -135,6 +138,7 @@ _READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "event": option_values.event,
     "before_response": option_values.seconds,
     "prelude": option_values.boolean,
+    "json": option_values.seconds,
     "ndjson": option_values.ndjson,
     "dialect": option_values.dialect,
     "response_timeout": option_values.seconds,
@@ -197,6 +201,7 @@ def read_options(options: MiddlewareOptions, defaults: MiddlewareOptions = DEFAU
         event_data=read["event"]["data"],
         before_response=read["before_response"],
         prelude=read["prelude"],
+        json=read["json"],
         ndjson=read["ndjson"],
     )
     timeouts = TimeoutPolicy(
@@ -207,8 +212,8 @@ def read_options(options: MiddlewareOptions, defaults: MiddlewareOptions = DEFAU
     )
     for name in heartbeat.fields_without_interval:
         raise ValueError(f"{name}: needs heartbeats, but heartbeat is off")
-    if heartbeat.answers_too_late(timeouts.response):
-        raise ValueError("before_response: must be shorter than response_timeout")
+    for name in heartbeat.fields_too_late(timeouts.response):
+        raise ValueError(f"{name}: must be shorter than response_timeout")
     if read["secret"] and heartbeat.before_response is None:
         raise ValueError("secret: signs ends behind early answers only, but before_response is off")
     timeout, spread = read["drain"], read["drain_spread"] or 0.0
