@@ -28,8 +28,10 @@ from sseproxy.core.frozen import frozen
 #    place counts as wrong already, about which checks are silent (`Document.is_broken`).
 # 3. Values are those of Python. ${NAME} is text. ``None`` is ``"off"`` for a duration, and leaves out anything else.
 
+_Keys = tuple[str, ...]
+
 #: Options that are durations, by their place in a route.
-DURATIONS: Final[Mapping[str, Path]] = {
+DURATIONS: Final[Mapping[str, _Keys]] = {
     "heartbeat": ("heartbeat", "interval"),
     "before_response": ("heartbeat", "before_response"),
     "connect_timeout": ("timeouts", "connect"),
@@ -42,7 +44,7 @@ DURATIONS: Final[Mapping[str, Path]] = {
 }
 
 #: All options that routes inherit, by their place in a route.
-INHERITED: Final[Mapping[str, Path]] = {
+INHERITED: Final[Mapping[str, _Keys]] = {
     **DURATIONS,
     "form": ("heartbeat", "form"),
     "comment": ("heartbeat", "comment"),
@@ -55,7 +57,7 @@ INHERITED: Final[Mapping[str, Path]] = {
 OF_ONE_ROUTE: Final = ("name", "match", "redis", "journal", "rewrite", "headers", "tls", "authorize")
 
 #: Options of the whole proxy, by their place in the file.
-OF_ALL: Final[Mapping[str, Path]] = {
+OF_ALL: Final[Mapping[str, _Keys]] = {
     "trusted_proxies": ("server", "trusted_proxies"),
     "drain": ("server", "drain", "timeout"),
     "drain_spread": ("server", "drain", "spread"),
@@ -68,7 +70,7 @@ OPTIONS: Final = (*INHERITED, *OF_ONE_ROUTE, *OF_ALL)
 
 _LISTENS = "the server in front listens, and has its own"
 _LOGS = "Python's logging has it: the loggers sseproxy and sseproxy.access"
-_WATCHED = "see open_streams, readiness() and add_observer()"
+_WATCHED = "see open_streams, readiness(), metrics() and add_observer()"
 
 #: Names that are likely to be tried, and what takes their place.
 _ELSEWHERE = {
@@ -160,7 +162,7 @@ class Options:
         for name, value in self._said.items():
             if name == "store" and value == "memory":  # the word for one that says nothing
                 continue
-            *above, key = self._place(name)
+            *above, key = OF_ALL[name] if name in OF_ALL else (*self._base, *INHERITED.get(name, (name,)))
             holder: Any = data
             for part in above:
                 holder = holder[part] if isinstance(part, int) else holder.setdefault(part, {})
@@ -183,15 +185,12 @@ class Options:
 
     # Private.
 
-    def _place(self, name: str) -> Path:
-        return OF_ALL[name] if name in OF_ALL else (*self._base, *INHERITED.get(name, (name,)))
-
-    def _renamed(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+    def _renamed(self) -> Iterator[tuple[str, _Keys]]:
         """The options that the file has under other names, with these."""
         for name, path in (*INHERITED.items(), *OF_ALL.items()):
             is_in_store = name == "secret" and name not in self._said and path in self._document.places
             if path != (name,) and not is_in_store:
-                yield name, tuple(map(str, path))
+                yield name, path
 
     def _plain(self, value: object, path: Path) -> object:
         """Return a value as YAML would have given it, and note its place."""

@@ -56,6 +56,8 @@ class Section(BaseModel):
         extra="forbid",
         frozen=True,
         model_title_generator=lambda section: section.__name__.removesuffix("Section"),
+        # Inside an app that has this plugin, secrets of a configuration must not go into its traces.
+        plugin_settings={"logfire": {"record": "off"}},
     )
 
     @model_validator(mode="before")

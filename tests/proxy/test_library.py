@@ -17,7 +17,10 @@ from sseproxy.asgi.types import ASGIApp, Message
 from sseproxy.engine.observer import AccessRecord, Observer
 from sseproxy.proxy import ReverseProxy
 from sseproxy.proxy.backing.readiness import Status
+from sseproxy.proxy.library.loop_proxy import LoopProxy, Phase
+from sseproxy.proxy.on_asgi import AsgiDoor
 from tests.support.asgi_exchange import Exchange
+from tests.support.inside import alive
 from tests.support.patience import LIMIT
 from tests.support.raw_upstream import OK, RawUpstream, Visit, replies
 from tests.support.settled import eventually
@@ -310,21 +313,33 @@ class TestEventLoops:
         assert proxy[0].open_streams == 0
 
     def test_a_loop_that_ends_closes_what_was_not_closed(self) -> None:
-        """As when a test client of a framework runs a loop for each request, and a mounted app gets no lifespan."""
-        observer = Noting()
+        """A mounted app gets no lifespan."""
+        made: list[LoopProxy[AsgiDoor]] = []
+
+        async def once() -> None:
+            async with RawUpstream.serve(replies(OK)) as upstream:
+                proxy = ReverseProxy(url(upstream))
+                assert (await ask(proxy).run()).status == 200
+                made.append(proxy.here())
+
+        asyncio.run(once())
+        assert made[0].phase is Phase.CLOSED
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    def test_loops_that_have_ended_are_forgotten(self) -> None:
+        """As when a test client of a framework runs a loop for each request."""
         proxy: list[ReverseProxy] = []
 
         async def once() -> None:
             async with RawUpstream.serve(replies(OK)) as upstream:
-                made = ReverseProxy(url(upstream))
-                made.add_observer(observer)
-                proxy.append(made)
-                assert (await ask(made).run()).status == 200
+                if not proxy:
+                    proxy.append(ReverseProxy(url(upstream)))
+                await ask(proxy[0]).run()
 
+        before = alive(LoopProxy)["LoopProxy"]
         for _ in range(3):
             asyncio.run(once())
-        assert observer.answered_with == [200, 200, 200]
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert alive(LoopProxy)["LoopProxy"] - before <= 1
 
     def test_runs_in_a_file_come_from_one_loop_into_the_next(self, tmp_path: Path) -> None:
         async def answers(visit: Visit) -> None:
@@ -384,3 +399,15 @@ class TestWhatIsSeen:
             assert proxy.readiness().status is Status.READY
             proxy.begin_drain()
             assert proxy.readiness().status is Status.DRAINING
+        assert proxy.readiness().status is Status.DRAINING
+
+    async def test_prometheus_counts_from_the_first_page_on(self) -> None:
+        async with RawUpstream.serve(replies(OK)) as upstream, ReverseProxy(url(upstream), name="chat") as proxy:
+            await ask(proxy).run()
+            page, kind = await proxy.metrics()
+            assert kind.startswith("text/plain")
+            assert b'sseproxy_streams_open{phase="open",route="chat"} 0.0' in page
+            await ask(proxy).run()
+            page, kind = await proxy.metrics("application/openmetrics-text")
+            assert kind.startswith("application/openmetrics-text")
+            assert b'sseproxy_requests_total{code="200",route="chat"} 1.0' in page

@@ -12,7 +12,6 @@ from urllib.parse import unquote
 
 from sseproxy.asgi.types import ASGIApp, Receive, Scope, Send
 from sseproxy.core.routes import Route, Upstream
-from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.engine.live import LiveStreams
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
@@ -20,6 +19,7 @@ from sseproxy.proxy.on_asgi import AsgiDoor
 from sseproxy.proxy.origins import Origins
 from tests.support.asgi_exchange import Exchange
 from tests.support.patience import LIMIT
+from tests.support.proxy_server import SILENT
 from tests.support.raw_upstream import RawUpstream, Script
 
 #: Names the port of the upstream to a proxy inside a server process.
@@ -80,10 +80,8 @@ async def asgi_stage(
 
 def route_to(port: int, **options: Any) -> Route:
     """Return a route to an upstream of this machine, without heartbeats unless `options` say otherwise."""
-    heartbeat = HeartbeatPolicy(interval=None)
-    return Route(
-        **{"name": "default", "upstream": Upstream("http", "127.0.0.1", port), "heartbeat": heartbeat, **options}
-    )
+    usual = {"name": "default", "upstream": Upstream("http", "127.0.0.1", port), "heartbeat": SILENT}
+    return Route(**{**usual, **options})
 
 
 class InServer:

@@ -20,7 +20,7 @@ METHODS = frozenset(
         *("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "QUERY", "PURGE", "SEARCH"),
         *("COPY", "LOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "UNLOCK", "BIND", "REBIND", "UNBIND", "ACL"),
         *("REPORT", "MKACTIVITY", "CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE"),
-        *("MKCALENDAR", "LINK", "UNLINK"),
+        *("MKCALENDAR", "LINK", "UNLINK", "SOURCE"),
     )
 )
 #: Versions in which frames say where a message ends, and no field does.

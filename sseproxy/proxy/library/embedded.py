@@ -9,8 +9,9 @@ from typing import Generic, Self
 from sseproxy.asgi.option_values import Duration
 from sseproxy.asgi.options import read_drain
 from sseproxy.engine.observer import Observer
+from sseproxy.metrics.exposition import exposition, wanted_form
 from sseproxy.proxy.app import INSTANCE_BYTES, ProxyApp
-from sseproxy.proxy.backing.readiness import Readiness
+from sseproxy.proxy.backing.readiness import Readiness, Status
 from sseproxy.proxy.library.loop_proxy import AnyDoor, Identity, LoopProxy, Phase
 from sseproxy.proxy.library.options import ProxyOptions, ProxySettings
 
@@ -91,8 +92,20 @@ class EmbeddedProxy(Generic[AnyDoor]):
 
     def readiness(self) -> Readiness:
         """Return whether new requests can be served in the running event loop, and which Redis is away."""
+        found = self._by_loop.get(self._loop())
+        if found is not None and found.phase is Phase.CLOSED:
+            return Readiness(Status.DRAINING)
         proxy = self.here()
         return proxy.stores.readiness(is_draining=proxy.app.draining)
+
+    async def metrics(self, accept: str = "") -> tuple[bytes, str]:
+        """Return a page for Prometheus about the running event loop, and its content type.
+
+        accept: the field of the scraper's request, which asks for OpenMetrics or not. Requests and streams are counted
+        from the first call on.
+        """
+        figures = await self.here().figures()
+        return await asyncio.to_thread(exposition, figures, wanted_form(accept))
 
     def add_observer(self, observer: Observer) -> None:
         """Let `observer` hear of all requests and streams from now on, in the thread of their event loop."""

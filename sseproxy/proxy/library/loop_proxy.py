@@ -2,13 +2,18 @@
 
 import asyncio
 import contextlib
+import platform
 from collections.abc import AsyncGenerator, Callable, Iterable
 from enum import Enum, auto
 from typing import Generic, TypeVar
 
+from sseproxy import __version__
 from sseproxy.asgi.lifespan import StopSignals
 from sseproxy.core.frozen import frozen
+from sseproxy.engine.metrics import StreamMetrics
 from sseproxy.engine.observer import Observer
+from sseproxy.metrics import table
+from sseproxy.metrics.figures import Figures
 from sseproxy.proxy.app import ProxyApp
 from sseproxy.proxy.backing.composition import ComposedProxy
 from sseproxy.proxy.library.options import ProxySettings
@@ -61,6 +66,8 @@ class LoopProxy(Generic[AnyDoor]):
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._policy = settings.drain
+        self._routes = settings.routes
+        self._metrics: StreamMetrics | None = None
         self._proxy = ComposedProxy(
             settings.routes,
             settings.store,
@@ -104,6 +111,18 @@ class LoopProxy(Generic[AnyDoor]):
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._drain_and_close())
         await asyncio.shield(self._closing)
+
+    async def figures(self) -> Figures:
+        """Return what was counted of requests and streams since the first call, and of runs and Redis since ever."""
+        if self._metrics is None:  # most apps never ask, and pay nothing for it
+            routes = (route.name for route in self._routes)
+            self._metrics = StreamMetrics(self.app.streams, routes)
+            self.app.streams.observers.add(self._metrics)
+        found = await self._metrics.figures()
+        found.merge(await self.app.journal.figures())
+        self.stores.add_figures(found)
+        found.add(table.BUILD_INFO, (__version__, platform.python_version()))
+        return found
 
     # Private.
 

@@ -2,7 +2,6 @@
 
 from typing import Any, Unpack
 
-from sseproxy.asgi.types import Receive, Send
 from sseproxy.proxy.library.embedded import EmbeddedProxy
 from sseproxy.proxy.library.options import ProxyOptions
 from sseproxy.proxy.on_asgi import AsgiDoor
@@ -22,24 +21,15 @@ class ReverseProxy(EmbeddedProxy[AsgiDoor]):
 
     # Any, as in `ASGIApp`: servers and frameworks, too, type what they call an app with each in their own way.
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        else:
+        if scope["type"] != "lifespan":
             await self.here().door(scope, receive, send)
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        """Begin and end with the server. A mounted app gets no lifespan: it begins with its first request."""
-        await receive()
-        try:
-            await self.start()
-        except Exception as error:
-            await send({"type": "lifespan.startup.failed", "message": f"{type(self).__name__}: {error}"})
-            raise
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        try:
-            await self.close()
-        except Exception as error:
-            await send({"type": "lifespan.shutdown.failed", "message": f"{type(self).__name__}: {error}"})
-            raise
-        await send({"type": "lifespan.shutdown.complete"})
+            return
+        # A mounted app gets no lifespan: it begins with its first request.
+        for what, act in (("startup", self.start), ("shutdown", self.close)):
+            await receive()
+            try:
+                await act()
+            except Exception as error:
+                await send({"type": f"lifespan.{what}.failed", "message": f"{type(self).__name__}: {error}"})
+                raise
+            await send({"type": f"lifespan.{what}.complete"})
