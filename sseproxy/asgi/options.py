@@ -45,12 +45,8 @@ FormName = Literal[
 WhiteSpaceName = Literal["auto", "space", "newline", "off"]
 
 
-class MiddlewareOptions(TypedDict, total=False):
-    """What both middlewares take; `DEFAULTS` holds for what is left out.
-
-    Of the proxy only: routes and upstreams (``connect``, ``connect_retry`` and ``request_body`` timeouts, ``headers``,
-    ``rewrite``, ``tls``), ``limits``, ``stream``, ``end``, ``auth``, ``cors`` and ``tickets``.
-    """
+class SharedOptions(TypedDict, total=False):
+    """What the middlewares take, and the proxy inside another server, too. "The app" is then its upstream."""
 
     heartbeat: Duration
     """Silence towards the client after which a heartbeat goes out."""
@@ -70,6 +66,8 @@ class MiddlewareOptions(TypedDict, total=False):
     prelude: bool
     """Send one heartbeat with the response head."""
 
+    json: Duration
+    """Silence after which any other POST, PUT, … that takes JSON is answered and kept alive with white space."""
     ndjson: WhiteSpaceName | WhiteSpace
     """What a heartbeat is between the records of NDJSON; ``"auto"``: a space for Ollama, else nothing."""
 
@@ -88,9 +86,6 @@ class MiddlewareOptions(TypedDict, total=False):
     max_duration: Duration
     """Age at which a stream ends, at the next event boundary."""
 
-    paths: Collection[str] | Callable[[str], bool] | None
-    """Prefixes of paths to look at, by whole segments and without `root_path`, or a function; ``None``: all."""
-
     drain: Duration
     """Time that streams have to finish when the server is asked to end (SIGTERM or SIGINT, aiohttp: `on_shutdown`)."""
 
@@ -99,6 +94,17 @@ class MiddlewareOptions(TypedDict, total=False):
 
     secret: str | None
     """What ends are signed with, for workers and replicas that answer each other's clients; ``None``: made up."""
+
+
+class MiddlewareOptions(SharedOptions, total=False):
+    """What both middlewares take; `DEFAULTS` holds for what is left out.
+
+    Of the proxy only: routes and upstreams (``connect``, ``connect_retry`` and ``request_body`` timeouts, ``headers``,
+    ``rewrite``, ``tls``), ``limits``, ``stream``, ``end``, ``auth``, ``cors`` and ``tickets``.
+    """
+
+    paths: Collection[str] | Callable[[str], bool] | None
+    """Prefixes of paths to look at, by whole segments and without `root_path`, or a function; ``None``: all."""
 
     streams: LiveStreams | None
     """Where open streams are kept, for several middlewares together; ``None``: the middleware has its own."""
@@ -111,6 +117,7 @@ DEFAULTS: Final[MiddlewareOptions] = {
     "event": {"name": "heartbeat", "data": "{}"},
     "before_response": "off",
     "prelude": False,
+    "json": "off",
     "ndjson": "auto",
     "dialect": "auto",
     "response_timeout": "15m",
@@ -131,6 +138,7 @@ _READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "event": option_values.event,
     "before_response": option_values.seconds,
     "prelude": option_values.boolean,
+    "json": option_values.seconds,
     "ndjson": option_values.ndjson,
     "dialect": option_values.dialect,
     "response_timeout": option_values.seconds,
@@ -193,6 +201,7 @@ def read_options(options: MiddlewareOptions, defaults: MiddlewareOptions = DEFAU
         event_data=read["event"]["data"],
         before_response=read["before_response"],
         prelude=read["prelude"],
+        json=read["json"],
         ndjson=read["ndjson"],
     )
     timeouts = TimeoutPolicy(
@@ -203,8 +212,8 @@ def read_options(options: MiddlewareOptions, defaults: MiddlewareOptions = DEFAU
     )
     for name in heartbeat.fields_without_interval:
         raise ValueError(f"{name}: needs heartbeats, but heartbeat is off")
-    if heartbeat.answers_too_late(timeouts.response):
-        raise ValueError("before_response: must be shorter than response_timeout")
+    for name in heartbeat.fields_too_late(timeouts.response):
+        raise ValueError(f"{name}: must be shorter than response_timeout")
     if read["secret"] and heartbeat.before_response is None:
         raise ValueError("secret: signs ends behind early answers only, but before_response is off")
     timeout, spread = read["drain"], read["drain_spread"] or 0.0
