@@ -405,7 +405,7 @@ async def test_it_is_no_stream_for_the_limits_and_no_undeclared_one() -> None:
                 while await read_chunk(client.reader, []):
                     pass
     assert [stream.is_declared for stream in records.opened_ones] == [None, None]
-    assert (table.UNDECLARED_STREAMS, ("default",)) not in figures.numbers
+    assert (table.UNDECLARED_STREAMS, ("default",)) not in figures.values
     assert all(stream.phase is Phase.ENDED for stream in records.opened_ones)
     assert [record.is_declared for record in records.records] == [None, None]
     assert [record.reason for record in records.records] == ["upstream_end", "upstream_end"]
