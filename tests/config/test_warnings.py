@@ -154,8 +154,8 @@ routes:
     said = [line for line in warned(text, folder) if "heartbeat.json" in line]
     effect = "heartbeat.json: warning: has no effect with"
     assert said == [
-        f"c.yaml:3:61: routes[0].{effect} stream: never (leave one of them out)",
-        f"c.yaml:4:61: routes[1].{effect} a journal: {RUNS} (a route of its own for what is no stream)",
+        f"c.yaml:3:67: routes[0].{effect} stream: never (leave one of them out)",
+        f"c.yaml:4:67: routes[1].{effect} a journal: {RUNS} (a route of its own for what is no stream)",
     ]
     assert [route.heartbeat.json for route in read(text, folder).routes] == [None, None, None, None, 20.0]
 
