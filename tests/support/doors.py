@@ -19,7 +19,7 @@ from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
 from sseproxy.asgi.types import Receive, Scope, Send
 from sseproxy.core.http.fields import Headers
 from sseproxy.core.stream.dialects import Dialect
-from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy, WhiteSpace
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from tests.support.aiohttp_app import AiohttpApp
 from tests.support.asgi_exchange import Exchange, on_time
@@ -79,6 +79,7 @@ class Treatment:
     dialect: Dialect = Dialect.AUTO
     is_early: bool = False
     json: float | None = None
+    ndjson: WhiteSpace = WhiteSpace.AUTO
 
     @property
     def options(self) -> dict[str, Any]:
@@ -87,6 +88,7 @@ class Treatment:
             "heartbeat": INTERVAL,
             "form": self.form,
             "dialect": self.dialect,
+            "ndjson": self.ndjson,
             "before_response": EARLY if self.is_early else "off",
             "json": self.json,
             "idle_timeout": IDLE,
@@ -132,6 +134,7 @@ async def through_the_proxy(question: Question, script: Script, treatment: Treat
         form=treatment.form,
         before_response=EARLY if treatment.is_early else None,
         json=treatment.json,
+        ndjson=treatment.ndjson,
     )
     timeouts = TimeoutPolicy(idle=IDLE, write=None, max_duration=LONGEST)
     upstream = _upstream(question, script)
