@@ -1,7 +1,6 @@
 """How does a response get into the server's `send`, in order, one message at a time, and no faster than it is taken?"""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum, auto
@@ -12,11 +11,10 @@ from sseproxy.core.http.fields import Headers
 from sseproxy.core.stream.kinds import is_of_a_kind
 from sseproxy.http1.treatment import ResponseTreatment
 from sseproxy.proxy.asgi.heads import content_fields, is_last, with_connection
+from sseproxy.proxy.asgi.pieces import WaitingPieces
 from sseproxy.proxy.asgi.server_wait import ServerWait
 from sseproxy.proxy.port import ClientConnection
 
-#: Bytes of one message at most. That a client takes something is seen only by a `send` that returns.
-_PIECE = 64 * 1024
 #: Bytes that may wait for the server before the upstream is paused, though `send` has not had to wait yet.
 _MOST_WAITING = 64 * 1024
 
@@ -67,6 +65,7 @@ class AsgiResponse:
 
     __slots__ = (
         "_ask",
+        "_breaks_late",
         "_connection",
         "_flushed",
         "_has_body",
@@ -82,7 +81,6 @@ class AsgiResponse:
         "_sending",
         "_stage",
         "_wait",
-        "_waiting",
         "_wake",
         "has_begun",
         "keep_alive",
@@ -99,12 +97,11 @@ class AsgiResponse:
         self._send = send
         self._ask = ask
         self._is_http1 = is_http1
-        self._is_asked = False
+        self._is_asked = self._breaks_late = False
         self._held: Message | None = None  # a head that waits for its body
         self._head: Message | None = None
         self._has_body = True
-        self._queue: deque[bytes] = deque()
-        self._waiting = 0  # bytes in it
+        self._queue = WaitingPieces()
         self._sending = 0  # bytes in the server's `send`
         self._stage = _OPEN
         self._is_blocked = self._is_live = False
@@ -140,7 +137,7 @@ class AsgiResponse:
         treatment, is_head = self.treatment, self.treatment.is_head
         fields = content_fields(status, treatment.fields(headers), length=length, has_body=has_body, is_head=is_head)
         self._has_body = has_body and not is_head
-        is_stream = self._has_body and is_of_a_kind(fields)
+        is_stream = self._has_body and (self._breaks_late or is_of_a_kind(fields))
         has_content = self._has_body and length != 0
         if is_last(status, treatment, has_content=has_content, was_asked=self._is_asked, is_stream=is_stream):
             self.keep_alive = False
@@ -167,7 +164,8 @@ class AsgiResponse:
         self.finish()
 
     def announce_trailer(self, name: bytes, value: Callable[[], bytes]) -> None:
-        """Do nothing: hardly any server takes trailers from its app."""
+        """Take note that what follows may break late; hardly any server takes a trailer from its app."""
+        self._breaks_late = True
 
     def release_head(self) -> None:
         """Send the head, if it was held and is still here."""
@@ -195,10 +193,9 @@ class AsgiResponse:
         if self._held is not None:
             self.release_head()
         self._queue.append(data)
-        self._waiting += len(data)
         if self._wake is not None:
             self._wake_up()
-        if self._waiting > _MOST_WAITING:
+        if self._queue.size > _MOST_WAITING:
             self._block()
 
     @property
@@ -208,7 +205,7 @@ class AsgiResponse:
 
     def unsent(self) -> int:
         """Bytes that the server has not taken; what it has taken and not sent, it does not say."""
-        return self._waiting + self._sending
+        return self._queue.size + self._sending
 
     def acknowledged(self) -> int | None:
         return None  # only the server could know
@@ -286,7 +283,7 @@ class AsgiResponse:
                 if not queue and self._stage is _OPEN:
                     queue.append(b"")  # rule 4
             elif queue or self._stage is _FINISHING:
-                data = self._take()
+                data = queue.take()
                 self._sending = len(data)
                 more = self._stage is not _FINISHING or bool(queue)
                 message = {"type": "http.response.body", "body": data, "more_body": more}
@@ -310,20 +307,6 @@ class AsgiResponse:
                 self._end(_OVER)
 
     # Private.
-
-    def _take(self) -> bytes:
-        """Take the next piece out of the queue: several small ones as one, a large one in parts."""
-        queue, waiting = self._queue, self._waiting
-        if len(queue) > 1 and waiting <= _PIECE:
-            data = b"".join(queue)
-            queue.clear()
-        else:
-            data = queue.popleft() if queue else b""
-            if len(data) > _PIECE:
-                queue.appendleft(data[_PIECE:])
-                data = data[:_PIECE]
-        self._waiting = waiting - len(data)
-        return data
 
     def _block(self) -> None:
         if not self._is_blocked:
@@ -350,7 +333,6 @@ class AsgiResponse:
         if self._stage in _UNDER_WAY:
             self._stage = stage
             self._queue.clear()
-            self._waiting = 0
             self._head = self._held = None
             if stage is not _OVER and self._wait is not None:
                 self._wait.abort()
