@@ -26,7 +26,7 @@ from sseproxy.http1.client import UpstreamConnection
 from sseproxy.http1.downstream import Framing, HttpDownstream
 from sseproxy.http1.messages import ResponseHead
 
-_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 _RUNS = 9
 _RUN = 0.02  # seconds
@@ -48,7 +48,7 @@ READS: tuple[tuple[str, bool, tuple[bytes, ...]], ...] = (
 )
 
 
-class _NullTransport:
+class NullTransport:
     """Takes everything at no cost."""
 
     def write(self, data: bytes) -> None: ...
@@ -65,11 +65,11 @@ class _NullTransport:
     def resume_reading(self) -> None: ...
 
 
-class _Downstream(HttpDownstream):
+class NullDownstream(HttpDownstream):
     """One whose head has gone, on no connection."""
 
     def __init__(self) -> None:
-        self._transport = cast(Any, _NullTransport())
+        self._transport = cast(Any, NullTransport())
         self._framing, self._has_body, self._is_chunked, self._held = Framing.CHUNKED, True, True, b""
         self._gathers = True
 
@@ -81,7 +81,7 @@ class _LastPiece:
         self.on_body = deque[bytes](maxlen=1).append
 
 
-class _Relayed:
+class Relayed:
     """Who waits for the response until its body flows by itself."""
 
     def responded(self, head: ResponseHead) -> None: ...
@@ -104,13 +104,13 @@ def _transfer(is_stream: bool) -> Transfer:
 
 def null_relay() -> Relay:
     """A relay of an event stream whose bytes go nowhere."""
-    return Relay(_transfer(is_stream=True), _Downstream())
+    return Relay(_transfer(is_stream=True), NullDownstream())
 
 
 def _parsing(pieces: tuple[bytes, ...]) -> Callable[[], object]:
     """llhttp alone."""
     parser = httptools.HttpResponseParser(_LastPiece())
-    parser.feed_data(_HEAD)
+    parser.feed_data(HEAD)
     return _each(parser.feed_data, tuple(_chunk(piece) for piece in pieces))
 
 
@@ -122,17 +122,17 @@ def _deciding(is_stream: bool, pieces: tuple[bytes, ...]) -> Callable[[], object
 
 def _writing(pieces: tuple[bytes, ...]) -> Callable[[], object]:
     """The chunk's framing, and the call of the transport, which does nothing."""
-    return _each(_Downstream().write, pieces)
+    return _each(NullDownstream().write, pieces)
 
 
 def _everything(is_stream: bool, pieces: tuple[bytes, ...]) -> Callable[[], object]:
     """From `data_received` to `transport.write`, as it is in the proxy."""
     loop = asyncio.get_running_loop()
-    relay = Relay(_transfer(is_stream), _Downstream())
+    relay = Relay(_transfer(is_stream), NullDownstream())
     upstream = UpstreamConnection(loop)
-    upstream.connection_made(cast(asyncio.Transport, _NullTransport()))
-    upstream.expect_response(_Relayed(), to_head=False)
-    upstream.data_received(_HEAD)
+    upstream.connection_made(cast(asyncio.Transport, NullTransport()))
+    upstream.expect_response(Relayed(), to_head=False)
+    upstream.data_received(HEAD)
     upstream.flow_into(relay.receive_data)
     return _each(upstream.data_received, tuple(_chunk(piece) for piece in pieces))
 

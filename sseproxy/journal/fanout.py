@@ -8,6 +8,7 @@ from typing import Final
 from sseproxy.core.frames import release_frames
 from sseproxy.core.journal.cursor import Flavour, Step, following
 from sseproxy.core.journal.gap import Missing
+from sseproxy.core.journal.loose import LOOSE_BYTES, LOOSE_PIECES, Loose
 from sseproxy.core.journal.positions import Mark
 from sseproxy.core.journal.window import Block, Spot, Window, WindowLimits, WindowPolicy
 from sseproxy.core.limits import KIB
@@ -19,6 +20,9 @@ from sseproxy.journal.members import GIVEN, OUT, Held, Member, Replay, Voice
 #: By so many bytes a window may grow before its budget hears of it, and beyond its limit, by a part of which.
 _WORTH_NOTING: Final = 4 * KIB
 _SLACK: Final = 1 + 1 / 256
+
+#: What is loose is no larger a part of what is kept than one of so many.
+_LOOSE_PART: Final = 16
 
 
 class Fanout:
@@ -38,7 +42,8 @@ class Fanout:
     #    of its replay and that call. During a pass it joins those who are done.
     # 4. A member leaves by a swap with the last one of its list, whether it pauses or goes: O(1).
     # 5. Nothing behind `_at` is trimmed, so that no live member ever falls out, however slowly passes go.
-    # 6. Once the stream has ended, a member that has everything is done, and never becomes live again: `is_over`.
+    # 6. While `_loose` is set, `_at` and the spot of its reader stand still: `_tighten` comes before they are looked at.
+    # 7. Once the stream has ended, a member that has everything is done, and never becomes live again: `is_over`.
     #
     # Hazards: a sink that pauses, resumes or aborts its reader within `receive`; one that publishes there; a member in
     # `_todo` that leaves and is back before its turn (it is at the old spot, or has caught up and is in `_live`);
@@ -74,6 +79,7 @@ class Fanout:
         self._waiting: list[asyncio.Future[None]] = []
         self._noted = 0
         self._has_ended = False
+        self._loose: Loose | None = None  # while it is open
         self._held = held
         self._is_full = False  # the producer is held back
 
@@ -95,6 +101,7 @@ class Fanout:
 
     def publish(self) -> None:
         """Hand out what the window has new: in this call stack to as many live readers as one turn may have."""
+        self._tighten()
         if self._pass is None:
             self._go_on()
         else:
@@ -103,8 +110,10 @@ class Fanout:
     def publish_block(self, block: Block) -> None:
         """The same for a window that has `block` new and nothing else.
 
-        What most events of a run take: the live reader is where the window ended before, so nothing is looked up.
+        The live reader is where the window ended before, so nothing is looked up; and those that come next may be
+        loose, as most events of a run are.
         """
+        self._tighten()
         live = self._live
         if self._pass is not None or self._ahead or len(live) > 1 or len(block.text) > self.policy.chunk:
             self.publish()
@@ -127,6 +136,8 @@ class Fanout:
         has_grown = window.size - self._noted > _WORTH_NOTING
         if has_grown or window.events > limits.events or window.bytes > limits.bytes * _SLACK:
             self.tidy()
+        if window.loose is not None and self._pass is None and not (self._behind or self._ahead or len(live) > 1):
+            self._loosen(window.loose, block)
 
     def break_in(self, base: Mark, missing: Missing | None) -> None:
         """Make the window go on at `base`, and have the readers hear what is missing; see `Window.break_in`."""
@@ -155,6 +166,7 @@ class Fanout:
 
     def end(self) -> None:
         """Nothing comes any more. Each reader hears of it once it has everything."""
+        self._tighten()
         self._has_ended = True
         if self._pass is None:
             self._go_on()
@@ -197,6 +209,7 @@ class Fanout:
 
     def enter(self, member: Member) -> bool:
         """Make `member` live if it has everything. Return whether it is."""
+        self._tighten()
         if member.spot != self._at:
             return False
         member.slot = len(self._live)
@@ -206,6 +219,7 @@ class Fanout:
 
     def lag(self, member: Member) -> None:
         """`member` is not live, and the window keeps more for it."""
+        self._tighten()
         self._take_out(member)
         self._behind.add(member)
         self._lowest = min(self._lowest, member.spot)
@@ -217,6 +231,7 @@ class Fanout:
 
     def leave(self, member: Member, voice: Voice) -> None:
         """Forget `member`."""
+        self._tighten()
         self._take_out(member)
         self._ahead.discard(member)
         self._members -= 1
@@ -225,7 +240,34 @@ class Fanout:
             del self._voices[voice.flavour]
         self._catch_up(member)
 
+    def reached(self, member: Member) -> Mark:
+        """Return up to where `member` was given everything."""
+        self._tighten()
+        return member.spot.mark
+
     # Private.
+
+    def _loosen(self, loose: Loose, block: Block) -> None:
+        """Let what comes behind `block` be loose. The window has at most one reader, which has all of it."""
+        limits, live = self.policy.tail, self._live
+        voice = live[0].voice if live else None
+        if min(limits.events / LOOSE_PIECES, limits.bytes / LOOSE_BYTES) < _LOOSE_PART or (live and voice is None):
+            return
+        self._loose = loose
+        loose.open(block.last, is_named=block.is_named, until=self._loop.time() + limits.age / _LOOSE_PART)
+        if voice is not None:
+            has_ids = voice.has_ids and not block.is_named
+            loose.hand_to(live[0].receive, live[0].fail, voice.id_line if has_ids else b"")
+
+    def _tighten(self) -> None:
+        """The window has what was loose, and so has its reader."""
+        loose, self._loose = self._loose, None
+        if loose is not None:
+            loose.close()
+            self.window.settle()
+            self._at = Spot(self._at.epoch, loose.handed)
+            for member in self._live:
+                member.spot = self._at
 
     def _catch_up(self, member: Member) -> None:
         """`member` is no longer behind. If it was the last one, the window keeps no more for it."""
@@ -325,6 +367,7 @@ class Fanout:
             member.wake()
 
     def _trim(self, limits: WindowLimits) -> None:
+        self._tighten()
         window = self.window
         if window.epoch == self._at.epoch:
             upto = self._at.mark

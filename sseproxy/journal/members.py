@@ -15,13 +15,13 @@ GIVEN: Final = -2
 class Voice:
     """What all members of one flavour get in a pass, written once."""
 
-    __slots__ = ("_id_line", "flavour", "has_ids", "members", "replayed", "text")
+    __slots__ = ("flavour", "has_ids", "id_line", "members", "replayed", "text")
 
     def __init__(self, flavour: Flavour) -> None:
         self.flavour = flavour
         self.has_ids = flavour.has_ids
         self.members = 0
-        self._id_line = flavour.id_line()
+        self.id_line = flavour.id_line()
         self.replayed: tuple[Sequence[Entry], Written] | None = None  # the newest that was written by `replay`
         self.text: bytes | None = None  # once it is written; for the pass under way
 
@@ -39,7 +39,7 @@ class Voice:
     def write_block(self, block: Block) -> bytes:
         """Write the events of one block, which get ids, for a pass of its own."""
         if block.count == 1:
-            return self._id_line % block.last + block.text
+            return self.id_line % block.last + block.text
         return self.flavour.write((block,)).text
 
 

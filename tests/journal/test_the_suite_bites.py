@@ -71,8 +71,11 @@ def _one_less(self: Block, mark: Mark) -> Block:
     return Block(self.last, left - 1, b"\n\n".join(self.text.split(b"\n\n")[self.count - left + 1 :]))
 
 
+_break_in = Window.break_in
+
+
 def _break_in_silently(self: Window, base: Mark, missing: Missing | None, *, now: float) -> None:
-    self.top = base
+    _break_in(self, base, None, now=now)
 
 
 # The fan-out.

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sseproxy.core.journal.cutter import Cut, Cutter, EventTooLarge
+from sseproxy.core.journal.loose import Loose
 from sseproxy.core.stream.dialects import Finality
 from sseproxy.core.stream.ends import WHEN_EXPIRED, decide
 from sseproxy.core.stream.plan import StreamPlan
@@ -17,7 +18,8 @@ _TERMINAL_GRACE = 5.0
 class Intake(Transfer):
     """The body of one response on its way into a run.
 
-    plan: of the request that was sent. take: gets the events, in the call that completes them, and the time.
+    plan: of the request that was sent. take: gets the events, in the call that completes them, and the time, but for
+    those that go by `loose` while it is open.
     """
 
     # A `Transfer`, so that a relay drives it: idle timeout, the duration of an answer, backpressure, one end. Nothing
@@ -28,12 +30,13 @@ class Intake(Transfer):
     #    back by itself. What the upstream leaves unfinished is dropped.
     # 3. A client that takes nothing is a matter of its own stream: nothing stalls here.
 
-    __slots__ = ("_cutter", "_last_event_at", "_last_look", "_plan", "_take")
+    __slots__ = ("_cutter", "_last_event_at", "_last_look", "_loose", "_plan", "_take")
 
-    def __init__(self, plan: StreamPlan, take: Callable[[Cut, float], None], *, now: float) -> None:
+    def __init__(self, plan: StreamPlan, take: Callable[[Cut, float], None], loose: Loose, *, now: float) -> None:
         super().__init__(replace(plan.timeouts, write=None), is_answer=plan.is_answer, now=now)
         self._plan = plan
         self._take = take
+        self._loose = loose
         self._cutter = Cutter(plan.limits.event)
         self._last_event_at = self._last_look = now
         if plan.is_answer and plan.timeouts.max_duration is not None:
@@ -43,14 +46,6 @@ class Intake(Transfer):
         self.forward(data, now)
 
     def forward(self, data: bytes, now: float) -> bytes:
-        # What `TransferStats.received` does, written out: this is on the way of every event of a run.
-        stats = self.stats
-        if stats.first_byte_at is None:
-            stats.first_byte_at = now
-        stats.bytes_in += len(data)
-        if now - stats.last_upstream_at > stats.longest_silence:  # noqa: PLR1730 - `max` is a call
-            stats.longest_silence = now - stats.last_upstream_at
-        stats.last_upstream_at = self._last_received = now
         if self.close_reason is not None:
             return b""
         try:
@@ -58,9 +53,14 @@ class Intake(Transfer):
         except EventTooLarge as error:
             cut = error.before
             self.close(CloseReason.UPSTREAM_ERROR, clean=False, now=now)
+        loose = self._loose
+        if cut is not None and loose.is_open and not cut.ids and loose.add(cut.text, cut.count, now):
+            return b""  # what is counted of it is in `loose`
+        self.stats.received(len(data), now=now)
+        self._last_received = now
         if cut is not None:
-            stats.events += cut.count
-            stats.bytes_out += len(cut.text)
+            self.stats.events += cut.count
+            self.stats.bytes_out += len(cut.text)
             self._last_event_at = now
             self._take(cut, now)
         return b""
@@ -74,9 +74,18 @@ class Intake(Transfer):
             end = decide(reason, self._finality(), is_between_events=True, comes_back=False)
             self.close(end.reason, clean=end.is_clean, now=now)
 
+    def resume_writing(self, *, now: float) -> None:
+        self._look_at_loose()
+        super().resume_writing(now=now)
+
+    def close(self, reason: CloseReason, *, clean: bool, now: float) -> None:
+        self._loose.close()
+        super().close(reason, clean=clean, now=now)
+
     # Time.
 
     def set_timers(self) -> None:
+        self._look_at_loose()
         super().set_timers()
         if self._plan.has_terminal_event:
             self._timers.set(Timer.LAST_EVENT, max(self._last_event_at, self._last_look) + _TERMINAL_GRACE)
@@ -91,6 +100,12 @@ class Intake(Transfer):
             self.receive_error(WHEN_EXPIRED[timer], now=now)
 
     # Private.
+
+    def _look_at_loose(self) -> None:
+        """Note when the last event has come that nothing was noted of."""
+        came_at = self._loose.at
+        self._last_received = max(self._last_received, came_at)
+        self._last_event_at = max(self._last_event_at, came_at)
 
     def _finality(self) -> Finality:
         """Return what the last event says about the end, if nothing of another one has come behind it."""
