@@ -87,9 +87,7 @@ def _read(run: LiveRun, *, has_ids: bool) -> None:
     relay = _client(StreamPlan(is_answer=True))
     flavour = Flavour(has_ids=has_ids, prefix=run.state.prefix)
     where = Join(run, FIRST_MARK)
-    reader, _ = join(
-        relay, where, flavour, named=b"", has_primer=False, on_end=lambda: None, counts=Counter()
-    )
+    reader, _ = join(relay, where, flavour, named=b"", has_primer=False, on_end=lambda: None, counts=Counter())
     relay.connect(reader)
 
 
@@ -113,7 +111,7 @@ async def measured(count: int, rounds: int, names: Sequence[str]) -> Mapping[str
         kinds["answer-ids"] = [await kept(desk, count + number, has_ids=True) for number in range(count)]
     if "unread" in names:
         kinds["unread"] = [await kept(desk, 2 * count + number, has_ids=True, is_read=False) for number in range(count)]
-    while len(desk.catching_up):
+    for _ in range(3 * count):  # turns in which readers become live
         await asyncio.sleep(0)
     found: dict[str, list[float]] = {name: [] for name in kinds}
     for number in range(rounds):

@@ -107,7 +107,8 @@ class Place:
     @property
     def reached(self) -> Mark:
         """Up to where the client was given everything."""
-        return self.fanout.reached(self)
+        self.fanout.tighten()
+        return self.spot.mark
 
     # The fan-out's side.
 

@@ -46,7 +46,7 @@ def run_row(run: "LiveRun", *, unread_since: float | None, now: float) -> dict[s
         "age": round(now - run.started_at, 3),
         "events": traffic.events,
         "bytes": traffic.bytes,
-        "kept_bytes": run.fanout.kept_bytes,
+        "kept_bytes": run.state.window.bytes,
         "last_upstream_byte": None if last is None else round(now - last, 3),
         "silence": round(now - (run.started_at if last is None else last), 3) if run.producer.is_busy else None,
         "silence_limit": plan.timeouts.idle_of(is_answer=plan.is_answer),

@@ -8,7 +8,6 @@ from sseproxy.core.errors import InternalError, OriginError, SSEProxyError
 from sseproxy.core.frames import release_frames
 from sseproxy.core.journal.cutter import Cut
 from sseproxy.core.journal.intake import Intake
-from sseproxy.core.journal.loose import Loose
 from sseproxy.core.journal.run import RunPhase, RunState
 from sseproxy.core.journal.window import Block
 from sseproxy.core.stream.plan import StreamPlan
@@ -74,8 +73,7 @@ class Producer:
     def __init__(self, state: RunState, run: Run, around: Surroundings, *, most: int | None) -> None:
         self.relay: Relay | None = None
         self.plan = StreamPlan()
-        self._loose = Loose()
-        self.traffic = Traffic(self._loose)
+        self.traffic = Traffic()
         self._state = state
         self._run = run
         self._around = around
@@ -173,7 +171,7 @@ class Producer:
         now, state = self._around.loop.time(), self._state
         inlet = _Inlet(self)
         inlet.relay = relay = self.relay = Relay(
-            Intake(self.plan, self._take, self._loose, now=now), inlet, clock=self._around.clock
+            Intake(self.plan, self._take, self.traffic.loose, now=now), inlet, clock=self._around.clock
         )
         self.traffic.follow(relay.stats)
         if state.phase is RunPhase.REOPENING:
@@ -183,7 +181,7 @@ class Producer:
                 self._around.store.append(state.name, state.token, missing, self._stored, now=now)
         else:
             state.opened(opened.head)
-        self._around.store.lend(state.name, state.token, self._loose)
+        self._around.store.lend(state.name, state.token, self.traffic.loose)
         self._run.note_head()
         self._reopening.note_success(now)
         relay.start()

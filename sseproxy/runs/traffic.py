@@ -10,10 +10,10 @@ class Traffic:
     loose: what of it came that way.
     """
 
-    __slots__ = ("_bytes", "_events", "_loose", "_stats")
+    __slots__ = ("_bytes", "_events", "_stats", "loose")
 
-    def __init__(self, loose: Loose) -> None:
-        self._loose = loose
+    def __init__(self) -> None:
+        self.loose = Loose()
         self._events = 0
         self._bytes = 0
         self._stats: TransferStats | None = None
@@ -28,15 +28,15 @@ class Traffic:
     @property
     def events(self) -> int:
         """Whole events."""
-        return self._loose.events + self._events + (0 if self._stats is None else self._stats.events)
+        return self.loose.events + self._events + (0 if self._stats is None else self._stats.events)
 
     @property
     def bytes(self) -> int:
         """Bytes of these events, as they are kept."""
-        return self._loose.bytes + self._bytes + (0 if self._stats is None else self._stats.bytes_out)
+        return self.loose.bytes + self._bytes + (0 if self._stats is None else self._stats.bytes_out)
 
     @property
     def last_upstream_at(self) -> float | None:
         """When the upstream has last said something, in seconds of the event loop; ``None``: nothing so far."""
         stats = self._stats
-        return None if stats is None or stats.first_byte_at is None else max(stats.last_upstream_at, self._loose.at)
+        return None if stats is None or stats.first_byte_at is None else max(stats.last_upstream_at, self.loose.at)

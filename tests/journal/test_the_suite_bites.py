@@ -10,7 +10,8 @@ import pytest
 from sseproxy.core.journal.cursor import Flavour, Step, Written
 from sseproxy.core.journal.gap import Missing
 from sseproxy.core.journal.positions import Mark
-from sseproxy.core.journal.window import Block, Break, Entry, Spot, Window, WindowLimits
+from sseproxy.core.journal.window import Block, Break, Entry, Spot, Window
+from sseproxy.core.journal.window_policy import WindowLimits
 from sseproxy.journal.fanout import Fanout
 from sseproxy.journal.history import Page
 from sseproxy.journal.members import OUT, Member

@@ -38,6 +38,7 @@ class Loose:
         "_id_line",
         "_is_named",
         "_more",
+        "_newest",
         "_seq",
         "_token",
         "_until",
@@ -60,6 +61,7 @@ class Loose:
         self._token = self._seq = 0  # of the last event before
         self._more = 0  # events of pieces that have several, but for one of each
         self._until = inf
+        self._newest = b""
         self._events = self._bytes = 0
 
     def open(self, mark: Mark, *, is_named: bool, until: float) -> None:
@@ -86,8 +88,8 @@ class Loose:
         """Take `count` events without ids of the upstream. Return whether there was room for them."""
         texts = self.texts
         number = len(texts) + 1
-        # With this rule no sum of sizes has to be kept: in all it is at most four times as much as `LOOSE_BYTES`, when one
-        # piece is longer than the next, each as long as it may be.
+        # With this rule no sum of sizes has to be kept. In all it is at most about four times `LOOSE_BYTES`: where each
+        # piece is as long as it may be, and so shorter than the one before.
         if number > LOOSE_PIECES or number * len(text) > LOOSE_BYTES or now > self._until:
             return False
         id_line = self._id_line
@@ -99,7 +101,9 @@ class Loose:
         self.at = now
         if (receive := self.receive) is not None:
             try:
-                receive(id_line % (self._token, self._seq + number + self._more) + text if id_line else text, count, now)
+                receive(
+                    id_line % (self._token, self._seq + number + self._more) + text if id_line else text, count, now
+                )
             except Exception as error:  # noqa: BLE001 - one reader's defect must not stop the producer
                 if self._fail is not None:
                     self._fail(error)
@@ -107,9 +111,10 @@ class Loose:
         return True
 
     def take(self) -> tuple[Mark, int, bytes, bool]:
-        """Return what is loose, as the members of a `Block`; it is so no longer."""
+        """Return what is loose, which is something, as the members of a `Block`; it is so no longer."""
         texts = self.texts
         count, text = len(texts) + self._more, b"".join(texts)
+        self._newest = texts[-1]
         texts.clear()
         self._more = 0
         self._seq += count
@@ -117,6 +122,11 @@ class Loose:
         self._bytes += len(text)
         self.handed = (self._token, self._seq)
         return self.handed, count, text, self._is_named
+
+    @property
+    def newest(self) -> bytes:
+        """The last event that came, or the piece in which it did."""
+        return self.texts[-1] if self.texts else self._newest
 
     @property
     def events(self) -> int:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, TypeAlias
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.loose import Loose
 from sseproxy.core.journal.positions import START, Mark
+from sseproxy.core.journal.window_policy import WindowLimits, WindowPolicy
 from sseproxy.core.limits import KIB, MIB
 
 #: What ends each event of a block.
@@ -73,35 +74,6 @@ class Break:
 Entry: TypeAlias = Block | Break
 
 
-@dataclass(frozen=True, slots=True)
-class WindowLimits:
-    """What is kept at most. age: seconds."""
-
-    events: float = inf
-    bytes: float = inf
-    age: float = inf
-
-
-@dataclass(frozen=True, slots=True)
-class WindowPolicy:
-    """How much a window keeps, and how much of it is handed out at once.
-
-    tail: while no reader is behind. most: while one is. least: when the process is short of memory.
-    is_counted: the second number of a mark counts events, so that a gap can say how many are lost.
-    is_held: what a reader still has to get is never dropped; rather the producer waits for it.
-    chunk: bytes that one reader gets at once, before ids; a block that is larger goes in one piece.
-    readers: live readers that get something in one turn of the event loop.
-    """
-
-    tail: WindowLimits
-    most: WindowLimits
-    least: WindowLimits
-    is_counted: bool = False
-    is_held: bool = False
-    chunk: int = 64 * 1024
-    readers: int = 256
-
-
 #: Redis streams: marks are ids of entries, and a `History` is behind them.
 STREAM = WindowPolicy(
     tail=WindowLimits(events=100, bytes=64 * KIB),
@@ -151,10 +123,10 @@ class Window:
     __slots__ = (
         "_first",
         "_kept",
-        "_unpacked",
         "_restart",
         "_times",
         "_top",
+        "_unpacked",
         "base",
         "broken",
         "bytes",
