@@ -201,7 +201,6 @@ class Fanout:
 
     def enter(self, member: Member) -> bool:
         """Make `member` live if it has everything. Return whether it is."""
-        self.tighten()
         if member.spot != self._at:
             return False
         member.slot = len(self._live)
