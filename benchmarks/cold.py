@@ -83,6 +83,18 @@ async def kept(desk: Desk, number: int, *, has_ids: bool, is_read: bool = True) 
     return found[0]
 
 
+async def shared(desk: Desk, count: int, *, has_ids: bool) -> Stream:
+    """One feed with so many readers."""
+    run = await new_run(desk, StreamKind.FEED, count)
+    found: list[Stream] = []
+    opened = Opened(cast(Any, None), run.state.head, lambda relay: found.append(_upstream(relay)), cast(Any, None))
+    for _ in range(count):
+        run.attend()
+        _read(run, has_ids=has_ids)
+    run.adopt(StreamPlan(), opened, cast(Any, None))
+    return found[0]
+
+
 def _read(run: LiveRun, *, has_ids: bool) -> None:
     relay = _client(StreamPlan(is_answer=True))
     flavour = Flavour(has_ids=has_ids, prefix=run.state.prefix)
@@ -111,6 +123,7 @@ async def measured(count: int, rounds: int, names: Sequence[str]) -> Mapping[str
         kinds["answer-ids"] = [await kept(desk, count + number, has_ids=True) for number in range(count)]
     if "unread" in names:
         kinds["unread"] = [await kept(desk, 2 * count + number, has_ids=True, is_read=False) for number in range(count)]
+    feeds = {"feed": await shared(desk, count, has_ids=False), "feed-ids": await shared(desk, count, has_ids=True)}
     for _ in range(3 * count):  # turns in which readers become live
         await asyncio.sleep(0)
     found: dict[str, list[float]] = {name: [] for name in kinds}
@@ -121,8 +134,19 @@ async def measured(count: int, rounds: int, names: Sequence[str]) -> Mapping[str
             await asyncio.sleep(0)
             random.shuffle(kinds[name])
             found[name].append(spent(kinds[name], number))
+        for name, feed in feeds.items():
+            found.setdefault(name, []).append(await _passed(feed, number, count))
     await desk.close()
     return found
+
+
+async def _passed(feed: Stream, number: int, readers: int) -> float:
+    """Send one event to all readers of a feed, and return the µs of CPU for one: a pass has several turns."""
+    began = time.process_time()
+    feed(_CHUNK % number)
+    for _ in range(readers // 256 + 2):
+        await asyncio.sleep(0)
+    return (time.process_time() - began) / readers * 1e6
 
 
 def main() -> None:
