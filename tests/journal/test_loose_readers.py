@@ -142,7 +142,8 @@ async def test_a_reader_says_up_to_where_it_has_come() -> None:
 async def test_the_end_of_the_stream_comes_behind_what_was_loose() -> None:
     room = Run()
     ended: list[list[str]] = []
-    _, sink = room.reader((1, 0), on_end=lambda: ended.append(sink.data))
+    sinks: list[Sink] = []
+    sinks.append(room.reader((1, 0), on_end=lambda: ended.append(sinks[0].data))[1])
     await room.idle()
     for _ in range(3):
         room.bring()
