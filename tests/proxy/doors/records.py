@@ -1,0 +1,133 @@
+"""What has reached the upstream and the client in one case, and where do two doors differ in it?"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from tests.proxy.doors.cases import Fields, Framing
+
+#: Fields of the connection, and not of the message.
+_OF_THE_CONNECTION = frozenset((b"date", b"connection", b"keep-alive", b"transfer-encoding"))
+
+#: What is random: ids of ends, of tickets and runs, and positions in runs.
+_RANDOM = (
+    (re.compile(rb"sseproxy-end-[A-Za-z0-9_-]{40}"), b"END"),
+    (re.compile(rb"[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]+-(\d+)"), rb"POSITION-\1"),
+    (re.compile(rb"(_tickets/|_runs/\w+/|ticket\": \")[A-Za-z0-9_-]+"), rb"\1ID"),
+)
+
+#: Heartbeats: how many there are is a matter of time.
+_HEARTBEAT = re.compile(rb": heartbeat\r?\n(\r?\n)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A request as it has reached the upstream. fields: with names as they were spelled. framed: what by.
+
+    is_whole: its body was complete. left: the proxy has closed the connection before the answer was.
+    """
+
+    method: str
+    target: bytes
+    fields: Fields
+    framed: Framing
+    body: bytes = b""
+    is_whole: bool = False
+    left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A response as it has reached the client. status: 0 if none came. asked: a 100 asked for the body before it.
+
+    has_end: its end was a clean one.
+    """
+
+    status: int = 0
+    fields: Fields = ()
+    body: bytes = b""
+    has_end: bool = False
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All of one case behind one door."""
+
+    arrived: tuple[Arrived, ...] = ()
+    replies: tuple[Reply, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Leeway:
+    """In what a door may differ, because of the server in front of it; see docs/library.md.
+
+    names_are_lower: the names of the client's fields. loses_empty_query: of ``/a?``. loses_authority: of a target in
+    absolute form.
+    """
+
+    names_are_lower: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One place in which two outcomes differ. where: such as ``replies[1].status``."""
+
+    where: str
+    ours: object = field(compare=False)
+    theirs: object = field(compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.where}\n    own server: {_shown(self.ours)}\n    this door:  {_shown(self.theirs)}"
+
+
+def differences(ours: Outcome, theirs: Outcome, leeway: Leeway) -> list[Difference]:
+    """Where the outcome behind another door differs from that behind our own server."""
+    return list(_between("", _comparable(ours, leeway), _comparable(theirs, leeway)))
+
+
+def _between(where: str, ours: Any, theirs: Any) -> Iterator[Difference]:
+    if isinstance(ours, tuple) and where.endswith(("arrived", "replies")):
+        if len(ours) != len(theirs):
+            yield Difference(f"number of {where}", len(ours), len(theirs))
+        for number, pair in enumerate(zip(ours, theirs, strict=False)):
+            yield from _between(f"{where}[{number}]", *pair)
+    elif isinstance(ours, (Outcome, Arrived, Reply)):
+        for each in fields(ours):
+            pair = getattr(ours, each.name), getattr(theirs, each.name)
+            yield from _between(f"{where}.{each.name}".lstrip("."), *pair)
+    elif where.endswith(".fields"):
+        lacking, more = [each for each in ours if each not in theirs], [each for each in theirs if each not in ours]
+        if lacking or more:
+            yield Difference(where, lacking, more)
+        elif ours != theirs:
+            yield Difference(f"order of {where}", ours, theirs)
+    elif ours != theirs:
+        yield Difference(where, ours, theirs)
+
+
+def _comparable(outcome: Outcome, leeway: Leeway) -> Outcome:
+    arrived = (replace(each, fields=_arrived_fields(each.fields, leeway)) for each in outcome.arrived)
+    replies = (replace(each, fields=_answered(each.fields), body=_constant(each.body)) for each in outcome.replies)
+    return Outcome(tuple(arrived), tuple(replies))
+
+
+def _arrived_fields(found: Fields, leeway: Leeway) -> Fields:
+    return tuple((name.lower(), value) for name, value in found) if leeway.names_are_lower else found
+
+
+def _answered(found: Fields) -> Fields:
+    named = [(name.lower(), _constant(value)) for name, value in found]
+    return tuple(sorted((each for each in named if each[0] not in _OF_THE_CONNECTION), key=lambda each: each[0]))
+
+
+def _constant(data: bytes) -> bytes:
+    for pattern, name in _RANDOM:
+        data = pattern.sub(name, data)
+    return _HEARTBEAT.sub(b"", data)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < 600 else f"{text[:300]} … {text[-200:]} ({len(text)} characters)"

@@ -1,0 +1,165 @@
+"""Which server has the connections of a tested proxy's clients: its own, uvicorn, or aiohttp's?"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import uvicorn
+import uvloop
+from aiohttp import web
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from sseproxy.http1.listener import ClientConnections
+from sseproxy.http1.policy import ServerPolicy
+from sseproxy.proxy.app import ProxyApp
+from sseproxy.proxy.on_http1 import Http1Door
+from tests.support.settled import eventually
+from tests.support.virtual_clock import VirtualLoop
+
+#: Seconds that a connection of our own server has to close when its server closes.
+_SHUTDOWN = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a server listens. sock: bound. tls: of an https server."""
+
+    sock: socket.socket
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def is_unix(self) -> bool:
+        return self.sock.family == socket.AF_UNIX
+
+    async def listen(self, protocol: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
+        """Let each client's connection be one `protocol`."""
+        loop = asyncio.get_running_loop()
+        if self.is_unix:
+            return await loop.create_unix_server(protocol, sock=self.sock, ssl=self.tls)
+        return await loop.create_server(protocol, sock=self.sock, ssl=self.tls)
+
+
+class Front(Protocol):
+    """A server that listens. clients: those that are connected, whatever stands for them in this server."""
+
+    @property
+    def clients(self) -> Collection[object]: ...
+
+    def stop_listening(self) -> None:
+        """Let no other client connect."""
+
+    async def shut_down(self) -> None:
+        """Close the connections. Requests have been aborted."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFront:
+    """Our own server."""
+
+    door: Http1Door
+    clients: ClientConnections
+    server: asyncio.Server
+
+    @classmethod
+    async def open(cls, app: ProxyApp, place: Place, policy: ServerPolicy) -> "OwnFront":
+        door = Http1Door(app, policy)
+        clients = door.server(scheme="http" if place.tls is None else "https", is_unix=place.is_unix)
+        return cls(door, clients, await place.listen(clients))
+
+    def stop_listening(self) -> None:
+        self.server.close()
+
+    async def shut_down(self) -> None:
+        await self.clients.shutdown(_SHUTDOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class UvicornFront:
+    """uvicorn with the options that docs/library.md demands, and without its own wait at the end.
+
+    It is its protocol that a connection is; the rest of it starts and stops a process.
+    """
+
+    state: ServerState
+    server: asyncio.Server
+
+    @classmethod
+    async def open(cls, app: ProxyApp, place: Place, policy: ServerPolicy) -> "UvicornFront":
+        del policy  # of another server
+        from sseproxy.proxy.on_asgi import AsgiDoor
+
+        config = uvicorn.Config(
+            AsgiDoor(app),
+            interface="asgi3",
+            lifespan="off",
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=3600,
+        )
+        config.load()
+        state = ServerState()
+        return cls(state, await place.listen(lambda: HttpToolsProtocol(config, state, {})))
+
+    @property
+    def clients(self) -> Collection[object]:
+        return self.state.connections
+
+    def stop_listening(self) -> None:
+        self.server.close()
+
+    async def shut_down(self) -> None:
+        for each in list(self.state.connections):
+            each.shutdown()
+        await eventually(lambda: not self.state.connections and not self.state.tasks)
+
+
+@dataclass(frozen=True, slots=True)
+class AiohttpFront:
+    """The server of an aiohttp app, with one handler for all paths."""
+
+    runner: web.AppRunner
+    server: asyncio.Server
+
+    @classmethod
+    async def open(cls, app: ProxyApp, place: Place, policy: ServerPolicy) -> "AiohttpFront":
+        del policy  # of another server
+        raise NotImplementedError
+
+
+#: Opens a server for a proxy at a place. policy: of our own server.
+OpenFront = Callable[[ProxyApp, Place, ServerPolicy], Awaitable[Front]]
+
+
+class UvicornLoop(uvloop.Loop):
+    """An event loop for tests whose proxy is behind uvicorn, which brings uvloop along."""
+
+
+class AiohttpLoop(asyncio.SelectorEventLoop):
+    """An event loop for tests whose proxy is inside an aiohttp app."""
+
+
+class VirtualUvicornLoop(VirtualLoop):
+    """The same as `UvicornLoop`, and hours pass at once."""
+
+
+class VirtualAiohttpLoop(VirtualLoop):
+    """The same as `AiohttpLoop`, and hours pass at once."""
+
+
+_FRONTS: Mapping[type[asyncio.AbstractEventLoop], OpenFront] = {
+    UvicornLoop: UvicornFront.open,
+    AiohttpLoop: AiohttpFront.open,
+    VirtualUvicornLoop: UvicornFront.open,
+    VirtualAiohttpLoop: AiohttpFront.open,
+}
+
+
+def front_of(loop: asyncio.AbstractEventLoop) -> OpenFront:
+    """Return the server that `loop` is for: it is chosen with the loop, so that a test need not know of it."""
+    return _FRONTS.get(type(loop), OwnFront.open)
