@@ -12,10 +12,10 @@ from typing import Any
 
 from sseproxy.config.loader import load
 from sseproxy.core.routes import Route
-from tests.proxy.doors.cases import Case
-from tests.proxy.doors.client import Client
-from tests.proxy.doors.records import Difference, Leeway, Outcome, differences
-from tests.proxy.doors.upstream import RecordingUpstream
+from tests.proxy.alike.cases import Case
+from tests.proxy.alike.client import Client
+from tests.proxy.alike.records import Difference, Leeway, Outcome, differences, shown
+from tests.proxy.alike.upstream import RecordingUpstream
 from tests.support.fronts import OpenFront
 from tests.support.proxy_server import ProxyServer
 
@@ -85,7 +85,7 @@ class Finding:
     differences: Sequence[Difference]
 
     def __str__(self) -> str:
-        asked = "\n".join(f"  {ask}\n    {answer}" for ask, answer in self.case.exchanges)
+        asked = "\n".join(f"  {shown(ask)}\n    {shown(answer)}" for ask, answer in self.case.exchanges)
         return f"{self.door} differs in case {self.case.seed}\n{asked}\n" + "\n".join(map(str, self.differences))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from tests.proxy.doors.cases import Fields, Framing
+from tests.proxy.alike.cases import Fields, Framing
 
 #: Fields of the connection, and not of the message.
 _OF_THE_CONNECTION = frozenset((b"date", b"connection", b"keep-alive", b"transfer-encoding"))
@@ -13,7 +13,7 @@ _OF_THE_CONNECTION = frozenset((b"date", b"connection", b"keep-alive", b"transfe
 #: What is random: ids of ends, of tickets and runs, and positions in runs.
 _RANDOM = (
     (re.compile(rb"sseproxy-end-[A-Za-z0-9_-]{40}"), b"END"),
-    (re.compile(rb"[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]+-(\d+)"), rb"POSITION-\1"),
+    (re.compile(rb"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{20,40}\.[A-Za-z0-9_-]+-(\d+)"), rb"POSITION-\1"),
     (re.compile(rb"(_tickets/|_runs/\w+/|ticket\": \")[A-Za-z0-9_-]+"), rb"\1ID"),
 )
 
@@ -79,7 +79,7 @@ class Difference:
     theirs: object = field(compare=False)
 
     def __str__(self) -> str:
-        return f"{self.where}\n    own server: {_shown(self.ours)}\n    this door:  {_shown(self.theirs)}"
+        return f"{self.where}\n    own server: {shown(self.ours)}\n    this door:  {shown(self.theirs)}"
 
 
 def differences(ours: Outcome, theirs: Outcome, leeway: Leeway) -> list[Difference]:
@@ -128,6 +128,7 @@ def _constant(data: bytes) -> bytes:
     return _HEARTBEAT.sub(b"", data)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """`value`, not too long to be read."""
     text = repr(value)
     return text if len(text) < 600 else f"{text[:300]} … {text[-200:]} ({len(text)} characters)"

@@ -6,8 +6,8 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from tests.proxy.doors.cases import Ask, Case, Leaving
-from tests.proxy.doors.records import Reply
+from tests.proxy.alike.cases import Ask, Case, Leaving
+from tests.proxy.alike.records import Reply
 from tests.support.async_peer import AsyncPeer
 from tests.support.http1_reader import Message, read_chunk, read_head
 from tests.support.patience import LIMIT
@@ -57,14 +57,24 @@ class Client:
             await peer.close()
             return Reply()
         if not ask.expects:
-            await _send(peer, head + body, ask.cuts)
-            return await _read(peer, ask)
+            return await _said_and_heard(peer, ask, head + body)
         await peer.send(head)
         reply = await _read(peer, ask, asks_for_body=True)
         if not reply.status and reply.asked:
-            await _send(peer, body, ask.cuts)
-            reply = replace(await _read(peer, ask), asked=True)
+            reply = replace(await _said_and_heard(peer, ask, body), asked=True)
         return reply
+
+
+async def _said_and_heard(peer: AsyncPeer, ask: Ask, data: bytes) -> Reply:
+    """Send `data` until it is answered: a server may answer before it has read all, and read no more."""
+    sending = asyncio.create_task(_send(peer, data, ask.cuts))
+    reply = await _read(peer, ask)
+    if not sending.done():
+        sending.cancel()
+        await asyncio.wait([sending])
+        await peer.close()
+        reply = replace(reply, fields=(*reply.fields, (b"Connection", b"close")))
+    return reply
 
 
 async def _send(peer: AsyncPeer, data: bytes, cuts: tuple[int, ...]) -> None:

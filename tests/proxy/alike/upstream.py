@@ -5,8 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from tests.proxy.doors.cases import ANSWER, Answer, Ending, Framing
-from tests.proxy.doors.records import Arrived
+from tests.proxy.alike.cases import ANSWER, Answer, Ending, Framing
+from tests.proxy.alike.records import Arrived
 from tests.support.http1_reader import Message, read_chunks
 from tests.support.raw_upstream import RawUpstream, Visit
 from tests.support.settled import eventually
