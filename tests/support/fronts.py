@@ -16,11 +16,12 @@ from uvicorn.server import ServerState
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.proxy.app import ProxyApp
+from sseproxy.proxy.on_asgi import AsgiDoor
 from sseproxy.proxy.on_http1 import Http1Door
 from tests.support.settled import eventually
 from tests.support.virtual_clock import VirtualLoop
 
-#: Seconds that a connection of our own server has to close when its server closes.
+#: Seconds that a connection has to close when its server closes.
 _SHUTDOWN = 1.0
 
 
@@ -90,8 +91,6 @@ class UvicornFront:
     @classmethod
     async def open(cls, app: ProxyApp, place: Place, policy: ServerPolicy) -> "UvicornFront":
         del policy  # of another server
-        from sseproxy.proxy.on_asgi import AsgiDoor
-
         config = uvicorn.Config(
             AsgiDoor(app),
             interface="asgi3",
@@ -129,7 +128,29 @@ class AiohttpFront:
     @classmethod
     async def open(cls, app: ProxyApp, place: Place, policy: ServerPolicy) -> "AiohttpFront":
         del policy  # of another server
-        raise NotImplementedError
+        from sseproxy.aiohttp.door import AiohttpDoor
+
+        door = AiohttpDoor(app)
+        served = web.Application()
+        served.router.add_route("*", "/{tail:.*}", door.serve, expect_handler=door.expect)
+        runner = web.AppRunner(served, access_log=None, auto_decompress=False)
+        await runner.setup()
+        assert runner.server is not None
+        return cls(runner, await place.listen(runner.server))
+
+    @property
+    def clients(self) -> Collection[object]:
+        assert self.runner.server is not None
+        return self.runner.server.connections
+
+    def stop_listening(self) -> None:
+        self.server.close()
+
+    async def shut_down(self) -> None:
+        assert self.runner.server is not None
+        self.runner.server.pre_shutdown()
+        await self.runner.server.shutdown(_SHUTDOWN)
+        await self.runner.cleanup()
 
 
 #: Opens a server for a proxy at a place. policy: of our own server.

@@ -132,7 +132,7 @@ def _smaller_asks(ask: Ask) -> Iterator[Ask]:
     if ask.cuts:
         yield replace(ask, cuts=())
     if ask.pieces:
-        yield replace(ask, pieces=ask.pieces[1:])
+        yield replace(ask, pieces=ask.pieces[1:], expects=ask.expects and len(ask.pieces) > 1)
         yield replace(ask, pieces=tuple(each[: len(each) // 2] for each in ask.pieces))
     elif ask.framing is not Framing.NONE:
         yield replace(ask, framing=Framing.NONE, expects=False)
@@ -230,7 +230,7 @@ _ASKED_FIELDS: Fields = (
 )
 
 _PATHS = ("", "/a", "/a/b;c=d/", "//double", "/%2F%20x", "/~user/+", "/a=b&c", "/%c3%a9", "/x:y@z", "/..%2F", "/%2e/a")
-_QUERIES = ("", "", "?a=1", "?a=1&a=2&b", "?q=%20+x", "?url=http://x/?y=1", "?last-event-id=3", "?alt=sse", "?[x]={y}|z")
+_QUERIES = ("", "", "?", "?a=1", "?a=1&a=2&b", "?q=%20+x", "?url=http://x/?y=1", "?last-event-id=3", "?alt=sse", "?[x]={y}|z")
 
 _ANSWERED_FIELDS: Fields = (
     (b"Set-Cookie", b"a=1; Path=/"),
@@ -353,6 +353,10 @@ def _ask(random: Random) -> Ask:
     method = random.choice(("GET", "GET", "GET", "POST", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND"))
     place = random.choice(_PLACES)
     target = place + random.choice(_PATHS) + random.choice(_QUERIES)
+    if random.random() < 0.03:
+        target = f"http://b.test{target}"  # absolute form
+    elif method == "OPTIONS" and random.random() < 0.2:
+        target = "*"
     has_body = method in ("POST", "PUT", "PATCH") or random.random() < 0.05
     framing = random.choice(_BODIES) if has_body else Framing.NONE
     is_10 = random.random() < 0.05 and framing is not Framing.CHUNKED
@@ -363,8 +367,9 @@ def _ask(random: Random) -> Ask:
         _pieces(random) if has_body else (),
         framing,
         version="1.0" if is_10 else "1.1",
-        expects=has_body and not is_10 and random.random() < 0.1,
     )
+    if ask.body and not is_10 and random.random() < 0.1:
+        ask = replace(ask, expects=True)  # RFC 9110 section 10.1.1: only with a body
     size = len(ask.head(0, ask.target, b"")) + len(ask.framed_body)
     cuts = random.sample(range(1, size), min(size - 1, random.choice((0, 0, 1, 3))))
     return replace(ask, cuts=tuple(sorted(cuts)))
