@@ -13,6 +13,8 @@ from aiohttp import web
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from sseproxy.aiohttp.door import AiohttpDoor
+from sseproxy.asgi.types import ASGIApp
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.proxy.app import ProxyApp
@@ -89,10 +91,14 @@ class UvicornFront:
     server: asyncio.Server
 
     @classmethod
-    async def open(cls, app: ProxyApp, place: Place, policy: ServerPolicy) -> "UvicornFront":
+    async def open(
+        cls, app: ProxyApp, place: Place, policy: ServerPolicy, *, around: Callable[[ASGIApp], ASGIApp] | None = None
+    ) -> "UvicornFront":
+        """around: puts a middleware around the proxy."""
         del policy  # of another server
+        door = AsgiDoor(app)
         config = uvicorn.Config(
-            AsgiDoor(app),
+            door if around is None else around(door),
             interface="asgi3",
             lifespan="off",
             log_config=None,
@@ -128,8 +134,6 @@ class AiohttpFront:
     @classmethod
     async def open(cls, app: ProxyApp, place: Place, policy: ServerPolicy) -> "AiohttpFront":
         del policy  # of another server
-        from sseproxy.aiohttp.door import AiohttpDoor
-
         door = AiohttpDoor(app)
         served = web.Application()
         served.router.add_route("*", "/{tail:.*}", door.serve, expect_handler=door.expect)

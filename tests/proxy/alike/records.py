@@ -17,6 +17,8 @@ _RANDOM = (
     (re.compile(rb"(_tickets/|_runs/\w+/|ticket\": \")[A-Za-z0-9_-]+"), rb"\1ID"),
 )
 
+_TOO_LARGE = 413
+
 #: Heartbeats: how many there are is a matter of time.
 _HEARTBEAT = re.compile(rb": heartbeat\r?\n(\r?\n)?")
 
@@ -60,17 +62,6 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Leeway:
-    """In what a door may differ, because of the server in front of it; see docs/library.md.
-
-    names_are_lower: the names of the client's fields. loses_empty_query: of ``/a?``. loses_authority: of a target in
-    absolute form.
-    """
-
-    names_are_lower: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Difference:
     """One place in which two outcomes differ. where: such as ``replies[1].status``."""
 
@@ -82,9 +73,12 @@ class Difference:
         return f"{self.where}\n    own server: {shown(self.ours)}\n    this door:  {shown(self.theirs)}"
 
 
-def differences(ours: Outcome, theirs: Outcome, leeway: Leeway) -> list[Difference]:
-    """Where the outcome behind another door differs from that behind our own server."""
-    return list(_between("", _comparable(ours, leeway), _comparable(theirs, leeway)))
+def differences(ours: Outcome, theirs: Outcome, *, in_lower_case: bool) -> list[Difference]:
+    """Where the outcome behind another door differs from that behind our own server.
+
+    in_lower_case: the other server has changed the names of the client's fields.
+    """
+    return list(_between("", *(_comparable(each, in_lower_case=in_lower_case) for each in (ours, theirs))))
 
 
 def _between(where: str, ours: Any, theirs: Any) -> Iterator[Difference]:
@@ -107,14 +101,14 @@ def _between(where: str, ours: Any, theirs: Any) -> Iterator[Difference]:
         yield Difference(where, ours, theirs)
 
 
-def _comparable(outcome: Outcome, leeway: Leeway) -> Outcome:
-    arrived = (replace(each, fields=_arrived_fields(each.fields, leeway)) for each in outcome.arrived)
+def _comparable(outcome: Outcome, *, in_lower_case: bool) -> Outcome:
+    arrived = outcome.arrived
+    if any(each.status == _TOO_LARGE for each in outcome.replies):
+        arrived = tuple(each for each in arrived if each.is_whole)  # a matter of time: was it begun before that was seen?
+    if in_lower_case:
+        arrived = tuple(replace(one, fields=tuple((name.lower(), value) for name, value in one.fields)) for one in arrived)
     replies = (replace(each, fields=_answered(each.fields), body=_constant(each.body)) for each in outcome.replies)
-    return Outcome(tuple(arrived), tuple(replies))
-
-
-def _arrived_fields(found: Fields, leeway: Leeway) -> Fields:
-    return tuple((name.lower(), value) for name, value in found) if leeway.names_are_lower else found
+    return Outcome(arrived, tuple(replies))
 
 
 def _answered(found: Fields) -> Fields:
