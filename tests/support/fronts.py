@@ -177,6 +177,21 @@ class VirtualAiohttpLoop(VirtualLoop):
     """The same as `AiohttpLoop`, and hours pass at once."""
 
 
+#: On each of these a test of the proxy may run.
+LOOPS: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+    "uvicorn": UvicornLoop,
+    "aiohttp": AiohttpLoop,
+}
+
+#: The same for tests in which hours pass.
+VIRTUAL_LOOPS: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "virtual": VirtualLoop,
+    "uvicorn": VirtualUvicornLoop,
+    "aiohttp": VirtualAiohttpLoop,
+}
+
 _FRONTS: Mapping[type[asyncio.AbstractEventLoop], OpenFront] = {
     UvicornLoop: UvicornFront.open,
     AiohttpLoop: AiohttpFront.open,

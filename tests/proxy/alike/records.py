@@ -1,6 +1,7 @@
 """What has reached the upstream and the client in one case, and where do two doors differ in it?"""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -92,9 +93,9 @@ def _between(where: str, ours: Any, theirs: Any) -> Iterator[Difference]:
             pair = getattr(ours, each.name), getattr(theirs, each.name)
             yield from _between(f"{where}.{each.name}".lstrip("."), *pair)
     elif where.endswith(".fields"):
-        lacking, more = [each for each in ours if each not in theirs], [each for each in theirs if each not in ours]
-        if lacking or more:
-            yield Difference(where, lacking, more)
+        counted, found = Counter(ours), Counter(theirs)
+        if counted != found:
+            yield Difference(where, list((counted - found).elements()), list((found - counted).elements()))
         elif ours != theirs:
             yield Difference(f"order of {where}", ours, theirs)
     elif ours != theirs:

@@ -1,0 +1,2 @@
+def is_impossible(nodeid: str) -> bool:
+    return False
