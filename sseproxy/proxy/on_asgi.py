@@ -18,6 +18,11 @@ from sseproxy.proxy.asgi.response import AsgiResponse, ResponseAborted
 from sseproxy.proxy.asgi.scopes import client_address, is_unix, read_scope, speaks_http1
 from sseproxy.proxy.handler import RequestHandler
 
+#: What no server and no middleware takes for a part of a response, or for its end.
+_ABORT = {"type": "sseproxy.abort", "body": object(), "more_body": True}
+#: Seconds in which it has to come through, to a client that takes what came before it.
+_ABORT_TIME = 5.0
+
 #: What a middleware in front gets for a client that has left before its response began. No client sees it.
 _LEFT = 499
 
@@ -85,6 +90,8 @@ class AsgiDoor:
         if await receiver.open(request):
             await _serve(self._handler, request, connection, receiver, response)
         if response.is_broken:
+            if response.has_begun:
+                await _break_in_front(send)
             raise ResponseAborted
         if not response.has_begun:
             with contextlib.suppress(OSError):
@@ -145,6 +152,22 @@ def _leave(connection: AsgiConnection, response: AsgiResponse, handling: "asynci
     if flow is not None:
         flow.connection_lost()
     handling.cancel()
+
+
+async def _break_in_front(send: Send) -> None:
+    """Let a middleware in front fail, too.
+
+    Hazard: `BaseHTTPMiddleware` of Starlette completes the response of an app that raises behind the head. It does not
+    if it comes upon a message that it cannot read. Servers refuse to send that, and do nothing else.
+    """
+    aborting = begin_later(_send_abort(send))
+    await asyncio.wait({aborting}, timeout=_ABORT_TIME)
+    aborting.cancel()
+
+
+async def _send_abort(send: Send) -> None:
+    with contextlib.suppress(Exception):
+        await send({**_ABORT})
 
 
 def _note_handled(response: AsgiResponse, _: object) -> None:

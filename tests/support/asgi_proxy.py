@@ -1,5 +1,6 @@
 """How does a test run the proxy as an ASGI app: with the server's end in its own hands, or inside a real server?"""
 
+import asyncio
 import contextlib
 import itertools
 import os
@@ -7,10 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
+from urllib.parse import unquote
 
 from sseproxy.asgi.types import ASGIApp, Receive, Scope, Send
 from sseproxy.core.routes import Route, Upstream
-from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.engine.live import LiveStreams
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.proxy.app import ProxyApp
@@ -18,6 +19,7 @@ from sseproxy.proxy.on_asgi import AsgiDoor
 from sseproxy.proxy.origins import Origins
 from tests.support.asgi_exchange import Exchange
 from tests.support.patience import LIMIT
+from tests.support.proxy_server import SILENT
 from tests.support.raw_upstream import RawUpstream, Script
 
 #: Names the port of the upstream to a proxy inside a server process.
@@ -54,7 +56,7 @@ class AsgiStage:
         path, _, query = target.partition(b"?")
         headers = [HOST, *changes.pop("headers", ())]
         options = {name: changes.pop(name) for name in ("method", "body") if name in changes}
-        exchange = Exchange(front or self.door, path=path.decode("latin-1"), headers=headers, **options)
+        exchange = Exchange(front or self.door, path=unquote(path.decode("latin-1")), headers=headers, **options)
         exchange.scope |= {"raw_path": path, "query_string": query, **changes}
         return exchange
 
@@ -68,11 +70,8 @@ async def asgi_stage(
         app = new_proxy(route_to(upstream.port, **options), trusted=trusted, streams=streams)
         try:
             yield AsgiStage(app, AsgiDoor(app), upstream)
-            async with contextlib.AsyncExitStack():
-                import asyncio
-
-                async with asyncio.timeout(LIMIT):
-                    await app.wait_until_idle()
+            async with asyncio.timeout(LIMIT):
+                await app.wait_until_idle()
             assert len(app.streams) == 0
         finally:
             app.abort()
@@ -81,8 +80,8 @@ async def asgi_stage(
 
 def route_to(port: int, **options: Any) -> Route:
     """Return a route to an upstream of this machine, without heartbeats unless `options` say otherwise."""
-    heartbeat = HeartbeatPolicy(interval=None)
-    return Route(**{"name": "default", "upstream": Upstream("http", "127.0.0.1", port), "heartbeat": heartbeat, **options})
+    usual = {"name": "default", "upstream": Upstream("http", "127.0.0.1", port), "heartbeat": SILENT}
+    return Route(**{**usual, **options})
 
 
 class InServer:

@@ -20,7 +20,7 @@ METHODS = frozenset(
         *("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "QUERY", "PURGE", "SEARCH"),
         *("COPY", "LOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "UNLOCK", "BIND", "REBIND", "UNBIND", "ACL"),
         *("REPORT", "MKACTIVITY", "CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE"),
-        *("MKCALENDAR", "LINK", "UNLINK"),
+        *("MKCALENDAR", "LINK", "UNLINK", "SOURCE"),
     )
 )
 #: Versions in which frames say where a message ends, and no field does.
@@ -58,9 +58,8 @@ def read_scope(scope: Scope, limits: HeadLimits) -> ParsedRequest:
     if not _NAMES.fullmatch(b"".join([name + b"\n" for name, _ in headers])):
         raise BadRequest("The name of a header field is malformed.")
     if version in _FRAMED:
-        headers = _as_http1(headers)
-        version = "1.1"
-    return ParsedRequest(method, target, version, headers)
+        return ParsedRequest(method, target, "1.1", _as_http1(headers))
+    return ParsedRequest(method, target, "1.0" if version == "1" else version, headers)  # granian says "1"
 
 
 def speaks_http1(scope: Scope) -> bool:
