@@ -1,6 +1,7 @@
 """Which server has the connections of a tested proxy's clients: its own, uvicorn, or aiohttp's?"""
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -18,6 +19,7 @@ from sseproxy.asgi.types import ASGIApp
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.proxy.app import ProxyApp
+from sseproxy.proxy.asgi.response import ResponseAborted
 from sseproxy.proxy.on_asgi import AsgiDoor
 from sseproxy.proxy.on_http1 import Http1Door
 from tests.support.settled import eventually
@@ -80,6 +82,11 @@ class OwnFront:
         await self.clients.shutdown(_SHUTDOWN)
 
 
+def _is_unexpected(record: logging.LogRecord) -> bool:
+    """Keep out how uvicorn reports a response that is broken off. pytest keeps records, and with them whole stacks."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], ResponseAborted)
+
+
 @dataclass(frozen=True, slots=True)
 class UvicornFront:
     """uvicorn with the options that docs/library.md demands, and without its own wait at the end.
@@ -102,12 +109,14 @@ class UvicornFront:
             interface="asgi3",
             lifespan="off",
             log_config=None,
+            access_log=False,
             proxy_headers=False,
             server_header=False,
             date_header=False,
             timeout_keep_alive=3600,
         )
         config.load()
+        logging.getLogger("uvicorn.error").addFilter(_is_unexpected)
         state = ServerState()
         return cls(state, await place.listen(lambda: HttpToolsProtocol(config, state, {})))
 
@@ -119,6 +128,7 @@ class UvicornFront:
         self.server.close()
 
     async def shut_down(self) -> None:
+        logging.getLogger("uvicorn.error").removeFilter(_is_unexpected)
         for each in list(self.state.connections):
             each.shutdown()
         await eventually(lambda: not self.state.connections and not self.state.tasks)

@@ -21,7 +21,6 @@ from sseproxy.http1.policy import ServerPolicy
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.origins.redis.origin import RedisOrigin
 from sseproxy.proxy.app import ProxyApp
-from sseproxy.proxy.asgi.response import ResponseAborted
 from sseproxy.proxy.on_http1 import Http1Door
 from sseproxy.proxy.origins import Origins
 from sseproxy.proxy.process_journal import ProcessJournal
@@ -228,8 +227,7 @@ class _Surprises(logging.Handler):
         self.seen: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info is None or not isinstance(record.exc_info[1], ResponseAborted):  # as ASGI servers report it
-            self.seen.append(logging.Formatter().format(record))
+        self.seen.append(logging.Formatter().format(record))
 
 
 @contextlib.contextmanager
