@@ -4,20 +4,22 @@ Whether it declares a stream, which service talks (dialect), whether the stream 
 client comes back by itself, and which heartbeats the client takes. See docs/requests.md.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
-from sseproxy.core.http.accept import NOTHING, Accepted, accepted, names_stream
+from sseproxy.core.http.accept import NOTHING, Accepted, accepted, admits_json, names_stream
 from sseproxy.core.http.peek import BodyPeek, NoValue, Value
 from sseproxy.core.stream.clients import KnownClient, drops_ids_without_data, find_client
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.end_message import EndsAt
-from sseproxy.core.stream.heartbeat import HeartbeatForm
-from sseproxy.core.stream.kinds import MediaKind, promised_kind
+from sseproxy.core.stream.guessing import guessed_dialect
+from sseproxy.core.stream.heartbeat import HeartbeatForm, WhiteSpace
+from sseproxy.core.stream.kinds import EVENT_STREAM, NDJSON, MediaKind, names_records
 from sseproxy.core.stream.plan import StreamKind, StreamMode, StreamPlan, StreamPolicy
 
 _UNSAID: Sequence[bytes] = ()
+#: Methods whose client is promised no JSON: what it wants may be anything, or is a head.
+WITHOUT_PROMISE = frozenset(("GET", "HEAD", "OPTIONS", "CONNECT", "TRACE"))
 
 
 class _Mcp(Enum):
@@ -32,14 +34,9 @@ _RPC_MEMBERS = (_RPC, _RPC_METHOD, _RPC_ID)
 #: MCP's Streamable HTTP transport; each of its requests but the first of a session carries one.
 MCP_FIELDS = frozenset((b"mcp-session-id", b"mcp-protocol-version", b"mcp-method"))
 
-_ENDINGS: tuple[tuple[str, Dialect], ...] = (
-    ("/chat/completions", Dialect.OPENAI_CHAT),
-    ("/completions", Dialect.OPENAI_COMPLETIONS),
-    ("/responses", Dialect.OPENAI_RESPONSES),
-    (":streamGenerateContent", Dialect.GEMINI),
-)
+#: What Ollama answers with NDJSON, unless the body says otherwise; its other answers are short, or begin at once.
+_OLLAMA_STREAMS = ("/api/chat", "/api/generate")
 _FALSE = frozenset(("false", "0", "no", "off"))
-_OLLAMA = re.compile(rb"^ollama", re.IGNORECASE)
 
 
 def members_of(policy: StreamPolicy) -> tuple[str, ...]:
@@ -100,7 +97,9 @@ class StreamRequest:
         accept = fields.get(b"accept", _UNSAID)
         self._accepted = accepted(accept) if any(map(names_stream, accept)) else NOTHING
         self._mcp = self._find_mcp()
-        self._dialect = self._dialect_of_head() if policy.dialect is Dialect.AUTO else policy.dialect
+        self._dialect = policy.dialect
+        if self._dialect is Dialect.AUTO:
+            self._dialect = guessed_dialect(method, path, fields, is_mcp=self._mcp is _Mcp.YES)
 
     # What the request asks for.
 
@@ -152,6 +151,7 @@ class StreamRequest:
         if (
             self._looks_into_body
             or self._policy.heartbeat.before_response is not None
+            or self._policy.heartbeat.json is not None
             or self._policy.limits.counts_streams
         ) and self._head_declares is None:
             return members_of(self._policy)
@@ -180,24 +180,65 @@ class StreamRequest:
             return bool(by_head)
         if not self.peek.is_known:
             return None
+        if self._dialect is Dialect.OLLAMA:
+            return self.peek.value(_STREAM) is not False
         if self._mcp is _Mcp.YES or self._is_rpc:
             return self._is_rpc_call
-        return self._plainly_declares or self._body_declares(self.peek)
+        return (self._plainly_declares or self._body_declares(self.peek)) and not self._names_records
+
+    @property
+    def may_declare_records(self) -> bool:
+        """True if the request asks for NDJSON, unless its body says that it does not."""
+        if self._dialect is not Dialect.OLLAMA or self._method != "POST" or not self._has_body:
+            return False
+        if self._policy.heartbeat.ndjson is WhiteSpace.OFF or self._accepted.named:
+            return False
+        is_by_route = self._policy.stream is StreamMode.ALWAYS
+        return is_by_route or self._path.removesuffix("/").endswith(_OLLAMA_STREAMS)
+
+    @property
+    def takes_json(self) -> bool:
+        """True if the request, which declares no stream, may be promised JSON before the upstream has answered.
+
+        Not a request whose answer is its head: a preflight, a handshake, and what begins a session of MCP. Nor the GET
+        of a ticket, nor a request of Ollama for what comes as a stream by default.
+        """
+        is_answer = self._method not in WITHOUT_PROMISE and not self._is_ticket and b"upgrade" not in self._fields
+        if not is_answer or self._policy.stream is StreamMode.NEVER or self.declares is not False:
+            return False
+        if self._mcp is _Mcp.YES or self._is_rpc:
+            return False
+        refuses_stream = self.peek is not None and self.peek.value(_STREAM) is False
+        if (
+            self._dialect is Dialect.OLLAMA
+            and self._path.removesuffix("/").endswith(_OLLAMA_STREAMS)
+            and not refuses_stream
+        ):
+            return False
+        return admits_json(self._fields.get(b"accept", _UNSAID))
+
+    @property
+    def early_after(self) -> float | None:
+        """Seconds behind the request after which its client is answered before the upstream; ``None``: it waits."""
+        heartbeat = self._policy.heartbeat
+        if self.declares:
+            return heartbeat.before_response
+        return heartbeat.json if heartbeat.json is not None and self.takes_json else None
 
     @property
     def promised_kind(self) -> MediaKind:
         """The kind of stream that the client is promised, if it is answered before the upstream has answered."""
-        return promised_kind(self._client_fields.get(b"accept", _UNSAID))
+        return NDJSON if self._dialect is Dialect.OLLAMA else EVENT_STREAM
 
-    def plan(self) -> StreamPlan:
-        """Decide how the stream is treated. The request body has passed, or is late."""
+    def plan(self, kind: MediaKind = EVENT_STREAM) -> StreamPlan:
+        """Decide how a stream of `kind` is treated. The request body has passed, or is late."""
         policy, dialect = self._policy, self.dialect
         client = find_client(self._client_fields)
         form, event = self._form(dialect, client)
         is_answer = self._is_answer(dialect)
         value: Value = None if self.peek is None else self.peek.value(_RPC_ID)
         request_id = value if isinstance(value, str | int | float) and not isinstance(value, bool) else None
-        return StreamPlan(
+        plan = StreamPlan(
             heartbeat=policy.heartbeat,
             timeouts=policy.timeouts,
             limits=policy.limits,
@@ -213,20 +254,28 @@ class StreamRequest:
             # A body that was not read may have asked for a stream: only one that was read counts as undeclared.
             is_declared=self.declares is not False or (self.peek is None and self._head_declares is None),
         )
+        return kind.adapted(plan)
 
     # Private: declaration.
 
     @property
     def _head_declares(self) -> bool | None:
         """The same, as far as the head can tell."""
-        if self._policy.stream is StreamMode.NEVER or self._method == "HEAD" or self._dialect is Dialect.OLLAMA:
+        if self._policy.stream is StreamMode.NEVER or self._method == "HEAD":
             return False
+        if self._dialect is Dialect.OLLAMA:
+            return None if self.may_declare_records else False
         if self._mcp is _Mcp.YES:
             return self._rpc_declares
         may_be_rpc = self._mcp is _Mcp.BODY and self._has_body
         if not may_be_rpc and self._plainly_declares:
-            return True
+            return not self._names_records
         return None if self._has_body else False
+
+    @property
+    def _names_records(self) -> bool:
+        """True if the client asks for NDJSON. Only that of Ollama is promised: of others no last record is known."""
+        return names_records(self._client_fields.get(b"accept", _UNSAID))
 
     @property
     def _plainly_declares(self) -> bool:
@@ -283,27 +332,7 @@ class StreamRequest:
         method = self.peek.value(_RPC_METHOD)
         return isinstance(method, str) and method != "initialize" and self.peek.value(_RPC_ID) is not NoValue.ABSENT
 
-    # Private: dialect, kind, client.
-
-    def _dialect_of_head(self) -> Dialect:
-        """Guess the service by the request, as far as its head can tell. The paths are those of POST requests."""
-        fields = self._fields
-        if self._method == "POST":
-            path = self._path.removesuffix("/")
-            for ending, dialect in _ENDINGS:
-                if path.endswith(ending):
-                    return dialect
-            if path.endswith("/messages") and b"anthropic-version" in fields:
-                return Dialect.ANTHROPIC
-        if self._mcp is _Mcp.YES:
-            return Dialect.MCP
-        if _OLLAMA.match(fields.get(b"user-agent", (b"",))[0]):
-            return Dialect.OLLAMA
-        if b"anthropic-version" in fields:
-            return Dialect.ANTHROPIC
-        if b"x-goog-api-client" in fields or b"x-goog-api-key" in fields:
-            return Dialect.GEMINI
-        return Dialect.GENERIC
+    # Private: kind, client.
 
     def _is_answer(self, dialect: Dialect) -> bool:
         if self._policy.kind is not StreamKind.AUTO:

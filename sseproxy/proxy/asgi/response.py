@@ -71,6 +71,7 @@ class ResponseAborted(Exception):
 #   turn counts as a wait.
 # - A `send` that waits for a client that takes nothing waits for ever: `abort_at_once` breaks the wait off.
 # - uvicorn counts what a 304 declares as missing.
+# - An upstream that may go on has more at once: `write` comes from within `resume_writing`.
 
 
 class AsgiResponse:
@@ -318,8 +319,8 @@ class AsgiResponse:
                 if is_last:
                     self._end(_OVER)
             else:
-                self._note_flushed()
                 self._wake = asyncio.get_running_loop().create_future()
+                self._note_flushed()
                 try:
                     await self._wake
                 finally:
