@@ -11,6 +11,7 @@ from typing import Protocol
 import uvicorn
 import uvloop
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -24,6 +25,9 @@ from sseproxy.proxy.on_asgi import AsgiDoor
 from sseproxy.proxy.on_http1 import Http1Door
 from tests.support.settled import eventually
 from tests.support.virtual_clock import VirtualLoop
+
+#: Of a head, as our own server has them, for aiohttp.
+_SIZES = {"max_line_size": 65536, "max_field_size": 65536, "max_headers": 500}
 
 #: Seconds that a connection has to close when its server closes.
 _SHUTDOWN = 1.0
@@ -83,8 +87,11 @@ class OwnFront:
 
 
 def _is_unexpected(record: logging.LogRecord) -> bool:
-    """Keep out how uvicorn reports a response that is broken off. pytest keeps records, and with them whole stacks."""
-    return record.exc_info is None or not isinstance(record.exc_info[1], ResponseAborted)
+    """Keep out how servers report a response that is broken off, and a request that makes no sense.
+
+    They do it with the whole stack, which pytest keeps, and all that is on it.
+    """
+    return record.exc_info is None or not isinstance(record.exc_info[1], (ResponseAborted, HttpProcessingError))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +154,9 @@ class AiohttpFront:
         door = AiohttpDoor(app)
         served = web.Application()
         served.router.add_route("*", "/{tail:.*}", door.serve, expect_handler=door.expect)
-        runner = web.AppRunner(served, access_log=None, auto_decompress=False)
+        runner = web.AppRunner(served, access_log=None, auto_decompress=False, **_SIZES)
         await runner.setup()
+        logging.getLogger("aiohttp.server").addFilter(_is_unexpected)
         assert runner.server is not None
         return cls(runner, await place.listen(runner.server))
 
@@ -162,6 +170,7 @@ class AiohttpFront:
 
     async def shut_down(self) -> None:
         assert self.runner.server is not None
+        logging.getLogger("aiohttp.server").removeFilter(_is_unexpected)
         self.runner.server.pre_shutdown()
         await self.runner.server.shutdown(_SHUTDOWN)
         await self.runner.cleanup()

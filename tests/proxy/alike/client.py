@@ -32,15 +32,16 @@ class Client:
                 target = ask.target.replace("{location}", location)
                 if ask.leaves is not Leaving.BEHIND:
                     peer = None  # so that nothing else is on the connection that breaks
-                reply = Reply()
+                reply, is_again = Reply(), False
                 for is_kept in (True, False) if peer is not None else (False,):
                     if not is_kept or peer is None:
                         peer = await connections.enter_async_context(AsyncPeer.connect(self._port))
                     async with asyncio.timeout(LIMIT):
                         reply = await self._exchange(peer, ask, ask.head(number, target, last_id))
                     if reply.status:
-                        break  # otherwise the connection may have been closed before the request came
-                replies.append(reply)
+                        break  # otherwise the connection was closed, and may have been before the request came
+                    is_again = is_kept
+                replies.append(replace(reply, is_again=is_again))
                 if not may_be_kept(reply, ask):
                     peer = None
                 for name, value in reply.fields:

@@ -44,7 +44,7 @@ class Arrived:
 class Reply:
     """A response as it has reached the client. status: 0 if none came. asked: a 100 asked for the body before it.
 
-    has_end: its end was a clean one.
+    has_end: its end was a clean one. is_again: it came only on another connection; the first was closed without a word.
     """
 
     status: int = 0
@@ -52,6 +52,7 @@ class Reply:
     body: bytes = b""
     has_end: bool = False
     asked: bool = False
+    is_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
