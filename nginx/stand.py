@@ -18,7 +18,6 @@ from pathlib import Path
 
 from cases import CASES, READ_TIMEOUT, Case, behaviours
 
-from sseproxy.demo.chat import request_body
 from sseproxy.demo.exchange import Ending, exchange, post
 from sseproxy.demo.model import ModelServer, Noticed, Visit, serving
 from sseproxy.demo.nginx import NginxFailed, find_nginx, nginx, nginx_version
@@ -116,11 +115,12 @@ class Stand:
     async def _measure(self, case: Case, port: int) -> Measured:
         user = f"{case.name}, {port}"
         coding = "gzip" if case.gzip else "identity"
-        request = post("/v1/chat/completions", request_body(case.behaviour, user=user), accept_encoding=coding)
+        body = case.shape.request_body(case.behaviour, user=user)
+        request = post(case.shape.path, body, accept_encoding=coding, user_agent=case.shape.user_agent)
         leaves = None if case.leaves is None else case.leaves / self._scale
         limit = 10 * READ_TIMEOUT / self._scale
         answer = await exchange(self._ports[port], request, limit=limit, leave_after=leaves)
-        return Measured(Verdict(answer, case.tokens), await self._model.visit(user, limit=_NOTICE_LIMIT))
+        return Measured(Verdict(answer, case.tokens, case.shape), await self._model.visit(user, limit=_NOTICE_LIMIT))
 
 
 def adapted(text: str, ports: Mapping[int, int], scale: float) -> str:
