@@ -77,7 +77,7 @@ def measure(folder: Path) -> tuple[Measured, list[str]]:
             for way in Way
             if way is not Way.DIRECT
         }
-        bases = {way: (proxies.get(way) or upstreams[way]).url for way in Way}
+        bases = {way: proxies[way].url if way in proxies else upstreams[way].url for way in Way}
         jobs = {
             (client, case): Job(client, f"{bases[case[0]]}/{client.segment}/{service}/answer/{case[1]}", limit=_LIMIT)
             for case in reversed(_CASES)  # those first for which all others wait

@@ -86,7 +86,7 @@ def mistral_chat(url: str) -> Iterator[Any]:
     from mistralai.client import Mistral
 
     client = Mistral(api_key="test", server_url=url, timeout_ms=int(_TIMEOUT * 1000))
-    completion = client.chat.complete(model="mistral-small-latest", messages=_MESSAGES)
+    completion: Any = client.chat.complete(model="mistral-small-latest", messages=_MESSAGES)
     yield _plain(completion)
     yield completion.choices[0].message.content
 
