@@ -15,7 +15,7 @@ from sseproxy.core.frozen import frozen
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.end_message import EndPolicy
-from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy, WhiteSpace
 from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.engine.live import LiveStreams
@@ -42,6 +42,8 @@ FormName = Literal[
     "openai-responses",
 ]
 
+WhiteSpaceName = Literal["auto", "space", "newline", "off"]
+
 
 class MiddlewareOptions(TypedDict, total=False):
     """What both middlewares take; `DEFAULTS` holds for what is left out.
@@ -67,6 +69,9 @@ class MiddlewareOptions(TypedDict, total=False):
 
     prelude: bool
     """Send one heartbeat with the response head."""
+
+    ndjson: WhiteSpaceName | WhiteSpace
+    """What a heartbeat is between the records of NDJSON; ``"auto"``: a space for Ollama, else nothing."""
 
     dialect: DialectName | Dialect
     """The kind of service, which decides error events and the last event; ``"auto"``: by the request."""
@@ -106,6 +111,7 @@ DEFAULTS: Final[MiddlewareOptions] = {
     "event": {"name": "heartbeat", "data": "{}"},
     "before_response": "off",
     "prelude": False,
+    "ndjson": "auto",
     "dialect": "auto",
     "response_timeout": "15m",
     "idle_timeout": "auto",
@@ -125,6 +131,7 @@ _READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "event": option_values.event,
     "before_response": option_values.seconds,
     "prelude": option_values.boolean,
+    "ndjson": option_values.ndjson,
     "dialect": option_values.dialect,
     "response_timeout": option_values.seconds,
     "idle_timeout": option_values.idle,
@@ -186,6 +193,7 @@ def read_options(options: MiddlewareOptions, defaults: MiddlewareOptions = DEFAU
         event_data=read["event"]["data"],
         before_response=read["before_response"],
         prelude=read["prelude"],
+        ndjson=read["ndjson"],
     )
     timeouts = TimeoutPolicy(
         response=read["response_timeout"],

@@ -202,7 +202,7 @@ class ResponseSwitch:
     def _begin_stream(self, opening: Opening) -> Responder:
         require_asyncio(in_another_thread=self._task is not None)
         options = self._common.options
-        plan = stream_request(self.scope, options, self._peek).plan()
+        plan = stream_request(self.scope, options, self._peek).plan(opening.kind)
         self._stop_looking_into_body()
         responder = Responder(
             plan,

@@ -136,6 +136,7 @@ def heartbeat_policy(section: HeartbeatSection) -> HeartbeatPolicy:
         event_data=section.event.data,
         before_response=section.before_response,
         prelude=section.prelude,
+        ndjson=section.ndjson,
     )
 
 

@@ -29,6 +29,7 @@ FOR_UPSTREAMS: tuple[tuple[str, ...], ...] = (
     ("end",),
     ("stream",),
     ("heartbeat", "before_response"),
+    ("heartbeat", "ndjson"),
     ("timeouts", "connect"),
     ("timeouts", "response"),
     ("timeouts", "idle"),

@@ -21,6 +21,7 @@ from sseproxy.config.fields import (
     Size,
     SizeOrOff,
     TextLine,
+    WhiteSpaceWord,
 )
 from sseproxy.config.sections import Section
 from sseproxy.core.limits import LimitPolicy
@@ -58,6 +59,10 @@ class HeartbeatSection(Section):
         "kept alive. It trades status line and header fields for the connection.",
     )
     prelude: Boolean = Field(default=_HEARTBEAT.prelude, description="Send one heartbeat with the response head.")
+    ndjson: WhiteSpaceWord = Field(
+        default=_HEARTBEAT.ndjson,
+        description="What a heartbeat is between the records of NDJSON; auto: a space for Ollama, else nothing.",
+    )
 
 
 class TimeoutsSection(Section):

@@ -72,7 +72,7 @@ class Answering:
             fields = self.response_fields(head.headers)
         else:
             tail.admit(self._route)
-            plan, length = self._wanted.plan(), None
+            plan, length = self._wanted.plan(kind), None
             fields = self.stream_fields(kind.head(head.headers, decoded=decoder is not None))
         tail.record.status = head.status
         if kind is None and (body := exchange.take_whole()) is not None:
@@ -108,8 +108,9 @@ class Answering:
         plan: left out, the one that the request asks for.
         """
         self._tail.admit(self._route)
-        early = EarlyAnswer(self._wanted.promised_kind, self._route, self._tail, self._final_message)
-        early.promise(plan or self._wanted.plan(), self.end_message(), self.stream_fields)
+        kind = self._wanted.promised_kind
+        early = EarlyAnswer(kind, self._route, self._tail, self._final_message)
+        early.promise(plan or self._wanted.plan(kind), self.end_message(), self.stream_fields)
         return early
 
     def await_stream(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from enum import Enum, StrEnum
 
 from sseproxy.core.frozen import frozen
+from sseproxy.core.http.json_members import MemberScanner, NoValue
 from sseproxy.core.stream.heartbeat import HeartbeatForm
 
 
@@ -29,6 +30,11 @@ class Dialect(StrEnum):
     def is_of_answers(self) -> bool:
         """True if each stream of such a service answers one request, and ends with the answer."""
         return self not in (Dialect.AUTO, Dialect.GENERIC, Dialect.MCP)
+
+    @property
+    def knows_records(self) -> bool:
+        """True if the service sends NDJSON, and its last record and its errors are known; see `record_finality`."""
+        return self is Dialect.OLLAMA
 
     @property
     def form(self) -> HeartbeatForm:
@@ -145,6 +151,20 @@ def finality(dialect: Dialect, name: bytes, data: bytes) -> Finality:
     """Classify the event with type `name` and `data`; of long data its two ends are enough."""
     known = _LAST_EVENTS.get(dialect)
     return Finality.NONE if known is None else known.finality(name, data)
+
+
+#: Members of a record that tell whether another one follows.
+_ERROR, _DONE = RECORD_MEMBERS = ("error", "done")
+
+
+def record_finality(record: MemberScanner) -> Finality:
+    """Classify a record of NDJSON that has been read, for `RECORD_MEMBERS`, to its end.
+
+    It is the whole record, whatever its length: of Ollama the last one may hold the numbers of a whole conversation.
+    """
+    if record.value(_ERROR) not in (None, NoValue.ABSENT):
+        return Finality.ERROR
+    return Finality.TERMINAL if record.value(_DONE) is True else Finality.NONE
 
 
 @frozen

@@ -95,6 +95,11 @@ def error_event(dialect: Dialect, error: StreamError, *, request_id: RequestId |
     return event(json.dumps(value), name=name, eol=eol)
 
 
+def error_value(dialect: Dialect, error: StreamError) -> dict[str, Any]:
+    """Return the JSON value that tells a client of `dialect` about `error`, where it is no event."""
+    return _shape(dialect, error, None)[1]
+
+
 def _shape(dialect: Dialect, error: StreamError, request_id: RequestId | None) -> tuple[str | None, dict[str, Any]]:
     """Return the type of the event and its data."""
     text, kind, param, code = error.text, error.kind, error.param, error.code or error.status

@@ -23,6 +23,15 @@ class HeartbeatForm(StrEnum):
     OPENAI_RESPONSES = "openai-responses"
 
 
+class WhiteSpace(StrEnum):
+    """What a heartbeat is in a stream of NDJSON, where a record may begin."""
+
+    AUTO = "auto"  # a space where the last record of the service is known, so that none follows it; else nothing
+    SPACE = "space"
+    NEWLINE = "newline"
+    OFF = "off"
+
+
 @frozen
 class HeartbeatPolicy:
     """When a heartbeat goes out and what it says; times in seconds, ``None`` means off.
@@ -30,6 +39,7 @@ class HeartbeatPolicy:
     interval: silence towards the client after which a heartbeat goes out.
     before_response: how long a declared stream waits for the upstream's head before it is answered.
     prelude: one heartbeat goes out with the response head.
+    ndjson: what goes into streams of NDJSON.
     """
 
     interval: float | None = 15.0
@@ -39,13 +49,18 @@ class HeartbeatPolicy:
     event_data: str = "{}"
     before_response: float | None = None
     prelude: bool = False
+    ndjson: WhiteSpace = WhiteSpace.AUTO
 
     @property
     def fields_without_interval(self) -> tuple[str, ...]:
         """Return the names of the fields that ask for heartbeats although `interval` is off."""
         if self.interval is not None:
             return ()
-        asks = {"before_response": self.before_response is not None, "prelude": self.prelude}
+        asks = {
+            "before_response": self.before_response is not None,
+            "prelude": self.prelude,
+            "ndjson": self.ndjson in (WhiteSpace.SPACE, WhiteSpace.NEWLINE),
+        }
         return tuple(name for name, is_asked in asks.items() if is_asked)
 
     def answers_too_late(self, response: float | None) -> bool:

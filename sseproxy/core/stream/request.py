@@ -13,8 +13,8 @@ from sseproxy.core.http.peek import BodyPeek, NoValue, Value
 from sseproxy.core.stream.clients import KnownClient, drops_ids_without_data, find_client
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.end_message import EndsAt
-from sseproxy.core.stream.heartbeat import HeartbeatForm
-from sseproxy.core.stream.kinds import MediaKind, promised_kind
+from sseproxy.core.stream.heartbeat import HeartbeatForm, WhiteSpace
+from sseproxy.core.stream.kinds import EVENT_STREAM, NDJSON, MediaKind, names_records
 from sseproxy.core.stream.plan import StreamKind, StreamMode, StreamPlan, StreamPolicy
 
 _UNSAID: Sequence[bytes] = ()
@@ -38,6 +38,8 @@ _ENDINGS: tuple[tuple[str, Dialect], ...] = (
     ("/responses", Dialect.OPENAI_RESPONSES),
     (":streamGenerateContent", Dialect.GEMINI),
 )
+#: What Ollama answers with NDJSON, unless the body says otherwise; its other answers are short, or begin at once.
+_OLLAMA_STREAMS = ("/api/chat", "/api/generate")
 _FALSE = frozenset(("false", "0", "no", "off"))
 _OLLAMA = re.compile(rb"^ollama", re.IGNORECASE)
 
@@ -180,24 +182,36 @@ class StreamRequest:
             return bool(by_head)
         if not self.peek.is_known:
             return None
+        if self._dialect is Dialect.OLLAMA:
+            return self.peek.value(_STREAM) is not False
         if self._mcp is _Mcp.YES or self._is_rpc:
             return self._is_rpc_call
-        return self._plainly_declares or self._body_declares(self.peek)
+        return (self._plainly_declares or self._body_declares(self.peek)) and not self._names_records
+
+    @property
+    def may_declare_records(self) -> bool:
+        """True if the request asks for NDJSON, unless its body says that it does not."""
+        if self._dialect is not Dialect.OLLAMA or self._method != "POST" or not self._has_body:
+            return False
+        if self._policy.heartbeat.ndjson is WhiteSpace.OFF or self._accepted.named:
+            return False
+        is_by_route = self._policy.stream is StreamMode.ALWAYS
+        return is_by_route or self._path.removesuffix("/").endswith(_OLLAMA_STREAMS)
 
     @property
     def promised_kind(self) -> MediaKind:
         """The kind of stream that the client is promised, if it is answered before the upstream has answered."""
-        return promised_kind(self._client_fields.get(b"accept", _UNSAID))
+        return NDJSON if self._dialect is Dialect.OLLAMA else EVENT_STREAM
 
-    def plan(self) -> StreamPlan:
-        """Decide how the stream is treated. The request body has passed, or is late."""
+    def plan(self, kind: MediaKind = EVENT_STREAM) -> StreamPlan:
+        """Decide how a stream of `kind` is treated. The request body has passed, or is late."""
         policy, dialect = self._policy, self.dialect
         client = find_client(self._client_fields)
         form, event = self._form(dialect, client)
         is_answer = self._is_answer(dialect)
         value: Value = None if self.peek is None else self.peek.value(_RPC_ID)
         request_id = value if isinstance(value, str | int | float) and not isinstance(value, bool) else None
-        return StreamPlan(
+        plan = StreamPlan(
             heartbeat=policy.heartbeat,
             timeouts=policy.timeouts,
             limits=policy.limits,
@@ -213,20 +227,28 @@ class StreamRequest:
             # A body that was not read may have asked for a stream: only one that was read counts as undeclared.
             is_declared=self.declares is not False or (self.peek is None and self._head_declares is None),
         )
+        return kind.adapted(plan)
 
     # Private: declaration.
 
     @property
     def _head_declares(self) -> bool | None:
         """The same, as far as the head can tell."""
-        if self._policy.stream is StreamMode.NEVER or self._method == "HEAD" or self._dialect is Dialect.OLLAMA:
+        if self._policy.stream is StreamMode.NEVER or self._method == "HEAD":
             return False
+        if self._dialect is Dialect.OLLAMA:
+            return None if self.may_declare_records else False
         if self._mcp is _Mcp.YES:
             return self._rpc_declares
         may_be_rpc = self._mcp is _Mcp.BODY and self._has_body
         if not may_be_rpc and self._plainly_declares:
-            return True
+            return not self._names_records
         return None if self._has_body else False
+
+    @property
+    def _names_records(self) -> bool:
+        """True if the client asks for NDJSON. Only that of Ollama is promised: of others no last record is known."""
+        return names_records(self._client_fields.get(b"accept", _UNSAID))
 
     @property
     def _plainly_declares(self) -> bool:
