@@ -73,6 +73,9 @@ class MiddlewareOptions(TypedDict, total=False):
     ndjson: WhiteSpaceName | WhiteSpace
     """What a heartbeat is between the records of NDJSON; ``"auto"``: a space for Ollama, else nothing."""
 
+    json: Duration
+    """Silence after which any other POST, PUT, … that takes JSON is answered and kept alive with white space."""
+
     dialect: DialectName | Dialect
     """The kind of service, which decides error events and the last event; ``"auto"``: by the request."""
 
@@ -112,6 +115,7 @@ DEFAULTS: Final[MiddlewareOptions] = {
     "before_response": "off",
     "prelude": False,
     "ndjson": "auto",
+    "json": "off",
     "dialect": "auto",
     "response_timeout": "15m",
     "idle_timeout": "auto",
@@ -132,6 +136,7 @@ _READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "before_response": option_values.seconds,
     "prelude": option_values.boolean,
     "ndjson": option_values.ndjson,
+    "json": option_values.seconds,
     "dialect": option_values.dialect,
     "response_timeout": option_values.seconds,
     "idle_timeout": option_values.idle,
@@ -194,6 +199,7 @@ def read_options(options: MiddlewareOptions, defaults: MiddlewareOptions = DEFAU
         before_response=read["before_response"],
         prelude=read["prelude"],
         ndjson=read["ndjson"],
+        json=read["json"],
     )
     timeouts = TimeoutPolicy(
         response=read["response_timeout"],
@@ -203,8 +209,8 @@ def read_options(options: MiddlewareOptions, defaults: MiddlewareOptions = DEFAU
     )
     for name in heartbeat.fields_without_interval:
         raise ValueError(f"{name}: needs heartbeats, but heartbeat is off")
-    if heartbeat.answers_too_late(timeouts.response):
-        raise ValueError("before_response: must be shorter than response_timeout")
+    for name in heartbeat.fields_too_late(timeouts.response):
+        raise ValueError(f"{name}: must be shorter than response_timeout")
     if read["secret"] and heartbeat.before_response is None:
         raise ValueError("secret: signs ends behind early answers only, but before_response is off")
     timeout, spread = read["drain"], read["drain_spread"] or 0.0

@@ -30,6 +30,7 @@ FOR_UPSTREAMS: tuple[tuple[str, ...], ...] = (
     ("stream",),
     ("heartbeat", "before_response"),
     ("heartbeat", "ndjson"),
+    ("heartbeat", "json"),
     ("timeouts", "connect"),
     ("timeouts", "response"),
     ("timeouts", "idle"),

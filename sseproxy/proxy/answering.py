@@ -14,6 +14,7 @@ from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.request import StreamRequest
 from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.early import EarlyAnswer
+from sseproxy.proxy.early_json import EarlyJson
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.response_body import connect_body, read_kind
@@ -111,6 +112,12 @@ class Answering:
         kind = self._wanted.promised_kind
         early = EarlyAnswer(kind, self._route, self._tail, self._final_message)
         early.promise(plan or self._wanted.plan(kind), self.end_message(), self.stream_fields)
+        return early
+
+    def promise_json(self) -> EarlyAnswer:
+        """Promise JSON to a client that has waited long enough, and return what goes on with it."""
+        early = EarlyJson(self._route, self._tail)
+        early.promise_json(self._wanted.plan(), self.stream_fields)
         return early
 
     def await_stream(self) -> None:

@@ -40,6 +40,7 @@ class HeartbeatPolicy:
     before_response: how long a declared stream waits for the upstream's head before it is answered.
     prelude: one heartbeat goes out with the response head.
     ndjson: what goes into streams of NDJSON.
+    json: how long any other request that takes JSON waits for the head before it is answered.
     """
 
     interval: float | None = 15.0
@@ -50,6 +51,7 @@ class HeartbeatPolicy:
     before_response: float | None = None
     prelude: bool = False
     ndjson: WhiteSpace = WhiteSpace.AUTO
+    json: float | None = None
 
     @property
     def fields_without_interval(self) -> tuple[str, ...]:
@@ -60,12 +62,16 @@ class HeartbeatPolicy:
             "before_response": self.before_response is not None,
             "prelude": self.prelude,
             "ndjson": self.ndjson in (WhiteSpace.SPACE, WhiteSpace.NEWLINE),
+            "json": self.json is not None,
         }
         return tuple(name for name, is_asked in asks.items() if is_asked)
 
-    def answers_too_late(self, response: float | None) -> bool:
-        """True if a request would fail by its response timeout, in seconds, before `before_response` answers it."""
-        return self.before_response is not None and response is not None and self.before_response >= response
+    def fields_too_late(self, response: float | None) -> tuple[str, ...]:
+        """Return the names of the fields that answer no sooner than a request fails by its response timeout, in seconds."""
+        if response is None:
+            return ()
+        waits = {"before_response": self.before_response, "json": self.json}
+        return tuple(name for name, wait in waits.items() if wait is not None and wait >= response)
 
 
 _CHAT_CHUNK = "chat.completion.chunk"

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
-from sseproxy.core.http.accept import NOTHING, Accepted, accepted, names_stream
+from sseproxy.core.http.accept import NOTHING, Accepted, accepted, admits_json, names_stream
 from sseproxy.core.http.peek import BodyPeek, NoValue, Value
 from sseproxy.core.stream.clients import KnownClient, drops_ids_without_data, find_client
 from sseproxy.core.stream.dialects import Dialect
@@ -18,6 +18,8 @@ from sseproxy.core.stream.kinds import EVENT_STREAM, NDJSON, MediaKind, names_re
 from sseproxy.core.stream.plan import StreamKind, StreamMode, StreamPlan, StreamPolicy
 
 _UNSAID: Sequence[bytes] = ()
+#: Methods whose client is promised no JSON: what it wants may be anything, or is a head.
+WITHOUT_PROMISE = frozenset(("GET", "HEAD", "OPTIONS", "CONNECT", "TRACE"))
 
 
 class _Mcp(Enum):
@@ -154,6 +156,7 @@ class StreamRequest:
         if (
             self._looks_into_body
             or self._policy.heartbeat.before_response is not None
+            or self._policy.heartbeat.json is not None
             or self._policy.limits.counts_streams
         ) and self._head_declares is None:
             return members_of(self._policy)
@@ -197,6 +200,30 @@ class StreamRequest:
             return False
         is_by_route = self._policy.stream is StreamMode.ALWAYS
         return is_by_route or self._path.removesuffix("/").endswith(_OLLAMA_STREAMS)
+
+    @property
+    def takes_json(self) -> bool:
+        """True if the request, which declares no stream, may be promised JSON before the upstream has answered.
+
+        Not a request whose answer is its head: a preflight, a handshake, and what begins a session of MCP. Nor the GET
+        of a ticket, nor a request of Ollama that does not refuse a stream: there one is what comes by default.
+        """
+        is_answer = self._method not in WITHOUT_PROMISE and not self._is_ticket and b"upgrade" not in self._fields
+        if not is_answer or self._policy.stream is StreamMode.NEVER or self.declares is not False:
+            return False
+        if self._mcp is _Mcp.YES or self._is_rpc:
+            return False
+        if self._dialect is Dialect.OLLAMA and (self.peek is None or self.peek.value(_STREAM) is not False):
+            return False
+        return admits_json(self._fields.get(b"accept", _UNSAID))
+
+    @property
+    def early_after(self) -> float | None:
+        """Seconds behind the request after which its client is answered before the upstream; ``None``: it waits."""
+        heartbeat = self._policy.heartbeat
+        if self.declares:
+            return heartbeat.before_response
+        return heartbeat.json if heartbeat.json is not None and self.takes_json else None
 
     @property
     def promised_kind(self) -> MediaKind:
