@@ -32,7 +32,7 @@ class Case:
     shape: Shape = EVENTS
 
 
-TWO_HOPS, GZIP, HTTP10 = (8003, 8004), (8005, 8006), (8007, 8008)
+TWO_HOPS, GZIP, HTTP10, JSON = (8003, 8004), (8005, 8006), (8007, 8008), (8001, 8011)
 
 CASES = (
     Case("silent before the response head", "silent before head"),
@@ -56,8 +56,8 @@ CASES = (
     Case("JSON lines (Ollama): silent before the response head", "lines silent before head", shape=LINES),
     Case("JSON lines (Ollama): silent after the first record", "lines silent after first", shape=LINES),
     Case("JSON lines (Ollama): service dies half-way", "lines die", shape=LINES),
-    Case("JSON, no stream: silent before the response head", "text silent before head", shape=TEXT),
-    Case("JSON, no stream: service dies before the head, after 30 s", "dies thinking", shape=TEXT),
+    Case("JSON, no stream: silent before the response head", "text silent before head", *JSON, shape=TEXT),
+    Case("JSON, no stream: service dies before the head, after 30 s", "dies thinking", *JSON, shape=TEXT),
 )
 
 

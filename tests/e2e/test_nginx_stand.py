@@ -130,7 +130,7 @@ def test_json_lines_that_break_off_say_so(rows: Rows) -> None:
 def test_an_answer_in_json_that_never_comes_is_an_error_object(rows: Rows) -> None:
     assert rows[_TEXT_DYING]["direct"]["status"] == 502
     through = rows[_TEXT_DYING]["through"]
-    assert (through["status"], through["tokens"], through["error"], through["whole"]) == (200, 0, "502", False)
+    assert (through["status"], through["tokens"], through["error"], through["whole"]) == (200, 0, 502, False)
 
 
 def test_the_readme_has_the_rows_of_the_stand(rows: Rows) -> None:
@@ -139,7 +139,7 @@ def test_the_readme_has_the_rows_of_the_stand(rows: Rows) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["problem.conf", "solved.conf", "two-hops.conf", "gzip.conf", "http10.conf", "push.conf", "replicas.conf"]
+    "name", ["problem.conf", "solved.conf", "two-hops.conf", "gzip.conf", "http10.conf", "json.conf", "push.conf", "replicas.conf"]
 )
 def test_a_configuration_is_complete_as_it_lies_there(name: str, tmp_path: Path) -> None:
     conf = tmp_path / "nginx.conf"

@@ -5,7 +5,7 @@ import asyncio
 from aiohttp import web
 
 from sseproxy.aiohttp import sse_keepalive
-from tests.e2e.kinds.slow_answers import LINES_TYPE, OPTIONS, RECORDS, SILENCE, TEXT, TEXT_TYPE
+from tests.e2e.kinds.slow_answers import LINES_PATH, LINES_TYPE, OPTIONS, RECORDS, SILENCE, TEXT, TEXT_PATH, TEXT_TYPE
 
 
 async def lines(request: web.Request) -> web.StreamResponse:
@@ -28,7 +28,7 @@ async def text(request: web.Request) -> web.Response:
 
 def plain(_: list[str]) -> web.Application:
     app = web.Application()
-    app.add_routes([web.post("/lines", lines), web.post("/text", text)])
+    app.add_routes([web.post(LINES_PATH, lines), web.post(TEXT_PATH, text)])
     return app
 
 
@@ -36,5 +36,5 @@ def kept(_: list[str]) -> web.Application:
     keepalive = sse_keepalive(**OPTIONS)
     app = web.Application(middlewares=[keepalive])
     app.on_shutdown.append(keepalive.on_shutdown)
-    app.add_routes([web.post("/lines", lines), web.post("/text", text)])
+    app.add_routes([web.post(LINES_PATH, lines), web.post(TEXT_PATH, text)])
     return app

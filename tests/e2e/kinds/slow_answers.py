@@ -15,6 +15,8 @@ OPTIONS: MiddlewareOptions = {
     "json": "300ms",
 }
 
+#: Two of Ollama's paths; the first one streams, if it is not asked for anything else.
+LINES_PATH, TEXT_PATH = "/api/chat", "/api/embed"
 LINES_TYPE, TEXT_TYPE = "application/x-ndjson", "application/json"
 RECORDS = [
     json.dumps({"message": {"role": "assistant", "content": text}, "done": text == ""}).encode() + b"\n"

@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from sseproxy.asgi import SSEKeepaliveMiddleware
-from tests.e2e.kinds.slow_answers import LINES_TYPE, OPTIONS, RECORDS, SILENCE, TEXT, TEXT_TYPE
+from tests.e2e.kinds.slow_answers import LINES_PATH, LINES_TYPE, OPTIONS, RECORDS, SILENCE, TEXT, TEXT_PATH, TEXT_TYPE
 
 
 async def lines(request: Request) -> Response:
@@ -31,5 +31,5 @@ async def text(request: Request) -> Response:
     return Response(TEXT, media_type=TEXT_TYPE)
 
 
-plain = Starlette(routes=[Route("/lines", lines, methods=["POST"]), Route("/text", text, methods=["POST"])])
+plain = Starlette(routes=[Route(LINES_PATH, lines, methods=["POST"]), Route(TEXT_PATH, text, methods=["POST"])])
 kept = SSEKeepaliveMiddleware(plain, **OPTIONS)
