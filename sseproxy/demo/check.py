@@ -16,8 +16,8 @@ _NAMES = {DIRECT: "direct", KEPT: "through sseproxy"}
 _THINKING: Mapping[str, tuple[Shape, str]] = {
     "thinks-first": (EVENTS, "before the first token"),
     "thinks-between": (EVENTS, "between two tokens"),
-    "lines": (LINES, "between two lines of JSON (Ollama)"),
-    "text": (TEXT, "before the JSON of an answer without a stream"),
+    "lines": (LINES, "between two lines (Ollama)"),
+    "text": (TEXT, "before the JSON (no stream)"),
 }
 _COLUMNS = ("model is silent", "way", "status", "seconds", "tokens", "heartbeats", "ended")
 

@@ -43,11 +43,16 @@ class Timing:
         return {**named, "stock": STOCK_PATIENCE, "faster": self.faster}
 
     @property
+    def json_after(self) -> str:
+        """How long a request for plain JSON waits before it is answered: as long as one for a stream."""
+        return f"{self.before_response * 1000:.0f}ms"
+
+    @property
     def flags(self) -> list[str]:
         """What sseproxy is started with."""
         return [
             f"--heartbeat={self.heartbeat * 1000:.0f}ms",
-            f"--before-response={self.before_response * 1000:.0f}ms",
+            f"--before-response={self.json_after}",
         ]
 
     @property
