@@ -70,11 +70,10 @@ class MiddlewareOptions(TypedDict, total=False):
     prelude: bool
     """Send one heartbeat with the response head."""
 
-    ndjson: WhiteSpaceName | WhiteSpace
-    """What a heartbeat is between the records of NDJSON; ``"auto"``: a space for Ollama, else nothing."""
-
     json: Duration
     """Silence after which any other POST, PUT, … that takes JSON is answered and kept alive with white space."""
+    ndjson: WhiteSpaceName | WhiteSpace
+    """What a heartbeat is between the records of NDJSON; ``"auto"``: a space for Ollama, else nothing."""
 
     dialect: DialectName | Dialect
     """The kind of service, which decides error events and the last event; ``"auto"``: by the request."""
@@ -114,8 +113,8 @@ DEFAULTS: Final[MiddlewareOptions] = {
     "event": {"name": "heartbeat", "data": "{}"},
     "before_response": "off",
     "prelude": False,
-    "ndjson": "auto",
     "json": "off",
+    "ndjson": "auto",
     "dialect": "auto",
     "response_timeout": "15m",
     "idle_timeout": "auto",
@@ -135,8 +134,8 @@ _READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "event": option_values.event,
     "before_response": option_values.seconds,
     "prelude": option_values.boolean,
-    "ndjson": option_values.ndjson,
     "json": option_values.seconds,
+    "ndjson": option_values.ndjson,
     "dialect": option_values.dialect,
     "response_timeout": option_values.seconds,
     "idle_timeout": option_values.idle,
@@ -198,8 +197,8 @@ def read_options(options: MiddlewareOptions, defaults: MiddlewareOptions = DEFAU
         event_data=read["event"]["data"],
         before_response=read["before_response"],
         prelude=read["prelude"],
-        ndjson=read["ndjson"],
         json=read["json"],
+        ndjson=read["ndjson"],
     )
     timeouts = TimeoutPolicy(
         response=read["response_timeout"],

@@ -140,8 +140,8 @@ def heartbeat_policy(section: HeartbeatSection) -> HeartbeatPolicy:
         event_data=section.event.data,
         before_response=section.before_response,
         prelude=section.prelude,
-        ndjson=section.ndjson,
         json=section.json,
+        ndjson=section.ndjson,
     )
 
 

@@ -22,7 +22,7 @@ from sseproxy.core.stream.plan import StreamMode
 _BEFORE_RESPONSE = ("heartbeat", "before_response")
 
 #: How the file switches off what needs heartbeats.
-_SWITCHED_OFF = {"before_response": "off", "prelude": "false", "ndjson": "auto", "json": "off"}
+_SWITCHED_OFF = {"before_response": "off", "prelude": "false", "json": "off", "ndjson": "auto"}
 
 
 def check_routes(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: FilePath) -> None:
@@ -84,7 +84,7 @@ class RouteCheck:
         policy, response = heartbeat_policy(self.route.merged.heartbeat), self.route.merged.timeouts.response
         if self.route.section.redis is not None:
             # Those of `defaults` are for upstreams.
-            policy = replace(policy, before_response=None, ndjson=WhiteSpace.AUTO, json=None)
+            policy = replace(policy, before_response=None, json=None, ndjson=WhiteSpace.AUTO)
         is_touched = self.route.merged.stream.declared is not StreamMode.NEVER
         if is_touched and is_right(self.document, self.route, "heartbeat", "interval"):
             for name in policy.fields_without_interval:

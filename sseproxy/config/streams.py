@@ -64,14 +64,14 @@ with warnings.catch_warnings():
             "kept alive. It trades status line and header fields for the connection.",
         )
         prelude: Boolean = Field(default=_HEARTBEAT.prelude, description="Send one heartbeat with the response head.")
-        ndjson: WhiteSpaceWord = Field(
-            default=_HEARTBEAT.ndjson,
-            description="What a heartbeat is between the records of NDJSON; auto: a space for Ollama, else nothing.",
-        )
         json: Duration = Field(  # type: ignore[assignment]  # pydantic's method of that name is not used
             default=_HEARTBEAT.json,
             description="A request that declares no stream, takes JSON, is no GET, and has no response head so long "
             "after its end is answered 200 and kept alive with white space. It trades status line and header fields.",
+        )
+        ndjson: WhiteSpaceWord = Field(
+            default=_HEARTBEAT.ndjson,
+            description="What a heartbeat is between the records of NDJSON; auto: a space for Ollama, else nothing.",
         )
 
 

@@ -39,9 +39,9 @@ class EarlyJson(EarlyAnswer):
         super().__init__(JSON_ANSWER, route, tail, None)
 
     def promise_json(self, plan: StreamPlan, fields: Callable[[Headers], Headers]) -> None:
-        """Send the head, and white space from now on. plan: of a stream in its place. fields: see `promise`."""
+        """Send the head, and white space from now on. fields: see `promise`."""
         self._tail.downstream.announce_trailer(b"Proxy-Status", self.proxy_status)
-        self.promise(JSON_ANSWER.adapted(plan), None, fields)
+        self.promise(plan, None, fields)
 
     async def join(self, exchange: HttpExchange) -> None:
         """Go on with the upstream's JSON, or tell the client what it is instead."""

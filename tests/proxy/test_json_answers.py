@@ -1,19 +1,9 @@
 """What does a client get that was promised JSON before the upstream had answered? (docs/configuration.md)"""
 
 import asyncio
-import gzip
-import json
-from dataclasses import replace
-from typing import Any
 
-import pytest
-
-from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
-from sseproxy.core.stream.plan import StreamMode
-from sseproxy.core.stream.timeouts import TimeoutPolicy
 from tests.support.async_peer import AsyncPeer
-from tests.support.http1_reader import read_chunk
 from tests.support.proxy_server import stage
 from tests.support.raw_upstream import Script, Visit
 

@@ -95,16 +95,16 @@ def error_event(dialect: Dialect, error: StreamError, *, request_id: RequestId |
     return event(json.dumps(value), name=name, eol=eol)
 
 
-def error_value(dialect: Dialect, error: StreamError) -> dict[str, Any]:
-    """Return the JSON value that tells a client of `dialect` about `error`, where it is no event."""
-    return _shape(dialect, error, None)[1]
-
-
-def error_object(dialect: Dialect, error: StreamError, request_id: RequestId | None = None) -> bytes:
+def error_object(dialect: Dialect, error: StreamError) -> bytes:
     """Return the JSON text that tells a client of `dialect` about `error`, where it waits for JSON."""
     if dialect is Dialect.OPENAI_RESPONSES:
         dialect = Dialect.OPENAI_CHAT  # events of this service have a shape of their own, its error bodies have not
-    return json.dumps(_shape(dialect, error, request_id)[1]).encode()
+    return json.dumps(error_value(dialect, error)).encode()
+
+
+def error_value(dialect: Dialect, error: StreamError) -> dict[str, Any]:
+    """Return the JSON value that tells a client of `dialect` about `error`, where it is no event."""
+    return _shape(dialect, error, None)[1]
 
 
 def _shape(dialect: Dialect, error: StreamError, request_id: RequestId | None) -> tuple[str | None, dict[str, Any]]:

@@ -39,8 +39,8 @@ class HeartbeatPolicy:
     interval: silence towards the client after which a heartbeat goes out.
     before_response: how long a declared stream waits for the upstream's head before it is answered.
     prelude: one heartbeat goes out with the response head.
-    ndjson: what goes into streams of NDJSON.
     json: how long any other request that takes JSON waits for the head before it is answered.
+    ndjson: what goes into streams of NDJSON.
     """
 
     interval: float | None = 15.0
@@ -50,8 +50,8 @@ class HeartbeatPolicy:
     event_data: str = "{}"
     before_response: float | None = None
     prelude: bool = False
-    ndjson: WhiteSpace = WhiteSpace.AUTO
     json: float | None = None
+    ndjson: WhiteSpace = WhiteSpace.AUTO
 
     @property
     def fields_without_interval(self) -> tuple[str, ...]:
@@ -61,8 +61,8 @@ class HeartbeatPolicy:
         asks = {
             "before_response": self.before_response is not None,
             "prelude": self.prelude,
-            "ndjson": self.ndjson in (WhiteSpace.SPACE, WhiteSpace.NEWLINE),
             "json": self.json is not None,
+            "ndjson": self.ndjson in (WhiteSpace.SPACE, WhiteSpace.NEWLINE),
         }
         return tuple(name for name, is_asked in asks.items() if is_asked)
 

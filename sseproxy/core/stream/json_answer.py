@@ -6,7 +6,6 @@ comes. See ``heartbeat.json`` in docs/configuration.md.
 
 from dataclasses import replace
 from enum import Enum
-from http import HTTPStatus
 
 from sseproxy.core.http.fields import Headers, event_stream
 from sseproxy.core.stream.end_message import EndMessage
@@ -29,7 +28,7 @@ class _Stage(Enum):
 
 
 class JsonAnswer(StreamTransfer):
-    """One JSON answer on its way to one client. plan: as `JsonAnswers.adapted` makes it. lead: see `StreamSession`.
+    """One JSON answer on its way to one client. plan, lead: see `StreamSession`.
 
     A space goes out at once, and `receive_json`, `receive_refusal` or an error must follow.
     """
@@ -78,7 +77,7 @@ class JsonAnswer(StreamTransfer):
     ) -> None:
         """The upstream has answered with something else: write the error object; ``null`` where there is nothing."""
         if self.close_reason is None:
-            self._send(_NULL if error is None else error_object(self._plan.dialect, error, self._plan.request_id))
+            self._send(_NULL if error is None else error_object(self._plan.dialect, error))
             self.close(reason, clean=True, now=now)
 
     def receive_data(self, data: bytes, *, now: float) -> None:
@@ -175,4 +174,4 @@ def may_be_the_answer(status: int) -> bool:
 
     Of a 206 it is a part, and what stands in a redirect or a 101 is meant for nobody.
     """
-    return (200 <= status < 300 and status != HTTPStatus.PARTIAL_CONTENT) or status >= HTTPStatus.BAD_REQUEST
+    return (200 <= status < 300 and status != 206) or status >= 400

@@ -93,7 +93,7 @@ class NdjsonSession(KeptAlive):
         self._words: RecordWords = RecordWords(plan, self._records)
         self._white_space = LF if plan.heartbeat.ndjson is WhiteSpace.NEWLINE else b" "
         self._json: JsonRecord | None = None  # writes a late JSON answer as a record
-        if not responded:
+        if not responded and plan.heartbeat.interval is not None:
             self._beat(now=now)
 
     # Receiving from upstream.

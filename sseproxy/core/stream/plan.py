@@ -69,7 +69,7 @@ class StreamPlan:
     is_answer: the stream is finite. comes_back: its client reconnects by itself. takes_retry: its client accepts
     ``retry`` fields. request_id: of the JSON-RPC request. marker: the route's terminal event.
     only_marker: the end message is written behind the terminal event only. is_declared: the request asked for a stream;
-    ``None`` where it has no way to ask for one of this kind, and for a JSON answer, which is none.
+    ``None`` where it has no way to ask for one of this kind.
     """
 
     heartbeat: HeartbeatPolicy = HeartbeatPolicy()

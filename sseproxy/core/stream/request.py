@@ -4,7 +4,6 @@ Whether it declares a stream, which service talks (dialect), whether the stream 
 client comes back by itself, and which heartbeats the client takes. See docs/requests.md.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
@@ -13,6 +12,7 @@ from sseproxy.core.http.peek import BodyPeek, NoValue, Value
 from sseproxy.core.stream.clients import KnownClient, drops_ids_without_data, find_client
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.end_message import EndsAt
+from sseproxy.core.stream.guessing import guessed_dialect
 from sseproxy.core.stream.heartbeat import HeartbeatForm, WhiteSpace
 from sseproxy.core.stream.kinds import EVENT_STREAM, NDJSON, MediaKind, names_records
 from sseproxy.core.stream.plan import StreamKind, StreamMode, StreamPlan, StreamPolicy
@@ -34,16 +34,9 @@ _RPC_MEMBERS = (_RPC, _RPC_METHOD, _RPC_ID)
 #: MCP's Streamable HTTP transport; each of its requests but the first of a session carries one.
 MCP_FIELDS = frozenset((b"mcp-session-id", b"mcp-protocol-version", b"mcp-method"))
 
-_ENDINGS: tuple[tuple[str, Dialect], ...] = (
-    ("/chat/completions", Dialect.OPENAI_CHAT),
-    ("/completions", Dialect.OPENAI_COMPLETIONS),
-    ("/responses", Dialect.OPENAI_RESPONSES),
-    (":streamGenerateContent", Dialect.GEMINI),
-)
 #: What Ollama answers with NDJSON, unless the body says otherwise; its other answers are short, or begin at once.
 _OLLAMA_STREAMS = ("/api/chat", "/api/generate")
 _FALSE = frozenset(("false", "0", "no", "off"))
-_OLLAMA = re.compile(rb"^ollama", re.IGNORECASE)
 
 
 def members_of(policy: StreamPolicy) -> tuple[str, ...]:
@@ -104,7 +97,9 @@ class StreamRequest:
         accept = fields.get(b"accept", _UNSAID)
         self._accepted = accepted(accept) if any(map(names_stream, accept)) else NOTHING
         self._mcp = self._find_mcp()
-        self._dialect = self._dialect_of_head() if policy.dialect is Dialect.AUTO else policy.dialect
+        self._dialect = policy.dialect
+        if self._dialect is Dialect.AUTO:
+            self._dialect = guessed_dialect(method, path, fields, is_mcp=self._mcp is _Mcp.YES)
 
     # What the request asks for.
 
@@ -206,14 +201,15 @@ class StreamRequest:
         """True if the request, which declares no stream, may be promised JSON before the upstream has answered.
 
         Not a request whose answer is its head: a preflight, a handshake, and what begins a session of MCP. Nor the GET
-        of a ticket, nor a request of Ollama that does not refuse a stream: there one is what comes by default.
+        of a ticket, nor a request of Ollama for what comes as a stream by default.
         """
         is_answer = self._method not in WITHOUT_PROMISE and not self._is_ticket and b"upgrade" not in self._fields
         if not is_answer or self._policy.stream is StreamMode.NEVER or self.declares is not False:
             return False
         if self._mcp is _Mcp.YES or self._is_rpc:
             return False
-        if self._dialect is Dialect.OLLAMA and (self.peek is None or self.peek.value(_STREAM) is not False):
+        refuses_stream = self.peek is not None and self.peek.value(_STREAM) is False
+        if self._dialect is Dialect.OLLAMA and self._path.endswith(_OLLAMA_STREAMS) and not refuses_stream:
             return False
         return admits_json(self._fields.get(b"accept", _UNSAID))
 
@@ -332,27 +328,7 @@ class StreamRequest:
         method = self.peek.value(_RPC_METHOD)
         return isinstance(method, str) and method != "initialize" and self.peek.value(_RPC_ID) is not NoValue.ABSENT
 
-    # Private: dialect, kind, client.
-
-    def _dialect_of_head(self) -> Dialect:
-        """Guess the service by the request, as far as its head can tell. The paths are those of POST requests."""
-        fields = self._fields
-        if self._method == "POST":
-            path = self._path.removesuffix("/")
-            for ending, dialect in _ENDINGS:
-                if path.endswith(ending):
-                    return dialect
-            if path.endswith("/messages") and b"anthropic-version" in fields:
-                return Dialect.ANTHROPIC
-        if self._mcp is _Mcp.YES:
-            return Dialect.MCP
-        if _OLLAMA.match(fields.get(b"user-agent", (b"",))[0]):
-            return Dialect.OLLAMA
-        if b"anthropic-version" in fields:
-            return Dialect.ANTHROPIC
-        if b"x-goog-api-client" in fields or b"x-goog-api-key" in fields:
-            return Dialect.GEMINI
-        return Dialect.GENERIC
+    # Private: kind, client.
 
     def _is_answer(self, dialect: Dialect) -> bool:
         if self._policy.kind is not StreamKind.AUTO:
