@@ -48,6 +48,10 @@ _TEXT_DYING = "JSON, no stream: service dies before the head, after 30 s"
 _OTHERS = ["long, never silent", "service dies before the head, after 30 s", _LINES_DYING, _TEXT_DYING]
 
 
+_MEASURED = ["problem.conf", "solved.conf", "two-hops.conf", "gzip.conf", "http10.conf", "json.conf"]
+_COMPLETE = [*_MEASURED, "push.conf", "replicas.conf"]
+
+
 @pytest.fixture(scope="module")
 def rows() -> Rows:
     require("nginx")
@@ -138,9 +142,7 @@ def test_the_readme_has_the_rows_of_the_stand(rows: Rows) -> None:
     assert [name for name in table if name in rows] == list(rows)
 
 
-@pytest.mark.parametrize(
-    "name", ["problem.conf", "solved.conf", "two-hops.conf", "gzip.conf", "http10.conf", "json.conf", "push.conf", "replicas.conf"]
-)
+@pytest.mark.parametrize("name", _COMPLETE)
 def test_a_configuration_is_complete_as_it_lies_there(name: str, tmp_path: Path) -> None:
     conf = tmp_path / "nginx.conf"
     # Its own ports may be in use here, unix sockets of this test cannot be.

@@ -36,7 +36,7 @@ class Way(StrEnum):
 _LIMIT = 300.0  # seconds for all clients to be there, and after which one of them hangs
 _CONFIG = """
 server: {{listen: 127.0.0.1:0, drain: {{timeout: {drain}, spread: off}}}}
-log: {{format: json}}
+log: {{format: json, level: debug}}
 defaults:
   heartbeat: {{json: 100ms, interval: 50ms}}
   timeouts: {{response: {response}}}
@@ -86,17 +86,27 @@ def measure(folder: Path) -> tuple[Measured, list[str]]:
             for case in reversed(_CASES)  # those first for which all others wait
             for client, service in ANSWERING.items()
         }
-        running = stack.enter_context(ThreadPoolExecutor(1)).submit(run_clients, jobs.values())
+        pool = stack.enter_context(ThreadPoolExecutor(1 + len(proxies)))
+        promised = {
+            way: pool.submit(_follow, proxy, upstreams[way], sum(case[0] is way for case in _CASES) * len(ANSWERING))
+            for way, proxy in proxies.items()
+        }
+        running = pool.submit(run_clients, jobs.values())
         for way in (Way.DRAINED, Way.STOPPED):
-            for _ in ANSWERING:
-                assert upstreams[way].gate.await_arrival(_LIMIT), "not all are here"
+            promised[way].result()
             proxies[way].send_signal(signal.SIGTERM)
         assert proxies[Way.STOPPED].wait() == 0
         upstreams[Way.DRAINED].gate.open()
         done = running.result()
-        of_patient = sum(way is Way.PATIENT for way, _ in _CASES) * len(ANSWERING)
+        of_patient = 2 * sum(way is Way.PATIENT for way, _ in _CASES) * len(ANSWERING)  # a beginning and an end
         log = proxies[Way.PATIENT].stdout.wait_for(lambda lines: len(lines) >= of_patient)
     return {client: {case: done[jobs[client, case]] for case in _CASES} for client in ANSWERING}, log
+
+
+def _follow(proxy: SseproxyProcess, upstream: EndsUpstream, wanted: int) -> None:
+    """Tell `upstream` which clients have been promised an answer, until it is `wanted` of them."""
+    upstream.promises.is_late = True
+    proxy.stdout.wait_for(lambda lines: upstream.promises.read_log(lines) >= wanted, _LIMIT)
 
 
 def _proxy(file: Path, way: Way, upstream: str) -> SseproxyProcess:

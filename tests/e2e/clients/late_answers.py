@@ -6,13 +6,12 @@ An answer is what `EndsUpstream` does with one request: ``/RUN/SERVICE/answer/NA
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tests.e2e.clients.exchange import Exchange
 from tests.e2e.clients.scenes import Gate
 
-#: Seconds; longer than the proxy's ``heartbeat.json``, and room for several heartbeats.
-LATE = 0.3
 #: What the whole answer says, and what the service says of its failure.
 TEXT = "Server-sent events keep one connection open."
 WORDS = "The service has refused this (marker-5c1)"
@@ -126,12 +125,37 @@ _WHOLE: Mapping[str, object] = {
 }
 
 
-async def answer(what: LateAnswer, exchange: Exchange, gate: Gate) -> bool:
+@dataclass(slots=True)
+class Promises:
+    """The targets whose clients the proxy has promised an answer. It says so in its log, at level debug.
+
+    is_late: the service waits for that. Otherwise it answers at once.
+    """
+
+    is_late: bool = False
+    _targets: set[str] = field(default_factory=set)
+    _read: int = 0
+
+    def read_log(self, lines: list[str]) -> int:
+        """Take the lines of a log that are new. Return how many promises there are."""
+        for line in lines[self._read :]:
+            entry = json.loads(line)
+            if entry.get("message") == "start":
+                self._targets.add(entry["path"])
+        self._read = len(lines)
+        return len(self._targets)
+
+    async def made(self, target: str) -> None:
+        """Wait until the client of `target` has been promised an answer."""
+        while self.is_late and target not in self._targets:  # noqa: ASYNC110 - the log is read on another thread
+            await asyncio.sleep(0.02)
+
+
+async def answer(what: LateAnswer, exchange: Exchange, gate: Gate, promises: Promises) -> bool:
     """Answer late, as `what` says. Return True if the connection takes another request."""
     if what is LateAnswer.GATED:
         await gate.passed()
-    else:
-        await asyncio.sleep(LATE)
+    await promises.made(exchange.request.target)
     whole = json.dumps(_WHOLE[exchange.request.service]).encode()
     match what:
         case LateAnswer.WHOLE | LateAnswer.GATED:

@@ -5,7 +5,7 @@ import json
 from sseproxy.asgi.options import MiddlewareOptions
 
 #: Seconds of silence, before the head and between two records; longer than the gateway waits.
-SILENCE = 1.5
+SILENCE = 2.5
 
 #: How the middlewares are set.
 OPTIONS: MiddlewareOptions = {

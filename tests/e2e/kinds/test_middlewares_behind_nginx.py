@@ -11,7 +11,7 @@ from tests.e2e.kinds.slow_answers import LINES_PATH, RECORDS, SILENCE, TEXT, TEX
 from tests.support.nginx import nginx_before
 from tests.support.server_process import ServerProcess
 
-_READ_TIMEOUT = 0.8  # seconds; the heartbeats come every 150 ms, the apps are silent for longer
+_READ_TIMEOUT = 1.5  # seconds; the heartbeats come every 150 ms, the apps are silent for longer
 _LIMIT = 60.0
 _PATHS = (LINES_PATH, TEXT_PATH)
 _SERVERS = {
