@@ -45,12 +45,8 @@ FormName = Literal[
 WhiteSpaceName = Literal["auto", "space", "newline", "off"]
 
 
-class MiddlewareOptions(TypedDict, total=False):
-    """What both middlewares take; `DEFAULTS` holds for what is left out.
-
-    Of the proxy only: routes and upstreams (``connect``, ``connect_retry`` and ``request_body`` timeouts, ``headers``,
-    ``rewrite``, ``tls``), ``limits``, ``stream``, ``end``, ``auth``, ``cors`` and ``tickets``.
-    """
+class SharedOptions(TypedDict, total=False):
+    """What the middlewares take, and the proxy inside another server, too. "The app" is then its upstream."""
 
     heartbeat: Duration
     """Silence towards the client after which a heartbeat goes out."""
@@ -90,9 +86,6 @@ class MiddlewareOptions(TypedDict, total=False):
     max_duration: Duration
     """Age at which a stream ends, at the next event boundary."""
 
-    paths: Collection[str] | Callable[[str], bool] | None
-    """Prefixes of paths to look at, by whole segments and without `root_path`, or a function; ``None``: all."""
-
     drain: Duration
     """Time that streams have to finish when the server is asked to end (SIGTERM or SIGINT, aiohttp: `on_shutdown`)."""
 
@@ -101,6 +94,17 @@ class MiddlewareOptions(TypedDict, total=False):
 
     secret: str | None
     """What ends are signed with, for workers and replicas that answer each other's clients; ``None``: made up."""
+
+
+class MiddlewareOptions(SharedOptions, total=False):
+    """What both middlewares take; `DEFAULTS` holds for what is left out.
+
+    Of the proxy only: routes and upstreams (``connect``, ``connect_retry`` and ``request_body`` timeouts, ``headers``,
+    ``rewrite``, ``tls``), ``limits``, ``stream``, ``end``, ``auth``, ``cors`` and ``tickets``.
+    """
+
+    paths: Collection[str] | Callable[[str], bool] | None
+    """Prefixes of paths to look at, by whole segments and without `root_path`, or a function; ``None``: all."""
 
     streams: LiveStreams | None
     """Where open streams are kept, for several middlewares together; ``None``: the middleware has its own."""

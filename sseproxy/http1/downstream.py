@@ -13,6 +13,7 @@ from dataclasses import replace
 from email.utils import formatdate
 from enum import Enum
 from http import HTTPStatus
+from typing import Protocol
 
 from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Headers, get, without
@@ -27,7 +28,6 @@ from sseproxy.http1.framing import (
     chunked,
     response_head,
 )
-from sseproxy.http1.server import DownstreamConnection
 from sseproxy.http1.sockets import acknowledged, reset_when_closed, unacknowledged
 from sseproxy.http1.treatment import ResponseTreatment
 
@@ -51,6 +51,32 @@ class _Delivery(Enum):
     ORDINARY = "the transport keeps what the network does not take yet"
     LIVE = "the first byte that waits is reported: `pause_writing`"
     BREAKING = "live, and the stream has ended without the end of its body"
+
+
+class ResponseConnection(Protocol):
+    """What a response needs of the client's connection, whichever server has it.
+
+    gathers: the transport sends several pieces in one call. writing_paused: it has asked for no more. socket: ``None``
+    when it is closed.
+    """
+
+    transport: asyncio.Transport | None
+    gathers: bool
+    writing_paused: bool
+
+    @property
+    def socket(self) -> socket.socket | None: ...
+
+    async def wait_until_writable(self) -> None:
+        """Until what was written has gone, as far as the transport wants it gone. Raises `ConnectionError`."""
+
+    # Another protocol, behind a 101.
+
+    def switch_to_raw(self, sink: Callable[[bytes], None]) -> bytes: ...
+
+    def pause_raw_reading(self) -> None: ...
+
+    def resume_raw_reading(self) -> None: ...
 
 
 class HttpDownstream:
@@ -93,7 +119,7 @@ class HttpDownstream:
 
     def __init__(
         self,
-        connection: DownstreamConnection,
+        connection: ResponseConnection,
         treatment: ResponseTreatment,
         *,
         on_untellable: Callable[[], object] = lambda: None,
@@ -120,7 +146,7 @@ class HttpDownstream:
         return self.status is not None
 
     @property
-    def raw(self) -> DownstreamConnection:
+    def raw(self) -> ResponseConnection:
         """What speaks another protocol behind a 101."""
         return self._connection
 

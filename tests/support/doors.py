@@ -19,7 +19,7 @@ from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
 from sseproxy.asgi.types import Receive, Scope, Send
 from sseproxy.core.http.fields import Headers
 from sseproxy.core.stream.dialects import Dialect
-from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy, WhiteSpace
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from tests.support.aiohttp_app import AiohttpApp
 from tests.support.asgi_exchange import Exchange, on_time
@@ -78,6 +78,7 @@ class Treatment:
     form: HeartbeatForm = HeartbeatForm.AUTO
     dialect: Dialect = Dialect.AUTO
     is_early: bool = False
+    ndjson: WhiteSpace = WhiteSpace.AUTO
 
     @property
     def options(self) -> dict[str, Any]:
@@ -86,6 +87,7 @@ class Treatment:
             "heartbeat": INTERVAL,
             "form": self.form,
             "dialect": self.dialect,
+            "ndjson": self.ndjson,
             "before_response": EARLY if self.is_early else "off",
             "idle_timeout": IDLE,
             "write_timeout": "off",
@@ -126,7 +128,10 @@ async def _play(script: Script, send: Callable[[bytes], Awaitable[object]]) -> N
 
 async def through_the_proxy(question: Question, script: Script, treatment: Treatment) -> Seen:
     policy = HeartbeatPolicy(
-        interval=INTERVAL, form=treatment.form, before_response=EARLY if treatment.is_early else None
+        interval=INTERVAL,
+        form=treatment.form,
+        before_response=EARLY if treatment.is_early else None,
+        ndjson=treatment.ndjson,
     )
     timeouts = TimeoutPolicy(idle=IDLE, write=None, max_duration=LONGEST)
     upstream = _upstream(question, script)

@@ -67,7 +67,7 @@ class HeartbeatPolicy:
         return tuple(name for name, is_asked in asks.items() if is_asked)
 
     def fields_too_late(self, response: float | None) -> tuple[str, ...]:
-        """Return the names of the fields that answer no sooner than a request fails by its response timeout, in seconds."""
+        """Return the names of the early answers that come no sooner than a request fails by its response timeout."""
         if response is None:
             return ()
         waits = {"before_response": self.before_response, "json": self.json}

@@ -209,7 +209,11 @@ class StreamRequest:
         if self._mcp is _Mcp.YES or self._is_rpc:
             return False
         refuses_stream = self.peek is not None and self.peek.value(_STREAM) is False
-        if self._dialect is Dialect.OLLAMA and self._path.endswith(_OLLAMA_STREAMS) and not refuses_stream:
+        if (
+            self._dialect is Dialect.OLLAMA
+            and self._path.removesuffix("/").endswith(_OLLAMA_STREAMS)
+            and not refuses_stream
+        ):
             return False
         return admits_json(self._fields.get(b"accept", _UNSAID))
 
