@@ -150,7 +150,7 @@ _RECORDS = [
     json.dumps({"n": n, "text": text}, ensure_ascii=False).encode() + b"\n"
     for n, text in enumerate(("één", "two", " a b\t", "}\\n{"))
 ]
-#: As Spring WebFlux writes a `Flux`: compact JSON and a line feed, one chunk for each value.
+#: As Spring WebFlux (`AbstractJackson2Encoder`) writes a `Flux`: compact JSON and a line feed, a chunk for each value.
 _SPRING = [json.dumps({"id": n, "name": f"Event {n}"}, separators=(",", ":")).encode() + b"\n" for n in range(4)]
 
 #: The id of the request is filled in by the server.

@@ -58,7 +58,7 @@ def measure(upstream: EndsUpstream, proxy: SseproxyProcess, service: str = "reco
         client: {
             (value, scene): Job(client, f"{proxy.url}/{value}/{client.segment}/{service}/scene/{scene}", limit=_LIMIT)
             for value in WhiteSpace
-            for scene in SCENES
+            for scene in (*SCENES, Scene.BREAKS)
         }
         for client in READING
     }

@@ -129,6 +129,22 @@ def test_a_reader_reads_everything_without_heartbeats(client: Client, measured: 
         assert len(plain.items) == 4
 
 
+@pytest.mark.parametrize("client", READING, ids=str)
+def test_a_reader_knows_that_the_records_broke_off(client: Client, measured: Measured) -> None:
+    for value in WhiteSpace:
+        assert measured[client][value, Scene.BREAKS].error is not None
+    assert len(measured[client][WhiteSpace.OFF, Scene.BREAKS].items) == 2
+
+
+def test_curl_knows_that_the_records_broke_off(upstream: EndsUpstream, proxy: SseproxyProcess) -> None:
+    """`jq` behind a pipe does not: it is told that its input has ended."""
+    url = f"{proxy.url}/{WhiteSpace.SPACE}/curl/records/scene/{Scene.BREAKS}/records"
+    command = [require("curl"), "-sSfN", "--max-time", "60", url]
+    done = subprocess.run(command, check=False, capture_output=True, timeout=90)
+    assert done.returncode == 18
+    assert len(done.stdout.splitlines()) == 2
+
+
 def test_the_manual_has_what_was_measured(measured: Measured) -> None:
     said = _MANUAL.read_text(encoding="utf-8").splitlines()
     assert [line for line in table(measured) if line not in said] == []
