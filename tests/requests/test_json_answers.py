@@ -102,7 +102,7 @@ class Seen:
 
 
 async def seen(client: AsyncPeer) -> Seen:
-    answer, body, trailers = await client.head(), b"", []
+    answer, body, trailers = await client.head(), b"", list[bytes]()
     try:
         while piece := await read_chunk(client.reader, trailers):
             body += piece

@@ -186,6 +186,9 @@ class AsgiResponse:
             self.write(body)
         self.finish()
 
+    def announce_trailer(self, name: bytes, value: Callable[[], bytes]) -> None:
+        """Do nothing: hardly any server takes trailers from its app."""
+
     def release_head(self) -> None:
         """Send the head, if it was held and is still here."""
         if self._held is not None:

@@ -1,4 +1,4 @@
-"""What do programs that read JSON lines make of white space between them? A table of ``docs/json.md``.
+"""What do programs that read JSON lines make of white space between them? A table of ``docs/ndjson.md``.
 
     python -m tests.e2e.clients.lines_rig    measures it, through sseproxy, and prints it
 

@@ -20,7 +20,7 @@ from tests.support.sseproxy_process import SseproxyProcess
 
 pytestmark = pytest.mark.timeout(900)  # All clients load at once, next to whatever else keeps the machine busy.
 
-_MANUAL = Path(__file__).parents[3] / "docs" / "json.md"
+_MANUAL = Path(__file__).parents[3] / "docs" / "ndjson.md"
 _LIMIT = 60.0
 _FLAGS = ("--listen", "127.0.0.1:0", "--heartbeat", "20ms", "--log-format", "json")
 _EARLY = ("--before-response", "100ms")
