@@ -29,7 +29,7 @@ from sseproxy.http1.client import UpstreamConnection
 from sseproxy.http1.downstream import Framing, HttpDownstream
 from sseproxy.http1.messages import ResponseHead
 
-_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 _RUNS = 9
 _RUN = 0.02  # seconds
@@ -65,7 +65,7 @@ READS: tuple[tuple[str, Body, tuple[bytes, ...]], ...] = (
 )
 
 
-class _NullTransport:
+class NullTransport:
     """Takes everything at no cost."""
 
     def write(self, data: bytes) -> None: ...
@@ -82,11 +82,11 @@ class _NullTransport:
     def resume_reading(self) -> None: ...
 
 
-class _Downstream(HttpDownstream):
+class NullDownstream(HttpDownstream):
     """One whose head has gone, on no connection."""
 
     def __init__(self) -> None:
-        self._transport = cast(Any, _NullTransport())
+        self._transport = cast(Any, NullTransport())
         self._framing, self._has_body, self._is_chunked, self._held = Framing.CHUNKED, True, True, b""
         self._gathers = True
 
@@ -98,7 +98,7 @@ class _LastPiece:
         self.on_body = deque[bytes](maxlen=1).append
 
 
-class _Relayed:
+class Relayed:
     """Who waits for the response until its body flows by itself."""
 
     def responded(self, head: ResponseHead) -> None: ...
@@ -123,13 +123,13 @@ def _transfer(body: Body) -> Transfer:
 
 def null_relay() -> Relay:
     """A relay of an event stream whose bytes go nowhere."""
-    return Relay(_transfer(Body.EVENTS), _Downstream())
+    return Relay(_transfer(Body.EVENTS), NullDownstream())
 
 
 def _parsing(pieces: tuple[bytes, ...]) -> Callable[[], object]:
     """llhttp alone."""
     parser = httptools.HttpResponseParser(_LastPiece())
-    parser.feed_data(_HEAD)
+    parser.feed_data(HEAD)
     return _each(parser.feed_data, tuple(_chunk(piece) for piece in pieces))
 
 
@@ -141,17 +141,17 @@ def _deciding(body: Body, pieces: tuple[bytes, ...]) -> Callable[[], object]:
 
 def _writing(pieces: tuple[bytes, ...]) -> Callable[[], object]:
     """The chunk's framing, and the call of the transport, which does nothing."""
-    return _each(_Downstream().write, pieces)
+    return _each(NullDownstream().write, pieces)
 
 
 def _everything(body: Body, pieces: tuple[bytes, ...]) -> Callable[[], object]:
     """From `data_received` to `transport.write`, as it is in the proxy."""
     loop = asyncio.get_running_loop()
-    relay = Relay(_transfer(body), _Downstream())
+    relay = Relay(_transfer(body), NullDownstream())
     upstream = UpstreamConnection(loop)
-    upstream.connection_made(cast(asyncio.Transport, _NullTransport()))
-    upstream.expect_response(_Relayed(), to_head=False)
-    upstream.data_received(_HEAD)
+    upstream.connection_made(cast(asyncio.Transport, NullTransport()))
+    upstream.expect_response(Relayed(), to_head=False)
+    upstream.data_received(HEAD)
     upstream.flow_into(relay.receive_data)
     return _each(upstream.data_received, tuple(_chunk(piece) for piece in pieces))
 

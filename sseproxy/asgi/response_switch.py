@@ -29,9 +29,9 @@ from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.core.eventsource.end_signer import EndSigner
 from sseproxy.core.http.peek import BodyPeek
 from sseproxy.core.stream.dialects import Dialect
-from sseproxy.core.stream.json_answer import JSON_ANSWER
+from sseproxy.core.stream.json_answer import JSON_ANSWER, WITHOUT_PROMISE
 from sseproxy.core.stream.late_refusal import FinalMessage
-from sseproxy.core.stream.request import WITHOUT_PROMISE, StreamRequest, members_of
+from sseproxy.core.stream.request import StreamRequest, members_of
 
 
 @dataclass(slots=True)

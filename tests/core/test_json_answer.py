@@ -263,6 +263,8 @@ BOTH = b"application/json, text/event-stream"
         (asked(upgrade=b"websocket"), None),
         (asked(stream=StreamMode.NEVER), None),
         (asked(stream=StreamMode.ALWAYS), None),
+        (asked(stream=StreamMode.ALWAYS, accept=b"application/x-ndjson, */*"), None),
+        (asked(accept=b"application/x-ndjson, */*"), None),
         (asked(client_fields={b"accept": [b"*/*"]}), None),
         (asked(path="/api/chat", user_agent=b"ollama-python/1"), None),
         (asked(path="/api/chat", user_agent=b"ollama-python/1", body=b'{"stream": false}'), 20.0),
