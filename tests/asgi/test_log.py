@@ -1,16 +1,19 @@
 """Can an app have a line in its log for each of its streams, and what does it say?"""
 
+import contextlib
 import logging
 
 import pytest
 from aiohttp import web
 
 from sseproxy.asgi import SSEKeepaliveMiddleware
+from sseproxy.asgi.types import Receive, Scope, Send
 from sseproxy.engine.access import AccessLog
 from sseproxy.engine.live import LiveStreams
 from sseproxy.engine.observer import Observers
 from tests.support.aiohttp_app import AiohttpApp, open_stream, until
-from tests.support.asgi_exchange import Exchange, Step, script
+from tests.support.asgi_exchange import Exchange, Step, body, head, script
+from tests.support.virtual_clock import passing
 
 FIELDS = (
     (b"host", b"app.test:80"),
@@ -77,3 +80,30 @@ async def test_the_streams_of_an_aiohttp_app(caplog: pytest.LogCaptureFixture) -
     [line] = caplog.messages
     assert line.startswith("peer=127.0.0.1 method=GET host=")
     assert " status=200 route=app reason=upstream_end " in line
+
+
+@pytest.mark.parametrize(
+    ("status", "media", "before", "intended", "reason"),
+    [
+        (429, b"text/plain", 5.0, 429, "upstream_end"),
+        (404, b"application/json", 5.0, 404, "upstream_end"),
+        (None, b"", 5.0, 500, "upstream_end"),
+        (200, b"application/json", 50.0, 504, "response_timeout"),
+    ],
+)
+async def test_the_status_of_an_app_that_answers_late(
+    status: int | None, media: bytes, before: float, intended: int, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "sseproxy.access")
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await passing(before)
+        if status is None:
+            raise ValueError("broken")
+        await send(head(status, (b"content-type", media)))
+        await send(body(b"{}", more=False))
+
+    kept = SSEKeepaliveMiddleware(app, json=2.0, response_timeout=20.0, streams=logged())
+    with contextlib.suppress(ValueError):
+        await Exchange(kept, method="POST", path="/a").run()
+    assert f" status=200 intended={intended} route=app reason={reason} " in caplog.messages[-1]
