@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from sseproxy.asgi import SSEKeepaliveMiddleware
-from sseproxy.asgi.types import Receive, Scope, Send
+from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.engine.access import AccessLog
 from sseproxy.engine.live import LiveStreams
 from sseproxy.engine.observer import Observers
@@ -83,27 +83,27 @@ async def test_the_streams_of_an_aiohttp_app(caplog: pytest.LogCaptureFixture) -
 
 
 @pytest.mark.parametrize(
-    ("status", "media", "before", "intended", "reason"),
+    ("said", "before", "ends"),
     [
-        (429, b"text/plain", 5.0, 429, "upstream_end"),
-        (404, b"application/json", 5.0, 404, "upstream_end"),
-        (None, b"", 5.0, 500, "upstream_end"),
-        (200, b"application/json", 50.0, 504, "response_timeout"),
+        (head(429, (b"content-type", b"text/plain")), 5.0, "intended=429 route=app reason=upstream_end"),
+        (head(404, (b"content-type", b"application/json")), 5.0, "intended=404 route=app reason=upstream_end"),
+        (ValueError("broken"), 5.0, "intended=500 route=app reason=upstream_end"),
+        (head(), 50.0, "intended=504 route=app reason=response_timeout"),
     ],
 )
 async def test_the_status_of_an_app_that_answers_late(
-    status: int | None, media: bytes, before: float, intended: int, reason: str, caplog: pytest.LogCaptureFixture
+    said: Message | ValueError, before: float, ends: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "sseproxy.access")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await passing(before)
-        if status is None:
-            raise ValueError("broken")
-        await send(head(status, (b"content-type", media)))
+        if isinstance(said, ValueError):
+            raise said
+        await send(said)
         await send(body(b"{}", more=False))
 
     kept = SSEKeepaliveMiddleware(app, json=2.0, response_timeout=20.0, streams=logged())
     with contextlib.suppress(ValueError):
-        await Exchange(kept, method="POST", path="/a").run()
-    assert f" status=200 intended={intended} route=app reason={reason} " in caplog.messages[-1]
+        await Exchange(kept, method="POST", path="/a", headers=[]).run()
+    assert f" status=200 {ends} " in caplog.messages[-1]

@@ -44,6 +44,7 @@ POST = b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Type: application/json\r\n"
 HALF_A_BODY = POST + b'Content-Length: 100\r\n\r\n{"stream": true'
 HALF_A_CHUNK = POST + b'Transfer-Encoding: chunked\r\n\r\n64\r\n{"stream": true'
 CALL = POST + b"Content-Length: 2\r\n\r\n{}"
+CALL_10 = CALL.replace(b"1.1", b"1.0", 1)
 CALL_ONCE = POST + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}"
 JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\r\n"
 LARGE = POST + b"Content-Length: 9000000\r\n\r\n" + bytes(900_000)
