@@ -8,6 +8,7 @@ Of aiohttp this leans on things that are not promised (`tests/aiohttp/proxy/test
 """
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
@@ -21,7 +22,7 @@ from sseproxy.http1.disconnects import DisconnectWatch
 from sseproxy.http1.pausing import Pause, ReadingPauses
 from sseproxy.http1.sockets import reset_when_closed
 
-#: Seconds in which a client that says no more has to take what is left for it.
+#: Seconds in which a client has to take what is left for it when it says no more, or is not listened to any more.
 _LAST_BYTES = 5.0
 
 _T = TypeVar("_T")
@@ -50,6 +51,7 @@ class AiohttpConnection(asyncio.Protocol):
     __slots__ = (
         "_aborting",
         "_behind",
+        "_closed",
         "_disconnects",
         "_failure",
         "_fd",
@@ -81,6 +83,7 @@ class AiohttpConnection(asyncio.Protocol):
         self._sink: Callable[[bytes], None] | None = None
         self._task: asyncio.Task[Any] | None = None
         self._writable: asyncio.Future[None] | None = None
+        self._closed: asyncio.Future[None] | None = None  # while `linger` waits
         self._aborting: asyncio.TimerHandle | None = None
         self._failure: Exception | None = None
         self.transport: asyncio.Transport | None = transport
@@ -140,6 +143,31 @@ class AiohttpConnection(asyncio.Protocol):
             if transport.get_protocol() is self:
                 transport.set_protocol(self._behind)
 
+    async def linger(self) -> None:
+        """Close behind a response that came before the end of its request.
+
+        Hazard: the kernel resets a connection that is closed while bytes come in, and the client's kernel then forgets
+        what the client has not read: the response. So what still comes is taken, until the client closes too, or for a
+        while. aiohttp would do so for its `lingering_time`, also when the connection is lost.
+        """
+        transport = self.transport
+        if transport is None:
+            return
+        self._closed = self._loop.create_future()
+        self._sink = _drop
+        if not transport.is_reading() and not transport.is_closing():
+            transport.resume_reading()
+        if not transport.can_write_eof():
+            transport.close()
+        elif not transport.is_closing():
+            with contextlib.suppress(OSError):  # asyncio's: the client was faster
+                transport.write_eof()
+        aborting = self._loop.call_later(_LAST_BYTES, transport.abort)
+        try:
+            await self._closed
+        finally:
+            aborting.cancel()
+
     def fail(self, error: Exception) -> None:
         """Let `run` raise `error`: there will be no response."""
         self._failure = error
@@ -178,6 +206,8 @@ class AiohttpConnection(asyncio.Protocol):
         if self._aborting is not None:
             self._aborting.cancel()
         self.transport = self._sink = None
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
         if self._writable is not None and not self._writable.done():
             self._writable.set_exception(ConnectionResetError("the client has gone"))
         self._note_loss()
@@ -263,6 +293,10 @@ class AiohttpConnection(asyncio.Protocol):
         if self._fd >= 0:
             self._disconnects.remove(self._fd)
             self._fd = -1
+
+
+def _drop(_: bytes) -> None:
+    """Take what is not listened to any more."""
 
 
 class _Early:

@@ -5,7 +5,6 @@ request share `request.writer`, which has `output_size`, by which aiohttp knows 
 error, and `write_headers`, by which any response begins.
 """
 
-import contextlib
 import logging
 from collections.abc import Callable
 from typing import NoReturn
@@ -13,6 +12,7 @@ from typing import NoReturn
 from aiohttp import web
 
 from sseproxy.aiohttp.connection import AiohttpConnection
+from sseproxy.aiohttp.exchange import Exchange
 from sseproxy.aiohttp.requests import NOT_ASKED, RequestBody, read_request
 from sseproxy.aiohttp.responses import AiohttpDownstream, PreparedDownstream, SentResponse
 from sseproxy.core.errors import BadRequest
@@ -48,6 +48,8 @@ class AiohttpDoor:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer a request. What is returned has been sent already."""
+        if Exchange.covers(request):
+            raise RuntimeError("sse_keepalive() must leave what reverse_proxy() serves alone: see its option `paths`")
         transport = request.transport
         if transport is None:
             return SentResponse.unsent()
@@ -103,14 +105,14 @@ class _Service:
         except BadRequest as error:
             handler.refuse(self.new_response, error, connection)
             release_frames(error)
-            return self._leave(self._response)
+            return await self._leave(self._response)
         if self._body is not None:
             connection.on_bytes = self._body.look
             self._body.start()
         work = handler.handle(self.new_response, parsed, connection)
         del parsed, handler  # a stream may go on for hours
         try:
-            return self._leave(await connection.run(work))
+            return await self._leave(await connection.run(work))
         except BaseException:
             self._break()
             raise
@@ -138,36 +140,38 @@ class _Service:
 
     # Private.
 
-    def _leave(self, response: ClientResponse | None) -> SentResponse:
+    async def _leave(self, response: ClientResponse | None) -> SentResponse:
         """Hand over to aiohttp, behind the response. response: ``None`` if the client has gone."""
-        own, transport = self._response, self._connection.transport
-        shown = None if own is None else own.shown
+        connection, body = self._connection, self._body
+        keeps = response is not None and response.keep_alive
+        if body is not None and not body.content.is_complete:
+            if response is None:
+                connection.abort(resets=False)
+            if not (keeps and await connection.run(body.read_off())):
+                keeps = False
+                await connection.linger()
+        shown = None if self._response is None else self._response.shown
         if shown is None:
             return SentResponse.unsent()
         self._seal()
-        if response is not None and response.keep_alive:
+        if keeps:
             shown.allow_another()
-        elif transport is not None and self._body is not None and not self._body.content.is_complete:
-            # aiohttp listens to the rest for a while, and closes then. The client need not wait for that.
-            if not transport.can_write_eof():
-                transport.close()
-            elif not transport.is_closing():
-                with contextlib.suppress(OSError):
-                    transport.write_eof()
         return shown
 
     def _break(self) -> None:
-        """Break the response off, if it has begun."""
+        """Break the response off, if it has begun. What a middleware answers then goes nowhere."""
         response = self._response
         if response is not None and response.is_on_the_wire:
-            self._seal()
+            self._count_as_sent()
             self._connection.abort(resets=not response.treatment.is_11)
 
     def _seal(self) -> None:
         """Let aiohttp send nothing more for this request (rule 1)."""
-        writer = self._request.writer
-        writer.output_size = max(writer.output_size, 1)
-        vars(writer)["write_headers"] = _refuse
+        self._count_as_sent()
+        vars(self._request.writer)["write_headers"] = _refuse
+
+    def _count_as_sent(self) -> None:
+        self._request.writer.output_size = max(self._request.writer.output_size, 1)
 
 
 async def _refuse(*_: object) -> NoReturn:

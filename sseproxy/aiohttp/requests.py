@@ -15,7 +15,7 @@ import asyncio
 
 from aiohttp import HttpVersion11, StreamReader, web
 
-from sseproxy.core.errors import BadRequest
+from sseproxy.core.errors import BadRequest, ClientError
 from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Headers, get, without
 from sseproxy.http1.content import RequestContent
@@ -36,6 +36,9 @@ _NOT_HTTP = frozenset(
 _OF_CODED_BODY = frozenset(
     (b"content-digest", b"content-length", b"content-md5", b"digest", b"repr-digest", b"transfer-encoding")
 )
+
+#: Seconds for which the rest of a request is read behind a response that came before its end.
+READ_OFF = 5.0
 
 _MALFORMED = "The request body is malformed."
 
@@ -59,10 +62,10 @@ class RequestBody:
         self._reader: StreamReader = request.content
         self._behind = request.protocol._messages
         self._taken = 0
-        self._room: asyncio.Future[None] | None = None
+        self._room = _Room()
         self._task: asyncio.Task[None] | None = None
         self.length: int | None = None
-        self.content = RequestContent(self._hold)
+        self.content = RequestContent(self._room.hold)
 
     def start(self) -> None:
         """Begin to hand it on."""
@@ -93,20 +96,33 @@ class RequestBody:
         if self._behind and not self._reader.is_eof():
             self.content.fail(BadRequest(_MALFORMED))
 
+    async def read_off(self) -> bool:
+        """Throw away what still comes, for a while. Return whether it came to its end.
+
+        aiohttp would do so for its `lingering_time`, and would not notice that the client leaves.
+        """
+        self.content.drop()
+        try:
+            async with asyncio.timeout(READ_OFF):
+                await self.content.read()
+        except (TimeoutError, ClientError) as error:
+            release_frames(error)  # the content keeps it
+        return self.content.is_complete
+
     async def close(self) -> None:
-        """Read no more."""
+        """Read no more. Who still waits for the rest, such as the producer of a run, gets an error."""
         task, self._task = self._task, None
         if task is not None and not task.done():
             task.cancel()
             await asyncio.wait({task})  # aiohttp's reader bears one who waits
+        self.content.fail(BadRequest("The request body broke off."))
 
     async def _pass_on(self) -> None:
         try:
             while piece := await self._reader.readany():
                 self._take(piece)
                 self.look()
-                if self._room is not None:
-                    await self._room
+                await self._room.wait()
             self._end()
         except asyncio.CancelledError as error:
             release_frames(error)
@@ -127,13 +143,26 @@ class RequestBody:
             cause = "a middleware has read some of it from `request.content`, instead of by `request.read()`"
             self.content.fail(BadRequest("The request body is not complete.", cause=cause))
 
-    def _hold(self, is_full: bool) -> None:
+
+class _Room:
+    """Whether more of a body may come. Leads to no body, or there would be a circle of references."""
+
+    def __init__(self) -> None:
+        self._awaited: asyncio.Future[None] | None = None
+
+    def hold(self, is_full: bool) -> None:
+        """See `RequestContent`."""
         if is_full:
-            self._room = asyncio.get_running_loop().create_future()
-        elif self._room is not None:
-            room, self._room = self._room, None
-            if not room.done():
-                room.set_result(None)
+            self._awaited = asyncio.get_running_loop().create_future()
+        elif self._awaited is not None:
+            awaited, self._awaited = self._awaited, None
+            if not awaited.done():
+                awaited.set_result(None)
+
+    async def wait(self) -> None:
+        """Wait while there is none."""
+        if self._awaited is not None:
+            await self._awaited
 
 
 def read_request(request: web.BaseRequest) -> tuple[ParsedRequest, RequestBody | None]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,8 @@ from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.live import LiveStreams
 from sseproxy.engine.observer import AccessRecord, ObservedStream, Observer
+from sseproxy.logs import LOGGER
+from sseproxy.proxy.notices import UndeclaredNotice
 from tests.support.async_peer import AsyncPeer
 from tests.support.http1_reader import Message
 from tests.support.patience import LIMIT
@@ -339,11 +342,14 @@ async def test_what_is_counted_and_logged() -> None:
     assert record.names()["declared"] == "yes"
 
 
-async def test_of_another_service_nothing_is_said_to_be_undeclared() -> None:
+async def test_of_another_service_nothing_is_said_to_be_undeclared(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, LOGGER)
     noted, streams = _Noted(), LiveStreams(linger=0.0)
     streams.observers.add(noted)
+    streams.observers.add(UndeclaredNotice())
     async with stage(replies(with_length(ONE)), heartbeat=EARLY, streams=streams) as on:
         await on.client.ask(asks(b'{"stream": true}', b"Accept: application/x-ndjson"))
+    assert caplog.messages == []
     [record] = noted.records
     assert record.is_declared is None
     assert "declared" not in record.names()
