@@ -105,5 +105,5 @@ async def test_the_status_of_an_app_that_answers_late(
 
     kept = SSEKeepaliveMiddleware(app, json=2.0, response_timeout=20.0, streams=logged())
     with contextlib.suppress(ValueError):
-        await Exchange(kept, method="POST", path="/a", headers=[]).run()
+        await Exchange(kept, method="POST", path="/a", headers=[(b"content-type", b"text/plain")]).run()
     assert f" status=200 {ends} " in caplog.messages[-1]
