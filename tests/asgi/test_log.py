@@ -97,6 +97,7 @@ async def test_the_status_of_an_app_that_answers_late(
     caplog.set_level(logging.DEBUG, "sseproxy.access")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
         await passing(before)
         if isinstance(said, ValueError):
             raise said
