@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from sseproxy import __version__
 from sseproxy.config.flags import CONFIG_VARIABLE, OVERRIDES, FlagValue
+from sseproxy.config.plugins import find_no_plugins
 from sseproxy.usage import EXAMPLES, SERVE_EXAMPLES, HintingParser, complete_files, hint_for
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The flags of the other commands need not be there: a start would wait for them.
     parsed = new_parser(*arguments[:1]).parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = parsed.command
+    find_no_plugins()
     try:
         code = command(parsed)
         sys.stdout.flush()

@@ -38,7 +38,13 @@ class SSEKeepalive:
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         selects = self._options.selects
-        if request.method == "HEAD" or Exchange.covers(request) or (selects and not selects(request.path)):
+        is_proxied = getattr(request.match_info.handler, "keeps_streams_alive", False)  # by `reverse_proxy`
+        if (
+            is_proxied
+            or request.method == "HEAD"
+            or Exchange.covers(request)
+            or (selects and not selects(request.path))
+        ):
             return await handler(request)
         return await Exchange(self._common, request).run(handler)
 

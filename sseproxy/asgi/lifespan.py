@@ -18,8 +18,9 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 # Rules
-# 1. A signal without a handler in Python is left alone: its default ends the process, and no server would drain first.
-#    So are all signals outside the main thread, where Python has no handlers.
+# 1. Where no handler in Python is there for SIGTERM, all signals are left alone: its default ends the process, so there
+#    is no server that would drain. That of SIGINT alone is Python's, or asyncio's, which has to stay in its place. So
+#    are all signals outside the main thread, where Python has no handlers.
 # 2. `on_stop` is called once, in the event loop; the server's handler is called for each signal, behind it.
 # 3. The server's handlers come back at the end, unless another library has put its own in place meanwhile: to restore
 #    them then would remove that one.
@@ -35,7 +36,8 @@ class StopSignals:
 
     def install(self) -> None:
         """Put handlers before those of the server."""
-        if threading.current_thread() is not threading.main_thread():
+        is_main = threading.current_thread() is threading.main_thread()
+        if not is_main or not callable(signal.getsignal(signal.SIGTERM)):
             return
         for number in _STOP_SIGNALS:
             handler = signal.getsignal(number)

@@ -15,7 +15,7 @@ from sseproxy.core.frozen import frozen
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.end_message import EndPolicy
-from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy, WhiteSpace
 from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.engine.live import LiveStreams
@@ -42,13 +42,11 @@ FormName = Literal[
     "openai-responses",
 ]
 
+WhiteSpaceName = Literal["auto", "space", "newline", "off"]
 
-class MiddlewareOptions(TypedDict, total=False):
-    """What both middlewares take; `DEFAULTS` holds for what is left out.
 
-    Of the proxy only: routes and upstreams (``connect``, ``connect_retry`` and ``request_body`` timeouts, ``headers``,
-    ``rewrite``, ``tls``), ``limits``, ``stream``, ``end``, ``auth``, ``cors`` and ``tickets``.
-    """
+class SharedOptions(TypedDict, total=False):
+    """What the middlewares take, and the proxy inside another server, too. "The app" is then its upstream."""
 
     heartbeat: Duration
     """Silence towards the client after which a heartbeat goes out."""
@@ -68,6 +66,12 @@ class MiddlewareOptions(TypedDict, total=False):
     prelude: bool
     """Send one heartbeat with the response head."""
 
+    json: Duration
+    """Silence after which any other POST, PUT, … that takes JSON is answered and kept alive with white space."""
+
+    ndjson: WhiteSpaceName | WhiteSpace
+    """What a heartbeat is between the records of NDJSON; ``"auto"``: a space for Ollama, else nothing."""
+
     dialect: DialectName | Dialect
     """The kind of service, which decides error events and the last event; ``"auto"``: by the request."""
 
@@ -83,9 +87,6 @@ class MiddlewareOptions(TypedDict, total=False):
     max_duration: Duration
     """Age at which a stream ends, at the next event boundary."""
 
-    paths: Collection[str] | Callable[[str], bool] | None
-    """Prefixes of paths to look at, by whole segments and without `root_path`, or a function; ``None``: all."""
-
     drain: Duration
     """Time that streams have to finish when the server is asked to end (SIGTERM or SIGINT, aiohttp: `on_shutdown`)."""
 
@@ -94,6 +95,17 @@ class MiddlewareOptions(TypedDict, total=False):
 
     secret: str | None
     """What ends are signed with, for workers and replicas that answer each other's clients; ``None``: made up."""
+
+
+class MiddlewareOptions(SharedOptions, total=False):
+    """What both middlewares take; `DEFAULTS` holds for what is left out.
+
+    Of the proxy only: routes and upstreams (``connect``, ``connect_retry`` and ``request_body`` timeouts, ``headers``,
+    ``rewrite``, ``tls``), ``limits``, ``stream``, ``end``, ``auth``, ``cors`` and ``tickets``.
+    """
+
+    paths: Collection[str] | Callable[[str], bool] | None
+    """Prefixes of paths to look at, by whole segments and without `root_path`, or a function; ``None``: all."""
 
     streams: LiveStreams | None
     """Where open streams are kept, for several middlewares together; ``None``: the middleware has its own."""
@@ -106,6 +118,8 @@ DEFAULTS: Final[MiddlewareOptions] = {
     "event": {"name": "heartbeat", "data": "{}"},
     "before_response": "off",
     "prelude": False,
+    "json": "off",
+    "ndjson": "auto",
     "dialect": "auto",
     "response_timeout": "15m",
     "idle_timeout": "auto",
@@ -125,6 +139,8 @@ _READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "event": option_values.event,
     "before_response": option_values.seconds,
     "prelude": option_values.boolean,
+    "json": option_values.seconds,
+    "ndjson": option_values.ndjson,
     "dialect": option_values.dialect,
     "response_timeout": option_values.seconds,
     "idle_timeout": option_values.idle,
@@ -186,6 +202,8 @@ def read_options(options: MiddlewareOptions, defaults: MiddlewareOptions = DEFAU
         event_data=read["event"]["data"],
         before_response=read["before_response"],
         prelude=read["prelude"],
+        json=read["json"],
+        ndjson=read["ndjson"],
     )
     timeouts = TimeoutPolicy(
         response=read["response_timeout"],
@@ -195,8 +213,8 @@ def read_options(options: MiddlewareOptions, defaults: MiddlewareOptions = DEFAU
     )
     for name in heartbeat.fields_without_interval:
         raise ValueError(f"{name}: needs heartbeats, but heartbeat is off")
-    if heartbeat.answers_too_late(timeouts.response):
-        raise ValueError("before_response: must be shorter than response_timeout")
+    for name in heartbeat.fields_too_late(timeouts.response):
+        raise ValueError(f"{name}: must be shorter than response_timeout")
     if read["secret"] and heartbeat.before_response is None:
         raise ValueError("secret: signs ends behind early answers only, but before_response is off")
     timeout, spread = read["drain"], read["drain_spread"] or 0.0

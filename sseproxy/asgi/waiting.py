@@ -62,8 +62,13 @@ class AbortableWait:
     """One call of the server's that can be aborted from outside of its task, and without cancelling that."""
 
     def __init__(self) -> None:
-        self._waits_for: Any = None
+        self._waits_for: Any = DONE
         self._state = _WaitState.GOES_ON
+
+    @property
+    def has_waited(self) -> bool:
+        """Whether it has had to wait."""
+        return self._waits_for is not DONE
 
     @property
     def is_aborted(self) -> bool:

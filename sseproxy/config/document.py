@@ -73,8 +73,9 @@ class Document:
         return place.key if place.key and (at_key or not place.is_scalar) else place.value
 
     def line_of(self, path: Path) -> str:
-        """`` on line 5`` for the end of a sentence; empty if the file does not have `path`."""
-        return f" on line {self.position(path)[0]}" if path in self.places else ""
+        """`` on line 5`` for the end of a sentence; empty if the file does not have `path`, or there are no lines."""
+        line = self.position(path)[0] if path in self.places else 0
+        return f" on line {line}" if line else ""
 
     def shown(self, path: Path) -> Path:
         """`path`, as far down as the file goes: a lone address stands for a list of one."""

@@ -54,6 +54,14 @@ def check(path: FilePath | None, *, flags: Mapping[str, FlagValue], environ: Map
     # Twice: what is wrong with the file is known before flags and variables take its place, so that both are reported.
     validate(document)
     apply_overrides(document, flags, environ)
+    return check_document(document, folder, environ)
+
+
+def check_document(document: Document, folder: FilePath, environ: Mapping[str, str]) -> Checked:
+    """Look for all that is wrong with what has been read. folder: where relative paths in it begin.
+
+    Errors: as for `check`.
+    """
     file = validate(document)
     routes = effective_routes(file)
     if () not in document.broken:

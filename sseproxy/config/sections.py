@@ -1,8 +1,6 @@
 """What is a section of the file, and what is one value in it, in the terms of pydantic?"""
 
-import sys
 from collections.abc import Callable, Mapping
-from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
@@ -11,13 +9,6 @@ from pydantic_core.core_schema import (
     no_info_plain_validator_function,
     plain_serializer_function_ser_schema,
 )
-
-# Plugins of pydantic are for applications. What looks for them imports thirty modules (`importlib.metadata`, `email`,
-# `zipfile`), also where `PYDANTIC_DISABLE_PLUGINS` is set: a twentieth of a start. So this stands in its place. Where
-# another version of pydantic looks elsewhere, nothing is wrong but the time, and `tests/e2e/test_start.py` fails.
-_no_plugins = ModuleType("pydantic.plugin._loader", "What finds no plugins.")
-_no_plugins.get_plugins = tuple  # type: ignore[attr-defined]
-sys.modules.setdefault(_no_plugins.__name__, _no_plugins)
 
 
 class Scalar:
@@ -65,6 +56,8 @@ class Section(BaseModel):
         extra="forbid",
         frozen=True,
         model_title_generator=lambda section: section.__name__.removesuffix("Section"),
+        # Inside an app that has this plugin, secrets of a configuration must not go into its traces.
+        plugin_settings={"logfire": {"record": "off"}},
     )
 
     @model_validator(mode="before")

@@ -74,7 +74,7 @@ class ObservedStream(Protocol):
 
     id: its number in this process. path: of the request, without secrets. record: what is known of its request.
     plan: how an event stream is treated; ``None`` for any other response. dialect: likewise.
-    is_declared: the request asked for an event stream.
+    is_declared: the request asked for a stream; ``None`` where it has no way to.
     started_at: when the request came; the event loop's time, in seconds.
     silence_limit: seconds of silence of the upstream that end it; ``None``: none do.
     reason: ``None`` until it has ended.
@@ -95,7 +95,7 @@ class ObservedStream(Protocol):
     @property
     def dialect(self) -> Dialect | None: ...
     @property
-    def is_declared(self) -> bool: ...
+    def is_declared(self) -> bool | None: ...
     @property
     def started_at(self) -> float: ...
     @property

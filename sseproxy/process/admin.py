@@ -14,7 +14,7 @@ from sseproxy.process.dashboard import page
 from sseproxy.process.dashboard.view import View
 from sseproxy.process.dashboard.watchers import Watchers
 from sseproxy.process.pages import Killing, Pages
-from sseproxy.process.readiness import Readiness, Status
+from sseproxy.proxy.backing.readiness import Readiness, Status
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware

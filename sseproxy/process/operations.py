@@ -16,8 +16,8 @@ from sseproxy.process.dashboard.watchers import Watchers
 from sseproxy.process.knowledge import Knowledge
 from sseproxy.process.pages import Pages
 from sseproxy.process.siblings import Place, Siblings
-from sseproxy.process.stores import RedisStores
 from sseproxy.proxy.app import ProxyApp
+from sseproxy.proxy.backing.redis_stores import RedisStores
 from sseproxy.proxy.on_http1 import Http1Door
 
 

@@ -18,8 +18,8 @@ def in_memory(policy: StorePolicy, clock: Clock) -> TicketStore:
     return MemoryTicketStore(clock, most_bytes=policy.memory)
 
 
-#: What opens a store, by the scheme of its URL. Of a Redis the messages are read (`process/stores`); tickets are kept
-#: in memory, since a ticket is opened in the process that made it.
+#: What opens a store, by the scheme of its URL. Of a Redis the messages are read (`proxy/backing/redis_stores`);
+#: tickets are kept in memory, since a ticket is opened in the process that made it.
 _OPENERS: Mapping[str, Callable[[StorePolicy, Clock], TicketStore]] = {
     "": in_memory,
     **dict.fromkeys(REDIS_SCHEMES, in_memory),

@@ -10,8 +10,8 @@ from sseproxy.process.admin import EVENTS, AdminServer
 from sseproxy.process.dashboard.view import View
 from sseproxy.process.dashboard.watchers import Watchers
 from sseproxy.process.pages import Pages
-from sseproxy.process.readiness import Readiness
 from sseproxy.process.siblings import Place, Siblings
+from sseproxy.proxy.backing.readiness import Readiness
 from tests.support.patience import LIMIT
 from tests.support.settled import eventually
 

@@ -10,7 +10,7 @@ from sseproxy.core.eventsource.policies import Reopen, TicketPolicy
 from sseproxy.core.routes import AuthorizePolicy, Match, Route, Upstream
 from sseproxy.origins.http import HttpOrigin
 from sseproxy.origins.pools import Pool
-from sseproxy.process.origins import HttpServers
+from sseproxy.proxy.backing.http_servers import HttpServers
 from sseproxy.proxy.dispatch import Dispatcher
 from sseproxy.proxy.origins import Origins
 from sseproxy.proxy.resolve import Resolver

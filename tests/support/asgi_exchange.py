@@ -179,6 +179,8 @@ class Exchange:
             self._sending -= 1
 
     def _judge(self, message: Message) -> None:
+        if not message["type"].startswith("http."):
+            raise RuntimeError(f"unexpected message {message['type']}")  # as servers do
         if self._sending:
             self.faults.append("two calls of send at once")
         if self.is_whole:

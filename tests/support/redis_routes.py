@@ -11,7 +11,7 @@ from sseproxy.core.journal.templates import Template
 from sseproxy.core.routes import Match, Route
 from sseproxy.core.store import StorePolicy
 from sseproxy.core.stream.plan import StreamKind
-from sseproxy.process.stores import RedisStores
+from sseproxy.proxy.backing.redis_stores import RedisStores
 from tests.support.async_peer import AsyncPeer
 from tests.support.proxy_server import SILENT, ProxyServer
 from tests.support.redis_server import RedisServer

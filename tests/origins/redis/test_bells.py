@@ -146,13 +146,15 @@ async def test_a_look_puts_the_next_poll_off(server: RedisServer, db: redis.Redi
     async with replica(server, BellLimits(poll=2.0, probe=300, soon=300), "notifications") as here:
         client = await here.seated()
         now = asyncio.get_running_loop().time
-        begun, number, before, late = now(), 0, reads(db), 0
+        add(db, "s", 1)  # the first look at a stream takes two reads, and its first poll may come before it
+        await until(lambda: client.data == ["1"])
+        begun, number, before, late = now(), 1, reads(db), 0
         while (added := now()) - begun < 4.5:
             number += 1
             add(db, "s", number)
             await until(lambda number=number: client.data[-1:] == [str(number)])  # type: ignore[misc]
             late += now() - added > 0.5  # a machine that is so busy may poll between two looks
-        assert reads(db) - before <= number + 1 + late  # the first entry of a stream takes two reads
+        assert reads(db) - before <= number + late  # the second one of the first look may be among them
 
 
 async def test_a_user_who_may_only_read_is_served(server: RedisServer, db: redis.Redis) -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from sseproxy.core.routes import Route
 from sseproxy.core.store import StorePolicy
-from sseproxy.process.readiness import Readiness, Status
+from sseproxy.proxy.backing.readiness import Readiness, Status
 
 if TYPE_CHECKING:
     from sseproxy.metrics.figures import Figures
     from sseproxy.origins.redis.origin import RedisOrigin
-    from sseproxy.process.redis import RedisFactory, RedisStore
+    from sseproxy.proxy.backing.redis import RedisFactory, RedisStore
 
 
 class RedisStores:
@@ -93,7 +93,7 @@ class RedisStores:
                 by_url.setdefault(route.redis.url, []).append(route.name)
         if by_url and self._factory is None:
             # Fifty modules, which a process without such routes does not wait for at its start.
-            from sseproxy.process.redis import RedisFactory  # noqa: PLC0415
+            from sseproxy.proxy.backing.redis import RedisFactory  # noqa: PLC0415
 
             self._factory = RedisFactory(self._policy)
         found = {}

@@ -1,0 +1,428 @@
+"""How does a response get into the server's `send`, in order, one message at a time, and no faster than it is taken?"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Any
+
+from sseproxy.asgi.types import Message, Send
+from sseproxy.asgi.waiting import DONE, AbortableWait, rest_of
+from sseproxy.core.frames import release_frames
+from sseproxy.core.http.fields import Headers, without
+from sseproxy.core.stream.kinds import is_of_a_kind
+from sseproxy.http1.treatment import ResponseTreatment
+from sseproxy.proxy.port import ClientConnection
+
+#: Bytes of one message at most. That a client takes something is seen only by a `send` that returns.
+_PIECE = 64 * 1024
+#: Bytes that may wait for the server before the upstream is paused, though `send` has not had to wait yet.
+_MOST_WAITING = 64 * 1024
+
+#: Fields of which each response has one at most, and which servers in front write themselves.
+_OF_SERVERS = frozenset((b"date",))
+_LENGTH = frozenset((b"content-length",))
+#: What says to the server that it closes behind the response, and what only a client of HTTP/1.1 can be told.
+_CLOSE = (b"connection", b"close")
+_UPGRADE = frozenset((b"upgrade",))
+
+
+class Stage(Enum):
+    """How far a response is, towards the server."""
+
+    OPEN = auto()
+    FINISHING = auto()  # its end goes out behind what waits
+    BREAKING = auto()  # what waits goes out, and then it is broken off
+    OVER = auto()  # the server has all of it
+    BROKEN = auto()  # it has begun, or should have, and will not come to its end
+    GONE = auto()  # the client has left
+
+
+_OPEN, _FINISHING, _BREAKING, _OVER, _BROKEN, _GONE = Stage
+_UNDER_WAY = (_OPEN, _FINISHING, _BREAKING)
+
+
+class ResponseAborted(Exception):
+    """A response must not look complete. Servers close the connection of an app that raises behind the head."""
+
+    def __init__(self) -> None:
+        super().__init__("the response was broken off; the access log says why")
+
+
+# Strategy. The proxy writes synchronously, and a server's `send` is awaited. So what is written waits in a queue, and
+# one coroutine, `transmit`, hands it to the server: in the app's own call, where a middleware in front finds its task,
+# its context and its cancel scopes.
+#
+#     OPEN ─► FINISHING ─► OVER        from each of the three on the left:
+#       └───► BREAKING ──► BROKEN        abort_at_once ─► BROKEN, lose ─► GONE
+#
+# Rules
+# 1. Messages go out in the order in which they were written, and the end behind all of them; nothing goes out behind
+#    OVER, BROKEN and GONE.
+# 2. The client takes no more (`pause_writing`) as soon as `send` has to wait, or too much waits for it; it takes more
+#    (`resume_writing`) when the server has all there was.
+# 3. BROKEN: the app raises, and the server breaks the connection. It must not return: a middleware in front would
+#    complete the response for it.
+# 4. A head without a body behind it is followed by an empty piece: some servers keep a head back until then.
+# 5. A response that has no body is complete with its head, whatever is written behind it.
+#
+# Hazards
+# - granian's `send` waits turn by turn, for nothing in particular, also where the client takes all: only its second
+#   turn counts as a wait.
+# - A `send` that waits for a client that takes nothing waits for ever: `abort_at_once` breaks the wait off.
+# - uvicorn counts what a 304 declares as missing.
+# - An upstream that may go on has more at once: `write` comes from within `resume_writing`.
+
+
+class AsgiResponse:
+    """A `ClientResponse` by an ASGI server's `send`.
+
+    ask: asks the client for its request body. is_http1: it speaks a version with fields about the connection.
+    has_begun: the server has the head.
+    """
+
+    __slots__ = (
+        "_ask",
+        "_connection",
+        "_flushed",
+        "_has_body",
+        "_head",
+        "_held",
+        "_is_asked",
+        "_is_blocked",
+        "_is_http1",
+        "_is_live",
+        "_linger",
+        "_queue",
+        "_send",
+        "_sending",
+        "_stage",
+        "_wait",
+        "_waiting",
+        "_wake",
+        "has_begun",
+        "keep_alive",
+        "status",
+        "treatment",
+    )
+
+    raw = None
+
+    def __init__(
+        self, connection: ClientConnection, send: Send, *, ask: Callable[[], object], is_http1: bool = True
+    ) -> None:
+        self._connection = connection
+        self._send = send
+        self._ask = ask
+        self._is_http1 = is_http1
+        self._is_asked = False
+        self._held: Message | None = None  # a head that waits for its body
+        self._head: Message | None = None
+        self._has_body = True
+        self._queue: deque[bytes] = deque()
+        self._waiting = 0  # bytes in it
+        self._sending = 0  # bytes in the server's `send`
+        self._stage = _OPEN
+        self._is_blocked = self._is_live = False
+        self._wait: AbortableWait | None = None
+        self._wake: asyncio.Future[None] | None = None
+        self._flushed: asyncio.Future[None] | None = None
+        self._linger = 0.0
+        self.has_begun = False
+        self.treatment = ResponseTreatment()
+        self.keep_alive = True
+        self.status: int | None = None
+
+    def begin(self, _: ClientConnection, treatment: ResponseTreatment) -> "AsgiResponse":
+        """Take the treatment; the factory that a handler is given."""
+        self.treatment = treatment
+        self.keep_alive = treatment.keep_alive
+        self._linger = treatment.linger
+        return self
+
+    @property
+    def started(self) -> bool:
+        """Whether a head has been sent."""
+        return self.status is not None
+
+    # The proxy's side.
+
+    def send_head(
+        self, status: int, reason: bytes, headers: Headers, *, length: int | None, has_body: bool, hold: bool = False
+    ) -> None:
+        """Send the head. length: of the body, if `headers` declare one; else the server chooses the framing."""
+        del reason  # ASGI has no place for it
+        self.status = status
+        is_head = self.treatment.is_head
+        self._has_body = has_body and not is_head
+        fields = without(self.treatment.fields(headers), _OF_SERVERS)
+        self._note_persistence(status, fields, length=length)
+        if status in (204, 304) or (has_body and length is None):
+            fields = without(fields, _LENGTH)
+        elif not (has_body or is_head):
+            # A kept HEAD, which a GET has brought about: its length would be one of nothing.
+            fields = [*without(fields, _LENGTH), (b"content-length", b"0")]
+        fields = [(name.lower(), value) for name, value in fields]
+        if self._is_http1:
+            fields += self._connection_fields(fields)
+        elif status == HTTPStatus.UPGRADE_REQUIRED:
+            fields = without(fields, _UPGRADE)
+        message = {"type": "http.response.start", "status": status, "headers": fields}
+        if hold:
+            self._held = message
+        else:
+            self._head = message
+        if not self._has_body:
+            self.finish()
+        elif not hold:
+            self._wake_up()
+
+    def send_whole(
+        self, status: int, reason: bytes, headers: Headers, body: bytes, *, length: int | None, has_body: bool
+    ) -> None:
+        """Send head, body and end; see `send_head`."""
+        self.send_head(status, reason, headers, length=length, has_body=has_body, hold=True)
+        if body:
+            self.write(body)
+        self.finish()
+
+    def announce_trailer(self, name: bytes, value: Callable[[], bytes]) -> None:
+        """Do nothing: hardly any server takes trailers from its app."""
+
+    def release_head(self) -> None:
+        """Send the head, if it was held and is still here."""
+        if self._held is not None:
+            self._head, self._held = self._held, None
+            self._wake_up()
+
+    def send_tunnel_head(self, status: int, reason: bytes, headers: Headers) -> None:
+        """Not to be called: ASGI's ``http`` has no 101."""
+        raise NotImplementedError
+
+    def send_continue(self) -> None:
+        """Ask for the request body: the server does, when it is received."""
+        if not self._is_asked:
+            self._is_asked = True
+            self._ask()
+
+    def make_live(self) -> None:
+        """Note that the response is a stream: its broken end waits until the client has read what came before it."""
+        self._is_live = True
+
+    def write(self, data: bytes) -> None:
+        """Send `data` behind what waits."""
+        if self._stage is not _OPEN or not self._has_body:
+            return
+        if self._held is not None:
+            self.release_head()
+        self._queue.append(data)
+        self._waiting += len(data)
+        wake = self._wake
+        if wake is not None:
+            self._wake = None
+            if not wake.done():  # the server has cancelled the app's call
+                wake.set_result(None)
+        if self._waiting > _MOST_WAITING and not self._is_blocked:
+            self._block()
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether the server has not taken everything yet."""
+        stage = self._stage
+        if stage is _OPEN:
+            return bool(self._queue or self._sending or self._head is not None)
+        return stage in _UNDER_WAY
+
+    def unsent(self) -> int:
+        """Bytes that the server has not taken; what it has taken and not sent, it does not say."""
+        return self._waiting + self._sending
+
+    def acknowledged(self) -> int | None:
+        """Return ``None``: only the server could know."""
+        return None
+
+    # Ending.
+
+    def finish(self) -> None:
+        """Send the end."""
+        if self._stage is _OPEN:
+            self.release_head()
+            self._stage = _FINISHING
+            self._wake_up()
+
+    def announce_end(self) -> None:
+        """Say with the head that no other response follows on the connection, if it is not out yet and can say so."""
+        if not self.started:
+            self.treatment = replace(self.treatment, is_last=True)
+
+    def close_behind(self) -> None:
+        """Let no other request follow this one."""
+        self.keep_alive = False
+
+    def skip_linger(self) -> None:
+        """Do not stay open behind a stream that breaks: the process ends."""
+        self._linger = 0.0
+
+    def abort(self) -> None:
+        """Break the response off behind what waits."""
+        self.keep_alive = False
+        if self._stage is _OPEN:
+            self.release_head()
+            self._stage = _BREAKING
+            self._wake_up()
+
+    async def wait_until_flushed(self, limit: float | None) -> None:
+        """Wait until the server has taken everything; abort if it takes nothing for `limit` seconds."""
+        unsent, loop = self.unsent(), asyncio.get_running_loop()
+        while self.has_unsent and not (self._stage is _BREAKING and self._is_flushed):
+            self._flushed = loop.create_future()
+            done, _ = await asyncio.wait({self._flushed}, timeout=limit)
+            before, unsent = unsent, self.unsent()
+            if not done and unsent >= before:
+                self.abort_at_once()
+        if self._stage is _BREAKING:
+            if self._is_live and self._linger:
+                await asyncio.sleep(self._linger)  # a client that leaves ends it: the request is cancelled
+            self.abort_at_once()
+
+    def abort_at_once(self) -> None:
+        """End the response now, and break it if the server does not have all of it."""
+        self.keep_alive = False
+        self._end(_BROKEN)
+
+    # The server's side.
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the server does not have all of it, and may still get more."""
+        return self._stage in _UNDER_WAY
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the app has to raise: the client must not take it for complete."""
+        return self._stage is _BROKEN
+
+    def lose(self) -> None:
+        """Send nothing any more: the client has left."""
+        self._end(_GONE)
+
+    async def transmit(self) -> None:
+        """Hand everything to the server, until the response has ended in any way. Raises what the server raises."""
+        queue, send = self._queue, self._send
+        while True:
+            if self._head is not None:
+                message, self._head = self._head, None
+                self.has_begun = True
+                if not queue and self._stage is _OPEN:
+                    queue.append(b"")  # rule 4
+            elif queue or self._stage is _FINISHING:
+                data = self._take()
+                self._sending = len(data)
+                is_last = self._stage is _FINISHING and not queue
+                message = {"type": "http.response.body", "body": data, "more_body": not is_last}
+            elif self._stage is _OPEN or self._stage is _BREAKING:
+                wake = self._wake = asyncio.get_running_loop().create_future()
+                self._note_flushed()
+                await wake
+                continue
+            else:
+                return
+            steps = send(message).__await__()  # most calls do not wait, and then need no coroutine of ours
+            waited_for = next(steps, DONE)
+            if waited_for is not DONE:
+                await self._wait_for(steps, waited_for)
+            self._sending = 0
+            if not message.get("more_body", True):
+                self._end(_OVER)
+
+    # Private.
+
+    def _note_persistence(self, status: int, fields: Headers, *, length: int | None) -> None:
+        """Decide whether the connection may go on; see `HttpDownstream.send_head`."""
+        treatment = self.treatment
+        reset_with_body = status == HTTPStatus.RESET_CONTENT and self._has_body and length != 0
+        was_not_asked = treatment.awaits_continue and not self._is_asked
+        if reset_with_body or was_not_asked or (treatment.is_last and not self._is_stream(fields)):
+            self.keep_alive = False
+
+    def _is_stream(self, fields: Headers) -> bool:
+        return self._has_body and is_of_a_kind(fields)
+
+    def _connection_fields(self, fields: Headers) -> Headers:
+        # Hazard: Node's fetch takes each end of a response that says ``Connection: close`` for a clean one.
+        if self.status == HTTPStatus.UPGRADE_REQUIRED and any(name == b"upgrade" for name, _ in fields):
+            return [(b"connection", b"upgrade" if self.keep_alive else b"close, upgrade")]
+        return [] if self.keep_alive or self._is_stream(fields) else [_CLOSE]
+
+    def _take(self) -> bytes:
+        """Take the next piece out of the queue: several small ones as one, a large one in parts."""
+        queue, waiting = self._queue, self._waiting
+        if len(queue) > 1 and waiting <= _PIECE:
+            data = b"".join(queue)
+            queue.clear()
+        else:
+            data = queue.popleft() if queue else b""
+            if len(data) > _PIECE:
+                queue.appendleft(data[_PIECE:])
+                data = data[:_PIECE]
+        self._waiting = waiting - len(data)
+        return data
+
+    async def _wait_for(self, steps: Generator[Any, Any, None], waited_for: Any) -> None:
+        self._wait = wait = AbortableWait()
+        try:
+            await rest_of(steps, waited_for, self._note_wait)
+        except (asyncio.CancelledError, Exception) as error:
+            # Hazard: what a task group in front makes of the abort may be any error.
+            task = asyncio.current_task()
+            if not wait.is_aborted or (task is not None and task.cancelling()):
+                raise
+            release_frames(error)
+        finally:
+            self._wait = None
+
+    def _note_wait(self, waited_for: Any) -> None:
+        wait = self._wait
+        assert wait is not None
+        is_first_turn = waited_for is None and not wait.has_waited
+        wait.note_wait(waited_for)
+        if not self._is_blocked and not is_first_turn:
+            self._block()
+
+    def _block(self) -> None:
+        self._is_blocked = True
+        flow = self._connection.flow
+        if flow is not None:
+            flow.pause_writing()
+
+    @property
+    def _is_flushed(self) -> bool:
+        return not (self._queue or self._sending or self._head is not None)
+
+    def _note_flushed(self) -> None:
+        """The server has all there was."""
+        if self._flushed is not None and not self._flushed.done():
+            self._flushed.set_result(None)
+        if self._is_blocked:
+            self._is_blocked = False
+            flow = self._connection.flow
+            if flow is not None and self._stage in _UNDER_WAY:
+                flow.resume_writing()
+
+    def _end(self, stage: Stage) -> None:
+        if self._stage in _UNDER_WAY:
+            self._stage = stage
+            self._queue.clear()
+            self._waiting = 0
+            self._head = self._held = None
+            if stage is not _OVER and self._wait is not None:
+                self._wait.abort()
+            self._note_flushed()
+            self._wake_up()
+
+    def _wake_up(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+        self._wake = None
