@@ -61,10 +61,7 @@ class TestTheRequest:
             await on.exchange(b"/a%2Fb;c//?x=%20+", headers=fields).run()
         (request,) = on.upstream.requests
         assert request.target == b"/a%2Fb;c//?x=%20+"
-        assert [field for field in request.fields if field[0].startswith(b"x-")] == [
-            (b"x-b", b"caf\xe9"),
-            (b"x-b", b"2"),
-        ]
+        assert [field for field in request.fields if field[0].startswith(b"x-")] == [(b"x-b", b"caf\xe9"), (b"x-b", b"2")]
         assert request.one(b"X-Forwarded-For") == b"192.0.2.7"
         assert request.all(b"Transfer-Encoding") == request.all(b"Content-Length") == []
 
@@ -240,9 +237,7 @@ class TestTheResponse:
             ("GET", b"HTTP/1.1 304 No\r\nContent-Length: 7\r\nX: 1\r\n\r\n", {b"x": b"1"}),
         ],
     )
-    async def test_no_body_is_an_empty_one(
-        self, method: str, response: bytes, fields: dict[bytes, bytes] | None
-    ) -> None:
+    async def test_no_body_is_an_empty_one(self, method: str, response: bytes, fields: dict[bytes, bytes] | None) -> None:
         async with asgi_stage(replies(response)) as on:
             exchange = await on.exchange(method=method).run()
             assert exchange.is_whole
@@ -483,3 +478,5 @@ class TestOtherScopes:
 
 async def _never(*_: object) -> Any:
     raise AssertionError
+
+

@@ -83,12 +83,7 @@ POST = {"method": "POST", "headers": [(b"content-length", b"9")], "body": []}
 WAYS: dict[str, tuple[Script, Meanwhile, dict[str, Any], dict[str, Any]]] = {
     "an answer": (replies(OK), nothing, {}, {}),
     "a stream": (replies(STREAM + EVENT + LAST), nothing, {}, {}),
-    "an upload": (
-        replies(OK),
-        nothing,
-        {"method": "POST", "headers": [(b"content-length", b"3")], "body": [b"abc"]},
-        {},
-    ),
+    "an upload": (replies(OK), nothing, {"method": "POST", "headers": [(b"content-length", b"3")], "body": [b"abc"]}, {}),
     "gone in the stream": (holds, leave, {}, {}),
     "gone before the response": (mute, leave_early, {}, {}),
     "gone in the request body": (mute, speak_on, POST, {}),

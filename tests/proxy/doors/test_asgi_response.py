@@ -55,9 +55,7 @@ class Flow:
         self.heard.append("lost")
 
 
-def begun(
-    server: Any, *, treatment: ResponseTreatment = ResponseTreatment(is_11=True, keep_alive=True)
-) -> AsgiResponse:
+def begun(server: Any, *, treatment: ResponseTreatment = ResponseTreatment(is_11=True, keep_alive=True)) -> AsgiResponse:
     connection = AsgiConnection({"type": "http"})
     return AsgiResponse(connection, server.send, ask=lambda: None).begin(connection, treatment)
 
