@@ -31,7 +31,7 @@ class EarlyAnswerTimer:
 
     def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._seconds = seconds
+        self.seconds = seconds
         self._due: dict[EarlyAnswerCandidate, tuple[float, Context]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -41,7 +41,7 @@ class EarlyAnswerTimer:
 
     def begin(self, request: EarlyAnswerCandidate) -> None:
         """Let its time count from now."""
-        due = self.loop.time() + self._seconds
+        due = self.loop.time() + self.seconds
         self._due[request] = due, copy_context()
         if self._timer is None:
             self._arm(due)
@@ -52,7 +52,7 @@ class EarlyAnswerTimer:
         if entry is None:
             self.begin(request)
         else:
-            self._due[request] = self.loop.time() + self._seconds, entry[1]
+            self._due[request] = self.loop.time() + self.seconds, entry[1]
 
     def end(self, request: EarlyAnswerCandidate) -> None:
         """Stop waiting: it has a response, or will have none. May be called again."""

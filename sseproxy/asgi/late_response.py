@@ -7,7 +7,8 @@ from sseproxy.asgi.types import Message
 from sseproxy.core.http.fields import Headers, get
 from sseproxy.core.limits import ERROR_BODY, REFUSAL_TIME
 from sseproxy.core.stream.error_events import StreamError
-from sseproxy.core.stream.kinds import MediaKind
+from sseproxy.core.stream.json_answer import JSON_ANSWER
+from sseproxy.core.stream.kinds import MediaKind, is_of_a_kind
 from sseproxy.core.stream.late_refusal import FinalMessage, LateRefusal, late_refusal
 
 
@@ -30,7 +31,7 @@ class LateStep(Enum):
 # Rules
 # 1. STREAM, JSON and REFUSAL come once, and exclude each other. Behind STREAM and JSON nothing is asked here any more.
 # 2. A stream or JSON that failed (not 2xx) is a refusal, and so is anything with a content coding, which no heartbeat
-#    can go into.
+#    can go into. Where JSON was promised, JSON that failed goes on as it is.
 # 3. A file that a server would send by itself is not looked into; its error event has no body.
 
 
@@ -64,9 +65,11 @@ class LateResponse:
             return LateStep.PASS if goes_on(message, has_begun=False) else LateStep.NOTHING
         if stream_kind(message) is self._kind and 200 <= message["status"] < 300:
             return LateStep.STREAM
-        if is_late_json(message):
+        if is_late_json(message, self._kind):
             return LateStep.JSON
         self._start = message
+        if self._kind is JSON_ANSWER and is_of_a_kind(fields_of(message)):
+            return LateStep.FULL  # the beginning of a stream says nothing, and its end may never come
         return LateStep.REFUSAL
 
     def _gather(self, message: Message) -> LateStep:
@@ -94,4 +97,7 @@ class LateResponse:
             retry_after=None if retry_after is None else retry_after.decode("latin-1"),
             body=b"" if is_coded(headers) else bytes(self._body),
         )
+        if self._kind is JSON_ANSWER:
+            is_empty = 200 <= status < 300 and not self._body and not is_of_a_kind(headers) and not is_coded(headers)
+            return LateRefusal(None if is_empty else error)
         return late_refusal(error, self._final_message)

@@ -12,7 +12,7 @@ from typing import TypeVar
 from sseproxy.config import browser_values, values
 from sseproxy.config.values import BadValue
 from sseproxy.core.stream.dialects import Dialect
-from sseproxy.core.stream.heartbeat import HeartbeatForm
+from sseproxy.core.stream.heartbeat import HeartbeatForm, WhiteSpace
 from sseproxy.core.stream.timeouts import Auto
 from sseproxy.engine.live import LiveStreams
 
@@ -63,6 +63,10 @@ def dialect(value: object) -> Dialect:
 
 def form(value: object) -> HeartbeatForm:
     return HeartbeatForm.AUTO if value is None else values.choice(value, HeartbeatForm)
+
+
+def ndjson(value: object) -> WhiteSpace:
+    return values.choice(value, WhiteSpace)
 
 
 def comment(value: object) -> str:

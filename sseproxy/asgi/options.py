@@ -15,7 +15,7 @@ from sseproxy.core.frozen import frozen
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.dialects import Dialect
 from sseproxy.core.stream.end_message import EndPolicy
-from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy, WhiteSpace
 from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.engine.live import LiveStreams
@@ -42,6 +42,8 @@ FormName = Literal[
     "openai-responses",
 ]
 
+WhiteSpaceName = Literal["auto", "space", "newline", "off"]
+
 
 class SharedOptions(TypedDict, total=False):
     """What the middlewares take, and the proxy inside another server, too. "The app" is then its upstream."""
@@ -63,6 +65,12 @@ class SharedOptions(TypedDict, total=False):
 
     prelude: bool
     """Send one heartbeat with the response head."""
+
+    json: Duration
+    """Silence after which any other POST, PUT, … that takes JSON is answered and kept alive with white space."""
+
+    ndjson: WhiteSpaceName | WhiteSpace
+    """What a heartbeat is between the records of NDJSON; ``"auto"``: a space for Ollama, else nothing."""
 
     dialect: DialectName | Dialect
     """The kind of service, which decides error events and the last event; ``"auto"``: by the request."""
@@ -110,6 +118,8 @@ DEFAULTS: Final[MiddlewareOptions] = {
     "event": {"name": "heartbeat", "data": "{}"},
     "before_response": "off",
     "prelude": False,
+    "json": "off",
+    "ndjson": "auto",
     "dialect": "auto",
     "response_timeout": "15m",
     "idle_timeout": "auto",
@@ -129,6 +139,8 @@ _READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "event": option_values.event,
     "before_response": option_values.seconds,
     "prelude": option_values.boolean,
+    "json": option_values.seconds,
+    "ndjson": option_values.ndjson,
     "dialect": option_values.dialect,
     "response_timeout": option_values.seconds,
     "idle_timeout": option_values.idle,
@@ -190,6 +202,8 @@ def read_options(options: MiddlewareOptions, defaults: MiddlewareOptions = DEFAU
         event_data=read["event"]["data"],
         before_response=read["before_response"],
         prelude=read["prelude"],
+        json=read["json"],
+        ndjson=read["ndjson"],
     )
     timeouts = TimeoutPolicy(
         response=read["response_timeout"],
@@ -199,8 +213,8 @@ def read_options(options: MiddlewareOptions, defaults: MiddlewareOptions = DEFAU
     )
     for name in heartbeat.fields_without_interval:
         raise ValueError(f"{name}: needs heartbeats, but heartbeat is off")
-    if heartbeat.answers_too_late(timeouts.response):
-        raise ValueError("before_response: must be shorter than response_timeout")
+    for name in heartbeat.fields_too_late(timeouts.response):
+        raise ValueError(f"{name}: must be shorter than response_timeout")
     if read["secret"] and heartbeat.before_response is None:
         raise ValueError("secret: signs ends behind early answers only, but before_response is off")
     timeout, spread = read["drain"], read["drain_spread"] or 0.0

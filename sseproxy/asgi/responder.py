@@ -92,6 +92,7 @@ class Responder:
         # Also behind its end, unless a stream or JSON joined.
         self._late = LateResponse(opening.kind, opening.final_message) if is_early else None
         self._delayed = DelayedCalls()  # of a late response
+        self._waited = opening.waited
         self._session = streams.new_session(plan, kind=opening.kind, responded=not is_early, now=self._time())
         self._queue = SendQueue(send, opening.head, self.note_blocked, self.note_send_failed)
         self._flush = FinalFlush(self._session, self._queue, write=plan.timeouts.write)
@@ -111,9 +112,9 @@ class Responder:
         self._streams.add(self._live)
         self._channel.on_disconnect = self.note_disconnect
         self._channel.listen()
-        response, early = self._plan.timeouts.response, self._plan.heartbeat.before_response
-        if self._late is not None and response is not None and early is not None:
-            self._delayed.call_later(response - early, self._stop_waiting)
+        response = self._plan.timeouts.response
+        if self._late is not None and response is not None and self._waited is not None:
+            self._delayed.call_later(response - self._waited, self._stop_waiting)
 
     # The app's side.
 

@@ -29,6 +29,7 @@ from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.core.eventsource.end_signer import EndSigner
 from sseproxy.core.http.peek import BodyPeek
 from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.json_answer import JSON_ANSWER, WITHOUT_PROMISE
 from sseproxy.core.stream.late_refusal import FinalMessage
 from sseproxy.core.stream.request import StreamRequest, members_of
 
@@ -37,8 +38,9 @@ from sseproxy.core.stream.request import StreamRequest, members_of
 class Common:
     """What all requests of one middleware have in common.
 
-    signer: names the ends of its streams. early: `before_response`, in seconds. members: of a JSON body, that may say
-    what a request asks for. waiting: GETs without a response that name event streams, each with its context.
+    signer: names the ends of its streams. early: `before_response` or `json`, in seconds, whichever comes first.
+    members: of a JSON body, that may say what a request asks for. waiting: GETs without a response that name event
+    streams, each with its context.
     """
 
     options: StreamOptions
@@ -46,17 +48,18 @@ class Common:
     early: float | None = field(init=False)
     members: tuple[str, ...] = field(init=False)
     waiting: dict["ResponseSwitch", Context] = field(default_factory=dict)
-    _timer: EarlyAnswerTimer | None = None
+    _timers: dict[float, EarlyAnswerTimer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.early = self.options.heartbeat.before_response
+        heartbeat = self.options.heartbeat
+        self.early = min((wait for wait in (heartbeat.before_response, heartbeat.json) if wait), default=None)
         self.members = members_of(self.options)
 
-    def early_timer(self, early: float) -> EarlyAnswerTimer:
-        """Return the timer that all requests of the running event loop share."""
-        loop, timer = asyncio.get_running_loop(), self._timer
+    def early_timer(self, seconds: float) -> EarlyAnswerTimer:
+        """Return the timer that all requests of the running event loop share which wait so long."""
+        loop, timer = asyncio.get_running_loop(), self._timers.get(seconds)
         if timer is None or timer.loop is not loop:
-            timer = self._timer = EarlyAnswerTimer(early, loop)
+            timer = self._timers[seconds] = EarlyAnswerTimer(seconds, loop)
         return timer
 
     def drain(self, *, timeout: float | None, spread: float) -> None:
@@ -92,8 +95,9 @@ _NOT_MADE, _WAITS, _MADE = FirstCall
 # 1. It is decided once: `is_bypassed` and `responder` exclude each other.
 # 2. Until then the app's first `receive` calls the server directly. A channel is made for a second call, for a body
 #    that has to be looked into, and for a stream.
-# 3. The early answer is for requests that declare a stream. Where only the body can tell, `before_response` counts from
-#    its end: until then the app had no chance to respond.
+# 3. The early answer is for requests that declare a stream, and with `json` for those that take JSON. What the request
+#    is may be known only at the end of its body, from which both waits count: until then the app had no chance to
+#    respond. So all requests wait for the shorter of the two, and some then for the rest of the longer one.
 # 4. The responder calls this object never, so that the two are freed one after the other.
 #
 # Hazards
@@ -120,6 +124,7 @@ class ResponseSwitch:
         "_server_receive",
         "_server_send",
         "_task",
+        "_waited",
         "end",
         "is_bypassed",
         "responder",
@@ -135,6 +140,7 @@ class ResponseSwitch:
         self.end: RequestEnd | None = None
         self._channel: ReceiveChannel | None = None
         self._early_timer: EarlyAnswerTimer | None = None
+        self._waited = 0.0  # in seconds, before the timer that runs
         self._peek: BodyPeek | None = None
         self.responder: Responder | None = None
         try:
@@ -144,7 +150,7 @@ class ResponseSwitch:
         self.scope = scope
         if scope["method"] == "GET" and self._task is not None and names_stream(scope):
             common.waiting[self] = copy_context()
-        if common.early is not None and self._task is not None:
+        if common.early is not None and self._task is not None and self._may_be_early():
             self._watch_early(common.early)
         elif names_stream(scope):
             self._look_into_body(body_kind(scope))
@@ -202,7 +208,7 @@ class ResponseSwitch:
     def _begin_stream(self, opening: Opening) -> Responder:
         require_asyncio(in_another_thread=self._task is not None)
         options = self._common.options
-        plan = stream_request(self.scope, options, self._peek).plan()
+        plan = stream_request(self.scope, options, self._peek).plan(opening.kind)
         self._stop_looking_into_body()
         responder = Responder(
             plan,
@@ -226,11 +232,17 @@ class ResponseSwitch:
 
     # The early answer (rule 3).
 
+    def _may_be_early(self) -> bool:
+        """True if the request may be answered early, at a glance."""
+        heartbeat = self._common.options.heartbeat
+        if heartbeat.json is not None and self.scope["method"] not in WITHOUT_PROMISE:
+            return True
+        may_declare = head_may_declare(self.scope) or body_kind(self.scope) is BodyKind.JSON
+        return may_declare and heartbeat.before_response is not None
+
     def _watch_early(self, early: float) -> None:
-        """Answer the request early, if it declares a stream, or may do so in its body."""
+        """Answer the request early, if it turns out to be one for that."""
         body = body_kind(self.scope)
-        if body is not BodyKind.JSON and not head_may_declare(self.scope):
-            return
         if self.scope["method"] == "GET":
             self.end = RequestEnd(self._common.signer, self.scope, self._common.options)
             if self.end.is_known:
@@ -254,20 +266,31 @@ class ResponseSwitch:
 
     def restart_early(self) -> None:
         """The request body has ended: count from now."""
-        if self._early_timer is not None:
+        if self._early_timer is not None and self._common.early is not None:
+            if self._waited:
+                self._early_timer.end(self)
+                self._waited, self._early_timer = 0.0, self._common.early_timer(self._common.early)
             self._early_timer.begin_again(self)
 
     def come_due(self) -> None:
         """The client has waited long enough. While its request body is under way, the wait begins again behind it."""
-        if self._early_timer is None or (self._channel is not None and self._channel.is_body_under_way):
+        # Hazard: a call that a timer has scheduled, and before which the body has come, and with it another wait.
+        if self._early_timer is None or self in self._early_timer:
+            return
+        if self._channel is not None and self._channel.is_body_under_way:
             return
         request = stream_request(self.scope, self._common.options, self._peek)
         declares = request.declares
         if declares is None:
             return
+        waited, wait = self._waited + self._early_timer.seconds, request.early_after
         self._cancel_early()
-        if declares:
-            self._begin_stream(Opening.early(request.promised_kind, self._final_message(request)))
+        if wait is not None and wait > waited:
+            self._waited, self._early_timer = waited, self._common.early_timer(wait - waited)
+            self._early_timer.begin(self)
+        elif wait is not None:
+            kind, message = (request.promised_kind, self._final_message(request)) if declares else (JSON_ANSWER, None)
+            self._begin_stream(Opening.early(kind, message, waited=wait))
 
     def begin_for_drain(self) -> None:
         """Answer a client that comes back by itself behind the end of a stream: the process ends."""
@@ -275,7 +298,8 @@ class ResponseSwitch:
         del self._common.waiting[self]
         if request.declares and request.plan().comes_back:
             self._cancel_early()
-            self._begin_stream(Opening.early(request.promised_kind, self._final_message(request)))
+            kind, wait = request.promised_kind, request.early_after
+            self._begin_stream(Opening.early(kind, self._final_message(request), waited=wait))
 
     def _final_message(self, request: StreamRequest) -> FinalMessage | None:
         if self.end is None or not request.asks_again:

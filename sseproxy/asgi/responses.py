@@ -2,7 +2,8 @@
 
 from sseproxy.asgi.types import Message
 from sseproxy.core.frozen import frozen
-from sseproxy.core.http.fields import Headers, end_to_end, get_all, is_json, tokens
+from sseproxy.core.http.fields import Headers, end_to_end, get, get_all, is_json, tokens
+from sseproxy.core.stream.json_answer import JSON_ANSWER, may_be_the_answer
 from sseproxy.core.stream.kinds import MediaKind, kind_of, may_be_stream
 from sseproxy.core.stream.late_refusal import FinalMessage
 
@@ -20,20 +21,24 @@ FILES = ("http.response.pathsend", "http.response.zerocopysend")
 class Opening:
     """How a stream begins. head: its first message, for the server. is_early: the app has not responded.
 
-    final_message: of the client, for a late refusal; see `late_refusal`.
+    final_message: of the client, for a late refusal; see `late_refusal`. waited: the seconds for which an early one has
+    waited for the app; ``None`` if that does not matter.
     """
 
     kind: MediaKind
     head: Message
     is_early: bool = False
     final_message: FinalMessage | None = None
+    waited: float | None = None
 
     @classmethod
-    def early(cls, kind: MediaKind, final_message: FinalMessage | None = None) -> "Opening":
+    def early(
+        cls, kind: MediaKind, final_message: FinalMessage | None = None, *, waited: float | None = None
+    ) -> "Opening":
         """Return the beginning of a stream of `kind` that the app has not begun."""
         headers = [(name.lower(), value) for name, value in kind.promised_head()]  # as ASGI wants them
         head = {"type": "http.response.start", "status": 200, "headers": headers}
-        return cls(kind, head, is_early=True, final_message=final_message)
+        return cls(kind, head, is_early=True, final_message=final_message, waited=waited)
 
     @classmethod
     def by_app(cls, start: Message, kind: MediaKind) -> "Opening":
@@ -63,10 +68,15 @@ def stream_kind(start: Message) -> MediaKind | None:
     return None if is_coded(fields) else kind_of(start["status"], fields)
 
 
-def is_late_json(start: Message) -> bool:
-    """True if a response that comes behind an early answer is JSON, which can become an event."""
+def is_late_json(start: Message, kind: MediaKind) -> bool:
+    """True if a response is JSON that goes on behind an early answer of `kind`: as an event, or as it is."""
     fields = fields_of(start)
-    return 200 <= start["status"] < 204 and is_json(fields) and not is_coded(fields)
+    status: int = start["status"]
+    if not is_json(fields) or is_coded(fields):
+        return False
+    if kind is JSON_ANSWER:
+        return may_be_the_answer(status) and get(fields, b"content-length") != b"0"
+    return 200 <= status < 204
 
 
 def fields_of(start: Message) -> Headers:

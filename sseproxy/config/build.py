@@ -67,6 +67,10 @@ def route_policy(route: EffectiveRoute, folder: FilePath, *, store_url: str) -> 
     if section.redis is not None:
         return push_route(route, section.redis.policy(store_url), folder)
     journal = None if section.journal is None else section.journal.policy(route.name)
+    heartbeat = heartbeat_policy(merged.heartbeat)
+    if journal is not None or declared is StreamMode.NEVER:
+        # A request that declares nothing may become a run, which no client could read behind a promise of JSON.
+        heartbeat = replace(heartbeat, json=None)
     return Route(
         name=route.name,
         upstream=upstream_of(section, folder),
@@ -75,7 +79,7 @@ def route_policy(route: EffectiveRoute, folder: FilePath, *, store_url: str) -> 
         stream=declared if isinstance(declared, StreamMode) else StreamMode.AUTO,
         declaration=declared if isinstance(declared, Declaration) else Declaration(),
         kind=merged.stream.kind if journal is None else journal.kind,
-        heartbeat=heartbeat_policy(merged.heartbeat),
+        heartbeat=heartbeat,
         timeouts=timeout_policy(merged.timeouts),
         limits=limit_policy(merged.limits),
         strip_prefix=section.rewrite.strip_prefix,
@@ -101,7 +105,7 @@ def push_route(route: EffectiveRoute, policy: RedisPolicy, folder: FilePath) -> 
         match=match_of(route.section),
         dialect=merged.dialect,
         kind=StreamKind.FEED,
-        heartbeat=replace(heartbeat_policy(merged.heartbeat), before_response=None),
+        heartbeat=replace(heartbeat_policy(merged.heartbeat), before_response=None, json=None),
         timeouts=timeouts,
         limits=limit_policy(merged.limits),
         response_headers=header_rules(route.section.headers.response),
@@ -136,6 +140,8 @@ def heartbeat_policy(section: HeartbeatSection) -> HeartbeatPolicy:
         event_data=section.event.data,
         before_response=section.before_response,
         prelude=section.prelude,
+        json=section.json,
+        ndjson=section.ndjson,
     )
 
 

@@ -34,6 +34,7 @@ _Keys = tuple[str, ...]
 DURATIONS: Final[Mapping[str, _Keys]] = {
     "heartbeat": ("heartbeat", "interval"),
     "before_response": ("heartbeat", "before_response"),
+    "json": ("heartbeat", "json"),
     "connect_timeout": ("timeouts", "connect"),
     "connect_retry": ("timeouts", "connect_retry"),
     "response_timeout": ("timeouts", "response"),
@@ -50,6 +51,7 @@ INHERITED: Final[Mapping[str, _Keys]] = {
     "comment": ("heartbeat", "comment"),
     "event": ("heartbeat", "event"),
     "prelude": ("heartbeat", "prelude"),
+    "ndjson": ("heartbeat", "ndjson"),
     **{name: (name,) for name in ("dialect", "stream", "limits", "tickets", "auth", "end", "cors")},
 }
 

@@ -17,7 +17,7 @@ from sseproxy.core.eventsource.policies import MOST_BODY, Reopen, TicketBinding
 from sseproxy.core.routes import Upstream
 from sseproxy.core.stream.dialects import Dialect, Marker
 from sseproxy.core.stream.end_message import EndsAt
-from sseproxy.core.stream.heartbeat import HeartbeatForm
+from sseproxy.core.stream.heartbeat import HeartbeatForm, WhiteSpace
 from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode
 from sseproxy.core.stream.timeouts import Auto
 
@@ -118,6 +118,7 @@ FormWord = Annotated[
     HeartbeatForm,
     Scalar(partial(values.choice, kind=HeartbeatForm), words(HeartbeatForm), write=str),
 ]
+WhiteSpaceWord = Annotated[WhiteSpace, Scalar(partial(values.choice, kind=WhiteSpace), words(WhiteSpace), write=str)]
 DialectWord = Annotated[Dialect, Scalar(partial(values.choice, kind=Dialect), words(Dialect), write=str)]
 _NAME = {"type": "string", "minLength": 1}
 DeclaredValue = Annotated[

@@ -87,12 +87,13 @@ def printed_route(route: EffectiveRoute, checked: Checked) -> Plain:
     if section.journal is None:
         found = _without(found, ("limits", "detached"), ("limits", "detached_per_client"))
     else:
+        found = _without(found, ("heartbeat", "json"))
         found["journal"] = section.journal.written(route.name)
     if section.redis is None:
         if section.journal is None:
             found = _without(found, ("limits", "event"))
         if merged.stream.declared is StreamMode.NEVER:
-            found = _without(found, ("end",), ("heartbeat", "before_response"))
+            found = _without(found, ("end",), ("heartbeat", "before_response"), ("heartbeat", "json"))
         return first(found, "name", "match", "upstream")
     found = _without(found, *without_effect(section))
     if section.authorize is None:

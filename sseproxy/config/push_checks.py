@@ -29,6 +29,8 @@ FOR_UPSTREAMS: tuple[tuple[str, ...], ...] = (
     ("end",),
     ("stream",),
     ("heartbeat", "before_response"),
+    ("heartbeat", "json"),
+    ("heartbeat", "ndjson"),
     ("timeouts", "connect"),
     ("timeouts", "response"),
     ("timeouts", "idle"),

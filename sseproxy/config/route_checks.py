@@ -16,12 +16,13 @@ from sseproxy.config.tls_checks import check_upstream_tls
 from sseproxy.config.values import format_duration
 from sseproxy.core.http.fields import belongs_to_connection
 from sseproxy.core.limits import MINIMUM_LINE
+from sseproxy.core.stream.heartbeat import WhiteSpace
 from sseproxy.core.stream.plan import StreamMode
 
 _BEFORE_RESPONSE = ("heartbeat", "before_response")
 
 #: How the file switches off what needs heartbeats.
-_SWITCHED_OFF = {"before_response": "off", "prelude": "false"}
+_SWITCHED_OFF = {"before_response": "off", "prelude": "false", "json": "off", "ndjson": "auto"}
 
 
 def check_routes(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...], folder: FilePath) -> None:
@@ -82,17 +83,23 @@ class RouteCheck:
         """Check that what needs heartbeats has them, and an early answer comes before the timeout."""
         policy, response = heartbeat_policy(self.route.merged.heartbeat), self.route.merged.timeouts.response
         if self.route.section.redis is not None:
-            policy = replace(policy, before_response=None)  # that of `defaults` is for upstreams
+            # Those of `defaults` are for upstreams.
+            policy = replace(policy, before_response=None, json=None, ndjson=WhiteSpace.AUTO)
+        elif self.route.section.journal is not None:
+            policy = replace(policy, json=None)
         is_touched = self.route.merged.stream.declared is not StreamMode.NEVER
         if is_touched and is_right(self.document, self.route, "heartbeat", "interval"):
             for name in policy.fields_without_interval:
                 self.interval_is_off(name)
-        at = self.route.where(*_BEFORE_RESPONSE)
-        if policy.answers_too_late(response) and is_right(self.document, self.route, "timeouts", "response"):
+        for name in (
+            policy.fields_too_late(response) if is_right(self.document, self.route, "timeouts", "response") else ()
+        ):
+            at = self.route.where("heartbeat", name)
             self.document.problem(at, f"must be shorter than timeouts.response ({format_duration(response)})")
         # A route that is never touched may inherit before_response; it must not ask for it.
         asks = self.route.says(*_BEFORE_RESPONSE) or not self.route.says("stream")
         if policy.before_response is not None and not is_touched and asks:
+            at = self.route.where(*_BEFORE_RESPONSE)
             self.document.problem(at, "has no effect with stream: never", "leave one of them out")
 
     def request_body(self) -> None:

@@ -3,6 +3,7 @@
 Defaults are those of the policies.
 """
 
+import warnings
 from typing import Any
 
 from pydantic import Field
@@ -21,6 +22,7 @@ from sseproxy.config.fields import (
     Size,
     SizeOrOff,
     TextLine,
+    WhiteSpaceWord,
 )
 from sseproxy.config.sections import Section
 from sseproxy.core.limits import LimitPolicy
@@ -38,26 +40,39 @@ class HeartbeatEventSection(Section):
     data: AnyText = Field(default=_HEARTBEAT.event_data, description="Its data; may have several lines.")
 
 
-class HeartbeatSection(Section):
-    """What a silent stream is kept alive with."""
+with warnings.catch_warnings():
+    # A key has the name of a deprecated method of pydantic's, which says so.
+    warnings.filterwarnings("ignore", 'Field name "json"', UserWarning)
 
-    interval: Duration = Field(
-        default=_HEARTBEAT.interval,
-        description="Silence towards the client after which a heartbeat goes out; off: none.",
-    )
-    form: FormWord = Field(
-        default=_HEARTBEAT.form, description="What a heartbeat looks like; auto: what suits client and service."
-    )
-    comment: TextLine = Field(default=_HEARTBEAT.comment, description="The text of a comment.")
-    event: HeartbeatEventSection = Field(
-        default=HeartbeatEventSection.model_construct(), description="The event of the form `event`."
-    )
-    before_response: Duration = Field(
-        default=_HEARTBEAT.before_response,
-        description="A declared stream without a response head so long after the request's end is answered 200 and "
-        "kept alive. It trades status line and header fields for the connection.",
-    )
-    prelude: Boolean = Field(default=_HEARTBEAT.prelude, description="Send one heartbeat with the response head.")
+    class HeartbeatSection(Section):
+        """What a silent stream is kept alive with."""
+
+        interval: Duration = Field(
+            default=_HEARTBEAT.interval,
+            description="Silence towards the client after which a heartbeat goes out; off: none.",
+        )
+        form: FormWord = Field(
+            default=_HEARTBEAT.form, description="What a heartbeat looks like; auto: what suits client and service."
+        )
+        comment: TextLine = Field(default=_HEARTBEAT.comment, description="The text of a comment.")
+        event: HeartbeatEventSection = Field(
+            default=HeartbeatEventSection.model_construct(), description="The event of the form `event`."
+        )
+        before_response: Duration = Field(
+            default=_HEARTBEAT.before_response,
+            description="A declared stream without a response head so long after the request's end is answered 200 and "
+            "kept alive. It trades status line and header fields for the connection.",
+        )
+        prelude: Boolean = Field(default=_HEARTBEAT.prelude, description="Send one heartbeat with the response head.")
+        json: Duration = Field(  # type: ignore[assignment]  # pydantic's method of that name is not used
+            default=_HEARTBEAT.json,
+            description="A request that declares no stream, takes JSON, is no GET, and has no response head so long "
+            "after its end is answered 200 and kept alive with white space. It trades status line and header fields.",
+        )
+        ndjson: WhiteSpaceWord = Field(
+            default=_HEARTBEAT.ndjson,
+            description="What a heartbeat is between the records of NDJSON; auto: a space for Ollama, else nothing.",
+        )
 
 
 class TimeoutsSection(Section):

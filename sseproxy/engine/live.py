@@ -58,9 +58,9 @@ class LiveStream:
         return self.stats.opened_at if self.record is None else self.record.started_at
 
     @property
-    def is_declared(self) -> bool:
-        """True if the request said that it wants a stream."""
-        return self.plan is not None and self.plan.is_declared
+    def is_declared(self) -> bool | None:
+        """True if the request said that it wants a stream; ``None`` where it has no way to say so."""
+        return None if self.plan is None else self.plan.is_declared
 
     @property
     def path(self) -> str:

@@ -33,7 +33,7 @@ class StreamMetrics(Observer):
         self._totals = Figures()
 
     def opened(self, stream: ObservedStream) -> None:
-        if stream.dialect is not None and not stream.is_declared:
+        if stream.dialect is not None and stream.is_declared is False:
             self._totals.add(table.UNDECLARED_STREAMS, (stream.route,))
 
     def ended(self, stream: ObservedStream) -> None:

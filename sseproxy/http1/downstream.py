@@ -18,7 +18,16 @@ from typing import Protocol
 from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Headers, get, without
 from sseproxy.core.stream.kinds import is_of_a_kind
-from sseproxy.http1.framing import CHUNK, CHUNK_END, CHUNK_SIZE, CONTINUE, LAST_CHUNK, chunked, response_head
+from sseproxy.http1.framing import (
+    CHUNK,
+    CHUNK_END,
+    CHUNK_SIZE,
+    CONTINUE,
+    LAST_CHUNK,
+    LAST_CHUNK_WITH,
+    chunked,
+    response_head,
+)
 from sseproxy.http1.sockets import acknowledged, reset_when_closed, unacknowledged
 from sseproxy.http1.treatment import ResponseTreatment
 
@@ -101,6 +110,7 @@ class HttpDownstream:
         "_linger",
         "_on_untellable",
         "_resetting",
+        "_trailer",
         "_transport",
         "keep_alive",
         "status",
@@ -124,6 +134,7 @@ class HttpDownstream:
         self._resetting: asyncio.Task[None] | None = None
         self._linger = treatment.linger
         self._has_asked = False  # for the request body
+        self._trailer: tuple[bytes, Callable[[], bytes]] | None = None  # a name, and what gives its value
         self._on_untellable = on_untellable
         self.treatment = treatment
         self.keep_alive = treatment.keep_alive
@@ -162,8 +173,8 @@ class HttpDownstream:
         reset_with_body = status == HTTPStatus.RESET_CONTENT and self._framing is not Framing.NONE and length != 0
         # A client that was not asked for its body may send it or not, and a proxy in between may expect either.
         was_not_asked = self.treatment.awaits_continue and not self._has_asked
-        # Hazard: a client sends its next request on a connection that closes without a word. An event stream has none.
-        is_last = self.treatment.is_last and not (self._is_chunked and is_of_a_kind(headers))
+        # Hazard: a client sends its next request on a connection that closes without a word. A stream has none.
+        is_last = self.treatment.is_last and not self._may_break_late(headers)
         if self._framing is Framing.CLOSE or reset_with_body or was_not_asked or is_last:
             self.keep_alive = False
         fields = headers if length is not None or not has_body else without(headers, {b"content-length"})
@@ -182,6 +193,13 @@ class HttpDownstream:
         """Send head, body and end in one write; see `send_head`."""
         self.send_head(status, reason, headers, length=length, has_body=has_body, hold=True)
         self._send(chunked(body) if self._is_chunked else b"" if self._framing is Framing.NONE else body)
+
+    def announce_trailer(self, name: bytes, value: Callable[[], bytes]) -> None:
+        """Announce a trailer field with the head, which is not out yet. value: called when a body ends that is whole.
+
+        It goes out in chunks only: another framing has no place for it.
+        """
+        self._trailer = name, value
 
     def release_head(self) -> None:
         """Send the head, if it was held and is still here."""
@@ -243,8 +261,9 @@ class HttpDownstream:
     # Ending.
 
     def finish(self) -> None:
+        trailer, self._trailer = self._trailer, None  # which may lead back here
         if self._framing is Framing.CHUNKED:
-            self._send(LAST_CHUNK)
+            self._send(LAST_CHUNK if trailer is None else LAST_CHUNK_WITH % (trailer[0], trailer[1]()))
 
     def announce_end(self) -> None:
         """Say with the head that no other response follows on the connection, if it is not out yet and can say so."""
@@ -262,6 +281,7 @@ class HttpDownstream:
     def abort(self) -> None:
         """Close without the end of the body. Where closing *is* the end (HTTP/1.0), reset the connection."""
         self.keep_alive = False
+        self._trailer = None
         if self._delivery is _Delivery.LIVE:
             self._delivery = _Delivery.BREAKING
         if self._framing is Framing.CLOSE:
@@ -294,10 +314,15 @@ class HttpDownstream:
     def abort_at_once(self) -> None:
         """Close the connection now. What was written may be lost."""
         self.keep_alive = False
+        self._trailer = None
         if self._transport is not None:
             self._transport.abort()
 
     # Private.
+
+    def _may_break_late(self, headers: Headers) -> bool:
+        """True for what is kept alive for long, and whose broken end every client has to see."""
+        return self._is_chunked and (self._trailer is not None or is_of_a_kind(headers))
 
     def _connection_fields(self, others: Headers) -> Headers:
         fields: Headers = []
@@ -305,8 +330,10 @@ class HttpDownstream:
             # Hazard: Node's fetch takes each end of a response that says ``Connection: close`` for a clean one. Behind
             # a stream the connection is closed without a word (RFC 9112 section 9.6 does not demand one).
             fields.append((b"Transfer-Encoding", b"chunked"))
+            if self._trailer is not None:
+                fields.append((b"Trailer", self._trailer[0]))
         options = [] if self.keep_alive and self.treatment.is_11 else [b"keep-alive" if self.keep_alive else b"close"]
-        if self._is_chunked and is_of_a_kind(others):
+        if self._may_break_late(others):
             options = []
         if self.status == HTTPStatus.UPGRADE_REQUIRED and get(others, b"upgrade") is not None:
             options.append(b"upgrade")  # RFC 9110 section 7.8

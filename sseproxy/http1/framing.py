@@ -13,6 +13,9 @@ CHUNK_END = b"\r\n"
 #: Behind the last chunk, without trailers.
 LAST_CHUNK = b"0\r\n\r\n"
 
+#: The same with one trailer field: ``LAST_CHUNK_WITH % (name, value)`` (RFC 9112 section 7.1.2).
+LAST_CHUNK_WITH = b"0\r\n%b: %b\r\n\r\n"
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 

@@ -14,6 +14,7 @@ from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.request import StreamRequest
 from sseproxy.origins.http import HttpExchange
 from sseproxy.proxy.early import EarlyAnswer
+from sseproxy.proxy.early_json import EarlyJson
 from sseproxy.proxy.eventsource.route_ends import RouteEnds
 from sseproxy.proxy.inbound import InboundRequest
 from sseproxy.proxy.response_body import connect_body, read_kind
@@ -72,7 +73,7 @@ class Answering:
             fields = self.response_fields(head.headers)
         else:
             tail.admit(self._route)
-            plan, length = self._wanted.plan(), None
+            plan, length = self._wanted.plan(kind), None
             fields = self.stream_fields(kind.head(head.headers, decoded=decoder is not None))
         tail.record.status = head.status
         if kind is None and (body := exchange.take_whole()) is not None:
@@ -108,8 +109,15 @@ class Answering:
         plan: left out, the one that the request asks for.
         """
         self._tail.admit(self._route)
-        early = EarlyAnswer(self._wanted.promised_kind, self._route, self._tail, self._final_message)
-        early.promise(plan or self._wanted.plan(), self.end_message(), self.stream_fields)
+        kind = self._wanted.promised_kind
+        early = EarlyAnswer(kind, self._route, self._tail, self._final_message)
+        early.promise(plan or self._wanted.plan(kind), self.end_message(), self.stream_fields)
+        return early
+
+    def promise_json(self) -> EarlyAnswer:
+        """Promise JSON to a client that has waited long enough, and return what goes on with it."""
+        early = EarlyJson(self._route, self._tail)
+        early.promise_json(self._wanted, self.stream_fields)
         return early
 
     def await_stream(self) -> None:

@@ -23,6 +23,7 @@ class Forwarding:
     #
     #   the client has seen the end of this stream   204, nothing is sent                       (`RouteEnds`)
     #   before_response passes                       200 and heartbeats, see `EarlyAnswer`
+    #   heartbeat.json passes, no stream is declared  200 and white space, likewise
     #   101                                          a `Tunnel`, which lasts until `start` returns
     #   all of the response is here                  one write, no relay                        (`Answering`)
     #   anything else                                head and relay, which runs on when `start` has returned
@@ -71,7 +72,14 @@ class Forwarding:
             self._tail.admit(self._route)
             if wanted.reconnects:
                 self._answering().await_stream()
-        if declares is False or (declares and self._route.heartbeat.before_response is None):
+        heartbeat = self._route.heartbeat
+        if declares is None:
+            may_be_late = True  # the rest of the body decides
+        elif declares:
+            may_be_late = heartbeat.before_response is not None
+        else:
+            may_be_late = heartbeat.json is not None and wanted.early_after is not None
+        if not may_be_late:
             self._tail.exchange = await self._opening.open()
             await self._answering().answer(self._tail.exchange)
             return
@@ -79,19 +87,20 @@ class Forwarding:
 
     async def follow(self, opening: asyncio.Task[HttpExchange]) -> None:
         """Begin the response to a request that was sent already. The task is not this caller's any more."""
-        wait = self._route.heartbeat.before_response
         try:
-            if await self._opened_within(wait, opening):
+            if await self._opened_in_time(opening):
                 self._tail.exchange = exchange = await opening
                 await self._answering().answer(exchange)
-            else:
+            elif self._wanted.declares:
                 await self._answering().promise().follow(opening)
+            else:
+                await self._answering().promise_json().follow(opening)
         finally:
             if self._tail.exchange is None:
                 cancel(opening)
 
-    async def _opened_within(self, seconds: float | None, opening: asyncio.Task[HttpExchange]) -> bool:
-        """Return whether the upstream answers before the client must be answered: `seconds` after the request's end.
+    async def _opened_in_time(self, opening: asyncio.Task[HttpExchange]) -> bool:
+        """Return whether the upstream answers before the client must be answered.
 
         What the end of the body declares takes its place then, whether or not the client must ever be answered.
         """
@@ -100,9 +109,7 @@ class Forwarding:
             await asyncio.wait((opening, body_ended), return_when=asyncio.FIRST_COMPLETED)
             if not opening.done() and self._wanted.declares:
                 self._tail.admit(self._route)
-        await asyncio.wait({opening}, timeout=seconds)
-        if not opening.done() and not self._wanted.declares:
-            await asyncio.wait({opening})
+        await asyncio.wait({opening}, timeout=self._wanted.early_after)
         return opening.done()
 
     def _answering(self) -> Answering:

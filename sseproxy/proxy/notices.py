@@ -77,9 +77,9 @@ class UndeclaredNotice(Observer):
     def opened(self, stream: ObservedStream) -> None:
         """Give the warning for the route of `stream`, if this is its first stream that calls for it."""
         plan = stream.plan
-        if plan is None or plan.is_declared or plan.heartbeat.before_response is None or stream.route in self._warned:
+        if plan is None or plan.heartbeat.before_response is None or stream.route in self._warned:
             return
-        if plan.dialect in _DECLARED_BY_THEMSELVES:
+        if plan.is_declared is not False or plan.dialect in _DECLARED_BY_THEMSELVES:
             return
         self._warned.add(stream.route)
         _log.warning(

@@ -90,6 +90,12 @@ class ClientResponse(Downstream, Protocol):
     ) -> None:
         """Send head, body and end at once; see `send_head`."""
 
+    def announce_trailer(self, name: bytes, value: Callable[[], bytes]) -> None:
+        """Announce a trailer field with the head, which is not out yet. value: called when a body ends that is whole.
+
+        It is for clients that care for it: a door that cannot send one does nothing (RFC 9110 section 6.5.1).
+        """
+
     def release_head(self) -> None:
         """Send the head, if it was held and is still here."""
 

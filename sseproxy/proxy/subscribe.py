@@ -115,7 +115,7 @@ class Subscribing:
 
     def _response_fields(self) -> Headers:
         """The fields of an event stream that no cache may keep, by the rules of the route."""
-        fields: Headers = [(b"Content-Type", EVENT_STREAM.media_type), (b"Cache-Control", b"no-store")]
+        fields: Headers = [(b"Content-Type", EVENT_STREAM.media_types[0]), (b"Cache-Control", b"no-store")]
         head = with_request_id(EVENT_STREAM.head(fields, decoded=False), self._tail.record.request_id)
         head = apply_rules(head, self._route.response_headers)
         return self._request.inbound.for_caches(head, self._route)

@@ -1,6 +1,7 @@
 """Is each heartbeat written in its form, at its place?"""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -160,4 +161,8 @@ def test_what_asks_for_heartbeats_that_are_off_is_named(policy: HeartbeatPolicy,
 def test_an_answer_has_to_come_before_the_timeout(
     before_response: float | None, response: float | None, is_late: bool
 ) -> None:
-    assert HeartbeatPolicy(before_response=before_response).answers_too_late(response) is is_late
+    policy = HeartbeatPolicy(before_response=before_response)
+    assert policy.fields_too_late(response) == (("before_response",) if is_late else ())
+    assert replace(policy, before_response=None, json=before_response).fields_too_late(response) == (
+        ("json",) if is_late else ()
+    )

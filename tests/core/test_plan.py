@@ -12,7 +12,8 @@ from sseproxy.core.http.peek import BodyPeek
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.dialects import Dialect, Marker
 from sseproxy.core.stream.end_message import EndPolicy, EndsAt
-from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy, WhiteSpace
+from sseproxy.core.stream.kinds import EVENT_STREAM, NDJSON
 from sseproxy.core.stream.plan import Declaration, StreamKind, StreamMode, StreamPlan
 from sseproxy.core.stream.request import StreamRequest
 from sseproxy.core.stream.timeouts import ANSWER_IDLE, TimeoutPolicy
@@ -158,13 +159,61 @@ class TestDeclaration:
     def test_of_mcp(self, request_: StreamRequest, declares: bool) -> None:
         assert request_.declares is declares
 
-    def test_ollama_is_never_answered_early(self) -> None:
+    @pytest.mark.parametrize(
+        ("target", "body", "declares"),
+        [
+            ("/api/chat", b'{"model": "m"}', True),
+            ("/api/generate", b'{"model": "m", "stream": true}', True),
+            ("/api/generate/", b'{"model": "m", "stream": null}', True),
+            ("/below/api/chat", b"{}", True),
+            ("/api/chat", b'{"stream": false, "model": "m"}', False),
+            ("/api/embed", b'{"model": "m"}', False),
+            ("/api/pull", b'{"model": "m"}', False),
+        ],
+    )
+    def test_ollama_streams_unless_the_body_says_otherwise(self, target: str, body: bytes, declares: bool) -> None:
         agent = {"User-Agent": "ollama-python/0.6.1 (x86_64 linux) Python/3.11.2"}
-        body = b'{"model": "m", "stream": true}'
+        for asks in (
+            asked("POST", target, SDK, body, fields=agent),
+            asked("POST", target, SDK, body, policy=Policy(Dialect.OLLAMA)),
+        ):
+            assert asks.declares is declares
+            assert asks.promised_kind is NDJSON
+
+    def test_not_where_no_heartbeat_can_go(self) -> None:
+        quiet = Policy(Dialect.OLLAMA, heartbeat=HeartbeatPolicy(before_response=1.0, ndjson=WhiteSpace.OFF))
+        assert asked("POST", "/api/chat", SDK, b"{}", policy=quiet).declares is False
+
+    def test_nor_of_another_client_whatever_the_path(self) -> None:
+        assert asked("POST", "/api/chat", SDK, b'{"model": "m"}').declares is False
+        agent = {"User-Agent": "ollama-python/0.6.1 (x86_64 linux) Python/3.11.2"}
+        openai = asked("POST", "/v1/chat/completions", SDK, b'{"stream": true}', fields=agent)
+        assert (openai.declares, openai.promised_kind) == (True, EVENT_STREAM)
+
+    @pytest.mark.parametrize("body", [b"{}", b'{"stream": true}', b'{"stream": false}'])
+    def test_a_route_says_so_of_all_its_paths(self, body: bytes) -> None:
+        always = Policy(Dialect.OLLAMA, stream=StreamMode.ALWAYS)
+        assert asked("POST", "/x", SDK, body, policy=always).declares is (b"false" not in body)
+        assert asked("GET", "/x", SDK, policy=always).declares is False
+
+    @pytest.mark.parametrize("accept", [b"application/x-ndjson", b"application/json, application/jsonl;q=0.5"])
+    def test_ndjson_of_other_services_is_not_promised(self, accept: bytes) -> None:
         for policy in (Policy(), Policy(stream=StreamMode.ALWAYS)):
-            assert asked("POST", "/api/chat", SDK, body, fields=agent, policy=policy).declares is False
-        assert asked("POST", "/api/chat", SDK, body, policy=Policy(Dialect.OLLAMA)).declares is False
-        assert asked("POST", "/v1/chat/completions", SDK, body, fields=agent).declares is True
+            assert asked("POST", "/", accept, b'{"stream": true}', policy=policy).declares is False
+        both = asked("POST", "/", accept + b", text/event-stream", b'{"stream": true}')
+        assert (both.declares, both.promised_kind) == (True, EVENT_STREAM)
+
+    def test_the_plan_of_ndjson(self) -> None:
+        end = EndPolicy(marker=Marker(data="x"))
+        browser = {"Cache-Control": "no-cache"}
+        request = asked("GET", "/", STREAM, fields=browser, policy=Policy(end=None))
+        assert (request.plan().comes_back, request.plan(NDJSON).comes_back) == (True, False)
+        assert asked(policy=Policy(end=end)).plan(NDJSON).marker is None
+        assert not asked("GET", "/x", SDK).plan(NDJSON).is_answer
+        assert asked("GET", "/x", SDK, policy=Policy(Dialect.OLLAMA)).plan(NDJSON).is_answer
+        assert asked("POST", "/api/chat", SDK, b"{}", policy=Policy(Dialect.OLLAMA)).plan(NDJSON).is_declared is True
+        for undeclared in (asked("POST", "/api/pull", SDK, b"{}", policy=Policy(Dialect.OLLAMA)), asked("GET", "/x")):
+            assert undeclared.plan(NDJSON).is_declared is None
 
     @pytest.mark.parametrize(
         ("rule", "target", "body", "declares"),

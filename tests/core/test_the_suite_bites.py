@@ -6,17 +6,28 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
+from sseproxy.core.http.json_members import MemberScanner
 from sseproxy.core.stream import events as events_module
+from sseproxy.core.stream import records as records_module
 from sseproxy.core.stream import session as session_module
+from sseproxy.core.stream.dialects import Finality
+from sseproxy.core.stream.ends import End, row
+from sseproxy.core.stream.error_events import StreamError
 from sseproxy.core.stream.event_reader import EventReader
 from sseproxy.core.stream.events import LF
 from sseproxy.core.stream.heartbeat import HeartbeatWriter
 from sseproxy.core.stream.lines import UpstreamLines
+from sseproxy.core.stream.ndjson import NdjsonSession, RecordWords
+from sseproxy.core.stream.records import RecordReader
 from sseproxy.core.stream.scanner import Position, Scanner
 from sseproxy.core.stream.session import StreamSession
+from sseproxy.core.stream.transfer import CloseReason
+from tests.core import test_ndjson_properties as records
 from tests.core import test_properties as properties
+from tests.support.record_trips import RecordCase, any_streams, record_cases, record_streams, told_streams
 from tests.support.trips import Case, TripWithoutRules, cases
 
 Property = Callable[[Case], None]
@@ -261,6 +272,163 @@ def test_an_end_in_the_wrong_place_is_noticed(broken: Break, monkeypatch: pytest
 def test_the_bom_in_two_pieces_behind_a_prelude_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(UpstreamLines, "whole_mark", _hold_nothing)
     assert _counterexample(properties.a_prelude_alone_changes_no_event)
+
+
+# Records.
+
+
+def _at_any_place(self: RecordWords) -> bool:
+    return True
+
+
+def _at_any_line_end(self: UpstreamLines, data: bytes, *, is_inside_line: bool) -> bytes:
+    end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+    lines = self.take() + data[:end] if end else b""
+    if end < len(data):
+        self.hold(data[end:])
+    return lines
+
+
+def _forget_last_line(self: NdjsonSession, *, now: float) -> None:
+    super(NdjsonSession, self).receive_eof(now=now)
+
+
+_feed_records = RecordReader.feed
+
+
+def _a_cr_ends_a_record(self: RecordReader, data: bytes, now: float) -> int:
+    records = _feed_records(self, data, now)
+    if data.endswith(b"\r"):
+        self.position = Position.EVENT_BOUNDARY
+    return records
+
+
+def _a_blank_line_is_a_record(self: RecordReader, data: bytes, now: float) -> int:
+    return max(_feed_records(self, data, now), data.count(b"\n"))
+
+
+def _the_last_line_is_no_record(self: RecordReader, now: float) -> int:
+    return 0
+
+
+def _never_over(self: RecordWords, heard_at: float) -> bool:
+    return False
+
+
+def _over_behind_the_terminal_record_only(self: RecordWords, heard_at: float) -> bool:
+    return self.is_terminal(heard_at)
+
+
+def _done_anywhere(record: MemberScanner) -> Finality:
+    return Finality.TERMINAL
+
+
+def _reads_no_long_record(self: RecordReader, piece: bytes) -> None:
+    self._has_text = True
+
+
+def _always_settled_records(self: NdjsonSession, data: bytes, now: float) -> None:
+    _receive_piece(self, data, now)
+    self._settled = LF
+
+
+_receive_piece = vars(NdjsonSession)["_receive_piece"]
+
+
+def _two_spaces(self: NdjsonSession) -> bytes:
+    return b"\v"
+
+
+def _no_error_record(self: RecordWords, error: StreamError) -> bytes:
+    return b""
+
+
+def _an_error_for_every_client(self: RecordWords, error: StreamError) -> bytes:
+    return b'{"error": "x"}\n'
+
+
+def _clean_whatever_the_end(*_: object, **__: object) -> End:
+    return row(CloseReason.UPSTREAM_END)
+
+
+_BETWEEN = property(_at_any_place)
+
+RECORD_BREAKS = [
+    Break("white space between records only", ((RecordWords, "is_between_events", _BETWEEN),), False),
+    Break("a lone CR ends no record", ((RecordReader, "feed", _a_cr_ends_a_record),), False),
+    Break("an unfinished line is held back", ((UpstreamLines, "complete", _hold_nothing),), False),
+    Break("but not a line of any length", ((UpstreamLines, "complete", _at_any_line_end),), False),
+    Break("the last line needs no line end", ((NdjsonSession, "receive_eof", _forget_last_line),)),
+    Break("and is a record", ((RecordReader, "end", _the_last_line_is_no_record),)),
+    Break("blank lines are no records", ((RecordReader, "feed", _a_blank_line_is_a_record),)),
+    Break("no BOM behind something inserted", ((UpstreamLines, "split_mark", _keep_late_bom),)),
+    Break("nothing behind the last word", ((RecordWords, "is_over", _never_over),), False),
+    Break("an error is a last word", ((RecordWords, "is_over", _over_behind_the_terminal_record_only),), False),
+    Break("which record is the last", ((records_module, "record_finality", _done_anywhere),), False),
+    Break("also one that leaves in pieces", ((RecordReader, "_begin_line", _reads_no_long_record),), False),
+    Break("the hot path begins at a boundary", ((NdjsonSession, "_receive_piece", _always_settled_records),)),
+    Break("white space is JSON's", ((NdjsonSession, "write_heartbeat", _two_spaces),)),
+]
+
+RECORD_ENDS = [
+    Break("an error is a record", ((RecordWords, "write_error", _no_error_record),)),
+    Break("of services that have one", ((RecordWords, "write_error", _an_error_for_every_client),)),
+    Break("an end of sseproxy's own is no clean one", ((RecordWords, "end", _clean_whatever_the_end),)),
+    Break("an end is between records", ((RecordWords, "is_between_events", _BETWEEN),)),
+]
+
+
+def _record_counterexample(
+    check: Callable[[RecordCase], None], streams: st.SearchStrategy[bytes]
+) -> AssertionError | None:
+    search = settings(
+        max_examples=6_000,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate,),
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+
+    @search
+    @given(record_cases(streams))
+    def examine(case: RecordCase) -> None:
+        try:
+            check(case)
+        except ValueError as error:  # a reader cannot read it
+            raise AssertionError(str(error)) from error
+
+    try:
+        examine()
+    except AssertionError as found:
+        return found
+    return None
+
+
+@pytest.mark.parametrize("broken", RECORD_BREAKS, ids=lambda broken: broken.rule)
+def test_a_broken_rule_of_records_is_noticed(broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken.apply(monkeypatch)
+    if broken.seen_by_client:
+        assert _record_counterexample(records.readers_get_the_same, record_streams)
+    else:
+        assert _record_counterexample(records.the_rules_hold, any_streams)
+
+
+@pytest.mark.parametrize("broken", RECORD_ENDS, ids=lambda broken: broken.rule)
+def test_a_wrong_end_of_records_is_noticed(broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken.apply(monkeypatch)
+
+    def ended(case: RecordCase) -> None:
+        for end in records.End:
+            records.an_end_cuts_no_record(case, end, 2)
+
+    assert _record_counterexample(ended, any_streams)
+
+
+def test_a_strict_reader_notices_a_space_behind_the_last_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RecordWords, "is_over", _never_over)
+    assert _record_counterexample(records.a_strict_reader_gets_the_same, told_streams)
 
 
 @pytest.mark.parametrize("check", [properties.the_rules_hold, properties.the_client_sees_the_same])

@@ -81,3 +81,17 @@ def test_a_service_that_is_not_there_is_a_bad_gateway() -> None:
         answer = fetch(app.url, "/v1/models")
         assert answer.status == 502
         assert json.loads(answer.body)["status"] == 502
+
+
+def test_a_stranger_does_not_get_to_the_service(service: ServerProcess) -> None:
+    with ServerProcess(*command_of(FOLDER / "aiohttp_app.py"), environment={"SERVICE": service.url}) as app:
+        assert fetch(app.url, "/v1/models").status == 401
+        assert fetch(app.url, "/v1/models", headers={"Cookie": "session=bob"}).status == 401
+        with chat(app) as request:
+            request.read()
+        assert b"Ann" in request.body
+        forged = {"Cookie": "session=ann", "X-User": "Bob"}
+        with Request(app.url, "/v1/chat/completions", method="POST", headers=forged) as request:
+            request.read()
+        assert b"Ann" in request.body
+        assert b"Bob" not in request.body

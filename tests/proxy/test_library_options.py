@@ -31,6 +31,8 @@ SHARED: dict[str, Any] = {
     "event": {"name": "ping"},
     "before_response": timedelta(seconds=3),
     "prelude": True,
+    "json": timedelta(seconds=20),
+    "ndjson": "space",
     "dialect": "anthropic",
     "response_timeout": 70,
     "idle_timeout": None,

@@ -22,7 +22,7 @@ from tests.support.patience import LIMIT
 from tests.support.proxy_server import SILENT
 from tests.support.raw_upstream import RawUpstream, Script
 
-#: Names the port of the upstream to a proxy inside a server process.
+#: Names the unix socket of the upstream to a proxy inside a server process.
 UPSTREAM = "SSEPROXY_TEST_UPSTREAM"
 
 HOST = (b"host", b"a.test")
@@ -97,5 +97,6 @@ class InServer:
             await send({"type": "lifespan.shutdown.complete"})
             return
         if self._door is None:
-            self._door = AsgiDoor(new_proxy(route_to(int(os.environ[UPSTREAM]))))
+            upstream = Upstream("http+unix", socket_path=os.environ[UPSTREAM])
+            self._door = AsgiDoor(new_proxy(Route("default", upstream=upstream, heartbeat=SILENT)))
         await self._door(scope, receive, send)

@@ -7,6 +7,7 @@ data goes straight through, everything else is answered with nothing. So nothing
 provided that the script is finished: `playbooks` in tests/core/conftest.py does it at the end of each test.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -16,11 +17,12 @@ from sseproxy.core.stream.dialects import Dialect, Marker
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.ends import row
 from sseproxy.core.stream.error_events import StreamError, error_event
-from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy, WhiteSpace
+from sseproxy.core.stream.kinds import NDJSON
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.timeouts import TimeoutPolicy
-from sseproxy.core.stream.transfer import CloseReason, Transfer
+from sseproxy.core.stream.transfer import CloseReason, StreamTransfer, Transfer
 
 #: More timeouts than this in one sleep, and the session is asking for the same moment for ever.
 _TIMEOUTS_PER_SLEEP = 10_000
@@ -153,8 +155,13 @@ def _nothing_happens(book: "Playbook") -> None:
     """The session was opened, and may have had something to say at once."""
 
 
-def _stream(book: "Playbook") -> StreamSession:
-    assert isinstance(book.session, StreamSession)
+def json_response() -> Step:
+    """The upstream's head arrives, of JSON."""
+    return Step("json_response()", lambda book: _stream(book).receive_json(now=book.now))
+
+
+def _stream(book: "Playbook") -> StreamTransfer:
+    assert isinstance(book.session, StreamTransfer)
     return book.session
 
 
@@ -190,6 +197,34 @@ def stream(
         lead=lead,
         now=0.0,
     )
+
+
+def records(
+    *,
+    dialect: Dialect = Dialect.OLLAMA,
+    white_space: WhiteSpace = WhiteSpace.AUTO,
+    interval: float | None = 15.0,
+    timeouts: TimeoutPolicy = TimeoutPolicy(idle=None, write=None),
+    line: int = 64 * 1024,
+    responded: bool = True,
+    lead: float = 0.0,
+    **plan: Any,
+) -> StreamTransfer:
+    """The same for a stream of NDJSON."""
+    said = StreamPlan(
+        heartbeat=HeartbeatPolicy(interval=interval, ndjson=white_space),
+        timeouts=timeouts,
+        limits=LimitPolicy(line=line),
+        dialect=dialect,
+        **plan,
+    )
+    return NDJSON.new_session(NDJSON.adapted(said), end_message=None, responded=responded, lead=lead, now=0.0)
+
+
+def error_record(reason: CloseReason) -> bytes:
+    """What Ollama's clients get for an end of sseproxy's own."""
+    end = row(reason)
+    return json.dumps({"error": end.detail, "status": end.status}).encode() + b"\n"
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Does a client prefer an event stream? (``Accept``, RFC 9110 section 12.5.1)"""
+"""Does a client prefer an event stream, or does it take JSON? (``Accept``, RFC 9110 section 12.5.1)"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,6 +7,9 @@ from sseproxy.core.frozen import frozen
 from sseproxy.core.http.fields import MOST_MEMBERS
 
 _EVENT_STREAM = b"text/event-stream"
+_PAGE = b"text/html"
+#: What names JSON, the most specific first: that one counts (RFC 9110 section 12.5.1).
+_JSON_RANGES = (b"application/json", b"application/*", b"*/*")
 
 
 @frozen
@@ -47,16 +50,33 @@ def accepted(values: Sequence[bytes]) -> Accepted:
         named=own > 0,
         alone=own > 0 and len(members) == 1,
         preferred=own > others,
-        json=weights.get(b"application/json", 0.0) > 0,
+        json=weights.get(_JSON_RANGES[0], 0.0) > 0,
     )
 
 
-def _weights(members: Iterable[bytes]) -> dict[bytes, float]:
-    """The weight of each concrete media type; of one that is listed twice, the larger one."""
+def admits_json(values: Sequence[bytes]) -> bool:
+    """True if a client with these ``Accept`` fields takes JSON, by whatever weight above 0.
+
+    A format that is written in JSON (``+json``) counts as well. A client that would rather have a page is a browser
+    on its way to one: it takes anything, and shows JSON as text.
+    """
+    members = [member for value in values for member in value.split(b",", MOST_MEMBERS) if member.strip()]
+    if not members:
+        return True
+    if len(members) > MOST_MEMBERS:  # not taken at its word
+        return False
+    weights = _weights(members, with_ranges=True)
+    own = next((weights[media] for media in _JSON_RANGES if media in weights), 0.0)
+    own = max(own, *(weight for media, weight in weights.items() if media.endswith(b"+json")), 0.0)
+    return own > 0 and own >= weights.get(_PAGE, 0.0)
+
+
+def _weights(members: Iterable[bytes], *, with_ranges: bool = False) -> dict[bytes, float]:
+    """The weight of each media type; of one that is listed twice, the larger one. with_ranges: of wildcards, too."""
     weights: dict[bytes, float] = {}
     for member in members:
         media, *parameters = (part.strip().lower() for part in member.split(b";"))
-        if b"*" not in media:
+        if with_ranges or b"*" not in media:
             weights[media] = max(_weight(parameters), weights.get(media, 0.0))
     return weights
 

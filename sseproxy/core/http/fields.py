@@ -320,7 +320,7 @@ def is_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def event_stream(headers: Headers, *, decoded: bool) -> Headers:
-    """Return the head of an event stream on its way to the client, from end-to-end `headers`.
+    """Return the head of a stream that is kept alive on its way to the client, from end-to-end `headers`.
 
     What speaks of the upstream's very bytes does not hold for the bytes that leave: lengths, ranges and digests go,
     and a strong validator becomes a weak one (RFC 9110 section 8.8.1).

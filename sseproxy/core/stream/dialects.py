@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from enum import Enum, StrEnum
 
 from sseproxy.core.frozen import frozen
+from sseproxy.core.http.json_members import MemberScanner, NoValue
 from sseproxy.core.stream.heartbeat import HeartbeatForm
 
 
@@ -31,6 +32,11 @@ class Dialect(StrEnum):
         return self not in (Dialect.AUTO, Dialect.GENERIC, Dialect.MCP)
 
     @property
+    def knows_records(self) -> bool:
+        """True if the service sends NDJSON, and its last record and its errors are known; see `record_finality`."""
+        return self is Dialect.OLLAMA
+
+    @property
     def form(self) -> HeartbeatForm:
         """The heartbeat form of a route that names the dialect and no form."""
         return _FORMS.get(self, HeartbeatForm.AUTO)
@@ -38,6 +44,18 @@ class Dialect(StrEnum):
     def understands(self, form: HeartbeatForm) -> bool:
         """True unless `form` is an event of another service: an SDK would take it for a part of the answer."""
         return self is Dialect.GENERIC or _SERVICE_OF.get(form, self) is self
+
+
+#: What Ollama answers with NDJSON, unless the body says otherwise; its other answers are short, or begin at once.
+OLLAMA_STREAMS = ("/api/chat", "/api/generate")
+
+#: How paths of POST requests end, by the service that they are for.
+PATH_ENDINGS: tuple[tuple[str, Dialect], ...] = (
+    ("/chat/completions", Dialect.OPENAI_CHAT),
+    ("/completions", Dialect.OPENAI_COMPLETIONS),
+    ("/responses", Dialect.OPENAI_RESPONSES),
+    (":streamGenerateContent", Dialect.GEMINI),
+)
 
 
 _FORMS = {
@@ -145,6 +163,20 @@ def finality(dialect: Dialect, name: bytes, data: bytes) -> Finality:
     """Classify the event with type `name` and `data`; of long data its two ends are enough."""
     known = _LAST_EVENTS.get(dialect)
     return Finality.NONE if known is None else known.finality(name, data)
+
+
+#: Members of a record that tell whether another one follows.
+_ERROR, _DONE = RECORD_MEMBERS = ("error", "done")
+
+
+def record_finality(record: MemberScanner) -> Finality:
+    """Classify a record of NDJSON that has been read, for `RECORD_MEMBERS`, to its end.
+
+    It is the whole record, whatever its length: of Ollama the last one may hold the numbers of a whole conversation.
+    """
+    if record.value(_ERROR) not in (None, NoValue.ABSENT):
+        return Finality.ERROR
+    return Finality.TERMINAL if record.value(_DONE) is True else Finality.NONE
 
 
 @frozen

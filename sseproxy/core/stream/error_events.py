@@ -95,6 +95,18 @@ def error_event(dialect: Dialect, error: StreamError, *, request_id: RequestId |
     return event(json.dumps(value), name=name, eol=eol)
 
 
+def error_object(dialect: Dialect, error: StreamError) -> bytes:
+    """Return the JSON text that tells a client of `dialect` about `error`, where it waits for JSON."""
+    if dialect is Dialect.OPENAI_RESPONSES:
+        dialect = Dialect.OPENAI_CHAT  # events of this service have a shape of their own, its error bodies have not
+    return json.dumps(error_value(dialect, error)).encode()
+
+
+def error_value(dialect: Dialect, error: StreamError) -> dict[str, Any]:
+    """Return the JSON value that tells a client of `dialect` about `error`, where it is no event."""
+    return _shape(dialect, error, None)[1]
+
+
 def _shape(dialect: Dialect, error: StreamError, request_id: RequestId | None) -> tuple[str | None, dict[str, Any]]:
     """Return the type of the event and its data."""
     text, kind, param, code = error.text, error.kind, error.param, error.code or error.status

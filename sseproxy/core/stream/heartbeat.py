@@ -23,6 +23,15 @@ class HeartbeatForm(StrEnum):
     OPENAI_RESPONSES = "openai-responses"
 
 
+class WhiteSpace(StrEnum):
+    """What a heartbeat is in a stream of NDJSON, where a record may begin."""
+
+    AUTO = "auto"  # a space where the last record of the service is known, so that none follows it; else nothing
+    SPACE = "space"
+    NEWLINE = "newline"
+    OFF = "off"
+
+
 @frozen
 class HeartbeatPolicy:
     """When a heartbeat goes out and what it says; times in seconds, ``None`` means off.
@@ -30,6 +39,8 @@ class HeartbeatPolicy:
     interval: silence towards the client after which a heartbeat goes out.
     before_response: how long a declared stream waits for the upstream's head before it is answered.
     prelude: one heartbeat goes out with the response head.
+    json: how long any other request that takes JSON waits for the head before it is answered.
+    ndjson: what goes into streams of NDJSON.
     """
 
     interval: float | None = 15.0
@@ -39,18 +50,28 @@ class HeartbeatPolicy:
     event_data: str = "{}"
     before_response: float | None = None
     prelude: bool = False
+    json: float | None = None
+    ndjson: WhiteSpace = WhiteSpace.AUTO
 
     @property
     def fields_without_interval(self) -> tuple[str, ...]:
         """Return the names of the fields that ask for heartbeats although `interval` is off."""
         if self.interval is not None:
             return ()
-        asks = {"before_response": self.before_response is not None, "prelude": self.prelude}
+        asks = {
+            "before_response": self.before_response is not None,
+            "prelude": self.prelude,
+            "json": self.json is not None,
+            "ndjson": self.ndjson in (WhiteSpace.SPACE, WhiteSpace.NEWLINE),
+        }
         return tuple(name for name, is_asked in asks.items() if is_asked)
 
-    def answers_too_late(self, response: float | None) -> bool:
-        """True if a request would fail by its response timeout, in seconds, before `before_response` answers it."""
-        return self.before_response is not None and response is not None and self.before_response >= response
+    def fields_too_late(self, response: float | None) -> tuple[str, ...]:
+        """Return the names of the early answers that come no sooner than a request fails by its response timeout."""
+        if response is None:
+            return ()
+        waits = {"before_response": self.before_response, "json": self.json}
+        return tuple(name for name, wait in waits.items() if wait is not None and wait >= response)
 
 
 _CHAT_CHUNK = "chat.completion.chunk"

@@ -4,11 +4,13 @@ A kind is one object: proxy and middlewares ask it, and know no media type thems
 the members of `MediaKind` in a module of its own, and list an instance in `KINDS`.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from sseproxy.core.http.fields import Headers, event_stream, media_type
 from sseproxy.core.stream.end_message import EndMessage
+from sseproxy.core.stream.ndjson import NdjsonStreams
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.transfer import StreamTransfer
@@ -18,16 +20,19 @@ _NEVER = frozenset((204, 206, 304))
 
 
 class MediaKind(Protocol):
-    """A kind of stream. media_type: its type and subtype, in lower case."""
+    """A kind of stream. media_types: types and subtypes, in lower case; the first one is promised."""
 
     @property
-    def media_type(self) -> bytes: ...
+    def media_types(self) -> Sequence[bytes]: ...
 
     def head(self, headers: Headers, *, decoded: bool) -> Headers:
         """Return the header fields that leave, from end-to-end `headers`. decoded: a content coding was undone."""
 
     def promised_head(self) -> Headers:
         """Return the header fields of a stream that is begun before its upstream has answered."""
+
+    def adapted(self, plan: StreamPlan) -> StreamPlan:
+        """Return how a stream of this kind is treated, if `plan` says how one of events would be."""
 
     def new_session(
         self, plan: StreamPlan, *, end_message: EndMessage | None, responded: bool, lead: float, now: float
@@ -38,13 +43,16 @@ class MediaKind(Protocol):
 class EventStreams:
     """Server-sent events (WHATWG HTML section 9.2)."""
 
-    media_type = b"text/event-stream"
+    media_types = (b"text/event-stream",)
 
     def head(self, headers: Headers, *, decoded: bool) -> Headers:
         return event_stream(headers, decoded=decoded)
 
     def promised_head(self) -> Headers:
-        return event_stream([(b"Content-Type", self.media_type)], decoded=False)
+        return event_stream([(b"Content-Type", self.media_types[0])], decoded=False)
+
+    def adapted(self, plan: StreamPlan) -> StreamPlan:
+        return plan
 
     def new_session(
         self, plan: StreamPlan, *, end_message: EndMessage | None, responded: bool, lead: float, now: float
@@ -53,11 +61,16 @@ class EventStreams:
 
 
 EVENT_STREAM: MediaKind = EventStreams()
+NDJSON: MediaKind = NdjsonStreams()
 
-KINDS = (EVENT_STREAM,)
+KINDS = (EVENT_STREAM, NDJSON)
 
-_BY_MEDIA_TYPE = {kind.media_type: kind for kind in KINDS}
-_SUBTYPES = tuple(kind.media_type.partition(b"/")[2] for kind in KINDS)
+_BY_MEDIA_TYPE = {media: kind for kind in KINDS for media in kind.media_types}
+
+#: Finds the subtype of a kind: a first look.
+_names_kind = re.compile(
+    b"|".join(re.escape(media.partition(b"/")[2]) for media in _BY_MEDIA_TYPE), re.IGNORECASE
+).search
 
 
 def kind_of(status: int, headers: Iterable[tuple[bytes, bytes]]) -> MediaKind | None:
@@ -71,17 +84,12 @@ def is_of_a_kind(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return media_type(headers) in _BY_MEDIA_TYPE
 
 
-def promised_kind(accept: Iterable[bytes], kinds: Sequence[MediaKind] = KINDS) -> MediaKind:
-    """Return the kind that is promised to a client which declares a stream: the first one that it names.
-
-    accept: the values of its ``Accept`` fields. If they name none, it is the first of `kinds`.
-    """
+def names_records(accept: Iterable[bytes]) -> bool:
+    """True if the values of ``Accept`` name NDJSON, and no event stream."""
     said = b",".join(accept).lower()
-    return next((kind for kind in kinds if said.find(kind.media_type) >= 0), kinds[0])
+    return any(said.find(media) >= 0 for media in NDJSON.media_types) and said.find(EVENT_STREAM.media_types[0]) < 0
 
 
 def may_be_stream(content_type: bytes | bytearray) -> bool:
     """True if a value of ``Content-Type`` may name a kind: a first look, cheaper than `kind_of`."""
-    said = content_type.lower()
-    # `find` and not `in`, which first tries whether the bytes are a number, and makes an exception when they are not.
-    return any(said.find(subtype) >= 0 for subtype in _SUBTYPES)
+    return _names_kind(content_type) is not None

@@ -55,6 +55,16 @@ class LastWords:
         self._events.settle(heard_at)
         return self._plan.finality(self._events.name, self._events.data)
 
+    def is_over(self, heard_at: float) -> bool:
+        return self.finality(heard_at) is Finality.TERMINAL
+
+    def is_terminal(self, heard_at: float) -> bool:
+        return self.finality(heard_at) is Finality.TERMINAL
+
+    def last_at(self, heard_at: float) -> float:
+        self._events.settle(heard_at)
+        return self._events.at
+
     def end(self, reason: CloseReason, heard_at: float) -> End:
         """Return how the stream ends here and now, for `reason`; see `decide`."""
         last, comes_back = self.finality(heard_at), self._plan.comes_back

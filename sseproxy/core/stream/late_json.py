@@ -1,8 +1,14 @@
-"""How does a JSON answer go into an event stream that was promised before the answer was known? (WHATWG HTML 9.2.6)"""
+"""How does a JSON answer go into a stream that was promised before the answer was known?
 
-from sseproxy.core.stream.events import BOM, LF, LINE_END
+As one event (WHATWG HTML section 9.2.6), or as one record of NDJSON.
+"""
+
+from sseproxy.core.stream.events import BOM, CR, LF, LINE_END
 
 _DATA = b"data: "
+
+_LINE_ENDS = CR + LF
+_ON_ONE_LINE = bytes.maketrans(_LINE_ENDS, b"  ")
 
 
 class JsonEvent:
@@ -57,3 +63,39 @@ class JsonEvent:
             self._head = b""
             self._is_in_line = self._has_text = True
         out.append(text)
+
+
+class JsonRecord:
+    """Turns a JSON body into one record of NDJSON while it passes: a space takes the place of each line end.
+
+    JSON strings hold no line ends (RFC 8259 section 7), so the text means the same.
+    """
+
+    __slots__ = ("_before_text", "_has_text", "_line_ends")
+
+    def __init__(self) -> None:
+        self._before_text: bytes | None = b""  # as in `JsonEvent`
+        self._line_ends = 0  # which leave only if more of the text follows
+        self._has_text = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what leaves for the next piece of the body."""
+        if self._before_text is not None:
+            data = self._before_text + data
+            if len(data) < len(BOM) and BOM.startswith(data):
+                self._before_text = data
+                return b""
+            self._before_text = None
+            data = data.removeprefix(BOM)
+        text = data.rstrip(_LINE_ENDS)
+        if not text:
+            self._line_ends += len(data)
+            return b""
+        self._has_text = self._has_text or not text.isspace()
+        held, self._line_ends = self._line_ends, len(data) - len(text)
+        return b" " * held + text.translate(_ON_ONE_LINE)
+
+    def end(self) -> bytes:
+        """Return what ends the record; the body is complete. Nothing for an empty body, which is no JSON."""
+        rest = self._before_text or b""
+        return rest + LF if self._has_text or rest else b""

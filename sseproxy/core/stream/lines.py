@@ -17,7 +17,8 @@ class UpstreamLines:
     """Holds back an unfinished line of one stream, and drops what would mean something else behind inserted bytes.
 
     limit: bytes of a line that are held; a longer one is let through. by_line: only whole lines leave; otherwise only
-    the first bytes of what may be a byte order mark are held.
+    the first bytes of what may be a byte order mark are held. cr: the other end of a line than LF; none in
+    NDJSON.
     """
 
     # 1. What has left ends with a whole line, or with a piece of a line that is longer than `limit`.
@@ -29,10 +30,11 @@ class UpstreamLines:
     # CR, so it stays. Were it dropped there, CR, inserted CR, LF, LF would lose the blank line that its second LF is.
     # CR, held line, inserted bytes: the next LF ends the held line, so nothing is dropped where a line is held.
 
-    __slots__ = ("_by_line", "_limit", "_pieces", "_size", "_start", "drops_lf")
+    __slots__ = ("_by_line", "_cr", "_limit", "_pieces", "_size", "_start", "drops_lf")
 
-    def __init__(self, limit: int, *, by_line: bool) -> None:
+    def __init__(self, limit: int, *, by_line: bool, cr: bytes = CR) -> None:
         self._limit = limit
+        self._cr = cr
         self._by_line = by_line
         self._pieces: list[bytes] = []
         self._size = 0
@@ -54,7 +56,7 @@ class UpstreamLines:
         """Return all that is complete by now, or, when a line grows too long, all there is."""
         if not self._pieces and data.endswith(LF):
             return data
-        end = max(data.rfind(LF), data.rfind(CR)) + 1
+        end = (max(data.rfind(LF), data.rfind(CR)) if self._cr else data.rfind(LF)) + 1
         if not end and is_inside_line and not self._pieces:
             return data  # the line is known to be too long
         lines = self.take() + data[:end] if end else b""

@@ -68,7 +68,8 @@ class StreamPlan:
     dialect: never `Dialect.AUTO`. form, event: of the heartbeats, and name and data where the form is ``event``.
     is_answer: the stream is finite. comes_back: its client reconnects by itself. takes_retry: its client accepts
     ``retry`` fields. request_id: of the JSON-RPC request. marker: the route's terminal event.
-    only_marker: the end message is written behind the terminal event only. is_declared: the request asked for a stream.
+    only_marker: the end message is written behind the terminal event only. is_declared: the request asked for a stream;
+    ``None`` where it has no way to ask for one of this kind.
     """
 
     heartbeat: HeartbeatPolicy = HeartbeatPolicy()
@@ -83,7 +84,7 @@ class StreamPlan:
     request_id: RequestId | None = None
     marker: Marker | None = None
     only_marker: bool = False
-    is_declared: bool = True
+    is_declared: bool | None = True
 
     @property
     def kept_of_events(self) -> int:

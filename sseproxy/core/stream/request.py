@@ -4,17 +4,17 @@ Whether it declares a stream, which service talks (dialect), whether the stream 
 client comes back by itself, and which heartbeats the client takes. See docs/requests.md.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
 from sseproxy.core.http.accept import NOTHING, Accepted, accepted, names_stream
 from sseproxy.core.http.peek import BodyPeek, NoValue, Value
 from sseproxy.core.stream.clients import KnownClient, drops_ids_without_data, find_client
-from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.dialects import OLLAMA_STREAMS, PATH_ENDINGS, Dialect
 from sseproxy.core.stream.end_message import EndsAt
-from sseproxy.core.stream.heartbeat import HeartbeatForm
-from sseproxy.core.stream.kinds import MediaKind, promised_kind
+from sseproxy.core.stream.heartbeat import HeartbeatForm, WhiteSpace
+from sseproxy.core.stream.json_answer import may_be_promised
+from sseproxy.core.stream.kinds import EVENT_STREAM, NDJSON, MediaKind, names_records
 from sseproxy.core.stream.plan import StreamKind, StreamMode, StreamPlan, StreamPolicy
 
 _UNSAID: Sequence[bytes] = ()
@@ -32,14 +32,7 @@ _RPC_MEMBERS = (_RPC, _RPC_METHOD, _RPC_ID)
 #: MCP's Streamable HTTP transport; each of its requests but the first of a session carries one.
 MCP_FIELDS = frozenset((b"mcp-session-id", b"mcp-protocol-version", b"mcp-method"))
 
-_ENDINGS: tuple[tuple[str, Dialect], ...] = (
-    ("/chat/completions", Dialect.OPENAI_CHAT),
-    ("/completions", Dialect.OPENAI_COMPLETIONS),
-    ("/responses", Dialect.OPENAI_RESPONSES),
-    (":streamGenerateContent", Dialect.GEMINI),
-)
 _FALSE = frozenset(("false", "0", "no", "off"))
-_OLLAMA = re.compile(rb"^ollama", re.IGNORECASE)
 
 
 def members_of(policy: StreamPolicy) -> tuple[str, ...]:
@@ -152,6 +145,7 @@ class StreamRequest:
         if (
             self._looks_into_body
             or self._policy.heartbeat.before_response is not None
+            or self._policy.heartbeat.json is not None
             or self._policy.limits.counts_streams
         ) and self._head_declares is None:
             return members_of(self._policy)
@@ -180,24 +174,52 @@ class StreamRequest:
             return bool(by_head)
         if not self.peek.is_known:
             return None
+        if self._dialect is Dialect.OLLAMA:
+            return self.peek.value(_STREAM) is not False
         if self._mcp is _Mcp.YES or self._is_rpc:
             return self._is_rpc_call
-        return self._plainly_declares or self._body_declares(self.peek)
+        return (self._plainly_declares or self._body_declares(self.peek)) and not self._names_records
+
+    @property
+    def may_declare_records(self) -> bool:
+        """True if the request asks for NDJSON, unless its body says that it does not."""
+        if self._dialect is not Dialect.OLLAMA or self._method != "POST" or not self._has_body:
+            return False
+        if self._policy.heartbeat.ndjson is WhiteSpace.OFF or self._accepted.named:
+            return False
+        is_by_route = self._policy.stream is StreamMode.ALWAYS
+        return is_by_route or self._path.removesuffix("/").endswith(OLLAMA_STREAMS)
+
+    @property
+    def early_after(self) -> float | None:
+        """Seconds behind the request after which its client is answered before the upstream; ``None``: it waits."""
+        heartbeat = self._policy.heartbeat
+        if self.declares:
+            return heartbeat.before_response
+        # Hazard: a request of MCP that declares nothing begins a session, which is named in the head of the answer.
+        may_stream = self._policy.stream is StreamMode.ALWAYS or self._names_records
+        if self._dialect is Dialect.OLLAMA and self._path.removesuffix("/").endswith(OLLAMA_STREAMS):
+            may_stream = self.peek is None or self.peek.value(_STREAM) is not False
+        is_rpc = self._mcp is _Mcp.YES or self._is_rpc
+        is_open = self.declares is None or self._policy.stream is StreamMode.NEVER
+        if heartbeat.json is None or may_stream or is_rpc or is_open or self._is_ticket:
+            return None
+        return heartbeat.json if may_be_promised(self._method, self._fields) else None
 
     @property
     def promised_kind(self) -> MediaKind:
         """The kind of stream that the client is promised, if it is answered before the upstream has answered."""
-        return promised_kind(self._client_fields.get(b"accept", _UNSAID))
+        return NDJSON if self._dialect is Dialect.OLLAMA else EVENT_STREAM
 
-    def plan(self) -> StreamPlan:
-        """Decide how the stream is treated. The request body has passed, or is late."""
+    def plan(self, kind: MediaKind = EVENT_STREAM) -> StreamPlan:
+        """Decide how a stream of `kind` is treated. The request body has passed, or is late."""
         policy, dialect = self._policy, self.dialect
         client = find_client(self._client_fields)
         form, event = self._form(dialect, client)
         is_answer = self._is_answer(dialect)
         value: Value = None if self.peek is None else self.peek.value(_RPC_ID)
         request_id = value if isinstance(value, str | int | float) and not isinstance(value, bool) else None
-        return StreamPlan(
+        plan = StreamPlan(
             heartbeat=policy.heartbeat,
             timeouts=policy.timeouts,
             limits=policy.limits,
@@ -213,20 +235,28 @@ class StreamRequest:
             # A body that was not read may have asked for a stream: only one that was read counts as undeclared.
             is_declared=self.declares is not False or (self.peek is None and self._head_declares is None),
         )
+        return kind.adapted(plan)
 
     # Private: declaration.
 
     @property
     def _head_declares(self) -> bool | None:
         """The same, as far as the head can tell."""
-        if self._policy.stream is StreamMode.NEVER or self._method == "HEAD" or self._dialect is Dialect.OLLAMA:
+        if self._policy.stream is StreamMode.NEVER or self._method == "HEAD":
             return False
+        if self._dialect is Dialect.OLLAMA:
+            return None if self.may_declare_records else False
         if self._mcp is _Mcp.YES:
             return self._rpc_declares
         may_be_rpc = self._mcp is _Mcp.BODY and self._has_body
         if not may_be_rpc and self._plainly_declares:
-            return True
+            return not self._names_records
         return None if self._has_body else False
+
+    @property
+    def _names_records(self) -> bool:
+        """True if the client asks for NDJSON. Only that of Ollama is promised: of others no last record is known."""
+        return names_records(self._client_fields.get(b"accept", _UNSAID))
 
     @property
     def _plainly_declares(self) -> bool:
@@ -290,14 +320,14 @@ class StreamRequest:
         fields = self._fields
         if self._method == "POST":
             path = self._path.removesuffix("/")
-            for ending, dialect in _ENDINGS:
+            for ending, dialect in PATH_ENDINGS:
                 if path.endswith(ending):
                     return dialect
             if path.endswith("/messages") and b"anthropic-version" in fields:
                 return Dialect.ANTHROPIC
         if self._mcp is _Mcp.YES:
             return Dialect.MCP
-        if _OLLAMA.match(fields.get(b"user-agent", (b"",))[0]):
+        if fields.get(b"user-agent", (b"",))[0][:6].lower() == b"ollama":
             return Dialect.OLLAMA
         if b"anthropic-version" in fields:
             return Dialect.ANTHROPIC

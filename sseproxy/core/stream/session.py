@@ -1,22 +1,17 @@
 """What becomes of one event stream: which bytes leave, when, and how it ends?"""
 
-from sseproxy.core.stream.dialects import Finality
 from sseproxy.core.stream.end_message import EndMessage
-from sseproxy.core.stream.ends import WHEN_EXPIRED, row
 from sseproxy.core.stream.error_events import StreamError
 from sseproxy.core.stream.event_reader import EventReader, last_event_in
-from sseproxy.core.stream.events import CR, LF, around_whole_events, first_boundary, one_line_events, whole_events
-from sseproxy.core.stream.heartbeat import HeartbeatWriter, why_skipped
+from sseproxy.core.stream.events import CR, LF, LOOK, around_whole_events, first_boundary, one_line_events, whole_events
+from sseproxy.core.stream.heartbeat import HeartbeatWriter
+from sseproxy.core.stream.keepalive import KeptAlive
 from sseproxy.core.stream.last_words import LastWords
 from sseproxy.core.stream.late_json import JsonEvent
 from sseproxy.core.stream.lines import UpstreamLines
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.scanner import Position, Scanner
-from sseproxy.core.stream.timeouts import Timer
-from sseproxy.core.stream.transfer import CloseReason, StreamTransfer
-
-#: Seconds that an upstream may stay open behind its terminal event.
-_TERMINAL_GRACE = 5.0
+from sseproxy.core.stream.transfer import CloseReason
 
 _BOUNDARY = LF + LF
 
@@ -26,7 +21,7 @@ _CR = CR[0]  # `in` is fast for a number only: for bytes it makes an exception f
 _BULK = 2048
 
 
-class StreamSession(StreamTransfer):
+class StreamSession(KeptAlive):
     """One event stream on its way to one client.
 
     plan: how the stream is treated. end_message: written when the upstream ends cleanly between events.
@@ -44,32 +39,17 @@ class StreamSession(StreamTransfer):
     # 3. While heartbeats are on, an unfinished line stays in `lines`: so what has left ends at a line boundary, and
     #    something may be inserted at any time.
     # 4. Inserted bytes never go through `scanner` and `events`: for the client, they are not part of the stream.
-    # 5. Every end is a row of `ends`, and happens in `_end_now`, but for the refusals of a promised stream. The first
-    #    reason counts.
+    #
+    # Clocks, boundary and ends are those of `KeptAlive`.
     #
     # The hot path is the first half of `forward`: while `_settled` is set, the stream stands at an event boundary, its
     # line ends are known, nothing is held, dropped, or about to end. Bytes that are plainly whole events leave as they
     # came then, and change nothing but counters. Each step that breaks one of these conditions clears `_settled`.
     #
     # Hazards: ``data: x`` LF | heartbeat | LF: the blank line still ends the event (scanner). CR | heartbeat | LF, and
-    # a byte order mark behind a heartbeat (lines). A terminal event whose upstream stays open (LAST_EVENT). A drain in
-    # the middle of a long event (BOUNDARY).
+    # a byte order mark behind a heartbeat (lines).
 
-    __slots__ = (
-        "_ending",
-        "_events",
-        "_json",
-        "_last_heard",
-        "_last_look",
-        "_lead",
-        "_lines",
-        "_plan",
-        "_responded",
-        "_scanner",
-        "_settled",
-        "_words",
-        "_writer",
-    )
+    __slots__ = ("_events", "_json", "_lines", "_scanner", "_words", "_writer")
 
     def __init__(
         self,
@@ -80,30 +60,17 @@ class StreamSession(StreamTransfer):
         lead: float = 0.0,
         now: float,
     ) -> None:
-        super().__init__(plan.timeouts, is_answer=plan.is_answer, now=now)
-        self._plan = plan
-        self._lead = lead
+        super().__init__(plan, responded=responded, lead=lead, now=now)
         self._lines = UpstreamLines(plan.limits.line, by_line=plan.heartbeat.interval is not None)
         self._scanner = Scanner()
         self._events = EventReader(plan.kept_of_events)
         self._writer = HeartbeatWriter(plan.heartbeat, plan.form, plan.event)
-        self._words = LastWords(plan, end_message, self._scanner, self._events, lead=lead)
+        self._words: LastWords = LastWords(plan, end_message, self._scanner, self._events, lead=lead)
         self._json: JsonEvent | None = None  # writes a late JSON answer as an event
-        self._responded = responded
-        self._settled = b""  # the boundary behind which whole events may leave as they come
-        self._ending: CloseReason | None = None  # at the next event boundary
-        self._last_heard = self._last_look = now
-        if plan.timeouts.max_duration is not None:
-            self._timers.set(Timer.MAX_DURATION, now + plan.timeouts.max_duration)
         if not responded or plan.heartbeat.prelude:
             self._beat(now=now)
 
     # Receiving from upstream.
-
-    def receive_response(self, *, now: float) -> None:
-        self._responded = True
-        self._last_received = now
-        self.stats.heard(now=now)
 
     def receive_json(self, *, now: float) -> None:
         self._json = JsonEvent(self._plan.json_event)
@@ -124,12 +91,6 @@ class StreamSession(StreamTransfer):
         if end_message is not None:
             self._insert(end_message.write(eol=self._scanner.eol), now=now)
         self.close(reason, clean=end_message is not None, now=now)
-
-    def receive_data(self, data: bytes, *, now: float) -> None:
-        """Take bytes of the upstream's body, cut anywhere."""
-        out = self.forward(data, now)
-        if out:
-            self._out.append(out)
 
     def forward(self, data: bytes, now: float, *, cut: bool = True) -> bytes:
         # The hot path: what can leave as it came does so here. All else, and all that it is checked against, is below.
@@ -169,11 +130,13 @@ class StreamSession(StreamTransfer):
 
     def forward_events(self, data: bytes, events: int, now: float) -> bytes:
         # The hot path of what a journal keeps: what it has cut into events is not looked through again.
-        if self._settled != _BOUNDARY or data.count(b"\ndata:") + (data[:5] == b"data:") < events:
+        seen, lines, may_have_id = LOOK.newest
+        if seen is not data:
+            lines, may_have_id = LOOK.at(data)
+        if self._settled != _BOUNDARY or lines < events:
             return self.forward(data, now)  # some of them bring no data, and are no events to a client
         writer = self._writer
-        # An id is looked for here, and not by a call for each event: most have none.
-        if writer.observes and (writer.keeps_data or data[:2] == b"id" or data.find(b"\nid") >= 0):
+        if writer.observes and (writer.keeps_data or may_have_id):
             writer.observe(data)
         stats, size = self.stats, len(data)
         stats.bytes_in += size
@@ -217,11 +180,6 @@ class StreamSession(StreamTransfer):
             self._release(held, now)
         self.receive_error(CloseReason.UPSTREAM_END, now=now)
 
-    def receive_error(self, reason: CloseReason, *, now: float) -> None:
-        """Something broke, or has to end now. An unfinished line is dropped."""
-        if self.close_reason is None:
-            self._end_now(reason, now=now)
-
     def name_end(self, position: bytes) -> None:
         """Let an error event have `position` for its id, so that a client which comes back names the end."""
         self._words.position = position
@@ -238,66 +196,24 @@ class StreamSession(StreamTransfer):
             self._insert(written, now=now)
             self.close(reason, clean=True, now=now)
 
-    def stop(self, reason: CloseReason, *, now: float) -> None:
-        """End at the next event boundary, or soon if none comes; reasons that do not wait end now."""
-        if self.close_reason is not None:
-            return
-        waits = row(reason, comes_back=self._plan.comes_back).waits
-        if self._words.is_between_events or not waits:
-            self._end_now(reason, now=now)
-        elif self._ending is None:
-            self._ending = reason
-            self._settled = b""
-            self._timers.set(Timer.BOUNDARY, now + waits)
-
-    # Backpressure.
-
-    def resume_writing(self, *, now: float) -> None:
-        super().resume_writing(now=now)
-        self._last_heard = now
-
     # Time.
 
     def drain(self, *, at: float | None, deadline: float | None, retry: int | None = None) -> None:
-        """End at the first event boundary after `at`, or break off at `deadline`.
-
-        at: ``None`` for a client that would lose something by an early end. retry: the reconnection time in
-        milliseconds to tell a client that comes back by itself.
-        """
         super().drain(at=at, deadline=deadline)
-        self._timers.set(Timer.DRAIN, at)
         if retry is not None:
             self._words.retry = retry
 
-    def set_timers(self) -> None:
-        super().set_timers()
-        interval = self._plan.heartbeat.interval
-        self._timers.set(Timer.HEARTBEAT, None if interval is None else self._last_heard + interval - self._lead)
-        if self._plan.has_terminal_event:
-            self._events.settle(self._last_received)
-            self._timers.set(Timer.LAST_EVENT, max(self._events.at, self._last_look) + _TERMINAL_GRACE)
-        if not self._responded:
-            self._timers.stop(Timer.IDLE)
+    # What is particular to events.
 
-    def expire(self, timer: Timer, *, now: float) -> None:
-        match timer:
-            case Timer.MAX_DURATION | Timer.DRAIN:
-                self._timers.stop(timer)
-                self.stop(WHEN_EXPIRED[timer], now=now)
-            case Timer.BOUNDARY if self._ending is not None:
-                self._end_now(self._ending, now=now)
-            case Timer.LAST_EVENT:
-                self._last_look = now
-                if self._words.finality(self._last_received) is Finality.TERMINAL:
-                    self._end_now(CloseReason.UPSTREAM_END, now=now)
-            case Timer.HEARTBEAT:
-                self._beat(now=now)
-            case _:
-                self._end_now(WHEN_EXPIRED[timer], now=now)
+    @property
+    def position(self) -> Position:
+        return self._scanner.position
 
-    def close(self, reason: CloseReason, *, clean: bool, now: float) -> None:
-        self._settled = b""
-        super().close(reason, clean=clean, now=now)
+    def write_heartbeat(self) -> bytes | None:
+        return self._writer.write(self._scanner)
+
+    def note_inserted(self, data: bytes) -> None:
+        self._lines.note_inserted(data, after_cr=self._scanner.after_cr)
 
     # Private.
 
@@ -328,27 +244,3 @@ class StreamSession(StreamTransfer):
         self.stats.events += events
         self._last_heard = now
         self._send(data)
-
-    def _insert(self, data: bytes, *, now: float) -> None:
-        """Let bytes of sseproxy's own go."""
-        if data:
-            self._lines.note_inserted(data, after_cr=self._scanner.after_cr)
-            self._last_heard = now
-            self._send(data)
-
-    def _beat(self, *, now: float) -> None:
-        is_over = self._words.finality(self._last_received) is Finality.TERMINAL
-        is_blocked = self.delivery.is_blocked
-        beat = None if is_blocked or is_over else self._writer.write(self._scanner)
-        if beat is None:
-            self._last_heard = now  # try again after another interval
-            self.stats.skipped(why_skipped(self._scanner.position, is_blocked=is_blocked, is_over=is_over))
-            return
-        self.stats.heartbeats += 1
-        self.stats.heartbeats_before_response += not self._responded
-        self._insert(beat, now=now)
-
-    def _end_now(self, reason: CloseReason, *, now: float) -> None:
-        end = self._words.end(reason, self._last_received)
-        self._insert(self._words.write(end, self._last_received), now=now)
-        self.close(end.reason, clean=end.is_clean, now=now)

@@ -79,7 +79,7 @@ class Journalled:
         is_plain_get = inbound.method == "GET" and (not inbound.has_body or inbound.body_length == 0)
         is_kept = is_plain_get or (policy.is_answer and inbound.method != "HEAD")
         is_preflight = inbound.method == "OPTIONS" and b"access-control-request-method" in inbound.fields
-        if not is_kept or is_preflight or inbound.upgrade is not None:
+        if not is_kept or is_preflight or inbound.upgrade is not None or wanted.may_declare_records:
             await self._relay()
             return
         comes_back = b"last-event-id" in inbound.client_fields and wanted.may_come_back
