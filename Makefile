@@ -68,6 +68,10 @@ bench-push: tests-setup bench-programs ## 5,000 subscribers by Redis, beside Nch
 bench-journal: tests-setup bench-programs ## what a journal costs: answers, a feed with 2,000 readers, beside Nchan, memory. Ten minutes
 	@$(BIN)/python -m benchmarks.journal $(ARGS)
 
+.PHONY: bench-cold
+bench-cold: tests-setup ## what an event costs in Python where each belongs to another stream: relayed, kept, of a feed
+	@$(BIN)/python -m benchmarks.cold $(ARGS)
+
 .PHONY: bench-journal-short
 bench-journal-short: tests-setup bench-compiler ## does an event of a kept answer cost less than twice a relayed one?
 	@$(BIN)/python -m benchmarks.journal --check

@@ -35,7 +35,7 @@ def _policy(kind: StreamKind) -> JournalPolicy:
     return JournalPolicy(kind, key, (), Again.NEW, Start.OLDEST, Detach.END, Keep(), ResumePath("/r/"))
 
 
-async def _run(desk: Desk, kind: StreamKind, number: int) -> LiveRun:
+async def new_run(desk: Desk, kind: StreamKind, number: int) -> LiveRun:
     scope, login, owner = (b"%b of the run %d" % (what, number) for what in (b"scope", b"login", b"owner"))
     run = await desk.create(Ask(Belonging("bench", _policy(kind), LimitPolicy(), scope, login, owner)))
     assert run is not None
@@ -56,14 +56,14 @@ def _send(desk: Desk, run: LiveRun, number: int) -> None:
 async def _weighed(kind: StreamKind, tokens: int, *, is_over: bool) -> float:
     """Return the bytes that one run takes."""
     desk = Desk(MemoryJournalStore(), RunBudget(1 << 30))
-    await _run(desk, kind, 0)  # what a process has once for all
+    await new_run(desk, kind, 0)  # what a process has once for all
     gc.collect()
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
         run = None
         for number in range(1, RUNS + 1):
-            run = await _run(desk, kind, number)
+            run = await new_run(desk, kind, number)
             for token in range(tokens):
                 _send(desk, run, token)
             if is_over:

@@ -12,11 +12,14 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from enum import Enum
 from typing import Any, cast
 
 import httptools
 
 from sseproxy.core.errors import OriginError
+from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.ndjson import NdjsonSession
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.session import StreamSession
 from sseproxy.core.stream.timeouts import TimeoutPolicy
@@ -26,7 +29,7 @@ from sseproxy.http1.client import UpstreamConnection
 from sseproxy.http1.downstream import Framing, HttpDownstream
 from sseproxy.http1.messages import ResponseHead
 
-_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 _RUNS = 9
 _RUN = 0.02  # seconds
@@ -35,20 +38,34 @@ _LONG = 64 * 1024
 
 EVENT = b"data: " + b"x" * 120 + b"\n\n"
 
-#: What is read at once: (its name, whether it is of an event stream, the reads, one after the other).
-READS: tuple[tuple[str, bool, tuple[bytes, ...]], ...] = (
-    ("an event of 128 B", True, (EVENT,)),
-    ("of two lines", True, (b"event: a\ndata: " + EVENT[15:],)),
-    ("with CRLF", True, (EVENT[:-4] + b"\r\n\r\n",)),
-    ("half of one", True, (EVENT[:50], EVENT[50:])),
-    ("64 KiB of them", True, (EVENT * (_LONG // len(EVENT)),)),
-    ("cut anywhere", True, ((EVENT * (_LONG // len(EVENT)))[50:] + EVENT[:50],)),
-    ("128 B, no stream", False, (bytes(128),)),
-    ("64 KiB, no stream", False, (bytes(_LONG),)),
+RECORD = b'{"response": "' + b"x" * 111 + b'"}\n'
+
+
+class Body(Enum):
+    """What kind of body the bytes are of."""
+
+    EVENTS = "an event stream"
+    RECORDS = "NDJSON"
+    PLAIN = "no stream"
+
+
+#: What is read at once: (its name, of which body, the reads, one after the other).
+READS: tuple[tuple[str, Body, tuple[bytes, ...]], ...] = (
+    ("an event of 128 B", Body.EVENTS, (EVENT,)),
+    ("of two lines", Body.EVENTS, (b"event: a\ndata: " + EVENT[15:],)),
+    ("with CRLF", Body.EVENTS, (EVENT[:-4] + b"\r\n\r\n",)),
+    ("half of one", Body.EVENTS, (EVENT[:50], EVENT[50:])),
+    ("64 KiB of them", Body.EVENTS, (EVENT * (_LONG // len(EVENT)),)),
+    ("cut anywhere", Body.EVENTS, ((EVENT * (_LONG // len(EVENT)))[50:] + EVENT[:50],)),
+    ("a record of 128 B", Body.RECORDS, (RECORD,)),
+    ("half of one", Body.RECORDS, (RECORD[:50], RECORD[50:])),
+    ("64 KiB of them", Body.RECORDS, (RECORD * (_LONG // len(RECORD)),)),
+    ("128 B, no stream", Body.PLAIN, (bytes(128),)),
+    ("64 KiB, no stream", Body.PLAIN, (bytes(_LONG),)),
 )
 
 
-class _NullTransport:
+class NullTransport:
     """Takes everything at no cost."""
 
     def write(self, data: bytes) -> None: ...
@@ -65,11 +82,11 @@ class _NullTransport:
     def resume_reading(self) -> None: ...
 
 
-class _Downstream(HttpDownstream):
+class NullDownstream(HttpDownstream):
     """One whose head has gone, on no connection."""
 
     def __init__(self) -> None:
-        self._transport = cast(Any, _NullTransport())
+        self._transport = cast(Any, NullTransport())
         self._framing, self._has_body, self._is_chunked, self._held = Framing.CHUNKED, True, True, b""
         self._gathers = True
 
@@ -81,7 +98,7 @@ class _LastPiece:
         self.on_body = deque[bytes](maxlen=1).append
 
 
-class _Relayed:
+class Relayed:
     """Who waits for the response until its body flows by itself."""
 
     def responded(self, head: ResponseHead) -> None: ...
@@ -96,43 +113,45 @@ class _Relayed:
     def rest(self) -> None: ...
 
 
-def _transfer(is_stream: bool) -> Transfer:
-    if is_stream:
+def _transfer(body: Body) -> Transfer:
+    if body is Body.EVENTS:
         return StreamSession(StreamPlan(), now=0.0)
+    if body is Body.RECORDS:
+        return NdjsonSession(StreamPlan(dialect=Dialect.OLLAMA), now=0.0)
     return Transfer(TimeoutPolicy(), now=0.0)
 
 
 def null_relay() -> Relay:
     """A relay of an event stream whose bytes go nowhere."""
-    return Relay(_transfer(is_stream=True), _Downstream())
+    return Relay(_transfer(Body.EVENTS), NullDownstream())
 
 
 def _parsing(pieces: tuple[bytes, ...]) -> Callable[[], object]:
     """llhttp alone."""
     parser = httptools.HttpResponseParser(_LastPiece())
-    parser.feed_data(_HEAD)
+    parser.feed_data(HEAD)
     return _each(parser.feed_data, tuple(_chunk(piece) for piece in pieces))
 
 
-def _deciding(is_stream: bool, pieces: tuple[bytes, ...]) -> Callable[[], object]:
+def _deciding(body: Body, pieces: tuple[bytes, ...]) -> Callable[[], object]:
     """The session, or what a body has that is no stream: what leaves, and what is counted."""
-    transfer = _transfer(is_stream)
+    transfer = _transfer(body)
     return _each(lambda piece: transfer.forward(piece, 1.0), pieces)
 
 
 def _writing(pieces: tuple[bytes, ...]) -> Callable[[], object]:
     """The chunk's framing, and the call of the transport, which does nothing."""
-    return _each(_Downstream().write, pieces)
+    return _each(NullDownstream().write, pieces)
 
 
-def _everything(is_stream: bool, pieces: tuple[bytes, ...]) -> Callable[[], object]:
+def _everything(body: Body, pieces: tuple[bytes, ...]) -> Callable[[], object]:
     """From `data_received` to `transport.write`, as it is in the proxy."""
     loop = asyncio.get_running_loop()
-    relay = Relay(_transfer(is_stream), _Downstream())
+    relay = Relay(_transfer(body), NullDownstream())
     upstream = UpstreamConnection(loop)
-    upstream.connection_made(cast(asyncio.Transport, _NullTransport()))
-    upstream.expect_response(_Relayed(), to_head=False)
-    upstream.data_received(_HEAD)
+    upstream.connection_made(cast(asyncio.Transport, NullTransport()))
+    upstream.expect_response(Relayed(), to_head=False)
+    upstream.data_received(HEAD)
     upstream.flow_into(relay.receive_data)
     return _each(upstream.data_received, tuple(_chunk(piece) for piece in pieces))
 
@@ -185,12 +204,12 @@ def _seconds(step: Callable[[], object], calls: int) -> float:
     return time.perf_counter() - began
 
 
-def steps(is_stream: bool, pieces: tuple[bytes, ...]) -> Iterator[Callable[[], object]]:
+def steps(body: Body, pieces: tuple[bytes, ...]) -> Iterator[Callable[[], object]]:
     """Each step, all of them, and the system calls. What one gives is of use until the next is asked for."""
     yield _parsing(pieces)
-    yield _deciding(is_stream, pieces)
+    yield _deciding(body, pieces)
     yield _writing(pieces)
-    yield _everything(is_stream, pieces)
+    yield _everything(body, pieces)
     yield from _calling(pieces)
 
 
@@ -198,8 +217,8 @@ async def main() -> None:
     """Print the table."""
     print("| one read, µs | llhttp | session | framing, write | all of it | recv + send |")
     print("|---|--:|--:|--:|--:|--:|")
-    for name, is_stream, pieces in READS:
-        costs = " | ".join(f"{microseconds(step):.2f}" for step in steps(is_stream, pieces))
+    for name, body, pieces in READS:
+        costs = " | ".join(f"{microseconds(step):.2f}" for step in steps(body, pieces))
         print(f"| {name} | {costs} |", flush=True)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sseproxy.demo.chat import finish, token
 from sseproxy.demo.model import Begin, Die, Script, Send, Silence, Step
+from sseproxy.demo.shapes import EVENTS, LINES, TEXT, Shape, completion, last_record, record
 
 #: nginx's read timeout in the configuration files, in seconds; everything here is a multiple of it.
 READ_TIMEOUT = 60.0
@@ -18,7 +19,7 @@ _LONG = 24
 class Case:
     """One row. direct, through: the ports in the configuration files. leaves: when the client goes, in seconds.
 
-    tokens: how many the service means to send. gzip: the client accepts gzip.
+    tokens: how many the service means to send. gzip: the client accepts gzip. shape: of the answer.
     """
 
     name: str
@@ -28,9 +29,10 @@ class Case:
     leaves: float | None = None
     tokens: int = len(_WORDS)
     gzip: bool = False
+    shape: Shape = EVENTS
 
 
-TWO_HOPS, GZIP, HTTP10 = (8003, 8004), (8005, 8006), (8007, 8008)
+TWO_HOPS, GZIP, HTTP10, JSON = (8003, 8004), (8005, 8006), (8007, 8008), (8001, 8011)
 
 CASES = (
     Case("silent before the response head", "silent before head"),
@@ -51,6 +53,11 @@ CASES = (
     Case("HTTP/1.0 to the service: silent after the first event", "silent after first", *HTTP10),
     Case("HTTP/1.0 to the service: service dies half-way", "dies", *HTTP10),
     Case("HTTP/1.0 to the service: client leaves while silent", "silent after first", *HTTP10, leaves=20),
+    Case("JSON lines (Ollama): silent before the response head", "lines silent before head", shape=LINES),
+    Case("JSON lines (Ollama): silent after the first record", "lines silent after first", shape=LINES),
+    Case("JSON lines (Ollama): service dies half-way", "lines die", shape=LINES),
+    Case("JSON, no stream: silent before the response head", "text silent before head", *JSON, shape=TEXT),
+    Case("JSON, no stream: service dies before the head, after 30 s", "dies thinking", *JSON, shape=TEXT),
 )
 
 
@@ -64,6 +71,8 @@ def behaviours(scale: float) -> Mapping[str, Script]:
     long: list[Step] = [Send(token(" word")), Silence(6 / scale)] * _LONG
     split = token(_WORDS[2])
     half = len(split) // 2
+    lines: list[list[Step]] = [[Send(record(word)), pause] for word in _WORDS]
+    rest: list[Step] = [*(step for line in lines[1:] for step in line), Send(last_record())]
     return {
         "silent before head": [silence, *begin, *third, *end],
         "silent after first": [Begin(), *first, silence, *second, *third, *end],
@@ -72,4 +81,8 @@ def behaviours(scale: float) -> Mapping[str, Script]:
         "long": [Begin(), *long, Send(finish())],
         "dies": [*begin, *third, Die()],
         "dies thinking": [Silence(30 / scale), Die()],
+        "lines silent before head": [silence, Begin(LINES.media_type), *lines[0], *rest],
+        "lines silent after first": [Begin(LINES.media_type), *lines[0], silence, *rest],
+        "lines die": [Begin(LINES.media_type), *lines[0], *lines[1], *lines[2], Die()],
+        "text silent before head": [silence, Begin(TEXT.media_type), Send(completion("".join(_WORDS).strip()))],
     }

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from cases import CASES, READ_TIMEOUT, Case, behaviours
 
-from sseproxy.demo.chat import request_body
 from sseproxy.demo.exchange import Ending, exchange, post
 from sseproxy.demo.model import ModelServer, Noticed, Visit, serving
 from sseproxy.demo.nginx import NginxFailed, find_nginx, nginx, nginx_version
@@ -27,8 +26,10 @@ from sseproxy.demo.sidecar import SidecarFailed, sidecar
 from sseproxy.demo.verdict import Verdict
 
 _HERE = Path(__file__).parent
-_CONFIGURATIONS = ("problem.conf", "solved.conf", "two-hops.conf", "gzip.conf", "http10.conf")
-_SERVICE, _SSEPROXY = 9000, 8090
+_CONFIGURATIONS = ("problem.conf", "solved.conf", "two-hops.conf", "gzip.conf", "http10.conf", "json.conf")
+_SERVICE = 9000
+#: Each sseproxy, by the port in the configuration files.
+_SSEPROXIES = {8090: "sseproxy.yaml", 8092: "json.yaml"}
 _ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
 _LISTEN = re.compile(r"listen 127\.0\.0\.1:(\d+);")
 _SECONDS = re.compile(r"\b(\d+)s\b")
@@ -116,11 +117,12 @@ class Stand:
     async def _measure(self, case: Case, port: int) -> Measured:
         user = f"{case.name}, {port}"
         coding = "gzip" if case.gzip else "identity"
-        request = post("/v1/chat/completions", request_body(case.behaviour, user=user), accept_encoding=coding)
+        body = case.shape.request_body(case.behaviour, user=user)
+        request = post(case.shape.path, body, accept_encoding=coding, user_agent=case.shape.user_agent)
         leaves = None if case.leaves is None else case.leaves / self._scale
         limit = 10 * READ_TIMEOUT / self._scale
         answer = await exchange(self._ports[port], request, limit=limit, leave_after=leaves)
-        return Measured(Verdict(answer, case.tokens), await self._model.visit(user, limit=_NOTICE_LIMIT))
+        return Measured(Verdict(answer, case.tokens, case.shape), await self._model.visit(user, limit=_NOTICE_LIMIT))
 
 
 def adapted(text: str, ports: Mapping[int, int], scale: float) -> str:
@@ -135,9 +137,12 @@ async def stand(program: str, scale: float) -> AsyncIterator[Stand]:
     confs = [(_HERE / name).read_text() for name in _CONFIGURATIONS]
     async with contextlib.AsyncExitStack() as exits:
         model, service = await exits.enter_async_context(serving(behaviours(scale)))
-        kept = await exits.enter_async_context(_sseproxy({_SERVICE: service}, scale))
+        kept = {
+            port: await exits.enter_async_context(_sseproxy(name, {_SERVICE: service}, scale))
+            for port, name in _SSEPROXIES.items()
+        }
         sockets = {port: exits.enter_context(listener()) for conf in confs for port in _listens(conf)}
-        ports = {_SERVICE: service, _SSEPROXY: kept} | {port: port_of(sock) for port, sock in sockets.items()}
+        ports = {_SERVICE: service} | kept | {port: port_of(sock) for port, sock in sockets.items()}
         for conf in confs:
             mine: list[socket.socket] = [sockets[port] for port in _listens(conf)]
             await exits.enter_async_context(nginx(program, adapted(conf, ports, scale), mine))
@@ -145,9 +150,9 @@ async def stand(program: str, scale: float) -> AsyncIterator[Stand]:
 
 
 @contextlib.asynccontextmanager
-async def _sseproxy(ports: Mapping[int, int], scale: float) -> AsyncIterator[int]:
+async def _sseproxy(name: str, ports: Mapping[int, int], scale: float) -> AsyncIterator[int]:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write(adapted((_HERE / "sseproxy.yaml").read_text(), ports, scale))
+        file.write(adapted((_HERE / name).read_text(), ports, scale))
         file.flush()
         async with sidecar(["-c", file.name, "--no-access-log"]) as port:
             yield port

@@ -159,17 +159,19 @@ class _Service:
         return shown
 
     def _break(self) -> None:
-        """Break the response off, if it has begun."""
+        """Break the response off, if it has begun. What a middleware answers then goes nowhere."""
         response = self._response
         if response is not None and response.is_on_the_wire:
-            self._seal()
+            self._count_as_sent()
             self._connection.abort(resets=not response.treatment.is_11)
 
     def _seal(self) -> None:
         """Let aiohttp send nothing more for this request (rule 1)."""
-        writer = self._request.writer
-        writer.output_size = max(writer.output_size, 1)
-        vars(writer)["write_headers"] = _refuse
+        self._count_as_sent()
+        vars(self._request.writer)["write_headers"] = _refuse
+
+    def _count_as_sent(self) -> None:
+        self._request.writer.output_size = max(self._request.writer.output_size, 1)
 
 
 async def _refuse(*_: object) -> NoReturn:

@@ -22,7 +22,7 @@ from sseproxy.http1.treatment import ResponseTreatment
 _CLIENT_GONE = 499
 
 #: Fields that say how the body is framed. They stay as they are, whatever the app makes of them.
-_OF_FRAMING = frozenset((b"connection", b"content-length", b"transfer-encoding"))
+_OF_FRAMING = frozenset((b"connection", b"content-length", b"trailer", b"transfer-encoding"))
 
 #: Adds the app's fields to a head.
 PrepareHead = Callable[[web.StreamResponse], Awaitable[None]]

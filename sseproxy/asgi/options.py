@@ -68,6 +68,7 @@ class SharedOptions(TypedDict, total=False):
 
     json: Duration
     """Silence after which any other POST, PUT, … that takes JSON is answered and kept alive with white space."""
+
     ndjson: WhiteSpaceName | WhiteSpace
     """What a heartbeat is between the records of NDJSON; ``"auto"``: a space for Ollama, else nothing."""
 

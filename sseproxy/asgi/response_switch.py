@@ -29,9 +29,9 @@ from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.core.eventsource.end_signer import EndSigner
 from sseproxy.core.http.peek import BodyPeek
 from sseproxy.core.stream.dialects import Dialect
-from sseproxy.core.stream.json_answer import JSON_ANSWER
+from sseproxy.core.stream.json_answer import JSON_ANSWER, WITHOUT_PROMISE
 from sseproxy.core.stream.late_refusal import FinalMessage
-from sseproxy.core.stream.request import WITHOUT_PROMISE, StreamRequest, members_of
+from sseproxy.core.stream.request import StreamRequest, members_of
 
 
 @dataclass(slots=True)
@@ -274,7 +274,10 @@ class ResponseSwitch:
 
     def come_due(self) -> None:
         """The client has waited long enough. While its request body is under way, the wait begins again behind it."""
-        if self._early_timer is None or (self._channel is not None and self._channel.is_body_under_way):
+        # Hazard: a call that a timer has scheduled, and before which the body has come, and with it another wait.
+        if self._early_timer is None or self in self._early_timer:
+            return
+        if self._channel is not None and self._channel.is_body_under_way:
             return
         request = stream_request(self.scope, self._common.options, self._peek)
         declares = request.declares

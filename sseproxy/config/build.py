@@ -68,8 +68,8 @@ def route_policy(route: EffectiveRoute, folder: FilePath, *, store_url: str) -> 
         return push_route(route, section.redis.policy(store_url), folder)
     journal = None if section.journal is None else section.journal.policy(route.name)
     heartbeat = heartbeat_policy(merged.heartbeat)
-    if journal is not None:
-        # A request that declares nothing may become a run, which nobody could read behind a promise of JSON.
+    if journal is not None or declared is StreamMode.NEVER:
+        # A request that declares nothing may become a run, which no client could read behind a promise of JSON.
         heartbeat = replace(heartbeat, json=None)
     return Route(
         name=route.name,

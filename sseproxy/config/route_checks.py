@@ -85,6 +85,8 @@ class RouteCheck:
         if self.route.section.redis is not None:
             # Those of `defaults` are for upstreams.
             policy = replace(policy, before_response=None, json=None, ndjson=WhiteSpace.AUTO)
+        elif self.route.section.journal is not None:
+            policy = replace(policy, json=None)
         is_touched = self.route.merged.stream.declared is not StreamMode.NEVER
         if is_touched and is_right(self.document, self.route, "heartbeat", "interval"):
             for name in policy.fields_without_interval:

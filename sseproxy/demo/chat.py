@@ -19,10 +19,10 @@ def finish() -> bytes:
     return _chunk({}, "stop") + DONE
 
 
-def request_body(model: str, *, user: str = "demo") -> bytes:
-    """The JSON body of the classic streaming call."""
+def request_body(model: str, *, user: str = "demo", stream: bool = True) -> bytes:
+    """The JSON body of the classic streaming call, or of the same call for an answer in one piece."""
     messages = [{"role": "user", "content": "Why did my answer stop?"}]
-    return json.dumps({"model": model, "stream": True, "user": user, "messages": messages}).encode()
+    return json.dumps({"model": model, "stream": stream, "user": user, "messages": messages}).encode()
 
 
 def _chunk(delta: dict[str, str], finish_reason: str | None) -> bytes:

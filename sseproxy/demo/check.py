@@ -1,11 +1,11 @@
 """Does the direct way fail, and does the way through sseproxy succeed?"""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sseproxy.core.frozen import frozen
-from sseproxy.demo.chat import request_body
 from sseproxy.demo.exchange import exchange, post
+from sseproxy.demo.shapes import EVENTS, LINES, TEXT, Shape
 from sseproxy.demo.timing import Timing, tokens
 from sseproxy.demo.verdict import Verdict
 
@@ -13,7 +13,12 @@ from sseproxy.demo.verdict import Verdict
 DIRECT, KEPT = "/direct/", "/kept/"
 
 _NAMES = {DIRECT: "direct", KEPT: "through sseproxy"}
-_THINKING = {"thinks-first": "before the first token", "thinks-between": "between two tokens"}
+_THINKING: Mapping[str, tuple[Shape, str]] = {
+    "thinks-first": (EVENTS, "before the first token"),
+    "thinks-between": (EVENTS, "between two tokens"),
+    "lines": (LINES, "between two lines (Ollama)"),
+    "text": (TEXT, "before the JSON (no stream)"),
+}
 _COLUMNS = ("model is silent", "way", "status", "seconds", "tokens", "heartbeats", "ended")
 
 
@@ -35,7 +40,7 @@ class Result:
         """The row of the table."""
         answer, read = self.verdict.answer, self.verdict.transcript
         return (
-            _THINKING[self.model],
+            _THINKING[self.model][1],
             _NAMES[self.way],
             "none" if answer.status is None else str(answer.status),
             f"{answer.seconds:.1f}",
@@ -53,7 +58,7 @@ class Result:
 
 
 async def check_both_ways(host: str, port: int, timing: Timing) -> list[Result]:
-    """Try both ways with both models, all at the same time."""
+    """Try both ways with all models, at the same time."""
     return await asyncio.gather(
         *(_attempt((host, port), way, model, timing) for model in _THINKING for way in (DIRECT, KEPT))
     )
@@ -61,9 +66,10 @@ async def check_both_ways(host: str, port: int, timing: Timing) -> list[Result]:
 
 async def _attempt(address: tuple[str, int], way: str, model: str, timing: Timing) -> Result:
     """Ask `model` once, through the gateway at `address`. Raises `TimeoutError`, `OSError`."""
-    request = post(f"{way}v1/chat/completions", request_body(model))
+    shape, _ = _THINKING[model]
+    request = post(f"{way.rstrip('/')}{shape.path}", shape.request_body(model), user_agent=shape.user_agent)
     answer = await exchange(address[1], request, limit=timing.limit, host=address[0])
-    return Result(way, model, Verdict(answer, len(tokens())))
+    return Result(way, model, Verdict(answer, len(tokens()), shape))
 
 
 def table(results: Sequence[Result]) -> str:

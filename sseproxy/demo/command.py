@@ -5,6 +5,7 @@ import contextlib
 import socket
 import sys
 from collections.abc import Mapping
+from importlib.resources import as_file, files
 
 from sseproxy.core.frozen import frozen
 from sseproxy.demo.asking import asking
@@ -30,6 +31,9 @@ _ANY = {"0.0.0.0": LOOPBACK, "::": "::1"}
 _NEXT = """\
 in front of your own service at port 9000, with your gateway asking port 8080 instead:
   sseproxy serve --upstream http://127.0.0.1:9000 --before-response 10s"""
+
+#: What the last rows of the table need beside that command.
+_JSON = "the last two by heartbeat.json, which is off by default: docs/json.md"
 
 #: The path of the second page, behind the gateway.
 _EVENT_SOURCE = "/eventsource/"
@@ -77,8 +81,10 @@ class _Stack:
         bound, port, *_ = sock.getsockname()
         host = _ANY.get(bound, bound)
         _, model = await exits.enter_async_context(serving(scripts(timing)))
-        flags = [f"--upstream=http://127.0.0.1:{model}", *timing.flags, "--dialect=openai-chat", "--no-access-log"]
-        kept = await exits.enter_async_context(sidecar(flags))
+        file = exits.enter_context(as_file(files("sseproxy.demo") / "chat.yaml"))
+        variables = {"MODEL_URL": f"http://127.0.0.1:{model}", "JSON_AFTER": timing.json_after}
+        flags = ["-c", str(file), *timing.flags, "--no-access-log"]
+        kept = await exits.enter_async_context(sidecar(flags, **variables))
         facts: dict[str, object] = {**timing.facts, **push.facts, "tokens": len(tokens())}
         page = await exits.enter_async_context(page_server(facts))
         asked = await exits.enter_async_context(asking(timing, origin=f"http://{authority(host, port)}"))
@@ -90,7 +96,7 @@ class _Stack:
     async def check(self) -> int:
         """Print what both ways give. Return the exit code: 0 if the direct way fails and the other does not."""
         results = await check_both_ways(self.host, self.port, self.timing)
-        print(f"{table(results)}\n\n{_NEXT}")
+        print(f"{table(results)}\n{_JSON}\n\n{_NEXT}")
         return 0 if all(result.as_promised for result in results) else 1
 
     async def show(self) -> int:

@@ -75,12 +75,12 @@ async def exchange(
         await closed(writer)
 
 
-def post(path: str, body: bytes, *, accept_encoding: str = "identity") -> bytes:
+def post(path: str, body: bytes, *, accept_encoding: str = "identity", user_agent: str = "curl/8.5.0") -> bytes:
     """A POST request with a JSON body, as curl would write it."""
     lines = [
         f"POST {path} HTTP/1.1",
         "Host: 127.0.0.1",
-        "User-Agent: curl/8.5.0",
+        f"User-Agent: {user_agent}",
         "Accept: */*",
         f"Accept-Encoding: {accept_encoding}",
         "Content-Type: application/json",
@@ -125,7 +125,8 @@ class _Reading:
             while size := int((await self._line()).split(b";")[0], 16):
                 await self._exactly(size)
                 await self._line()
-            await self._line()  # no trailers are expected
+            while await self._line() != b"\r\n":
+                pass  # a trailer field
         elif (length := head.field("content-length")) is not None:
             await self._exactly(int(length))
         else:

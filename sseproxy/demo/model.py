@@ -25,6 +25,8 @@ class Silence:
 class Begin:
     """The response head is sent."""
 
+    media_type: str = "text/event-stream"
+
 
 @frozen
 class Send:
@@ -132,7 +134,7 @@ class _Playback:
                 await asyncio.sleep(step.seconds)
             else:
                 if isinstance(step, Begin):
-                    data = self.head
+                    data = self._head(step.media_type)
                 else:
                     data = b"%x\r\n%b\r\n" % (len(step.data), step.data) if self._chunked else step.data
                 self._writer.write(data)
@@ -142,12 +144,10 @@ class _Playback:
         await self._writer.drain()
         return Noticed.SENT_ALL
 
-    @property
-    def head(self) -> bytes:
-        """The response head."""
+    def _head(self, media_type: str) -> bytes:
         framing = b"Transfer-Encoding: chunked\r\n" if self._chunked else b""
         connection = b"" if self.reusable else b"Connection: close\r\n"
-        return b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n" + framing + connection + b"\r\n"
+        return b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n%b%b\r\n" % (media_type.encode(), framing, connection)
 
 
 def _wish(body: bytes) -> dict[str, Any]:

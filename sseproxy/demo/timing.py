@@ -6,6 +6,7 @@ from dataclasses import fields
 from sseproxy.core.frozen import frozen
 from sseproxy.demo.chat import finish, token
 from sseproxy.demo.model import Begin, Script, Send, Silence
+from sseproxy.demo.shapes import LINES, TEXT, completion, last_record, record
 
 _ANSWER = (
     "Nothing was wrong with the model. It was thinking, and while it thought, no byte crossed the wire. "
@@ -42,11 +43,16 @@ class Timing:
         return {**named, "stock": STOCK_PATIENCE, "faster": self.faster}
 
     @property
+    def json_after(self) -> str:
+        """How long a request for plain JSON waits before it is answered: as long as one for a stream."""
+        return f"{self.before_response * 1000:.0f}ms"
+
+    @property
     def flags(self) -> list[str]:
         """What sseproxy is started with."""
         return [
             f"--heartbeat={self.heartbeat * 1000:.0f}ms",
-            f"--before-response={self.before_response * 1000:.0f}ms",
+            f"--before-response={self.json_after}",
         ]
 
     @property
@@ -67,4 +73,10 @@ def scripts(timing: Timing) -> Mapping[str, Script]:
     cut = 2 * _BEFORE_PAUSE
     thinking = Silence(timing.silence)
     answer: Script = [*words[:cut], thinking, *words[cut:], Send(finish())]
-    return {"thinks-first": [thinking, Begin(), *answer], "thinks-between": [Begin(), *answer]}
+    lines = [step for word in tokens() for step in (Send(record(word)), Silence(timing.between_tokens))]
+    return {
+        "thinks-first": [thinking, Begin(), *answer],
+        "thinks-between": [Begin(), *answer],
+        "lines": [Begin(LINES.media_type), *lines[:cut], thinking, *lines[cut:], Send(last_record())],
+        "text": [thinking, Begin(TEXT.media_type), Send(completion("".join(tokens())))],
+    }

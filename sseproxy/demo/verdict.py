@@ -1,8 +1,9 @@
 """Did the client get what the service meant to say, and if not, what did it get?"""
 
 from sseproxy.core.frozen import frozen
-from sseproxy.demo.chat import Transcript, transcript
+from sseproxy.demo.chat import Transcript
 from sseproxy.demo.exchange import Answer, Ending
+from sseproxy.demo.shapes import EVENTS, Shape
 
 # Tokens that took this share of the whole time or less to arrive came in one go.
 _LUMP = 0.1
@@ -14,11 +15,12 @@ class Verdict:
 
     answer: Answer
     expected: int
+    shape: Shape = EVENTS
 
     @property
     def transcript(self) -> Transcript:
         """What the client made of the body."""
-        return transcript(self.answer.body) if self.answer.status == 200 else Transcript()
+        return self.shape.transcript(self.answer.body) if self.answer.status == 200 else Transcript()
 
     @property
     def whole(self) -> bool:
@@ -30,7 +32,12 @@ class Verdict:
     def in_one_go(self) -> bool:
         """Whether all tokens came together, though they were sent one by one."""
         times = [piece.at for piece in self.answer.pieces if b'"content"' in piece.data]
-        return self.expected > 1 and bool(times) and times[-1] - times[0] < _LUMP * self.answer.seconds
+        return (
+            self.shape.streams
+            and self.expected > 1
+            and bool(times)
+            and times[-1] - times[0] < _LUMP * self.answer.seconds
+        )
 
     def __str__(self) -> str:
         answer, read = self.answer, self.transcript
@@ -42,5 +49,5 @@ class Verdict:
             return "200, whole" + (", all at once" if self.in_one_go else "")
         got = f"{read.tokens} of {self.expected} tokens"
         if read.error is not None:
-            return f"200, {got}, error event {read.error}, {answer.ending}"
+            return f"200, {got}, error {self.shape.unit} {read.error}, {answer.ending}"
         return f"200, {got}, {answer.ending}"

@@ -18,7 +18,7 @@ from sseproxy.core.stream.transfer import CloseReason, TransferStats
 from sseproxy.engine.run_record import RunRecord
 
 if TYPE_CHECKING:
-    from sseproxy.core.journal.window import Spot
+    from sseproxy.core.journal.positions import Mark
 
 
 class Phase(StrEnum):
@@ -31,10 +31,10 @@ class Phase(StrEnum):
 
 
 class Place(Protocol):
-    """Where a reader is. spot: has the mark up to which it was given everything."""
+    """Where a reader is. reached: the mark up to which it was given everything."""
 
     @property
-    def spot(self) -> "Spot": ...
+    def reached(self) -> "Mark": ...
 
 
 class GapCount(Protocol):
@@ -64,7 +64,7 @@ class JournalReading:
     @property
     def span(self) -> str | None:
         """The sequence numbers of the events that the client has got, first and last; ``None`` if it has got none."""
-        if self.place is None or (last := self.place.spot.mark[1]) <= self.first[1]:
+        if self.place is None or (last := self.place.reached[1]) <= self.first[1]:
             return None
         return f"{self.first[1] + 1}..{last}"
 

@@ -8,13 +8,15 @@ from typing import Final
 from sseproxy.core.frames import release_frames
 from sseproxy.core.journal.cursor import Flavour, Step, following
 from sseproxy.core.journal.gap import Missing
+from sseproxy.core.journal.loose import Loose
 from sseproxy.core.journal.positions import Mark
-from sseproxy.core.journal.window import Block, Spot, Window, WindowLimits, WindowPolicy
+from sseproxy.core.journal.window import Block, Spot, Window
+from sseproxy.core.journal.window_policy import WindowLimits, WindowPolicy
 from sseproxy.core.limits import KIB
 from sseproxy.journal.budget import Budget
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.history import History
-from sseproxy.journal.members import GIVEN, OUT, Held, Member, Replay, Voice
+from sseproxy.journal.members import GIVEN, OUT, Brake, Held, Member, Replay, Voice, hand_over, loosened
 
 #: By so many bytes a window may grow before its budget hears of it, and beyond its limit, by a part of which.
 _WORTH_NOTING: Final = 4 * KIB
@@ -38,7 +40,8 @@ class Fanout:
     #    of its replay and that call. During a pass it joins those who are done.
     # 4. A member leaves by a swap with the last one of its list, whether it pauses or goes: O(1).
     # 5. Nothing behind `_at` is trimmed, so that no live member ever falls out, however slowly passes go.
-    # 6. Once the stream has ended, a member that has everything is done, and never becomes live again: `is_over`.
+    # 6. While `_loose` is set, `_at` and the spot of its reader stand still: `tighten` comes before they are used.
+    # 7. Once the stream has ended, a member that has everything is done, and never becomes live again: `is_over`.
     #
     # Hazards: a sink that pauses, resumes or aborts its reader within `receive`; one that publishes there; a member in
     # `_todo` that leaves and is back before its turn (it is at the old spot, or has caught up and is in `_live`);
@@ -74,8 +77,8 @@ class Fanout:
         self._waiting: list[asyncio.Future[None]] = []
         self._noted = 0
         self._has_ended = False
-        self._held = held
-        self._is_full = False  # the producer is held back
+        self._loose: Loose | None = None  # while it is open
+        self._brake = None if held is None else Brake(held)
 
     def __len__(self) -> int:
         """How many members there are."""
@@ -95,38 +98,28 @@ class Fanout:
 
     def publish(self) -> None:
         """Hand out what the window has new: in this call stack to as many live readers as one turn may have."""
+        self.tighten()
         if self._pass is None:
             self._go_on()
         else:
             self.tidy()
 
     def publish_block(self, block: Block) -> None:
-        """The same for a window that has `block` new and nothing else.
-
-        What most events of a run take: the live reader is where the window ended before, so nothing is looked up.
-        """
+        """The same for a window that has `block` new and nothing else. What comes next may be loose."""
+        self.tighten()
         live = self._live
         if self._pass is not None or self._ahead or len(live) > 1 or len(block.text) > self.policy.chunk:
             self.publish()
             return
         self._at = at = tuple.__new__(Spot, (self.window.epoch, block.last))  # half the price of `Spot(…)`
         if live:
-            member = live[0]
-            voice = member.voice
-            member.spot = at
-            try:
-                if voice is not None:
-                    text = block.text if block.is_named or not voice.has_ids else voice.write_block(block)
-                    member.receive(text, block.count, self._loop.time())
-                else:
-                    member.take(Step((block,), at))
-            except Exception as error:  # noqa: BLE001 - one reader's defect must not stop the producer
-                member.fail(error)
-                release_frames(error)
+            hand_over(live[0], block, at, now=self._loop.time())
         window, limits = self.window, self.policy.most if self._behind else self.policy.tail
         has_grown = window.size - self._noted > _WORTH_NOTING
         if has_grown or window.events > limits.events or window.bytes > limits.bytes * _SLACK:
             self.tidy()
+        if window.loose is not None and self._at is at and not (self._behind or self._ahead or len(live) > 1):
+            self._loose = loosened(window.loose, block, self.policy, live, now=self._loop.time())
 
     def break_in(self, base: Mark, missing: Missing | None) -> None:
         """Make the window go on at `base`, and have the readers hear what is missing; see `Window.break_in`."""
@@ -155,6 +148,7 @@ class Fanout:
 
     def end(self) -> None:
         """Nothing comes any more. Each reader hears of it once it has everything."""
+        self.tighten()
         self._has_ended = True
         if self._pass is None:
             self._go_on()
@@ -168,9 +162,19 @@ class Fanout:
         """The window is no longer used; it has no readers."""
         if self._budget is not None:
             self._budget.note(self, 0)
-        self._budget = self._held = None
+        self._budget = self._brake = None
 
     # The members' side.
+
+    def tighten(self) -> None:
+        """Count what was loose as all else: the window has it, and so has its reader."""
+        loose, self._loose = self._loose, None
+        if loose is not None:
+            loose.close()
+            self.window.settle()
+            self._at = Spot(self._at.epoch, loose.handed)
+            for member in self._live:
+                member.spot = self._at
 
     def join(self, flavour: Flavour) -> Voice:
         """Count a member, and return the voice of its flavour."""
@@ -183,7 +187,7 @@ class Fanout:
 
     def following(self, spot: Spot) -> Step | None:
         """Return the next step of a member that lags behind; ``None`` if it has to ask the history."""
-        if self._is_full:
+        if self._brake is not None and self._brake.is_on:
             self.tidy()  # a reader has come nearer
         return self._replay.following(self.window, spot, self._at, self.policy.chunk, readers=len(self._behind))
 
@@ -206,6 +210,7 @@ class Fanout:
 
     def lag(self, member: Member) -> None:
         """`member` is not live, and the window keeps more for it."""
+        self.tighten()
         self._take_out(member)
         self._behind.add(member)
         self._lowest = min(self._lowest, member.spot)
@@ -217,6 +222,7 @@ class Fanout:
 
     def leave(self, member: Member, voice: Voice) -> None:
         """Forget `member`."""
+        self.tighten()
         self._take_out(member)
         self._ahead.discard(member)
         self._members -= 1
@@ -325,6 +331,7 @@ class Fanout:
             member.wake()
 
     def _trim(self, limits: WindowLimits) -> None:
+        self.tighten()
         window = self.window
         if window.epoch == self._at.epoch:
             upto = self._at.mark
@@ -333,23 +340,14 @@ class Fanout:
             window.trim(limits, now=self._loop.time(), upto=upto)
             if self.policy.is_counted:
                 window.pack(limits, upto=self._at.mark)
-            if self._held is not None:
-                self._weigh(self._held, limits)
+            if self._brake is not None:
+                is_short = self._budget is not None and self._budget.is_short
+                self._brake.look(window, limits, is_read_late=bool(self._behind), is_short=is_short)
         if self.history is None and self._behind and self._lowest < (window.epoch, window.base):
             self._drop_fallen(Spot(window.epoch, window.base))
         if self._budget is not None:
             self._noted = window.size
             self._budget.note(self, self._noted)
-
-    def _weigh(self, held: Held, limits: WindowLimits) -> None:
-        """Hold the producer back while the window is full of what readers still have to get."""
-        is_short = self._budget is not None and self._budget.is_short
-        if self._behind and not self.window.has_room(limits):
-            self._is_full = True
-            held.hold()
-        elif self._is_full and (not self._behind or (self.window.has_room(limits, part=0.75) and not is_short)):
-            self._is_full = False
-            held.go_on()
 
     def _drop_fallen(self, base: Spot) -> None:
         """Find those for whom nothing is left. It is looked for when the lowest spot has fallen, not each time."""

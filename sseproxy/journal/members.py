@@ -3,25 +3,31 @@
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
+from sseproxy.core.frames import release_frames
 from sseproxy.core.journal.cursor import Flavour, Step, Written, following
+from sseproxy.core.journal.loose import LOOSE_BYTES, LOOSE_PIECES, Loose
 from sseproxy.core.journal.positions import START
 from sseproxy.core.journal.window import Block, Entry, Spot, Window
+from sseproxy.core.journal.window_policy import WindowLimits, WindowPolicy
 
 #: `Member.slot` of a member that is not live, and of one that is being given something.
 OUT: Final = -1
 GIVEN: Final = -2
 
+#: What is loose is one of so many parts of what is kept, at most.
+_LOOSE_PART: Final = 16
+
 
 class Voice:
     """What all members of one flavour get in a pass, written once."""
 
-    __slots__ = ("_id_line", "flavour", "has_ids", "members", "replayed", "text")
+    __slots__ = ("flavour", "has_ids", "id_line", "members", "replayed", "text")
 
     def __init__(self, flavour: Flavour) -> None:
         self.flavour = flavour
         self.has_ids = flavour.has_ids
         self.members = 0
-        self._id_line = flavour.id_line()
+        self.id_line = flavour.id_line()
         self.replayed: tuple[Sequence[Entry], Written] | None = None  # the newest that was written by `replay`
         self.text: bytes | None = None  # once it is written; for the pass under way
 
@@ -39,7 +45,7 @@ class Voice:
     def write_block(self, block: Block) -> bytes:
         """Write the events of one block, which get ids, for a pass of its own."""
         if block.count == 1:
-            return self._id_line % block.last + block.text
+            return self.id_line % block.last + block.text
         return self.flavour.write((block,)).text
 
 
@@ -105,3 +111,56 @@ class Held(Protocol):
 
     def go_on(self) -> None:
         """There is room again. Calling it again is allowed."""
+
+
+def hand_over(member: Member, block: Block, to: Spot, *, now: float) -> None:
+    """Give `block` to a member that has everything before it. to: the spot behind it."""
+    voice = member.voice
+    member.spot = to
+    try:
+        if voice is not None:
+            text = block.text if block.is_named or not voice.has_ids else voice.write_block(block)
+            member.receive(text, block.count, now)
+        else:
+            member.take(Step((block,), to))
+    except Exception as error:  # noqa: BLE001 - one reader's defect must not stop the producer
+        member.fail(error)
+        release_frames(error)
+
+
+class Brake:
+    """Holds a producer back while its window is full of what readers still have to get. is_on: it does."""
+
+    __slots__ = ("_held", "is_on")
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+        self.is_on = False
+
+    def look(self, window: Window, limits: WindowLimits, *, is_read_late: bool, is_short: bool) -> None:
+        """Hold it back, or let it go on. is_read_late: a reader lags behind. is_short: of memory."""
+        if is_read_late and not window.has_room(limits):
+            self.is_on = True
+            self._held.hold()
+        elif self.is_on and (not is_read_late or (window.has_room(limits, part=0.75) and not is_short)):
+            self.is_on = False
+            self._held.go_on()
+
+
+def loosened(loose: Loose, block: Block, policy: WindowPolicy, live: Sequence[Member], *, now: float) -> Loose | None:
+    """Open `loose` behind `block`, the last one, for `live`: the one reader of a window, which has everything, or none.
+
+    ``None`` if that may not be: less is kept than what is loose should be a small part of, or each id that the reader
+    gets has several marks.
+    """
+    limits = policy.tail
+    if limits.events < LOOSE_PIECES * _LOOSE_PART or limits.bytes < LOOSE_BYTES * _LOOSE_PART:
+        return None
+    voice = live[0].voice if live else None
+    if live and voice is None:
+        return None
+    loose.open(block.last, is_named=block.is_named, until=now + limits.age / _LOOSE_PART)
+    if voice is not None:
+        has_ids = voice.has_ids and not block.is_named
+        loose.hand_to(live[0].receive, live[0].fail, voice.id_line if has_ids else b"")
+    return loose

@@ -104,6 +104,12 @@ class Place:
         self.fanout.lag(self)  # so that nothing is trimmed before its turn has come
         self._reader.place_begun(missing)
 
+    @property
+    def reached(self) -> Mark:
+        """Up to where the client was given everything."""
+        self.fanout.tighten()
+        return self.spot.mark
+
     # The fan-out's side.
 
     def take(self, step: Step) -> None:

@@ -10,7 +10,6 @@ from sseproxy.core.errors import UpstreamBroken
 from sseproxy.core.http.fields import Headers, apply_rules, with_request_id, without
 from sseproxy.core.routes import Route
 from sseproxy.core.stream.end_message import EndMessage
-from sseproxy.core.stream.json_answer import JSON_ANSWER
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.request import StreamRequest
 from sseproxy.origins.http import HttpExchange
@@ -118,7 +117,7 @@ class Answering:
     def promise_json(self) -> EarlyAnswer:
         """Promise JSON to a client that has waited long enough, and return what goes on with it."""
         early = EarlyJson(self._route, self._tail)
-        early.promise_json(self._wanted.plan(JSON_ANSWER), self.stream_fields)
+        early.promise_json(self._wanted, self.stream_fields)
         return early
 
     def await_stream(self) -> None:

@@ -11,7 +11,7 @@ from sseproxy.core.stream.ends import row
 from sseproxy.core.stream.json_answer import JSON_ANSWER, may_be_the_answer
 from sseproxy.core.stream.kinds import is_of_a_kind
 from sseproxy.core.stream.late_refusal import LateRefusal
-from sseproxy.core.stream.plan import StreamPlan
+from sseproxy.core.stream.request import StreamRequest
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.origins.codings import can_decode, decoder_for
 from sseproxy.origins.http import HttpExchange
@@ -38,10 +38,10 @@ class EarlyJson(EarlyAnswer):
     def __init__(self, route: Route, tail: ResponseTail) -> None:
         super().__init__(JSON_ANSWER, route, tail, None)
 
-    def promise_json(self, plan: StreamPlan, fields: Callable[[Headers], Headers]) -> None:
-        """Send the head, and white space from now on. fields: see `promise`."""
+    def promise_json(self, wanted: StreamRequest, fields: Callable[[Headers], Headers]) -> None:
+        """Send the head, and white space from now on. wanted: what the request asks for. fields: see `promise`."""
         self._tail.downstream.announce_trailer(b"Proxy-Status", self.proxy_status)
-        self.promise(plan, None, fields)
+        self.promise(wanted.plan(JSON_ANSWER), None, fields)
 
     async def join(self, exchange: HttpExchange) -> None:
         """Go on with the upstream's JSON, or tell the client what it is instead."""

@@ -78,7 +78,7 @@ class Forwarding:
         elif declares:
             may_be_late = heartbeat.before_response is not None
         else:
-            may_be_late = heartbeat.json is not None and wanted.takes_json
+            may_be_late = heartbeat.json is not None and wanted.early_after is not None
         if not may_be_late:
             self._tail.exchange = await self._opening.open()
             await self._answering().answer(self._tail.exchange)

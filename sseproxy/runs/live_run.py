@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from sseproxy.core.journal.positions import Mark
 from sseproxy.core.journal.rules import Detach
 from sseproxy.core.journal.run import RunEnd, RunPhase, RunState
-from sseproxy.core.journal.window import WindowLimits, WindowPolicy
+from sseproxy.core.journal.window_policy import WindowLimits, WindowPolicy
 from sseproxy.core.stream.ends import row
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.transfer import CloseReason

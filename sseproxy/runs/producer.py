@@ -171,7 +171,7 @@ class Producer:
         now, state = self._around.loop.time(), self._state
         inlet = _Inlet(self)
         inlet.relay = relay = self.relay = Relay(
-            Intake(self.plan, self._take, now=now), inlet, clock=self._around.clock
+            Intake(self.plan, self._take, self.traffic.loose, now=now), inlet, clock=self._around.clock
         )
         self.traffic.follow(relay.stats)
         if state.phase is RunPhase.REOPENING:
@@ -181,6 +181,7 @@ class Producer:
                 self._around.store.append(state.name, state.token, missing, self._stored, now=now)
         else:
             state.opened(opened.head)
+        self._around.store.lend(state.name, state.token, self.traffic.loose)
         self._run.note_head()
         self._reopening.note_success(now)
         relay.start()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from sseproxy.core.journal.loose import Loose
 from sseproxy.core.journal.run import RunEnd
 from sseproxy.core.journal.window import Entry, Window
 
@@ -87,6 +88,13 @@ class JournalStore(Protocol):
         """Append `entry`, whose mark has this token and the number behind the newest; for a block, its first event.
 
         done: hears what has become of it, before the call returns or later; it may call back. now: seconds.
+        """
+
+    def lend(self, run: bytes, token: int, loose: Loose) -> None:
+        """Let the writer of that token add events by `loose`, too, where no verb has to wait for another process.
+
+        It becomes the `Window.loose` of the run's window, until another writer has the run, it ends, is followed or
+        forgotten; then it is closed. A store that must be asked for each entry does nothing.
         """
 
     async def close(self, run: bytes, token: int, end: RunEnd) -> Outcome:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sseproxy.core.journal.loose import Loose
 from sseproxy.core.journal.run import RunEnd
 from sseproxy.core.journal.window import Break, Entry, Window
 from sseproxy.stores.journal import Follower, Outcome, RunTerms
@@ -90,6 +91,11 @@ class MemoryJournalStore:
             is_repeated = kept.since <= before and last <= top
             done(Outcome.STORED if is_repeated else Outcome.FENCED)
 
+    def lend(self, run: bytes, token: int, loose: Loose) -> None:
+        kept = self._runs.get(run)
+        if kept is not None and token == kept.token and kept.end is None and not kept.followers:
+            kept.window.loose = loose
+
     async def close(self, run: bytes, token: int, end: RunEnd) -> Outcome:
         kept = self._runs.get(run)
         if kept is None:
@@ -98,6 +104,7 @@ class MemoryJournalStore:
             return Outcome.STORED if kept.end == end else Outcome.FENCED
         if token != kept.token or end.mark != (token, kept.window.top[1] + 1):
             return Outcome.FENCED
+        kept.window.tighten()
         kept.token, kept.since, kept.end = token + 1, kept.window.top[1], end
         for follower in kept.followers[:]:
             follower.finish(end)
@@ -107,6 +114,7 @@ class MemoryJournalStore:
         kept = self._runs.get(run)
         if kept is None or kept.token != expected or kept.end is not None or kept.terms.is_answer:
             return None
+        kept.window.tighten()
         kept.token, kept.since = expected + 1, kept.window.top[1]
         return kept.token
 
@@ -114,6 +122,7 @@ class MemoryJournalStore:
         kept = self._runs.get(run)
         if kept is None:
             return None
+        kept.window.tighten()
         kept.followers.append(follower)
         if kept.end is not None:
             follower.finish(kept.end)
@@ -128,6 +137,7 @@ class MemoryJournalStore:
         kept = self._runs.pop(run, None)
         if kept is None:
             return
+        kept.window.tighten()
         if self._newest.get(kept.terms.scope) == run:
             del self._newest[kept.terms.scope]
         followers, kept.followers = kept.followers, []

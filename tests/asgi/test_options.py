@@ -19,7 +19,15 @@ from tests.support.asgi_exchange import Exchange, script
 
 LIVE = LiveStreams()
 NO_DURATIONS = ["soon", "-1s", "", -3, "0s", 0, True, timedelta(days=-1), timedelta(0)]
-DURATIONS = ["heartbeat", "before_response", "response_timeout", "idle_timeout", "write_timeout", "max_duration"]
+DURATIONS = [
+    "heartbeat",
+    "before_response",
+    "json",
+    "response_timeout",
+    "idle_timeout",
+    "write_timeout",
+    "max_duration",
+]
 
 
 async def selects_later(path: str) -> bool:
@@ -127,6 +135,8 @@ def test_a_misspelt_word_is_answered_with_the_nearest_one() -> None:
         ("prelude", {"heartbeat": "off", "prelude": True}),
         ("secret", {"secret": "of sixteen letters"}),
         ("before_response", {"before_response": "5m", "response_timeout": "5m"}),
+        ("json", {"heartbeat": "off", "json": "10s"}),
+        ("json", {"json": "5m", "response_timeout": "5m"}),
     ],
 )
 def test_options_that_exclude_each_other_are_refused(name: str, options: dict[str, Any]) -> None:
@@ -158,7 +168,8 @@ def test_a_duration_may_be_said_in_many_ways(name: str, value: object) -> None:
     options = options_of(**{name: value})
     timeouts = options.timeouts
     others = (timeouts.response, timeouts.idle, timeouts.write, timeouts.max_duration)
-    assert 0.5 in (options.heartbeat.interval, options.heartbeat.before_response, *others)
+    heartbeat = options.heartbeat
+    assert 0.5 in (heartbeat.interval, heartbeat.before_response, heartbeat.json, *others)
 
 
 @pytest.mark.parametrize("name", [*DURATIONS, "drain"])

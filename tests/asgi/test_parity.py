@@ -7,7 +7,7 @@ import pytest
 
 from sseproxy.asgi import SSEKeepaliveMiddleware
 from sseproxy.core.stream.dialects import Dialect
-from sseproxy.core.stream.heartbeat import HeartbeatForm
+from sseproxy.core.stream.heartbeat import HeartbeatForm, WhiteSpace
 from tests.support.asgi_exchange import HB, Exchange, head, script
 from tests.support.doors import DOORS, END_ID, IDLE, INTERVAL, LONGEST, OF_SERVERS, Question, Script, Seen, Treatment
 from tests.support.proxy_server import stage
@@ -67,10 +67,10 @@ ANSWERS = (
 )
 
 
-def made_up(seed: int) -> tuple[bytes | float, ...]:
+def made_up(seed: int, parts: tuple[bytes, ...] = ()) -> tuple[bytes | float, ...]:
     """Events cut anywhere, with pauses: most too short for a heartbeat, some with several, few with the end of all."""
     dice = random.Random(seed)
-    stream = b"".join(dice.choices(PARTS, k=dice.randint(2, 6)))
+    stream = b"".join(parts or dice.choices(PARTS, k=dice.randint(2, 6)))
     cuts = sorted(dice.sample(range(1, len(stream)), k=min(len(stream) - 1, dice.randint(0, 8))))
     steps: list[bytes | float] = []
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
@@ -163,6 +163,100 @@ async def test_so_does_a_question_of_each_kind(
     seen = await by_all(asked, said, treatment)
     assert seen.status == 200
     assert wanted in seen.body
+
+
+# NDJSON.
+
+RECORDS = (
+    b'{"a": 1}\n',
+    b'{"b": 2}\r\n',
+    b"\n",
+    b'[1, 2]\n{"c": "' + b"x" * 40 + b'"}\n',
+    b'{"message": {"done": true}}\n',
+    b"no json\n",
+    b"\xef\xbb\xbf7\n",
+    b'{"error": null}\n',
+)
+LAST_RECORDS = (b'{"done": true}\n', b'{"done": true}\n', b'{"done": true}', b'{"error": "out of memory"}\n', b"")
+NDJSON_TYPES = (b"application/x-ndjson", b"application/jsonl", b"application/stream+json; charset=utf-8")
+AGENT = (b"User-Agent", b"ollama-python/0.6.1")
+OLLAMA_BODIES = (
+    b'{"model": "m"}',
+    b'{"stream": true}',
+    b'{"stream": false}',
+    b'{"a": [{"stream": false}]}',
+)
+
+
+def records(seed: int) -> tuple[Question, Script, Treatment]:
+    """NDJSON cut anywhere, or what comes in its place, with any treatment."""
+    dice = random.Random(seed)
+    parts = (*dice.choices(RECORDS, k=dice.randint(1, 6)), dice.choice(LAST_RECORDS))
+    fields = ((b"Content-Type", dice.choice(NDJSON_TYPES)),)
+    said = Script(made_up(seed, parts), 200, fields, is_whole=dice.random() < 0.7)
+    if dice.random() < 0.2:
+        said = dice.choice([*REFUSALS, *ANSWERS])
+    said = replace(said, before=dice.choice([AT_ONCE, LATE, LATER]))
+    if dice.random() < 0.7:
+        target = dice.choice(["/api/chat", "/api/generate", "/api/pull"])
+        asked = Question("POST", target, (AGENT, JSON), dice.choice(OLLAMA_BODIES))
+    else:
+        asked = Question("GET", "/", ((b"Accept", b"application/x-ndjson"),))
+    dialect = dice.choice([Dialect.AUTO, Dialect.OLLAMA, Dialect.GENERIC])
+    return asked, said, Treatment(dialect=dialect, is_early=dice.random() < 0.7, ndjson=dice.choice(list(WhiteSpace)))
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_so_do_records(seed: int) -> None:
+    await by_all(*records(seed))
+
+
+async def test_the_records_have_something_to_show() -> None:
+    seen = [await DOORS["asgi"](*records(seed)) for seed in range(60)]
+    assert sum(b"\n " in got.body for got in seen) > 5
+    assert sum(got.body.startswith(b" ") for got in seen) > 5
+    assert {got.is_whole for got in seen} == {True, False}
+    assert any(b'"status": 504' in got.body for got in seen)
+
+
+CHAT = Question("POST", "/api/chat", (AGENT, JSON), b'{"model": "m"}')
+AT_ONCE_CHAT = replace(CHAT, body=b'{"model": "m", "stream": false}')
+X_NDJSON = ((b"Content-Type", b"application/x-ndjson"),)
+TWO_RECORDS = Script((b'{"a": 1}\n', 0.3, b'{"done": true}\n'), 200, X_NDJSON)
+BROKEN_RECORDS = Script((b'{"a": 1}\n{"b', 0.3), 200, X_NDJSON, is_whole=False)
+FEED = Question("GET", "/watch")
+SILENT_RECORDS = Script((b"1\n", 2.0, b"2\n"), 200, X_NDJSON)
+WITH_SPACES = Treatment(dialect=Dialect.GENERIC, ndjson=WhiteSpace.SPACE)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "treatment", "body", "is_whole"),
+    [
+        (CHAT, TWO_RECORDS, LATER_ONES, b'{"a": 1}\n {"done": true}\n', True),
+        (CHAT, replace(TWO_RECORDS, before=LATE), EARLY_ONES, b'  {"a": 1}\n {"done": true}\n', True),
+        (AT_ONCE_CHAT, replace(ANSWERS[0], before=LATE), EARLY_ONES, b'{"a":\n"b"}', True),
+        (CHAT, replace(ANSWERS[0], before=LATE), EARLY_ONES, b'   {"a": "b"}\n', True),
+        (CHAT, replace(REFUSALS[1], before=LATE), EARLY_ONES, b'  {"error": "no", "status": 503}\n', False),
+        (
+            CHAT,
+            replace(REFUSALS[0], before=LATE),
+            EARLY_ONES,
+            b'   {"error": "Slow down.", "status": 429, "retry_after": "7"}\n',
+            False,
+        ),
+        (CHAT, BROKEN_RECORDS, LATER_ONES, b'{"a": 1}\n {"error": "the response broke off", "status": 502}\n', False),
+        (CHAT, Script((b'{"done": true}\n', 9.0), 200, X_NDJSON), LATER_ONES, b'{"done": true}\n', True),
+        (FEED, BROKEN_RECORDS, LATER_ONES, b'{"a": 1}\n{"b', False),
+        (FEED, BROKEN_RECORDS, WITH_SPACES, b'{"a": 1}\n ', False),
+        (FEED, TWO_RECORDS, replace(WITH_SPACES, ndjson=WhiteSpace.NEWLINE), b'{"a": 1}\n\n{"done": true}\n', True),
+        (FEED, SILENT_RECORDS, Treatment(ndjson=WhiteSpace.OFF), b"1\n", False),
+    ],
+)
+async def test_so_does_ndjson_of_each_kind(
+    asked: Question, said: Script, treatment: Treatment, body: bytes, is_whole: bool
+) -> None:
+    seen = await by_all(asked, said, treatment)
+    assert (seen.status, seen.body, seen.is_whole) == (200, body, is_whole)
 
 
 EVENT_SOURCE = Question(fields=((b"Accept", b"text/event-stream"), (b"Cache-Control", b"no-cache")), comes_back=True)

@@ -2,13 +2,13 @@
 
 import pytest
 
-from benchmarks.steps import READS, steps
+from benchmarks.steps import READS, Body, steps
 
 
-@pytest.mark.parametrize(("is_stream", "pieces"), [read[1:] for read in READS], ids=[read[0] for read in READS])
-async def test_each_step_runs_again_and_again(is_stream: bool, pieces: tuple[bytes, ...]) -> None:
+@pytest.mark.parametrize(("body", "pieces"), [read[1:] for read in READS], ids=[read[0] for read in READS])
+async def test_each_step_runs_again_and_again(body: Body, pieces: tuple[bytes, ...]) -> None:
     seen = 0
-    for step in steps(is_stream, pieces):
+    for step in steps(body, pieces):
         for _ in range(3):
             step()
         seen += 1

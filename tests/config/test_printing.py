@@ -99,6 +99,7 @@ DEFAULTS = [
     "",
     "end: {}",
     "heartbeat: {before_response: 10s}",
+    "heartbeat: {json: 20s}",
     "cors: {origins: [https://a.example]}",
     "dialect: gemini",
     "limits: {event: 5KiB, detached: 3, detached_per_client: off}",

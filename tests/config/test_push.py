@@ -23,7 +23,7 @@ store: {{url: '{URL}', prefix: a-b, secret: sixteen characters, timeout: 500ms, 
 defaults:
   stream: never
   end: {{}}
-  heartbeat: {{before_response: 5s}}
+  heartbeat: {{before_response: 5s, json: 3s}}
   timeouts: {{idle: 5m, response: 4s, write: 7s}}
 routes:
   - match: {{path: /inbox, methods: [GET]}}
@@ -64,6 +64,7 @@ def test_a_route_is_served_from_channels_of_a_redis_of_its_own(folder: Path) -> 
 def test_what_is_inherited_for_upstreams_has_no_effect(folder: Path) -> None:
     route = read(FULL, folder).routes[0]
     assert (route.stream, route.kind, route.end) == (StreamMode.AUTO, StreamKind.FEED, None)
+    assert route.heartbeat.json is None
     assert (route.heartbeat.before_response, route.timeouts.idle, route.timeouts.write) == (None, None, 7.0)
 
 

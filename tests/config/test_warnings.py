@@ -138,6 +138,28 @@ def test_unbound_tickets_are_warned_of_where_they_are_switched_on(
     assert said == f"c.yaml:{place}: warning: {UNBOUND} (bind: cookie:sid)"
 
 
+RUNS = "any response may become a run, which is read as a stream"
+
+
+def test_json_that_is_promised_to_no_client_is_warned_of_where_the_route_says_so(folder: Path) -> None:
+    text = f"""\
+defaults: {{heartbeat: {{json: 30s}}, {CONFIRMED}}}
+routes:
+  - {{match: {{path: /a}}, upstream: 'http://u:1', heartbeat: {{json: 20s}}, stream: never}}
+  - {{match: {{path: /b}}, upstream: 'http://u:1', heartbeat: {{json: 20s}}, journal: {{kind: answer}}}}
+  - {{match: {{path: /c}}, upstream: 'http://u:1', journal: {{kind: answer}}}}
+  - {{match: {{path: /d}}, upstream: 'http://u:1', stream: never}}
+  - {{match: {{path: /e}}, upstream: 'http://u:1', heartbeat: {{json: 20s}}}}
+"""
+    said = [line for line in warned(text, folder) if "heartbeat.json" in line]
+    effect = "heartbeat.json: warning: has no effect with"
+    assert said == [
+        f"c.yaml:3:67: routes[0].{effect} stream: never (leave one of them out)",
+        f"c.yaml:4:67: routes[1].{effect} a journal: {RUNS} (a route of its own for what is no stream)",
+    ]
+    assert [route.heartbeat.json for route in read(text, folder).routes] == [None, None, None, None, 20.0]
+
+
 def test_errors_come_without_warnings(folder: Path) -> None:
     with pytest.raises(ConfigErrors) as raised:
         read("server: {trusted_proxies: ['::/0'], wokers: 2}\n" + ROUTE, folder)

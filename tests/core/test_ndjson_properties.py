@@ -110,12 +110,12 @@ class _EndingTrip(RecordTrip):
         if self.moment == 0 and self.session.close_reason is None:
             self._end_it()
 
-    def _pass(self, data: bytes) -> None:
+    def take(self, data: bytes) -> None:
         """Where the session has ended in a piece, it has passed on the record that was under way, and said the rest."""
         if self.session.close_reason is not None and self.session.close_reason is not CloseReason.UPSTREAM_END:
             record = len(self.received[self.left :].partition(b"\n")[0]) + 1
             data, self.said = data[:record], data[record:]
-        super()._pass(data)
+        super().take(data)
 
     def _end_it(self) -> None:
         session = self.session

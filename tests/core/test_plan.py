@@ -169,7 +169,6 @@ class TestDeclaration:
             ("/api/chat", b'{"stream": false, "model": "m"}', False),
             ("/api/embed", b'{"model": "m"}', False),
             ("/api/pull", b'{"model": "m"}', False),
-            ("/api/chat", b"", False),
         ],
     )
     def test_ollama_streams_unless_the_body_says_otherwise(self, target: str, body: bytes, declares: bool) -> None:

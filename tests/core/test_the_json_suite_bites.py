@@ -37,10 +37,6 @@ def _beat_while_blocked(self: JsonAnswer, *, now: float) -> None:
     self._send(b" ")
 
 
-def _forget_what_is_held(self: JsonAnswer, *, now: float) -> None:
-    StreamTransfer.receive_eof(self, now=now)
-
-
 def _end_cleanly(self: JsonAnswer, reason: CloseReason, *, now: float) -> None:
     self.close(reason, clean=True, now=now)
 

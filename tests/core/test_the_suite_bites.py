@@ -332,7 +332,7 @@ def _always_settled_records(self: NdjsonSession, data: bytes, now: float) -> Non
     self._settled = LF
 
 
-_receive_piece = NdjsonSession._receive_piece
+_receive_piece = vars(NdjsonSession)["_receive_piece"]
 
 
 def _two_spaces(self: NdjsonSession) -> bytes:

@@ -72,6 +72,16 @@ def test_a_stream_is_a_stream_and_never_stored() -> None:
     assert opened_answer([stream, (b"cache-control", b"no-store, x")]) == [stream, (b"Cache-Control", b"no-store, x")]
 
 
+def test_records_are_no_page_and_keep_what_is_said_to_gateways() -> None:
+    records = [(b"Content-Type", b"application/x-ndjson"), (b"Set-Cookie", b"a=b"), (b"Cache-Control", b"no-transform")]
+    assert opened_answer(records) == [
+        records[0],
+        (b"Cache-Control", b"no-transform, no-store"),
+        (b"X-Content-Type-Options", b"nosniff"),
+        (b"Content-Security-Policy", b"sandbox"),
+    ]
+
+
 def test_whatever_else_is_no_page() -> None:
     answer = [(b"X-A", b"1"), (b"Set-Cookie", b"a=b"), (b"SET-COOKIE", b"c=d"), (b"Cache-Control", b"public")]
     assert opened_answer(answer) == [

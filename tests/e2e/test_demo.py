@@ -52,13 +52,18 @@ def test_check_prints_both_ways_and_exits_with_0(gateway: str) -> None:
     assert lines[0] == "30 times faster than in production, where nginx waits for 60 s by default"
     assert lines[1].startswith("gateway: nginx" if gateway == "nginx" else "gateway: a stand-in for nginx")
     assert lines[-1] == "  sseproxy serve --upstream http://127.0.0.1:9000 --before-response 10s"
-    rows = [re.split(r"  +", line) for line in lines[-7:-3]]
+    rows = [re.split(r"  +", line) for line in lines[-12:-4]]
     assert [(row[1], row[2], row[-1]) for row in rows] == [
         ("direct", "504", "never began"),
         ("through sseproxy", "200", "whole"),
         ("direct", "200", "cut"),
         ("through sseproxy", "200", "whole"),
+        ("direct", "200", "cut"),  # JSON lines
+        ("through sseproxy", "200", "whole"),
+        ("direct", "504", "never began"),  # one JSON text
+        ("through sseproxy", "200", "whole"),
     ]
+    assert all(int(row[5]) > 0 for row in rows[1::2]), "whole without a heartbeat"
 
 
 @pytest.mark.parametrize("gateway", ["nginx", "embedded"])

@@ -32,6 +32,9 @@ _SILENT = {
     "gzip: silent after the first event": 1,
     "HTTP/1.0 to the service: silent before the head": None,
     "HTTP/1.0 to the service: silent after the first event": 0,
+    "JSON lines (Ollama): silent before the response head": None,
+    "JSON lines (Ollama): silent after the first record": 1,
+    "JSON, no stream: silent before the response head": None,
 }
 _GZIP = ["two hops, the outer with gzip: long, never silent", "gzip: long, never silent"]
 _LEAVING = [
@@ -40,7 +43,13 @@ _LEAVING = [
     "HTTP/1.0 to the service: client leaves while silent",
 ]
 _DYING = ["service dies half-way", "HTTP/1.0 to the service: service dies half-way"]
-_OTHERS = ["long, never silent", "service dies before the head, after 30 s"]
+_LINES_DYING = "JSON lines (Ollama): service dies half-way"
+_TEXT_DYING = "JSON, no stream: service dies before the head, after 30 s"
+_OTHERS = ["long, never silent", "service dies before the head, after 30 s", _LINES_DYING, _TEXT_DYING]
+
+
+_MEASURED = ["problem.conf", "solved.conf", "two-hops.conf", "gzip.conf", "http10.conf", "json.conf"]
+_COMPLETE = [*_MEASURED, "push.conf", "replicas.conf"]
 
 
 @pytest.fixture(scope="module")
@@ -115,14 +124,25 @@ def test_a_service_that_dies_before_its_head_is_told_as_an_error_event(rows: Row
     assert (through["status"], through["error"], through["ending"]) == (200, 502, "truncated")
 
 
+def test_json_lines_that_break_off_say_so(rows: Rows) -> None:
+    direct, through = rows[_LINES_DYING]["direct"], rows[_LINES_DYING]["through"]
+    assert (direct["tokens"], direct["error"], direct["ending"]) == (3, None, "truncated")
+    assert (through["tokens"], through["ending"]) == (3, "truncated")
+    assert through["error"] is not None
+
+
+def test_an_answer_in_json_that_never_comes_is_an_error_object(rows: Rows) -> None:
+    assert rows[_TEXT_DYING]["direct"]["status"] == 502
+    through = rows[_TEXT_DYING]["through"]
+    assert (through["status"], through["tokens"], through["error"], through["whole"]) == (200, 0, 502, False)
+
+
 def test_the_readme_has_the_rows_of_the_stand(rows: Rows) -> None:
     table = re.findall(r"^\| ([^|]+?) \|", (_ROOT / "nginx" / "README.md").read_text(), re.MULTILINE)
     assert [name for name in table if name in rows] == list(rows)
 
 
-@pytest.mark.parametrize(
-    "name", ["problem.conf", "solved.conf", "two-hops.conf", "gzip.conf", "http10.conf", "push.conf", "replicas.conf"]
-)
+@pytest.mark.parametrize("name", _COMPLETE)
 def test_a_configuration_is_complete_as_it_lies_there(name: str, tmp_path: Path) -> None:
     conf = tmp_path / "nginx.conf"
     # Its own ports may be in use here, unix sockets of this test cannot be.

@@ -7,7 +7,8 @@ import pytest
 from sseproxy.core.errors import ReaderBehind
 from sseproxy.core.journal.cursor import PLAIN
 from sseproxy.core.journal.gap import GapReason, Missing
-from sseproxy.core.journal.window import CHANNEL, STREAM, Block, Spot, WindowLimits, WindowPolicy
+from sseproxy.core.journal.window import CHANNEL, STREAM, Block, Spot
+from sseproxy.core.journal.window_policy import WindowLimits, WindowPolicy
 from sseproxy.core.stream.transfer import CloseReason
 from tests.support.journal_sink import Room, turn
 from tests.support.whatwg import Event

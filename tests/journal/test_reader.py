@@ -10,7 +10,8 @@ from sseproxy.core.errors import OriginError, ReaderBehind, Unavailable, Upstrea
 from sseproxy.core.journal.cursor import PLAIN
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.positions import Mark
-from sseproxy.core.journal.window import STREAM, Block, WindowLimits
+from sseproxy.core.journal.window import STREAM, Block
+from sseproxy.core.journal.window_policy import WindowLimits
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.history import Page
 from sseproxy.journal.reader import Reader

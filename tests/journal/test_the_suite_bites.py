@@ -10,7 +10,8 @@ import pytest
 from sseproxy.core.journal.cursor import Flavour, Step, Written
 from sseproxy.core.journal.gap import Missing
 from sseproxy.core.journal.positions import Mark
-from sseproxy.core.journal.window import Block, Break, Entry, Spot, Window, WindowLimits
+from sseproxy.core.journal.window import Block, Break, Entry, Spot, Window
+from sseproxy.core.journal.window_policy import WindowLimits
 from sseproxy.journal.fanout import Fanout
 from sseproxy.journal.history import Page
 from sseproxy.journal.members import OUT, Member
@@ -71,8 +72,11 @@ def _one_less(self: Block, mark: Mark) -> Block:
     return Block(self.last, left - 1, b"\n\n".join(self.text.split(b"\n\n")[self.count - left + 1 :]))
 
 
+_break_in = Window.break_in
+
+
 def _break_in_silently(self: Window, base: Mark, missing: Missing | None, *, now: float) -> None:
-    self.top = base
+    _break_in(self, base, None, now=now)
 
 
 # The fan-out.

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from sseproxy.core.journal.run import RunPhase
-from sseproxy.core.journal.window import Spot
 from sseproxy.core.stream.plan import StreamKind, StreamPlan
 from sseproxy.core.stream.transfer import TransferStats
 from sseproxy.engine.live import LiveStream
@@ -20,7 +19,7 @@ from sseproxy.process.live_rows import row, run_row
 from tests.support.silent_client import session_and_relay
 
 #: Of a client that has got the events 1 to 57.
-_PLACE = SimpleNamespace(spot=Spot(0, (1, 57)))
+_PLACE = SimpleNamespace(reached=(1, 57))
 
 MANUAL = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
 

@@ -1,21 +1,35 @@
-"""On which event loops do the tests of the proxy run, and with which certificate?"""
+"""On which event loops and behind which servers do the tests of the proxy run, and with which certificate?"""
 
 import asyncio
+import os
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-import uvloop
 
+from tests.proxy.door_limits import limit_of
+from tests.support.fronts import LOOPS
 from tests.support.programs import require
 
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Both that a server process may choose."""
-    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    """Both that a server process may choose, and one for each other server that may be in front."""
+    return LOOPS
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what a server in front makes impossible, as the table says, or see that it is."""
+    impossible = [item for item in items if "tests/proxy/" in item.nodeid and limit_of(item.nodeid) is not None]
+    if os.environ.get("DOOR_LIMITS") == "strict":
+        for item in impossible:
+            item.add_marker(pytest.mark.xfail(strict=True))
+        return
+    config.hook.pytest_deselected(items=impossible)
+    out = set(impossible)
+    items[:] = [item for item in items if item not in out]
 
 
 @pytest.fixture(scope="module")

@@ -92,6 +92,6 @@ async def test_nothing_is_left(way: str, cache: float | None) -> None:
 async def at_rest(on: Guarded) -> None:
     await on.proxy.app.wait_until_idle()
     await eventually(lambda: on.leased == 0)
-    await eventually(lambda: len(on.proxy.connections) == 1)  # that of the test's own client
+    await eventually(lambda: on.proxy.clients == 1)  # that of the test's own client
     for _ in range(10):
         await asyncio.sleep(0)

@@ -396,7 +396,7 @@ def without_collector() -> Iterator[None]:
 
 async def at_rest(proxy: ProxyServer) -> None:
     await proxy.app.wait_until_idle()
-    await eventually(lambda: not len(proxy.connections))
+    await eventually(lambda: not proxy.clients)
     await eventually(lambda: not any(origin.pool.leased for origin in proxy.origins.values()))
     for _ in range(10):
         await asyncio.sleep(0)

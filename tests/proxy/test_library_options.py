@@ -31,7 +31,7 @@ SHARED: dict[str, Any] = {
     "event": {"name": "ping"},
     "before_response": timedelta(seconds=3),
     "prelude": True,
-    "json": "20s",
+    "json": timedelta(seconds=20),
     "ndjson": "space",
     "dialect": "anthropic",
     "response_timeout": 70,

@@ -10,6 +10,7 @@ from sseproxy.engine.live import LiveStreams
 from sseproxy.engine.observer import AccessRecord, Observer
 from tests.support.proxy_server import REQUEST_ID, Stage, stage
 from tests.support.raw_upstream import replies
+from tests.support.settled import eventually
 
 MADE = REQUEST_ID.encode()
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9\r\n"
@@ -41,6 +42,7 @@ async def seen(on: Stage, records: Records, *fields: bytes) -> tuple[list[bytes]
     """What the upstream got of one request, and the log."""
     await on.client.ask(ask(*fields))
     request = on.upstream.requests[-1]
+    await eventually(lambda: bool(records.seen))  # some servers let the response arrive first
     return [value for name, value in request.fields if name.lower() == b"x-request-id"], records.seen[-1].request_id
 
 

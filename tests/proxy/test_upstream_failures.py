@@ -37,10 +37,16 @@ def check_bad_gateway(response: Message, error: bytes = b"http_protocol_error", 
     assert response.status == status
     assert response.one(b"Content-Type") == b"application/problem+json"
     assert response.one(b"Proxy-Status") == b"sseproxy; error=" + error
-    assert parsedate_to_datetime((response.one(b"Date") or b"").decode()).tzinfo is UTC
     assert json.loads(response.body)["status"] == status
     for secret in (b"127.0.0.1", b"Traceback", b"Errno", b"llhttp"):
         assert secret not in response.body
+
+
+async def test_an_error_has_a_date() -> None:
+    async with stage(replies_once(b"hello\r\n\r\n")) as on:
+        date = (await on.client.ask(GET)).one(b"Date")
+        assert date is not None
+        assert parsedate_to_datetime(date.decode()).tzinfo is UTC
 
 
 # Early answers.

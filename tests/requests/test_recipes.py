@@ -168,9 +168,11 @@ async def test_the_session_of_the_old_mcp_transport_lives_through_a_drain(field:
         assert client.ended_at is None
 
 
-async def test_ollamas_own_api_is_left_alone_and_its_other_one_is_kept_alive(tmp_path: Path) -> None:
+async def test_both_apis_of_ollama_are_kept_alive(tmp_path: Path) -> None:
     async with kitchen("Ollama", answers(), tmp_path) as on:
-        async with on.asked(request(b"POST /api/chat", ANY, body=ASK), after=60.0) as client:
+        async with on.asked(request(b"POST /api/chat", ANY, body=b'{"model": "m"}'), after=60.0) as client:
+            assert (client.status, client.body) == (200, b"    ")
+        async with on.asked(request(b"POST /api/embed", ANY, body=b'{"model": "m"}'), after=60.0) as client:
             assert client.data == b""
         async with on.asked(request(b"POST /v1/chat/completions", ANY, body=ASK), after=60.0) as client:
             assert client.status == 200

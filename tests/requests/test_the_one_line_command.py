@@ -40,12 +40,14 @@ class Kind:
     """One kind of request, and how an upstream answers it.
 
     first: what follows the head, before the silence. last_word: what a stream of sseproxy's making ends with.
+    beat: a heartbeat.
     """
 
     request: bytes
     head: bytes
     first: bytes
     last_word: bytes = rb'data: \{[^\n]*"error"[^\n]*\}\n\n\Z'
+    beat: bytes = b": heartbeat\n"
 
 
 def part_of(media: bytes) -> tuple[bytes, bytes]:
@@ -58,6 +60,9 @@ STREAM = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
     b"%x\r\n%b\r\n" % (len(EVENT), EVENT),
 )
+RECORD = b'{"n":1}\n'
+RECORDS = STREAM[0].replace(b"text/event-stream", b"application/x-ndjson"), b"%x\r\n%b\r\n" % (len(RECORD), RECORD)
+ERROR_RECORD = rb'(?:\A|\n) *\{"error": "[^\n]*\}\n\Z'
 JSON = b'{"n": 1}'
 WHOLE_JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(JSON), JSON
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", b"\x81\x01a"
@@ -65,6 +70,7 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: w
 ANY, EVENTS = b"Accept: */*", b"Accept: text/event-stream"
 BOTH, SESSION = b"Accept: application/json, text/event-stream", b"Mcp-Session-Id: 1"
 ASK = b'{"model": "m", "stream": true}'
+CHAT = b'{"model": "m", "messages": []}'
 CALL = b'{"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {}}'
 OLLAMA = b"User-Agent: ollama-python/0.6.3 (x86_64 linux) Python/3.11.7"
 UPGRADE = (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: a", b"Sec-WebSocket-Version: 13")
@@ -88,7 +94,11 @@ KINDS: Mapping[str, Kind] = {
     "MCP, a tool call": Kind(request(b"POST /mcp", BOTH, SESSION, body=CALL), *STREAM),
     "MCP, `initialize`": Kind(request(b"POST /mcp", BOTH, body=CALL.replace(b"tools/call", b"initialize")), *STREAM),
     "MCP, the GET of a session": Kind(request(b"GET /mcp", BOTH, SESSION), *STREAM, rb": \w+\n\Z"),
-    "Ollama": Kind(request(b"POST /api/chat", ANY, OLLAMA, body=ASK), *part_of(b"application/x-ndjson")),
+    "Ollama: POST": Kind(request(b"POST /api/chat", ANY, OLLAMA, body=CHAT), *RECORDS, ERROR_RECORD, b" "),
+    'Ollama, `"stream": false`': Kind(
+        request(b"POST /api/chat", ANY, OLLAMA, body=b'{"stream": false}'), *part_of(b"application/json")
+    ),
+    "NDJSON of another service": Kind(request(b"GET /export", ANY), *part_of(b"application/x-ndjson")),
     "a WebSocket": Kind(request(b"GET /ws", *UPGRADE), *SWITCH),
     "HEAD": Kind(request(b"HEAD /", ANY), b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b""),
 }
@@ -102,6 +112,10 @@ class Scene:
     client: Client
     proxy: ProxyServer
     config: Config
+
+    @property
+    def heartbeats(self) -> int:
+        return self.client.body.count(self.kind.beat)
 
     def drain(self) -> None:
         server = self.config.server
@@ -152,7 +166,7 @@ async def it_is_answered_early(kind: Kind) -> None:
         await passing(LIMIT - 1)
         assert on.client.first_at == pytest.approx(BEFORE_RESPONSE, abs=SOON)
         assert on.client.status == 200
-        assert on.client.heartbeats >= (LIMIT - 1 - BEFORE_RESPONSE) // INTERVAL
+        assert on.heartbeats >= (LIMIT - 1 - BEFORE_RESPONSE) // INTERVAL
         await passing(1 + LINGER + SOON)
         assert_told_and_broken(on)
 
@@ -164,14 +178,14 @@ async def it_beats_without_a_limit(kind: Kind) -> None:
     async with scene(kind, head_after=0.0) as on:
         await passing(LONG)
         assert on.client.ended_at is None
-        assert LONG // INTERVAL <= on.client.heartbeats <= LONG // (INTERVAL - LEAD) + 1
+        assert LONG // INTERVAL <= on.heartbeats <= LONG // (INTERVAL - LEAD) + 1
 
 
 async def it_beats_and_is_given_up(kind: Kind) -> None:
     async with scene(kind, head_after=0.0) as on:
         await passing(LIMIT - 1)
         assert on.client.ended_at is None
-        assert on.client.heartbeats >= (LIMIT - 1) // INTERVAL
+        assert on.heartbeats >= (LIMIT - 1) // INTERVAL
         await passing(1 + LINGER + SOON)
         assert_told_and_broken(on)
 
@@ -257,10 +271,12 @@ Check = Callable[[Kind], Awaitable[None]]
 BEFORE: Mapping[str, Check] = {
     "waits; 504 after 15 min": it_waits,
     "200 and heartbeats after 10 s": it_is_answered_early,
+    "200 and spaces after 10 s": it_is_answered_early,
 }
 MIDDLE: Mapping[str, Check] = {
     "heartbeats; silence has no limit": it_beats_without_a_limit,
     "heartbeats; error event and broken after 15 min": it_beats_and_is_given_up,
+    "spaces; error record and broken after 15 min": it_beats_and_is_given_up,
     "untouched; silence has no limit": it_is_untouched,
     "one event with the JSON, and a clean end": it_becomes_one_event,
     "no body": it_has_no_body,
@@ -268,6 +284,7 @@ MIDDLE: Mapping[str, Check] = {
 ON_DRAIN: Mapping[str, Check] = {
     "`retry:` and a clean end within 5 s": it_is_told_to_come_back,
     "may finish; error event and broken after 25 s": it_may_finish_and_gets_an_error_event,
+    "may finish; error record and broken after 25 s": it_may_finish_and_gets_an_error_event,
     "may finish; broken after 25 s": it_may_finish_and_breaks,
     "may finish; 503 after 25 s": it_may_finish_and_is_refused,
 }

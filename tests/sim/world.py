@@ -112,7 +112,7 @@ class World:
         if not self.sources:
             return
         source = pick(self.sources, one)
-        number = 1 + other % 4
+        number = 1 + other % 4 * (3 if other & 8 else 1)  # several, so that some are loose
         for _ in range(number):
             source.produce()
         if (body := source.body) is not None:

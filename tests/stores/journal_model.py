@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sseproxy.core.journal.loose import Loose
 from sseproxy.core.journal.positions import Mark
 from sseproxy.core.journal.run import RunEnd
 from sseproxy.core.journal.window import Break, Entry, Window
@@ -72,6 +73,9 @@ class ModelJournalStore:
         for follower in kept.followers[:] if len(kept.log) > size else ():
             follower.grow()
         return None
+
+    def lend(self, run: bytes, token: int, loose: Loose) -> None:
+        pass
 
     async def close(self, run: bytes, token: int, end: RunEnd) -> Outcome:
         if run not in self.runs:

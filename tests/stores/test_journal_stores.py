@@ -2,7 +2,11 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from math import inf
 
+import pytest
+
+from sseproxy.core.journal.loose import Loose
 from sseproxy.core.journal.window import Window
 from sseproxy.stores.journal import JournalStore, Outcome
 from sseproxy.stores.journal_memory import MemoryJournalStore
@@ -76,6 +80,43 @@ async def test_a_run_of_a_process_before_goes_on() -> None:
     listener = Listener()
     await store.follow(b"2", listener)
     assert listener.heard == [end]
+
+
+@pytest.mark.parametrize("verb", ["close", "claim", "follow", "forget"])
+async def test_what_was_lent_is_taken_back(verb: str) -> None:
+    """Whatever makes another writer, or another reader, ends what is loose; and all of it is in the window."""
+    store, loose = MemoryJournalStore(), Loose()
+    window = await store.create(b"1", FEED)
+    store.lend(b"1", 1, loose)
+    assert window.loose is loose
+    loose.open((1, 0), is_named=False, until=inf)
+    assert loose.add(b"data: 1\n\n", 1, 0.0)
+    if verb == "close":
+        assert await store.close(b"1", 1, end_at((1, 2))) is Outcome.STORED
+    elif verb == "claim":
+        assert await store.claim(b"1", 1) == 2
+    elif verb == "follow":
+        await store.follow(b"1", Listener())
+    else:
+        store.forget(b"1")
+    assert not loose.is_open
+    assert window.loose is None
+    assert window.top == (1, 1)
+    store.lend(b"1", 1, loose)
+    assert window.loose is None
+
+
+async def test_what_is_appended_follows_what_was_loose() -> None:
+    store, loose, heard = MemoryJournalStore(), Loose(), list[Outcome]()
+    window = await store.create(b"1", ANSWER)
+    store.lend(b"1", 1, loose)
+    loose.open((1, 0), is_named=False, until=inf)
+    loose.add(b"data: 1\n\n", 1, 0.0)
+    store.append(b"1", 1, block((1, 1)), heard.append, now=0.0)
+    store.append(b"1", 1, block((1, 2)), heard.append, now=0.0)
+    assert heard == [Outcome.STORED, Outcome.STORED]
+    assert window.top == (1, 2)
+    assert [entry.last for entry in window.after((1, 0)) or ()] == [(1, 1), (1, 2)]
 
 
 async def test_nothing_is_left_of_forgotten_runs() -> None:

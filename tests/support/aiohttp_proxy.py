@@ -60,21 +60,25 @@ async def app_stage(
     middlewares: Sequence[Middleware] = (),
     change: Callable[[web.Application, ProxyHandler], None] = lambda app, proxy: proxy.setup(app),
     asks: bool = True,
+    cancels: bool = False,
     of_server: dict[str, Any] | None = None,
     **options: Any,
 ) -> AsyncIterator[AppStage]:
     """Leaving it asserts that nothing is under way.
 
     change: the app, before it starts. asks: aiohttp asks for each body that waits for ``100 Continue``.
-    of_server: options of `web.AppRunner`. options: of the proxy.
+    cancels: the server cancels its handlers (`handler_cancellation`). of_server: options of `web.AppRunner`. options: of the proxy.
     """
     async with RawUpstream.serve(script) as upstream:
-        proxy = reverse_proxy(f"http://127.0.0.1:{upstream.port}", **{"heartbeat": "off", **options})
+        where = None if "routes" in options else f"http://127.0.0.1:{upstream.port}"
+        proxy = reverse_proxy(where, **{"heartbeat": "off", **options})
         app = web.Application(middlewares=middlewares)
         expect = None if asks else proxy.expect
         app.router.add_route("*", "/{tail:.*}", proxy, expect_handler=expect)
         change(app, proxy)
         server = await aiohttp_server(app, access_log=None, **{**AS_OURS, **(of_server or {})})
+        assert server.handler is not None
+        server.handler.handler_cancellation = cancels  # as servers are by default; aiohttp's for tests cancel
         try:
             yield AppStage(proxy, server, upstream)
             async with asyncio.timeout(30):

@@ -19,7 +19,7 @@ from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
 from sseproxy.asgi.types import Receive, Scope, Send
 from sseproxy.core.http.fields import Headers
 from sseproxy.core.stream.dialects import Dialect
-from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
+from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy, WhiteSpace
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from tests.support.aiohttp_app import AiohttpApp
 from tests.support.asgi_exchange import Exchange, on_time
@@ -32,11 +32,11 @@ from tests.support.virtual_clock import passing
 from tests.support.whatwg import parse
 
 #: Seconds. Early answers are due when this much has passed; no script of a test may do anything in that very moment.
-INTERVAL, EARLY = 0.25, 1.0
+INTERVAL, EARLY, EARLY_JSON = 0.25, 1.0, 0.7
 IDLE, LONGEST = 1.5, 4.0
 
 #: Fields of the connection, and of who serves it.
-OF_SERVERS = (b"date", b"server", b"via", b"transfer-encoding", b"connection", b"x-request-id")
+OF_SERVERS = (b"date", b"server", b"via", b"transfer-encoding", b"trailer", b"connection", b"x-request-id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,8 @@ class Treatment:
     form: HeartbeatForm = HeartbeatForm.AUTO
     dialect: Dialect = Dialect.AUTO
     is_early: bool = False
+    json: float | None = None
+    ndjson: WhiteSpace = WhiteSpace.AUTO
 
     @property
     def options(self) -> dict[str, Any]:
@@ -86,7 +88,9 @@ class Treatment:
             "heartbeat": INTERVAL,
             "form": self.form,
             "dialect": self.dialect,
+            "ndjson": self.ndjson,
             "before_response": EARLY if self.is_early else "off",
+            "json": self.json,
             "idle_timeout": IDLE,
             "write_timeout": "off",
             "max_duration": LONGEST,
@@ -126,7 +130,11 @@ async def _play(script: Script, send: Callable[[bytes], Awaitable[object]]) -> N
 
 async def through_the_proxy(question: Question, script: Script, treatment: Treatment) -> Seen:
     policy = HeartbeatPolicy(
-        interval=INTERVAL, form=treatment.form, before_response=EARLY if treatment.is_early else None
+        interval=INTERVAL,
+        form=treatment.form,
+        before_response=EARLY if treatment.is_early else None,
+        json=treatment.json,
+        ndjson=treatment.ndjson,
     )
     timeouts = TimeoutPolicy(idle=IDLE, write=None, max_duration=LONGEST)
     upstream = _upstream(question, script)
@@ -224,7 +232,7 @@ def _seen(status: int, fields: Headers, body: bytes, *, is_whole: bool) -> Seen:
 async def _body(client: AsyncPeer) -> tuple[bytes, bool]:
     body = b""
     try:
-        while piece := await read_chunk(client.reader):
+        while piece := await read_chunk(client.reader, []):
             body += piece
     except (asyncio.IncompleteReadError, ConnectionError):
         return body, False

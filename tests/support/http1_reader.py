@@ -57,12 +57,16 @@ async def read_head(reader: asyncio.StreamReader) -> bytes:
     return await reader.readuntil(CRLF + CRLF)
 
 
-async def read_chunk(reader: asyncio.StreamReader) -> bytes:
-    """The data of one chunk; empty for the last one, whose trailers are read too."""
+async def read_chunk(reader: asyncio.StreamReader, trailers: list[bytes] | None = None) -> bytes:
+    """The data of one chunk; empty for the last one. trailers: gets the lines behind it; left out, there are none."""
     line = await reader.readuntil(CRLF)
     size = int(line, 16)
     assert line == b"%x\r\n" % size, f"a chunk size that should have been written otherwise: {line!r}"
     data = await reader.readexactly(size)
+    while not size and trailers is not None and (line := await reader.readuntil(CRLF)) != CRLF:
+        trailers.append(line.removesuffix(CRLF))
+    if not size and trailers is not None:
+        return b""
     assert await reader.readexactly(2) == CRLF
     return data
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from sseproxy.core.errors import OriginError
 from sseproxy.core.journal.cursor import Flavour
 from sseproxy.core.journal.positions import START, Mark
-from sseproxy.core.journal.window import STREAM, Block, Window, WindowPolicy
+from sseproxy.core.journal.window import STREAM, Block, Window
+from sseproxy.core.journal.window_policy import WindowPolicy
 from sseproxy.journal.budget import WindowBudget
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.fanout import Fanout

@@ -17,7 +17,8 @@ from sseproxy.core.errors import OriginError, ReaderBehind, Unavailable
 from sseproxy.core.journal.cursor import PLAIN, Flavour
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.positions import START, Mark, read_mark, read_position, write_position
-from sseproxy.core.journal.window import Block, Window, WindowLimits, WindowPolicy
+from sseproxy.core.journal.window import Block, Window
+from sseproxy.core.journal.window_policy import WindowLimits, WindowPolicy
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.fanout import Fanout
 from sseproxy.journal.history import Page

@@ -32,6 +32,7 @@ PROGRAMS: Mapping[str, Program] = {
     "npm": Program("npm", ("npm",)),
     "openssl": Program("openssl", ("openssl",)),
     "curl": Program("curl", ("curl",)),
+    "jq": Program("jq", ("jq",)),
     "docker-compose": Program("docker-compose", ("docker-compose",)),
     "systemd-analyze": Program("systemd", ("systemd-analyze",)),
     "prometheus": Program("prometheus", ("prometheus",)),

@@ -27,6 +27,7 @@ from sseproxy.proxy.process_journal import ProcessJournal
 from sseproxy.stores.base import TicketStore
 from sseproxy.stores.memory import MemoryTicketStore
 from tests.support.async_peer import AsyncPeer
+from tests.support.fronts import Front, OpenFront, OwnFront, Place, front_of
 from tests.support.patience import LIMIT
 from tests.support.raw_upstream import RawUpstream, Script
 
@@ -40,23 +41,21 @@ SILENT = HeartbeatPolicy(interval=None)
 class ProxyServer:
     """A `ProxyApp` that listens. Leaving it asserts that nothing is under way and nothing unexpected was logged.
 
-    connections: of its clients. origins: the upstreams, by the name of the route; authorizers: the services that
-    `authorize` asks, likewise.
+    front: the server that has its clients' connections. origins: the upstreams, by the name of the route;
+    authorizers: the services that `authorize` asks, likewise.
     """
 
     def __init__(
         self,
         app: ProxyApp,
-        door: Http1Door,
-        connections: ClientConnections,
+        front: Front,
         origins: Mapping[str, HttpOrigin],
         port: int,
         *,
         authorizers: Mapping[str, HttpOrigin],
     ) -> None:
         self.app = app
-        self.door = door
-        self.connections = connections
+        self.front = front
         self.origins = origins
         self.port = port
         self.authorizers = authorizers
@@ -80,6 +79,7 @@ class ProxyServer:
         policy: ServerPolicy = ServerPolicy(),
         redis: Mapping[str, RedisOrigin] | None = None,
         runs: StorePolicy = StorePolicy(),  # noqa: B008 - frozen
+        behind: OpenFront | None = None,
     ) -> "AsyncIterator[ProxyServer]":
         """On a port that the kernel chooses, or on a unix socket.
 
@@ -87,7 +87,7 @@ class ProxyServer:
         end_key: of the ends of streams. streams: left out, those that break do so at once.
         listener: a socket in place of one of its own. instance: see `ProxyApp`.
         origin: makes what stands for an upstream. policy: of client connections. redis: what serves routes to Redis.
-        runs: how they are kept.
+        runs: how they are kept. behind: which server; left out, the one that the event loop is for.
         """
         loop = asyncio.get_running_loop()
         asked = [each.authorize.upstream for each in routes if each.authorize is not None]
@@ -106,30 +106,39 @@ class ProxyServer:
             journal=ProcessJournal(runs),
             request_ids=itertools.repeat(REQUEST_ID),
         )
-        door = Http1Door(app, policy)
-        factory = door.server(scheme="http" if tls is None else "https", is_unix=socket_path is not None)
-        port = 0
-        if socket_path is not None:
-            server = await loop.create_unix_server(factory, str(socket_path))
-        else:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            both = family == socket.AF_INET6 and "." in host  # for IPv4 on a socket of IPv6
-            sock = listener or socket.create_server((host, 0), family=family, dualstack_ipv6=both)
-            if send_buffer is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-            server = await loop.create_server(factory, sock=sock, ssl=tls)
-            port = server.sockets[0].getsockname()[1]
+        sock = listener or _bound(host, socket_path)
+        if send_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+        front = await (behind or front_of(loop))(app, Place(sock, tls), policy)
+        port = 0 if socket_path is not None else sock.getsockname()[1]
         with _no_surprises(loop):
             try:
                 origins = {each.name: by_place[each.upstream] for each in routes if each.upstream is not None}
                 authorizers = {each.name: services[each.authorize.upstream] for each in routes if each.authorize}
-                yield cls(app, door, factory, origins, port, authorizers=authorizers)
+                yield cls(app, front, origins, port, authorizers=authorizers)
                 await _end(app)
             finally:
-                server.close()
+                front.stop_listening()
                 app.abort()
-                await factory.shutdown(1.0)
+                await front.shut_down()
                 await app.close()
+
+    @property
+    def clients(self) -> int:
+        """How many clients are connected."""
+        return len(self.front.clients)
+
+    @property
+    def door(self) -> Http1Door:
+        """The door of our own server, for tests that are about that."""
+        assert isinstance(self.front, OwnFront)
+        return self.front.door
+
+    @property
+    def connections(self) -> ClientConnections:
+        """The connections of our own server, for tests that are about those."""
+        assert isinstance(self.front, OwnFront)
+        return self.front.clients
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncPeer]:
@@ -188,6 +197,21 @@ def route_to(upstream: RawUpstream, *, base_path: str = "", **options: Any) -> R
     """A route called "default", without heartbeats unless `options` say otherwise."""
     where = Upstream("http", "127.0.0.1", upstream.port, base_path=base_path)
     return Route(**{"name": "default", "upstream": where, "heartbeat": SILENT, **options})
+
+
+def _bound(host: str, path: Path | None) -> socket.socket:
+    if path is not None:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(str(path))
+        return sock
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With its protocol named: otherwise asyncio leaves Nagle's algorithm on, and what is small may wait 40 ms.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, "." not in host)  # for IPv4 on a socket of IPv6
+    sock.bind((host, 0))
+    return sock
 
 
 async def _end(app: ProxyApp) -> None:

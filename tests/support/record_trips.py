@@ -191,7 +191,7 @@ class RecordTrip:
             turn += 1
         if self.session.close_reason is None:
             self.session.receive_eof(now=self.now)
-            self._pass(self.session.data_to_send())
+            self.take(self.session.data_to_send())
 
     def then(self, then: Then) -> None:
         """What a move says comes behind its bytes."""
@@ -207,7 +207,7 @@ class RecordTrip:
     def receive(self, piece: bytes) -> None:
         self.received += piece
         self.session.receive_data(piece, now=self.now)
-        self._pass(self.session.data_to_send())
+        self.take(self.session.data_to_send())
         if self.session.close_reason is None:
             self._check_held()
 
@@ -234,7 +234,7 @@ class RecordTrip:
         else:
             self.session.resume_writing(now=self.now)
 
-    def _pass(self, data: bytes) -> None:
+    def take(self, data: bytes) -> None:
         """`data` must be the next bytes of the upstream; a BOM goes behind something inserted."""
         leaves = bool(data) or self.session.close_reason is CloseReason.UPSTREAM_END
         if self.left == 0 and self.insertions and self.received.startswith(BOM) and leaves:

@@ -9,6 +9,7 @@ import re
 
 from sseproxy.core.eventsource.fetch_metadata import words
 from sseproxy.core.http.fields import Headers, get_all, is_event_stream, merged, without
+from sseproxy.core.stream.kinds import is_of_a_kind
 
 #: Random bytes of an id.
 ID_BYTES = 16
@@ -57,13 +58,15 @@ def is_for_script(headers: Headers) -> bool:
 
 
 def opened_answer(headers: Headers) -> Headers:
-    """The fields of what a ticket brought about: never stored, and no page of this origin unless it is a stream."""
+    """The fields of what a ticket brought about: never stored, and no page of this origin unless it is events."""
+    said = b"no-store"
+    if is_of_a_kind(headers):  # what else it says keeps gateways from holding it back
+        said = merged(get_all(headers, b"cache-control"), (said,))
     if is_event_stream(headers):
-        said = merged(get_all(headers, b"cache-control"), (b"no-store",))
         return [*without(headers, {b"cache-control"}), (b"Cache-Control", said)]
     return [
         *without(headers, _NO_PAGE),
-        (b"Cache-Control", b"no-store"),
+        (b"Cache-Control", said),
         (b"X-Content-Type-Options", b"nosniff"),
         (b"Content-Security-Policy", b"sandbox"),
     ]

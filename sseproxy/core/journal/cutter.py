@@ -21,7 +21,7 @@ _BULK: Final = 2048
 # What is plain at a glance. No line can be read in two ways, so the search never goes back further than to its begin.
 
 #: One event as most of them are. The method itself: to look it up would cost a tenth of the match.
-_is_event: Final = re.compile(rb"(?:event:.*\n)?+data:.*\n\n").fullmatch
+is_event: Final = re.compile(rb"(?:event:.*\n)?+data:.*\n\n").fullmatch
 #: One event that may have an id, `[1]`.
 _EVENT_WITH_ID: Final = re.compile(rb"(?:(?:event|retry):.*\n|id:(.*)\n)*(?:data:.*\n)+\n")
 #: Several events without ids. Possessive, so that nothing is kept for each of them.
@@ -65,6 +65,8 @@ class Cutter:
     An entry is a block with a ``data``, ``id`` or ``retry`` field. Other blocks change nothing for a client: they are
     dropped, as comments are, and the byte order mark at the start of the stream. What the end of the stream leaves
     unfinished is never an entry (WHATWG HTML section 9.2.6).
+
+    is_settled: what comes next begins an event, so what `is_event` matches, and has no CR, is one as it is.
     """
 
     # Bytes that come right behind an event, and are plainly whole events in canonical form, are an entry as they are:
@@ -80,7 +82,7 @@ class Cutter:
     #    many pieces it comes.
     # 4. Whether an event is too large depends on its lines alone, not on how they were cut: it is asked before blocks
     #    without effect are dropped.
-    # 5. `_is_settled`: the next byte begins a line behind a blank line, or is the LF of the CR that ended it. That LF
+    # 5. `is_settled`: the next byte begins a line behind a blank line, or is the LF of the CR that ended it. That LF
     #    would be one more blank line at worst, so what comes first may be looked at as if it were not to be dropped.
     #
     # Hazards: CR | LF is one line end, so the LF is dropped. A comment that is dropped between two line ends leaves
@@ -88,7 +90,7 @@ class Cutter:
     # is an unknown field, and to a client whose stream begins with it, it is another one: it is dropped. An id with
     # NUL counts for no client, so the one before it in the same event stands.
 
-    __slots__ = ("_in_comment", "_is_settled", "_last_byte", "_limit", "_mark", "_newest", "_under_way")
+    __slots__ = ("_in_comment", "_last_byte", "_limit", "_mark", "_newest", "_under_way", "is_settled")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -96,7 +98,7 @@ class Cutter:
         self._last_byte = b""  # the last byte that took the long way
         self._under_way = bytearray()
         self._in_comment = False
-        self._is_settled = False
+        self.is_settled = False
         self._newest = b""
 
     def feed(self, data: bytes) -> Cut | None:
@@ -104,17 +106,21 @@ class Cutter:
 
         Raise `EventTooLarge`; the caller feeds nothing after it.
         """
-        if self._is_settled and len(data) <= self._limit:
+        if self.is_settled and len(data) <= self._limit:
             if _CR not in data:
                 text = data
             elif _CR in (text := data.replace(CRLF, LF)):
                 return self._take(data)
-            if _is_event(text):
+            if is_event(text):
                 self._newest = text
                 return _new(Cut, (1, text, ()))
             if cut := self._glance(text):
                 return cut
         return self._take(data) if data else None
+
+    def note(self, newest: bytes) -> None:
+        """The newest event did not come by `feed`. Nothing was under way."""
+        self._newest = newest
 
     @property
     def is_between_events(self) -> bool:
@@ -160,7 +166,7 @@ class Cutter:
             under_way.clear()
         if end < len(lines):
             self._keep(lines[end:], cut)
-        self._is_settled = not under_way and not self._in_comment
+        self.is_settled = not under_way and not self._in_comment
         return cut
 
     def _glance(self, text: bytes) -> Cut | None:

@@ -68,6 +68,7 @@ class RunState:
 
     __slots__ = (
         "_is_repeating",
+        "_seq",
         "end",
         "head",
         "is_named",
@@ -75,7 +76,6 @@ class RunState:
         "name",
         "own_ids",
         "phase",
-        "seq",
         "token",
         "window",
     )
@@ -85,13 +85,22 @@ class RunState:
         self.window = window
         self.phase = RunPhase.OPENING
         self.token = token
-        self.seq = seq
+        self._seq = seq
         self.head: RunHead | None = None
         self.end: RunEnd | None = None
         self.own_ids = OwnPlaces()
         self.last_own_id: bytes | None = None
         self.is_named = False
         self._is_repeating = False
+
+    @property
+    def seq(self) -> int:
+        """The number of the last entry: what is loose has got its number from the window."""
+        return max(self._seq, self.window.top[1])
+
+    @seq.setter
+    def seq(self, seq: int) -> None:
+        self._seq = seq
 
     @property
     def mark(self) -> Mark:

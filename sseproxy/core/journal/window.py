@@ -7,7 +7,9 @@ from operator import attrgetter
 from typing import Final, NamedTuple, TypeAlias
 
 from sseproxy.core.journal.gap import GapReason, Missing
+from sseproxy.core.journal.loose import Loose
 from sseproxy.core.journal.positions import START, Mark
+from sseproxy.core.journal.window_policy import WindowLimits, WindowPolicy
 from sseproxy.core.limits import KIB, MIB
 
 #: What ends each event of a block.
@@ -72,35 +74,6 @@ class Break:
 Entry: TypeAlias = Block | Break
 
 
-@dataclass(frozen=True, slots=True)
-class WindowLimits:
-    """What is kept at most. age: seconds."""
-
-    events: float = inf
-    bytes: float = inf
-    age: float = inf
-
-
-@dataclass(frozen=True, slots=True)
-class WindowPolicy:
-    """How much a window keeps, and how much of it is handed out at once.
-
-    tail: while no reader is behind. most: while one is. least: when the process is short of memory.
-    is_counted: the second number of a mark counts events, so that a gap can say how many are lost.
-    is_held: what a reader still has to get is never dropped; rather the producer waits for it.
-    chunk: bytes that one reader gets at once, before ids; a block that is larger goes in one piece.
-    readers: live readers that get something in one turn of the event loop.
-    """
-
-    tail: WindowLimits
-    most: WindowLimits
-    least: WindowLimits
-    is_counted: bool = False
-    is_held: bool = False
-    chunk: int = 64 * 1024
-    readers: int = 256
-
-
 #: Redis streams: marks are ids of entries, and a `History` is behind them.
 STREAM = WindowPolicy(
     tail=WindowLimits(events=100, bytes=64 * KIB),
@@ -135,6 +108,8 @@ class Window:
     epoch: grows when the stream begins anew; a mark of an earlier epoch says nothing.
     bytes, events: what is kept; a `Break` counts as an event without bytes. size: the memory that it takes, about.
     broken: the end of the last `Break` that was dropped: how much is missing before it cannot be known.
+    loose: the newest events, if they may come that way; they belong to the window as all others do. Only their number
+    is missing in `bytes`, `events` and `size` until `settle`, which each other method calls.
     """
 
     # A list whose front is cleared now and then, and not a deque, in whose middle a search is slow.
@@ -143,45 +118,72 @@ class Window:
     # 2. `base` is the mark behind which the first entry is; it moves only by whole entries.
     # 3. Dropped entries leave their slot at once, so that their bytes are free; the slots are removed when half of the
     #    list is of the kind.
-    # 4. `_loose` and what follows it was never packed. Packing changes no mark, and no event.
+    # 4. `_unpacked` and what follows it was never packed. Packing changes no mark, and no event.
 
     __slots__ = (
         "_first",
         "_kept",
-        "_loose",
         "_restart",
         "_times",
+        "_top",
+        "_unpacked",
         "base",
         "broken",
         "bytes",
         "epoch",
         "events",
+        "loose",
         "size",
-        "top",
     )
 
     def __init__(self, base: Mark = START, broken: Mark = START) -> None:
-        self.base = self.top = base
+        self.base = self._top = base
         self.broken = broken
+        self.loose: Loose | None = None
         self.epoch = 0
         self.bytes = self.events = self.size = 0
         self._kept: list[Entry] = []
         self._times: list[float] = []
-        self._first = self._loose = 0
+        self._first = self._unpacked = 0  # `_unpacked`: the first that was never packed
         self._restart = _Restart(Spot(-1, START), base, None)
+
+    @property
+    def top(self) -> Mark:
+        """The mark of the last entry."""
+        if self.loose is not None:
+            self.settle()
+        return self._top
 
     @property
     def end(self) -> Spot:
         """The spot of a reader that has everything."""
         return Spot(self.epoch, self.top)
 
+    def settle(self) -> None:
+        """Make a block of what is loose."""
+        loose = self.loose
+        if loose is not None and loose.texts:
+            self._keep(_new(Block, loose.take()), loose.at)
+
+    def tighten(self) -> None:
+        """From now on nothing is loose."""
+        self.settle()
+        loose, self.loose = self.loose, None
+        if loose is not None:
+            loose.close()
+
     def append(self, block: Block, *, now: float) -> None:
         """Keep `block`, whose first mark is behind `top`. Nothing is trimmed by it."""
+        if self.loose is not None:
+            self.settle()
+        self._keep(block, now)
+
+    def _keep(self, block: Block, now: float) -> None:
         self._kept.append(block)
         self._times.append(now)
         last, count, text, _ = block
         size = len(text)
-        self.top = last
+        self._top = last
         self.bytes += size
         self.size += size + _BYTES_PER_ENTRY
         self.events += count
@@ -193,16 +195,17 @@ class Window:
         A `base` before `top` begins another epoch: what was kept is dropped, and readers who had not read it all hear
         of a gap of its reason. Where `base` is `top`, nothing fits in between, and nothing happens.
         """
-        if base < self.top:
+        top = self.top
+        if base < top:
             self._begin_epoch(base, missing)
-        elif missing is not None and base > self.top:
-            self._kept.append(Break(base, self.top, missing))
+        elif missing is not None and base > top:
+            self._kept.append(Break(base, top, missing))
             self._times.append(now)
-            self.top = base
+            self._top = base
             self.size += _BYTES_PER_ENTRY
             self.events += 1
         else:
-            self.top = base
+            self._top = base
 
     def restart(self, base: Mark) -> None:
         """Begin at `base` as if new; for a window in which no reader is yet."""
@@ -215,6 +218,7 @@ class Window:
         """
         if mark < self.base:
             return None
+        self.settle()
         kept = self._kept
         index = bisect_right(kept, mark, lo=self._first, key=_LAST)
         if index == len(kept):
@@ -230,22 +234,26 @@ class Window:
 
     def events_with(self, mark: Mark) -> list[tuple[Mark, bytes]]:
         """Return the event at `mark`, and those that came together with it, each with its mark; none if it is gone."""
+        self.settle()
         index = bisect_left(self._kept, mark, lo=self._first, key=_LAST)
         entry = self._kept[index] if index < len(self._kept) else None
         return entry.events() if isinstance(entry, Block) and mark > self.base else []
 
     def is_within(self, limits: WindowLimits, *, now: float) -> bool:
         """True if what is kept is within `limits`."""
+        self.settle()
         if self.bytes > limits.bytes or self.events > limits.events:  # and not `has_room`: this is asked for each event
             return False
         return limits.age == inf or self._first == len(self._kept) or now - self._times[self._first] <= limits.age
 
     def has_room(self, limits: WindowLimits, *, part: float = 1.0) -> bool:
         """True if what is kept is within this part of `limits`, whatever its age."""
+        self.settle()
         return self.bytes <= limits.bytes * part and self.events <= limits.events * part
 
     def aged(self, *, now: float) -> list[tuple[Entry, float]]:
         """Return each entry that is kept, oldest first, with the seconds since it came."""
+        self.settle()
         ages = (now - time for time in self._times[self._first :])
         return list(zip(self._kept[self._first :], ages, strict=True))
 
@@ -268,6 +276,7 @@ class Window:
 
         A block is never cut. The last entry stays, unless `limits` has no room for any event.
         """
+        self.settle()
         kept, times = self._kept, self._times
         first, end = self._first, len(kept) - (limits.events > 0)
         while first < end and kept[first].last <= upto:
@@ -286,7 +295,7 @@ class Window:
         self._first = first
         if first == len(kept) or first > max(_WORTH_CLEARING, len(kept) // 2):
             del kept[:first], times[:first]
-            self._loose = max(self._loose - first, 0)
+            self._unpacked = max(self._unpacked - first, 0)
             self._first = 0
 
     def pack(self, limits: WindowLimits, *, upto: Mark, least: int = _WORTH_PACKING) -> None:
@@ -295,21 +304,22 @@ class Window:
         For windows whose marks count events. Each block takes memory, and time of the garbage collector. What is joined
         is dropped at once later, so it is a small part of `limits`.
         """
+        self.settle()
         kept, times = self._kept, self._times
-        start = max(self._loose, self._first)
+        start = max(self._unpacked, self._first)
         if len(kept) - start < least:
             return
         end = bisect_right(kept, upto, lo=start, key=_LAST)
         packed, came = _packed(kept[start:end], times[start:end], limits)
         self.size -= (end - start - len(packed)) * _BYTES_PER_ENTRY
         kept[start:end], times[start:end] = packed, came
-        self._loose = start + len(packed)
+        self._unpacked = start + len(packed)
 
     def _begin_epoch(self, base: Mark, missing: Missing | None) -> None:
         self._restart = _Restart(self.end, base, missing)
         self.epoch += 1
-        self.base = self.top = base
-        self.bytes = self.events = self.size = self._first = self._loose = 0
+        self.base = self._top = base
+        self.bytes = self.events = self.size = self._first = self._unpacked = 0
         self.broken = START
         self._kept.clear()
         self._times.clear()
@@ -334,5 +344,6 @@ def _packed(entries: list[Entry], times: list[float], limits: WindowLimits) -> t
     return older[0] + newer[0], older[1] + newer[1]
 
 
+_new: Final = tuple.__new__  # half the price of `Block(…)`
 _DROPPED: Final = Block(START, 0, b"")
 _LAST: Final = attrgetter("last")

@@ -46,6 +46,18 @@ class Dialect(StrEnum):
         return self is Dialect.GENERIC or _SERVICE_OF.get(form, self) is self
 
 
+#: What Ollama answers with NDJSON, unless the body says otherwise; its other answers are short, or begin at once.
+OLLAMA_STREAMS = ("/api/chat", "/api/generate")
+
+#: How paths of POST requests end, by the service that they are for.
+PATH_ENDINGS: tuple[tuple[str, Dialect], ...] = (
+    ("/chat/completions", Dialect.OPENAI_CHAT),
+    ("/completions", Dialect.OPENAI_COMPLETIONS),
+    ("/responses", Dialect.OPENAI_RESPONSES),
+    (":streamGenerateContent", Dialect.GEMINI),
+)
+
+
 _FORMS = {
     Dialect.ANTHROPIC: HeartbeatForm.ANTHROPIC,
     Dialect.GEMINI: HeartbeatForm.BLANK,

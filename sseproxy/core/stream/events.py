@@ -107,3 +107,26 @@ def around_whole_events(data: bytes) -> tuple[bytes, bytes, bytes]:
         return data, b"", b""
     first += len(boundary)
     return data[:first], data[first:last], data[last:]
+
+
+class Look:
+    """What is in whole events in canonical form, of one piece after the other.
+
+    newest: the piece, how many lines of data it has, and whether one of its lines may be an id. All readers of a feed
+    get the same piece, so each but the first finds here what it has to know. One tuple, since threads may share it.
+    """
+
+    __slots__ = ("newest",)
+
+    def __init__(self) -> None:
+        self.newest: tuple[bytes, int, bool] = (b"", 0, False)
+
+    def at(self, data: bytes) -> tuple[int, bool]:
+        """Return the last two of `newest` for `data`."""
+        lines = data.count(b"\ndata:") + (data[:5] == b"data:")
+        may_have_id = data[:2] == b"id" or data.find(b"\nid") >= 0
+        self.newest = (data, lines, may_have_id)
+        return lines, may_have_id
+
+
+LOOK = Look()

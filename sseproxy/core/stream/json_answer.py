@@ -4,9 +4,11 @@ White space before a JSON text means nothing (RFC 8259 section 2), so it keeps t
 comes. See ``heartbeat.json`` in docs/configuration.md.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 
+from sseproxy.core.http.accept import admits_json
 from sseproxy.core.http.fields import Headers, event_stream
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.ends import WHEN_EXPIRED, LastWord, row
@@ -19,6 +21,9 @@ from sseproxy.core.stream.transfer import CloseReason, StreamTransfer
 _SPACE = b" "
 _WHITE_SPACE = b" \t\r\n"  # RFC 8259 section 2
 _NULL = b"null"
+
+#: Methods whose clients are promised nothing.
+WITHOUT_PROMISE = frozenset(("GET", "HEAD", "OPTIONS", "CONNECT", "TRACE"))
 
 
 class _Stage(Enum):
@@ -167,6 +172,15 @@ class JsonAnswers:
 
 
 JSON_ANSWER = JsonAnswers()
+
+
+def may_be_promised(method: str, fields: Mapping[bytes, Sequence[bytes]]) -> bool:
+    """True if a request with these fields, by lower-case name, may be promised JSON, as far as its head can tell.
+
+    Not one whose answer may be anything, or is its head: a preflight, a handshake.
+    """
+    is_asking = method not in WITHOUT_PROMISE and b"upgrade" not in fields
+    return is_asking and admits_json(fields.get(b"accept", ()))
 
 
 def may_be_the_answer(status: int) -> bool:

@@ -7,19 +7,17 @@ client comes back by itself, and which heartbeats the client takes. See docs/req
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
-from sseproxy.core.http.accept import NOTHING, Accepted, accepted, admits_json, names_stream
+from sseproxy.core.http.accept import NOTHING, Accepted, accepted, names_stream
 from sseproxy.core.http.peek import BodyPeek, NoValue, Value
 from sseproxy.core.stream.clients import KnownClient, drops_ids_without_data, find_client
-from sseproxy.core.stream.dialects import Dialect
+from sseproxy.core.stream.dialects import OLLAMA_STREAMS, PATH_ENDINGS, Dialect
 from sseproxy.core.stream.end_message import EndsAt
-from sseproxy.core.stream.guessing import guessed_dialect
 from sseproxy.core.stream.heartbeat import HeartbeatForm, WhiteSpace
+from sseproxy.core.stream.json_answer import may_be_promised
 from sseproxy.core.stream.kinds import EVENT_STREAM, NDJSON, MediaKind, names_records
 from sseproxy.core.stream.plan import StreamKind, StreamMode, StreamPlan, StreamPolicy
 
 _UNSAID: Sequence[bytes] = ()
-#: Methods whose client is promised no JSON: what it wants may be anything, or is a head.
-WITHOUT_PROMISE = frozenset(("GET", "HEAD", "OPTIONS", "CONNECT", "TRACE"))
 
 
 class _Mcp(Enum):
@@ -34,8 +32,6 @@ _RPC_MEMBERS = (_RPC, _RPC_METHOD, _RPC_ID)
 #: MCP's Streamable HTTP transport; each of its requests but the first of a session carries one.
 MCP_FIELDS = frozenset((b"mcp-session-id", b"mcp-protocol-version", b"mcp-method"))
 
-#: What Ollama answers with NDJSON, unless the body says otherwise; its other answers are short, or begin at once.
-_OLLAMA_STREAMS = ("/api/chat", "/api/generate")
 _FALSE = frozenset(("false", "0", "no", "off"))
 
 
@@ -97,9 +93,7 @@ class StreamRequest:
         accept = fields.get(b"accept", _UNSAID)
         self._accepted = accepted(accept) if any(map(names_stream, accept)) else NOTHING
         self._mcp = self._find_mcp()
-        self._dialect = policy.dialect
-        if self._dialect is Dialect.AUTO:
-            self._dialect = guessed_dialect(method, path, fields, is_mcp=self._mcp is _Mcp.YES)
+        self._dialect = self._dialect_of_head() if policy.dialect is Dialect.AUTO else policy.dialect
 
     # What the request asks for.
 
@@ -194,28 +188,7 @@ class StreamRequest:
         if self._policy.heartbeat.ndjson is WhiteSpace.OFF or self._accepted.named:
             return False
         is_by_route = self._policy.stream is StreamMode.ALWAYS
-        return is_by_route or self._path.removesuffix("/").endswith(_OLLAMA_STREAMS)
-
-    @property
-    def takes_json(self) -> bool:
-        """True if the request, which declares no stream, may be promised JSON before the upstream has answered.
-
-        Not a request whose answer is its head: a preflight, a handshake, and what begins a session of MCP. Nor the GET
-        of a ticket, nor a request of Ollama for what comes as a stream by default.
-        """
-        is_answer = self._method not in WITHOUT_PROMISE and not self._is_ticket and b"upgrade" not in self._fields
-        if not is_answer or self._policy.stream is StreamMode.NEVER or self.declares is not False:
-            return False
-        if self._mcp is _Mcp.YES or self._is_rpc:
-            return False
-        refuses_stream = self.peek is not None and self.peek.value(_STREAM) is False
-        if (
-            self._dialect is Dialect.OLLAMA
-            and self._path.removesuffix("/").endswith(_OLLAMA_STREAMS)
-            and not refuses_stream
-        ):
-            return False
-        return admits_json(self._fields.get(b"accept", _UNSAID))
+        return is_by_route or self._path.removesuffix("/").endswith(OLLAMA_STREAMS)
 
     @property
     def early_after(self) -> float | None:
@@ -223,7 +196,15 @@ class StreamRequest:
         heartbeat = self._policy.heartbeat
         if self.declares:
             return heartbeat.before_response
-        return heartbeat.json if heartbeat.json is not None and self.takes_json else None
+        # Hazard: a request of MCP that declares nothing begins a session, which is named in the head of the answer.
+        may_stream = self._policy.stream is StreamMode.ALWAYS or self._names_records
+        if self._dialect is Dialect.OLLAMA and self._path.removesuffix("/").endswith(OLLAMA_STREAMS):
+            may_stream = self.peek is None or self.peek.value(_STREAM) is not False
+        is_rpc = self._mcp is _Mcp.YES or self._is_rpc
+        is_open = self.declares is None or self._policy.stream is StreamMode.NEVER
+        if heartbeat.json is None or may_stream or is_rpc or is_open or self._is_ticket:
+            return None
+        return heartbeat.json if may_be_promised(self._method, self._fields) else None
 
     @property
     def promised_kind(self) -> MediaKind:
@@ -332,7 +313,27 @@ class StreamRequest:
         method = self.peek.value(_RPC_METHOD)
         return isinstance(method, str) and method != "initialize" and self.peek.value(_RPC_ID) is not NoValue.ABSENT
 
-    # Private: kind, client.
+    # Private: dialect, kind, client.
+
+    def _dialect_of_head(self) -> Dialect:
+        """Guess the service by the request, as far as its head can tell. The paths are those of POST requests."""
+        fields = self._fields
+        if self._method == "POST":
+            path = self._path.removesuffix("/")
+            for ending, dialect in PATH_ENDINGS:
+                if path.endswith(ending):
+                    return dialect
+            if path.endswith("/messages") and b"anthropic-version" in fields:
+                return Dialect.ANTHROPIC
+        if self._mcp is _Mcp.YES:
+            return Dialect.MCP
+        if fields.get(b"user-agent", (b"",))[0][:6].lower() == b"ollama":
+            return Dialect.OLLAMA
+        if b"anthropic-version" in fields:
+            return Dialect.ANTHROPIC
+        if b"x-goog-api-client" in fields or b"x-goog-api-key" in fields:
+            return Dialect.GEMINI
+        return Dialect.GENERIC
 
     def _is_answer(self, dialect: Dialect) -> bool:
         if self._policy.kind is not StreamKind.AUTO:

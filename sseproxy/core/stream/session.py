@@ -3,7 +3,7 @@
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.error_events import StreamError
 from sseproxy.core.stream.event_reader import EventReader, last_event_in
-from sseproxy.core.stream.events import CR, LF, around_whole_events, first_boundary, one_line_events, whole_events
+from sseproxy.core.stream.events import CR, LF, LOOK, around_whole_events, first_boundary, one_line_events, whole_events
 from sseproxy.core.stream.heartbeat import HeartbeatWriter
 from sseproxy.core.stream.keepalive import KeptAlive
 from sseproxy.core.stream.last_words import LastWords
@@ -130,11 +130,13 @@ class StreamSession(KeptAlive):
 
     def forward_events(self, data: bytes, events: int, now: float) -> bytes:
         # The hot path of what a journal keeps: what it has cut into events is not looked through again.
-        if self._settled != _BOUNDARY or data.count(b"\ndata:") + (data[:5] == b"data:") < events:
+        seen, lines, may_have_id = LOOK.newest
+        if seen is not data:
+            lines, may_have_id = LOOK.at(data)
+        if self._settled != _BOUNDARY or lines < events:
             return self.forward(data, now)  # some of them bring no data, and are no events to a client
         writer = self._writer
-        # An id is looked for here, and not by a call for each event: most have none.
-        if writer.observes and (writer.keeps_data or data[:2] == b"id" or data.find(b"\nid") >= 0):
+        if writer.observes and (writer.keeps_data or may_have_id):
             writer.observe(data)
         stats, size = self.stats, len(data)
         stats.bytes_in += size

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from enum import Enum, auto
 from http import HTTPStatus
@@ -21,6 +21,8 @@ _PIECE = 64 * 1024
 #: Bytes that may wait for the server before the upstream is paused, though `send` has not had to wait yet.
 _MOST_WAITING = 64 * 1024
 
+#: Fields of which each response has one at most, and which servers in front write themselves.
+_OF_SERVERS = frozenset((b"date",))
 _LENGTH = frozenset((b"content-length",))
 #: What says to the server that it closes behind the response, and what only a client of HTTP/1.1 can be told.
 _CLOSE = (b"connection", b"close")
@@ -39,7 +41,7 @@ class Stage(Enum):
 
 
 _OPEN, _FINISHING, _BREAKING, _OVER, _BROKEN, _GONE = Stage
-_UNDER_WAY = frozenset((_OPEN, _FINISHING, _BREAKING))
+_UNDER_WAY = (_OPEN, _FINISHING, _BREAKING)
 
 
 class ResponseAborted(Exception):
@@ -155,7 +157,7 @@ class AsgiResponse:
         self.status = status
         is_head = self.treatment.is_head
         self._has_body = has_body and not is_head
-        fields = self.treatment.fields(headers)
+        fields = without(self.treatment.fields(headers), _OF_SERVERS)
         self._note_persistence(status, fields, length=length)
         if status in (204, 304) or (has_body and length is None):
             fields = without(fields, _LENGTH)
@@ -186,6 +188,9 @@ class AsgiResponse:
             self.write(body)
         self.finish()
 
+    def announce_trailer(self, name: bytes, value: Callable[[], bytes]) -> None:
+        """Do nothing: hardly any server takes trailers from its app."""
+
     def release_head(self) -> None:
         """Send the head, if it was held and is still here."""
         if self._held is not None:
@@ -215,8 +220,10 @@ class AsgiResponse:
         self._queue.append(data)
         self._waiting += len(data)
         wake = self._wake
-        if wake is not None and not wake.done():
-            wake.set_result(None)
+        if wake is not None:
+            self._wake = None
+            if not wake.done():  # the server has cancelled the app's call
+                wake.set_result(None)
         if self._waiting > _MOST_WAITING and not self._is_blocked:
             self._block()
 
@@ -303,28 +310,32 @@ class AsgiResponse:
 
     async def transmit(self) -> None:
         """Hand everything to the server, until the response has ended in any way. Raises what the server raises."""
-        while self._stage in _UNDER_WAY:
+        queue, send = self._queue, self._send
+        while True:
             if self._head is not None:
-                head, self._head = self._head, None
+                message, self._head = self._head, None
                 self.has_begun = True
-                await self._call(head)
-                if not self._queue and self._stage is _OPEN:
-                    await self._call({"type": "http.response.body", "body": b"", "more_body": True})
-            elif self._queue or self._stage is _FINISHING:
+                if not queue and self._stage is _OPEN:
+                    queue.append(b"")  # rule 4
+            elif queue or self._stage is _FINISHING:
                 data = self._take()
-                is_last = self._stage is _FINISHING and not self._queue
                 self._sending = len(data)
-                await self._call({"type": "http.response.body", "body": data, "more_body": not is_last})
-                self._sending = 0
-                if is_last:
-                    self._end(_OVER)
-            else:
-                self._wake = asyncio.get_running_loop().create_future()
+                is_last = self._stage is _FINISHING and not queue
+                message = {"type": "http.response.body", "body": data, "more_body": not is_last}
+            elif self._stage is _OPEN or self._stage is _BREAKING:
+                wake = self._wake = asyncio.get_running_loop().create_future()
                 self._note_flushed()
-                try:
-                    await self._wake
-                finally:
-                    self._wake = None
+                await wake
+                continue
+            else:
+                return
+            steps = send(message).__await__()  # most calls do not wait, and then need no coroutine of ours
+            waited_for = next(steps, DONE)
+            if waited_for is not DONE:
+                await self._wait_for(steps, waited_for)
+            self._sending = 0
+            if not message.get("more_body", True):
+                self._end(_OVER)
 
     # Private.
 
@@ -347,28 +358,19 @@ class AsgiResponse:
 
     def _take(self) -> bytes:
         """Take the next piece out of the queue: several small ones as one, a large one in parts."""
-        queue = self._queue
-        if not queue:
-            return b""
-        data = queue.popleft()
-        if queue and len(data) < _PIECE:
-            pieces, size = [data], len(data)
-            while queue and size + len(queue[0]) <= _PIECE:
-                pieces.append(queue.popleft())
-                size += len(pieces[-1])
-            data = b"".join(pieces)
-        elif len(data) > _PIECE:
-            queue.appendleft(data[_PIECE:])
-            data = data[:_PIECE]
-        self._waiting -= len(data)
+        queue, waiting = self._queue, self._waiting
+        if len(queue) > 1 and waiting <= _PIECE:
+            data = b"".join(queue)
+            queue.clear()
+        else:
+            data = queue.popleft() if queue else b""
+            if len(data) > _PIECE:
+                queue.appendleft(data[_PIECE:])
+                data = data[:_PIECE]
+        self._waiting = waiting - len(data)
         return data
 
-    async def _call(self, message: Message) -> None:
-        """Call the server's `send`, and note whether it waits."""
-        steps = self._send(message).__await__()
-        waited_for = next(steps, DONE)
-        if waited_for is DONE:
-            return
+    async def _wait_for(self, steps: Generator[Any, Any, None], waited_for: Any) -> None:
         self._wait = wait = AbortableWait()
         try:
             await rest_of(steps, waited_for, self._note_wait)
@@ -423,3 +425,4 @@ class AsgiResponse:
     def _wake_up(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+        self._wake = None

@@ -27,4 +27,5 @@ def no_surprises(caplog: pytest.LogCaptureFixture, request: pytest.FixtureReques
 @pytest.fixture
 def logs_errors(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
     """For a test that causes errors: what was logged of them."""
-    return lambda: "\n".join(each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR)
+    told = logging.Formatter().format
+    return lambda: "\n".join(told(each) for each in caplog.records if each.levelno >= logging.ERROR)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from sseproxy.core.journal.cursor import PLAIN, Flavour, following
 from sseproxy.core.journal.gap import GapPolicy, GapReason, Missing
 from sseproxy.core.journal.positions import Mark, around, write_mark, write_position
-from sseproxy.core.journal.window import Block, Break, Entry, Spot, Window, WindowLimits
+from sseproxy.core.journal.window import Block, Break, Entry, Spot, Window
+from sseproxy.core.journal.window_policy import WindowLimits
 from tests.support.whatwg import Event, parse
 
 IDS = Flavour()

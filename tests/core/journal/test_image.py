@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from sseproxy.core.journal.cutter import Cut
 from sseproxy.core.journal.image import RunImage, RunOwner
 from sseproxy.core.journal.run import RunHead, RunPhase, RunState
-from sseproxy.core.journal.window import Break, Window, WindowLimits
+from sseproxy.core.journal.window import Break, Window
+from sseproxy.core.journal.window_policy import WindowLimits
 from sseproxy.core.stream.transfer import CloseReason
 
 OWNER = RunOwner("route", b"scope", b"login", b"owner", is_answer=False, is_newest=True)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.positions import START, Mark
-from sseproxy.core.journal.window import Block, Break, Entry, Spot, Window, WindowLimits
+from sseproxy.core.journal.window import Block, Break, Entry, Spot, Window
+from sseproxy.core.journal.window_policy import WindowLimits
 
 MISSING = Missing(GapReason.STORE, 4)
 

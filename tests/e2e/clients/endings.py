@@ -146,6 +146,13 @@ def _ollama(text: str, **fields: object) -> bytes:
     return _record({"model": "llama3.2", "created_at": "2026-01-01T00:00:00Z", "message": message, **fields})
 
 
+_RECORDS = [
+    json.dumps({"n": n, "text": text}, ensure_ascii=False).encode() + b"\n"
+    for n, text in enumerate(("één", "two", " a b\t", "}\\n{"))
+]
+#: As Spring WebFlux (`AbstractJackson2Encoder`) writes a `Flux`: compact JSON and a line feed, a chunk for each value.
+_SPRING = [json.dumps({"id": n, "name": f"Event {n}"}, separators=(",", ":")).encode() + b"\n" for n in range(4)]
+
 #: The id of the request is filled in by the server.
 REQUEST_ID = b'"REQUEST-ID"'
 
@@ -193,6 +200,8 @@ SERVICES: Mapping[str, Service] = {
         b" ",
         "application/x-ndjson",
     ),
+    "records": Service(_RECORDS, 2, b"", b"", b"\n", "application/x-ndjson"),
+    "spring": Service(_SPRING, 2, b"", b"", b"\n", "application/stream+json;charset=UTF-8"),
     "generic": Service([_data({"n": n}) for n in range(4)], 2, GENERIC_ERROR, GENERIC_ERROR),
     "graphql": Service(_GRAPHQL, 1, GENERIC_ERROR, GENERIC_ERROR),
 }

@@ -11,6 +11,7 @@ from typing import Any
 from tests.e2e.clients.beats import Form, Phase, beaten
 from tests.e2e.clients.endings import Cell, Position, Script, script
 from tests.e2e.clients.exchange import Exchange, Request, read_request
+from tests.e2e.clients.late_answers import LateAnswer, Promises, answer
 from tests.e2e.clients.scenes import LATE, STAYING, Gate, Scene, play, refuse
 
 _SESSION = "session-1"
@@ -28,7 +29,7 @@ class EndsUpstream:
     """A server on a loopback port of the kernel's choice.
 
     The path of a request is its script: ``/RUN/SERVICE/POSITION/CELL/…`` or ``/RUN/SERVICE/PHASE/FORM/…``
-    or ``/RUN/SERVICE/scene/NAME/…``.
+    or ``/RUN/SERVICE/scene/NAME/…``, or ``/RUN/SERVICE/answer/NAME/…`` for an answer that is no stream.
     requests: all that have come. lingered: by target, the seconds after which the client left, if it did.
     """
 
@@ -36,6 +37,7 @@ class EndsUpstream:
     requests: list[Request] = field(default_factory=list)
     lingered: dict[str, float | None] = field(default_factory=dict)
     gate: Gate = field(default_factory=Gate)
+    promises: Promises = field(default_factory=Promises)
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -80,6 +82,8 @@ class EndsUpstream:
         if service == "mcp" and message.get("method") != "tools/call":
             await _answer_rpc(exchange, message, late=what == Scene.LATE_INITIALIZE)
             return True
+        if place == "answer":
+            return await answer(LateAnswer(what), exchange, self.gate, self.promises)
         if place == "scene":
             kept = await play(Scene(what), exchange, self.gate)
             stays = STAYING.get(Scene(what), 0.0)

@@ -49,6 +49,12 @@ class Exchange:
         """The same, of JSON."""
         await self.send(status, body, "Content-Type: application/json", *fields)
 
+    async def send_half_json(self, body: bytes) -> None:
+        """A head that announces all of `body`, and the first half of it."""
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        self.writer.write(head.encode() + body[: len(body) // 2])
+        await self.writer.drain()
+
     async def send_script(self, script: Script) -> None:
         """Head, pieces and end; the last chunk, if there is one, goes out together with the last piece."""
         await self.send_head(script)

@@ -23,7 +23,9 @@ import sseclient
 from google import genai
 from google.genai import types as genai_types
 
+from tests.e2e.clients.python_answers import ANSWERS
 from tests.e2e.clients.python_mcp import MCP_CLIENTS
+from tests.e2e.clients.python_records import RECORDS
 from tests.e2e.clients.python_sdks import MODULES, SDKS
 
 _CONCURRENCY = 64
@@ -140,6 +142,8 @@ CLIENTS: dict[str, Callable[[str], Iterator[Any] | AsyncIterator[Any]]] = {
     "httpx-sse": httpx_sse_events,
     "sseclient-py": sseclient_py_events,
     **SDKS,
+    **ANSWERS,
+    **RECORDS,
     **MCP_CLIENTS,
 }
 
@@ -189,7 +193,7 @@ async def _main() -> None:
     sys.stdout = sys.stderr  # some SDKs print
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_CONCURRENCY))
     jobs = json.load(sys.stdin)
-    for module in {MODULES.get(job["client"].partition(" ")[0]) for job in jobs}:
+    for module in {MODULES.get(job["client"].removeprefix("answer ").partition(" ")[0]) for job in jobs}:
         if module is not None:
             importlib.import_module(module)  # now: it would keep all others waiting later
     slots = asyncio.Semaphore(_CONCURRENCY)

@@ -5,7 +5,7 @@ used: some of them take seconds.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 _QUESTION = "What is SSE?"
@@ -96,6 +96,21 @@ def ollama_chat(url: str) -> Iterator[Any]:
     return (part.model_dump(mode="json") for part in stream)
 
 
+async def ollama_chat_async(url: str) -> AsyncIterator[Any]:
+    import ollama
+
+    client = ollama.AsyncClient(host=url, timeout=_TIMEOUT)
+    async for part in await client.chat(model="llama3.2", messages=_MESSAGES, stream=True):
+        yield part.model_dump(mode="json")
+
+
+def langchain_ollama_chat(url: str) -> Iterator[Any]:
+    from langchain_ollama import ChatOllama
+
+    model = ChatOllama(model="llama3.2", base_url=url, client_kwargs={"timeout": _TIMEOUT})
+    return (chunk.text for chunk in model.stream(_QUESTION) if chunk.text)
+
+
 def requests_lines(url: str) -> Iterator[Any]:
     """The loop that most examples on the web show."""
     import requests
@@ -121,14 +136,16 @@ MODULES = {
     "cohere": "cohere",
     "fastmcp": "fastmcp",
     "groq": "groq",
+    "langchain-ollama": "langchain_ollama",
     "langchain-openai": "langchain_openai",
     "langgraph-sdk": "langgraph_sdk",
     "litellm": "litellm",
     "mcp": "mcp",
     "mistralai": "mistralai.client",
+    "ollama": "ollama",
 }
 
-SDKS = {
+SDKS: dict[str, Callable[[str], Iterator[Any] | AsyncIterator[Any]]] = {
     "openai completions": openai_completions,
     "groq": groq_chat,
     "mistralai": mistral_chat,
@@ -139,5 +156,7 @@ SDKS = {
     "litellm openai": litellm_openai,
     "litellm anthropic": litellm_anthropic,
     "ollama": ollama_chat,
+    "ollama async": ollama_chat_async,
+    "langchain-ollama": langchain_ollama_chat,
     "requests iter_lines": requests_lines,
 }

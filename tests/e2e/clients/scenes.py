@@ -17,6 +17,8 @@ from tests.e2e.clients.exchange import Exchange
 LATE = 0.5
 #: Seconds of silence within a stream: room for several heartbeats.
 PAUSE = 0.3
+#: The same, for heartbeats of 20 ms.
+CUT = 0.07
 #: What the service itself says.
 TOO_MANY = "Too many tokens per minute (marker-429)"
 TOO_LONG = "This prompt is too long (marker-400)"
@@ -29,11 +31,15 @@ class Scene(StrEnum):
     LATE_GET: MCP's GET is refused late, and a tool is done when the test says so.
 
     PAUSES: silence before the head, before the first event, between two, and behind the last.
+
+    CUTS: silence before, between and within all events. CUTS_ENDING: the same, and behind the last.
     """
 
     GATED = "gated"
     LATE_WHOLE = "late-whole"
     PAUSES = "pauses"
+    CUTS = "cuts"
+    CUTS_ENDING = "cuts-ending"
     LATE_JSON = "late-json"
     LATE_INITIALIZE = "late-initialize"
     LATE_GET = "late-get"
@@ -131,6 +137,23 @@ async def _pauses(exchange: Exchange) -> bool:
     return True
 
 
+async def _cuts(exchange: Exchange, *, ending: float = 0.0) -> bool:
+    await exchange.send_head(_whole(exchange))
+    events = SERVICES[exchange.request.service].events
+    pieces = [half for event in events for half in (event[: len(event) // 2], event[len(event) // 2 :])]
+    for number, piece in enumerate(pieces, start=1):
+        await asyncio.sleep(CUT)
+        await exchange.send_pieces([piece], end=number == len(pieces) and not ending)
+    if ending:
+        await asyncio.sleep(ending)
+        await exchange.send_end()
+    return True
+
+
+async def _cuts_ending(exchange: Exchange) -> bool:
+    return await _cuts(exchange, ending=PAUSE)
+
+
 async def _late_json(exchange: Exchange) -> bool:
     await exchange.send_json("200 OK", _json_body(exchange.request.service, exchange.request_id))
     return True
@@ -169,6 +192,8 @@ async def _silent(_: Exchange) -> bool:
 _PLAYS: Mapping[Scene, Callable[[Exchange], Awaitable[bool]]] = {
     Scene.LATE_WHOLE: _late_whole,
     Scene.PAUSES: _pauses,
+    Scene.CUTS: _cuts,
+    Scene.CUTS_ENDING: _cuts_ending,
     Scene.LATE_JSON: _late_json,
     Scene.LATE_INITIALIZE: _late_initialize,
     Scene.LATE_CRASH: _late_crash,

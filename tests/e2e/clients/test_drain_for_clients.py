@@ -27,7 +27,7 @@ _LIMIT = 300.0  # seconds for one more client to come to the gate, and after whi
 #: own SDK. EventSource comes back by itself.
 _LEFT_OUT = ("litellm", "eventsource", "sseclient-py")
 CLIENTS = [client for client in SERVICE_OF if not client.name.startswith(_LEFT_OUT) and "helper" not in client.name]
-SDKS = [client for client in CLIENTS if SERVICE_OF[client] not in {"generic", "graphql", "cohere", "ollama"}]
+SDKS = [client for client in CLIENTS if SERVICE_OF[client] not in {"generic", "graphql", "cohere"}]
 
 Outcomes = Mapping[Client, Outcome]
 

@@ -40,7 +40,7 @@ SDKS = [client for client in ANSWERED if SERVICE_OF[client] not in {"generic", "
 MODELS = [client for client in SDKS if SERVICE_OF[client] != "mcp"]
 MCP = clients_of("mcp")
 #: Whose last event is known before the stream ends.
-ENDING = [client for client in MODELS if SERVICE_OF[client] not in {"gemini", "ollama"}]
+ENDING = [client for client in MODELS if SERVICE_OF[client] != "gemini"]
 OPENAI = [client for client in MODELS if SERVICE_OF[client].startswith("openai")]
 
 #: The class that is caught for an error of the service; of other clients the first of these words does.
@@ -51,6 +51,7 @@ OWN_CLASS: Mapping[str, str] = {
     "@google": "ApiError",
     "groq": "groq.APIError",
     "mistralai": "mistralai.",
+    "langchain-ollama": "ollama.ResponseError",
     "langchain": "openai.APIError",
     "@langchain": "APIError",
     "litellm": "litellm.",
@@ -152,7 +153,7 @@ def test_an_sdk_raises_its_own_class(client: Client, scene: Scene, outcomes: Out
     ("scene", "words"),
     [(Scene.BREAKS, "broke off"), (Scene.LATE_CRASH, "broke off"), (Scene.SILENT, "no response came in time")],
 )
-@pytest.mark.parametrize("client", [client for client in SDKS if client.name != "ollama"], ids=str)
+@pytest.mark.parametrize("client", SDKS, ids=str)
 def test_an_sdk_has_the_words_of_the_error_event(client: Client, scene: Scene, words: str, outcomes: Outcomes) -> None:
     """A connection that breaks without an error event is raised too, but says nothing of it."""
     assert words in str(outcomes[Key(client, scene)].error)

@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
+from h2.connection import H2Connection
+from h2.events import DataReceived
 
 from tests.support.asgi_proxy import UPSTREAM
 from tests.support.asgi_servers import AsgiServer
@@ -89,9 +92,11 @@ async def test_target_and_fields_reach_the_upstream_as_they_are(place: Place) ->
 
 
 async def test_fields_reach_the_client_as_they_are(place: Place) -> None:
-    head = b"HTTP/1.1 203 Odd\r\nSet-Cookie: a\r\nX-Obs: caf\xe9\r\nSet-Cookie: b\r\nContent-Length: 5\r\n\r\n"
-    async with place.use(replies(head + b"hello")) as (client, _):
+    head = b"HTTP/1.1 203 Odd\r\nSet-Cookie: a\r\nX-Obs: caf\xe9\r\nSet-Cookie: b\r\n"
+    date = b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+    async with place.use(replies(head + date + b"Content-Length: 5\r\n\r\nhello")) as (client, _):
         response = await client.ask(place.ask())
+    assert response.one(b"Date") is not None, "the server writes it, whatever the upstream says"
     assert (response.status, response.body) == (203, b"hello")
     assert (response.all(b"Set-Cookie"), response.one(b"X-Obs")) == ([b"a", b"b"], b"caf\xe9")
 
@@ -263,3 +268,63 @@ async def _chunk(client: AsyncPeer) -> bytes:
     return data
 
 
+
+
+class TestHTTP2:
+    """By a client that ends one stream and keeps its connection."""
+
+    @pytest.fixture(params=["hypercorn", "granian"])
+    def place(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(UPSTREAM, str(tmp_path / "upstream"))
+            server = AsgiServer(request.param, "tests.proxy.doors.apps:bare", tmp_path / "record")
+        server.wait_until_ready()
+        try:
+            yield Place(server, "", tmp_path / "upstream", keeps_heads_back=False)
+        finally:
+            server.stop()
+
+    async def test_a_body_without_a_length_goes_on_in_chunks(self, place: Place) -> None:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"abc"
+            yield b"def"
+
+        async with place.use(replies(OK)) as (_, upstream), _speaking_http_2(place) as client:
+            response = await client.post("/a%2Fb?x=%20+", content=pieces())
+            assert (response.http_version, response.status_code, response.text) == ("HTTP/2", 200, "ok")
+            assert (await client.get("/a")).status_code == 200
+            assert (await client.post("/a", content=b"abc")).status_code == 200
+        first, second, third = upstream.requests
+        assert (first.target, first.body, first.one(b"Transfer-Encoding")) == (b"/a%2Fb?x=%20+", b"abcdef", b"chunked")
+        assert second.all(b"Transfer-Encoding") == second.all(b"Content-Length") == []
+        assert (third.body, third.one(b"Content-Length")) == (b"abc", b"3")
+        assert first.one(b"Host") == place.server.url.removeprefix("http://").encode()
+
+    @pytest.mark.parametrize("begin", [b"", STREAM + EVENT], ids=["before the response", "in a silent stream"])
+    async def test_a_client_that_ends_its_stream_closes_the_upstream(self, place: Place, begin: bytes) -> None:
+        async with place.use(says(begin)) as (client, upstream):
+            http2 = H2Connection()
+            http2.initiate_connection()
+            fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a.test"), (":path", "/a")]
+            http2.send_headers(1, fields, end_stream=True)
+            await client.send(http2.data_to_send())
+            visit = await upstream.visit()
+            await visit.wait_received(b"\r\n\r\n")
+            has_come = not begin
+            while not has_come:
+                events = http2.receive_data(await client.reader.read(65_536))
+                await client.send(http2.data_to_send())
+                has_come = any(isinstance(event, DataReceived) for event in events)
+            http2.reset_stream(1)
+            await client.send(http2.data_to_send())
+            await visit.wait_closed()
+        assert place.server.wrongs() == []
+
+    async def test_a_stream_comes_to_its_end(self, place: Place) -> None:
+        async with place.use(replies(STREAM + EVENT + LAST)) as (_, __), _speaking_http_2(place) as client:
+            response = await client.get("/a")
+            assert response.text == "data: 1\n\n"
+
+
+def _speaking_http_2(place: Place) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=place.server.url, http1=False, http2=True, trust_env=False)

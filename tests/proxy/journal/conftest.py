@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from tests.support.virtual_clock import VirtualLoop
+from tests.support.fronts import VIRTUAL_LOOPS
 
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"virtual": VirtualLoop}
+    return VIRTUAL_LOOPS

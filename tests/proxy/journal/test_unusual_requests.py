@@ -26,7 +26,17 @@ KEYED = (
     "name: a, match: {path: /a}, heartbeat: {interval: 5s, before_response: 10s}, "
     "journal: {kind: answer, key: 'query:c', login: 'cookie:s', resume: {path: '/a/{key}/stream'}}"
 )
+OLLAMA = (
+    "name: a, match: {prefix: /api}, dialect: ollama, heartbeat: {interval: 5s, before_response: 10s}, "
+    "journal: {kind: answer, login: 'cookie:s'}"
+)
 FEED = "name: f, match: {path: /f}, journal: {kind: feed, login: anyone}"
+
+
+def head_of(media: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Type: " + media + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 POST = b"POST /a HTTP/1.1\r\nHost: a.test\r\nCookie: s=one\r\nAccept: text/event-stream\r\n"
 
 
@@ -112,8 +122,7 @@ async def test_a_stream_of_another_kind_is_not_kept() -> None:
     async with RunStand.serve(BY_RUN) as on:
         tab = await on.send(b"POST /a", *IDS, body=b"{}")
         call = await on.call()
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
-        await call.visit.send(head)
+        await call.visit.send(head_of(b"application/x-ndjson"))
         assert (await tab.head()).status == 200
         for number in range(3):
             await call.send(b"%d\n" % number)
@@ -121,6 +130,20 @@ async def test_a_stream_of_another_kind_is_not_kept() -> None:
         assert list(on.desk) == []
         await tab.leave()
         await call.left()
+
+
+async def test_ndjson_is_kept_alive_without_a_run() -> None:
+    async with RunStand.serve(OLLAMA) as on:
+        tab = await on.send(b"POST /api/chat", COOKIE, body=b"{}")
+        head = await tab.head()
+        assert (head.status, head.one(b"Content-Type")) == (200, b"application/x-ndjson")
+        assert [await tab.peer.chunk() for _ in range(3)] == [b" "] * 3
+        call = await on.call()
+        await call.visit.send(head_of(b"application/x-ndjson"))
+        await call.send(b'{"done": true}\n')
+        await call.finish()
+        assert [await tab.peer.chunk(), await tab.peer.chunk()] == [b'{"done": true}\n', b""]
+        assert list(on.desk) == []
 
 
 async def test_a_websocket_of_the_route_is_tunnelled() -> None:

@@ -9,6 +9,8 @@ import { EventSource } from "eventsource";
 import { createParser } from "eventsource-parser";
 import OpenAI from "openai";
 
+import { ANSWERS } from "./answers.mjs";
+import { RECORDS } from "./records.mjs";
 import { SDKS } from "./sdks.mjs";
 
 const CONCURRENCY = 64;
@@ -129,7 +131,7 @@ const CLIENTS = {
   "eventsource until closed": eventsourceUntilClosed,
   "eventsource-parser": eventsourceParser,
   "@microsoft/fetch-event-source": fetchEventSource,
-  ...Object.fromEntries(Object.entries(SDKS).map(([name, generator]) => [name, collecting(generator)])),
+  ...Object.fromEntries(Object.entries({ ...SDKS, ...ANSWERS, ...RECORDS }).map(([name, generator]) => [name, collecting(generator)])),
 };
 
 const CLASSES = { "OpenAI.APIError": OpenAI.APIError, "Anthropic.APIError": Anthropic.APIError };
