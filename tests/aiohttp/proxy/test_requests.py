@@ -33,7 +33,7 @@ async def test_absolute_form_names_the_host(aiohttp_server: AiohttpServer) -> No
 
 async def test_fields_go_on_byte_for_byte(aiohttp_server: AiohttpServer) -> None:
     async with app_stage(aiohttp_server, replies()) as on:
-        fields = b"X-Obs: caf\xe9 \xff\r\nx-lower: 1\r\nX-Twice: a\r\nX-Twice: b\r\nCookie: a=1; b=\"2\"\r\n"
+        fields = b'X-Obs: caf\xe9 \xff\r\nx-lower: 1\r\nX-Twice: a\r\nX-Twice: b\r\nCookie: a=1; b="2"\r\n'
         _, got = await on.asked(b"GET /a HTTP/1.1\r\nHost: a.test\r\n" + fields + b"\r\n")
         assert fields in got.head
         assert got.one(b"X-Forwarded-For") == b"127.0.0.1"
