@@ -20,7 +20,7 @@ from sseproxy.proxy.backing.readiness import Status
 from sseproxy.proxy.library.loop_proxy import LoopProxy, Phase
 from sseproxy.proxy.on_asgi import AsgiDoor
 from tests.support.asgi_exchange import Exchange
-from tests.support.inside import alive
+from tests.support.inside import alive, run_on
 from tests.support.patience import LIMIT
 from tests.support.raw_upstream import OK, RawUpstream, Visit, replies
 from tests.support.settled import eventually
@@ -312,7 +312,8 @@ class TestEventLoops:
         assert errors == []
         assert proxy[0].open_streams == 0
 
-    def test_a_loop_that_ends_closes_what_was_not_closed(self) -> None:
+    @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+    def test_a_loop_that_ends_closes_what_was_not_closed(self, loop: str) -> None:
         """A mounted app gets no lifespan."""
         made: list[LoopProxy[AsgiDoor]] = []
 
@@ -322,7 +323,7 @@ class TestEventLoops:
                 assert (await ask(proxy).run()).status == 200
                 made.append(proxy.here())
 
-        asyncio.run(once())
+        run_on(loop, once)
         assert made[0].phase is Phase.CLOSED
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
