@@ -26,6 +26,9 @@ from sseproxy.proxy.on_http1 import Http1Door
 from tests.support.settled import eventually
 from tests.support.virtual_clock import VirtualLoop
 
+#: Real seconds in which a kernel has told the other one that there is room again.
+_KERNEL_WAITS = 0.3
+
 #: Of a head, as our own server has them, for aiohttp.
 _SIZES = {"max_line_size": 65536, "max_field_size": 65536, "max_headers": 500}
 
@@ -135,10 +138,10 @@ class UvicornFront:
         self.server.close()
 
     async def shut_down(self) -> None:
-        logging.getLogger("uvicorn.error").removeFilter(_is_unexpected)
         for each in list(self.state.connections):
             each.shutdown()
         await eventually(lambda: not self.state.connections and not self.state.tasks)
+        logging.getLogger("uvicorn.error").removeFilter(_is_unexpected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,13 @@ class VirtualUvicornLoop(VirtualLoop):
     """The same as `UvicornLoop`, and hours pass at once."""
 
 
+class PatientUvicornLoop(VirtualUvicornLoop):
+    """The same, for clients that read slowly: in between the kernel waits for 0.2 real seconds."""
+
+    def __init__(self) -> None:
+        super().__init__(_KERNEL_WAITS)
+
+
 class VirtualAiohttpLoop(VirtualLoop):
     """The same as `AiohttpLoop`, and hours pass at once."""
 
@@ -215,6 +225,7 @@ _FRONTS: Mapping[type[asyncio.AbstractEventLoop], OpenFront] = {
     UvicornLoop: UvicornFront.open,
     AiohttpLoop: AiohttpFront.open,
     VirtualUvicornLoop: UvicornFront.open,
+    PatientUvicornLoop: UvicornFront.open,
     VirtualAiohttpLoop: AiohttpFront.open,
 }
 

@@ -16,7 +16,7 @@ from aiohttp.http_parser import SINGLETON_HEADERS
 
 from sseproxy.config.loader import load
 from sseproxy.core.routes import Route
-from tests.proxy.alike.cases import Ask, Case, draw
+from tests.proxy.alike.cases import Ask, Case, Framing, draw
 from tests.proxy.alike.client import Client
 from tests.proxy.alike.records import Difference, Outcome, differences, shown
 from tests.proxy.alike.upstream import RecordingUpstream
@@ -65,12 +65,13 @@ class Server:
     """What a server in front tells the proxy of a request; docs/library.md has the list.
 
     told: the request that it makes of one, as far as the proxy can see; ``None`` if it answers by itself.
-    in_lower_case: the names of fields.
+    in_lower_case: the names of fields. closes: the connection behind the response, without a word.
     """
 
     name: str
     told: Callable[[Ask], Ask | None] = lambda ask: ask
     in_lower_case: bool = False
+    closes: Callable[[Ask], bool] = lambda _: False
 
     def case(self, case: Case) -> Case | None:
         """Return what the proxy can see of a case; ``None`` if one of its requests never comes to it."""
@@ -95,7 +96,7 @@ def told_by_aiohttp(ask: Ask) -> Ask | None:
 
 OWN = Server("own server")
 UVICORN = Server("uvicorn", told_by_asgi, in_lower_case=True)
-AIOHTTP = Server("aiohttp", told_by_aiohttp)
+AIOHTTP = Server("aiohttp", told_by_aiohttp, closes=lambda ask: ask.framing is Framing.CHUNKED)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,6 +112,11 @@ class Door:
         self.upstream.begin(tuple(answer for _, answer in case.exchanges))
         replies = await Client(self.port, self.upstream.wait_begun).play(case)
         await self.upstream.wait_settled()
+        asked = [Ask(), *(ask for ask, _ in case.exchanges)]
+        replies = tuple(
+            replace(reply, is_again=reply.is_again and not self.server.closes(before))
+            for before, reply in zip(asked, replies, strict=False)
+        )
         return Outcome(tuple(self.upstream.arrived), replies)
 
 
