@@ -20,7 +20,7 @@ from sseproxy.asgi.types import ASGIApp
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.proxy.app import ProxyApp
-from sseproxy.proxy.asgi.response import ResponseAborted
+from sseproxy.proxy.asgi.aborting import ResponseAborted
 from sseproxy.proxy.on_asgi import AsgiDoor
 from sseproxy.proxy.on_http1 import Http1Door
 from tests.support.settled import eventually
@@ -206,6 +206,13 @@ class VirtualAiohttpLoop(VirtualLoop):
     """The same as `AiohttpLoop`, and hours pass at once."""
 
 
+class PatientAiohttpLoop(VirtualAiohttpLoop):
+    """The same, for clients that read slowly."""
+
+    def __init__(self) -> None:
+        super().__init__(_KERNEL_WAITS)
+
+
 #: On each of these a test of the proxy may run.
 LOOPS: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
@@ -227,6 +234,7 @@ _FRONTS: Mapping[type[asyncio.AbstractEventLoop], OpenFront] = {
     VirtualUvicornLoop: UvicornFront.open,
     PatientUvicornLoop: UvicornFront.open,
     VirtualAiohttpLoop: AiohttpFront.open,
+    PatientAiohttpLoop: AiohttpFront.open,
 }
 
 

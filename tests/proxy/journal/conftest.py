@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from tests.support.fronts import VIRTUAL_LOOPS, PatientUvicornLoop
+from tests.support.fronts import VIRTUAL_LOOPS, PatientAiohttpLoop, PatientUvicornLoop
 
 _WITH_SLOW_READERS = (
     "test_a_client_of_an_answer_that_reads_nothing_is_no_reason_for_silence",
@@ -17,5 +17,6 @@ _WITH_SLOW_READERS = (
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    patient = {"uvicorn": PatientUvicornLoop} if item.name.split("[")[0] in _WITH_SLOW_READERS else {}
-    return {**VIRTUAL_LOOPS, **patient}
+    if item.name.split("[")[0] in _WITH_SLOW_READERS:
+        return {**VIRTUAL_LOOPS, "uvicorn": PatientUvicornLoop, "aiohttp": PatientAiohttpLoop}
+    return VIRTUAL_LOOPS
