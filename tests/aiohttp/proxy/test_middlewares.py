@@ -2,7 +2,7 @@
 
 import asyncio
 import contextvars
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 from aiohttp import web
@@ -15,7 +15,7 @@ from tests.support.aiohttp_proxy import END, EVENT, GET, STREAM, app_stage
 from tests.support.raw_upstream import Visit, replies
 from tests.support.settled import eventually
 
-Prepare = Callable[[web.Request, web.StreamResponse], object]
+Prepare = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 
 
 async def streams(visit: Visit) -> None:
