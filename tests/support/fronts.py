@@ -20,11 +20,14 @@ from sseproxy.asgi.types import ASGIApp
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.proxy.app import ProxyApp
-from sseproxy.proxy.asgi.response import ResponseAborted
+from sseproxy.proxy.asgi.aborting import ResponseAborted
 from sseproxy.proxy.on_asgi import AsgiDoor
 from sseproxy.proxy.on_http1 import Http1Door
 from tests.support.settled import eventually
 from tests.support.virtual_clock import VirtualLoop
+
+#: Real seconds in which a kernel has told the other one that there is room again.
+_KERNEL_WAITS = 0.3
 
 #: Of a head, as our own server has them, for aiohttp.
 _SIZES = {"max_line_size": 65536, "max_field_size": 65536, "max_headers": 500}
@@ -135,10 +138,10 @@ class UvicornFront:
         self.server.close()
 
     async def shut_down(self) -> None:
-        logging.getLogger("uvicorn.error").removeFilter(_is_unexpected)
         for each in list(self.state.connections):
             each.shutdown()
         await eventually(lambda: not self.state.connections and not self.state.tasks)
+        logging.getLogger("uvicorn.error").removeFilter(_is_unexpected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +195,22 @@ class VirtualUvicornLoop(VirtualLoop):
     """The same as `UvicornLoop`, and hours pass at once."""
 
 
+class PatientUvicornLoop(VirtualUvicornLoop):
+    """The same, for clients that read slowly: in between the kernel waits for 0.2 real seconds."""
+
+    def __init__(self) -> None:
+        super().__init__(_KERNEL_WAITS)
+
+
 class VirtualAiohttpLoop(VirtualLoop):
     """The same as `AiohttpLoop`, and hours pass at once."""
+
+
+class PatientAiohttpLoop(VirtualAiohttpLoop):
+    """The same, for clients that read slowly."""
+
+    def __init__(self) -> None:
+        super().__init__(_KERNEL_WAITS)
 
 
 #: On each of these a test of the proxy may run.
@@ -215,7 +232,9 @@ _FRONTS: Mapping[type[asyncio.AbstractEventLoop], OpenFront] = {
     UvicornLoop: UvicornFront.open,
     AiohttpLoop: AiohttpFront.open,
     VirtualUvicornLoop: UvicornFront.open,
+    PatientUvicornLoop: UvicornFront.open,
     VirtualAiohttpLoop: AiohttpFront.open,
+    PatientAiohttpLoop: AiohttpFront.open,
 }
 
 

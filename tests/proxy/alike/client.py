@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from tests.proxy.alike.cases import Ask, Case, Leaving
 from tests.proxy.alike.records import Reply
 from tests.support.async_peer import AsyncPeer
-from tests.support.http1_reader import Message, read_chunk, read_head
+from tests.support.http1_reader import Message, read_head
 from tests.support.patience import LIMIT
 
 _ID = re.compile(rb"^id: ?(\S+)$", re.MULTILINE)
@@ -113,8 +113,10 @@ async def _read(peer: AsyncPeer, ask: Ask, *, asks_for_body: bool = False) -> Re
 async def _body(peer: AsyncPeer, head: Message) -> AsyncIterator[bytes]:
     length = head.one(b"Content-Length")
     if head.one(b"Transfer-Encoding") is not None:
-        while piece := await read_chunk(peer.reader):
-            yield piece
+        while size := int(await peer.reader.readuntil(b"\r\n"), 16):
+            yield (await peer.reader.readexactly(size + 2))[:-2]
+        while await peer.reader.readuntil(b"\r\n") != b"\r\n":
+            pass  # trailers
         return
     left = None if length is None else int(length)
     while left != 0:
