@@ -124,8 +124,8 @@ class Case:
                 yield replace(self, exchanges=before + after)
             for less in _smaller_asks(ask):
                 yield replace(self, exchanges=(*before, (less, answer), *after))
-            for less in _smaller_answers(answer):
-                yield replace(self, exchanges=(*before, (ask, less), *after))
+            for shorter in _smaller_answers(answer):
+                yield replace(self, exchanges=(*before, (ask, shorter), *after))
 
 
 def _smaller_asks(ask: Ask) -> Iterator[Ask]:
@@ -133,7 +133,8 @@ def _smaller_asks(ask: Ask) -> Iterator[Ask]:
         yield replace(ask, cuts=())
     if ask.pieces:
         yield replace(ask, pieces=ask.pieces[1:], expects=ask.expects and len(ask.pieces) > 1)
-        yield replace(ask, pieces=tuple(each[: len(each) // 2] for each in ask.pieces))
+        half = tuple(each[: len(each) // 2] for each in ask.pieces)
+        yield replace(ask, pieces=half, expects=ask.expects and any(half))
     elif ask.framing is not Framing.NONE:
         yield replace(ask, framing=Framing.NONE, expects=False)
     if "?" in ask.target:

@@ -82,12 +82,13 @@ class Leeway:
     """What a server does to any message.
 
     in_lower_case: the names of the client's fields. regroups: it puts fields of one name side by side.
-    adds: fields of responses.
+    adds: fields of responses. asks: for each body that waits to be asked for.
     """
 
     in_lower_case: bool = False
     regroups: bool = False
     adds: frozenset[bytes] = frozenset()
+    asks: bool = False
 
 
 def differences(ours: Outcome, theirs: Outcome, leeway: Leeway) -> list[Difference]:

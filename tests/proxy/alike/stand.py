@@ -25,6 +25,8 @@ from tests.support.asgi_servers import AsgiServer
 from tests.support.fronts import OpenFront, OwnFront
 from tests.support.proxy_server import ProxyServer
 
+#: Bytes of a body.
+_LARGE = 64 * 1024
 
 _NONE = Leeway()
 
@@ -68,6 +70,11 @@ def told_by_aiohttp(ask: Ask) -> Ask | None:
     return None if ask.target == "*" or any(names[each.title().encode()] > 1 for each in SINGLETON_HEADERS) else ask
 
 
+def told_by_granian(ask: Ask) -> Ask | None:
+    """Not to be compared where a large body may stay unread: granian resets the connection, and the answer is lost."""
+    return None if len(ask.body) > _LARGE else told_by_asgi(ask)
+
+
 OWN = Server("own server")
 UVICORN = Server("uvicorn", told_by_asgi, Leeway(in_lower_case=True))
 AIOHTTP = Server("aiohttp", told_by_aiohttp, closes=lambda ask: ask.framing is Framing.CHUNKED)
@@ -79,8 +86,8 @@ _GRANIAN = Leeway(in_lower_case=True, regroups=True, adds=frozenset((b"server", 
 SERVERS = (
     Server("uvicorn-h11", told_by_h11, _AS_STARTED),
     Server("uvicorn-httptools", told_by_asgi, _AS_STARTED),
-    Server("granian", told_by_asgi, _GRANIAN),  # what is there at once gets a length
-    Server("hypercorn", told_by_h11, _AS_STARTED),
+    Server("granian", told_by_granian, _GRANIAN),  # what is there at once gets a length
+    Server("hypercorn", told_by_h11, replace(_AS_STARTED, asks=True)),
 )
 
 
