@@ -1,7 +1,7 @@
 """The proxy as the library of an app, for servers that are measured: an ASGI app, and a server of aiohttp.
 
-    uvicorn benchmarks.door_apps:proxy
-    python -m benchmarks.door_apps PORT
+uvicorn benchmarks.door_apps:proxy
+python -m benchmarks.door_apps PORT
 """
 
 import os

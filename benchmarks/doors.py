@@ -2,8 +2,8 @@
 
     python -m benchmarks.doors [--rounds N] [--seconds S] [--doors uvicorn aiohttp ...]
 
-All take turns in each round, and each ratio is taken within a round. Writes benchmarks/doors.md from doors.template when
-all doors were measured.
+All take turns in each round, and each ratio is taken within a round. Writes benchmarks/doors.md from doors.template
+when all doors were measured.
 """
 
 import argparse

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,7 +30,7 @@ from tests.support.virtual_clock import VirtualLoop
 _KERNEL_WAITS = 0.3
 
 #: Of a head, as our own server has them, for aiohttp.
-_SIZES = {"max_line_size": 65536, "max_field_size": 65536, "max_headers": 500}
+_LINE, _FIELDS = 65536, 500
 
 #: Seconds that a connection has to close when its server closes.
 _SHUTDOWN = 1.0
@@ -59,7 +59,7 @@ class Front(Protocol):
     """A server that listens. clients: those that are connected, whatever stands for them in this server."""
 
     @property
-    def clients(self) -> Collection[object]: ...
+    def clients(self) -> Sized: ...
 
     def stop_listening(self) -> None:
         """Let no other client connect."""
@@ -131,7 +131,7 @@ class UvicornFront:
         return cls(state, await place.listen(lambda: HttpToolsProtocol(config, state, {})))
 
     @property
-    def clients(self) -> Collection[object]:
+    def clients(self) -> Sized:
         return self.state.connections
 
     def stop_listening(self) -> None:
@@ -157,14 +157,21 @@ class AiohttpFront:
         door = AiohttpDoor(app)
         served = web.Application()
         served.router.add_route("*", "/{tail:.*}", door.serve, expect_handler=door.expect)
-        runner = web.AppRunner(served, access_log=None, auto_decompress=False, **_SIZES)
+        runner = web.AppRunner(
+            served,
+            access_log=None,
+            auto_decompress=False,
+            max_line_size=_LINE,
+            max_field_size=_LINE,
+            max_headers=_FIELDS,
+        )
         await runner.setup()
         logging.getLogger("aiohttp.server").addFilter(_is_unexpected)
         assert runner.server is not None
         return cls(runner, await place.listen(runner.server))
 
     @property
-    def clients(self) -> Collection[object]:
+    def clients(self) -> Sized:
         assert self.runner.server is not None
         return self.runner.server.connections
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tests.proxy.alike.cases import Ask, Case, Leaving
 from tests.proxy.alike.records import Reply
@@ -104,7 +104,7 @@ async def _read(peer: AsyncPeer, ask: Ask, *, asks_for_body: bool = False) -> Re
     pieces: list[bytes] = []
     try:
         async for piece in _body(peer, head):
-            pieces.append(piece)
+            pieces += (piece,)  # what has come is kept when the next one does not
     except (asyncio.IncompleteReadError, ConnectionError):
         return replace(reply, body=b"".join(pieces))
     return replace(reply, body=b"".join(pieces), has_end=True)

@@ -19,11 +19,8 @@ _DOORS = ("uvicorn", "aiohttp", *_SERVERS)
 
 
 async def _run(requests: int, seed: int, names: list[str]) -> bool:
-    inner = {"uvicorn": (UVICORN, UvicornFront.open), "aiohttp": (AIOHTTP, AiohttpFront.open)}
-    doors = [
-        inside(*inner[name]) if name in inner else in_a_process(_SERVERS[name])
-        for name in names
-    ]
+    inner = {"uvicorn": inside(UVICORN, UvicornFront.open), "aiohttp": inside(AIOHTTP, AiohttpFront.open)}
+    doors = [inner.get(name) or in_a_process(_SERVERS[name]) for name in names]
     began = time.monotonic()
     async with standing(*doors) as stand:
         found = await fuzz(stand, seed, requests)

@@ -82,13 +82,13 @@ class Leeway:
     """What a server does to any message.
 
     in_lower_case: the names of the client's fields. regroups: it puts fields of one name side by side.
-    adds: fields of responses. says_empty: a response without a body gets a length of 0.
+    adds: fields of responses. asks: for each body that waits to be asked for.
     """
 
     in_lower_case: bool = False
     regroups: bool = False
     adds: frozenset[bytes] = frozenset()
-    says_empty: bool = False
+    asks: bool = False
 
 
 def differences(ours: Outcome, theirs: Outcome, leeway: Leeway) -> list[Difference]:
@@ -119,9 +119,13 @@ def _between(where: str, ours: Any, theirs: Any) -> Iterator[Difference]:
 def _comparable(outcome: Outcome, leeway: Leeway) -> Outcome:
     arrived = outcome.arrived
     if any(each.status == _TOO_LARGE for each in outcome.replies):
-        arrived = tuple(each for each in arrived if each.is_whole)  # a matter of time: was it begun before that was seen?
+        arrived = tuple(
+            each for each in arrived if each.is_whole
+        )  # a matter of time: was it begun before that was seen?
     arrived = tuple(replace(each, fields=_arrived(each.fields, leeway)) for each in arrived)
-    replies = (replace(each, fields=_answered(each.fields, leeway), body=_constant(each.body)) for each in outcome.replies)
+    replies = (
+        replace(each, fields=_answered(each.fields, leeway), body=_constant(each.body)) for each in outcome.replies
+    )
     return Outcome(arrived, tuple(replies))
 
 
@@ -135,8 +139,7 @@ def _answered(found: Fields, leeway: Leeway) -> Fields:
     out = _OF_THE_CONNECTION | leeway.adds
     if (b"content-type", b"application/problem+json") in named:
         out |= {b"content-length"}  # it holds the id of the request
-    empty = (b"content-length", b"0") if leeway.says_empty else None
-    return tuple(each for each in named if each[0] not in out and each != empty)
+    return tuple(each for each in named if each[0] not in out)
 
 
 def _constant(data: bytes) -> bytes:
