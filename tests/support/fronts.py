@@ -195,6 +195,9 @@ class VirtualUvicornLoop(VirtualLoop):
 class VirtualAiohttpLoop(VirtualLoop):
     """The same as `AiohttpLoop`, and hours pass at once."""
 
+    def __init__(self) -> None:
+        super().__init__(settled=0.05)  # a window that was full opens later here
+
 
 #: On each of these a test of the proxy may run.
 LOOPS: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
