@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support.patience import LIMIT
 
-#: Of `VirtualLoop`, for most tests.
+#: Real seconds of silence on all sockets after which it counts as settled that nothing is under way.
 _SETTLED = 0.01
 
 
@@ -50,7 +50,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time passes only when there is nothing left to do, and then at once to the next timer.
 
-    settled: real seconds of silence on all sockets after which there is nothing under way.
+    settled: real seconds of silence on all sockets that say so.
     """
 
     def __init__(self, settled: float = _SETTLED) -> None:
