@@ -196,6 +196,32 @@ async def test_a_limit_that_is_kept_takes_nothing_away(aiohttp_server: AiohttpSe
         await eventually(lambda: seen == [0, 200])
 
 
+async def test_a_request_that_the_proxy_ends_itself_is_not_cancelled_for_its_middlewares(
+    aiohttp_server: AiohttpServer,
+) -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    @web.middleware
+    async def look(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        task = asyncio.current_task()
+        assert task is not None
+        seen.append((request.method, response.status, task.cancelling()))
+        return response
+
+    async with (
+        app_stage(aiohttp_server, mute, middlewares=[look], tickets={}) as on,
+        on.connect() as client,
+    ):
+        url = (await client.ask(b"POST /_tickets/a HTTP/1.1\r\nHost: a.test\r\n\r\n")).one(b"Location")
+        assert url is not None
+        await client.send(b"GET " + url + b" HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        await on.upstream.visit()
+        assert (await on.ask(b"DELETE " + url + b" HTTP/1.1\r\nHost: a.test\r\n\r\n")).status == 204
+        assert (await client.response()).status == 204
+    assert sorted(seen) == [("DELETE", 204, 0), ("GET", 204, 0), ("POST", 201, 0)]
+
+
 # `on_response_prepare`.
 
 
@@ -347,10 +373,9 @@ async def test_the_middleware_for_own_streams_around_a_handler_that_calls_the_pr
 
         sub = web.Application(middlewares=[sse_keepalive()])
         sub.router.add_get("/call", call)
-        app._router = web.UrlDispatcher()  # in place of the route for all paths
         app.add_subapp("/sub", sub)
 
-    async with app_stage(aiohttp_server, replies(), change=change) as on:
+    async with app_stage(aiohttp_server, replies(), change=change, path="/proxy") as on:
         assert (await on.ask(GET.replace(b"/a", b"/sub/call"))).status == 500
         assert on.upstream.visits == []
     assert "sse_keepalive() must leave what reverse_proxy() serves alone" in logs_errors()
