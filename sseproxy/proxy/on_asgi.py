@@ -131,7 +131,7 @@ async def _serve(
         listening.cancel()
         _leave(connection, response, handling)
     try:
-        if error is not None:
+        if error is not None and not response.is_complete:
             raise error
     finally:
         del error  # whose traceback leads here

@@ -53,6 +53,7 @@ LIMITS: Final[Sequence[Limit]] = (
                 "test_event_streams.py::test_other_coded_bodies_stay_coded",
                 "test_event_streams.py::test_other_content_types_are_none_of_ours",
                 "test_event_streams.py::test_what_is_added_and_removed",
+                "test_ndjson.py::test_what_is_none_of_ours_is_untouched",
                 "test_request_ids.py::test_the_trace_of_a_client_goes_on_as_it_came",
                 "test_requests.py::test_a_gateway_is_warned_of_by_whichever_field_it_sends[Forwarded]",
                 "test_requests.py::test_a_gateway_is_warned_of_by_whichever_field_it_sends[X-Real-IP]",
@@ -230,6 +231,7 @@ LIMITS: Final[Sequence[Limit]] = (
         tests={
             UVICORN: (
                 "test_leaving.py::test_a_client_of_http_10_hears_it_in_its_own_words",
+                "test_ndjson.py::test_http_10_gets_a_reset",
                 "test_request_bodies.py::test_continue_is_not_said_to_http_10",
                 "test_responses.py::test_an_upstream_that_wants_another_protocol_says_which[HTTP/1.0]",
                 "test_responses.py::test_http_10_clients_get_no_chunks[chunked]",
@@ -255,6 +257,7 @@ LIMITS: Final[Sequence[Limit]] = (
                 "test_broken_ends.py::test_nor_does_one_that_begins_during_a_drain_say_so",
                 "test_leaving.py::test_a_stream_of_the_delay_is_drained_like_any_other",
                 "test_leaving.py::test_an_idle_connection_is_closed_by_the_drain_and_not_before",
+                "test_ndjson.py::test_its_end_is_found_in_the_body_also_for_a_client_that_closes",
                 "test_sent_away.py::test_a_stream_that_comes_in_time_is_drained_as_one",
                 "test_sent_away.py::test_it_is_sent_away_with_a_stream_that_ends",
                 "test_sent_away.py::test_one_that_asks_during_the_drain_is_sent_away_at_its_end",

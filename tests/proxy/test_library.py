@@ -5,6 +5,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from starlette.routing import Mount
 from sseproxy.asgi.types import ASGIApp, Message
 from sseproxy.engine.observer import AccessRecord, Observer
 from sseproxy.proxy import ReverseProxy
+from sseproxy.proxy.app import ProxyApp
 from sseproxy.proxy.backing.readiness import Status
+from sseproxy.proxy.library.embedded import EmbeddedProxy
 from sseproxy.proxy.library.loop_proxy import LoopProxy, Phase
 from sseproxy.proxy.on_asgi import AsgiDoor
 from tests.support.asgi_exchange import Exchange
@@ -143,6 +146,19 @@ class TestBeginning:
             assert (await ask(app, path="/v1/models").run()).body == b"ok"
             assert upstream.requests[0].target == b"/v1/models"
             await proxy.close()
+
+    async def test_it_does_not_keep_the_context_of_the_first_request(self) -> None:
+        request = ContextVar("request", default="none")
+        seen: list[str] = []
+
+        def new_door(app: ProxyApp) -> ProxyApp:
+            seen.append(request.get())
+            return app
+
+        request.set("the first")
+        async with EmbeddedProxy("http://127.0.0.1:9", {}, new_door) as proxy:
+            assert proxy.here().door is proxy.here().app
+        assert seen == ["none"]
 
     def test_without_asyncio_it_says_so(self) -> None:
         async def call() -> None:

@@ -265,6 +265,11 @@ class AsgiResponse:
         return self._stage in _UNDER_WAY
 
     @property
+    def is_complete(self) -> bool:
+        """Whether the server has all of it."""
+        return self._stage is _OVER
+
+    @property
     def is_broken(self) -> bool:
         """Whether the app has to raise: the client must not take it for complete."""
         return self._stage is _BROKEN

@@ -146,6 +146,17 @@ class TestTheRequestBody:
         assert on.upstream.requests == []
         assert len(b"".join(bytes(visit.received).partition(b"\r\n\r\n")[2] for visit in on.upstream.visits)) <= 3
 
+    async def test_one_that_is_too_long_breaks_off_before_its_end(self) -> None:
+        async with asgi_stage(mute) as on:
+            exchange = on.exchange(method="POST", headers=[length(3)], body=[]).start()
+            exchange.say(b"ab")
+            visit = await on.upstream.visit()
+            await visit.wait_received(b"ab")
+            exchange.say(b"cd")
+            assert (await exchange.finish()).status == 400
+            await visit.wait_closed()
+            assert b"cd" not in visit.received
+
     async def test_it_is_received_no_faster_than_it_is_taken(self) -> None:
         """Also if the client, and the server in front, could give all of it at once."""
         piece, many = bytes(100_000), 400
@@ -179,9 +190,12 @@ class TestTheRequestBody:
 
     async def test_a_middleware_that_replays_it_without_end_does_not_stop_the_loop(self) -> None:
         async with asgi_stage(replies(OK)) as on:
+            calls: list[int] = []
 
             async def replaying(scope: Scope, receive: Receive, send: Send) -> None:
                 async def again() -> Message:
+                    calls.append(1)
+                    assert len(calls) < 1000
                     return {"type": "http.request", "body": b"abc", "more_body": False}
 
                 await on.door(scope, again, send)
@@ -395,6 +409,19 @@ class TestAServerThatFails:
             await visit.wait_closed()
             with pytest.raises(RuntimeError, match="no more"):
                 await exchange.finish()
+
+    async def test_in_receive_behind_the_end_it_is_no_matter(self) -> None:
+        async with asgi_stage(replies(OK)) as on:
+
+            async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+                async def fails() -> Message:
+                    if (message := await receive())["type"] == "http.disconnect":
+                        raise RuntimeError("no more")
+                    return message
+
+                await on.door(scope, fails, send)
+
+            assert (await on.exchange(front=failing).run()).is_whole
 
     @pytest.mark.parametrize("script", [mute, says(STREAM + EVENT)], ids=["before the response", "in a stream"])
     async def test_to_wait_for_the_app(self, script: Script) -> None:
