@@ -107,7 +107,7 @@ LIMITS: Final[Sequence[Limit]] = (
     ),
     Limit(
         "`Date`",
-        uvicorn="its own for every response, or with `--no-date-header` that of the service, if there is one",
+        uvicorn="the server writes it, in place of the service; none with `--no-date-header`",
         tests={
             UVICORN: (
                 "test_responses.py::test_a_response_without_a_date_gets_one",
