@@ -25,6 +25,7 @@ RIDDLES = re.compile(
 #: Tests that have to look inside, and why. All others use what is public.
 ALLOWED_LOOKS = {
     "tests/aiohttp/test_leans.py": "names the private parts of aiohttp that sseproxy uses, and fails when one is gone",
+    "tests/aiohttp/proxy/test_leans.py": "likewise, for the proxy as a handler",
     "tests/stores/test_tickets.py": "a leak test: what is left of 20,000 tickets shows in no answer of the store",
     "tests/test_timers.py": "a leak test: cancelled entries, and turns of the loop, cost memory and time only",
 }

@@ -42,7 +42,7 @@ class AiohttpConnection(asyncio.Protocol):
     #    resumptions alternate.
     # 2. `is_gone` is set once, by whatever tells first: the end of what the client sends, the loss of the connection,
     #    or the kernel (`disconnects`), which is asked while aiohttp does not read. The task that serves is cancelled.
-    # 3. Of several cancellations of the task only the one from here is taken back (`run`).
+    # 3. Of several cancellations of the task only those from here, and of the proxy, are taken back (`run`).
     # 4. Behind `end` nothing leads here, neither from the transport nor from the watch nor from a timer.
     #
     # Hazards: aiohttp stops reading, and so notices no end, when a body or further requests fill its buffers; a client
@@ -127,6 +127,8 @@ class AiohttpConnection(asyncio.Protocol):
         if self._task is None and task.uncancel() > others:  # gone, and `work` has come to its end all the same
             raise asyncio.CancelledError
         self._task = None
+        while task.cancelling() > others:  # the proxy has answered a request that it has cancelled itself
+            task.uncancel()
         return result
 
     def end(self) -> None:

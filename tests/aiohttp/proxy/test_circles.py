@@ -2,10 +2,10 @@
 
 import asyncio
 import gc
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -42,7 +42,7 @@ def alive() -> Counter[str]:
     """What there is of the proxy and of aiohttp's server, by kind, with tasks and sockets."""
     found = Counter(type(each).__qualname__ for each in gc.get_objects() if _counts(type(each)))
     found["tasks"] = len(asyncio.all_tasks())
-    found["descriptors"] = len(os.listdir("/proc/self/fd"))
+    found["descriptors"] = sum(1 for _ in Path("/proc/self/fd").iterdir())
     return found
 
 

@@ -196,6 +196,32 @@ async def test_a_limit_that_is_kept_takes_nothing_away(aiohttp_server: AiohttpSe
         await eventually(lambda: seen == [0, 200])
 
 
+async def test_a_request_that_the_proxy_ends_itself_is_not_cancelled_for_its_middlewares(
+    aiohttp_server: AiohttpServer,
+) -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    @web.middleware
+    async def look(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        task = asyncio.current_task()
+        assert task is not None
+        seen.append((request.method, response.status, task.cancelling()))
+        return response
+
+    async with (
+        app_stage(aiohttp_server, mute, middlewares=[look], tickets={}) as on,
+        on.connect() as client,
+    ):
+        url = (await client.ask(b"POST /_tickets/a HTTP/1.1\r\nHost: a.test\r\n\r\n")).one(b"Location")
+        assert url is not None
+        await client.send(b"GET " + url + b" HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        await on.upstream.visit()
+        assert (await on.ask(b"DELETE " + url + b" HTTP/1.1\r\nHost: a.test\r\n\r\n")).status == 204
+        assert (await client.response()).status == 204
+    assert sorted(seen) == [("DELETE", 204, 0), ("GET", 204, 0), ("POST", 201, 0)]
+
+
 # `on_response_prepare`.
 
 
