@@ -296,6 +296,8 @@ _LINES = (
     *(b"\n", b"\r\n", b"\n", b"data: [DONE]\n", b"data: \xc3\xbc\n", b"data\n", b"id\n"),
 )
 
+_RECORDS = (b'{"a": 1}\n', b'{"b": "\xc3\xbc"}\r\n', b'{"done": true}\n', b"\n", b'{"cut": ')
+
 
 def draw(seed: int, number: int) -> Case:
     """Return the case with this number. The same for each machine and each run."""
@@ -417,10 +419,14 @@ def _answer(random: Random) -> Answer:
 
 
 def _stream(random: Random) -> Answer:
-    kind = random.choice((b"text/event-stream", b"text/event-stream; charset=utf-8", b"Text/Event-Stream"))
-    text = b"".join(random.choices(_LINES, k=random.randint(0, 20)))
-    if random.random() < 0.8:
-        text += b"data: last\n\n"
+    if random.random() < 0.2:
+        kind = random.choice((b"application/x-ndjson", b"application/jsonl"))
+        text = b"".join(random.choices(_RECORDS, k=random.randint(0, 20)))
+    else:
+        kind = random.choice((b"text/event-stream", b"text/event-stream; charset=utf-8", b"Text/Event-Stream"))
+        text = b"".join(random.choices(_LINES, k=random.randint(0, 20)))
+        if random.random() < 0.8:
+            text += b"data: last\n\n"
     cuts = sorted(random.sample(range(len(text) + 1), min(len(text) + 1, random.choice((0, 1, 4)))))
     pieces = tuple(text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True))
     fields = ((b"Content-Type", kind), *_some(random, _ANSWERED_FIELDS, random.choice((0, 1, 4))))
