@@ -76,6 +76,10 @@ bench-cold: tests-setup ## what an event costs in Python where each belongs to a
 bench-journal-short: tests-setup bench-compiler ## does an event of a kept answer cost less than twice a relayed one?
 	@$(BIN)/python -m benchmarks.journal --check
 
+.PHONY: bench-doors
+bench-doors: tests-setup bench-compiler ## what an event costs inside an app: uvicorn, granian, hypercorn, aiohttp
+	@$(BIN)/python -m benchmarks.doors $(ARGS)
+
 .PHONY: map
 map: ## the question that each module answers
 	@for file in $$(git ls-files 'sseproxy/*.py'); do printf '%-44s %s\n' "$$file" "$$(sed -n '1s/^"""//; 1s/"""$$//; 1p' "$$file")"; done
@@ -132,6 +136,10 @@ journal-soak: tests-setup ## a million events of a journal, while network, servi
 .PHONY: journal-bounds
 journal-bounds: tests-setup ## does memory stay in its bounds? A million keys, about an hour (ARGS="-k keys")
 	@JOURNAL_KEYS=$${JOURNAL_KEYS:-1000000} $(BIN)/python -m pytest tests/e2e/journal/test_bounds.py $(ARGS)
+
+.PHONY: doors-all
+doors-all: tests-setup ## 20,000 random requests through six servers in front of the proxy (ARGS="--requests 1000 --seed 7")
+	@$(BIN)/python -W ignore -m tests.proxy.alike.fuzz $(ARGS)
 
 .PHONY: cov
 cov: tests-setup programs ## all tests, and which lines they did not reach

@@ -6,10 +6,12 @@ from sseproxy.asgi.responses import FILES, body_of, fields_of, goes_on, is_coded
 from sseproxy.asgi.types import Message
 from sseproxy.core.http.fields import Headers, get
 from sseproxy.core.limits import ERROR_BODY, REFUSAL_TIME
+from sseproxy.core.stream.ends import row
 from sseproxy.core.stream.error_events import StreamError
 from sseproxy.core.stream.json_answer import JSON_ANSWER
 from sseproxy.core.stream.kinds import MediaKind, is_of_a_kind
 from sseproxy.core.stream.late_refusal import FinalMessage, LateRefusal, late_refusal
+from sseproxy.core.stream.transfer import CloseReason
 
 
 class LateStep(Enum):
@@ -82,6 +84,14 @@ class LateResponse:
         elif message["type"] not in FILES:
             return LateStep.NOTHING
         return LateStep.NOTHING if message.get("more_body", False) else LateStep.WHOLE
+
+    def status_without_response(self, reason: CloseReason) -> int | None:
+        """Return the status that an app is taken to have answered with that has not, for `reason`.
+
+        ``None`` if there is none: for streams an end may be no error, and a client that leaves asks for none.
+        """
+        end = row(reason)
+        return None if end.is_by_client or self._kind is not JSON_ANSWER else end.status
 
     def refusal(self, detail: str = "") -> LateRefusal:
         """Return what the client gets for the refusal; `detail` if the app has given none."""

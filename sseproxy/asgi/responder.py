@@ -157,7 +157,10 @@ class Responder:
         return asyncio.sleep(0)
 
     async def _receive_late(self, message: Message, late: LateResponse) -> None:
-        match late.receive(message):
+        step = late.receive(message)
+        if message["type"] == "http.response.start" and self._live.record is not None:
+            self._live.record.intended = message["status"]
+        match step:
             case LateStep.PASS:
                 await self._queue.flush(message)
             case LateStep.STREAM:
@@ -326,7 +329,9 @@ class Responder:
         self._queue.close()
         self._streams.remove(self._live)
         if (record := self._live.record) is not None:
-            closed_at = self._session.stats.closed_at
+            closed_at, reason = self._session.stats.closed_at, self._session.close_reason
+            if self._late is not None and record.intended is None and reason is not None:
+                record.intended = self._late.status_without_response(reason)
             record.reason = self._session.close_reason or "-"
             record.ended_at = self._time() if closed_at is None else closed_at
             self._streams.observers.notify(lambda observer: observer.answered(record))

@@ -157,7 +157,7 @@ class Options:
             raise ValueError("secret: stands in store, too (leave one of them out)")
 
     def document(self) -> Document:
-        """Return what a file would say."""
+        """Return what a file would say. Raises `ValueError` for a value that holds itself."""
         data = self._document.data
         if not self._has_routes:
             data["routes"] = [{} if self._upstream is None else {"upstream": self._upstream}]
@@ -168,8 +168,12 @@ class Options:
             holder: Any = data
             for part in above:
                 holder = holder[part] if isinstance(part, int) else holder.setdefault(part, {})
-            if isinstance(holder, dict):  # else it has been given in another form, and is wrong
+            if not isinstance(holder, dict):  # it has been given in another form, and is wrong
+                continue
+            try:
                 holder[key] = self._plain("off" if value is None else value, (*above, key))
+            except RecursionError:
+                raise ValueError(f"{name}: stands inside of itself") from None
         return self._document
 
     def line(self, problem: ConfigProblem) -> str:

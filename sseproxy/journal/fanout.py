@@ -16,7 +16,7 @@ from sseproxy.core.limits import KIB
 from sseproxy.journal.budget import Budget
 from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.history import History
-from sseproxy.journal.members import GIVEN, OUT, Brake, Held, Member, Replay, Voice, hand_over, loosened
+from sseproxy.journal.members import GIVEN, LONG, OUT, Brake, Held, Member, Replay, Voice, hand_over, loosened
 
 #: By so many bytes a window may grow before its budget hears of it, and beyond its limit, by a part of which.
 _WORTH_NOTING: Final = 4 * KIB
@@ -106,7 +106,8 @@ class Fanout:
 
     def publish_block(self, block: Block) -> None:
         """The same for a window that has `block` new and nothing else. What comes next may be loose."""
-        self.tighten()
+        if self._loose is not None:
+            self.tighten()
         live = self._live
         if self._pass is not None or self._ahead or len(live) > 1 or len(block.text) > self.policy.chunk:
             self.publish()
@@ -118,8 +119,9 @@ class Fanout:
         has_grown = window.size - self._noted > _WORTH_NOTING
         if has_grown or window.events > limits.events or window.bytes > limits.bytes * _SLACK:
             self.tidy()
-        if window.loose is not None and self._at is at and not (self._behind or self._ahead or len(live) > 1):
-            self._loose = loosened(window.loose, block, self.policy, live, now=self._loop.time())
+        loose = None if block.is_named or len(block.text) > LONG else window.loose
+        if loose is not None and self._at is at and not (self._behind or self._ahead or len(live) > 1):
+            self._loose = loosened(loose, block, self.policy, live, now=self._loop.time())
 
     def break_in(self, base: Mark, missing: Missing | None) -> None:
         """Make the window go on at `base`, and have the readers hear what is missing; see `Window.break_in`."""

@@ -17,6 +17,9 @@ GIVEN: Final = -2
 #: What is loose is one of so many parts of what is kept, at most.
 _LOOSE_PART: Final = 16
 
+#: Bytes: behind a longer event nothing is loose, since so few would be that it would cost more.
+LONG: Final = LOOSE_BYTES // 8
+
 
 class Voice:
     """What all members of one flavour get in a pass, written once."""
@@ -159,8 +162,7 @@ def loosened(loose: Loose, block: Block, policy: WindowPolicy, live: Sequence[Me
     voice = live[0].voice if live else None
     if live and voice is None:
         return None
-    loose.open(block.last, is_named=block.is_named, until=now + limits.age / _LOOSE_PART)
+    loose.open(block.last, until=now + limits.age / _LOOSE_PART)
     if voice is not None:
-        has_ids = voice.has_ids and not block.is_named
-        loose.hand_to(live[0].receive, live[0].fail, voice.id_line if has_ids else b"")
+        loose.hand_to(live[0].receive, live[0].fail, voice.id_line if voice.has_ids else b"")
     return loose

@@ -13,15 +13,11 @@ from sseproxy.core.http.fields import Peer
 from sseproxy.http1.policy import HeadLimits
 from sseproxy.http1.requests import ParsedRequest
 from sseproxy.proxy.app import ProxyApp
+from sseproxy.proxy.asgi.aborting import ResponseAborted, break_in_front
 from sseproxy.proxy.asgi.receiving import RequestReceiver
-from sseproxy.proxy.asgi.response import AsgiResponse, ResponseAborted
+from sseproxy.proxy.asgi.response import AsgiResponse
 from sseproxy.proxy.asgi.scopes import client_address, is_unix, read_scope, speaks_http1
 from sseproxy.proxy.handler import RequestHandler
-
-#: What no server and no middleware takes for a part of a response, or for its end.
-_ABORT = {"type": "sseproxy.abort", "body": object(), "more_body": True}
-#: Seconds in which it has to come through, to a client that takes what came before it.
-_ABORT_TIME = 5.0
 
 #: What a middleware in front gets for a client that has left before its response began. No client sees it.
 _LEFT = 499
@@ -42,7 +38,7 @@ class AsgiConnection:
 
 # Strategy. Three coroutines serve one request:
 #
-#     the app's own call     hands the response to the server (`AsgiResponse.transmit`), and raises what has to be raised
+#     the app's own call     hands the response to the server (`AsgiResponse.transmit`), and raises what must be raised
 #     `RequestHandler`       a task of its own, because it is cancelled when the client leaves, which must not show in
 #                            front, and because granian's calls of an app are no tasks
 #     `RequestReceiver`      a task that receives the body, and hears of a client that leaves
@@ -91,7 +87,7 @@ class AsgiDoor:
             await _serve(self._handler, request, connection, receiver, response)
         if response.is_broken:
             if response.has_begun:
-                await _break_in_front(send)
+                await break_in_front(send)
             raise ResponseAborted
         if not response.has_begun:
             with contextlib.suppress(OSError):
@@ -135,7 +131,7 @@ async def _serve(
         listening.cancel()
         _leave(connection, response, handling)
     try:
-        if error is not None:
+        if error is not None and not response.is_complete:
             raise error
     finally:
         del error  # whose traceback leads here
@@ -152,22 +148,6 @@ def _leave(connection: AsgiConnection, response: AsgiResponse, handling: "asynci
     if flow is not None:
         flow.connection_lost()
     handling.cancel()
-
-
-async def _break_in_front(send: Send) -> None:
-    """Let a middleware in front fail, too.
-
-    Hazard: `BaseHTTPMiddleware` of Starlette completes the response of an app that raises behind the head. It does not
-    if it comes upon a message that it cannot read. Servers refuse to send that, and do nothing else.
-    """
-    aborting = begin_later(_send_abort(send))
-    await asyncio.wait({aborting}, timeout=_ABORT_TIME)
-    aborting.cancel()
-
-
-async def _send_abort(send: Send) -> None:
-    with contextlib.suppress(Exception):
-        await send({**_ABORT})
 
 
 def _note_handled(response: AsgiResponse, _: object) -> None:

@@ -1,16 +1,19 @@
 """Can an app have a line in its log for each of its streams, and what does it say?"""
 
+import contextlib
 import logging
 
 import pytest
 from aiohttp import web
 
 from sseproxy.asgi import SSEKeepaliveMiddleware
+from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.engine.access import AccessLog
 from sseproxy.engine.live import LiveStreams
 from sseproxy.engine.observer import Observers
 from tests.support.aiohttp_app import AiohttpApp, open_stream, until
-from tests.support.asgi_exchange import Exchange, Step, script
+from tests.support.asgi_exchange import Exchange, Step, body, head, script
+from tests.support.virtual_clock import passing
 
 FIELDS = (
     (b"host", b"app.test:80"),
@@ -77,3 +80,31 @@ async def test_the_streams_of_an_aiohttp_app(caplog: pytest.LogCaptureFixture) -
     [line] = caplog.messages
     assert line.startswith("peer=127.0.0.1 method=GET host=")
     assert " status=200 route=app reason=upstream_end " in line
+
+
+@pytest.mark.parametrize(
+    ("said", "before", "ends"),
+    [
+        (head(429, (b"content-type", b"text/plain")), 5.0, "intended=429 route=app reason=upstream_end"),
+        (head(404, (b"content-type", b"application/json")), 5.0, "intended=404 route=app reason=upstream_end"),
+        (ValueError("broken"), 5.0, "intended=500 route=app reason=upstream_end"),
+        (head(), 50.0, "intended=504 route=app reason=response_timeout"),
+    ],
+)
+async def test_the_status_of_an_app_that_answers_late(
+    said: Message | ValueError, before: float, ends: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "sseproxy.access")
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await passing(before)
+        if isinstance(said, ValueError):
+            raise said
+        await send(said)
+        await send(body(b"{}", more=False))
+
+    kept = SSEKeepaliveMiddleware(app, json=2.0, response_timeout=20.0, streams=logged())
+    with contextlib.suppress(ValueError):
+        await Exchange(kept, method="POST", path="/a", headers=[(b"content-type", b"text/plain")]).run()
+    assert f" status=200 {ends} " in caplog.messages[-1]

@@ -235,6 +235,8 @@ WITH_SPACES = Treatment(dialect=Dialect.GENERIC, ndjson=WhiteSpace.SPACE)
         (CHAT, TWO_RECORDS, LATER_ONES, b'{"a": 1}\n {"done": true}\n', True),
         (CHAT, replace(TWO_RECORDS, before=LATE), EARLY_ONES, b'  {"a": 1}\n {"done": true}\n', True),
         (AT_ONCE_CHAT, replace(ANSWERS[0], before=LATE), EARLY_ONES, b'{"a":\n"b"}', True),
+        (replace(CHAT, target="/api/embed"), replace(ANSWERS[0], before=LATE), EARLY_ONES, b'{"a":\n"b"}', True),
+        (FEED, TWO_RECORDS, LATER_ONES, b'{"a": 1}\n{"done": true}\n', True),
         (CHAT, replace(ANSWERS[0], before=LATE), EARLY_ONES, b'   {"a": "b"}\n', True),
         (CHAT, replace(REFUSALS[1], before=LATE), EARLY_ONES, b'  {"error": "no", "status": 503}\n', False),
         (

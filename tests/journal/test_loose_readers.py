@@ -80,13 +80,23 @@ async def test_nothing_is_loose_where_little_is_kept() -> None:
     assert room.loose.events == 0
 
 
-async def test_events_that_the_upstream_has_named_get_no_ids() -> None:
+async def test_events_that_the_upstream_has_named_are_not_loose() -> None:
     room = Run()
     ((_, sink),) = await room.live(1)
     room.bring(is_named=True)
-    room.bring()
-    assert room.loose.events == 1
+    assert not room.loose.is_open
+    room.bring(is_named=True)
+    assert room.loose.events == 0
     assert [event.last_event_id for event in sink.events] == ["", ""]
+
+
+async def test_behind_a_long_event_nothing_is_loose() -> None:
+    room = Run()
+    await room.live(1)
+    room.bring(100)
+    assert not room.loose.is_open
+    room.bring()
+    assert room.loose.is_open
 
 
 async def test_a_break_comes_behind_what_was_loose() -> None:

@@ -43,6 +43,10 @@ ASK_ONCE = ASK[:-2] + b"Connection: close\r\n\r\n"
 POST = b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Type: application/json\r\n"
 HALF_A_BODY = POST + b'Content-Length: 100\r\n\r\n{"stream": true'
 HALF_A_CHUNK = POST + b'Transfer-Encoding: chunked\r\n\r\n64\r\n{"stream": true'
+CALL = POST + b"Content-Length: 2\r\n\r\n{}"
+CALL_10 = CALL.replace(b"1.1", b"1.0", 1)
+CALL_ONCE = POST + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}"
+JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\r\n"
 LARGE = POST + b"Content-Length: 9000000\r\n\r\n" + bytes(900_000)
 UPGRADE = b"GET /a HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
 
@@ -54,6 +58,7 @@ CODED = gzip.compress(b"data: 1\n\n" * 100)
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
 
 SOON = HeartbeatPolicy(interval=0.005, before_response=0.005)
+JSON_SOON = HeartbeatPolicy(interval=0.005, json=0.005)
 
 
 # What upstreams do.
@@ -271,6 +276,13 @@ WAYS: dict[str, Way] = {
     "gone after an early answer that was joined": Way(
         says(CHUNKED + EVENT, after=0.05), leaves(ASK, sees=b"data: 1"), {"heartbeat": SOON}
     ),
+    "gone after JSON was promised": Way(hears_all, leaves(CALL, sees=b"1\r\n \r\n"), {"heartbeat": JSON_SOON}),
+    "reset after JSON was promised": Way(
+        hears_all, leaves(CALL, sees=b"1\r\n \r\n", how="resets"), {"heartbeat": JSON_SOON}
+    ),
+    "gone in the JSON that was promised": Way(
+        says(JSON_HEAD + b"[1", after=0.05), leaves(CALL, sees=b"[1"), {"heartbeat": JSON_SOON}
+    ),
     "gone from a tunnel": Way(says(SWITCHED + b"data: 1"), leaves(UPGRADE, sees=b"data: 1")),
     "reset from a tunnel": Way(says(SWITCHED + b"data: 1"), leaves(UPGRADE, sees=b"data: 1", how="resets")),
     "stalled": Way(says(FLOOD), freezes, {"timeouts": WRITE_SOON}),
@@ -296,6 +308,22 @@ WAYS: dict[str, Way] = {
         stays(ASK_ONCE),
         {"heartbeat": SOON},
     ),
+    "upstream closes in the JSON that was promised": Way(
+        says(JSON_HEAD + b"[1", "closes", after=0.05), stays(CALL_ONCE), {"heartbeat": JSON_SOON}
+    ),
+    "upstream answers a promise of JSON": Way(
+        says(JSON_HEAD + b"[1] ", "closes", after=0.05), stays(CALL_ONCE), {"heartbeat": JSON_SOON}
+    ),
+    "upstream answers a promise of JSON for HTTP/1.0": Way(
+        says(JSON_HEAD + b"[1] ", "closes", after=0.05),
+        stays(CALL.replace(b"1.1", b"1.0", 1)),
+        {"heartbeat": JSON_SOON},
+    ),
+    "upstream refuses after a promise of JSON": Way(
+        says(b"HTTP/1.1 429 No\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno", after=0.05),
+        stays(CALL_ONCE),
+        {"heartbeat": JSON_SOON},
+    ),
     "upstream closes the tunnel": Way(says(SWITCHED + b"data: 1", "closes"), stays(UPGRADE)),
     "upstream resets the tunnel": Way(says(SWITCHED + b"data: 1", "resets"), stays(UPGRADE)),
     "upstream switches unasked": Way(says(SWITCHED), reads(GET)),
@@ -317,6 +345,9 @@ WAYS: dict[str, Way] = {
     "no body comes": Way(mute, stays(POST + b"Transfer-Encoding: chunked\r\n\r\n"), {"timeouts": RESPONSE_SOON}),
     "response timeout after the early answer": Way(
         mute, stays(ASK_ONCE), {"timeouts": RESPONSE_SOON, "heartbeat": SOON}
+    ),
+    "response timeout after a promise of JSON": Way(
+        hears_all, stays(CALL_ONCE), {"timeouts": RESPONSE_SOON, "heartbeat": JSON_SOON}
     ),
     "idle timeout": Way(says(CHUNKED + EVENT), stays(ONCE), {"timeouts": IDLE_SOON}),
     "idle timeout of another response": Way(says(PLAIN), stays(ONCE), {"timeouts": IDLE_SOON}),

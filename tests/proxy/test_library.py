@@ -5,6 +5,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from starlette.routing import Mount
 from sseproxy.asgi.types import ASGIApp, Message
 from sseproxy.engine.observer import AccessRecord, Observer
 from sseproxy.proxy import ReverseProxy
+from sseproxy.proxy.app import ProxyApp
 from sseproxy.proxy.backing.readiness import Status
+from sseproxy.proxy.library.embedded import EmbeddedProxy
 from sseproxy.proxy.library.loop_proxy import LoopProxy, Phase
 from sseproxy.proxy.on_asgi import AsgiDoor
 from tests.support.asgi_exchange import Exchange
-from tests.support.inside import alive
+from tests.support.inside import alive, run_on
 from tests.support.patience import LIMIT
 from tests.support.raw_upstream import OK, RawUpstream, Visit, replies
 from tests.support.settled import eventually
@@ -143,6 +146,19 @@ class TestBeginning:
             assert (await ask(app, path="/v1/models").run()).body == b"ok"
             assert upstream.requests[0].target == b"/v1/models"
             await proxy.close()
+
+    async def test_it_does_not_keep_the_context_of_the_first_request(self) -> None:
+        request = ContextVar("request", default="none")
+        seen: list[str] = []
+
+        def new_door(app: ProxyApp) -> ProxyApp:
+            seen.append(request.get())
+            return app
+
+        request.set("the first")
+        async with EmbeddedProxy("http://127.0.0.1:9", {}, new_door) as proxy:
+            assert proxy.here().door is proxy.here().app
+        assert seen == ["none"]
 
     def test_without_asyncio_it_says_so(self) -> None:
         async def call() -> None:
@@ -312,7 +328,8 @@ class TestEventLoops:
         assert errors == []
         assert proxy[0].open_streams == 0
 
-    def test_a_loop_that_ends_closes_what_was_not_closed(self) -> None:
+    @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+    def test_a_loop_that_ends_closes_what_was_not_closed(self, loop: str) -> None:
         """A mounted app gets no lifespan."""
         made: list[LoopProxy[AsgiDoor]] = []
 
@@ -322,7 +339,7 @@ class TestEventLoops:
                 assert (await ask(proxy).run()).status == 200
                 made.append(proxy.here())
 
-        asyncio.run(once())
+        run_on(loop, once)
         assert made[0].phase is Phase.CLOSED
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 

@@ -9,6 +9,7 @@ import pytest
 from sseproxy.config import embedded
 from sseproxy.config.schema import FileSchema
 from tests.docs.pages import DOCS, blocks
+from tests.proxy.door_limits import table
 
 MANUAL = (DOCS / "library.md").read_text(encoding="utf-8")
 PYTHON = [text for language, text in blocks(MANUAL) if language == "python"]
@@ -41,6 +42,10 @@ def test_a_scalar_has_its_default_and_its_key_there(name: str) -> None:
 def test_the_drain_has_its_default_there() -> None:
     assert row_of("drain")[1] == f'`"{DEFAULTS["server"]["drain"]["timeout"]}"`'
     assert row_of("drain_spread")[1] == f'`"{DEFAULTS["server"]["drain"]["spread"]}"`'
+
+
+def test_what_a_server_makes_impossible_is_said() -> None:
+    assert f"\n\n{table()}\n\n" in MANUAL
 
 
 @pytest.mark.parametrize("text", PYTHON, ids=[text.splitlines()[0] for text in PYTHON])

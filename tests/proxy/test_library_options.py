@@ -268,6 +268,13 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     ]
 
 
+def test_a_mapping_that_holds_itself_is_an_error_like_others() -> None:
+    match: dict[str, object] = {}
+    match["path"] = match
+    with pytest.raises(ValueError, match=r"^match: stands inside of itself$"):
+        ReverseProxy(UPSTREAM, match=match)
+
+
 def test_an_upstream_may_have_the_port_that_a_server_of_sseproxy_would_have() -> None:
     assert settings("http://127.0.0.1:8080").routes
 

@@ -155,17 +155,6 @@ async def test_a_silence_between_records_is_filled(heartbeat: HeartbeatPolicy, d
         assert rest.lstrip() == TWO
 
 
-async def test_of_another_service_it_is_not() -> None:
-    async def script(visit: Visit) -> None:
-        await visit.request()
-        await visit.send(CHUNKED + chunk(ONE) + chunk(b'{"b"'))
-        await asyncio.sleep(0.1)
-        await visit.send(chunk(b": 2}\n") + chunk(b""))
-
-    async with stage(script, heartbeat=OFTEN) as on:
-        assert (await on.client.ask(GET)).body == ONE + TWO
-
-
 # Before the response.
 
 
@@ -251,20 +240,6 @@ async def test_json_that_breaks_off_is_one_too() -> None:
         seen, is_whole = await body_of(on.client)
     assert json.loads(seen)["status"] == 502
     assert not is_whole
-
-
-@pytest.mark.parametrize(
-    "asked", [asks(b'{"stream": false}'), asks(path=b"/api/embed"), asks(b"{}", b"Content-Encoding: gzip")]
-)
-async def test_a_request_that_asks_for_no_stream_is_not_promised_one(asked: bytes) -> None:
-    async def script(visit: Visit) -> None:
-        await visit.request()
-        await asyncio.sleep(0.1)
-        await visit.send(with_length(b"{}", media=b"application/json"))
-
-    async with stage(script, heartbeat=EARLY, dialect=Dialect.OLLAMA) as on:
-        seen = await on.client.ask(asked)
-    assert (seen.one(b"Content-Type"), seen.body) == (b"application/json", b"{}")
 
 
 # Places and ends.

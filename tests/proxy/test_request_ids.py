@@ -123,6 +123,7 @@ async def test_an_error_names_the_request(request_: bytes, status: int) -> None:
     records, streams = with_records()
     async with stage(replies(), streams=streams) as on:
         response = await on.client.ask(request_)
+        await eventually(lambda: bool(records.seen))
         # What could not be read as a request is not believed in this either.
         known = b"a" if status == 508 else MADE
         assert (response.status, response.one(b"X-Request-Id")) == (status, known)

@@ -89,7 +89,7 @@ async def test_what_was_lent_is_taken_back(verb: str) -> None:
     window = await store.create(b"1", FEED)
     store.lend(b"1", 1, loose)
     assert window.loose is loose
-    loose.open((1, 0), is_named=False, until=inf)
+    loose.open((1, 0), until=inf)
     assert loose.add(b"data: 1\n\n", 1, 0.0)
     if verb == "close":
         assert await store.close(b"1", 1, end_at((1, 2))) is Outcome.STORED
@@ -110,7 +110,7 @@ async def test_what_is_appended_follows_what_was_loose() -> None:
     store, loose, heard = MemoryJournalStore(), Loose(), list[Outcome]()
     window = await store.create(b"1", ANSWER)
     store.lend(b"1", 1, loose)
-    loose.open((1, 0), is_named=False, until=inf)
+    loose.open((1, 0), until=inf)
     loose.add(b"data: 1\n\n", 1, 0.0)
     store.append(b"1", 1, block((1, 1)), heard.append, now=0.0)
     store.append(b"1", 1, block((1, 2)), heard.append, now=0.0)

@@ -57,7 +57,7 @@ class AsgiStage:
         headers = [HOST, *changes.pop("headers", ())]
         options = {name: changes.pop(name) for name in ("method", "body") if name in changes}
         exchange = Exchange(front or self.door, path=unquote(path.decode("latin-1")), headers=headers, **options)
-        exchange.scope |= {"raw_path": path, "query_string": query, **changes}
+        exchange.scope.update({"raw_path": path, "query_string": query, **changes})
         return exchange
 
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,14 +20,17 @@ from sseproxy.asgi.types import ASGIApp
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.proxy.app import ProxyApp
-from sseproxy.proxy.asgi.response import ResponseAborted
+from sseproxy.proxy.asgi.aborting import ResponseAborted
 from sseproxy.proxy.on_asgi import AsgiDoor
 from sseproxy.proxy.on_http1 import Http1Door
 from tests.support.settled import eventually
 from tests.support.virtual_clock import VirtualLoop
 
+#: Real seconds in which a kernel has told the other one that there is room again.
+_KERNEL_WAITS = 0.3
+
 #: Of a head, as our own server has them, for aiohttp.
-_SIZES = {"max_line_size": 65536, "max_field_size": 65536, "max_headers": 500}
+_LINE, _FIELDS = 65536, 500
 
 #: Seconds that a connection has to close when its server closes.
 _SHUTDOWN = 1.0
@@ -56,7 +59,7 @@ class Front(Protocol):
     """A server that listens. clients: those that are connected, whatever stands for them in this server."""
 
     @property
-    def clients(self) -> Collection[object]: ...
+    def clients(self) -> Sized: ...
 
     def stop_listening(self) -> None:
         """Let no other client connect."""
@@ -128,17 +131,17 @@ class UvicornFront:
         return cls(state, await place.listen(lambda: HttpToolsProtocol(config, state, {})))
 
     @property
-    def clients(self) -> Collection[object]:
+    def clients(self) -> Sized:
         return self.state.connections
 
     def stop_listening(self) -> None:
         self.server.close()
 
     async def shut_down(self) -> None:
-        logging.getLogger("uvicorn.error").removeFilter(_is_unexpected)
         for each in list(self.state.connections):
             each.shutdown()
         await eventually(lambda: not self.state.connections and not self.state.tasks)
+        logging.getLogger("uvicorn.error").removeFilter(_is_unexpected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +157,21 @@ class AiohttpFront:
         door = AiohttpDoor(app)
         served = web.Application()
         served.router.add_route("*", "/{tail:.*}", door.serve, expect_handler=door.expect)
-        runner = web.AppRunner(served, access_log=None, auto_decompress=False, **_SIZES)
+        runner = web.AppRunner(
+            served,
+            access_log=None,
+            auto_decompress=False,
+            max_line_size=_LINE,
+            max_field_size=_LINE,
+            max_headers=_FIELDS,
+        )
         await runner.setup()
         logging.getLogger("aiohttp.server").addFilter(_is_unexpected)
         assert runner.server is not None
         return cls(runner, await place.listen(runner.server))
 
     @property
-    def clients(self) -> Collection[object]:
+    def clients(self) -> Sized:
         assert self.runner.server is not None
         return self.runner.server.connections
 
@@ -192,8 +202,22 @@ class VirtualUvicornLoop(VirtualLoop):
     """The same as `UvicornLoop`, and hours pass at once."""
 
 
+class PatientUvicornLoop(VirtualUvicornLoop):
+    """The same, for clients that read slowly: in between the kernel waits for 0.2 real seconds."""
+
+    def __init__(self) -> None:
+        super().__init__(_KERNEL_WAITS)
+
+
 class VirtualAiohttpLoop(VirtualLoop):
     """The same as `AiohttpLoop`, and hours pass at once."""
+
+
+class PatientAiohttpLoop(VirtualAiohttpLoop):
+    """The same, for clients that read slowly."""
+
+    def __init__(self) -> None:
+        super().__init__(_KERNEL_WAITS)
 
 
 #: On each of these a test of the proxy may run.
@@ -215,7 +239,9 @@ _FRONTS: Mapping[type[asyncio.AbstractEventLoop], OpenFront] = {
     UvicornLoop: UvicornFront.open,
     AiohttpLoop: AiohttpFront.open,
     VirtualUvicornLoop: UvicornFront.open,
+    PatientUvicornLoop: UvicornFront.open,
     VirtualAiohttpLoop: AiohttpFront.open,
+    PatientAiohttpLoop: AiohttpFront.open,
 }
 
 

@@ -21,9 +21,10 @@ _START = 1000.0
 class _JumpingSelector(selectors.DefaultSelector):
     """Instead of waiting, lets the clock jump; but first everything that is under way on a socket has to arrive."""
 
-    def __init__(self) -> None:
+    def __init__(self, settled: float) -> None:
         super().__init__()
         self.now = _START
+        self._settled = settled
         self._turns = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
@@ -38,7 +39,7 @@ class _JumpingSelector(selectors.DefaultSelector):
             return ready
         only_the_loop_itself = len(self.get_map()) == 1
         if not only_the_loop_itself:
-            ready = super().select(_SETTLED)
+            ready = super().select(self._settled)
         if not ready:
             self._turns = 0
             self.now += timeout
@@ -47,10 +48,13 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time passes only when there is nothing left to do, and then at once to the next timer."""
+    """An event loop whose time passes only when there is nothing left to do, and then at once to the next timer.
 
-    def __init__(self) -> None:
-        self._selector_with_clock = _JumpingSelector()
+    settled: real seconds of silence on all sockets that say so.
+    """
+
+    def __init__(self, settled: float = _SETTLED) -> None:
+        self._selector_with_clock = _JumpingSelector(settled)
         super().__init__(self._selector_with_clock)
 
     def time(self) -> float:

@@ -63,7 +63,14 @@ class Intake(Transfer):
 
     def forward(self, data: bytes, now: float) -> bytes:
         loose = self._loose
-        if loose.is_open and self._is_settled and _CR not in data and is_event(data) and loose.add(data, 1, now):
+        if (
+            loose.is_open
+            and self._is_settled
+            and len(data) < LOOSE_BYTES
+            and _CR not in data
+            and is_event(data)
+            and loose.add(data, 1, now)
+        ):
             self._is_newest_loose = True
             return b""
         if self.close_reason is not None:
@@ -78,12 +85,18 @@ class Intake(Transfer):
             self._is_newest_loose = False
             if loose.is_open and not cut.ids and loose.add(cut.text, cut.count, now):
                 return b""
-            self.stats.events += cut.count
-            self.stats.bytes_out += len(cut.text)
-            self._last_event_at = now
-        self.stats.received(len(data), now=now)
-        self._last_received = now
+        # What `TransferStats.received` does, written out: events with ids of the upstream come this way.
+        stats = self.stats
+        if stats.first_byte_at is None:
+            stats.first_byte_at = now
+        stats.bytes_in += len(data)
+        if now - stats.last_upstream_at > stats.longest_silence:  # noqa: PLR1730 - `max` is a call
+            stats.longest_silence = now - stats.last_upstream_at
+        stats.last_upstream_at = self._last_received = now
         if cut is not None:
+            stats.events += cut.count
+            stats.bytes_out += len(cut.text)
+            self._last_event_at = now
             self._take(cut, now)
         return b""
 

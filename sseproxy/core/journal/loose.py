@@ -23,8 +23,8 @@ class Loose:
     # A process with many runs meets each of them seldom, so an event costs what it touches in memory: here this
     # object, its list, and the reader. Blocks, marks and sizes are made once for many events.
     #
-    # 1. What is loose is behind all blocks of the window, of one token, and without ids of the upstream. The window
-    #    takes it (`take`) before it answers or takes anything else.
+    # 1. What is loose is behind all blocks of the window, of one token, and of a run whose upstream has given no ids.
+    #    The window takes it (`take`) before it answers or takes anything else.
     # 2. The reader, if there is one, has everything up to the last loose event, and there is no other one.
     # 3. Open only while 2. holds: whatever changes it closes this first (`Fanout`), as do the end of the connection
     #    that brings the events (`Intake`), and a store that no longer takes them (`JournalStore.lend`).
@@ -36,7 +36,6 @@ class Loose:
         "_events",
         "_fail",
         "_id_line",
-        "_is_named",
         "_more",
         "_newest",
         "_seq",
@@ -57,19 +56,17 @@ class Loose:
         self.receive: Callable[[bytes, int, float], None] | None = None
         self._fail: Callable[[Exception], None] | None = None
         self._id_line = b""
-        self._is_named = False
         self._token = self._seq = 0  # of the last event before
         self._more = 0  # events of pieces that have several, but for one of each
         self._until = inf
         self._newest = b""
         self._events = self._bytes = 0
 
-    def open(self, mark: Mark, *, is_named: bool, until: float) -> None:
+    def open(self, mark: Mark, *, until: float) -> None:
         """Take events behind `mark`, up to that time, for no reader. Nothing is loose."""
         self.is_open = True
         self.handed = mark
         self._token, self._seq = mark
-        self._is_named = is_named
         self._until = until
 
     def hand_to(
@@ -110,7 +107,7 @@ class Loose:
                 release_frames(error)
         return True
 
-    def take(self) -> tuple[Mark, int, bytes, bool]:
+    def take(self) -> tuple[Mark, int, bytes]:
         """Return what is loose, which is something, as the members of a `Block`; it is so no longer."""
         texts = self.texts
         count, text = len(texts) + self._more, b"".join(texts)
@@ -121,7 +118,7 @@ class Loose:
         self._events += count
         self._bytes += len(text)
         self.handed = (self._token, self._seq)
-        return self.handed, count, text, self._is_named
+        return self.handed, count, text
 
     @property
     def newest(self) -> bytes:

@@ -159,8 +159,8 @@ class RunState:
         """Give places to events of the upstream, and return them."""
         if cut.ids or self._is_repeating:
             return self._take_named(cut)
-        self.seq += cut.count
-        return (_new(Block, ((self.token, self.seq), cut.count, cut.text, self.is_named)),)
+        self._seq = seq = self.seq + cut.count
+        return (_new(Block, ((self.token, seq), cut.count, cut.text, self.is_named)),)
 
     # What becomes of the run.
 
@@ -188,6 +188,7 @@ class RunState:
 
     def _take_named(self, cut: Cut) -> Sequence[Block]:
         """Give places to events of which some are named; drop those that come again; split where naming begins."""
+        self._seq = self.seq
         self.own_ids.drop(self.window.base)
         texts = [text + _BOUNDARY for text in cut.text.split(_BOUNDARY)[: cut.count]]
         names = dict(cut.ids)
@@ -213,9 +214,10 @@ class RunState:
         return blocks
 
     def _block(self, texts: Sequence[bytes], names: dict[int, bytes], start: int) -> Block:
+        # `_seq` and not `seq`, which asks the window each time.
         for index in range(start, start + len(texts)):
-            self.seq += 1
+            self._seq += 1
             if index in names:
                 self.last_own_id = names[index] or None
-                self.own_ids.add(names[index], self.mark)
-        return Block(self.mark, len(texts), b"".join(texts), self.is_named)
+                self.own_ids.add(names[index], (self.token, self._seq))
+        return Block((self.token, self._seq), len(texts), b"".join(texts), self.is_named)

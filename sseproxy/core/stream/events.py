@@ -112,21 +112,29 @@ def around_whole_events(data: bytes) -> tuple[bytes, bytes, bytes]:
 class Look:
     """What is in whole events in canonical form, of one piece after the other.
 
-    newest: the piece, how many lines of data it has, and whether one of its lines may be an id. All readers of a feed
-    get the same piece, so each but the first finds here what it has to know. One tuple, since threads may share it.
+    newest: the piece, and how many lines of data it has. newest_of_ids: the piece, and whether a line of it may be an
+    id. All readers of a feed get the same piece, so each but the first finds here what it has to know.
     """
 
-    __slots__ = ("newest",)
+    # Each answer is one tuple together with its piece, since event loops of several threads may share this.
+
+    __slots__ = ("newest", "newest_of_ids")
 
     def __init__(self) -> None:
-        self.newest: tuple[bytes, int, bool] = (b"", 0, False)
+        self.newest: tuple[bytes, int] = (b"", 0)
+        self.newest_of_ids: tuple[bytes, bool] = (b"", False)
 
-    def at(self, data: bytes) -> tuple[int, bool]:
-        """Return the last two of `newest` for `data`."""
+    def lines(self, data: bytes) -> int:
+        """Count the lines of data."""
         lines = data.count(b"\ndata:") + (data[:5] == b"data:")
+        self.newest = data, lines
+        return lines
+
+    def may_have_id(self, data: bytes) -> bool:
+        """Return whether a line may be an id."""
         may_have_id = data[:2] == b"id" or data.find(b"\nid") >= 0
-        self.newest = (data, lines, may_have_id)
-        return lines, may_have_id
+        self.newest_of_ids = data, may_have_id
+        return may_have_id
 
 
 LOOK = Look()

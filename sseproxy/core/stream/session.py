@@ -130,14 +130,18 @@ class StreamSession(KeptAlive):
 
     def forward_events(self, data: bytes, events: int, now: float) -> bytes:
         # The hot path of what a journal keeps: what it has cut into events is not looked through again.
-        seen, lines, may_have_id = LOOK.newest
+        seen, lines = LOOK.newest
         if seen is not data:
-            lines, may_have_id = LOOK.at(data)
+            lines = LOOK.lines(data)
         if self._settled != _BOUNDARY or lines < events:
             return self.forward(data, now)  # some of them bring no data, and are no events to a client
         writer = self._writer
-        if writer.observes and (writer.keeps_data or may_have_id):
-            writer.observe(data)
+        if writer.observes:
+            seen, may_have_id = LOOK.newest_of_ids
+            if seen is not data:
+                may_have_id = LOOK.may_have_id(data)
+            if may_have_id or writer.keeps_data:
+                writer.observe(data)
         stats, size = self.stats, len(data)
         stats.bytes_in += size
         stats.bytes_out += size

@@ -1,32 +1,22 @@
 """How does a response get into the server's `send`, in order, one message at a time, and no faster than it is taken?"""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum, auto
-from http import HTTPStatus
-from typing import Any
 
 from sseproxy.asgi.types import Message, Send
-from sseproxy.asgi.waiting import DONE, AbortableWait, rest_of
-from sseproxy.core.frames import release_frames
-from sseproxy.core.http.fields import Headers, without
+from sseproxy.asgi.waiting import DONE
+from sseproxy.core.http.fields import Headers
 from sseproxy.core.stream.kinds import is_of_a_kind
 from sseproxy.http1.treatment import ResponseTreatment
+from sseproxy.proxy.asgi.heads import content_fields, is_last, with_connection
+from sseproxy.proxy.asgi.pieces import WaitingPieces
+from sseproxy.proxy.asgi.server_wait import ServerWait
 from sseproxy.proxy.port import ClientConnection
 
-#: Bytes of one message at most. That a client takes something is seen only by a `send` that returns.
-_PIECE = 64 * 1024
 #: Bytes that may wait for the server before the upstream is paused, though `send` has not had to wait yet.
 _MOST_WAITING = 64 * 1024
-
-#: Fields of which each response has one at most, and which servers in front write themselves.
-_OF_SERVERS = frozenset((b"date",))
-_LENGTH = frozenset((b"content-length",))
-#: What says to the server that it closes behind the response, and what only a client of HTTP/1.1 can be told.
-_CLOSE = (b"connection", b"close")
-_UPGRADE = frozenset((b"upgrade",))
 
 
 class Stage(Enum):
@@ -42,13 +32,6 @@ class Stage(Enum):
 
 _OPEN, _FINISHING, _BREAKING, _OVER, _BROKEN, _GONE = Stage
 _UNDER_WAY = (_OPEN, _FINISHING, _BREAKING)
-
-
-class ResponseAborted(Exception):
-    """A response must not look complete. Servers close the connection of an app that raises behind the head."""
-
-    def __init__(self) -> None:
-        super().__init__("the response was broken off; the access log says why")
 
 
 # Strategy. The proxy writes synchronously, and a server's `send` is awaited. So what is written waits in a queue, and
@@ -69,10 +52,7 @@ class ResponseAborted(Exception):
 # 5. A response that has no body is complete with its head, whatever is written behind it.
 #
 # Hazards
-# - granian's `send` waits turn by turn, for nothing in particular, also where the client takes all: only its second
-#   turn counts as a wait.
 # - A `send` that waits for a client that takes nothing waits for ever: `abort_at_once` breaks the wait off.
-# - uvicorn counts what a 304 declares as missing.
 # - An upstream that may go on has more at once: `write` comes from within `resume_writing`.
 
 
@@ -85,6 +65,7 @@ class AsgiResponse:
 
     __slots__ = (
         "_ask",
+        "_breaks_late",
         "_connection",
         "_flushed",
         "_has_body",
@@ -100,7 +81,6 @@ class AsgiResponse:
         "_sending",
         "_stage",
         "_wait",
-        "_waiting",
         "_wake",
         "has_begun",
         "keep_alive",
@@ -117,16 +97,15 @@ class AsgiResponse:
         self._send = send
         self._ask = ask
         self._is_http1 = is_http1
-        self._is_asked = False
+        self._is_asked = self._breaks_late = False
         self._held: Message | None = None  # a head that waits for its body
         self._head: Message | None = None
         self._has_body = True
-        self._queue: deque[bytes] = deque()
-        self._waiting = 0  # bytes in it
+        self._queue = WaitingPieces()
         self._sending = 0  # bytes in the server's `send`
         self._stage = _OPEN
         self._is_blocked = self._is_live = False
-        self._wait: AbortableWait | None = None
+        self._wait: ServerWait | None = None
         self._wake: asyncio.Future[None] | None = None
         self._flushed: asyncio.Future[None] | None = None
         self._linger = 0.0
@@ -155,20 +134,16 @@ class AsgiResponse:
         """Send the head. length: of the body, if `headers` declare one; else the server chooses the framing."""
         del reason  # ASGI has no place for it
         self.status = status
-        is_head = self.treatment.is_head
+        treatment, is_head = self.treatment, self.treatment.is_head
+        fields = content_fields(status, treatment.fields(headers), length=length, has_body=has_body, is_head=is_head)
         self._has_body = has_body and not is_head
-        fields = without(self.treatment.fields(headers), _OF_SERVERS)
-        self._note_persistence(status, fields, length=length)
-        if status in (204, 304) or (has_body and length is None):
-            fields = without(fields, _LENGTH)
-        elif not (has_body or is_head):
-            # A kept HEAD, which a GET has brought about: its length would be one of nothing.
-            fields = [*without(fields, _LENGTH), (b"content-length", b"0")]
-        fields = [(name.lower(), value) for name, value in fields]
-        if self._is_http1:
-            fields += self._connection_fields(fields)
-        elif status == HTTPStatus.UPGRADE_REQUIRED:
-            fields = without(fields, _UPGRADE)
+        is_stream = self._has_body and (self._breaks_late or is_of_a_kind(fields))
+        has_content = self._has_body and length != 0
+        if is_last(status, treatment, has_content=has_content, was_asked=self._is_asked, is_stream=is_stream):
+            self.keep_alive = False
+        # Hazard: Node's fetch takes each end of a response that says ``Connection: close`` for a clean one.
+        keeps = self.keep_alive or is_stream
+        fields = with_connection(status, fields, keep_alive=keeps, is_http1=self._is_http1)
         message = {"type": "http.response.start", "status": status, "headers": fields}
         if hold:
             self._held = message
@@ -189,7 +164,8 @@ class AsgiResponse:
         self.finish()
 
     def announce_trailer(self, name: bytes, value: Callable[[], bytes]) -> None:
-        """Do nothing: hardly any server takes trailers from its app."""
+        """Take note that what follows may break late; hardly any server takes a trailer from its app."""
+        self._breaks_late = True
 
     def release_head(self) -> None:
         """Send the head, if it was held and is still here."""
@@ -212,41 +188,31 @@ class AsgiResponse:
         self._is_live = True
 
     def write(self, data: bytes) -> None:
-        """Send `data` behind what waits."""
         if self._stage is not _OPEN or not self._has_body:
             return
         if self._held is not None:
             self.release_head()
         self._queue.append(data)
-        self._waiting += len(data)
-        wake = self._wake
-        if wake is not None:
-            self._wake = None
-            if not wake.done():  # the server has cancelled the app's call
-                wake.set_result(None)
-        if self._waiting > _MOST_WAITING and not self._is_blocked:
+        if self._wake is not None:
+            self._wake_up()
+        if self._queue.size > _MOST_WAITING:
             self._block()
 
     @property
     def has_unsent(self) -> bool:
         """Whether the server has not taken everything yet."""
-        stage = self._stage
-        if stage is _OPEN:
-            return bool(self._queue or self._sending or self._head is not None)
-        return stage in _UNDER_WAY
+        return not self._is_flushed if self._stage is _OPEN else self._stage in _UNDER_WAY
 
     def unsent(self) -> int:
         """Bytes that the server has not taken; what it has taken and not sent, it does not say."""
-        return self._waiting + self._sending
+        return self._queue.size + self._sending
 
     def acknowledged(self) -> int | None:
-        """Return ``None``: only the server could know."""
-        return None
+        return None  # only the server could know
 
     # Ending.
 
     def finish(self) -> None:
-        """Send the end."""
         if self._stage is _OPEN:
             self.release_head()
             self._stage = _FINISHING
@@ -266,7 +232,6 @@ class AsgiResponse:
         self._linger = 0.0
 
     def abort(self) -> None:
-        """Break the response off behind what waits."""
         self.keep_alive = False
         if self._stage is _OPEN:
             self.release_head()
@@ -300,6 +265,11 @@ class AsgiResponse:
         return self._stage in _UNDER_WAY
 
     @property
+    def is_complete(self) -> bool:
+        """Whether the server has all of it."""
+        return self._stage is _OVER
+
+    @property
     def is_broken(self) -> bool:
         """Whether the app has to raise: the client must not take it for complete."""
         return self._stage is _BROKEN
@@ -318,10 +288,10 @@ class AsgiResponse:
                 if not queue and self._stage is _OPEN:
                     queue.append(b"")  # rule 4
             elif queue or self._stage is _FINISHING:
-                data = self._take()
+                data = queue.take()
                 self._sending = len(data)
-                is_last = self._stage is _FINISHING and not queue
-                message = {"type": "http.response.body", "body": data, "more_body": not is_last}
+                more = self._stage is not _FINISHING or bool(queue)
+                message = {"type": "http.response.body", "body": data, "more_body": more}
             elif self._stage is _OPEN or self._stage is _BREAKING:
                 wake = self._wake = asyncio.get_running_loop().create_future()
                 self._note_flushed()
@@ -332,70 +302,23 @@ class AsgiResponse:
             steps = send(message).__await__()  # most calls do not wait, and then need no coroutine of ours
             waited_for = next(steps, DONE)
             if waited_for is not DONE:
-                await self._wait_for(steps, waited_for)
+                self._wait = ServerWait(self._block)
+                try:
+                    await self._wait.run(steps, waited_for)
+                finally:
+                    self._wait = None  # it leads back here
             self._sending = 0
             if not message.get("more_body", True):
                 self._end(_OVER)
 
     # Private.
 
-    def _note_persistence(self, status: int, fields: Headers, *, length: int | None) -> None:
-        """Decide whether the connection may go on; see `HttpDownstream.send_head`."""
-        treatment = self.treatment
-        reset_with_body = status == HTTPStatus.RESET_CONTENT and self._has_body and length != 0
-        was_not_asked = treatment.awaits_continue and not self._is_asked
-        if reset_with_body or was_not_asked or (treatment.is_last and not self._is_stream(fields)):
-            self.keep_alive = False
-
-    def _is_stream(self, fields: Headers) -> bool:
-        return self._has_body and is_of_a_kind(fields)
-
-    def _connection_fields(self, fields: Headers) -> Headers:
-        # Hazard: Node's fetch takes each end of a response that says ``Connection: close`` for a clean one.
-        if self.status == HTTPStatus.UPGRADE_REQUIRED and any(name == b"upgrade" for name, _ in fields):
-            return [(b"connection", b"upgrade" if self.keep_alive else b"close, upgrade")]
-        return [] if self.keep_alive or self._is_stream(fields) else [_CLOSE]
-
-    def _take(self) -> bytes:
-        """Take the next piece out of the queue: several small ones as one, a large one in parts."""
-        queue, waiting = self._queue, self._waiting
-        if len(queue) > 1 and waiting <= _PIECE:
-            data = b"".join(queue)
-            queue.clear()
-        else:
-            data = queue.popleft() if queue else b""
-            if len(data) > _PIECE:
-                queue.appendleft(data[_PIECE:])
-                data = data[:_PIECE]
-        self._waiting = waiting - len(data)
-        return data
-
-    async def _wait_for(self, steps: Generator[Any, Any, None], waited_for: Any) -> None:
-        self._wait = wait = AbortableWait()
-        try:
-            await rest_of(steps, waited_for, self._note_wait)
-        except (asyncio.CancelledError, Exception) as error:
-            # Hazard: what a task group in front makes of the abort may be any error.
-            task = asyncio.current_task()
-            if not wait.is_aborted or (task is not None and task.cancelling()):
-                raise
-            release_frames(error)
-        finally:
-            self._wait = None
-
-    def _note_wait(self, waited_for: Any) -> None:
-        wait = self._wait
-        assert wait is not None
-        is_first_turn = waited_for is None and not wait.has_waited
-        wait.note_wait(waited_for)
-        if not self._is_blocked and not is_first_turn:
-            self._block()
-
     def _block(self) -> None:
-        self._is_blocked = True
-        flow = self._connection.flow
-        if flow is not None:
-            flow.pause_writing()
+        if not self._is_blocked:
+            self._is_blocked = True
+            flow = self._connection.flow
+            if flow is not None:
+                flow.pause_writing()
 
     @property
     def _is_flushed(self) -> bool:
@@ -415,7 +338,6 @@ class AsgiResponse:
         if self._stage in _UNDER_WAY:
             self._stage = stage
             self._queue.clear()
-            self._waiting = 0
             self._head = self._held = None
             if stage is not _OVER and self._wait is not None:
                 self._wait.abort()
@@ -423,6 +345,6 @@ class AsgiResponse:
             self._wake_up()
 
     def _wake_up(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
-        self._wake = None
+        wake, self._wake = self._wake, None
+        if wake is not None and not wake.done():  # the server may have cancelled the app's call
+            wake.set_result(None)

@@ -101,7 +101,7 @@ def client_address(scope: Scope) -> str:
 def is_unix(scope: Scope) -> bool:
     """Return whether the client came over a unix socket, as far as the server says so."""
     server = scope.get("server")
-    return not scope.get("client") and bool(server) and server[1] is None
+    return server is not None and server[1] is None and not scope.get("client")
 
 
 def _as_http1(headers: Headers) -> Headers:

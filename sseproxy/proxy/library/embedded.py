@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable
+from contextvars import Context
 from types import TracebackType
 from typing import Generic, Self
 
@@ -119,7 +120,8 @@ class EmbeddedProxy(Generic[AnyDoor]):
         for loop in list(self._by_loop):
             if loop.is_closed():
                 del self._by_loop[loop]
-        proxy = LoopProxy(self._settings, self._identity, self._new_door, self._observers)
+        # Not in the context of the request that happens to come first: timers and tasks would keep it, and its trace.
+        proxy = Context().run(LoopProxy, self._settings, self._identity, self._new_door, self._observers)
         self._by_loop[self._loop()] = proxy
         return proxy
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+from collections.abc import Callable
 
 import pytest
 from aiohttp import web
@@ -16,6 +17,13 @@ from tests.support.settled import eventually
 def post(body: bytes, *fields: bytes) -> bytes:
     lines = b"".join(field + b"\r\n" for field in fields)
     return b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n%b\r\n%b" % (len(body), lines, body)
+
+
+def chunked(body: bytes) -> bytes:
+    return b"POST /a HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (
+        len(body),
+        body,
+    )
 
 
 @pytest.mark.parametrize("target", [b"/a%2Fb;c//?x=%20+&y", b"/%7euser/../x/.", b"/?", b"/a?b=/../c", b"/%ff%00"])
@@ -33,7 +41,7 @@ async def test_absolute_form_names_the_host(aiohttp_server: AiohttpServer) -> No
 
 async def test_fields_go_on_byte_for_byte(aiohttp_server: AiohttpServer) -> None:
     async with app_stage(aiohttp_server, replies()) as on:
-        fields = b"X-Obs: caf\xe9 \xff\r\nx-lower: 1\r\nX-Twice: a\r\nX-Twice: b\r\nCookie: a=1; b=\"2\"\r\n"
+        fields = b'X-Obs: caf\xe9 \xff\r\nx-lower: 1\r\nX-Twice: a\r\nX-Twice: b\r\nCookie: a=1; b="2"\r\n'
         _, got = await on.asked(b"GET /a HTTP/1.1\r\nHost: a.test\r\n" + fields + b"\r\n")
         assert fields in got.head
         assert got.one(b"X-Forwarded-For") == b"127.0.0.1"
@@ -220,14 +228,17 @@ async def test_a_body_that_a_middleware_has_read(aiohttp_server: AiohttpServer) 
 
 
 @pytest.mark.parametrize("is_whole", [True, False])
-async def test_a_body_of_which_a_middleware_has_taken_some(aiohttp_server: AiohttpServer, is_whole: bool) -> None:
+@pytest.mark.parametrize("request_of", [post, chunked])
+async def test_a_body_of_which_a_middleware_has_taken_some(
+    aiohttp_server: AiohttpServer, request_of: Callable[[bytes], bytes], is_whole: bool
+) -> None:
     @web.middleware
     async def take(request: web.Request, handler: Handler) -> web.StreamResponse:
         await request.content.readexactly(2)
         return await handler(request)
 
     async with app_stage(aiohttp_server, replies(), middlewares=[take]) as on, on.connect() as client:
-        request = post(b"hello")
+        request = request_of(b"hello")
         await client.send(request if is_whole else request[:-1])
         await asyncio.sleep(0)
         await client.send(b"" if is_whole else request[-1:])

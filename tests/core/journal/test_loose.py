@@ -29,9 +29,9 @@ def event(number: int) -> bytes:
     return b"data: %d\n\n" % number
 
 
-def opened(mark: Mark = (1, 0), *, is_named: bool = False, until: float = inf) -> Loose:
+def opened(mark: Mark = (1, 0), *, until: float = inf) -> Loose:
     loose = Loose()
-    loose.open(mark, is_named=is_named, until=until)
+    loose.open(mark, until=until)
     return loose
 
 
@@ -204,7 +204,7 @@ PLAN = StreamPlan(is_answer=True)
 def _room(plan: StreamPlan = PLAN) -> Room:
     room = Room(plan)
     room.receive(event(1))
-    room.loose.open((1, 1), is_named=False, until=inf)
+    room.loose.open((1, 1), until=inf)
     return room
 
 

@@ -124,8 +124,8 @@ class Case:
                 yield replace(self, exchanges=before + after)
             for less in _smaller_asks(ask):
                 yield replace(self, exchanges=(*before, (less, answer), *after))
-            for less in _smaller_answers(answer):
-                yield replace(self, exchanges=(*before, (ask, less), *after))
+            for shorter in _smaller_answers(answer):
+                yield replace(self, exchanges=(*before, (ask, shorter), *after))
 
 
 def _smaller_asks(ask: Ask) -> Iterator[Ask]:
@@ -133,7 +133,8 @@ def _smaller_asks(ask: Ask) -> Iterator[Ask]:
         yield replace(ask, cuts=())
     if ask.pieces:
         yield replace(ask, pieces=ask.pieces[1:], expects=ask.expects and len(ask.pieces) > 1)
-        yield replace(ask, pieces=tuple(each[: len(each) // 2] for each in ask.pieces))
+        half = tuple(each[: len(each) // 2] for each in ask.pieces)
+        yield replace(ask, pieces=half, expects=ask.expects and any(half))
     elif ask.framing is not Framing.NONE:
         yield replace(ask, framing=Framing.NONE, expects=False)
     if "?" in ask.target:
@@ -230,7 +231,18 @@ _ASKED_FIELDS: Fields = (
 )
 
 _PATHS = ("", "/a", "/a/b;c=d/", "//double", "/%2F%20x", "/~user/+", "/a=b&c", "/%c3%a9", "/x:y@z", "/..%2F", "/%2e/a")
-_QUERIES = ("", "", "?", "?a=1", "?a=1&a=2&b", "?q=%20+x", "?url=http://x/?y=1", "?last-event-id=3", "?alt=sse", "?[x]={y}|z")
+_QUERIES = (
+    "",
+    "",
+    "?",
+    "?a=1",
+    "?a=1&a=2&b",
+    "?q=%20+x",
+    "?url=http://x/?y=1",
+    "?last-event-id=3",
+    "?alt=sse",
+    "?[x]={y}|z",
+)
 
 _ANSWERED_FIELDS: Fields = (
     (b"Set-Cookie", b"a=1; Path=/"),
@@ -267,24 +279,31 @@ _ANSWERED_FIELDS: Fields = (
     (b"X-Request-Id", b"from-the-upstream"),
 )
 
-_STATUSES = ((200, b"OK"), (200, b"OK"), (200, b"Fine"), (201, b"Created"), (202, b"Accepted"), (206, b"Partial Content"),
-             (302, b"Found"), (304, b"Not Modified"), (204, b"No Content"), (400, b"Bad Request"), (401, b"Unauthorized"),
-             (404, b"Not Found"), (409, b""), (418, b"Teapot"), (429, b"Slow"), (500, b"Oh"), (503, b"Busy"), (599, b"X"))  # fmt: skip
+_STATUSES = (
+    *((200, b"OK"), (200, b"OK"), (200, b"Fine"), (201, b"Created"), (202, b"Accepted"), (204, b"No Content")),
+    *((206, b"Partial Content"), (302, b"Found"), (304, b"Not Modified"), (400, b"Bad Request")),
+    *((401, b"Unauthorized"), (404, b"Not Found"), (409, b""), (418, b"Teapot"), (429, b"Slow"), (500, b"Oh")),
+    *((503, b"Busy"), (599, b"X")),
+)
 
-#: One route each; see `stand`. What is asked there follows below.
+#: Of the routes of `routes`.
 _PLACES = ("/plain", "/plain", "/plain", "/heartbeats", "/rewritten/x", "/browser", "/small", "/declared", "/nowhere")
 
 _BYTES = (b"a", b"{}", b"\x00\xff", b"data: x\n\n", b"\r\n", b"0\r\n\r\n", "ü".encode())
 
-_LINES = (b"data: one\n", b"data:two\r\n", b"event: x\n", b"id: 7\n", b"retry: 10\n", b": comment\n", b"\n", b"\r\n", b"\n",
-          b"data: [DONE]\n", b"data: \xc3\xbc\n", b"data\n", b"id\n")  # fmt: skip
+_LINES = (
+    *(b"data: one\n", b"data:two\r\n", b"event: x\n", b"id: 7\n", b"retry: 10\n", b": comment\n"),
+    *(b"\n", b"\r\n", b"\n", b"data: [DONE]\n", b"data: \xc3\xbc\n", b"data\n", b"id\n"),
+)
 
 
 def draw(seed: int, number: int) -> Case:
     """Return the case with this number. The same for each machine and each run."""
     name = f"{seed}:{number}"
     random = Random(name)
-    play = random.choices((_alone, _one_after_the_other, _a_ticket, _a_run, _a_break, _a_late_head), (8, 6, 1, 1, 2, 1))[0]
+    play = random.choices(
+        (_alone, _one_after_the_other, _a_ticket, _a_run, _a_break, _a_late_head), (8, 6, 1, 1, 2, 1)
+    )[0]
     return Case(name, play(random))
 
 
@@ -299,7 +318,9 @@ def _one_after_the_other(random: Random) -> tuple[tuple[Ask, Answer], ...]:
 def _a_ticket(random: Random) -> tuple[tuple[Ask, Answer], ...]:
     kept = replace(_ask(random), version="1.1")
     target = kept.target.partition("?")[0].partition("/..")[0]
-    kept = replace(kept, target=f"/_tickets/tickets{random.choice(('', '/a', '?a=1'))}" if random.random() < 0.9 else target)
+    kept = replace(
+        kept, target=f"/_tickets/tickets{random.choice(('', '/a', '?a=1'))}" if random.random() < 0.9 else target
+    )
     opened = Ask("GET", "{location}", _some(random, _ASKED_FIELDS, 3))
     again = Ask("GET", "{location}", ((b"Accept", b"text/event-stream"),))
     ended = Ask("DELETE", "{location}", ((b"Origin", b"http://a.test"),))
@@ -312,8 +333,10 @@ def _a_run(random: Random) -> tuple[tuple[Ask, Answer], ...]:
     """A journalled answer, which is resumed."""
     takes_ids = ((b"Accept", b"text/event-stream"),)
     body = b'{"id": "c%d"}' % random.randint(1, 3)
-    asked = Ask("POST", "/run", takes_ids + ((b"Content-Type", b"application/json"),), (body,), Framing.LENGTH)
-    resumed = Ask("GET", "{location}", ((*takes_ids, (b"Last-Event-ID", b"{id}")) if random.random() < 0.7 else takes_ids))
+    asked = Ask("POST", "/run", (*takes_ids, (b"Content-Type", b"application/json")), (body,), Framing.LENGTH)
+    resumed = Ask(
+        "GET", "{location}", ((*takes_ids, (b"Last-Event-ID", b"{id}")) if random.random() < 0.7 else takes_ids)
+    )
     stopped = Ask("DELETE", "{location}", ((b"Origin", b"http://a.test"),))
     stream = _stream(random)
     stream = replace(stream, status=200, ending=Ending.WHOLE, fields=((b"Content-Type", b"text/event-stream"),))
@@ -350,7 +373,9 @@ _BODIES = (Framing.LENGTH, Framing.CHUNKED)
 
 
 def _ask(random: Random) -> Ask:
-    method = random.choice(("GET", "GET", "GET", "POST", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND"))
+    method = random.choice(
+        ("GET", "GET", "GET", "POST", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND")
+    )
     place = random.choice(_PLACES)
     target = place + random.choice(_PATHS) + random.choice(_QUERIES)
     if random.random() < 0.03:

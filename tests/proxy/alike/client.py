@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tests.proxy.alike.cases import Ask, Case, Leaving
 from tests.proxy.alike.records import Reply
 from tests.support.async_peer import AsyncPeer
-from tests.support.http1_reader import Message, read_chunk, read_head
+from tests.support.http1_reader import Message, read_head
 from tests.support.patience import LIMIT
 
 _ID = re.compile(rb"^id: ?(\S+)$", re.MULTILINE)
@@ -104,7 +104,7 @@ async def _read(peer: AsyncPeer, ask: Ask, *, asks_for_body: bool = False) -> Re
     pieces: list[bytes] = []
     try:
         async for piece in _body(peer, head):
-            pieces.append(piece)
+            pieces += (piece,)  # what has come is kept when the next one does not
     except (asyncio.IncompleteReadError, ConnectionError):
         return replace(reply, body=b"".join(pieces))
     return replace(reply, body=b"".join(pieces), has_end=True)
@@ -113,8 +113,10 @@ async def _read(peer: AsyncPeer, ask: Ask, *, asks_for_body: bool = False) -> Re
 async def _body(peer: AsyncPeer, head: Message) -> AsyncIterator[bytes]:
     length = head.one(b"Content-Length")
     if head.one(b"Transfer-Encoding") is not None:
-        while piece := await read_chunk(peer.reader):
-            yield piece
+        while size := int(await peer.reader.readuntil(b"\r\n"), 16):
+            yield (await peer.reader.readexactly(size + 2))[:-2]
+        while await peer.reader.readuntil(b"\r\n") != b"\r\n":
+            pass  # trailers
         return
     left = None if length is None else int(length)
     while left != 0:

@@ -11,8 +11,10 @@ from tests.proxy.alike.cases import Fields, Framing
 #: Fields of the connection, and not of the message.
 _OF_THE_CONNECTION = frozenset((b"date", b"connection", b"keep-alive", b"transfer-encoding"))
 
-#: What is random: ids of ends, of tickets and runs, and positions in runs.
+#: What is random: what tells proxies from each other, ids of requests, of ends, of tickets and runs, positions in runs.
 _RANDOM = (
+    (re.compile(rb"\bsseproxy-[0-9a-f]{12}\b"), b"sseproxy-test"),
+    (re.compile(rb"\b[0-9a-f]{12}-[0-9a-f]{1,6}\b"), b"made-here"),
     (re.compile(rb"sseproxy-end-[A-Za-z0-9_-]{40}"), b"END"),
     (re.compile(rb"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{20,40}\.[A-Za-z0-9_-]+-(\d+)"), rb"POSITION-\1"),
     (re.compile(rb"(_tickets/|_runs/\w+/|ticket\": \")[A-Za-z0-9_-]+"), rb"\1ID"),
@@ -75,12 +77,23 @@ class Difference:
         return f"{self.where}\n    own server: {shown(self.ours)}\n    this door:  {shown(self.theirs)}"
 
 
-def differences(ours: Outcome, theirs: Outcome, *, in_lower_case: bool) -> list[Difference]:
-    """Where the outcome behind another door differs from that behind our own server.
+@dataclass(frozen=True, slots=True)
+class Leeway:
+    """What a server does to any message.
 
-    in_lower_case: the other server has changed the names of the client's fields.
+    in_lower_case: the names of the client's fields. regroups: it puts fields of one name side by side.
+    adds: fields of responses. asks: for each body that waits to be asked for.
     """
-    return list(_between("", *(_comparable(each, in_lower_case=in_lower_case) for each in (ours, theirs))))
+
+    in_lower_case: bool = False
+    regroups: bool = False
+    adds: frozenset[bytes] = frozenset()
+    asks: bool = False
+
+
+def differences(ours: Outcome, theirs: Outcome, leeway: Leeway) -> list[Difference]:
+    """Where the outcome behind another door differs from that behind our own server."""
+    return list(_between("", _comparable(ours, leeway), _comparable(theirs, leeway)))
 
 
 def _between(where: str, ours: Any, theirs: Any) -> Iterator[Difference]:
@@ -103,19 +116,30 @@ def _between(where: str, ours: Any, theirs: Any) -> Iterator[Difference]:
         yield Difference(where, ours, theirs)
 
 
-def _comparable(outcome: Outcome, *, in_lower_case: bool) -> Outcome:
+def _comparable(outcome: Outcome, leeway: Leeway) -> Outcome:
     arrived = outcome.arrived
     if any(each.status == _TOO_LARGE for each in outcome.replies):
-        arrived = tuple(each for each in arrived if each.is_whole)  # a matter of time: was it begun before that was seen?
-    if in_lower_case:
-        arrived = tuple(replace(one, fields=tuple((name.lower(), value) for name, value in one.fields)) for one in arrived)
-    replies = (replace(each, fields=_answered(each.fields), body=_constant(each.body)) for each in outcome.replies)
+        arrived = tuple(
+            each for each in arrived if each.is_whole
+        )  # a matter of time: was it begun before that was seen?
+    arrived = tuple(replace(each, fields=_arrived(each.fields, leeway)) for each in arrived)
+    replies = (
+        replace(each, fields=_answered(each.fields, leeway), body=_constant(each.body)) for each in outcome.replies
+    )
     return Outcome(arrived, tuple(replies))
 
 
-def _answered(found: Fields) -> Fields:
-    named = [(name.lower(), _constant(value)) for name, value in found]
-    return tuple(sorted((each for each in named if each[0] not in _OF_THE_CONNECTION), key=lambda each: each[0]))
+def _arrived(found: Fields, leeway: Leeway) -> Fields:
+    named = [(name.lower() if leeway.in_lower_case else name, _constant(value)) for name, value in found]
+    return tuple(sorted(named, key=lambda each: each[0]) if leeway.regroups else named)
+
+
+def _answered(found: Fields, leeway: Leeway) -> Fields:
+    named = sorted(((name.lower(), _constant(value)) for name, value in found), key=lambda each: each[0])
+    out = _OF_THE_CONNECTION | leeway.adds
+    if (b"content-type", b"application/problem+json") in named:
+        out |= {b"content-length"}  # it holds the id of the request
+    return tuple(each for each in named if each[0] not in out)
 
 
 def _constant(data: bytes) -> bytes:

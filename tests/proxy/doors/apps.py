@@ -2,7 +2,7 @@
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount
@@ -12,8 +12,8 @@ from tests.support.asgi_proxy import InServer
 bare = InServer()
 
 
-async def _pass(request: Request, call_next):  # noqa: ANN001, ANN202 - as users write it
-    response: Response = await call_next(request)
+async def _pass(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    response = await call_next(request)
     response.headers["X-Seen"] = "by the middleware"
     return response
 

@@ -1,14 +1,15 @@
-"""Servers with the proxy in them are started once for all tests of a module."""
+"""On which event loops do the tests of the doors run?"""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 import pytest
+import uvloop
 
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """One loop is enough: the servers run on their own."""
-    return {"asyncio": asyncio.new_event_loop}
+    """Both that a server process may choose, but where the proxy is in a process of its own."""
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    return factories if "servers" in item.path.name else factories | {"uvloop": uvloop.new_event_loop}

@@ -10,7 +10,7 @@ import pytest
 
 from sseproxy.core.frames import release_frames
 from sseproxy.core.stream.timeouts import TimeoutPolicy
-from sseproxy.proxy.asgi.response import ResponseAborted
+from sseproxy.proxy.asgi.aborting import ResponseAborted
 from tests.support.asgi_exchange import Exchange
 from tests.support.asgi_proxy import AsgiStage, asgi_stage
 from tests.support.raw_upstream import OK, Script, Visit, replies, replies_once
@@ -83,7 +83,7 @@ POST = {"method": "POST", "headers": [(b"content-length", b"9")], "body": []}
 WAYS: dict[str, tuple[Script, Meanwhile, dict[str, Any], dict[str, Any]]] = {
     "an answer": (replies(OK), nothing, {}, {}),
     "a stream": (replies(STREAM + EVENT + LAST), nothing, {}, {}),
-    "an upload": (replies(OK), nothing, {"method": "POST", "headers": [(b"content-length", b"3")], "body": [b"abc"]}, {}),
+    "an upload": (replies(OK), nothing, {**POST, "body": [b"abc", b"defghi"]}, {}),
     "gone in the stream": (holds, leave, {}, {}),
     "gone before the response": (mute, leave_early, {}, {}),
     "gone in the request body": (mute, speak_on, POST, {}),

@@ -2,19 +2,22 @@
 
 import asyncio
 from collections.abc import Generator
-from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sseproxy.asgi.types import Message
 from sseproxy.core.frames import release_frames
 from sseproxy.http1.treatment import ResponseTreatment
+from sseproxy.proxy.asgi.pieces import WaitingPieces
 from sseproxy.proxy.asgi.response import AsgiResponse
 from sseproxy.proxy.on_asgi import AsgiConnection
 from tests.support.settled import eventually
 
 EVENTS = [(b"Content-Type", b"text/event-stream")]
-START, BODY = "http.response.start", "http.response.body"
+BODY = "http.response.body"
+KEPT = ResponseTreatment(is_11=True, keep_alive=True)
 
 
 class Server:
@@ -55,9 +58,9 @@ class Flow:
         self.heard.append("lost")
 
 
-def begun(server: Any, *, treatment: ResponseTreatment = ResponseTreatment(is_11=True, keep_alive=True)) -> AsgiResponse:
+def begun(server: Server) -> AsgiResponse:
     connection = AsgiConnection({"type": "http"})
-    return AsgiResponse(connection, server.send, ask=lambda: None).begin(connection, treatment)
+    return AsgiResponse(connection, server.send, ask=lambda: None).begin(connection, KEPT)
 
 
 def with_flow(server: Server, *left: bytes) -> tuple[AsgiResponse, Flow]:
@@ -210,3 +213,35 @@ async def test_what_waits_goes_out_before_a_broken_end() -> None:
     await sending
     assert server.bodies == [(b"a", True)]
     assert response.is_broken
+
+
+async def test_what_may_break_late_does_not_say_that_its_connection_ends() -> None:
+    """An answer in JSON that is kept alive: Node's fetch would take each end of it for a clean one."""
+    server = Server()
+    response = begun(server)
+    response.close_behind()
+    response.announce_trailer(b"Proxy-Status", lambda: b"")
+    response.send_head(200, b"OK", [(b"Content-Type", b"application/json")], length=None, has_body=True)
+    response.finish()
+    await response.transmit()
+    assert server.sent[0]["headers"] == [(b"content-type", b"application/json")]
+
+
+@given(st.lists(st.one_of(st.integers(0, 300), st.integers(60_000, 200_000), st.none()), max_size=12))
+def test_pieces_come_out_as_they_went_in(steps: list[int | None]) -> None:
+    """Numbers go in as so many bytes; ``None`` takes a message out."""
+    pieces, expected, taken = WaitingPieces(), b"", b""
+    for number, step in enumerate(steps):
+        if step is not None:
+            data = bytes([number]) * step
+            pieces.append(data)
+            expected += data
+        elif pieces:
+            taken += pieces.take()
+        assert pieces.size == len(expected) - len(taken)
+    while pieces:
+        message = pieces.take()
+        assert len(message) <= 64 * 1024
+        taken += message
+    assert taken == expected
+    assert pieces.size == 0

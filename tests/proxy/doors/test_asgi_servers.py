@@ -268,8 +268,6 @@ async def _chunk(client: AsyncPeer) -> bytes:
     return data
 
 
-
-
 class TestHTTP2:
     """By a client that ends one stream and keeps its connection."""
 

@@ -1,0 +1,35 @@
+"""How is a response broken off, whichever app or middleware stands between the proxy and the server?"""
+
+import asyncio
+import contextlib
+
+from sseproxy.asgi.later import begin_later
+from sseproxy.asgi.types import Send
+
+#: What no server and no middleware takes for a part of a response, or for its end.
+_ABORT = {"type": "sseproxy.abort", "body": object(), "more_body": True}
+#: Seconds in which it has to come through, to a client that takes what came before it.
+_ABORT_TIME = 5.0
+
+
+class ResponseAborted(Exception):
+    """A response must not look complete. Servers close the connection of an app that raises behind the head."""
+
+    def __init__(self) -> None:
+        super().__init__("the response was broken off; the access log says why")
+
+
+async def break_in_front(send: Send) -> None:
+    """Let a middleware in front fail, before the app raises.
+
+    Hazard: `BaseHTTPMiddleware` of Starlette completes the response of an app that raises behind the head. It does not
+    if it comes upon a message that it cannot read. Servers refuse to send that, and do nothing else.
+    """
+    aborting = begin_later(_send_abort(send))
+    await asyncio.wait({aborting}, timeout=_ABORT_TIME)
+    aborting.cancel()
+
+
+async def _send_abort(send: Send) -> None:
+    with contextlib.suppress(Exception):
+        await send({**_ABORT})
