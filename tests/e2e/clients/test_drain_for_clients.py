@@ -23,7 +23,7 @@ routes:
 """
 _LIMIT = 300.0  # seconds for one more client to come to the gate, and after which one of them hangs
 
-#: litellm and langchain-ollama read with the SDKs that are here anyway, and litellm takes as long to load as all others;
+#: litellm and langchain-ollama read with SDKs that are here anyway, and litellm takes as long to load as all others;
 #: helpers read with their own SDK. EventSource comes back by itself.
 _LEFT_OUT = ("litellm", "langchain-ollama", "eventsource", "sseclient-py")
 CLIENTS = [client for client in SERVICE_OF if not client.name.startswith(_LEFT_OUT) and "helper" not in client.name]
