@@ -73,6 +73,12 @@ class FinalFlush:
         if not (is_by_client or channel.has_left or self.is_truncated or self._queue.error is not None):
             await channel.wait_for_disconnect(seconds)
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether a client that is still there must not take the stream for complete."""
+        is_whole = self._session.clean and not self.is_truncated
+        return not is_whole and self._session.close_reason is not CloseReason.CLIENT_GONE
+
     def raise_if_broken(self, *, app_is_complete: bool) -> None:
         """Raise what makes the server break the connection, if the end must not look like a complete response.
 

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any, Unpack
 
+from sseproxy.asgi.aborting import break_in_front
 from sseproxy.asgi.errors import StreamAborted, require_asyncio
 from sseproxy.asgi.lifespan import Lifespan
 from sseproxy.asgi.option_values import Duration
@@ -69,6 +70,8 @@ class SSEKeepaliveMiddleware:
         finally:
             switch.close()
             del scope[_MARK]
+            if switch.is_broken:
+                await break_in_front(send)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What is no request to look at. A lifespan is looked at, if `drain` is on."""

@@ -69,6 +69,7 @@ class Responder:
     """One request that is answered with an event stream, by the app or before it.
 
     plan: how the stream is treated. record: of the request. task: in which the app runs.
+    is_broken: it has ended, and not by its client or by the server, and must not look complete.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Responder:
         self._live = LiveStream(record.route, record.peer, self, plan, phase, record)
         self._context = copy_context()
         self._stopping: asyncio.Task[None] | None = None
+        self.is_broken = False
 
     def start(self) -> None:
         """Begin the stream. The head goes out with `flush`, or with the first heartbeat of an early answer."""
@@ -303,6 +305,7 @@ class Responder:
         finally:
             self.close()
         was_stopped = self._app.was_stopped(error)
+        self.is_broken = (is_own or was_stopped) and self._flush.is_broken
         try:
             if error is None or was_stopped:
                 self._flush.raise_if_broken(app_is_complete=self._phase is ResponsePhase.COMPLETE)

@@ -200,6 +200,11 @@ class ResponseSwitch:
         self._task = None  # which keeps what is raised, and with it the frames that lead here
         return self.responder is not None and await self.responder.finish(error)
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether there was a stream that must not look complete. Ask behind `finish`."""
+        return self.responder is not None and self.responder.is_broken
+
     def close(self) -> None:
         """Keep nothing that leads back here, when the app has returned."""
         self._common.waiting.pop(self, None)

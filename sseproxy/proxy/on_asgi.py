@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from functools import partial
 
+from sseproxy.asgi.aborting import break_in_front
 from sseproxy.asgi.later import begin_later
 from sseproxy.asgi.types import Receive, Scope, Send
 from sseproxy.core.errors import ClientError
@@ -13,7 +14,6 @@ from sseproxy.core.http.fields import Peer
 from sseproxy.http1.policy import HeadLimits
 from sseproxy.http1.requests import ParsedRequest
 from sseproxy.proxy.app import ProxyApp
-from sseproxy.proxy.asgi.aborting import ResponseAborted, break_in_front
 from sseproxy.proxy.asgi.receiving import RequestReceiver
 from sseproxy.proxy.asgi.response import AsgiResponse
 from sseproxy.proxy.asgi.scopes import client_address, is_unix, read_scope, speaks_http1
@@ -21,6 +21,13 @@ from sseproxy.proxy.handler import RequestHandler
 
 #: What a middleware in front gets for a client that has left before its response began. No client sees it.
 _LEFT = 499
+
+
+class ResponseAborted(Exception):
+    """A response must not look complete. Servers close the connection of an app that raises behind the head."""
+
+    def __init__(self) -> None:
+        super().__init__("the response was broken off; the access log says why")
 
 
 class AsgiConnection:

@@ -67,6 +67,20 @@ def test_a_django_view_ends_with_its_stream(name: str, tmp_path: Path) -> None:
         server.stop()
 
 
+@pytest.mark.parametrize("name", [name for name in SERVERS if name != "daphne"])
+def test_a_broken_end_is_one_behind_a_middleware_that_completes_responses(name: str, tmp_path: Path) -> None:
+    server = started(name, "behind_app:application", tmp_path)
+    try:
+        for path, is_whole in (("/events", True), ("/silence", False), ("/failing", False), ("/unfinished", False)):
+            with ClientPeer(server.url) as client:
+                client.ask(path)
+                client.read_head()
+                assert client.read_body().is_whole == is_whole, path
+        assert "never retrieved" not in server.output.text
+    finally:
+        server.stop()
+
+
 class TestHTTP2:
     @pytest.fixture
     def server(self, tmp_path: Path) -> Iterator[AsgiServer]:

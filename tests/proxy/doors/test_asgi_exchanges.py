@@ -13,7 +13,7 @@ from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.engine.live import LiveStreams
-from sseproxy.proxy.asgi.aborting import ResponseAborted
+from sseproxy.proxy.on_asgi import ResponseAborted
 from tests.support.asgi_exchange import Exchange
 from tests.support.asgi_proxy import HOST, AsgiStage, asgi_stage
 from tests.support.raw_upstream import OK, Script, Visit, replies, replies_once

@@ -10,7 +10,7 @@ import pytest
 
 from sseproxy.core.frames import release_frames
 from sseproxy.core.stream.timeouts import TimeoutPolicy
-from sseproxy.proxy.asgi.aborting import ResponseAborted
+from sseproxy.proxy.on_asgi import ResponseAborted
 from tests.support.asgi_exchange import Exchange
 from tests.support.asgi_proxy import AsgiStage, asgi_stage
 from tests.support.raw_upstream import OK, Script, Visit, replies, replies_once

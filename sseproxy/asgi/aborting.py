@@ -1,4 +1,4 @@
-"""How is a response broken off, whichever app or middleware stands between the proxy and the server?"""
+"""How is a response broken off, whichever middleware stands between the app and the server?"""
 
 import asyncio
 import contextlib
@@ -12,17 +12,10 @@ _ABORT = {"type": "sseproxy.abort", "body": object(), "more_body": True}
 _ABORT_TIME = 5.0
 
 
-class ResponseAborted(Exception):
-    """A response must not look complete. Servers close the connection of an app that raises behind the head."""
-
-    def __init__(self) -> None:
-        super().__init__("the response was broken off; the access log says why")
-
-
 async def break_in_front(send: Send) -> None:
-    """Let a middleware in front fail, before the app raises.
+    """Let a middleware in front fail, before the app raises, or returns without an end.
 
-    Hazard: `BaseHTTPMiddleware` of Starlette completes the response of an app that raises behind the head. It does not
+    Hazard: `BaseHTTPMiddleware` of Starlette completes the response of an app that ends behind the head. It does not
     if it comes upon a message that it cannot read. Servers refuse to send that, and do nothing else.
     """
     aborting = begin_later(_send_abort(send))
