@@ -1,13 +1,6 @@
-"""How do requests come to the proxy that an aiohttp app has been asked for, with its middlewares in front?
+"""How do requests come to the proxy that an aiohttp app has been asked for, with its middlewares in front?"""
 
-Of aiohttp this leans on one thing that is not promised (`tests/aiohttp/proxy/test_leans.py` holds it): all clones of a
-request share `request.writer`, which has `output_size`, by which aiohttp knows whether it can still answer with an
-error, and `write_headers`, by which any response begins.
-"""
-
-import logging
 from collections.abc import Callable
-from typing import NoReturn
 
 from aiohttp import web
 
@@ -15,16 +8,14 @@ from sseproxy.aiohttp.connection import AiohttpConnection
 from sseproxy.aiohttp.exchange import Exchange
 from sseproxy.aiohttp.requests import NOT_ASKED, RequestBody, read_request
 from sseproxy.aiohttp.responses import AiohttpDownstream, PreparedDownstream, SentResponse
+from sseproxy.aiohttp.sealing import count_as_sent, seal
 from sseproxy.core.errors import BadRequest
 from sseproxy.core.frames import release_frames
 from sseproxy.http1.disconnects import DisconnectWatch
 from sseproxy.http1.treatment import ResponseTreatment
-from sseproxy.logs import LOGGER
 from sseproxy.proxy.app import ProxyApp
 from sseproxy.proxy.notices import UntellableNotice
 from sseproxy.proxy.port import ClientResponse
-
-_log = logging.getLogger(LOGGER)
 
 
 class AiohttpDoor:
@@ -33,7 +24,7 @@ class AiohttpDoor:
     # Plan: `serve` stands on the connection while the proxy handles one request, and gives it back to aiohttp, which
     # reads the next one, or closes.
     #
-    # 1. Behind anything that was sent here, aiohttp sends nothing for this request (`_seal`): neither the error of a
+    # 1. Behind anything that was sent here, aiohttp sends nothing for this request (`seal`): neither the error of a
     #    middleware, nor a response that a middleware puts in place of this one. Clients would take it for the response
     #    to their next request.
     # 2. A response that is not complete when `serve` is left, by whatever error, is broken off.
@@ -153,7 +144,7 @@ class _Service:
         shown = None if self._response is None else self._response.shown
         if shown is None:
             return SentResponse.unsent()
-        self._seal()
+        seal(self._request.writer)
         if keeps:
             shown.allow_another()
         return shown
@@ -162,19 +153,5 @@ class _Service:
         """Break the response off, if it has begun. What a middleware answers then goes nowhere."""
         response = self._response
         if response is not None and response.is_on_the_wire:
-            self._count_as_sent()
+            count_as_sent(self._request.writer)
             self._connection.abort(resets=not response.treatment.is_11)
-
-    def _seal(self) -> None:
-        """Let aiohttp send nothing more for this request (rule 1)."""
-        self._count_as_sent()
-        vars(self._request.writer)["write_headers"] = _refuse
-
-    def _count_as_sent(self) -> None:
-        self._request.writer.output_size = max(self._request.writer.output_size, 1)
-
-
-async def _refuse(*_: object) -> NoReturn:
-    """Stand in for the writer's method of this name."""
-    _log.error("a middleware answers a request again that the proxy has answered: the connection is closed")
-    raise ConnectionError("The response has been sent already.")

@@ -18,10 +18,12 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
+from sseproxy.aiohttp.sealing import seal
 from sseproxy.asgi.errors import StreamAborted
 from sseproxy.asgi.response_switch import Common, ResponseSwitch
 from sseproxy.asgi.types import Message, Scope
 from sseproxy.core.stream.kinds import is_of_a_kind
+from sseproxy.http1.sockets import reset_when_closed
 
 #: Seconds between looks whether a handler has read the request body, at most.
 _LOOK = 0.5
@@ -41,6 +43,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # 2. The request body does not come by `receive`: handlers read it from aiohttp. Whether it declares a stream is seen in
 #    `_read_bytes`, by a timer, and again at the response's head.
 # 3. Behind `run` the request has its own writer again, and nothing of aiohttp leads here.
+# 4. Behind a stream nothing else is sent for the request: a middleware in front may turn an error into a response.
 #
 # Hazards
 # - Behind a stream there is no place for the head of the 500 that aiohttp answers with when a handler returns no
@@ -141,6 +144,11 @@ class Exchange(AbstractStreamWriter):
         vars(self._request).pop("_cancel", None)
         if self._timer is not None:
             self._timer.cancel()
+        if self._has_stream:
+            seal(self._writer)
+        transport = self._request.transport
+        if self._switch.is_broken and transport is not None and self._request.version < HttpVersion11:
+            reset_when_closed(transport)  # in order it would be the end of the body (RFC 9112 section 6.3)
         self._switch.close()
         self._switch = _Finished(is_bypassed=self._switch.is_bypassed)
 
@@ -267,6 +275,7 @@ class _Finished:
     """
 
     end = None
+    is_broken = False
     responder = None
     wants_body = False
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from sseproxy.aiohttp import SSEKeepalive, sse_keepalive
 from tests.support.asgi_exchange import on_time
@@ -34,11 +35,18 @@ class AiohttpApp:
     @classmethod
     @contextlib.asynccontextmanager
     async def serve(
-        cls, handler: Handler, *, handler_cancellation: bool = False, plain: bool = False, **options: Any
+        cls,
+        handler: Handler,
+        *,
+        handler_cancellation: bool = False,
+        plain: bool = False,
+        in_front: Sequence[Middleware] = (),
+        **options: Any,
     ) -> "AsyncIterator[AiohttpApp]":
-        """plain: without the middleware. options: of the middleware."""
+        """plain: without the middleware. in_front: other middlewares before it. options: of the middleware."""
         keepalive = None if plain else sse_keepalive(**{"streams": on_time(), **options})
-        app = web.Application(middlewares=[] if keepalive is None else [keepalive], client_max_size=_BODY_LIMIT)
+        middlewares = [*in_front] if keepalive is None else [*in_front, keepalive]
+        app = web.Application(middlewares=middlewares, client_max_size=_BODY_LIMIT)
 
         async def call(request: web.Request) -> web.StreamResponse:
             return await handler(request)  # which may be any callable
