@@ -27,6 +27,8 @@ _INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
 #: A token (RFC 9110 section 5.6.2).
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
+#: Of a URL, which may stand in a wrong place, and without its scheme.
+_LOGIN = re.compile(r"(?<=//).*@|^[^@/\s]+:.*@", re.DOTALL)
 _NOT_IN_FIELD = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _BOOLEANS = {"true": True, "false": False}
@@ -82,7 +84,8 @@ def describe(value: object) -> str:
 
 
 def quote(text: str) -> str:
-    """`text` between quotes, on one line and not too long."""
+    """`text` between quotes, on one line, not too long, and without the login of a URL."""
+    text = _LOGIN.sub("***@", text)
     return repr(str(text) if len(text) <= 60 else text[:57] + "...")
 
 

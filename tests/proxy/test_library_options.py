@@ -287,6 +287,10 @@ SECRETS: list[dict[str, Any]] = [
     {"upstream": "http://a:s3cr3t@127.0.0.1"},
     {"end": {"secret": "s3cr3t"}},
     {"headers": {"request": {"set": {"Authorization": "s3cr3t\n"}}}},
+    {"redis": "redis://:s3cr3t@127.0.0.1"},
+    {"authorize": "http://a:s3cr3t@127.0.0.1/may"},
+    {"journal": "redis://:s3cr3t/@127.0.0.1"},
+    {"upstream": "a:s3cr3t@127.0.0.1"},
 ]
 
 
