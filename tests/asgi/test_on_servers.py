@@ -71,12 +71,25 @@ def test_a_django_view_ends_with_its_stream(name: str, tmp_path: Path) -> None:
 def test_a_broken_end_is_one_behind_a_middleware_that_completes_responses(name: str, tmp_path: Path) -> None:
     server = started(name, "behind_app:application", tmp_path)
     try:
-        for path, is_whole in (("/events", True), ("/silence", False), ("/failing", False), ("/unfinished", False)):
+        for path in ("/events", "/impatient/silence", "/failing", "/unfinished"):
             with ClientPeer(server.url) as client:
                 client.ask(path)
                 client.read_head()
-                assert client.read_body().is_whole == is_whole, path
+                assert client.read_body().is_whole == (path == "/events"), path
         assert "never retrieved" not in server.output.text
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("name", [name for name in SERVERS if name != "daphne"])
+def test_so_is_that_of_a_client_that_was_given_up_and_reads_on(name: str, tmp_path: Path) -> None:
+    server = started(name, "behind_app:application", tmp_path)
+    try:
+        with ClientPeer(server.url, receive_buffer=4096) as client:
+            client.ask("/flood")
+            client.read_head()
+            wait_until(lambda: "stopped" in server.recorded())
+            assert not client.read_body().is_whole
     finally:
         server.stop()
 

@@ -9,7 +9,8 @@ from starlette.routing import Mount
 
 from sseproxy.asgi import SSEKeepaliveMiddleware
 from sseproxy.asgi.types import Receive, Scope, Send
-from tests.asgi.apps.source import EVENTS, HEARTBEAT, as_bytes, bytes_of, events, silence
+from tests.asgi.apps.raw import PIECE, PIECES
+from tests.asgi.apps.source import EVENTS, HEARTBEAT, as_bytes, bytes_of, events, record, silence
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -21,6 +22,12 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
         return
+    if path.endswith("/flood"):
+        try:
+            for _ in range(PIECES):
+                await send({"type": "http.response.body", "body": PIECE, "more_body": True})
+        finally:
+            record("stopped")
     await send({"type": "http.response.body", "body": as_bytes(EVENTS[0]), "more_body": True})
     if path.endswith("/failing"):
         raise RuntimeError("the app fails")
@@ -31,7 +38,9 @@ async def _pass(request: Request, call_next: RequestResponseEndpoint) -> Respons
     return await call_next(request)
 
 
+kept = SSEKeepaliveMiddleware(app, heartbeat=HEARTBEAT, write_timeout=8 * HEARTBEAT)
+impatient = SSEKeepaliveMiddleware(app, heartbeat=HEARTBEAT, idle_timeout=3 * HEARTBEAT)
 application = Starlette(
-    routes=[Mount("/", SSEKeepaliveMiddleware(app, heartbeat=HEARTBEAT, idle_timeout=3 * HEARTBEAT))],
+    routes=[Mount("/impatient", impatient), Mount("/", kept)],
     middleware=[Middleware(BaseHTTPMiddleware, dispatch=_pass)],
 )
