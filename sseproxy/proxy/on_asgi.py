@@ -91,7 +91,12 @@ class AsgiDoor:
             await response.transmit()
             return
         if await receiver.open(request):
-            await _serve(self._handler, request, connection, receiver, response)
+            try:
+                await _serve(self._handler, request, connection, receiver, response)
+            except Exception:
+                if response.has_begun and not response.is_complete:
+                    await break_in_front(send)
+                raise
         if response.is_broken:
             if response.has_begun:
                 await break_in_front(send)

@@ -7,6 +7,9 @@ import asyncio
 from typing import Any
 
 import pytest
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import Response
 
 from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.core.limits import LimitPolicy
@@ -52,6 +55,10 @@ async def begun(on: AsgiStage, exchange: Exchange) -> Visit:
     visit = await on.upstream.visit()
     await visit.wait_received(b"\r\n\r\n")
     return visit
+
+
+async def _pass(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    return await call_next(request)
 
 
 class TestTheRequest:
@@ -409,6 +416,26 @@ class TestAServerThatFails:
             await visit.wait_closed()
             with pytest.raises(RuntimeError, match="no more"):
                 await exchange.finish()
+
+    async def test_in_receive_and_a_middleware_that_completes_responses(self) -> None:
+        async with asgi_stage(says(STREAM + EVENT)) as on:
+
+            async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+                async def fails() -> Message:
+                    if (message := await receive())["type"] == "http.disconnect":
+                        raise RuntimeError("no more")
+                    return message
+
+                await BaseHTTPMiddleware(on.door, dispatch=_pass)(scope, fails, send)
+
+            exchange = on.exchange(front=failing)
+            visit = await begun(on, exchange)
+            await eventually(lambda: len(exchange.messages) > 1)
+            exchange.leave()
+            await visit.wait_closed()
+            with pytest.raises((RuntimeError, AssertionError, BaseExceptionGroup)):
+                await exchange.finish()
+            assert not exchange.is_whole
 
     async def test_in_receive_behind_the_end_it_is_no_matter(self) -> None:
         async with asgi_stage(replies(OK)) as on:
