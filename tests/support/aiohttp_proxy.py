@@ -67,7 +67,8 @@ async def app_stage(
 ) -> AsyncIterator[AppStage]:
     """Leaving it asserts that nothing is under way.
 
-    change: the app, before it starts. path: of the route. asks: aiohttp asks for each body that waits for ``100 Continue``.
+    change: the app, before it starts. path: of the route.
+    asks: aiohttp asks for each body that waits for ``100 Continue``.
     cancels: the server cancels its handlers (`handler_cancellation`). of_server: options of `web.AppRunner`.
     options: of the proxy.
     """
