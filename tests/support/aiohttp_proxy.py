@@ -59,6 +59,7 @@ async def app_stage(
     *,
     middlewares: Sequence[Middleware] = (),
     change: Callable[[web.Application, ProxyHandler], None] = lambda app, proxy: proxy.setup(app),
+    path: str = "/{tail:.*}",
     asks: bool = True,
     cancels: bool = False,
     of_server: dict[str, Any] | None = None,
@@ -66,7 +67,7 @@ async def app_stage(
 ) -> AsyncIterator[AppStage]:
     """Leaving it asserts that nothing is under way.
 
-    change: the app, before it starts. asks: aiohttp asks for each body that waits for ``100 Continue``.
+    change: the app, before it starts. path: of the route. asks: aiohttp asks for each body that waits for ``100 Continue``.
     cancels: the server cancels its handlers (`handler_cancellation`). of_server: options of `web.AppRunner`.
     options: of the proxy.
     """
@@ -75,7 +76,7 @@ async def app_stage(
         proxy = reverse_proxy(where, **{"heartbeat": "off", **options})
         app = web.Application(middlewares=middlewares)
         expect = None if asks else proxy.expect
-        app.router.add_route("*", "/{tail:.*}", proxy, expect_handler=expect)
+        app.router.add_route("*", path, proxy, expect_handler=expect)
         change(app, proxy)
         server = await aiohttp_server(app, access_log=None, **{**AS_OURS, **(of_server or {})})
         assert server.handler is not None

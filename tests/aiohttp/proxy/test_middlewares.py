@@ -373,10 +373,9 @@ async def test_the_middleware_for_own_streams_around_a_handler_that_calls_the_pr
 
         sub = web.Application(middlewares=[sse_keepalive()])
         sub.router.add_get("/call", call)
-        app._router = web.UrlDispatcher()  # in place of the route for all paths
         app.add_subapp("/sub", sub)
 
-    async with app_stage(aiohttp_server, replies(), change=change) as on:
+    async with app_stage(aiohttp_server, replies(), change=change, path="/proxy") as on:
         assert (await on.ask(GET.replace(b"/a", b"/sub/call"))).status == 500
         assert on.upstream.visits == []
     assert "sse_keepalive() must leave what reverse_proxy() serves alone" in logs_errors()

@@ -23,9 +23,9 @@ routes:
 """
 _LIMIT = 300.0  # seconds for one more client to come to the gate, and after which one of them hangs
 
-#: litellm reads with the SDKs that are here anyway, and takes as long to load as all others; helpers read with their
-#: own SDK. EventSource comes back by itself.
-_LEFT_OUT = ("litellm", "eventsource", "sseclient-py")
+#: litellm and langchain-ollama read with SDKs that are here anyway, and litellm takes as long to load as all others;
+#: helpers read with their own SDK. EventSource comes back by itself.
+_LEFT_OUT = ("litellm", "langchain-ollama", "eventsource", "sseclient-py")
 CLIENTS = [client for client in SERVICE_OF if not client.name.startswith(_LEFT_OUT) and "helper" not in client.name]
 SDKS = [client for client in CLIENTS if SERVICE_OF[client] not in {"generic", "graphql", "cohere"}]
 
