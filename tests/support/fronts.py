@@ -20,8 +20,7 @@ from sseproxy.asgi.types import ASGIApp
 from sseproxy.http1.listener import ClientConnections
 from sseproxy.http1.policy import ServerPolicy
 from sseproxy.proxy.app import ProxyApp
-from sseproxy.proxy.on_asgi import ResponseAborted
-from sseproxy.proxy.on_asgi import AsgiDoor
+from sseproxy.proxy.on_asgi import AsgiDoor, ResponseAborted
 from sseproxy.proxy.on_http1 import Http1Door
 from tests.support.settled import eventually
 from tests.support.virtual_clock import VirtualLoop
