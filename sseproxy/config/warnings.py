@@ -19,6 +19,7 @@ from sseproxy.config.push_values import is_redis, shows_password
 from sseproxy.config.schema import FileSchema
 from sseproxy.config.values import format_duration
 from sseproxy.core.eventsource.policies import Reopen, TicketBinding
+from sseproxy.core.stream.json_answer import WITHOUT_PROMISE
 from sseproxy.core.stream.plan import StreamMode
 
 TRUSTED: Path = ("server", "trusted_proxies")
@@ -140,6 +141,9 @@ class Warnings:
         elif route.section.journal is not None:
             message = "has no effect with a journal: any response may become a run, which is read as a stream"
             self.document.warning(route.own(*_JSON), message, "a route of its own for what is no stream")
+        elif route.section.match.methods and WITHOUT_PROMISE.issuperset(route.section.match.methods):
+            message = f"has no effect with methods: [{', '.join(route.section.match.methods)}]"
+            self.document.warning(route.own(*_JSON), message, "such as POST")
 
     def of_redis(self, at: Path, section: RedisSection) -> None:
         """Warn of a permission that nothing needs, and of a password that others could read."""
