@@ -83,7 +83,6 @@ _ELSEWHERE = {
     "defaults": "each key that routes inherit is an option, such as heartbeat",
     "drain_delay": "the server in front accepts for as long as it is to",
     "timeouts": "each is an option, such as idle_timeout",
-    "heartbeat_form": "did you mean form?",
     "paths": 'did you mean match={"prefix": ...}?',
 }
 
@@ -99,12 +98,12 @@ class Embedded:
 def read_options(upstream: str | None, options: Mapping[str, object]) -> Embedded:
     """Read and check all options. Relative paths of files begin at the current folder.
 
-    Raises `TypeError` for an option that there is not, and `ValueError` with all that is wrong, one line for each.
+    Raises `TypeError` for options that there are not, else `ValueError` with all that is wrong; one line for each.
     """
-    for name in options:
-        if name not in OPTIONS:
-            hint = hint_for(name)
-            raise TypeError(f"{name}: there is no such option" + (f" ({hint})" if hint else ""))
+    hints = {name: hint_for(name) for name in options if name not in OPTIONS}
+    if hints:
+        lines = (f"{name}: there is no such option" + (f" ({hint})" if hint else "") for name, hint in hints.items())
+        raise TypeError("\n".join(lines))
     if upstream is not None and not isinstance(upstream, str):
         raise TypeError(f"upstream: expected a URL as text, got {type(upstream).__name__}")
     read = Options(upstream, {name: value for name, value in options.items() if value is not None or name in DURATIONS})
@@ -122,7 +121,7 @@ def hint_for(name: str) -> str:
     """Return what takes the place of an option that there is not; empty if it can be anything."""
     if name in _ELSEWHERE:
         return _ELSEWHERE[name]
-    by_key = [option for option, path in INHERITED.items() if path[-1] == name]
+    by_key = [option for option, path in INHERITED.items() if name in (path[-1], "_".join(path))]
     if by_key:
         return f"did you mean {by_key[0]}?"
     groups = (place.partition(".")[0] for place in places_below(RouteSection, name))

@@ -25,6 +25,7 @@ from sseproxy.config.fields import (
     WhiteSpaceWord,
 )
 from sseproxy.config.sections import Section
+from sseproxy.config.values import BadValue, describe
 from sseproxy.core.limits import LimitPolicy
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.plan import StreamKind, StreamMode
@@ -148,6 +149,10 @@ class StreamSection(Section):
 
 def stream_of_word(value: object) -> object:
     """The section for one of the words of `StreamSection.declared`."""
+    if isinstance(value, bool | int | float | list):
+        # Who knows `before_response` and its like expects a switch here.
+        hint = {True: "always", False: "never"}[value] if isinstance(value, bool) else ""
+        raise BadValue(f"expected auto, always, never or a mapping, got {describe(value)}", hint)
     return {"declared": value} if isinstance(value, str) else value
 
 

@@ -19,6 +19,9 @@ _KNOWN_ELSEWHERE = {
     "without_store": _WITH_RUNS_IN_REDIS,
 }
 
+#: Sections in whose place one value is likely to be tried, and the key that it is meant for.
+_MEANT_FOR = {"heartbeat": "interval", "match": "prefix", "rewrite": "strip_prefix", "redis": "stream"}
+
 #: What other servers call the two parts of `listen`.
 _OF_LISTEN = frozenset({"host", "port", "bind", "address"})
 
@@ -60,7 +63,11 @@ def errors_in(details: ErrorDetails, path: Path) -> tuple[BadValue, ...]:
         hint = unknown_key_hint(key, list(section.model_fields), places_below(section, key))
         return (BadValue("unknown key", hint, is_key=True),)
     expected, value = "a list" if details["type"] in ("tuple_type", "list_type") else "a mapping", details["input"]
-    hint = f"[{value}]" if expected == "a list" and isinstance(value, str) and value.isalnum() else ""
+    hint = ""
+    if expected == "a list" and isinstance(value, str) and value.isalnum():
+        hint = f"[{value}]"
+    elif expected == "a mapping" and isinstance(value, str) and path[-1] in _MEANT_FOR:
+        hint = f"did you mean {{{_MEANT_FOR[str(path[-1])]}: {value}}}?"
     return (BadValue(f"expected {expected}, got {describe(value)}", hint),)
 
 

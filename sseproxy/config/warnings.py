@@ -12,6 +12,7 @@ from sseproxy.config.changed_defaults import warn_of_changed_defaults
 from sseproxy.config.checks import ADMIN_LISTEN, DRAIN_DELAY, DRAIN_TIMEOUT, LISTEN
 from sseproxy.config.document import Document
 from sseproxy.config.effective import EffectiveRoute
+from sseproxy.config.json_warnings import warn_of_idle_json
 from sseproxy.config.problems import Path
 from sseproxy.config.push import RedisSection
 from sseproxy.config.push_checks import is_made_by_clients
@@ -19,10 +20,8 @@ from sseproxy.config.push_values import is_redis, shows_password
 from sseproxy.config.schema import FileSchema
 from sseproxy.config.values import format_duration
 from sseproxy.core.eventsource.policies import Reopen, TicketBinding
-from sseproxy.core.stream.plan import StreamMode
 
 TRUSTED: Path = ("server", "trusted_proxies")
-_JSON = ("heartbeat", "json")
 
 #: Seconds that Kubernetes grants a pod by default, from SIGTERM to SIGKILL, and those that the process needs of them
 #: once its last stream has ended.
@@ -45,7 +44,7 @@ def warn(document: Document, file: FileSchema, routes: tuple[EffectiveRoute, ...
         warnings.of_tls(route)
         warnings.of_unbound_tickets(route)
         warnings.of_remembered_logins(route)
-        warnings.of_idle_json(route)
+        warn_of_idle_json(document, route)
         if route.section.redis is not None:
             warnings.of_redis(route.own("redis"), route.section.redis)
             warnings.of_spent_tickets(route)
@@ -130,16 +129,6 @@ class Warnings:
             message = "only credentials are compared: a yes to one request lets in all others of the route"
             hint = "off, if the service goes by X-Original-Method or X-Original-URI"
             self.document.warning(route.own("authorize", "cache"), message, hint)
-
-    def of_idle_json(self, route: EffectiveRoute) -> None:
-        """Warn of JSON that is promised to no client, though the route says so itself."""
-        if not route.says(*_JSON) or route.merged.heartbeat.json is None:
-            return
-        if route.merged.stream.declared is StreamMode.NEVER:
-            self.document.warning(route.own(*_JSON), "has no effect with stream: never", "leave one of them out")
-        elif route.section.journal is not None:
-            message = "has no effect with a journal: any response may become a run, which is read as a stream"
-            self.document.warning(route.own(*_JSON), message, "a route of its own for what is no stream")
 
     def of_redis(self, at: Path, section: RedisSection) -> None:
         """Warn of a permission that nothing needs, and of a password that others could read."""

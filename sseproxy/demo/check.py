@@ -16,8 +16,8 @@ _NAMES = {DIRECT: "direct", KEPT: "through sseproxy"}
 _THINKING: Mapping[str, tuple[Shape, str]] = {
     "thinks-first": (EVENTS, "before the first token"),
     "thinks-between": (EVENTS, "between two tokens"),
-    "lines": (LINES, "between two lines (Ollama)"),
-    "text": (TEXT, "before the JSON (no stream)"),
+    "lines": (LINES, "between two JSON lines (Ollama)"),
+    "text": (TEXT, "before a JSON answer (no stream)"),
 }
 _COLUMNS = ("model is silent", "way", "status", "seconds", "tokens", "heartbeats", "ended")
 

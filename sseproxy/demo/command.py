@@ -32,8 +32,8 @@ _NEXT = """\
 in front of your own service at port 9000, with your gateway asking port 8080 instead:
   sseproxy serve --upstream http://127.0.0.1:9000 --before-response 10s"""
 
-#: What the last rows of the table need beside that command.
-_JSON = "the last two by heartbeat.json, which is off by default: docs/json.md"
+#: What the last row of the table needs beside that command.
+_JSON = "the JSON answer needs heartbeat.json, which is off by default: docs/json.md"
 
 #: The path of the second page, behind the gateway.
 _EVENT_SOURCE = "/eventsource/"

@@ -149,15 +149,18 @@ routes:
   - {{match: {{path: /b}}, upstream: 'http://u:1', heartbeat: {{json: 20s}}, journal: {{kind: answer}}}}
   - {{match: {{path: /c}}, upstream: 'http://u:1', journal: {{kind: answer}}}}
   - {{match: {{path: /d}}, upstream: 'http://u:1', stream: never}}
-  - {{match: {{path: /e}}, upstream: 'http://u:1', heartbeat: {{json: 20s}}}}
+  - {{match: {{path: /e, methods: [GET, HEAD]}}, upstream: 'http://u:1', heartbeat: {{json: 20s}}}}
+  - {{match: {{path: /f, methods: [GET, POST]}}, upstream: 'http://u:1', heartbeat: {{json: 20s}}}}
+  - {{match: {{path: /g}}, upstream: 'http://u:1', heartbeat: {{json: 20s}}}}
 """
     said = [line for line in warned(text, folder) if "heartbeat.json" in line]
     effect = "heartbeat.json: warning: has no effect with"
     assert said == [
         f"c.yaml:3:67: routes[0].{effect} stream: never (leave one of them out)",
         f"c.yaml:4:67: routes[1].{effect} a journal: {RUNS} (a route of its own for what is no stream)",
+        f"c.yaml:7:89: routes[4].{effect} methods: [GET, HEAD] (such as POST)",
     ]
-    assert [route.heartbeat.json for route in read(text, folder).routes] == [None, None, None, None, 20.0]
+    assert [route.heartbeat.json for route in read(text, folder).routes] == [None, None, None, None, 20.0, 20.0, 20.0]
 
 
 def test_errors_come_without_warnings(folder: Path) -> None:

@@ -118,7 +118,7 @@ LIMITS: Final[Sequence[Limit]] = (
     ),
     Limit(
         "WebSocket",
-        uvicorn="answered by uvicorn: 403, or 400 if the handshake is not its own",
+        uvicorn="refused with 403, or 400 if uvicorn does not accept the handshake",
         tests={
             UVICORN: (
                 "test_auth.py::test_a_foreign_page_has_nothing_done_in_its_visitors_name[fields10]",
@@ -245,13 +245,13 @@ LIMITS: Final[Sequence[Limit]] = (
     ),
     Limit(
         "`Expect: 100-continue`",
-        uvicorn="asks for a body that is here already",
+        uvicorn="`100 Continue` is sent also where the body is here already",
         tests={UVICORN: ("test_request_bodies.py::test_continue_is_not_said_when_the_body_is_here",)},
     ),
     Limit(
         "connections",
-        uvicorn="closed when the server ends, and not when the proxy drains, nor behind a stream without a word",
-        aiohttp="closed when the server ends, and not when the proxy drains; closed behind a request body in chunks",
+        uvicorn="stay open until the server ends, also while the proxy drains and behind a stream",
+        aiohttp="stay open until the server ends, also while the proxy drains; closed behind a request body in chunks",
         tests={
             UVICORN: (
                 "test_broken_ends.py::test_a_stream_closes_the_connection_without_a_word[stream]",

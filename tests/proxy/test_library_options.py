@@ -214,6 +214,12 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"defaults": {}}, TypeError, r"^defaults: .*heartbeat"),
     ({"timeouts": {}}, TypeError, r"^timeouts: .*idle_timeout"),
     ({"qqqqq": 1}, TypeError, r"^qqqqq: there is no such option$"),
+    ({"heartbeat_json": "5s"}, TypeError, r"^heartbeat_json: there is no such option \(did you mean json\?\)$"),
+    (
+        {"qqqqq": 1, "dialekt": "mcp"},
+        TypeError,
+        r"^qqqqq: there is no such option\ndialekt: there is no such option \(did you mean dialect\?\)$",
+    ),
     ({"upstream": 3}, TypeError, r"^upstream: expected a URL as text, got int$"),
     ({"upstream": "127.0.0.1:9000"}, ValueError, r"^upstream: .*did you mean http://127\.0\.0\.1:9000\?"),
     ({"upstream": None}, ValueError, r"^upstream: is missing \(a URL such as"),

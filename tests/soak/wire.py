@@ -75,7 +75,8 @@ class Response:
             self.text += self._raw
             self._raw = b""
             self.is_whole = len(self.text) >= int(self.fields.get("content-length", "0"))
-        *blocks, self.text = self.text.split(b"\n\n")
+        # What no run keeps, such as an answer that begins in a drain, is relayed with the line ends that it has.
+        *blocks, self.text = self.text.replace(b"\r\n", b"\n").split(b"\n\n")
         return [parsed for block in blocks if (parsed := _parsed(block.decode())) is not None]
 
     def _has_head(self) -> bool:

@@ -1,0 +1,23 @@
+"""Which routes promise JSON early, and have no client that could get it?"""
+
+from sseproxy.config.document import Document
+from sseproxy.config.effective import EffectiveRoute
+from sseproxy.core.stream.json_answer import WITHOUT_PROMISE
+from sseproxy.core.stream.plan import StreamMode
+
+_KEY = ("heartbeat", "json")
+
+
+def warn_of_idle_json(document: Document, route: EffectiveRoute) -> None:
+    """Warn of JSON that is promised to no client, though the route says so itself."""
+    # What a route inherits is meant for others, and is no mistake here.
+    if not route.says(*_KEY) or route.merged.heartbeat.json is None:
+        return
+    methods = route.section.match.methods
+    if route.merged.stream.declared is StreamMode.NEVER:
+        document.warning(route.own(*_KEY), "has no effect with stream: never", "leave one of them out")
+    elif route.section.journal is not None:
+        message = "has no effect with a journal: any response may become a run, which is read as a stream"
+        document.warning(route.own(*_KEY), message, "a route of its own for what is no stream")
+    elif methods and WITHOUT_PROMISE.issuperset(methods):
+        document.warning(route.own(*_KEY), f"has no effect with methods: [{', '.join(methods)}]", "such as POST")
