@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 from sseproxy.config.document import Document
 from sseproxy.config.problems import Path
 from sseproxy.config.schema import FileSchema, places_below, section_at
-from sseproxy.config.values import BadValue, BadValues, describe, nearest
+from sseproxy.config.values import BadValue, BadValues, describe, nearest, without_login
 
 #: Keys that are likely to be tried where they are unknown, and what this version has to say to that.
 _WITH_RUNS_IN_REDIS = "not in this version: it is for runs in Redis, and they live in the memory of one process"
@@ -67,7 +67,7 @@ def errors_in(details: ErrorDetails, path: Path) -> tuple[BadValue, ...]:
     if expected == "a list" and isinstance(value, str) and value.isalnum():
         hint = f"[{value}]"
     elif expected == "a mapping" and isinstance(value, str) and path[-1] in _MEANT_FOR:
-        hint = f"did you mean {{{_MEANT_FOR[str(path[-1])]}: {value}}}?"
+        hint = f"did you mean {{{_MEANT_FOR[str(path[-1])]}: {without_login(value)}}}?"
     return (BadValue(f"expected {expected}, got {describe(value)}", hint),)
 
 

@@ -85,8 +85,13 @@ def describe(value: object) -> str:
 
 def quote(text: str) -> str:
     """`text` between quotes, on one line, not too long, and without the login of a URL."""
-    text = _LOGIN.sub("***@", text)
+    text = without_login(text)
     return repr(str(text) if len(text) <= 60 else text[:57] + "...")
+
+
+def without_login(text: str) -> str:
+    """`text` without user and password, if it is a URL that has them."""
+    return _LOGIN.sub("***@", text)
 
 
 def nearest(word: str, right: Iterable[str]) -> str:
