@@ -27,8 +27,6 @@ _INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
 #: A token (RFC 9110 section 5.6.2).
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
-#: Of a URL, which may stand in a wrong place, and without its scheme.
-_LOGIN = re.compile(r"(?<=//).*@|^[^@/\s]+:.*@", re.DOTALL)
 _NOT_IN_FIELD = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _BOOLEANS = {"true": True, "false": False}
@@ -85,13 +83,13 @@ def describe(value: object) -> str:
 
 def quote(text: str) -> str:
     """`text` between quotes, on one line, not too long, and without the login of a URL."""
-    text = without_login(text)
-    return repr(str(text) if len(text) <= 60 else text[:57] + "...")
+    shown = without_login(text)
+    return repr(shown if len(shown) <= 60 else shown[:57] + "...")
 
 
 def without_login(text: str) -> str:
-    """`text` without user and password, if it is a URL that has them."""
-    return _LOGIN.sub("***@", text)
+    """`text` without user and password, if it is a URL that has them, with or without its scheme."""
+    return re.sub(r"(?<=//).*@|^[^@/\s]+:.*@", "***@", text, flags=re.DOTALL)
 
 
 def nearest(word: str, right: Iterable[str]) -> str:
