@@ -26,7 +26,8 @@ from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.core.stream.transfer import Transfer
 from sseproxy.engine.relay import Relay
 from sseproxy.http1.client import UpstreamConnection
-from sseproxy.http1.downstream import Framing, HttpDownstream
+from sseproxy.http1.downstream import HttpDownstream
+from sseproxy.http1.framing import Framing
 from sseproxy.http1.messages import ResponseHead
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

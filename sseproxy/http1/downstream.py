@@ -4,13 +4,10 @@ Head and body framing are written here: fields stay as the upstream sent them, a
 """
 
 import asyncio
-import contextlib
-import functools
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from email.utils import formatdate
 from enum import Enum
 from http import HTTPStatus
 from typing import Protocol
@@ -25,26 +22,17 @@ from sseproxy.http1.framing import (
     CONTINUE,
     LAST_CHUNK,
     LAST_CHUNK_WITH,
+    Framing,
     chunked,
+    http_date,
     response_head,
 )
-from sseproxy.http1.sockets import acknowledged, reset_when_closed, unacknowledged
+from sseproxy.http1.reset import reset_when_delivered
+from sseproxy.http1.sockets import acknowledged, unacknowledged
 from sseproxy.http1.treatment import ResponseTreatment
 
 _ORDINARY_WRITE_BUFFER = 64 * 1024  # asyncio's own default
 _WORTH_A_COPY = 16 * 1024  # bytes: below, one piece is cheaper to write than three
-_DELIVERY_POLL = 0.02  # seconds between looks at the kernel's send queue
-_DELIVERY_LIMIT = 2.0  # seconds after which an undeliverable rest is given up
-_READ_GRACE = 0.1  # seconds that a client gets to read what its kernel has acknowledged
-
-
-class Framing(Enum):
-    """How the client will know the end of the body."""
-
-    NONE = "no body"
-    LENGTH = "Content-Length"
-    CHUNKED = "chunked"
-    CLOSE = "the connection closes"
 
 
 class _Delivery(Enum):
@@ -182,7 +170,7 @@ class HttpDownstream:
             # A kept HEAD, which a GET has brought about: its length would be one of nothing.
             fields = [*without(fields, {b"content-length"}), (b"Content-Length", b"0")]
         if get(fields, b"date") is None:
-            fields = [*fields, (b"Date", _http_date(int(time.time())))]  # RFC 9110 section 6.6.1
+            fields = [*fields, (b"Date", http_date(int(time.time())))]  # RFC 9110 section 6.6.1
         self._held = response_head(status, reason, fields + self._connection_fields(fields))
         if not hold:
             self.release_head()
@@ -363,26 +351,8 @@ class HttpDownstream:
             flushed.cancel()
 
     async def _reset_when_delivered(self) -> None:
-        """Let the last whole event arrive, then send a TCP reset, so that the client does not take it for the whole.
-
-        A reset makes the other side forget what it has not read, so everything must be acknowledged first,
-        and its program gets a moment to read.
-        """
-        sock = self._connection.socket
-        if sock is None or self._transport is None:
-            return
-        with contextlib.suppress(OSError):
-            waited = 0.0
-            while self.unsent() and waited < _DELIVERY_LIMIT:
-                await asyncio.sleep(_DELIVERY_POLL)
-                waited += _DELIVERY_POLL
-            await asyncio.sleep(max(_READ_GRACE, self._linger))
-            if sock.family != socket.AF_UNIX:
-                reset_when_closed(self._transport)
-        self.abort_at_once()
-
-
-@functools.lru_cache(maxsize=1)
-def _http_date(now: int) -> bytes:
-    """`now`, in seconds since 1970, as a field value. To write it costs more than the rest of a head: once a second."""
-    return formatdate(now, usegmt=True).encode()
+        if self._connection.socket is not None and self._transport is not None:
+            await reset_when_delivered(
+                self._transport, self._connection.socket, unsent=self.unsent, linger=self._linger
+            )
+            self.abort_at_once()

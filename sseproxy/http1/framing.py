@@ -1,5 +1,9 @@
 """How are responses and bodies written? (RFC 9112 sections 4 to 7)"""
 
+import functools
+from email.utils import formatdate
+from enum import Enum
+
 from sseproxy.core.http.fields import Headers
 
 #: One chunk: ``CHUNK % (len(data), data)``. Formats, not functions: each event of a stream is a chunk, and a call costs
@@ -16,6 +20,16 @@ LAST_CHUNK = b"0\r\n\r\n"
 #: The same with one trailer field: ``LAST_CHUNK_WITH % (name, value)`` (RFC 9112 section 7.1.2).
 LAST_CHUNK_WITH = b"0\r\n%b: %b\r\n\r\n"
 
+
+class Framing(Enum):
+    """How the client will know the end of the body."""
+
+    NONE = "no body"
+    LENGTH = "Content-Length"
+    CHUNKED = "chunked"
+    CLOSE = "the connection closes"
+
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -31,3 +45,9 @@ FIELD = b"%b: %b\r\n"
 def response_head(status: int, reason: bytes, headers: Headers) -> bytes:
     """Return the head of an HTTP/1.1 response (RFC 9112 section 4: also to a client that speaks 1.0)."""
     return b"".join((b"HTTP/1.1 %d %b\r\n" % (status, reason), *map(FIELD.__mod__, headers), b"\r\n"))
+
+
+@functools.lru_cache(maxsize=1)
+def http_date(now: int) -> bytes:
+    """`now`, in seconds since 1970, as a field value. To write it costs more than the rest of a head: once a second."""
+    return formatdate(now, usegmt=True).encode()

@@ -67,9 +67,10 @@ async def app_stage(
 ) -> AsyncIterator[AppStage]:
     """Leaving it asserts that nothing is under way.
 
-    change: the app, before it starts. path: of the route. asks: aiohttp asks for each body that waits for ``100 Continue``.
+        change: the app, before it starts. path: of the route.
+    asks: aiohttp asks for each body that waits for ``100 Continue``.
     cancels: the server cancels its handlers (`handler_cancellation`). of_server: options of `web.AppRunner`.
-    options: of the proxy.
+        options: of the proxy.
     """
     async with RawUpstream.serve(script) as upstream:
         where = None if "routes" in options else f"http://127.0.0.1:{upstream.port}"
