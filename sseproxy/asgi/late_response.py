@@ -13,7 +13,6 @@ from sseproxy.core.stream.kinds import MediaKind, is_of_a_kind
 from sseproxy.core.stream.late_refusal import FinalMessage, LateRefusal, late_refusal
 from sseproxy.core.stream.transfer import CloseReason
 
-
 #: How a stream ends whose app never responds: it returns, or raises; or its time is over.
 _WITHOUT_RESPONSE = (CloseReason.UPSTREAM_END, CloseReason.RESPONSE_TIMEOUT)
 
