@@ -57,5 +57,6 @@ def test_it_can_be_made_again(tmp_path: Path) -> None:
         assert "✕ 504 Gateway Time-out, no answer" in texts
         assert "✓ 200, the whole answer" in texts
         limit, heartbeats, words = _shapes_of_both_ways(tmp_path / name)
-        assert (limit, words) == (1, 12)
+        assert limit == 1
+        assert 1 < words <= 12  # on a busy machine some come together
         assert heartbeats >= 2

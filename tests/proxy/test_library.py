@@ -339,9 +339,10 @@ class TestEventLoops:
                 assert (await ask(proxy).run()).status == 200
                 made.append(proxy.here())
 
+        handler = signal.getsignal(signal.SIGINT)  # of whatever runs the tests
         run_on(loop, once)
         assert made[0].phase is Phase.CLOSED
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) is handler
 
     def test_loops_that_have_ended_are_forgotten(self) -> None:
         """As when a test client of a framework runs a loop for each request."""

@@ -206,7 +206,7 @@ def test_the_contract_notices(store: type[Broken]) -> None:
         return opened()
 
     with pytest.raises(BaseException) as caught:
-        compare(opening, examples=200, phases=[Phase.generate])  # a counterexample is enough, the smallest takes long
+        compare(opening, examples=2000, phases=[Phase.generate])  # a counterexample is enough, the smallest takes long
     assert contains_failure(caught.value), caught.value
 
 
