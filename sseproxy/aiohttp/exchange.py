@@ -70,7 +70,9 @@ class Exchange(AbstractStreamWriter):
         self._writer = request._payload_writer
         switch = ResponseSwitch(common, _scope_of(request), self.receive, self.send)
         self._switch: ResponseSwitch | _Finished = switch
-        if switch.may_answer_early and not request.content.is_eof():
+        if request.content.is_eof():
+            switch.restart_early()
+        elif switch.may_answer_early:
             switch.hold_early()
             note_body_end = weakref.WeakMethod(self.note_body_end)  # it may never come, and keeps what is called
             request.content.on_eof(lambda: (note := note_body_end()) and note())

@@ -13,6 +13,9 @@ from sseproxy.core.stream.kinds import MediaKind, is_of_a_kind
 from sseproxy.core.stream.late_refusal import FinalMessage, LateRefusal, late_refusal
 from sseproxy.core.stream.transfer import CloseReason
 
+#: How a stream ends whose app never responds: it returns, or raises; or its time is over.
+_WITHOUT_RESPONSE = (CloseReason.UPSTREAM_END, CloseReason.RESPONSE_TIMEOUT)
+
 
 class LateStep(Enum):
     """What a message of a late response asks for."""
@@ -88,10 +91,11 @@ class LateResponse:
     def status_without_response(self, reason: CloseReason) -> int | None:
         """Return the status that an app is taken to have answered with that has not, for `reason`.
 
-        ``None`` if there is none: for streams an end may be no error, and a client that leaves asks for none.
+        ``None`` if there is none: streams may be ended by a drain, and a client that leaves asks for none.
         """
         end = row(reason)
-        return None if end.is_by_client or self._kind is not JSON_ANSWER else end.status
+        is_failure = self._kind is JSON_ANSWER or reason in _WITHOUT_RESPONSE
+        return end.status if is_failure and not end.is_by_client else None
 
     def refusal(self, detail: str = "") -> LateRefusal:
         """Return what the client gets for the refusal; `detail` if the app has given none."""

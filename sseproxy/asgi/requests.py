@@ -49,7 +49,10 @@ def body_kind(scope: Scope) -> BodyKind:
     """Return what follows the head of a request, as far as the head says so."""
     headers = scope["headers"]
     fields = dict(headers)
-    if scope["method"] == "GET" and b"content-length" not in fields and b"transfer-encoding" not in fields:
+    # Over HTTP/2 a length may be left out; but what has neither that nor a type is no body to look into.
+    has_length = b"content-length" in fields or b"transfer-encoding" in fields
+    is_typed = scope["method"] != "GET" and b"content-type" in fields
+    if not (has_length or is_typed) or fields.get(b"content-length") == b"0":
         return BodyKind.NONE
     if len(fields) < len(headers):  # some field stands there more than once
         fields |= {name: b",".join(get_all(headers, name)) for name in (b"content-type", b"content-encoding")}

@@ -168,7 +168,7 @@ class Responder:
             case LateStep.STREAM:
                 self._join(self._session.receive_response)
             case LateStep.JSON:
-                self._join(self._session.receive_json)
+                self._join(partial(self._session.receive_json, status=message["status"]))
             case LateStep.REFUSAL:
                 # It is sent as far as it has come by then.
                 self._delayed.call_later(late.refusal_time, self._stop_waiting)

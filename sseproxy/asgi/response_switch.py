@@ -271,6 +271,8 @@ class ResponseSwitch:
 
     def restart_early(self) -> None:
         """The request body has ended: count from now."""
+        if self._channel is not None:
+            self._channel.on_body_end = None
         if self._early_timer is not None and self._common.early is not None:
             if self._waited:
                 self._early_timer.end(self)
@@ -286,7 +288,9 @@ class ResponseSwitch:
             return
         request = stream_request(self.scope, self._common.options, self._peek)
         declares = request.declares
-        if declares is None:
+        # Hazard: of a body that the app has yet to read an early answer keeps a part only (`ReceiveChannel`, rule 2).
+        is_unread = self._channel is not None and self._channel.on_body_end is not None
+        if declares is None or (is_unread and not declares):
             return
         waited, wait = self._waited + self._early_timer.seconds, request.early_after
         self._cancel_early()

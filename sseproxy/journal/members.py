@@ -162,7 +162,7 @@ def loosened(loose: Loose, block: Block, policy: WindowPolicy, live: Sequence[Me
     voice = live[0].voice if live else None
     if live and voice is None:
         return None
-    loose.open(block.last, until=now + limits.age / _LOOSE_PART)
+    loose.open(block.last, most=limits.events / _LOOSE_PART, until=now + limits.age / _LOOSE_PART)
     if voice is not None:
         loose.hand_to(live[0].receive, live[0].fail, voice.id_line if voice.has_ids else b"")
     return loose

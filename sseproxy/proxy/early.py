@@ -88,7 +88,8 @@ class EarlyAnswer:
 
     def receive_json(self) -> None:
         """Take note that JSON comes in place of the promised stream. The caller connects its body with the relay."""
-        self._session.receive_json(now=asyncio.get_running_loop().time())
+        status = self._tail.record.intended or 200
+        self._session.receive_json(status=status, now=asyncio.get_running_loop().time())
         self.relay.rearm()
 
     def receive_stream(self) -> None:

@@ -3,6 +3,7 @@
 See ``heartbeat.json`` in docs/configuration.md.
 """
 
+import asyncio
 from collections.abc import Callable
 
 from sseproxy.core.http.fields import PSEUDONYM, Headers, is_json, media_type
@@ -65,9 +66,18 @@ class EarlyJson(EarlyAnswer):
         else:
             self.refuse(await read_refusal(exchange, self.relay.ended))
 
+    async def follow(self, opening: asyncio.Task[HttpExchange]) -> None:
+        await super().follow(opening)
+        self._note_status()
+
     def proxy_status(self) -> bytes:
         """Return what the trailer says: the status that the client would have got (RFC 9209 section 2.1.5)."""
-        record, reason = self._tail.record, self.relay.close_reason
-        if record.intended is None and reason is not None:
-            record.intended = row(reason).status  # it has ended before the upstream has answered
+        self._note_status()
+        record = self._tail.record
         return PSEUDONYM + b"; received-status=%d" % (record.intended or 200)
+
+    def _note_status(self) -> None:
+        """Note the status of an end that came before the upstream has answered, whether or not a trailer says so."""
+        record, reason = self._tail.record, self.relay.close_reason
+        if record.intended is None and reason is not None and not row(reason).is_by_client:
+            record.intended = row(reason).status

@@ -1,4 +1,4 @@
-"""Is a response an event stream that sseproxy can read, and how does its body flow?"""
+"""Which kind of stream is a response that sseproxy can read, and how does its body flow?"""
 
 import logging
 
@@ -25,7 +25,7 @@ def read_kind(head: ResponseHead, route: Route) -> tuple[MediaKind | None, Decod
     try:
         return kind, decoder_for(head.headers)
     except LookupError as error:
-        _log.warning("route %s: an event stream with an unknown content coding %s", route.name, error)
+        _log.warning("route %s: a stream with an unknown content coding %s", route.name, error)
         return None, None
 
 

@@ -197,7 +197,7 @@ class TestWhoIsAnswered:
             [(b"content-type", b"Application/JSON")],
             [(b"content-type", b"application/x-www-form-urlencoded")],
             [PLAIN],
-            [(b"x", b"y")],
+            [(b"content-length", b"16")],
         ],
     )
     async def test_a_body_may_be_json_whatever_it_is_called(self, fields: list[tuple[bytes, bytes]]) -> None:

@@ -92,6 +92,14 @@ async def test_a_success_without_a_body_is_null() -> None:
     assert (seen.body.strip(), seen.is_whole) == (b"null", True)
 
 
+@pytest.mark.parametrize("door", ["asgi", "aiohttp"])
+@pytest.mark.parametrize("status", [200, 204])
+async def test_also_where_its_head_says_json(door: str, status: int) -> None:
+    """As FastAPI says of a 204: its default type, and no length."""
+    seen = await DOORS[door](ASKS, Script((), status, (JSON,), LATE), JSON_ONLY)
+    assert (seen.body.strip(), seen.is_whole) == (b"null", True)
+
+
 async def test_half_an_answer_is_broken() -> None:
     seen = await by_all(ASKS, Script((b"12",), 200, (JSON,), LATE, is_whole=False), JSON_ONLY)
     assert (seen.body.strip(), seen.is_whole) == (b"12", False)

@@ -6,7 +6,7 @@ import logging
 import pytest
 from aiohttp import web
 
-from sseproxy.asgi import SSEKeepaliveMiddleware
+from sseproxy.asgi import SSEKeepaliveMiddleware, StreamAborted
 from sseproxy.asgi.types import Message, Receive, Scope, Send
 from sseproxy.engine.access import AccessLog
 from sseproxy.engine.live import LiveStreams
@@ -91,8 +91,9 @@ async def test_the_streams_of_an_aiohttp_app(caplog: pytest.LogCaptureFixture) -
         (head(), 50.0, "intended=504 route=app reason=response_timeout"),
     ],
 )
+@pytest.mark.parametrize("accept", [b"application/json", b"text/event-stream"])
 async def test_the_status_of_an_app_that_answers_late(
-    said: Message | ValueError, before: float, ends: str, caplog: pytest.LogCaptureFixture
+    accept: bytes, said: Message | ValueError, before: float, ends: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "sseproxy.access")
 
@@ -104,7 +105,8 @@ async def test_the_status_of_an_app_that_answers_late(
         await send(said)
         await send(body(b"{}", more=False))
 
-    kept = SSEKeepaliveMiddleware(app, json=2.0, response_timeout=20.0, streams=logged())
-    with contextlib.suppress(ValueError):
-        await Exchange(kept, method="POST", path="/a", headers=[(b"content-type", b"text/plain")]).run()
+    kept = SSEKeepaliveMiddleware(app, json=2.0, before_response=2.0, response_timeout=20.0, streams=logged())
+    with contextlib.suppress(ValueError, StreamAborted):
+        headers = [(b"content-type", b"text/plain"), (b"accept", accept)]
+        await Exchange(kept, method="POST", path="/a", headers=headers).run()
     assert f" status=200 {ends} " in caplog.messages[-1]

@@ -135,6 +135,38 @@ class TestTheWaitBeginsBehindTheBody:
         assert seen.body == BEAT + EVENT
 
 
+class TestJson:
+    """Requests that declare no stream, with the option `json`."""
+
+    @pytest.mark.parametrize("headers", [[], [(b"content-length", b"0")], [JSON, (b"content-length", b"0")]])
+    @pytest.mark.parametrize("reads", [True, False])
+    async def test_one_without_a_body_is_answered_early(self, headers: list[Any], reads: bool) -> None:
+        app = wrapped(thinks(20, b"{}", start=head(200, JSON), reads=reads), json="10s")
+        seen = await Exchange(app, method="DELETE", headers=headers).run()
+        assert seen.body == b" {}"
+
+    async def test_an_upload_that_the_app_reads_late_is_whole(self) -> None:
+        """What is kept for an app whose client is answered early is less."""
+        read = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await passing(25)
+            more = True
+            while more:
+                message = await receive()
+                read.append(len(message["body"]))
+                more = message["more_body"]
+            await script(b"{}", before=25, start=head(200, JSON))(scope, receive, send)
+
+        pieces = [b"x" * 2**16] * 32
+        kind, length = (b"content-type", b"image/png"), (b"content-length", b"%d" % 2**21)
+        asked_at = now()
+        seen = await Exchange(wrapped(app, json="10s"), method="POST", headers=[kind, length], body=pieces).run()
+        assert sum(read) == 2**21
+        assert round(seen.sent[0][0] - asked_at) == 25 + 10
+        assert seen.body == b"  {}"
+
+
 class TestWhatTheLateAnswerBecomes:
     async def test_json_becomes_an_event(self) -> None:
         app = wrapped(thinks(12, b'{"a":\n', b'"b"}', start=head(200, JSON)))

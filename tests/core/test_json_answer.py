@@ -181,6 +181,19 @@ def test_which_json_is_the_answer() -> None:
             if may_be_the_answer(status)] == [200, 201, 207, 400, 404, 429, 500, 599]  # fmt: skip
 
 
+@pytest.mark.parametrize("body", [b"", b"\n", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("status", [200, 204, 500])
+def test_a_body_that_comes_to_nothing_is_no_answer(status: int, body: bytes) -> None:
+    """The head said JSON; a clean end behind white space alone would say that this was it."""
+    session = answer(Dialect.OPENAI_CHAT)
+    session.receive_json(status=status, now=1.0)
+    session.receive_data(body, now=1.0)
+    session.receive_eof(now=1.0)
+    value = json.loads(session.data_to_send())
+    assert (value if status < 400 else value["error"]["status"]) == (None if status < 400 else status)
+    assert (session.close_reason, session.clean) == (CloseReason.UPSTREAM_END, True)
+
+
 # Which requests.
 
 
@@ -269,6 +282,11 @@ BOTH = b"application/json, text/event-stream"
         (asked(path="/api/chat", user_agent=b"ollama-python/1"), None),
         (asked(path="/api/chat", user_agent=b"ollama-python/1", body=b'{"stream": false}'), 20.0),
         (asked(path="/api/embed", user_agent=b"ollama-python/1"), 20.0),
+        (asked(path="/api/chat", dialect=Dialect.OLLAMA, body=b'{"stream": false}',
+               heartbeat=HeartbeatPolicy(json=20.0, ndjson=WhiteSpace.OFF)), 20.0),
+        (asked(path="/api/chat", dialect=Dialect.OLLAMA, body=b'{"stream": false}', accept=BOTH), 20.0),
+        (asked(path="/v1/chat/completions", dialect=Dialect.OLLAMA, body=b'{"stream": true}'), None),
+        (asked(path="/v1/chat/completions", dialect=Dialect.OLLAMA), 20.0),
         (asked(path="/api/chat/", user_agent=b"ollama-python/1",
                heartbeat=HeartbeatPolicy(json=20.0, ndjson=WhiteSpace.OFF)), None),
     ],

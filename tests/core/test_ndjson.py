@@ -234,6 +234,15 @@ class TestPromised:
         assert json.loads(out) == {"done": True, "n": []}
         assert (session.close_reason, session.clean, session.stats.events) == (END, True, 1)
 
+    def test_line_ends_are_no_way_to_fill_the_memory(self) -> None:
+        session = records(responded=False)
+        session.receive_json(now=1.0)
+        for _ in range(100):
+            session.receive_data(b"\n" * 10_000, now=1.0)
+        session.receive_data(b"{}", now=1.0)
+        session.receive_eof(now=1.0)
+        assert session.data_to_send() == b"  {}\n"
+
     def test_an_empty_body_is_no_json(self, play: Play) -> None:
         book = play(records(responded=False)) << sent(b" ") >> json_response() >> data(b"\n \n") << nothing
         book >> eof() << sent(error_record(BROKEN)) << closed(BROKEN, clean=False)

@@ -178,7 +178,21 @@ class TestDeclaration:
             asked("POST", target, SDK, body, policy=Policy(Dialect.OLLAMA)),
         ):
             assert asks.declares is declares
-            assert asks.promised_kind is NDJSON
+            assert asks.promised_kind is (NDJSON if target.rstrip("/").endswith(("chat", "generate")) else EVENT_STREAM)
+
+    @pytest.mark.parametrize(
+        ("target", "body", "dialect", "declares"),
+        [
+            ("/v1/chat/completions", b'{"stream": true}', Dialect.OPENAI_CHAT, True),
+            ("/v1/chat/completions", b"{}", Dialect.OPENAI_CHAT, False),
+            ("/v1/responses", b'{"stream": true}', Dialect.OPENAI_RESPONSES, True),
+            ("/api/pull", b'{"stream": true}', Dialect.OLLAMA, False),  # NDJSON that is not promised
+        ],
+    )
+    def test_ollama_speaks_for_other_services(self, target: str, body: bytes, dialect: Dialect, declares: bool) -> None:
+        asks = asked("POST", target, SDK, body, policy=Policy(Dialect.OLLAMA))
+        assert (asks.dialect, asks.declares) == (dialect, declares)
+        assert not declares or asks.promised_kind is EVENT_STREAM
 
     def test_not_where_no_heartbeat_can_go(self) -> None:
         quiet = Policy(Dialect.OLLAMA, heartbeat=HeartbeatPolicy(before_response=1.0, ndjson=WhiteSpace.OFF))

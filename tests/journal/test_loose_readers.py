@@ -80,6 +80,17 @@ async def test_nothing_is_loose_where_little_is_kept() -> None:
     assert room.loose.events == 0
 
 
+async def test_many_small_events_do_not_take_along_what_is_kept() -> None:
+    """What was loose is a block, which is dropped as a whole."""
+    limits = WindowLimits(events=1000)
+    room = Run(WindowPolicy(limits, limits, WindowLimits(events=1), is_counted=True))
+    await room.live(1, PLAIN)
+    for _ in range(500):
+        room.bring(30)
+        assert room.loose.texts or room.window.events > 850 or room.number < 1000
+    assert room.loose.events > 1000
+
+
 async def test_events_that_the_upstream_has_named_are_not_loose() -> None:
     room = Run()
     ((_, sink),) = await room.live(1)

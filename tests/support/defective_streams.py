@@ -57,9 +57,9 @@ class _Defective(StreamSession):
         self._fail_in("receive_response")
         super().receive_response(now=now)
 
-    def receive_json(self, *, now: float) -> None:
+    def receive_json(self, *, status: int = 200, now: float) -> None:
         self._fail_in("receive_json")
-        super().receive_json(now=now)
+        super().receive_json(status=status, now=now)
 
     def receive_refusal(
         self, error: StreamError | None, reason: CloseReason = CloseReason.UPSTREAM_END, **options: Any

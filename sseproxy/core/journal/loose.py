@@ -37,6 +37,7 @@ class Loose:
         "_fail",
         "_id_line",
         "_more",
+        "_most",
         "_newest",
         "_seq",
         "_token",
@@ -58,16 +59,20 @@ class Loose:
         self._id_line = b""
         self._token = self._seq = 0  # of the last event before
         self._more = 0  # events of pieces that have several, but for one of each
+        self._most = inf  # of these
         self._until = inf
         self._newest = b""
         self._events = self._bytes = 0
 
-    def open(self, mark: Mark, *, until: float) -> None:
-        """Take events behind `mark`, up to that time, for no reader. Nothing is loose."""
+    def open(self, mark: Mark, *, most: float = inf, until: float) -> None:
+        """Take events behind `mark`, up to that time, for no reader. Nothing is loose.
+
+        most: events beside one for each piece.
+        """
         self.is_open = True
         self.handed = mark
         self._token, self._seq = mark
-        self._until = until
+        self._most, self._until = most, until
 
     def hand_to(
         self, receive: Callable[[bytes, int, float], None], fail: Callable[[Exception], None], id_line: bytes
@@ -91,7 +96,8 @@ class Loose:
             return False
         id_line = self._id_line
         if count > 1:
-            if id_line:
+            # A block is dropped as a whole: one with many small events would take most of what is kept along.
+            if id_line or self._more + count > self._most:
                 return False
             self._more += count - 1
         texts.append(text)

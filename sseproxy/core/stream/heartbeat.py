@@ -54,6 +54,11 @@ class HeartbeatPolicy:
     ndjson: WhiteSpace = WhiteSpace.AUTO
 
     @property
+    def may_be_early(self) -> bool:
+        """True if some requests are answered before the upstream has answered."""
+        return self.before_response is not None or self.json is not None
+
+    @property
     def fields_without_interval(self) -> tuple[str, ...]:
         """Return the names of the fields that ask for heartbeats although `interval` is off."""
         if self.interval is not None:

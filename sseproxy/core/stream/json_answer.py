@@ -45,18 +45,19 @@ class JsonAnswer(StreamTransfer):
     #    would take behind a space.
     # 3. The client gets one JSON text whole, or a broken end. The text is the upstream's, or, as long as the upstream
     #    has not answered, the error object of the dialect. Behind its head nothing is put in the place of its body:
-    #    each end but the upstream's own is a broken one.
+    #    each end but the upstream's own is a broken one. A body that comes to nothing is what no body would have been.
     #
     # Hazards: a number has no end of its own: ``12`` of ``123`` is JSON, so rule 3 is held by the end of the body, and
     # not by what stands in it. A byte order mark that comes in pieces.
 
-    __slots__ = ("_last_heard", "_lead", "_mark", "_plan", "_stage")
+    __slots__ = ("_last_heard", "_lead", "_mark", "_plan", "_stage", "_status")
 
     def __init__(self, plan: StreamPlan, *, lead: float = 0.0, now: float) -> None:
         super().__init__(plan.timeouts, is_answer=True, now=now)
         self._plan = plan
         self._lead = lead
         self._stage = _Stage.PROMISED
+        self._status = 200
         self._mark: bytes | None = b""  # bytes that may be a byte order mark; None behind the place where it may be
         self._last_heard = now
         self._beat(now=now)
@@ -66,9 +67,9 @@ class JsonAnswer(StreamTransfer):
     def receive_response(self, *, now: float) -> None:
         self.receive_json(now=now)
 
-    def receive_json(self, *, now: float) -> None:
+    def receive_json(self, *, status: int = 200, now: float) -> None:
         """The upstream has answered with JSON: its body is the answer."""
-        self._stage = _Stage.ANSWERED
+        self._stage, self._status = _Stage.ANSWERED, status
         self._last_received = now
         self.stats.heard(now=now)
 
@@ -102,6 +103,11 @@ class JsonAnswer(StreamTransfer):
     def receive_eof(self, *, now: float) -> None:
         if self._mark and self.close_reason is None:
             self._pass_on(self._mark, now)  # it was none
+        if self._stage is _Stage.ANSWERED:
+            # Its head said JSON, and nothing came: an app's 204 may do so, or chunks without any bytes.
+            failed, detail = self._status >= 400, f"The upstream answered {self._status} without a body."
+            error = StreamError("upstream_response", self._status, detail) if failed else None
+            self.receive_refusal(error, now=now)
         super().receive_eof(now=now)
 
     def receive_error(self, reason: CloseReason, *, now: float) -> None:

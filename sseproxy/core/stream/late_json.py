@@ -66,16 +66,16 @@ class JsonEvent:
 
 
 class JsonRecord:
-    """Turns a JSON body into one record of NDJSON while it passes: a space takes the place of each line end.
+    """Turns a JSON body into one record of NDJSON while it passes: spaces take the place of line ends.
 
     JSON strings hold no line ends (RFC 8259 section 7), so the text means the same.
     """
 
-    __slots__ = ("_before_text", "_has_text", "_line_ends")
+    __slots__ = ("_before_text", "_ends_line", "_has_text")
 
     def __init__(self) -> None:
         self._before_text: bytes | None = b""  # as in `JsonEvent`
-        self._line_ends = 0  # which leave only if more of the text follows
+        self._ends_line = False  # a space leaves in place of all these line ends, and only if more of the text follows
         self._has_text = False
 
     def feed(self, data: bytes) -> bytes:
@@ -89,11 +89,11 @@ class JsonRecord:
             data = data.removeprefix(BOM)
         text = data.rstrip(_LINE_ENDS)
         if not text:
-            self._line_ends += len(data)
+            self._ends_line = self._ends_line or bool(data)
             return b""
         self._has_text = self._has_text or not text.isspace()
-        held, self._line_ends = self._line_ends, len(data) - len(text)
-        return b" " * held + text.translate(_ON_ONE_LINE)
+        before, self._ends_line = b" " if self._ends_line else b"", len(text) < len(data)
+        return before + text.translate(_ON_ONE_LINE)
 
     def end(self) -> bytes:
         """Return what ends the record; the body is complete. Nothing for an empty body, which is no JSON."""

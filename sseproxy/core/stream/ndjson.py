@@ -98,7 +98,7 @@ class NdjsonSession(KeptAlive):
 
     # Receiving from upstream.
 
-    def receive_json(self, *, now: float) -> None:
+    def receive_json(self, *, status: int = 200, now: float) -> None:
         self._json = JsonRecord()
         self.receive_response(now=now)
 

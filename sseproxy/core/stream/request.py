@@ -93,7 +93,8 @@ class StreamRequest:
         accept = fields.get(b"accept", _UNSAID)
         self._accepted = accepted(accept) if any(map(names_stream, accept)) else NOTHING
         self._mcp = self._find_mcp()
-        self._dialect = self._dialect_of_head() if policy.dialect is Dialect.AUTO else policy.dialect
+        is_open = policy.dialect in (Dialect.AUTO, Dialect.OLLAMA)  # which speaks for others on paths of theirs
+        self._dialect = self._dialect_of_head() if is_open else policy.dialect
 
     # What the request asks for.
 
@@ -142,12 +143,8 @@ class StreamRequest:
         """The members of the body that have to be known: for its declaration, or for an error with the request's id."""
         if not self._has_body or self._policy.stream is StreamMode.NEVER:
             return ()
-        if (
-            self._looks_into_body
-            or self._policy.heartbeat.before_response is not None
-            or self._policy.heartbeat.json is not None
-            or self._policy.limits.counts_streams
-        ) and self._head_declares is None:
+        matters = self._policy.heartbeat.may_be_early or self._policy.limits.counts_streams
+        if (self._looks_into_body or matters) and self._head_declares is None:
             return members_of(self._policy)
         return () if self._mcp is _Mcp.NO else _RPC_MEMBERS
 
@@ -175,7 +172,7 @@ class StreamRequest:
         if not self.peek.is_known:
             return None
         if self._dialect is Dialect.OLLAMA:
-            return self.peek.value(_STREAM) is not False
+            return self.may_declare_records and self.peek.value(_STREAM) is not False
         if self._mcp is _Mcp.YES or self._is_rpc:
             return self._is_rpc_call
         return (self._plainly_declares or self._body_declares(self.peek)) and not self._names_records
@@ -183,12 +180,8 @@ class StreamRequest:
     @property
     def may_declare_records(self) -> bool:
         """True if the request asks for NDJSON, unless its body says that it does not."""
-        if self._dialect is not Dialect.OLLAMA or self._method != "POST" or not self._has_body:
-            return False
-        if self._policy.heartbeat.ndjson is WhiteSpace.OFF or self._accepted.named:
-            return False
-        is_by_route = self._policy.stream is StreamMode.ALWAYS
-        return is_by_route or self._path.removesuffix("/").endswith(OLLAMA_STREAMS)
+        takes_records = self._policy.heartbeat.ndjson is not WhiteSpace.OFF and not self._accepted.named
+        return takes_records and self._has_body and self._is_for_records
 
     @property
     def early_after(self) -> float | None:
@@ -198,7 +191,7 @@ class StreamRequest:
             return heartbeat.before_response
         # Hazard: a request of MCP that declares nothing begins a session, which is named in the head of the answer.
         may_stream = self._policy.stream is StreamMode.ALWAYS or self._names_records
-        if self._dialect is Dialect.OLLAMA and self._path.removesuffix("/").endswith(OLLAMA_STREAMS):
+        if self._is_for_records:
             may_stream = self.peek is None or self.peek.value(_STREAM) is not False
         is_rpc = self._mcp is _Mcp.YES or self._is_rpc
         is_open = self.declares is None or self._policy.stream is StreamMode.NEVER
@@ -209,7 +202,7 @@ class StreamRequest:
     @property
     def promised_kind(self) -> MediaKind:
         """The kind of stream that the client is promised, if it is answered before the upstream has answered."""
-        return NDJSON if self._dialect is Dialect.OLLAMA else EVENT_STREAM
+        return NDJSON if self.may_declare_records else EVENT_STREAM
 
     def plan(self, kind: MediaKind = EVENT_STREAM) -> StreamPlan:
         """Decide how a stream of `kind` is treated. The request body has passed, or is late."""
@@ -245,13 +238,19 @@ class StreamRequest:
         if self._policy.stream is StreamMode.NEVER or self._method == "HEAD":
             return False
         if self._dialect is Dialect.OLLAMA:
-            return None if self.may_declare_records else False
+            return None if self._has_body and self._is_for_records else False
         if self._mcp is _Mcp.YES:
             return self._rpc_declares
         may_be_rpc = self._mcp is _Mcp.BODY and self._has_body
         if not may_be_rpc and self._plainly_declares:
             return not self._names_records
         return None if self._has_body else False
+
+    @property
+    def _is_for_records(self) -> bool:
+        """True if Ollama answers with NDJSON, unless the body says that it is not to."""
+        is_post, path = self._dialect is Dialect.OLLAMA and self._method == "POST", self._path.removesuffix("/")
+        return is_post and (self._policy.stream is StreamMode.ALWAYS or path.endswith(OLLAMA_STREAMS))
 
     @property
     def _names_records(self) -> bool:
@@ -325,9 +324,10 @@ class StreamRequest:
                     return dialect
             if path.endswith("/messages") and b"anthropic-version" in fields:
                 return Dialect.ANTHROPIC
-        if self._mcp is _Mcp.YES:
+        is_named = self._policy.dialect is Dialect.OLLAMA
+        if self._mcp is _Mcp.YES and not is_named:
             return Dialect.MCP
-        if fields.get(b"user-agent", (b"",))[0][:6].lower() == b"ollama":
+        if is_named or fields.get(b"user-agent", (b"",))[0][:6].lower() == b"ollama":
             return Dialect.OLLAMA
         if b"anthropic-version" in fields:
             return Dialect.ANTHROPIC

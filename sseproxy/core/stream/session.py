@@ -72,7 +72,7 @@ class StreamSession(KeptAlive):
 
     # Receiving from upstream.
 
-    def receive_json(self, *, now: float) -> None:
+    def receive_json(self, *, status: int = 200, now: float) -> None:
         self._json = JsonEvent(self._plan.json_event)
         self.receive_response(now=now)
 

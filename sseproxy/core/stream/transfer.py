@@ -242,8 +242,8 @@ class StreamTransfer(Transfer, ABC):
         """The upstream has answered with a stream of this kind, whose body follows."""
 
     @abstractmethod
-    def receive_json(self, *, now: float) -> None:
-        """The upstream has answered with JSON, whose body follows: it becomes one item of the stream."""
+    def receive_json(self, *, status: int = 200, now: float) -> None:
+        """The upstream has answered `status` with JSON, whose body follows: it becomes one item of the stream."""
 
     @abstractmethod
     def receive_refusal(
