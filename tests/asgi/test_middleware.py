@@ -277,7 +277,7 @@ class TestContentCodings:
         seen = await Exchange(
             wrapped(app, before_response="10s"),
             method="POST",
-            headers=[self.CODINGS, field],
+            headers=[self.CODINGS, field, (b"content-length", b"16")],
             body=[b'{"stream": true}'],
         ).run()
         assert seen.body == BEAT * 2 + EVENT
