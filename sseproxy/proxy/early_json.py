@@ -31,7 +31,7 @@ class EarlyJson(EarlyAnswer):
     #   a success without a body (204)            null
     #   anything else, or no answer               the error object of the dialect
     #
-    # Hazards: a 206, whose JSON is a part of something, and a redirect, which nobody can follow any more: error
+    # Hazards: a 206, whose JSON is a part of something, and a redirect, which the client cannot follow any more: error
     # objects, whatever their bodies are. A stream, whose beginning says nothing and whose end may never come.
 
     __slots__ = ()

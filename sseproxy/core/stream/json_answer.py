@@ -192,6 +192,6 @@ def may_be_promised(method: str, fields: Mapping[bytes, Sequence[bytes]]) -> boo
 def may_be_the_answer(status: int) -> bool:
     """True if a JSON body with `status` is what the client has asked for, or says in JSON why it does not get that.
 
-    Of a 206 it is a part, and what stands in a redirect or a 101 is meant for nobody.
+    Of a 206 it is a part, and what stands in a redirect or a 101 is no answer.
     """
     return (200 <= status < 300 and status != 206) or status >= 400

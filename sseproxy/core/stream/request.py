@@ -93,7 +93,7 @@ class StreamRequest:
         accept = fields.get(b"accept", _UNSAID)
         self._accepted = accepted(accept) if any(map(names_stream, accept)) else NOTHING
         self._mcp = self._find_mcp()
-        is_open = policy.dialect in (Dialect.AUTO, Dialect.OLLAMA)  # which speaks for others on paths of theirs
+        is_open = policy.dialect in (Dialect.AUTO, Dialect.OLLAMA)  # which gives way on the paths of other APIs
         self._dialect = self._dialect_of_head() if is_open else policy.dialect
 
     # What the request asks for.

@@ -174,8 +174,8 @@ class AsgiResponse:
             self._wake_up()
 
     def send_tunnel_head(self, status: int, reason: bytes, headers: Headers) -> None:
-        """Not to be called: ASGI's ``http`` has no 101."""
-        raise NotImplementedError
+        """Not to be called: ASGI's ``http`` has no 101, and `raw` says so."""
+        raise AssertionError("a tunnel needs a raw connection")
 
     def send_continue(self) -> None:
         """Ask for the request body: the server does, when it is received."""
@@ -299,7 +299,7 @@ class AsgiResponse:
                 continue
             else:
                 return
-            steps = send(message).__await__()  # most calls do not wait, and then need no coroutine of ours
+            steps = send(message).__await__()  # most calls do not wait, and then need no further coroutine
             waited_for = next(steps, DONE)
             if waited_for is not DONE:
                 self._wait = ServerWait(self._block)
