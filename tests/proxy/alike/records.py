@@ -124,7 +124,13 @@ def _comparable(outcome: Outcome, leeway: Leeway) -> Outcome:
         )  # a matter of time: was it begun before that was seen?
     arrived = tuple(replace(each, fields=_arrived(each.fields, leeway)) for each in arrived)
     replies = (
-        replace(each, fields=_answered(each.fields, leeway), body=_constant(each.body)) for each in outcome.replies
+        replace(
+            each,
+            fields=_answered(each.fields, leeway),
+            body=_constant(each.body),
+            asked=each.asked and not leeway.asks,
+        )
+        for each in outcome.replies
     )
     return Outcome(arrived, tuple(replies))
 
