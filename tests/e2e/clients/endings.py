@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tests.e2e.clients.recordings import Cutting, pieces, recording
+from tests.e2e.clients.recordings import Cutting, pieces, recording, response
 
 #: What the error events say; a client that shows it has lost nothing.
 MESSAGE = "the upstream was lost (marker-7f3)"
@@ -150,8 +150,8 @@ _RECORDS = [
     json.dumps({"n": n, "text": text}, ensure_ascii=False).encode() + b"\n"
     for n, text in enumerate(("één", "two", " a b\t", "}\\n{"))
 ]
-#: As Spring WebFlux (`AbstractJackson2Encoder`) writes a `Flux`: compact JSON and a line feed, a chunk for each value.
-_SPRING = [json.dumps({"id": n, "name": f"Event {n}"}, separators=(",", ":")).encode() + b"\n" for n in range(4)]
+#: Written by a running Spring WebFlux: a chunk for each value of a `Flux`.
+_SPRING_TYPE, _SPRING = response("spring")
 
 #: The id of the request is filled in by the server.
 REQUEST_ID = b'"REQUEST-ID"'
@@ -201,7 +201,7 @@ SERVICES: Mapping[str, Service] = {
         "application/x-ndjson",
     ),
     "records": Service(_RECORDS, 2, b"", b"", b"\n", "application/x-ndjson"),
-    "spring": Service(_SPRING, 2, b"", b"", b"\n", "application/stream+json;charset=UTF-8"),
+    "spring": Service(_SPRING, 2, b"", b"", b"\n", _SPRING_TYPE),
     "generic": Service([_data({"n": n}) for n in range(4)], 2, GENERIC_ERROR, GENERIC_ERROR),
     "graphql": Service(_GRAPHQL, 1, GENERIC_ERROR, GENERIC_ERROR),
 }

@@ -1,6 +1,7 @@
 """What did the services send, and in which pieces is it sent again?
 
-The files in ``streams/`` are whole response bodies, byte for byte as the services write them.
+The files in ``streams/`` are whole response bodies, byte for byte as the services write them; ``*.http`` are whole
+responses.
 """
 
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent / "streams"
 _BLOCK_END = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)")
+_CONTENT_TYPE = re.compile(rb"^content-type: *(.*?)\r?$", re.IGNORECASE | re.MULTILINE)
 _FIRST_LINE = re.compile(rb"[^\r\n]*(\r\n|\n)")
 
 
@@ -39,6 +41,19 @@ def recording(name: str, ids: Ids = Ids.PLAIN) -> bytes:
 def recorded_names() -> list[str]:
     """The names of all streams."""
     return sorted(path.stem for path in _FOLDER.glob("*.sse"))
+
+
+def response(name: str) -> tuple[str, list[bytes]]:
+    """Return the value of `Content-Type`, and the chunks, of the response `name`."""
+    head, _, rest = (_FOLDER / f"{name}.http").read_bytes().partition(b"\r\n\r\n")
+    found = _CONTENT_TYPE.search(head)
+    assert found is not None
+    chunks = []
+    while not rest.startswith(b"0\r\n"):
+        size, _, rest = rest.partition(b"\r\n")
+        chunks.append(rest[: int(size, 16)])
+        rest = rest[len(chunks[-1]) + 2 :]
+    return found[1].decode(), chunks
 
 
 def pieces(body: bytes, cutting: Cutting) -> list[bytes]:

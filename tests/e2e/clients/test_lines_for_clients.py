@@ -165,7 +165,7 @@ def test_jq_reads_all_records(value: WhiteSpace, upstream: EndsUpstream, proxy: 
 
 
 @pytest.mark.parametrize("value", WhiteSpace)
-def test_the_wire_format_of_spring(value: WhiteSpace, upstream: EndsUpstream, proxy: SseproxyProcess) -> None:
+def test_a_recorded_stream_of_spring(value: WhiteSpace, upstream: EndsUpstream, proxy: SseproxyProcess) -> None:
     """Only white space where a record may begin, and nothing else, is added to the bytes."""
     path = f"wire/spring/scene/{Scene.CUTS_ENDING}/records"
     curl = [require("curl"), "-sSfN", "--max-time", "60", "-w", "%{stderr}%{content_type}"]
