@@ -19,6 +19,7 @@ from sseproxy.core.errors import BadRequest, ClientError
 from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Headers, get, without
 from sseproxy.http1.content import RequestContent
+from sseproxy.http1.policy import READ_OFF
 from sseproxy.http1.requests import ParsedRequest
 
 #: Set by `AiohttpDoor.expect`: aiohttp has not asked for the body by itself.
@@ -36,9 +37,6 @@ _NOT_HTTP = frozenset(
 _OF_CODED_BODY = frozenset(
     (b"content-digest", b"content-length", b"content-md5", b"digest", b"repr-digest", b"transfer-encoding")
 )
-
-#: Seconds for which the rest of a request is read behind a response that came before its end.
-READ_OFF = 5.0
 
 _MALFORMED = "The request body is malformed."
 

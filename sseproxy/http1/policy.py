@@ -1,7 +1,13 @@
 """What may a client's connection cost, and how long may it last?"""
 
+from typing import Final
+
 from sseproxy.core.frozen import frozen
 from sseproxy.core.limits import KIB
+
+#: Seconds for which the rest of a request is read, and thrown away, behind a response that came before its end. A
+#: connection that is closed with bytes unread is reset, and the response is lost on its way.
+READ_OFF: Final = 5.0
 
 
 @frozen
@@ -24,8 +30,7 @@ class ServerPolicy:
     look_every: between two looks at which connections are idle.
     queued: requests that may wait for their turn. What has come beyond them stays bytes, which take a fraction of the
     space. tail: bytes behind a request to switch protocols that are kept until it is answered.
-    read_off: for which the rest of a request is read, and thrown away, behind a response that came before its end.
-    tls_handshake: in which a client has to finish its handshake.
+    read_off: see `READ_OFF`. tls_handshake: in which a client has to finish its handshake.
     tls_close: in which a client has to take the end of what was sent to it over TLS, which has no half to close. How
     much of it the network has taken, the transport does not tell.
     """
@@ -36,6 +41,6 @@ class ServerPolicy:
     look_every: float = 5.0
     queued: int = 16
     tail: int = 64 * KIB
-    read_off: float = 5.0
+    read_off: float = READ_OFF
     tls_handshake: float = 10.0
     tls_close: float = 30.0

@@ -82,7 +82,9 @@ class AsgiDoor:
         if scope["type"] != "http":
             raise ValueError(f"an ASGI scope of type {scope['type']!r} is not served here")
         connection, receiver = AsgiConnection(scope), RequestReceiver(receive)
-        response = AsgiResponse(connection, send, ask=receiver.ask, is_http1=speaks_http1(scope))
+        response = AsgiResponse(
+            connection, send, ask=receiver.ask, read_off=receiver.read_off, is_http1=speaks_http1(scope)
+        )
         try:
             request = read_scope(scope, self._limits)
         except ClientError as error:

@@ -83,6 +83,14 @@ class RequestReceiver:
         """Ask the client for its body: the server sends ``100 Continue``."""
         self._resume(_Pause.NOT_ASKED)
 
+    def read_off(self) -> asyncio.Future[None] | None:
+        """Throw away what is still to come of the body. Return what is done when nothing is; ``None`` if nothing is."""
+        content = self._content
+        if content is None or content.is_complete or _Pause.NOT_ASKED in self._paused:
+            return None
+        content.drop()
+        return content.ended
+
     async def listen(self) -> None:
         """Receive until the client leaves."""
         try:

@@ -9,6 +9,7 @@ from sseproxy.asgi.types import Message, Send
 from sseproxy.asgi.waiting import DONE
 from sseproxy.core.http.fields import Headers
 from sseproxy.core.stream.kinds import is_of_a_kind
+from sseproxy.http1.policy import READ_OFF
 from sseproxy.http1.treatment import ResponseTreatment
 from sseproxy.proxy.asgi.heads import content_fields, is_last, with_connection
 from sseproxy.proxy.asgi.pieces import WaitingPieces
@@ -50,6 +51,9 @@ _UNDER_WAY = (_OPEN, _FINISHING, _BREAKING)
 #    complete the response for it.
 # 4. A head without a body behind it is followed by an empty piece: some servers keep a head back until then.
 # 5. A response that has no body is complete with its head, whatever is written behind it.
+# 6. The last message waits for the end of the request body, though not for long. Behind it, some servers close a
+#    connection on which more is to come: that resets it, and the client loses the response. A response that has a
+#    length is whole for the client before.
 #
 # Hazards
 # - A `send` that waits for a client that takes nothing waits for ever: `abort_at_once` breaks the wait off.
@@ -59,8 +63,8 @@ _UNDER_WAY = (_OPEN, _FINISHING, _BREAKING)
 class AsgiResponse:
     """A `ClientResponse` by an ASGI server's `send`.
 
-    ask: asks the client for its request body. is_http1: it speaks a version with fields about the connection.
-    has_begun: the server has the head.
+    ask: asks the client for its request body. read_off: see `RequestReceiver`.
+    is_http1: the client speaks a version with fields about the connection. has_begun: the server has the head.
     """
 
     __slots__ = (
@@ -69,6 +73,7 @@ class AsgiResponse:
         "_connection",
         "_flushed",
         "_has_body",
+        "_has_read_off",
         "_head",
         "_held",
         "_is_asked",
@@ -77,6 +82,8 @@ class AsgiResponse:
         "_is_live",
         "_linger",
         "_queue",
+        "_read_off",
+        "_reads_off",
         "_send",
         "_sending",
         "_stage",
@@ -91,11 +98,18 @@ class AsgiResponse:
     raw = None
 
     def __init__(
-        self, connection: ClientConnection, send: Send, *, ask: Callable[[], object], is_http1: bool = True
+        self,
+        connection: ClientConnection,
+        send: Send,
+        *,
+        ask: Callable[[], object],
+        read_off: Callable[[], "asyncio.Future[None] | None"],
+        is_http1: bool = True,
     ) -> None:
         self._connection = connection
         self._send = send
         self._ask = ask
+        self._read_off = read_off
         self._is_http1 = is_http1
         self._is_asked = self._breaks_late = False
         self._held: Message | None = None  # a head that waits for its body
@@ -105,6 +119,7 @@ class AsgiResponse:
         self._sending = 0  # bytes in the server's `send`
         self._stage = _OPEN
         self._is_blocked = self._is_live = False
+        self._has_read_off = self._reads_off = False
         self._wait: ServerWait | None = None
         self._wake: asyncio.Future[None] | None = None
         self._flushed: asyncio.Future[None] | None = None
@@ -245,7 +260,7 @@ class AsgiResponse:
             self._flushed = loop.create_future()
             done, _ = await asyncio.wait({self._flushed}, timeout=limit)
             before, unsent = unsent, self.unsent()
-            if not done and unsent >= before:
+            if not (done or self._reads_off) and unsent >= before:
                 self.abort_at_once()
         if self._stage is _BREAKING:
             if self._is_live and self._linger:
@@ -262,7 +277,7 @@ class AsgiResponse:
     @property
     def is_under_way(self) -> bool:
         """Whether the server does not have all of it, and may still get more."""
-        return self._stage in _UNDER_WAY
+        return self._stage in _UNDER_WAY and not self._reads_off
 
     @property
     def is_complete(self) -> bool:
@@ -281,7 +296,11 @@ class AsgiResponse:
     async def transmit(self) -> None:
         """Hand everything to the server, until the response has ended in any way. Raises what the server raises."""
         queue, send = self._queue, self._send
+        rest: asyncio.Future[None] | None = None
         while True:
+            if rest is not None:
+                await self._wait_for(rest)
+                rest = None
             if self._head is not None:
                 message, self._head = self._head, None
                 self.has_begun = True
@@ -291,7 +310,10 @@ class AsgiResponse:
                 data = queue.take()
                 self._sending = len(data)
                 more = self._stage is not _FINISHING or bool(queue)
-                message = {"type": "http.response.body", "body": data, "more_body": more}
+                if not (more or self._has_read_off):
+                    self._has_read_off = True
+                    rest = self._read_off()
+                message = {"type": "http.response.body", "body": data, "more_body": more or rest is not None}
             elif self._stage is _OPEN or self._stage is _BREAKING:
                 wake = self._wake = asyncio.get_running_loop().create_future()
                 self._note_flushed()
@@ -312,6 +334,15 @@ class AsgiResponse:
                 self._end(_OVER)
 
     # Private.
+
+    async def _wait_for(self, rest: "asyncio.Future[None]") -> None:
+        """Rule 6. Whoever leaves meanwhile has left behind the end."""
+        wake = self._wake = asyncio.get_running_loop().create_future()
+        self._reads_off = True
+        try:
+            await asyncio.wait((rest, wake), timeout=READ_OFF, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._reads_off = False
 
     def _block(self) -> None:
         if not self._is_blocked:

@@ -41,7 +41,7 @@ class Client:
                     if reply.status:
                         break  # otherwise the connection was closed, and may have been before the request came
                     is_again = is_kept
-                replies.append(replace(reply, is_again=is_again))
+                replies.append(replace(reply, is_again=is_again, to_10=ask.version == "1.0"))
                 if not may_be_kept(reply, ask):
                     peer = None
                 for name, value in reply.fields:

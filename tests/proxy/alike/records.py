@@ -47,6 +47,7 @@ class Reply:
     """A response as it has reached the client. status: 0 if none came. asked: a 100 asked for the body before it.
 
     has_end: its end was a clean one. is_again: it came only on another connection; the first was closed without a word.
+    to_10: the client speaks HTTP/1.0.
     """
 
     status: int = 0
@@ -55,6 +56,7 @@ class Reply:
     has_end: bool = False
     asked: bool = False
     is_again: bool = False
+    to_10: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,14 @@ class Leeway:
 
     in_lower_case: the names of the client's fields. regroups: it puts fields of one name side by side.
     adds: fields of responses. asks: for each body that waits to be asked for.
+    closes_to_10: where a response to HTTP/1.0 breaks off, the connection is closed as behind a whole one.
     """
 
     in_lower_case: bool = False
     regroups: bool = False
     adds: frozenset[bytes] = frozenset()
     asks: bool = False
+    closes_to_10: bool = False
 
 
 def differences(ours: Outcome, theirs: Outcome, leeway: Leeway) -> list[Difference]:
@@ -129,6 +133,7 @@ def _comparable(outcome: Outcome, leeway: Leeway) -> Outcome:
             fields=_answered(each.fields, leeway),
             body=_constant(each.body),
             asked=each.asked and not leeway.asks,
+            has_end=each.has_end or (leeway.closes_to_10 and each.to_10),
         )
         for each in outcome.replies
     )

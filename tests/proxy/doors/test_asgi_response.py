@@ -13,7 +13,7 @@ from sseproxy.http1.treatment import ResponseTreatment
 from sseproxy.proxy.asgi.pieces import WaitingPieces
 from sseproxy.proxy.asgi.response import AsgiResponse
 from sseproxy.proxy.on_asgi import AsgiConnection
-from tests.support.settled import eventually
+from tests.support.settled import eventually, settled
 
 EVENTS = [(b"Content-Type", b"text/event-stream")]
 BODY = "http.response.body"
@@ -58,14 +58,14 @@ class Flow:
         self.heard.append("lost")
 
 
-def begun(server: Server) -> AsgiResponse:
+def begun(server: Server, rest: asyncio.Future[None] | None = None) -> AsgiResponse:
     connection = AsgiConnection({"type": "http"})
-    return AsgiResponse(connection, server.send, ask=lambda: None).begin(connection, KEPT)
+    return AsgiResponse(connection, server.send, ask=lambda: None, read_off=lambda: rest).begin(connection, KEPT)
 
 
 def with_flow(server: Server, *left: bytes) -> tuple[AsgiResponse, Flow]:
     connection = AsgiConnection({"type": "http"})
-    response = AsgiResponse(connection, server.send, ask=lambda: None)
+    response = AsgiResponse(connection, server.send, ask=lambda: None, read_off=lambda: None)
     connection.flow = flow = Flow(response, list(left))
     response.send_head(200, b"OK", EVENTS, length=None, has_body=True)
     return response, flow
@@ -186,6 +186,58 @@ async def test_a_cancelled_call_of_the_app_is_no_broken_response() -> None:
         await sending
     release_frames(caught.value)
     assert not response.is_broken
+
+
+class TestARequestBodyThatIsStillToCome:
+    """Servers close a connection on which more is to come, and the response is lost."""
+
+    @pytest.fixture(autouse=True)
+    def for_a_day(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sseproxy.proxy.asgi.response.READ_OFF", 86_400.0)
+
+    async def test_holds_the_last_message_back_and_nothing_else(self) -> None:
+        server, rest = Server(), asyncio.get_running_loop().create_future()
+        response = begun(server, rest)
+        response.send_whole(401, b"No", [], b"no", length=2, has_body=True)
+        sending = asyncio.create_task(response.transmit())
+        await settled(lambda: len(server.sent))
+        assert server.bodies == [(b"no", True)]
+        assert not response.is_under_way, "a client that leaves now has got all"
+        rest.set_result(None)
+        await sending
+        assert server.bodies == [(b"no", True), (b"", False)]
+        assert response.is_complete
+
+    async def test_is_not_waited_for_without_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sseproxy.proxy.asgi.response.READ_OFF", 0.01)
+        server, rest = Server(), asyncio.get_running_loop().create_future()
+        response = begun(server, rest)
+        response.send_whole(204, b"No Content", [], b"", length=None, has_body=False)
+        await response.transmit()
+        assert not rest.done()
+        assert server.bodies == [(b"", True), (b"", False)]
+
+    async def test_is_not_waited_for_by_a_process_that_ends(self) -> None:
+        server, rest = Server(), asyncio.get_running_loop().create_future()
+        response = begun(server, rest)
+        response.send_whole(401, b"No", [], b"no", length=2, has_body=True)
+        sending = asyncio.create_task(response.transmit())
+        await eventually(lambda: server.bodies == [(b"no", True)])
+        response.abort_at_once()
+        await sending
+        assert response.is_broken
+
+    async def test_does_not_count_as_a_client_that_takes_nothing(self) -> None:
+        server, rest = Server(), asyncio.get_running_loop().create_future()
+        response = begun(server, rest)
+        response.send_whole(401, b"No", [], b"no", length=2, has_body=True)
+        sending = asyncio.create_task(response.transmit())
+        waiting = asyncio.create_task(response.wait_until_flushed(0.01))
+        await eventually(lambda: server.bodies == [(b"no", True)])
+        await asyncio.sleep(0.05)
+        rest.set_result(None)
+        await asyncio.gather(sending, waiting)
+        assert response.is_complete
 
 
 async def test_nothing_is_written_behind_the_end() -> None:

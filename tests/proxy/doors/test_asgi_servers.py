@@ -126,6 +126,19 @@ async def test_a_client_that_expects_100_is_asked_for_its_body(place: Place) -> 
     assert upstream.requests[0].body == b"abc"
 
 
+async def test_an_answer_reaches_a_client_that_first_sends_all_of_its_body(place: Place) -> None:
+    """A server that closes the connection in the middle of a body resets it, and the answer is lost on its way."""
+    answer = b"HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\nno"
+    for fields, body in (
+        ([f"Content-Length: {len(LARGE)}"], LARGE),
+        (["Transfer-Encoding: chunked"], b"%x\r\n%b\r\n0\r\n\r\n" % (len(LARGE), LARGE)),
+    ):
+        async with place.use(says(answer)) as (client, _):
+            response = await client.ask(place.ask("/a", *fields, method="POST") + body)
+            assert (response.status, response.body) == (401, b"no")
+            assert (await client.ask(place.ask())).status == 401, "on the same connection"
+
+
 async def test_the_head_does_not_wait_for_the_body(place: Place) -> None:
     """granian keeps it back, but for event streams, and the middleware drops the empty piece that would free it."""
     for begin in [STREAM] if place.keeps_heads_back else [STREAM, JSON]:
