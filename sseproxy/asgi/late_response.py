@@ -10,7 +10,7 @@ from sseproxy.core.stream.ends import row
 from sseproxy.core.stream.error_events import StreamError
 from sseproxy.core.stream.json_answer import JSON_ANSWER
 from sseproxy.core.stream.kinds import MediaKind, is_of_a_kind
-from sseproxy.core.stream.late_refusal import FinalMessage, LateRefusal, late_refusal
+from sseproxy.core.stream.late_refusal import FinalMessage, LateRefusal, answered, late_refusal
 from sseproxy.core.stream.transfer import CloseReason
 
 #: How a stream ends whose app never responds: it returns, or raises; or its time is over.
@@ -107,7 +107,7 @@ class LateResponse:
         error = StreamError(
             type="upstream_response",
             status=status,
-            detail=f"The application answered {status}.",
+            detail=answered("The application", status, b"", headers),
             retry_after=None if retry_after is None else retry_after.decode("latin-1"),
             body=b"" if is_coded(headers) else bytes(self._body),
         )

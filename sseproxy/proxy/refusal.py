@@ -8,7 +8,7 @@ from sseproxy.core.flow import BodySource
 from sseproxy.core.http.fields import Headers, get
 from sseproxy.core.limits import ERROR_BODY, REFUSAL_TIME
 from sseproxy.core.stream.error_events import StreamError
-from sseproxy.core.stream.late_refusal import LateRefusal
+from sseproxy.core.stream.late_refusal import LateRefusal, answered
 from sseproxy.origins.codings import decode_beginning, decoder_for
 from sseproxy.origins.http import HttpExchange
 
@@ -32,7 +32,7 @@ def refused_there(status: int, reason: bytes, headers: Headers, raw: bytes) -> S
     return StreamError(
         type="upstream_response",
         status=status,
-        detail=f"The upstream answered {status} {reason.decode('latin-1')}".rstrip() + ".",
+        detail=answered("The upstream", status, reason, headers),
         retry_after=None if retry_after is None else retry_after.decode("latin-1"),
         body=decoded_beginning(headers, raw),
     )

@@ -357,7 +357,7 @@ class TestALateRefusal:
             await send({"type": f"http.response.{kind}", "path": "/x", "file": 3})
 
         told = error_of(await broken(asked(wrapped(app))))
-        assert told["detail"] == "The application answered 200."
+        assert told["detail"] == "The application answered 200 with text/plain."
 
     async def test_cannot_begin_again(self) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -163,6 +163,20 @@ routes:
     assert [route.heartbeat.json for route in read(text, folder).routes] == [None, None, None, None, 20.0, 20.0, 20.0]
 
 
+def test_white_space_between_records_that_are_never_touched_is_warned_of(folder: Path) -> None:
+    text = f"""\
+defaults: {{heartbeat: {{ndjson: newline}}, {CONFIRMED}}}
+routes:
+  - {{match: {{path: /a}}, upstream: 'http://u:1', heartbeat: {{ndjson: space}}, stream: never}}
+  - {{match: {{path: /b}}, upstream: 'http://u:1', heartbeat: {{ndjson: 'off'}}, stream: never}}
+  - {{match: {{path: /c}}, upstream: 'http://u:1', stream: never}}
+  - {{match: {{path: /d}}, upstream: 'http://u:1', heartbeat: {{ndjson: space}}}}
+"""
+    said = [line for line in warned(text, folder) if "ndjson" in line]
+    effect = "routes[0].heartbeat.ndjson: warning: has no effect with stream: never (leave one of them out)"
+    assert said == [f"c.yaml:3:69: {effect}"]
+
+
 def test_errors_come_without_warnings(folder: Path) -> None:
     with pytest.raises(ConfigErrors) as raised:
         read("server: {trusted_proxies: ['::/0'], wokers: 2}\n" + ROUTE, folder)

@@ -36,7 +36,7 @@ STREAMS, INTERVAL = 20, 0.1
 ROUTES = 400
 
 #: Seconds that a stream may be late when the machine has much else to do. A client that is waited for takes 15 s.
-LATE = 5.0
+LATE = 12.0
 
 #: Seconds that a test waits for the last of ten thousand connections.
 LIMIT = 120.0

@@ -6,6 +6,7 @@ Late is what comes behind an early answer (`before_response`). The proxy and bot
 from collections.abc import Callable
 
 from sseproxy.core.frozen import frozen
+from sseproxy.core.http.fields import Headers, get
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.error_events import StreamError
 
@@ -24,6 +25,15 @@ class LateRefusal:
 
     error: StreamError | None
     end_message: EndMessage | None = None
+
+
+def answered(who: str, status: int, reason: bytes, headers: Headers) -> str:
+    """Return the detail of an error that says what came in place of what was promised. who: has answered so."""
+    text = f"{who} answered {status} {reason.decode('latin-1')}".rstrip()
+    media = get(headers, b"content-type")
+    if 200 <= status < 300 and media is not None:
+        text += f" with {media.decode('latin-1')}"
+    return f"{text}."
 
 
 def late_refusal(error: StreamError, final_message: FinalMessage | None) -> LateRefusal:

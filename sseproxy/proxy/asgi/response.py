@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from enum import Enum, auto
 
 from sseproxy.asgi.types import Message, Send
 from sseproxy.asgi.waiting import DONE
@@ -14,33 +13,16 @@ from sseproxy.http1.treatment import ResponseTreatment
 from sseproxy.proxy.asgi.heads import content_fields, is_last, with_connection
 from sseproxy.proxy.asgi.pieces import WaitingPieces
 from sseproxy.proxy.asgi.server_wait import ServerWait
+from sseproxy.proxy.asgi.stages import BREAKING, BROKEN, FINISHING, GONE, OPEN, OVER, SETTLING, UNDER_WAY, Stage
 from sseproxy.proxy.port import ClientConnection
 
 #: Bytes that may wait for the server before the upstream is paused, though `send` has not had to wait yet.
 _MOST_WAITING = 64 * 1024
 
 
-class Stage(Enum):
-    """How far a response is, towards the server."""
-
-    OPEN = auto()
-    FINISHING = auto()  # its end goes out behind what waits
-    BREAKING = auto()  # what waits goes out, and then it is broken off
-    OVER = auto()  # the server has all of it
-    BROKEN = auto()  # it has begun, or should have, and will not come to its end
-    GONE = auto()  # the client has left
-
-
-_OPEN, _FINISHING, _BREAKING, _OVER, _BROKEN, _GONE = Stage
-_UNDER_WAY = (_OPEN, _FINISHING, _BREAKING)
-
-
 # Strategy. The proxy writes synchronously, and a server's `send` is awaited. So what is written waits in a queue, and
 # one coroutine, `transmit`, hands it to the server: in the app's own call, where a middleware in front finds its task,
-# its context and its cancel scopes.
-#
-#     OPEN ─► FINISHING ─► OVER        from each of the three on the left:
-#       └───► BREAKING ──► BROKEN        abort_at_once ─► BROKEN, lose ─► GONE
+# its context and its cancel scopes. `stages` has how far it is.
 #
 # Rules
 # 1. Messages go out in the order in which they were written, and the end behind all of them; nothing goes out behind
@@ -73,7 +55,6 @@ class AsgiResponse:
         "_connection",
         "_flushed",
         "_has_body",
-        "_has_read_off",
         "_head",
         "_held",
         "_is_asked",
@@ -83,7 +64,6 @@ class AsgiResponse:
         "_linger",
         "_queue",
         "_read_off",
-        "_reads_off",
         "_send",
         "_sending",
         "_stage",
@@ -109,7 +89,7 @@ class AsgiResponse:
         self._connection = connection
         self._send = send
         self._ask = ask
-        self._read_off = read_off
+        self._read_off: Callable[[], asyncio.Future[None] | None] | None = read_off
         self._is_http1 = is_http1
         self._is_asked = self._breaks_late = False
         self._held: Message | None = None  # a head that waits for its body
@@ -117,9 +97,8 @@ class AsgiResponse:
         self._has_body = True
         self._queue = WaitingPieces()
         self._sending = 0  # bytes in the server's `send`
-        self._stage = _OPEN
+        self._stage = OPEN
         self._is_blocked = self._is_live = False
-        self._has_read_off = self._reads_off = False
         self._wait: ServerWait | None = None
         self._wake: asyncio.Future[None] | None = None
         self._flushed: asyncio.Future[None] | None = None
@@ -203,7 +182,7 @@ class AsgiResponse:
         self._is_live = True
 
     def write(self, data: bytes) -> None:
-        if self._stage is not _OPEN or not self._has_body:
+        if self._stage is not OPEN or not self._has_body:
             return
         if self._held is not None:
             self.release_head()
@@ -216,7 +195,7 @@ class AsgiResponse:
     @property
     def has_unsent(self) -> bool:
         """Whether the server has not taken everything yet."""
-        return not self._is_flushed if self._stage is _OPEN else self._stage in _UNDER_WAY
+        return not self._is_flushed if self._stage is OPEN else self._stage in UNDER_WAY
 
     def unsent(self) -> int:
         """Bytes that the server has not taken; what it has taken and not sent, it does not say."""
@@ -228,9 +207,9 @@ class AsgiResponse:
     # Ending.
 
     def finish(self) -> None:
-        if self._stage is _OPEN:
+        if self._stage is OPEN:
             self.release_head()
-            self._stage = _FINISHING
+            self._stage = FINISHING
             self._wake_up()
 
     def announce_end(self) -> None:
@@ -248,21 +227,21 @@ class AsgiResponse:
 
     def abort(self) -> None:
         self.keep_alive = False
-        if self._stage is _OPEN:
+        if self._stage is OPEN:
             self.release_head()
-            self._stage = _BREAKING
+            self._stage = BREAKING
             self._wake_up()
 
     async def wait_until_flushed(self, limit: float | None) -> None:
         """Wait until the server has taken everything; abort if it takes nothing for `limit` seconds."""
         unsent, loop = self.unsent(), asyncio.get_running_loop()
-        while self.has_unsent and not (self._stage is _BREAKING and self._is_flushed):
+        while self.has_unsent and not (self._stage is BREAKING and self._is_flushed):
             self._flushed = loop.create_future()
             done, _ = await asyncio.wait({self._flushed}, timeout=limit)
             before, unsent = unsent, self.unsent()
-            if not (done or self._reads_off) and unsent >= before:
+            if not done and unsent >= before and self._stage is not SETTLING:
                 self.abort_at_once()
-        if self._stage is _BREAKING:
+        if self._stage is BREAKING:
             if self._is_live and self._linger:
                 await asyncio.sleep(self._linger)  # a client that leaves ends it: the request is cancelled
             self.abort_at_once()
@@ -270,51 +249,47 @@ class AsgiResponse:
     def abort_at_once(self) -> None:
         """End the response now, and break it if the server does not have all of it."""
         self.keep_alive = False
-        self._end(_BROKEN)
+        self._end(BROKEN)
 
     # The server's side.
 
     @property
     def is_under_way(self) -> bool:
         """Whether the server does not have all of it, and may still get more."""
-        return self._stage in _UNDER_WAY and not self._reads_off
+        return self._stage in UNDER_WAY and self._stage is not SETTLING
 
     @property
     def is_complete(self) -> bool:
         """Whether the server has all of it."""
-        return self._stage is _OVER
+        return self._stage is OVER
 
     @property
     def is_broken(self) -> bool:
         """Whether the app has to raise: the client must not take it for complete."""
-        return self._stage is _BROKEN
+        return self._stage is BROKEN
 
     def lose(self) -> None:
         """Send nothing any more: the client has left."""
-        self._end(_GONE)
+        self._end(GONE)
 
     async def transmit(self) -> None:
         """Hand everything to the server, until the response has ended in any way. Raises what the server raises."""
         queue, send = self._queue, self._send
-        rest: asyncio.Future[None] | None = None
         while True:
-            if rest is not None:
-                await self._wait_for(rest)
-                rest = None
+            rest: asyncio.Future[None] | None = None
             if self._head is not None:
                 message, self._head = self._head, None
                 self.has_begun = True
-                if not queue and self._stage is _OPEN:
+                if not queue and self._stage is OPEN:
                     queue.append(b"")  # rule 4
-            elif queue or self._stage is _FINISHING:
+            elif queue or self._stage is FINISHING:
                 data = queue.take()
                 self._sending = len(data)
-                more = self._stage is not _FINISHING or bool(queue)
-                if not (more or self._has_read_off):
-                    self._has_read_off = True
-                    rest = self._read_off()
+                more = self._stage is not FINISHING or bool(queue)
+                if not more and self._read_off is not None:
+                    rest, self._read_off = self._read_off(), None
                 message = {"type": "http.response.body", "body": data, "more_body": more or rest is not None}
-            elif self._stage is _OPEN or self._stage is _BREAKING:
+            elif self._stage is OPEN or self._stage is BREAKING:
                 wake = self._wake = asyncio.get_running_loop().create_future()
                 self._note_flushed()
                 await wake
@@ -331,18 +306,21 @@ class AsgiResponse:
                     self._wait = None  # it leads back here
             self._sending = 0
             if not message.get("more_body", True):
-                self._end(_OVER)
+                self._end(OVER)
+            elif rest is not None and self._stage is FINISHING:
+                await self._settle(rest)
 
     # Private.
 
-    async def _wait_for(self, rest: "asyncio.Future[None]") -> None:
-        """Rule 6. Whoever leaves meanwhile has left behind the end."""
+    async def _settle(self, rest: "asyncio.Future[None]") -> None:
+        """Rule 6."""
         wake = self._wake = asyncio.get_running_loop().create_future()
-        self._reads_off = True
+        self._stage = SETTLING
         try:
             await asyncio.wait((rest, wake), timeout=READ_OFF, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._reads_off = False
+            if self._stage is SETTLING:
+                self._stage = FINISHING
 
     def _block(self) -> None:
         if not self._is_blocked:
@@ -362,15 +340,15 @@ class AsgiResponse:
         if self._is_blocked:
             self._is_blocked = False
             flow = self._connection.flow
-            if flow is not None and self._stage in _UNDER_WAY:
+            if flow is not None and self._stage in UNDER_WAY:
                 flow.resume_writing()
 
     def _end(self, stage: Stage) -> None:
-        if self._stage in _UNDER_WAY:
+        if self._stage in UNDER_WAY:
             self._stage = stage
             self._queue.clear()
             self._head = self._held = None
-            if stage is not _OVER and self._wait is not None:
+            if stage is not OVER and self._wait is not None:
                 self._wait.abort()
             self._note_flushed()
             self._wake_up()

@@ -140,14 +140,14 @@ class Doors:
         found = []
         for (door, told), their in zip(told_by.items(), theirs, strict=True):
             expected = ours if told == case else await self.own.play(told)
-            if differences(expected, their, door.server.leeway):
-                found.append(await self._smallest(door, case, shrinks))
+            if first := differences(expected, their, door.server.leeway):
+                found.append(await self._smallest(door, case, first, shrinks))
         return found
 
-    async def _smallest(self, door: Door, case: Case, shrinks: int) -> Finding:
+    async def _smallest(self, door: Door, case: Case, first: Sequence[Difference], shrinks: int) -> Finding:
         found = await self._differences(door, case)
         if not found:
-            return Finding(door.server.name, case, [Difference("only the first time", "", "")])
+            return Finding(f"{door.server.name}, the first time only,", case, first)
         attempts = iter(range(shrinks))
         while True:
             for smaller in case.smaller():
