@@ -135,7 +135,7 @@ journal-soak: tests-setup ## a million events of a journal, while network, servi
 
 .PHONY: journal-bounds
 journal-bounds: tests-setup ## does memory stay in its bounds? A million keys, about an hour (ARGS="-k keys")
-	@JOURNAL_KEYS=$${JOURNAL_KEYS:-1000000} $(BIN)/python -m pytest tests/e2e/journal/test_bounds.py $(ARGS)
+	@JOURNAL_KEYS=$${JOURNAL_KEYS:-1000000} $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/e2e/journal/test_bounds.py $(ARGS)
 
 .PHONY: doors-all
 doors-all: tests-setup ## 20,000 random requests through six servers in front of the proxy (ARGS="--requests 1000 --seed 7")
