@@ -15,7 +15,7 @@ import asyncio
 
 from aiohttp import HttpVersion11, StreamReader, web
 
-from sseproxy.core.errors import BadRequest, ClientError
+from sseproxy.core.errors import BadRequest
 from sseproxy.core.frames import release_frames
 from sseproxy.core.http.fields import Headers, get, without
 from sseproxy.http1.content import RequestContent
@@ -100,11 +100,7 @@ class RequestBody:
         aiohttp would do so for its `lingering_time`, and would not notice that the client leaves.
         """
         self.content.drop()
-        try:
-            async with asyncio.timeout(READ_OFF):
-                await self.content.read()
-        except (TimeoutError, ClientError) as error:
-            release_frames(error)  # the content keeps it
+        await asyncio.wait((self.content.ended,), timeout=READ_OFF)
         return self.content.is_complete
 
     async def close(self) -> None:

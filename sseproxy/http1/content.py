@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from sseproxy.core.errors import ClientError
+from sseproxy.core.errors import BadRequest, ClientError
 from sseproxy.core.http.peek import BodyPeek
 
 #: Bytes that may wait to be read. Beyond, the client is not listened to until all have been.
@@ -99,8 +99,11 @@ class RequestContent:
             self._peek = peek
 
     async def read(self) -> bytes:
-        """Return what has come since, or wait for it; nothing at the end. Raises what `fail` was given."""
-        while not self._pieces and not self.is_complete and self._error is None:
+        """Return what has come since, or wait for it; nothing at the end.
+
+        Raises what `fail` was given, and `BadRequest` where `drop` has thrown something away.
+        """
+        while not (self._pieces or self.is_complete or self._is_dropped) and self._error is None:
             waiting = self._waiting = asyncio.get_running_loop().create_future()
             try:
                 await waiting
@@ -109,6 +112,8 @@ class RequestContent:
                     self._waiting = None
         if self._error is not None:
             raise self._error
+        if self._is_dropped:
+            raise BadRequest("The response came before the end of the request body.")
         return self.take()
 
     def take(self) -> bytes:
@@ -120,10 +125,12 @@ class RequestContent:
         return data
 
     def drop(self) -> None:
-        """Throw the rest away as it comes."""
-        self._is_dropped = True
+        """Throw the rest away as it comes. Whoever still reads must not take that for the end."""
+        if self._pieces or not self.is_complete:
+            self._is_dropped = True
         self._pieces.clear()
         self._release()
+        self._wake()
 
     def _release(self) -> None:
         if self._is_held:

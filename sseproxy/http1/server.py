@@ -272,11 +272,7 @@ class DownstreamConnection(asyncio.Protocol):
         if content is not None:
             content.drop()
         if content is not None and not content.is_complete and answer.keep_alive:
-            try:
-                async with asyncio.timeout(self._policy.read_off):
-                    await content.read()
-            except (TimeoutError, ClientError) as error:
-                release_frames(error)  # the content keeps it
+            await asyncio.wait((content.ended,), timeout=self._policy.read_off)
         is_whole = content is None or content.is_complete
         if not (answer.keep_alive and is_whole):
             self._close()

@@ -30,8 +30,8 @@ class LateRefusal:
 def answered(who: str, status: int, reason: bytes, headers: Headers) -> str:
     """Return the detail of an error that says what came in place of what was promised. who: has answered so."""
     text = f"{who} answered {status} {reason.decode('latin-1')}".rstrip()
-    media = get(headers, b"content-type")
-    if 200 <= status < 300 and media is not None:
+    media = (get(headers, b"content-type") or b"").partition(b";")[0].strip()
+    if 200 <= status < 300 and media:
         text += f" with {media.decode('latin-1')}"
     return f"{text}."
 

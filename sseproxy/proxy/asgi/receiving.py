@@ -84,7 +84,10 @@ class RequestReceiver:
         self._resume(_Pause.NOT_ASKED)
 
     def read_off(self) -> asyncio.Future[None] | None:
-        """Throw away what is still to come of the body. Return what is done when nothing is; ``None`` if nothing is."""
+        """Throw away what is still to come of the body. Return what is done when nothing is; ``None`` if nothing is.
+
+        A client that waits to be asked for it is not asked: granian would, even now.
+        """
         content = self._content
         if content is None or content.is_complete or _Pause.NOT_ASKED in self._paused:
             return None

@@ -1,8 +1,9 @@
 """How does a response get into the server's `send`, in order, one message at a time, and no faster than it is taken?"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
+from typing import Any
 
 from sseproxy.asgi.types import Message, Send
 from sseproxy.asgi.waiting import DONE
@@ -13,7 +14,7 @@ from sseproxy.http1.treatment import ResponseTreatment
 from sseproxy.proxy.asgi.heads import content_fields, is_last, with_connection
 from sseproxy.proxy.asgi.pieces import WaitingPieces
 from sseproxy.proxy.asgi.server_wait import ServerWait
-from sseproxy.proxy.asgi.stages import BREAKING, BROKEN, FINISHING, GONE, OPEN, OVER, SETTLING, UNDER_WAY, Stage
+from sseproxy.proxy.asgi.stages import BREAKING, BROKEN, FINISHING, GONE, OPEN, OVER, SETTLING, UNENDED, Stage
 from sseproxy.proxy.port import ClientConnection
 
 #: Bytes that may wait for the server before the upstream is paused, though `send` has not had to wait yet.
@@ -25,17 +26,14 @@ _MOST_WAITING = 64 * 1024
 # its context and its cancel scopes. `stages` has how far it is.
 #
 # Rules
-# 1. Messages go out in the order in which they were written, and the end behind all of them; nothing goes out behind
-#    OVER, BROKEN and GONE.
+# 1. Messages go out in the order in which they were written, and the end behind all; nothing behind OVER, BROKEN, GONE.
 # 2. The client takes no more (`pause_writing`) as soon as `send` has to wait, or too much waits for it; it takes more
 #    (`resume_writing`) when the server has all there was.
 # 3. BROKEN: the app raises, and the server breaks the connection. It must not return: a middleware in front would
 #    complete the response for it.
-# 4. A head without a body behind it is followed by an empty piece: some servers keep a head back until then.
-# 5. A response that has no body is complete with its head, whatever is written behind it.
-# 6. The last message waits for the end of the request body, though not for long. Behind it, some servers close a
-#    connection on which more is to come: that resets it, and the client loses the response. A response that has a
-#    length is whole for the client before.
+# 4. A head without a body behind it is followed by an empty piece: some servers keep a head back until then. One that
+#    has no body is complete with its head, whatever is written behind it.
+# 5. SETTLING: the last message waits for the end of the request body, though not for long.
 #
 # Hazards
 # - A `send` that waits for a client that takes nothing waits for ever: `abort_at_once` breaks the wait off.
@@ -45,8 +43,8 @@ _MOST_WAITING = 64 * 1024
 class AsgiResponse:
     """A `ClientResponse` by an ASGI server's `send`.
 
-    ask: asks the client for its request body. read_off: see `RequestReceiver`.
-    is_http1: the client speaks a version with fields about the connection. has_begun: the server has the head.
+    ask: asks for the request body. read_off: see `RequestReceiver`. is_http1: its version has fields about connections.
+    has_begun: the server has the head.
     """
 
     __slots__ = (
@@ -91,14 +89,13 @@ class AsgiResponse:
         self._ask = ask
         self._read_off: Callable[[], asyncio.Future[None] | None] | None = read_off
         self._is_http1 = is_http1
-        self._is_asked = self._breaks_late = False
+        self._is_asked = self._is_blocked = self._is_live = self._breaks_late = False
         self._held: Message | None = None  # a head that waits for its body
         self._head: Message | None = None
         self._has_body = True
         self._queue = WaitingPieces()
         self._sending = 0  # bytes in the server's `send`
         self._stage = OPEN
-        self._is_blocked = self._is_live = False
         self._wait: ServerWait | None = None
         self._wake: asyncio.Future[None] | None = None
         self._flushed: asyncio.Future[None] | None = None
@@ -195,7 +192,7 @@ class AsgiResponse:
     @property
     def has_unsent(self) -> bool:
         """Whether the server has not taken everything yet."""
-        return not self._is_flushed if self._stage is OPEN else self._stage in UNDER_WAY
+        return not self._is_flushed if self._stage is OPEN else self.is_under_way
 
     def unsent(self) -> int:
         """Bytes that the server has not taken; what it has taken and not sent, it does not say."""
@@ -239,7 +236,7 @@ class AsgiResponse:
             self._flushed = loop.create_future()
             done, _ = await asyncio.wait({self._flushed}, timeout=limit)
             before, unsent = unsent, self.unsent()
-            if not done and unsent >= before and self._stage is not SETTLING:
+            if not done and unsent >= before:
                 self.abort_at_once()
         if self._stage is BREAKING:
             if self._is_live and self._linger:
@@ -255,8 +252,8 @@ class AsgiResponse:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether the server does not have all of it, and may still get more."""
-        return self._stage in UNDER_WAY and self._stage is not SETTLING
+        """Whether a client that leaves now does not get all of it."""
+        return self._stage in UNENDED and self._stage is not SETTLING
 
     @property
     def is_complete(self) -> bool:
@@ -282,10 +279,10 @@ class AsgiResponse:
                 self.has_begun = True
                 if not queue and self._stage is OPEN:
                     queue.append(b"")  # rule 4
-            elif queue or self._stage is FINISHING:
+            elif queue or self._stage is FINISHING or self._stage is SETTLING:
                 data = queue.take()
                 self._sending = len(data)
-                more = self._stage is not FINISHING or bool(queue)
+                more = self._stage is OPEN or self._stage is BREAKING or bool(queue)
                 if not more and self._read_off is not None:
                     rest, self._read_off = self._read_off(), None
                 message = {"type": "http.response.body", "body": data, "more_body": more or rest is not None}
@@ -299,11 +296,7 @@ class AsgiResponse:
             steps = send(message).__await__()  # most calls do not wait, and then need no further coroutine
             waited_for = next(steps, DONE)
             if waited_for is not DONE:
-                self._wait = ServerWait(self._block)
-                try:
-                    await self._wait.run(steps, waited_for)
-                finally:
-                    self._wait = None  # it leads back here
+                await self._wait_for_server(steps, waited_for)
             self._sending = 0
             if not message.get("more_body", True):
                 self._end(OVER)
@@ -312,15 +305,23 @@ class AsgiResponse:
 
     # Private.
 
+    async def _wait_for_server(self, steps: Generator[Any, Any, None], waited_for: Any) -> None:
+        loop = asyncio.get_running_loop()  # nothing else would abort the last call
+        limit = loop.call_later(READ_OFF, self.abort_at_once) if self._stage is SETTLING else None
+        self._wait = ServerWait(self._block)
+        try:
+            await self._wait.run(steps, waited_for)
+        finally:
+            self._wait = None  # it leads back here
+            if limit is not None:
+                limit.cancel()
+
     async def _settle(self, rest: "asyncio.Future[None]") -> None:
-        """Rule 6."""
+        """Rule 5."""
         wake = self._wake = asyncio.get_running_loop().create_future()
         self._stage = SETTLING
-        try:
-            await asyncio.wait((rest, wake), timeout=READ_OFF, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if self._stage is SETTLING:
-                self._stage = FINISHING
+        self._note_flushed()
+        await asyncio.wait((rest, wake), timeout=READ_OFF, return_when=asyncio.FIRST_COMPLETED)
 
     def _block(self) -> None:
         if not self._is_blocked:
@@ -340,11 +341,11 @@ class AsgiResponse:
         if self._is_blocked:
             self._is_blocked = False
             flow = self._connection.flow
-            if flow is not None and self._stage in UNDER_WAY:
+            if flow is not None and self._stage in UNENDED:
                 flow.resume_writing()
 
     def _end(self, stage: Stage) -> None:
-        if self._stage in UNDER_WAY:
+        if self._stage in UNENDED:
             self._stage = stage
             self._queue.clear()
             self._head = self._held = None

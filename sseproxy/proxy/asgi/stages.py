@@ -4,7 +4,11 @@ from enum import Enum, auto
 
 #     OPEN ─► FINISHING ◄─► SETTLING     from each of the four:
 #       │         └───────► OVER         abort_at_once ─► BROKEN
-#       └───► BREAKING ───► BROKEN       lose ─► GONE, but for SETTLING: who leaves behind the end has got all
+#       └───► BREAKING ───► BROKEN       lose ─► GONE
+#
+# Hazard: behind the last message, some servers close a connection on which more of a request is to come. That resets
+# it, and the client loses the response. So the last message waits for the rest. A client that leaves while a response
+# is SETTLING has got all, if it has a length.
 
 
 class Stage(Enum):
@@ -21,5 +25,5 @@ class Stage(Enum):
 
 OPEN, FINISHING, SETTLING, BREAKING, OVER, BROKEN, GONE = Stage
 
-#: The server may still get something.
-UNDER_WAY = (OPEN, FINISHING, SETTLING, BREAKING)
+#: The server has not got the end yet, and may still get it.
+UNENDED = (OPEN, FINISHING, SETTLING, BREAKING)

@@ -110,7 +110,7 @@ def _follow(proxy: SseproxyProcess, upstream: EndsUpstream, wanted: int) -> None
 
 
 def _proxy(file: Path, way: Way, upstream: str) -> SseproxyProcess:
-    response = "1s" if way is Way.HASTY else "300s"
+    response = "10s" if way is Way.HASTY else "300s"
     drain = "1s" if way is Way.STOPPED else "300s"
     file.write_text(_CONFIG.format(upstream=upstream, response=response, drain=drain))
     return SseproxyProcess("-c", str(file))

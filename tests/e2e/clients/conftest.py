@@ -37,7 +37,7 @@ _FAILING = """
     dialect: DIALECT
     stream: always
     heartbeat: {before_response: 50ms}
-    timeouts: {response: 2s, idle: 2s}
+    timeouts: {response: 8s, idle: 8s}
   - match: {prefix: /unreachable-DIALECT}
     upstream: UNREACHABLE
     dialect: DIALECT

@@ -100,7 +100,7 @@ def outcomes(upstream: EndsUpstream, tmp_path_factory: pytest.TempPathFactory) -
     # On a busy machine a late response is later still, so only the upstream that never answers has little time for it.
     with (
         _proxy(folder / "patient.yaml", upstream, "60s") as patient,
-        _proxy(folder / "hasty.yaml", upstream, "1s") as hasty,
+        _proxy(folder / "hasty.yaml", upstream, "10s") as hasty,
     ):
         jobs = {Key(client, "direct"): _job(upstream.url, client, "after/whole") for client in ANSWERED}
         jobs |= {

@@ -22,7 +22,7 @@ _ROUTE = """
     dialect: DIALECT
     stream: always
     heartbeat: {interval: 20ms, before_response: 50ms}
-    timeouts: {response: 2s, idle: 2s}
+    timeouts: {response: 8s, idle: 8s}
 """
 _WAYS = {"without": "", "with": "    journal: {kind: answer}\n"}
 

@@ -37,6 +37,12 @@ async def mute(visit: Visit) -> None:
     await visit.wait_closed()
 
 
+async def early(visit: Visit) -> None:
+    await visit.head()
+    await visit.send(b"HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\nno")
+    await visit.wait_closed()
+
+
 async def nothing(_: AsgiStage, __: list[Exchange]) -> None:
     """They end by themselves."""
 
@@ -78,6 +84,20 @@ async def speak_on(_: AsgiStage, exchanges: list[Exchange]) -> None:
         each.leave()
 
 
+async def leave_behind_an_early_answer(_: AsgiStage, exchanges: list[Exchange]) -> None:
+    await eventually(lambda: all(each.body == b"no" for each in exchanges))
+    assert not any(each.is_whole for each in exchanges)
+    for each in exchanges:
+        each.leave()
+
+
+async def cancel_behind_an_early_answer(_: AsgiStage, exchanges: list[Exchange]) -> None:
+    await eventually(lambda: all(each.body == b"no" for each in exchanges))
+    for each in exchanges:
+        assert each.task is not None
+        each.task.cancel()
+
+
 POST = {"method": "POST", "headers": [(b"content-length", b"9")], "body": []}
 
 WAYS: dict[str, tuple[Script, Meanwhile, dict[str, Any], dict[str, Any]]] = {
@@ -87,6 +107,8 @@ WAYS: dict[str, tuple[Script, Meanwhile, dict[str, Any], dict[str, Any]]] = {
     "gone in the stream": (holds, leave, {}, {}),
     "gone before the response": (mute, leave_early, {}, {}),
     "gone in the request body": (mute, speak_on, POST, {}),
+    "gone behind an early answer": (early, leave_behind_an_early_answer, POST, {}),
+    "the server cancels behind an early answer": (early, cancel_behind_an_early_answer, POST, {}),
     "malformed": (replies(OK), nothing, {"method": "FOO"}, {}),
     "the upstream breaks off": (replies_once(STREAM + EVENT), nothing, {}, {}),
     "the server fails": (holds, refuse, {}, {}),

@@ -217,7 +217,20 @@ class TestARequestBodyThatIsStillToCome:
         assert not rest.done()
         assert server.bodies == [(b"", True), (b"", False)]
 
-    async def test_is_not_waited_for_by_a_process_that_ends(self) -> None:
+    async def test_leaves_nothing_to_be_waited_for(self) -> None:
+        """The request is over, and is logged."""
+        server, rest = Server(), asyncio.get_running_loop().create_future()
+        response = begun(server, rest)
+        response.send_whole(401, b"No", [], b"no", length=2, has_body=True)
+        sending = asyncio.create_task(response.transmit())
+        await response.wait_until_flushed(86_400.0)
+        assert server.bodies == [(b"no", True)]
+        assert not response.has_unsent
+        rest.set_result(None)
+        await sending
+        assert response.is_complete
+
+    async def test_can_be_broken_off(self) -> None:
         server, rest = Server(), asyncio.get_running_loop().create_future()
         response = begun(server, rest)
         response.send_whole(401, b"No", [], b"no", length=2, has_body=True)
@@ -227,17 +240,16 @@ class TestARequestBodyThatIsStillToCome:
         await sending
         assert response.is_broken
 
-    async def test_does_not_count_as_a_client_that_takes_nothing(self) -> None:
+    async def test_and_a_server_that_does_not_take_the_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sseproxy.proxy.asgi.response.READ_OFF", 0.01)
         server, rest = Server(), asyncio.get_running_loop().create_future()
         response = begun(server, rest)
         response.send_whole(401, b"No", [], b"no", length=2, has_body=True)
         sending = asyncio.create_task(response.transmit())
-        waiting = asyncio.create_task(response.wait_until_flushed(0.01))
         await eventually(lambda: server.bodies == [(b"no", True)])
-        await asyncio.sleep(0.05)
-        rest.set_result(None)
-        await asyncio.gather(sending, waiting)
-        assert response.is_complete
+        server.is_open.clear()
+        await sending
+        assert response.is_broken
 
 
 async def test_nothing_is_written_behind_the_end() -> None:
