@@ -134,7 +134,7 @@ journal-soak: tests-setup ## a million events of a journal, while network, servi
 	@$(BIN)/python -m tests.soak.soak $(ARGS)
 
 .PHONY: journal-bounds
-journal-bounds: tests-setup ## does memory stay in its bounds? A million keys, about an hour (ARGS="-k keys")
+journal-bounds: tests-setup ## does memory stay in its bounds? A million keys, 15 minutes to an hour (ARGS="-k keys")
 	@JOURNAL_KEYS=$${JOURNAL_KEYS:-1000000} $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/e2e/journal/test_bounds.py $(ARGS)
 
 .PHONY: doors-all
