@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -157,6 +157,14 @@ class RedisServer:
             retry=Retry(NoBackoff(), 0),
             **trust,
         )
+
+    @contextlib.contextmanager
+    def emptied(self) -> Iterator[redis.Redis]:
+        """A client, once nothing is left of earlier tests: no keys, and no subscriptions, which end a while later."""
+        with self.client() as client:
+            client.flushall()
+            wait_for(lambda: not client.client_list(_type="pubsub"), "the end of earlier subscriptions")
+            yield client
 
     @property
     def _login(self) -> str:

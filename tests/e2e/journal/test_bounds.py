@@ -1,6 +1,7 @@
 """Does a process with journals stay within its memory, whatever upstreams send, and clients ask for or leave unread?
 
-`make journal-bounds` asks for a million keys, 15 minutes to an hour of two cores. `JOURNAL_KEYS=20000 make journal-bounds`: fewer.
+`make journal-bounds` asks for a million keys, 15 minutes to an hour of two cores.
+`JOURNAL_KEYS=20000 make journal-bounds`: fewer.
 """
 
 import asyncio

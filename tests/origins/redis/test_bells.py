@@ -23,7 +23,7 @@ def server() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def db(server: RedisServer) -> Iterator[redis.Redis]:
-    with server.client() as client:
+    with server.emptied() as client:
         yield client
 
 

@@ -21,8 +21,7 @@ def server() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def db(server: RedisServer) -> Iterator[redis.Redis]:
-    with server.client() as client:
-        client.flushall()
+    with server.emptied() as client:
         yield client
 
 
