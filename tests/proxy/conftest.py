@@ -32,6 +32,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in out]
 
 
+@pytest.fixture(autouse=True)
+def short_read_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many clients here never send the rest of a body. `doors` tests that it is waited for."""
+    monkeypatch.setattr("sseproxy.proxy.asgi.response.READ_OFF", 0.1)
+
+
 @pytest.fixture(scope="module")
 def tls_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Certificate and key for localhost."""

@@ -192,7 +192,7 @@ class TestARequestBodyThatIsStillToCome:
     """Servers close a connection on which more is to come, and the response is lost."""
 
     @pytest.fixture(autouse=True)
-    def for_a_day(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def for_a_day(self, short_read_off: None, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("sseproxy.proxy.asgi.response.READ_OFF", 86_400.0)
 
     async def test_holds_the_last_message_back_and_nothing_else(self) -> None:
