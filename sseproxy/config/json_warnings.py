@@ -15,11 +15,7 @@ def warn_of_idle_json(document: Document, route: EffectiveRoute) -> None:
     """Warn of what does nothing for any client, though the route says so itself."""
     # What a route inherits is meant for others, and is no mistake here.
     is_untouched = route.merged.stream.declared is StreamMode.NEVER
-    if (
-        is_untouched
-        and route.says(*_NDJSON)
-        and route.merged.heartbeat.ndjson in (WhiteSpace.SPACE, WhiteSpace.NEWLINE)
-    ):
+    if is_untouched and route.says(*_NDJSON) and route.merged.heartbeat.ndjson in _SENT:
         document.warning(route.own(*_NDJSON), "has no effect with stream: never", "leave one of them out")
     if not route.says(*_KEY) or route.merged.heartbeat.json is None:
         return

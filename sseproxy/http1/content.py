@@ -125,7 +125,7 @@ class RequestContent:
         return data
 
     def drop(self) -> None:
-        """Throw the rest away as it comes. Whoever still reads must not take that for the end."""
+        """Throw the rest away as it comes. `read` raises then, or half a body would look whole."""
         if self._pieces or not self.is_complete:
             self._is_dropped = True
         self._pieces.clear()
