@@ -141,6 +141,12 @@ async def run(on: AsgiStage, meanwhile: Meanwhile, request: dict[str, Any], many
     await on.app.wait_until_idle()
 
 
+@pytest.fixture(autouse=True)
+def for_a_day(short_read_off: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An early answer waits for the rest of a body until its client or its server ends it."""
+    monkeypatch.setattr("sseproxy.proxy.asgi.response.READ_OFF", 86_400.0)
+
+
 @pytest.mark.parametrize("way", WAYS)
 async def test_nothing_is_left(way: str) -> None:
     script, meanwhile, request, options = WAYS[way]
