@@ -20,6 +20,7 @@ from sseproxy.http1.framing import (
     CHUNK_END,
     CHUNK_SIZE,
     CONTINUE,
+    FRAMED,
     LAST_CHUNK,
     LAST_CHUNK_WITH,
     Framing,
@@ -219,15 +220,16 @@ class HttpDownstream:
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if self._held:
-            self._send(
-                CHUNK % (len(data), data) if self._is_chunked else b"" if self._framing is Framing.NONE else data
-            )
-        elif not self._is_chunked:
-            if self._framing is not Framing.NONE:
-                transport.write(data)
+        if not self._is_chunked:
+            self._send(b"" if self._framing is Framing.NONE else data)
+        elif self._held:
+            self._send(CHUNK % (len(data), data))
         elif len(data) < _WORTH_A_COPY or not self._gathers:
-            transport.write(CHUNK % (len(data), data))
+            framed, chunk = FRAMED.newest
+            if framed is not data:
+                chunk = CHUNK % (len(data), data)
+                FRAMED.newest = data, chunk
+            transport.write(chunk)
         else:
             transport.writelines((CHUNK_SIZE % len(data), data, CHUNK_END))
 

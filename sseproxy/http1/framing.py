@@ -10,6 +10,20 @@ from sseproxy.core.http.fields import Headers
 #: as much as the rest of its framing.
 CHUNK = b"%x\r\n%b\r\n"
 
+
+class Framed:
+    """newest: a piece, and its chunk. All readers of a feed get the same piece, one right after another."""
+
+    # One tuple, since event loops of several threads may share this.
+
+    __slots__ = ("newest",)
+
+    def __init__(self) -> None:
+        self.newest: tuple[bytes, bytes] = (b"", b"")
+
+
+FRAMED = Framed()
+
 #: The same in three pieces, for data that is too long to be copied: ``CHUNK_SIZE % len(data)``, data, ``CHUNK_END``.
 CHUNK_SIZE = b"%x\r\n"
 CHUNK_END = b"\r\n"

@@ -163,10 +163,10 @@ async def test_a_connection_on_which_the_upstream_has_spoken_unasked_is_not_lent
 
 async def test_an_idle_connection_is_closed_in_time() -> None:
     async with peer() as upstream:
-        pool = upstream.pool(keepalive=0.2)
+        pool = upstream.pool(keepalive=1.0)
         first, second = await leases(pool, 2)
         first.release()
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
         second.release()
         await eventually(lambda: pool.idle == 1)
         assert not first.protocol.is_connected()
