@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _POSITION = b"last-event-id"
 
 #: Seconds for which the head waits until Redis has said where the stream begins.
-_PATIENCE = 1.0
+PATIENCE = 1.0
 
 
 class Subscribing:
@@ -88,7 +88,7 @@ class Subscribing:
         relay.connect(reader)
         if not reader.has_begun:
             heartbeat = route.heartbeat  # the head goes with the first one
-            patience = 0.0 if heartbeat.prelude else min(_PATIENCE, (heartbeat.interval or inf) / 2)
+            patience = 0.0 if heartbeat.prelude else min(PATIENCE, (heartbeat.interval or inf) / 2)
             await first_of(reader.when_begun(), relay.ended, within=patience)
             if position is None and policy.is_stream and policy.start is Start.LATEST:
                 reader.miss(Missing(GapReason.STORE))

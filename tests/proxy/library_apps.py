@@ -10,5 +10,5 @@ from sseproxy.proxy import ReverseProxy
 #: Names the service behind.
 SERVICE = "SERVICE"
 
-alone = ReverseProxy(os.environ.get(SERVICE, "http://127.0.0.1:9"), heartbeat="50ms", drain="1s", drain_spread="100ms")
+alone = ReverseProxy(os.environ.get(SERVICE, "http://127.0.0.1:9"), heartbeat="50ms", drain="2s", drain_spread="100ms")
 mounted = Starlette(routes=[Mount("/", alone)])

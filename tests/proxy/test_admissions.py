@@ -11,6 +11,7 @@ from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.core.stream.timeouts import TimeoutPolicy
 from tests.support.async_peer import AsyncPeer
 from tests.support.http1_reader import Message
+from tests.support.patience import LIMIT
 from tests.support.proxy_server import SILENT, ProxyServer, Stage, stage
 from tests.support.raw_upstream import Visit, replies
 from tests.support.settled import eventually
@@ -168,7 +169,8 @@ async def test_a_place_becomes_free(ending: Ending) -> None:
             await visit.send(response)
 
     only = LimitPolicy(streams_per_client=1)
-    async with stage(script, limits=only, timeouts=TimeoutPolicy(response=0.2)) as on:
+    timeouts = TimeoutPolicy(response=0.2 if act is is_not_answered else LIMIT)
+    async with stage(script, limits=only, timeouts=timeouts) as on:
         await act(on)
         await eventually(lambda: len(on.proxy.app.admissions) == 0)
 

@@ -75,7 +75,7 @@ WAYS: dict[str, Way] = {
 async def test_nothing_is_left(way: str, cache: float | None) -> None:
     script, client, times = WAYS[way]
     # Long enough for a connection to stand: uvloop leaves a circle of its own where it is cancelled while it connects.
-    timeout = 0.1 if way.startswith("too late") else 20.0
+    timeout = 0.5 if way.startswith("too late") else 20.0
     async with guarded(script, policy={"cache": cache, "timeout": timeout}) as on:
         for _ in range(2):
             await client(on)

@@ -15,6 +15,7 @@ from sseproxy.core.routes import Match, Route, Upstream
 from sseproxy.core.stream.heartbeat import HeartbeatPolicy
 from sseproxy.engine.observer import AccessRecord, Observer
 from sseproxy.logs import ACCESS_LOGGER
+from tests.support.patience import LIMIT
 from tests.support.redis_routes import EVENT_SOURCE, RedisRoutes, events, get, route_from
 from tests.support.redis_server import RedisServer
 from tests.support.settled import eventually
@@ -31,6 +32,12 @@ def redis(server: RedisServer) -> RedisServer:
     """One with nothing in it."""
     server.cli("FLUSHALL")
     return server
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head waits until Redis has answered, however busy the machine is."""
+    monkeypatch.setattr("sseproxy.proxy.subscribe.PATIENCE", LIMIT)
 
 
 class Records(Observer):
@@ -73,6 +80,7 @@ async def test_an_entry_of_a_stream_reaches_every_client_with_its_position(redis
             assert await events(client, 1) == [b"id: 7-1\ndata: hello"]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_client_begins_where_the_route_says(redis: RedisServer) -> None:
     redis.cli("XADD", "news", "7-1", "data", "old")
     latest = route_from(redis, stream="news", path="/latest")
@@ -88,6 +96,7 @@ async def test_a_client_begins_where_the_route_says(redis: RedisServer) -> None:
         assert await events(first, 1) == await events(second, 1) == [b"id: 8-1\ndata: new"]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_who_has_the_head_misses_nothing(redis: RedisServer) -> None:
     """Also on a channel: a page may let a message be published as soon as its stream is open."""
     async with RedisRoutes.serve(redis, route_from(redis, channel="news")) as on, on.listening(b"/a") as client:

@@ -95,11 +95,11 @@ async def test_a_stream_that_comes_in_time_is_drained_as_one() -> None:
 
     async with stage(late, streams=LiveStreams(chance=lambda: 1.0, linger=0.0)) as on:
         await ask(on, EVENT_SOURCE)
-        on.proxy.app.drain(timeout=60.0, spread=0.3)
+        on.proxy.app.drain(timeout=60.0, spread=1.5)
         answer.set()
         await on.client.head()
         assert await on.client.chunk() == b"data: 1\n\n"
-        await asyncio.sleep(0.5)  # its moment passes, and it is no request that waits any more
+        await asyncio.sleep(1.8)  # its moment passes, and it is no request that waits any more
         assert not on.client.reader.at_eof()
         on.proxy.app.abort()
         assert b"retry: " in await on.client.rest()

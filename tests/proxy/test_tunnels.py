@@ -237,7 +237,7 @@ async def test_a_tunnel_goes_on_until_the_end_of_a_drain(caplog: pytest.LogCaptu
         await open_tunnel(on, b"websocket")
         await on.client.send(b"12345")
         assert await on.client.exactly(10) == b"1234512345"
-        on.proxy.app.drain(timeout=1.0, spread=0.0)
+        on.proxy.app.drain(timeout=2.0, spread=0.0)
         await on.client.send(b"678")
         assert await on.client.exactly(6) == b"678678"
         assert await on.client.rest() == b""
@@ -250,7 +250,7 @@ async def test_a_tunnel_goes_on_until_the_end_of_a_drain(caplog: pytest.LogCaptu
 async def test_a_tunnel_that_opens_during_a_drain_ends_with_it() -> None:
     async def script(visit: Visit) -> None:
         await visit.head()
-        on.proxy.app.drain(timeout=1.0, spread=0.05)
+        on.proxy.app.drain(timeout=2.0, spread=0.05)
         await visit.send(SWITCHED % b"websocket" + b"hello")
         await visit.wait_closed()
 

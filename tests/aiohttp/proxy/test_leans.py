@@ -36,6 +36,7 @@ def serve(aiohttp_server: AiohttpServer) -> Serve:
 
 async def test_another_protocol_may_stand_before_aiohttps(serve: Serve) -> None:
     calls: list[str] = []
+    replaced = asyncio.Event()
 
     class Before(asyncio.Protocol):
         def __init__(self, behind: asyncio.Protocol) -> None:
@@ -52,6 +53,7 @@ async def test_another_protocol_may_stand_before_aiohttps(serve: Serve) -> None:
         assert transport is not None
         assert transport.get_protocol() is request.protocol
         transport.set_protocol(Before(request.protocol))
+        replaced.set()
         body = await request.read()
         transport.set_protocol(request.protocol)
         return web.Response(body=body)
@@ -59,7 +61,8 @@ async def test_another_protocol_may_stand_before_aiohttps(serve: Serve) -> None:
     async with AsyncPeer.connect(await serve(handler)) as client:
         for _ in range(2):
             await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")
-            await asyncio.sleep(0.05)
+            await replaced.wait()
+            replaced.clear()
             await client.send(b"cd")
             assert (await client.response()).body == b"abcd"
     assert "data_received" in calls
@@ -102,7 +105,7 @@ async def test_what_is_behind_a_request_for_websockets_comes_to_its_parser(serve
 
     async with AsyncPeer.connect(await serve(handler)) as client:
         await client.send(GET[:-2] + b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\nGET early")
-        await asyncio.sleep(0.05)
+        await eventually(lambda: got == [b"GET early"])
         await client.send(b"late")
         await client.response()
     await eventually(lambda: got == [b"GET early", b"late", b"the end"])

@@ -138,36 +138,63 @@ async def test_an_error_behind_a_response_is_not_sent(
 # A middleware that limits time.
 
 
-@web.middleware
-async def limited(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        async with asyncio.timeout(0.05):
-            return await handler(request)
-    except TimeoutError:
-        return web.Response(status=504, text="too late")
+class Limit:
+    """A middleware that gives each request as long as the test says."""
+
+    def __init__(self) -> None:
+        self._under_way: list[asyncio.Timeout] = []
+
+    def expire(self) -> None:
+        """The time of all requests under way is over."""
+        for each in self._under_way:
+            each.reschedule(0.0)
+
+    @property
+    def middleware(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+        @web.middleware
+        async def limited(request: web.Request, handler: Handler) -> web.StreamResponse:
+            try:
+                async with asyncio.timeout(None) as limit:
+                    self._under_way.append(limit)
+                    try:
+                        return await handler(request)
+                    finally:
+                        self._under_way.remove(limit)
+            except TimeoutError:
+                return web.Response(status=504, text="too late")
+
+        return limited
 
 
 async def test_a_limit_before_the_head(aiohttp_server: AiohttpServer) -> None:
-    async with app_stage(aiohttp_server, mute, middlewares=[limited]) as on, on.connect() as client:
+    limit = Limit()
+    async with app_stage(aiohttp_server, mute, middlewares=[limit.middleware]) as on, on.connect() as client:
         for number in range(2):
-            response = await client.ask(GET)
+            await client.send(GET)
+            visit = await on.upstream.visit(number)
+            limit.expire()
+            response = await client.response()
             assert (response.status, response.body) == (504, b"too late")
-            await (await on.upstream.visit(number)).wait_closed()
+            await visit.wait_closed()
 
 
 async def test_a_limit_in_a_stream_breaks_it(aiohttp_server: AiohttpServer) -> None:
-    async with app_stage(aiohttp_server, streams, middlewares=[limited]) as on, on.connect() as client:
+    limit = Limit()
+    async with app_stage(aiohttp_server, streams, middlewares=[limit.middleware]) as on, on.connect() as client:
         await client.send(GET + GET)
         assert (await client.head()).status == 200
+        limit.expire()
         assert await broken_body(client) == b"data: 1\n\n"
         await (await on.upstream.visit()).wait_closed()
         assert len(on.upstream.visits) == 1
 
 
 async def test_a_limit_in_a_stream_of_http_10_resets_it(aiohttp_server: AiohttpServer) -> None:
-    async with app_stage(aiohttp_server, streams, middlewares=[limited]) as on, on.connect() as client:
+    limit = Limit()
+    async with app_stage(aiohttp_server, streams, middlewares=[limit.middleware]) as on, on.connect() as client:
         await client.send(GET.replace(b"1.1", b"1.0"))
         assert (await client.head()).status == 200
+        limit.expire()
         await client.rest()
         assert client.was_reset
 

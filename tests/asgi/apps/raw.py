@@ -68,4 +68,4 @@ async def _lifespan(receive: Receive, send: Send) -> None:
 application = SSEKeepaliveMiddleware(app, heartbeat=HEARTBEAT)
 
 #: For /silence: it is too silent, and may not look complete. For /flood: the client does not take it.
-impatient = SSEKeepaliveMiddleware(app, heartbeat=HEARTBEAT, idle_timeout=3 * HEARTBEAT, write_timeout=8 * HEARTBEAT)
+impatient = SSEKeepaliveMiddleware(app, heartbeat=HEARTBEAT, idle_timeout=15 * HEARTBEAT, write_timeout=8 * HEARTBEAT)

@@ -368,7 +368,7 @@ def _a_late_head(random: Random) -> tuple[tuple[Ask, Answer], ...]:
     asked = _ask(random)
     fields = (*asked.fields, *random.choice((((b"Accept", b"text/event-stream"),), ())))
     answer = random.choice((_stream, _answer))(random)
-    return ((replace(asked, target="/declared", fields=fields), replace(answer, before=0.08)),)
+    return ((replace(asked, target="/declared", fields=fields), replace(answer, before=0.3)),)
 
 
 _BODIES = (Framing.LENGTH, Framing.CHUNKED)

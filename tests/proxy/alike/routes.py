@@ -10,7 +10,7 @@ UPSTREAM = "SSEPROXY_TEST_UPSTREAM"
 ROUTES: Sequence[Mapping[str, Any]] = (
     {"match": {"prefix": "/plain"}, "heartbeat": {"interval": "off"}},
     {"match": {"prefix": "/heartbeats"}, "heartbeat": {"interval": "20ms"}, "dialect": "generic"},
-    {"match": {"prefix": "/declared"}, "heartbeat": {"interval": "20ms", "before_response": "30ms"}},
+    {"match": {"prefix": "/declared"}, "heartbeat": {"interval": "20ms", "before_response": "150ms"}},
     {
         "match": {"prefix": "/rewritten"},
         "heartbeat": {"interval": "off"},
