@@ -17,7 +17,7 @@ _BEHIND_PARENT = 0.25
 
 #: Seconds that the last clients who were accepted have to send their requests. Behind a delay only: without one,
 #: requests are refused anyway.
-_LAST_REQUESTS = 0.25
+LAST_REQUESTS = 0.25
 
 #: A listening socket, the connections that it brings, and what accepts them.
 Entrance = tuple[socket.socket, ClientConnections, "asyncio.Server | TlsAcceptor"]
@@ -87,7 +87,7 @@ class StopTimes:
     @classmethod
     def of(cls, delay: float, timeout: float | None, workers: int) -> "StopTimes":
         """Return the times of processes that drain for `timeout`."""
-        before = worker_delay(delay, workers) + (_LAST_REQUESTS if delay else 0.0)
+        before = worker_delay(delay, workers) + (LAST_REQUESTS if delay else 0.0)
         return cls(delay, None if timeout is None else before + timeout)
 
 
@@ -109,4 +109,4 @@ async def close_entrances(
     loop = asyncio.get_running_loop()
     await asyncio.gather(*(loop.connect_accepted_socket(make, sock) for sock, make in waiting), return_exceptions=True)
     if was_delayed:
-        await stop.wait_for_end(within=_LAST_REQUESTS)
+        await stop.wait_for_end(within=LAST_REQUESTS)

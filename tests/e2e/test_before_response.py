@@ -24,11 +24,12 @@ _ROUTES = f"""
 early    {_EARLY} | timeouts: {{response: 5s}}
 always   {_EARLY} | stream: always
 openai   {_EARLY} | dialect: openai-chat
-slow     {_EARLY} | timeouts: {{response: 300ms}}
+prompt   heartbeat: {{before_response: 30s, interval: 20ms}}
+slow     {_EARLY} | timeouts: {{response: 2s}}
 small    {_EARLY} | limits: {{request_body: 10}}
-limited  {_EARLY} | timeouts: {{max_duration: 300ms}}
-refused  {_EARLY} | upstream: REFUSED
-silent   {_EARLY} | upstream: SILENT | timeouts: {{connect: 300ms}}
+limited  {_EARLY} | timeouts: {{max_duration: 2s}}
+refused  heartbeat: {{before_response: 30s, interval: 20ms}} | upstream: REFUSED
+silent   {_EARLY} | upstream: SILENT | timeouts: {{connect: 2s}}
 """
 
 
@@ -175,7 +176,7 @@ def test_a_route_can_declare_it(stand: Stand) -> None:
 
 @pytest.mark.parametrize("status", [b"200 OK", b"429 Too Many Requests", b"503 Service Unavailable"])
 def test_a_fast_answer_keeps_its_status(stand: Stand, status: bytes) -> None:
-    path = stand.path("early")
+    path = stand.path("prompt")
     client, upstream = stand.ask(path, headers=ACCEPT)
     upstream.send(b"HTTP/1.1 %b\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok" % status)
     answer, body = client.read_answer()

@@ -29,7 +29,7 @@ ROUTES = """\
      resume: {path: '/chat/{key}/stream'}}, limits: {detached: 1}}
   - {name: once, match: {path: /once}, upstream: URL, journal: {kind: answer}}
   - {name: off, match: {path: /off}, upstream: URL, journal: {kind: answer, login: 'cookie:s', detach: off}}
-  - {name: idle, match: {path: /idle}, upstream: URL, timeouts: {idle: 100ms}, journal: {kind: answer}}
+  - {name: idle, match: {path: /idle}, upstream: URL, timeouts: {idle: 1s}, journal: {kind: answer}}
   - {name: feed, match: {path: /feed}, upstream: URL, journal: {kind: feed, login: anyone, detach: off,
      keep: {events: 2}}}
   - {name: short, match: {path: /short}, upstream: URL, journal: {kind: feed, login: anyone, detach: off,

@@ -49,7 +49,7 @@ def watched(folder: Path, workers: int = 1) -> Iterator[Stand]:
         "blank": {"heartbeat": {"interval": "20ms", "form": "blank"}},
         "short": {"heartbeat": {"interval": "20ms"}, "limits": {"line": "16B"}},
         "done": {"heartbeat": {"interval": "20ms"}, "dialect": "openai-chat"},
-        "idle": {"timeouts": {"idle": "50ms"}},
+        "idle": {"timeouts": {"idle": "1s"}},
         "patient": {"timeouts": {"idle": "60s"}},
         "down": {},
     }

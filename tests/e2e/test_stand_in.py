@@ -14,15 +14,15 @@ from sseproxy.demo.ports import listener, port_of
 from sseproxy.demo.standin import StandIn
 from tests.support.nginx import nginx_before
 
-_PATIENCE = 0.5
+_PATIENCE = 2.0
 _LIMIT = 30.0
 _FIRST: Script = [Begin(), Send(token("one"))]
 _SCRIPTS: Mapping[str, Script] = {
-    "whole": [*_FIRST, Silence(_PATIENCE / 5), Send(token("two") + finish())],
+    "whole": [*_FIRST, Silence(_PATIENCE / 20), Send(token("two") + finish())],
     "silent before the head": [Silence(_LIMIT), *_FIRST],
     "silent after the first event": [*_FIRST, Silence(_LIMIT)],
     "dies before the head": [Die()],
-    "dies after the first event": [*_FIRST, Silence(_PATIENCE / 5), Die()],
+    "dies after the first event": [*_FIRST, Silence(_PATIENCE / 20), Die()],
 }
 
 
@@ -62,7 +62,7 @@ async def test_nobody_behind_it() -> None:
 async def test_a_client_that_leaves_is_told_to_the_service() -> None:
     request = post("/", request_body("silent before the head"))
     async with serving(_SCRIPTS) as (model, service), _stand_in_before(service) as stand_in:
-        await exchange(stand_in, request, limit=_LIMIT, leave_after=_PATIENCE / 5)
+        await exchange(stand_in, request, limit=_LIMIT, leave_after=_PATIENCE / 20)
         visit = await model.visit("demo", limit=_LIMIT)
         assert visit is not None
         assert visit.noticed is Noticed.PEER_LEFT

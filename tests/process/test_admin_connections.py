@@ -96,7 +96,7 @@ async def test_what_has_ended_takes_no_place() -> None:
 
 
 async def test_none_lives_longer_than_its_time() -> None:
-    async with listening(3, 0.2) as connect:
+    async with listening(3, 2.0) as connect:
         client = connect()
         assert await client.ask(b"x") == b"x"
         await client.ended()
@@ -118,7 +118,7 @@ async def test_many_at_once_do_not_close_each_other_before_they_are_answered() -
 
 
 async def test_one_that_is_kept_outlives_its_time() -> None:
-    async with listening(3, 0.2) as connect:
+    async with listening(3, 2.0) as connect:
         dashboard, other = connect(), connect()
         assert await dashboard.ask(b"keep") == b"keep"
         assert await other.ask(b"x") == b"x"

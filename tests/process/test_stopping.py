@@ -69,7 +69,8 @@ async def test_who_waits_to_be_accepted_is_served(is_unix: bool, tmp_path: Path)
                 late.connect(address)
 
 
-async def test_who_has_no_request_yet_has_a_moment_for_it() -> None:
+async def test_who_has_no_request_yet_has_a_moment_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sseproxy.process.stopping.LAST_REQUESTS", 2.0)
     async with proxy() as on:
         with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
             server = await asyncio.get_running_loop().create_server(on.connections, sock=listener.dup())

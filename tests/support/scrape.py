@@ -91,10 +91,15 @@ def total(page: dict[Sample, float], name: str, **labels: str) -> float:
 
 
 def streams(admin: str) -> list[dict[str, Any]]:
-    """Return the rows of the live list. AssertionError: a worker is missing."""
-    page = json.loads(fetch(admin, "/streams").body)
-    assert page["missing_workers"] == []
-    rows: list[dict[str, Any]] = page["streams"]
+    """Return the rows of the live list, once no worker is missing. AssertionError: one is, for `LIMIT` seconds."""
+    rows: list[dict[str, Any]] = []
+
+    def is_whole() -> bool:
+        page = json.loads(fetch(admin, "/streams").body)
+        rows[:] = page["streams"]
+        return not page["missing_workers"]
+
+    wait_until(is_whole, "a live list in which no worker is missing")
     return rows
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 from pytest_aiohttp.plugin import AiohttpServer
 
 from sseproxy.aiohttp import ProxyHandler, sse_keepalive
@@ -150,7 +150,7 @@ class Limit:
             each.reschedule(0.0)
 
     @property
-    def middleware(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    def middleware(self) -> Middleware:
         @web.middleware
         async def limited(request: web.Request, handler: Handler) -> web.StreamResponse:
             try:

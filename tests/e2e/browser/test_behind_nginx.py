@@ -42,8 +42,8 @@ _PAGE = b"""<!doctype html>
 _SEED = Answer((_PAGE,), fields=("Content-Type: text/html",), heartbeats=0)
 
 #: Milliseconds that nginx waits, and how many heartbeats of 50 ms last longer than that for certain.
-_PATIENCE = 500
-_MANY = 20
+_PATIENCE = 1500
+_MANY = 45
 
 _NGINX = """
     proxy_http_version 1.1;

@@ -15,16 +15,16 @@ from tests.support.sseproxy_process import SseproxyProcess
 
 ROUTES = """
   - match: {path: /inbox}
-    authorize: {url: "WHOAMI", take: {user: X-User}, timeout: 300ms}
+    authorize: {url: "WHOAMI", take: {user: X-User}, timeout: 3s}
     redis: {stream: ["inbox:{auth:user}", news], start: oldest}
   - match: {path: /one}
-    authorize: {url: "WHOAMI", take: {user: X-User}, timeout: 300ms}
+    authorize: {url: "WHOAMI", take: {user: X-User}, timeout: 3s}
     redis: {stream: "inbox:{auth:user}", start: oldest}
   - match: {path: /push}
-    authorize: {url: "WHOAMI", take: {user: X-User}, timeout: 300ms}
+    authorize: {url: "WHOAMI", take: {user: X-User}, timeout: 3s}
     redis: {channel: "user:{auth:user}"}
   - match: {path: /both}
-    authorize: {url: "WHOAMI", take: {user: X-User}, timeout: 300ms}
+    authorize: {url: "WHOAMI", take: {user: X-User}, timeout: 3s}
     redis: {stream: "room:{auth:user}:{query:room}", start: oldest, unsafe_identity: true}
   - match: {path: /cookie}
     redis: {stream: "in:{cookie:sid}", start: oldest, unsafe_identity: true}
