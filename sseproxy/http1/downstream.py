@@ -20,9 +20,9 @@ from sseproxy.http1.framing import (
     CHUNK_END,
     CHUNK_SIZE,
     CONTINUE,
-    FRAMED,
     LAST_CHUNK,
     LAST_CHUNK_WITH,
+    NEWEST_CHUNK,
     Framing,
     chunked,
     http_date,
@@ -222,16 +222,16 @@ class HttpDownstream:
             return
         if not self._is_chunked:
             self._send(b"" if self._framing is Framing.NONE else data)
-        elif self._held:
-            self._send(CHUNK % (len(data), data))
-        elif len(data) < _WORTH_A_COPY or not self._gathers:
-            framed, chunk = FRAMED.newest
-            if framed is not data:
+        elif len(data) < _WORTH_A_COPY and not self._held:
+            piece, chunk = NEWEST_CHUNK.newest
+            if piece is not data:
                 chunk = CHUNK % (len(data), data)
-                FRAMED.newest = data, chunk
+                NEWEST_CHUNK.newest = data, chunk
             transport.write(chunk)
-        else:
+        elif self._gathers and not self._held:
             transport.writelines((CHUNK_SIZE % len(data), data, CHUNK_END))
+        else:
+            self._send(CHUNK % (len(data), data))
 
     @property
     def has_unsent(self) -> bool:

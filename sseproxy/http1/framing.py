@@ -10,23 +10,24 @@ from sseproxy.core.http.fields import Headers
 #: as much as the rest of its framing.
 CHUNK = b"%x\r\n%b\r\n"
 
+#: The same in three pieces, for data that is too long to be copied: ``CHUNK_SIZE % len(data)``, data, ``CHUNK_END``.
+CHUNK_SIZE = b"%x\r\n"
+CHUNK_END = b"\r\n"
 
-class Framed:
-    """newest: a piece, and its chunk. All readers of a feed get the same piece, one right after another."""
 
-    # One tuple, since event loops of several threads may share this.
+class NewestChunk:
+    """newest: a piece, and its chunk. Readers of a feed get the same piece, so mostly only the first frames it."""
+
+    # One tuple, since event loops of several threads may share this. Identity is enough: bytes never change, and a
+    # piece that is kept here lends its address to no other.
 
     __slots__ = ("newest",)
 
     def __init__(self) -> None:
-        self.newest: tuple[bytes, bytes] = (b"", b"")
+        self.newest: tuple[bytes, bytes] = (b"", CHUNK % (0, b""))
 
 
-FRAMED = Framed()
-
-#: The same in three pieces, for data that is too long to be copied: ``CHUNK_SIZE % len(data)``, data, ``CHUNK_END``.
-CHUNK_SIZE = b"%x\r\n"
-CHUNK_END = b"\r\n"
+NEWEST_CHUNK = NewestChunk()
 
 #: Behind the last chunk, without trailers.
 LAST_CHUNK = b"0\r\n\r\n"

@@ -20,15 +20,18 @@ ACCEPT = ["Accept: text/event-stream"]
 JSON = ["Content-Type: application/json"]
 
 _EARLY = "heartbeat: {before_response: 100ms, interval: 20ms}"
+#: So patient that an answer comes in time on any machine.
+_PATIENT = "heartbeat: {before_response: 30s, interval: 20ms}"
+
 _ROUTES = f"""
 early    {_EARLY} | timeouts: {{response: 5s}}
 always   {_EARLY} | stream: always
 openai   {_EARLY} | dialect: openai-chat
-prompt   heartbeat: {{before_response: 30s, interval: 20ms}}
+prompt   {_PATIENT}
 slow     {_EARLY} | timeouts: {{response: 2s}}
 small    {_EARLY} | limits: {{request_body: 10}}
 limited  {_EARLY} | timeouts: {{max_duration: 2s}}
-refused  heartbeat: {{before_response: 30s, interval: 20ms}} | upstream: REFUSED
+refused  {_PATIENT} | upstream: REFUSED
 silent   {_EARLY} | upstream: SILENT | timeouts: {{connect: 2s}}
 """
 

@@ -169,7 +169,7 @@ async def test_a_place_becomes_free(ending: Ending) -> None:
             await visit.send(response)
 
     only = LimitPolicy(streams_per_client=1)
-    timeouts = TimeoutPolicy(response=0.2 if act is is_not_answered else LIMIT)
+    timeouts = TimeoutPolicy(response=0.2 if response is None and act is is_not_answered else LIMIT)
     async with stage(script, limits=only, timeouts=timeouts) as on:
         await act(on)
         await eventually(lambda: len(on.proxy.app.admissions) == 0)

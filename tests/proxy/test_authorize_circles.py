@@ -63,8 +63,8 @@ WAYS: dict[str, Way] = {
     "half an answer": (closes(HALF), asks, 20),
     "half an answer, together": (closes(HALF), ask_together, 20),
     "no HTTP": (closes(b"what?\r\n\r\n"), asks, 20),
-    "too late": (silent, asks, 5),
-    "too late, together": (silent, ask_together, 5),
+    "too late": (silent, asks, 1),
+    "too late, together": (silent, ask_together, 1),
     "the client leaves": (silent, leaves, 20),
     "the process ends": (silent, is_cut, 20),
 }
@@ -75,7 +75,7 @@ WAYS: dict[str, Way] = {
 async def test_nothing_is_left(way: str, cache: float | None) -> None:
     script, client, times = WAYS[way]
     # Long enough for a connection to stand: uvloop leaves a circle of its own where it is cancelled while it connects.
-    timeout = 0.5 if way.startswith("too late") else 20.0
+    timeout = 0.3 if way.startswith("too late") else 20.0
     async with guarded(script, policy={"cache": cache, "timeout": timeout}) as on:
         for _ in range(2):
             await client(on)

@@ -91,7 +91,7 @@ def total(page: dict[Sample, float], name: str, **labels: str) -> float:
 
 
 def streams(admin: str) -> list[dict[str, Any]]:
-    """Return the rows of the live list, once no worker is missing. AssertionError: one is, for `LIMIT` seconds."""
+    """Return the rows of the live list, once no worker is missing. AssertionError: one is after `LIMIT` seconds."""
     rows: list[dict[str, Any]] = []
 
     def is_whole() -> bool:

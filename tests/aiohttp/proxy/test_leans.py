@@ -61,7 +61,7 @@ async def test_another_protocol_may_stand_before_aiohttps(serve: Serve) -> None:
     async with AsyncPeer.connect(await serve(handler)) as client:
         for _ in range(2):
             await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")
-            await replaced.wait()
+            await eventually(replaced.is_set)
             replaced.clear()
             await client.send(b"cd")
             assert (await client.response()).body == b"abcd"

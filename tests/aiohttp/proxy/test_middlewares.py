@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 from pytest_aiohttp.plugin import AiohttpServer
 
 from sseproxy.aiohttp import ProxyHandler, sse_keepalive
@@ -145,33 +145,30 @@ class Limit:
         self._under_way: list[asyncio.Timeout] = []
 
     def expire(self) -> None:
-        """The time of all requests under way is over."""
+        """End the time of all requests under way."""
         for each in self._under_way:
             each.reschedule(0.0)
 
-    @property
-    def middleware(self) -> Middleware:
-        @web.middleware
-        async def limited(request: web.Request, handler: Handler) -> web.StreamResponse:
-            try:
-                async with asyncio.timeout(None) as limit:
-                    self._under_way.append(limit)
-                    try:
-                        return await handler(request)
-                    finally:
-                        self._under_way.remove(limit)
-            except TimeoutError:
-                return web.Response(status=504, text="too late")
-
-        return limited
+    @web.middleware
+    async def limited(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._under_way.append(limit)
+                try:
+                    return await handler(request)
+                finally:
+                    self._under_way.remove(limit)
+        except TimeoutError:
+            return web.Response(status=504, text="too late")
 
 
 async def test_a_limit_before_the_head(aiohttp_server: AiohttpServer) -> None:
     limit = Limit()
-    async with app_stage(aiohttp_server, mute, middlewares=[limit.middleware]) as on, on.connect() as client:
+    async with app_stage(aiohttp_server, mute, middlewares=[limit.limited]) as on, on.connect() as client:
         for number in range(2):
             await client.send(GET)
             visit = await on.upstream.visit(number)
+            await visit.wait_received(b"\r\n\r\n")
             limit.expire()
             response = await client.response()
             assert (response.status, response.body) == (504, b"too late")
@@ -180,7 +177,7 @@ async def test_a_limit_before_the_head(aiohttp_server: AiohttpServer) -> None:
 
 async def test_a_limit_in_a_stream_breaks_it(aiohttp_server: AiohttpServer) -> None:
     limit = Limit()
-    async with app_stage(aiohttp_server, streams, middlewares=[limit.middleware]) as on, on.connect() as client:
+    async with app_stage(aiohttp_server, streams, middlewares=[limit.limited]) as on, on.connect() as client:
         await client.send(GET + GET)
         assert (await client.head()).status == 200
         limit.expire()
@@ -191,7 +188,7 @@ async def test_a_limit_in_a_stream_breaks_it(aiohttp_server: AiohttpServer) -> N
 
 async def test_a_limit_in_a_stream_of_http_10_resets_it(aiohttp_server: AiohttpServer) -> None:
     limit = Limit()
-    async with app_stage(aiohttp_server, streams, middlewares=[limit.middleware]) as on, on.connect() as client:
+    async with app_stage(aiohttp_server, streams, middlewares=[limit.limited]) as on, on.connect() as client:
         await client.send(GET.replace(b"1.1", b"1.0"))
         assert (await client.head()).status == 200
         limit.expire()

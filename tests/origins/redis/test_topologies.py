@@ -17,7 +17,7 @@ async def test_clients_go_on_after_a_failover() -> None:
                 return all(client.data[-1:] == [text] for client in clients)
 
             await until(lambda: both_hear(stand.master, "1"))
-            stand.master.cli("WAIT", "1", "0")  # what the replica does not have is lost with the master
+            await asyncio.to_thread(wait_for_replica, stand.master)
             new = await asyncio.to_thread(stand.failover)
             await until(lambda: both_hear(new, "2"))
             assert clients[0].gaps == []
@@ -60,6 +60,13 @@ def publish(server: RedisServer, text: str) -> None:
     with server.client() as db:
         add(db, names[0], text)
         db.publish(names[1], text)
+
+
+def wait_for_replica(master: RedisServer) -> None:
+    """Return once a replica has what `master` has: else it is lost with the master."""
+    with master.client() as db:
+        db.set("written", 1)  # of this connection: for its writes WAIT waits, and for all before them
+        assert db.wait(1, 5_000) == 1
 
 
 def subscribed(node: RedisServer) -> int:

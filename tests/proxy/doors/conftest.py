@@ -1,4 +1,4 @@
-"""On which event loops do the tests of the doors run?"""
+"""On which event loops do the tests of the doors run, and for how long do they wait for bodies?"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -13,3 +13,9 @@ def pytest_asyncio_loop_factories(
     """Both that a server process may choose, but where the proxy is in a process of its own."""
     factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
     return factories if "servers" in item.path.name else factories | {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+def endless_read_off(short_read_off: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of a body is waited for until the client leaves or the server cancels."""
+    monkeypatch.setattr("sseproxy.proxy.asgi.response.READ_OFF", 86_400.0)

@@ -13,6 +13,7 @@ from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.proxy.on_asgi import ResponseAborted
 from tests.support.asgi_exchange import Exchange
 from tests.support.asgi_proxy import AsgiStage, asgi_stage
+from tests.support.patience import LIMIT
 from tests.support.raw_upstream import OK, Script, Visit, replies, replies_once
 from tests.support.settled import eventually
 
@@ -134,19 +135,15 @@ async def run(on: AsgiStage, meanwhile: Meanwhile, request: dict[str, Any], many
     await meanwhile(on, exchanges)
     for each in exchanges:
         try:
-            await each.finish()
+            async with asyncio.timeout(LIMIT):
+                await each.finish()
         except (ResponseAborted, RuntimeError, asyncio.CancelledError) as error:
             release_frames(error)  # those of the test's end lead back to it
         each.task = None
     await on.app.wait_until_idle()
 
 
-@pytest.fixture(autouse=True)
-def for_a_day(short_read_off: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An early answer waits for the rest of a body until its client or its server ends it."""
-    monkeypatch.setattr("sseproxy.proxy.asgi.response.READ_OFF", 86_400.0)
-
-
+@pytest.mark.usefixtures("endless_read_off")
 @pytest.mark.parametrize("way", WAYS)
 async def test_nothing_is_left(way: str) -> None:
     script, meanwhile, request, options = WAYS[way]

@@ -188,12 +188,9 @@ async def test_a_cancelled_call_of_the_app_is_no_broken_response() -> None:
     assert not response.is_broken
 
 
+@pytest.mark.usefixtures("endless_read_off")
 class TestARequestBodyThatIsStillToCome:
     """Servers close a connection on which more is to come, and the response is lost."""
-
-    @pytest.fixture(autouse=True)
-    def for_a_day(self, short_read_off: None, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("sseproxy.proxy.asgi.response.READ_OFF", 86_400.0)
 
     async def test_holds_the_last_message_back_and_nothing_else(self) -> None:
         server, rest = Server(), asyncio.get_running_loop().create_future()

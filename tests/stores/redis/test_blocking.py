@@ -29,7 +29,7 @@ class Bell:
 
 
 def reads_of(server: RedisServer) -> int:
-    """Return how many reads that wait there were."""
+    """Return how many ``XREAD`` commands Redis has counted."""
     return int(server.cli("INFO", "commandstats")["cmdstat_xread"]["calls"])
 
 
