@@ -103,12 +103,21 @@ class Source:
 class Scene:
     """A relay between a client and a source, on a clock."""
 
-    def __init__(self, clock: Clock, *, is_stream: bool = True, comes_back: bool = False, **timeouts: Any) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        is_stream: bool = True,
+        comes_back: bool = False,
+        transfer: Transfer | None = None,
+        **timeouts: Any,
+    ) -> None:
         policy = TimeoutPolicy(**{"idle": None, "write": None, **timeouts})
         heartbeat = HeartbeatPolicy(interval=15.0, form=HeartbeatForm.COMMENT_LINE)
         now = clock.time()
         plan = StreamPlan(heartbeat=heartbeat, form=heartbeat.form, timeouts=policy, comes_back=comes_back)
-        transfer = StreamSession(plan, now=now) if is_stream else Transfer(policy, now=now)
+        if transfer is None:
+            transfer = StreamSession(plan, now=now) if is_stream else Transfer(policy, now=now)
         self.clock = clock
         self.client, self.source = Client(), Source()
         self.relay = Relay(transfer, self.client)
@@ -506,8 +515,7 @@ def test_a_defect_ends_the_stream_and_is_reported(call: str, also_at_its_end: bo
     async def run(clock: Clock) -> None:
         seen: list[str] = []
         clock.set_exception_handler(lambda _, context: seen.append(str(context["exception"])))
-        scene = Scene(clock)
-        scene.relay.transfer = Defective(call, also_at_its_end=also_at_its_end, now=clock.time())
+        scene = Scene(clock, transfer=Defective(call, also_at_its_end=also_at_its_end, now=clock.time()))
         if call == "forward":
             scene.relay.receive_data(EVENT)
         elif call == "receive_eof":

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from sseproxy.core.errors import OriginError
+from sseproxy.core.stream.tally import Sum, Tally
 
 
 class BodySink(Protocol):
@@ -20,6 +21,29 @@ class EventSink(BodySink, Protocol):
 
     def receive_events(self, data: bytes, events: int, now: float) -> None:
         """Take `events` whole events in canonical form: LF, and one blank line behind each. now: of the event loop."""
+
+    def open_bypass(self, bypass: "Bypass", tally: Tally) -> "Writable | None":
+        """Let pieces of `tally` go straight to the client, to what is returned; ``None`` if each has to be looked at.
+
+        The sink calls `bypass.end` before it looks at what it has counted, and before it does anything else.
+        """
+
+    def close_bypass(self) -> None:
+        """Count what went past, and take all that follows. To be called before anything else is received."""
+
+
+class Bypass(Protocol):
+    """Hands pieces to a client past the sink that would count them."""
+
+    def end(self) -> Sum | None:
+        """Hand over no more of them. Return what the sink has not counted; ``None`` if that is nothing."""
+
+
+class Writable(Protocol):
+    """The client's side of a body."""
+
+    def write(self, data: bytes) -> None:
+        """Send `data` now; what the network does not take is kept."""
 
 
 class BodySource(Protocol):

@@ -5,17 +5,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 from sseproxy.core.errors import OriginError
-from sseproxy.core.flow import BodySource
+from sseproxy.core.flow import BodySource, Bypass, Writable
 from sseproxy.core.frames import release_frames
+from sseproxy.core.stream.tally import Tally
 from sseproxy.core.stream.transfer import CloseReason, Transfer, TransferStats
 from sseproxy.timers import Clock, Timer
 
 
-class Downstream(Protocol):
+class Downstream(Writable, Protocol):
     """The client's side of a body. No call may raise, or call back into the relay."""
-
-    def write(self, data: bytes) -> None:
-        """Send `data` now; what the network does not take is kept."""
 
     def unsent(self) -> int:
         """How many bytes are kept."""
@@ -52,6 +50,7 @@ class Relay:
     # idle timeout in it (`_idle_missed`).
 
     __slots__ = (
+        "_bypass",
         "_clock",
         "_downstream",
         "_due",
@@ -59,9 +58,9 @@ class Relay:
         "_source",
         "_time",
         "_timer",
+        "_transfer",
         "ended",
         "error",
-        "transfer",
     )
 
     def __init__(self, transfer: Transfer, downstream: Downstream, *, clock: Clock | None = None) -> None:
@@ -73,9 +72,16 @@ class Relay:
         self._timer: Timer | None = None
         self._due = 0.0  # when the timer expires
         self._idle_missed = False  # the clock was read while the client was behind: without the idle timeout
-        self.transfer = transfer
+        self._transfer = transfer
+        self._bypass: Bypass | None = None
         self.error: OriginError | None = None
         self.ended: asyncio.Future[CloseReason] = loop.create_future()
+
+    @property
+    def transfer(self) -> Transfer:
+        """What decides about the body. It has counted all that the client got."""
+        self.close_bypass()
+        return self._transfer
 
     @property
     def stats(self) -> TransferStats:
@@ -83,7 +89,7 @@ class Relay:
 
     @property
     def close_reason(self) -> CloseReason | None:
-        return self.transfer.close_reason
+        return self._transfer.close_reason
 
     def start(self) -> None:
         """Send what is due already, and begin to watch the clock."""
@@ -102,7 +108,7 @@ class Relay:
             source.pause()
 
     def receive_data(self, data: bytes) -> None:
-        transfer = self.transfer
+        transfer = self._transfer
         try:
             out = transfer.forward(data, self._time())
         except Exception as error:  # noqa: BLE001 - else the caller would take a defect for the upstream's fault
@@ -115,7 +121,7 @@ class Relay:
 
     def receive_events(self, data: bytes, events: int, now: float) -> None:
         """`receive_data` for what is known to be whole events (an `EventSink`)."""
-        transfer = self.transfer
+        transfer = self._transfer
         try:
             out = transfer.forward_events(data, events, now)
         except Exception as error:  # noqa: BLE001 - as in `receive_data`
@@ -125,6 +131,19 @@ class Relay:
             self._downstream.write(out)
         if transfer.close_reason is not None:
             self._end()
+
+    def open_bypass(self, bypass: Bypass, tally: Tally) -> Writable | None:
+        if not self._transfer.may_bypass(tally):
+            return None
+        self._bypass = bypass
+        return self._downstream
+
+    def close_bypass(self) -> None:
+        bypass, self._bypass = self._bypass, None
+        if bypass is not None:
+            passed = bypass.end()
+            if passed is not None:
+                self._transfer.count(passed)
 
     def receive_eof(self) -> None:
         try:
@@ -186,6 +205,7 @@ class Relay:
 
         A defect in it ends the body, as one in the way of bytes does: the caller may be a callback of the event loop.
         """
+        self.close_bypass()
         try:
             change()
         except Exception as error:  # noqa: BLE001 - else the client would wait for an end that never comes
@@ -239,14 +259,14 @@ class Relay:
         self.stop(CloseReason.INTERNAL_ERROR)
 
     def _transmit(self) -> None:
-        out = self.transfer.data_to_send()
+        out = self._transfer.data_to_send()
         if out:
             self._downstream.write(out)
-        if self.transfer.close_reason is not None:
+        if self._transfer.close_reason is not None:
             self._end()
 
     def _end(self) -> None:
-        reason = self.transfer.close_reason
+        reason = self._transfer.close_reason
         if reason is None or self.ended.done():
             return
         self.ended.set_result(reason)
@@ -256,7 +276,7 @@ class Relay:
         source, self._source = self._source, None  # which leads back here
         if source is not None:
             source.abort()
-        if self.transfer.clean:
+        if self._transfer.clean:
             self._downstream.finish()
         else:
             self._downstream.abort()

@@ -1,7 +1,6 @@
 """How do all readers of one window get what it has new?"""
 
 import asyncio
-from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -307,11 +306,13 @@ class Fanout:
             try:
                 if is_shared and voice is not None:
                     member.spot = at
-                    text = voice.text
-                    if text is None:
-                        text = voice.write(step)
-                    if text:
+                    if (text := voice.text) is None:
+                        text = voice.write(step, events, now)
+                    if text and member.tally is voice.tally:
+                        member.client.write(text)
+                    elif text:
                         member.receive(text, events, now)
+                        member.open_bypass(voice.tally)
                 else:
                     member.take(step)
             except Exception as error:  # noqa: BLE001 - one reader's defect must not stop the pass for all others
@@ -353,8 +354,6 @@ class Fanout:
 
     def _drop_fallen(self, base: Spot) -> None:
         """Find those for whom nothing is left. It is looked for when the lowest spot has fallen, not each time."""
-        spots = [member.spot for member in self._behind if member.spot >= base]
-        fallen: Sequence[Member] = [member for member in self._behind if member.spot < base]
-        self._lowest = min(spots, default=self._at)
-        for member in fallen:
+        self._lowest = min((member.spot for member in self._behind if member.spot >= base), default=self._at)
+        for member in [member for member in self._behind if member.spot < base]:
             member.fall()

@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
+from sseproxy.core.flow import EventSink, Writable
 from sseproxy.core.frames import release_frames
 from sseproxy.core.journal.cursor import Flavour, Step, Written, following
 from sseproxy.core.journal.loose import LOOSE_BYTES, LOOSE_PIECES, Loose
 from sseproxy.core.journal.positions import START
 from sseproxy.core.journal.window import Block, Entry, Spot, Window
 from sseproxy.core.journal.window_policy import WindowLimits, WindowPolicy
+from sseproxy.core.stream.tally import Tally
 
 #: `Member.slot` of a member that is not live, and of one that is being given something.
 OUT: Final = -1
@@ -22,9 +24,12 @@ LONG: Final = LOOSE_BYTES // 8
 
 
 class Voice:
-    """What all members of one flavour get in a pass, written once."""
+    """What all members of one flavour get in a pass, written once.
 
-    __slots__ = ("flavour", "has_ids", "id_line", "members", "replayed", "text")
+    tally: of what was written; written_to: the spot behind it.
+    """
+
+    __slots__ = ("flavour", "has_ids", "id_line", "members", "replayed", "tally", "text", "written_to")
 
     def __init__(self, flavour: Flavour) -> None:
         self.flavour = flavour
@@ -33,11 +38,17 @@ class Voice:
         self.id_line = flavour.id_line()
         self.replayed: tuple[Sequence[Entry], Written] | None = None  # the newest that was written by `replay`
         self.text: bytes | None = None  # once it is written; for the pass under way
+        self.tally = Tally()
+        self.written_to = Spot(-1, START)
 
-    def write(self, step: Step) -> bytes:
-        """Write the events of a pass."""
-        self.text = self.flavour.write(step.entries).text
-        return self.text
+    def write(self, step: Step, events: int, now: float) -> bytes:
+        """Write a pass, which is so many events."""
+        self.text = text = self.flavour.write(step.entries).text
+        if text:
+            self.written_to = step.to
+            if not self.tally.add(text, events, now):
+                self.tally = self.tally.following(text)
+        return text
 
     def replay(self, entries: Sequence[Entry]) -> Written:
         """Write a step of members that lag behind; once for all that get the same one."""
@@ -84,14 +95,22 @@ class Member(Protocol):
 
     spot: up to where it was given everything. slot: belongs to the fan-out.
     voice: of its flavour; ``None``: what it gets is written for it alone.
+    sink: takes what it gets, and may call back into the fan-out. tally: that of its voice, while what is counted there
+    goes past the sink, straight to `client`.
     """
 
     spot: Spot
     slot: int
     voice: Voice | None
+    sink: EventSink
+    tally: Tally | None
+    client: Writable
 
     def receive(self, text: bytes, events: int, now: float) -> None:
-        """Hand `text`, which is so many events, to the client. May call back into the fan-out."""
+        """Hand `text`, which is so many events, to the sink."""
+
+    def open_bypass(self, tally: Tally) -> None:
+        """Let what follows in `tally` go past the sink, if it agrees."""
 
     def take(self, step: Step) -> None:
         """Hand a step to the client. May call back into the fan-out."""
@@ -164,5 +183,5 @@ def loosened(loose: Loose, block: Block, policy: WindowPolicy, live: Sequence[Me
         return None
     loose.open(block.last, most=limits.events / _LOOSE_PART, until=now + limits.age / _LOOSE_PART)
     if voice is not None:
-        loose.hand_to(live[0].receive, live[0].fail, voice.id_line if voice.has_ids else b"")
+        loose.hand_to(live[0].sink.receive_events, live[0].fail, voice.id_line if voice.has_ids else b"")
     return loose

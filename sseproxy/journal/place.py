@@ -1,15 +1,17 @@
 """Where is a reader in one window, and what does it wait for there?"""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from typing import Final, Protocol
 
 from sseproxy.core.errors import Unavailable
+from sseproxy.core.flow import EventSink, Writable
 from sseproxy.core.journal.cursor import Flavour, Step
 from sseproxy.core.journal.gap import GapReason, Missing
 from sseproxy.core.journal.positions import START, Mark
 from sseproxy.core.journal.window import Break, Entry, Spot
+from sseproxy.core.stream.tally import Sum, Tally
 from sseproxy.journal.fanout import Fanout
 from sseproxy.journal.history import Page
 from sseproxy.journal.members import OUT, Voice
@@ -23,6 +25,10 @@ class Owner(Protocol):
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop: ...
+
+    @property
+    def is_alone(self) -> bool:
+        """True if it has no other place."""
 
     def place_begun(self, missing: Missing | None) -> None:
         """A place has its position. Before it the client has missed `missing`."""
@@ -58,6 +64,14 @@ class Standing(Enum):
     GONE = "nothing"
 
 
+class _Nowhere:
+    def write(self, data: bytes) -> None:
+        """Is never called: nothing goes past the sink."""
+
+
+_NOWHERE: Final = _Nowhere()
+
+
 class Place:
     """A reader's place in one window (a `Member` of its fan-out). Only `begin` is for its owner."""
 
@@ -68,18 +82,22 @@ class Place:
         "_page",
         "_page_end",
         "_reader",
+        "_since",
+        "client",
         "fanout",
-        "receive",
+        "sink",
         "slot",
         "spot",
         "standing",
+        "tally",
         "voice",
     )
 
-    def __init__(
-        self, reader: Owner, fanout: Fanout, flavour: Flavour, receive: Callable[[bytes, int, float], None]
-    ) -> None:
-        self.receive = receive
+    def __init__(self, reader: Owner, fanout: Fanout, flavour: Flavour, sink: EventSink) -> None:
+        self.sink = sink
+        self.client: Writable = _NOWHERE
+        self.tally: Tally | None = None
+        self._since = 0  # so many pieces of it the sink has had itself
         self.slot = OUT
         self.spot = Spot(-1, START)
         self.standing = Standing.READY
@@ -112,11 +130,23 @@ class Place:
 
     # The fan-out's side.
 
+    def receive(self, text: bytes, events: int, now: float) -> None:
+        self._close_bypass()
+        self.sink.receive_events(text, events, now)
+
+    def open_bypass(self, tally: Tally) -> None:
+        if self.standing is Standing.LIVE and self._reader.is_alone:
+            client = self.sink.open_bypass(self, tally)
+            if client is not None:
+                self.client, self.tally, self._since = client, tally, len(tally)
+
     def take(self, step: Step) -> None:
+        self._close_bypass()
         self.spot = step.to
         self._reader.hand_out(self, step.entries)
 
     def wake(self) -> None:
+        self._close_bypass()
         self.standing = Standing.LAGGING
         self._reader.schedule()
 
@@ -126,6 +156,17 @@ class Place:
 
     def fail(self, error: Exception) -> None:
         self._reader.fail(error)
+
+    # The sink's side (a `Bypass`).
+
+    def end(self) -> Sum | None:
+        # `client` stays: whatever calls this, what is being written at the moment goes nowhere else.
+        tally, self.tally = self.tally, None
+        if tally is None:
+            return None
+        # In a pass it is written to one after another: this one's turn may still come.
+        is_next = tally is self._joined.tally and self.spot < self._joined.written_to
+        return tally.between(self._since, len(tally) - is_next)
 
     # The reader's side.
 
@@ -143,10 +184,13 @@ class Place:
 
     def lag(self) -> None:
         """Be no longer live."""
+        self._close_bypass()
         self.standing = Standing.LAGGING
         self.fanout.lag(self)
 
     def leave(self) -> None:
+        self._close_bypass()
+        self.client = _NOWHERE
         self.standing = Standing.GONE
         if self._asking is not None:
             self._asking.cancel()
@@ -159,6 +203,12 @@ class Place:
         step = self._next_step()
         if step is not None:
             self.take(step)
+
+    # Private.
+
+    def _close_bypass(self) -> None:
+        if self.tally is not None:
+            self.sink.close_bypass()
 
     def _next_step(self) -> Step | None:
         fanout, spot = self.fanout, self.spot

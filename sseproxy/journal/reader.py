@@ -100,7 +100,7 @@ class Reader:
     def place(self, fanout: Fanout) -> Place:
         """Add a place in the window of `fanout`: one for each stream, in the order of positions, before any begins."""
         assert self._sink is not None
-        place = Place(self, fanout, self._flavour, self._sink.receive_events)
+        place = Place(self, fanout, self._flavour, self._sink)
         self._places.append(place)
         self._spread.append(place)
         self._own_voices()
@@ -113,6 +113,10 @@ class Reader:
         """
         self._spread.append(None)
         self._own_voices()
+
+    @property
+    def is_alone(self) -> bool:
+        return len(self._spread) == 1
 
     @property
     def has_begun(self) -> bool:

@@ -10,13 +10,14 @@ from sseproxy.journal.reader import Reader
 from sseproxy.runs.live_run import Attendance, LiveRun
 from tests.sim import history
 from tests.sim.upstream import Log, read_payload
+from tests.support.bypassed import Bypassed
 from tests.support.whatwg import EventStreamParser
 
 _BOUNDARY = b"\n\n"
 
 
 @dataclass(eq=False)
-class Client:
+class Client(Bypassed):
     """One connection of a client (a `BodySink`), which notes what it gets.
 
     request: its number. takes_ids: it gets positions as ids. is_browser: it gets one at once, and comes back behind
@@ -72,6 +73,7 @@ class Client:
             within()
 
     def receive_events(self, data: bytes, events: int, now: float) -> None:
+        self.receives()
         self.receive_data(data)
 
     def receive_eof(self) -> None:

@@ -14,13 +14,14 @@ from sseproxy.journal.catching_up import CatchingUp
 from sseproxy.journal.fanout import Fanout
 from sseproxy.journal.history import History
 from sseproxy.journal.reader import Reader
+from tests.support.bypassed import Bypassed
 from tests.support.virtual_clock import until
 from tests.support.whatwg import Event, parse
 
 IDS = Flavour()
 
 
-class Sink:
+class Sink(Bypassed):
     """got: each piece; a failure of the reader last. within: called in each `receive_data`."""
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class Sink:
             self.within()
 
     def receive_events(self, data: bytes, events: int, now: float) -> None:
+        self.receives()
         self.receive_data(data)
 
     def receive_eof(self) -> None:

@@ -24,6 +24,7 @@ from sseproxy.journal.fanout import Fanout
 from sseproxy.journal.history import Page
 from sseproxy.journal.place import Place
 from sseproxy.journal.reader import Reader
+from tests.support.bypassed import Bypassed
 from tests.support.virtual_clock import until
 from tests.support.whatwg import Event, parse
 
@@ -202,7 +203,7 @@ class _Behind:
         return await self.stream.page(after, most)
 
 
-class Client:
+class Client(Bypassed):
     """A sink that checks what it gets, and does something within the next call if it is asked to."""
 
     def __init__(
@@ -270,6 +271,7 @@ class Client:
             within()
 
     def receive_events(self, data: bytes, events: int, now: float) -> None:
+        self.receives()
         self.receive_data(data)
 
     def receive_eof(self) -> None:

@@ -23,6 +23,7 @@ from sseproxy.stores.redis.line import LinkLimits
 from sseproxy.stores.redis.link import Link
 from sseproxy.stores.redis.subscriber import Subscriber, SubscriberLimits
 from sseproxy.stores.redis.urls import RedisURL
+from tests.support.bypassed import Bypassed
 from tests.support.patience import LIMIT
 from tests.support.whatwg import Event, EventStreamParser
 
@@ -49,7 +50,7 @@ async def read_again(db: redis.Redis, times: int = 1) -> None:
     await until(lambda: reads(db) >= wanted, f"{times} more reads")
 
 
-class Client:
+class Client(Bypassed):
     """An `EventSource`: a sink that reads events, and remembers its last id. gaps: the data of gap events."""
 
     def __init__(self) -> None:
@@ -81,6 +82,7 @@ class Client:
         self.parser.feed(data)
 
     def receive_events(self, data: bytes, events: int, now: float) -> None:
+        self.receives()
         self.receive_data(data)
 
     def receive_eof(self) -> None:

@@ -11,6 +11,7 @@ from sseproxy.core.stream.late_json import JsonEvent
 from sseproxy.core.stream.lines import UpstreamLines
 from sseproxy.core.stream.plan import StreamPlan
 from sseproxy.core.stream.scanner import Position, Scanner
+from sseproxy.core.stream.tally import Sum, Tally
 from sseproxy.core.stream.transfer import CloseReason
 
 _BOUNDARY = LF + LF
@@ -151,6 +152,22 @@ class StreamSession(KeptAlive):
             stats.longest_silence = now - stats.last_upstream_at
         stats.last_upstream_at = self._last_received = self._last_heard = now
         return self.data_to_send() + data if self._out else data
+
+    def may_bypass(self, tally: Tally) -> bool:
+        writer = self._writer
+        if self._settled != _BOUNDARY or self._out:
+            return False
+        return not writer.observes or not (writer.keeps_data or tally.may_have_ids)
+
+    def count(self, passed: Sum) -> None:
+        stats, newest = self.stats, passed.newest
+        stats.bytes_in += passed.size
+        stats.bytes_out += passed.size
+        stats.events += passed.events
+        self._events.newest = newest if len(newest) <= _BULK else last_event_in(newest, _BOUNDARY)
+        silence = max(passed.silence, passed.first_at - stats.last_upstream_at)
+        stats.longest_silence = max(stats.longest_silence, silence)
+        stats.last_upstream_at = self._last_received = self._last_heard = passed.last_at
 
     def _receive_piece(self, data: bytes, now: float) -> None:
         lines = self._lines

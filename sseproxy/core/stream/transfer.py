@@ -7,6 +7,7 @@ from enum import StrEnum
 from sseproxy.core.stream.delivery import DeliveryWatch
 from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.error_events import StreamError
+from sseproxy.core.stream.tally import Sum, Tally
 from sseproxy.core.stream.timeouts import TimeoutPolicy, Timer, TimerTable
 
 
@@ -129,6 +130,16 @@ class Transfer:
     def forward_events(self, data: bytes, events: int, now: float) -> bytes:
         """`forward` for `events` whole events in canonical form: LF, and one blank line behind each."""
         return self.forward(data, now)
+
+    def may_bypass(self, tally: Tally) -> bool:
+        """Return whether `forward_events` would change nothing but counters for any piece of `tally`, from now on.
+
+        That holds until another method is called. Then `count` comes first.
+        """
+        return False
+
+    def count(self, passed: Sum) -> None:
+        """Take note of what `forward_events` would have forwarded. Called only behind `may_bypass`."""
 
     def receive_eof(self, *, now: float) -> None:
         """The upstream's body is complete."""
