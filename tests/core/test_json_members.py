@@ -2,7 +2,6 @@
 
 import json
 import time
-import tracemalloc
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sseproxy.core.http.json_members import LONGEST_VALUE, MemberScanner, NoValue, Value
+from tests.support.traced import traced
 
 NAMES = ("stream", "id", "é", "\U0001f600", "")
 MIB = 1024 * 1024
@@ -326,26 +326,36 @@ def test_the_work_grows_as_the_body_does(kind: str, piece: int, size: int) -> No
 @pytest.mark.parametrize("piece", [1000, 16 * 1024])
 def test_what_is_kept_does_not_grow_with_the_body(kind: str, piece: int) -> None:
     body = HOSTILE[kind](64 * 1024)
-    scanner = MemberScanner(NAMES)
-    scanner.feed(body[:piece])
-    tracemalloc.start()
-    for at in range(piece, len(body), piece):
-        scanner.feed(body[at : at + piece])
-    kept, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+
+    def prepare() -> MemberScanner:
+        scanner = MemberScanner(NAMES)
+        scanner.feed(body[:piece])
+        return scanner
+
+    def feed(scanner: MemberScanner) -> None:
+        for at in range(piece, len(body), piece):
+            scanner.feed(body[at : at + piece])
+
+    kept, peak = traced(prepare, feed)
     assert kept < 4096
     assert peak < 4 * piece + 64 * 1024
 
 
 def test_64_mib_pass_by() -> None:
-    scanner = MemberScanner(NAMES)
-    scanner.feed(b'{"stream": true, "picture": "')
     piece = b"QUJD" * (64 * 1024)
-    tracemalloc.start()
-    for _ in range(64 * MIB // len(piece)):
-        scanner.feed(piece)
-    kept, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+
+    def prepare() -> MemberScanner:
+        scanner = MemberScanner(NAMES)
+        scanner.feed(b'{"stream": true, "picture": "')
+        return scanner
+
+    def feed(scanner: MemberScanner) -> None:
+        for _ in range(64 * MIB // len(piece)):
+            scanner.feed(piece)
+
+    kept, peak = traced(prepare, feed)
+    scanner = prepare()
+    feed(scanner)
     scanner.feed(b'", "id": "x"}')
     assert (scanner.value("stream"), scanner.value("id")) == (True, "x")
     assert max(kept, peak) < 4096

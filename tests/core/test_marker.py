@@ -1,6 +1,5 @@
 """After which data is a broken connection as good as a clean end? (docs/eventsource.md, `marker`)"""
 
-import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -11,6 +10,7 @@ from sseproxy.core.stream.end_message import EndMessage
 from sseproxy.core.stream.event_reader import EventReader
 from sseproxy.core.stream.transfer import CloseReason
 from tests.support.playbook import Play, closed, data, eof, error, error_of, sent, sleep, stream
+from tests.support.traced import traced
 from tests.support.trips import Case, TripWithoutRules, cases, is_between_events, streams
 from tests.support.whatwg import parse
 
@@ -105,14 +105,13 @@ def test_a_line_that_is_let_through_in_pieces(play: Play) -> None:
 
 
 def test_what_is_kept_is_bounded() -> None:
-    last = EventReader()
-    tracemalloc.start()
-    for _ in range(100):
-        last.feed(b"data: " + b"x" * 10_000, 1.0)
-        last.feed(b"x" * 10_000 + b"\n", 2.0)
-    last.feed(b"y" * 100_000, 3.0)
-    kept = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
+    def feed(last: EventReader) -> None:
+        for _ in range(100):
+            last.feed(b"data: " + b"x" * 10_000, 1.0)
+            last.feed(b"x" * 10_000 + b"\n", 2.0)
+        last.feed(b"y" * 100_000, 3.0)
+
+    kept, _ = traced(EventReader, feed)
     assert kept < 20_000
 
 

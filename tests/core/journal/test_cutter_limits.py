@@ -1,7 +1,6 @@
 """Is an event that is too large found in time, and does nothing else cost memory or time?"""
 
 import time
-import tracemalloc
 from dataclasses import dataclass
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from sseproxy.core.journal.cutter import Cutter, EventTooLarge
 from tests.support.cut_streams import BOM, LIMIT, blocks_of, cut_streams, text_of
+from tests.support.traced import traced
 
 
 @dataclass
@@ -72,29 +72,33 @@ def test_an_endless_event_is_given_up_at_the_limit(piece: bytes) -> None:
 )
 def test_what_is_no_event_takes_no_memory(piece: bytes) -> None:
     limit = 4096
-    cutter = Cutter(limit)
-    cutter.feed(b"data: x\n\n:")
-    tracemalloc.start()
-    try:
+
+    def prepare() -> Cutter:
+        cutter = Cutter(limit)
+        cutter.feed(b"data: x\n\n:")
+        return cutter
+
+    def feed(cutter: Cutter) -> None:
         for _ in range(10 * limit // len(piece)):
             cutter.feed(piece)
-        size, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+
+    size, _ = traced(prepare, feed)
     assert size < limit
 
 
 def test_an_event_in_small_pieces_takes_no_more_memory_than_its_bytes() -> None:
     size = 256 * 1024
-    cutter = Cutter(LIMIT)
-    cutter.feed(b"data: ")
-    tracemalloc.start()
-    try:
+
+    def prepare() -> Cutter:
+        cutter = Cutter(LIMIT)
+        cutter.feed(b"data: ")
+        return cutter
+
+    def feed(cutter: Cutter) -> None:
         for at in range(size // 2):
             cutter.feed(b"%02d" % (at % 100))
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+
+    _, peak = traced(prepare, feed)
     assert peak < 2 * size
 
 
