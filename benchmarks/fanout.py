@@ -2,7 +2,8 @@
 
     python -m benchmarks.fanout
 
-One pass over 2,000 live readers, the fastest of several, in µs for each reader; beside it the relay's own part.
+One pass over 2,000 live readers, the fastest of several, in µs for each reader; beside it what the relay alone takes
+where events do not go past it.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from benchmarks.steps import EVENT, null_relay
-from sseproxy.core.flow import EventSink
+from sseproxy.core.flow import Bypass, EventSink
 from sseproxy.core.journal.cursor import PLAIN, Flavour
 from sseproxy.core.journal.window import STREAM, Block, Window
 from sseproxy.journal.catching_up import CatchingUp
@@ -29,10 +30,15 @@ class _NullSink:
 
     def receive_events(self, data: bytes, events: int, now: float) -> None: ...
 
-    def open_bypass(self, bypass: object, tally: object) -> "_NullSink":
+    _bypass: Bypass | None = None
+
+    def open_bypass(self, bypass: Bypass, tally: object) -> "_NullSink":
+        self._bypass = bypass
         return self
 
-    def close_bypass(self) -> None: ...
+    def close_bypass(self) -> None:
+        if self._bypass is not None:
+            self._bypass.end_bypass()
 
     def write(self, data: bytes) -> None: ...
 

@@ -25,18 +25,21 @@ class EventSink(BodySink, Protocol):
     def open_bypass(self, bypass: "Bypass", tally: Tally) -> "Writable | None":
         """Let pieces of `tally` go straight to the client, to what is returned; ``None`` if each has to be looked at.
 
-        The sink calls `bypass.end` before it looks at what it has counted, and before it does anything else.
+        The sink asks `bypass` what went past when its figures are read, and ends it before it does anything by itself.
         """
 
     def close_bypass(self) -> None:
-        """Count what went past, and take all that follows. To be called before anything else is received."""
+        """End the bypass, if there is one. The source has to call this before the sink receives anything else."""
 
 
 class Bypass(Protocol):
     """Hands pieces to a client past the sink that would count them."""
 
-    def end(self) -> Sum | None:
-        """Hand over no more of them. Return what the sink has not counted; ``None`` if that is nothing."""
+    def passed(self) -> Sum | None:
+        """Return what went past since the last call; ``None`` if that is nothing. The sink counts it."""
+
+    def end_bypass(self) -> Sum | None:
+        """The same, and nothing goes past from now on."""
 
 
 class Writable(Protocol):

@@ -7,13 +7,13 @@ from typing import Protocol
 from sseproxy.core.errors import OriginError
 from sseproxy.core.flow import BodySource, Bypass, Writable
 from sseproxy.core.frames import release_frames
-from sseproxy.core.stream.tally import Tally
+from sseproxy.core.stream.tally import Sum, Tally
 from sseproxy.core.stream.transfer import CloseReason, Transfer, TransferStats
 from sseproxy.timers import Clock, Timer
 
 
 class Downstream(Writable, Protocol):
-    """The client's side of a body. No call may raise, or call back into the relay."""
+    """The client's side of a body. No call may raise. Within `write` the relay may hear that the client is behind."""
 
     def unsent(self) -> int:
         """How many bytes are kept."""
@@ -44,6 +44,9 @@ class Relay:
     #    anew only where a deadline can have come nearer, and may fire too early, which does no harm.
     # 3. `ended` is set once, before source and downstream are closed, since both may call back.
     # 4. A defect of the transfer ends the body with INTERNAL_ERROR. If even its last words fail, it ends without.
+    # 5. While `_bypass` is set, pieces go to the downstream that the transfer has not counted. Whatever decides by the
+    #    transfer takes it from `transfer`, which ends the bypass first. `receive_data` and `receive_events` do not: the
+    #    source has ended it before it calls them.
     #
     # Hazards: a client that blocks within the `write` that gives it the last bytes; a client that leaves within its own
     # `abort`; a source that connects after the end; a deadline that was computed while the client was blocked has no
@@ -79,13 +82,16 @@ class Relay:
 
     @property
     def transfer(self) -> Transfer:
-        """What decides about the body. It has counted all that the client got."""
+        """What decides about the body, after it has counted all that the client got. Ends the bypass."""
         self.close_bypass()
         return self._transfer
 
     @property
     def stats(self) -> TransferStats:
-        return self.transfer.stats
+        """What the client got so far. To read this every now and then costs the next event nothing."""
+        if self._bypass is not None:
+            self._count(self._bypass.passed())
+        return self._transfer.stats
 
     @property
     def close_reason(self) -> CloseReason | None:
@@ -141,9 +147,7 @@ class Relay:
     def close_bypass(self) -> None:
         bypass, self._bypass = self._bypass, None
         if bypass is not None:
-            passed = bypass.end()
-            if passed is not None:
-                self._transfer.count(passed)
+            self._count(bypass.end_bypass())
 
     def receive_eof(self) -> None:
         try:
@@ -205,8 +209,8 @@ class Relay:
 
         A defect in it ends the body, as one in the way of bytes does: the caller may be a callback of the event loop.
         """
-        self.close_bypass()
         try:
+            self.close_bypass()  # `change` may have the transfer at hand
             change()
         except Exception as error:  # noqa: BLE001 - else the client would wait for an end that never comes
             self._fail(error)
@@ -257,6 +261,10 @@ class Relay:
         """End the body after a defect of sseproxy."""
         _report(error)
         self.stop(CloseReason.INTERNAL_ERROR)
+
+    def _count(self, passed: Sum | None) -> None:
+        if passed is not None:
+            self._transfer.count(passed)
 
     def _transmit(self) -> None:
         out = self._transfer.data_to_send()

@@ -40,7 +40,8 @@ class Fanout:
     # 4. A member leaves by a swap with the last one of its list, whether it pauses or goes: O(1).
     # 5. Nothing behind `_at` is trimmed, so that no live member ever falls out, however slowly passes go.
     # 6. While `_loose` is set, `_at` and the spot of its reader stand still: `tighten` comes before they are used.
-    # 7. Once the stream has ended, a member that has everything is done, and never becomes live again: `is_over`.
+    # 7. A member has a tally only while it is in every pass, and its sink gets nothing in another way.
+    # 8. Once the stream has ended, a member that has everything is done, and never becomes live again: `is_over`.
     #
     # Hazards: a sink that pauses, resumes or aborts its reader within `receive`; one that publishes there; a member in
     # `_todo` that leaves and is back before its turn (it is at the old spot, or has caught up and is in `_live`);

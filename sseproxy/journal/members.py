@@ -10,7 +10,7 @@ from sseproxy.core.journal.loose import LOOSE_BYTES, LOOSE_PIECES, Loose
 from sseproxy.core.journal.positions import START
 from sseproxy.core.journal.window import Block, Entry, Spot, Window
 from sseproxy.core.journal.window_policy import WindowLimits, WindowPolicy
-from sseproxy.core.stream.tally import Tally
+from sseproxy.core.stream.tally import NO_TALLY, Tally
 
 #: `Member.slot` of a member that is not live, and of one that is being given something.
 OUT: Final = -1
@@ -23,10 +23,13 @@ _LOOSE_PART: Final = 16
 LONG: Final = LOOSE_BYTES // 8
 
 
+_NOT_YET: Final = Spot(-1, START)
+
+
 class Voice:
     """What all members of one flavour get in a pass, written once.
 
-    tally: of what was written; written_to: the spot behind it.
+    tally: of what was written. written_to: the spot behind the newest text.
     """
 
     __slots__ = ("flavour", "has_ids", "id_line", "members", "replayed", "tally", "text", "written_to")
@@ -38,8 +41,8 @@ class Voice:
         self.id_line = flavour.id_line()
         self.replayed: tuple[Sequence[Entry], Written] | None = None  # the newest that was written by `replay`
         self.text: bytes | None = None  # once it is written; for the pass under way
-        self.tally = Tally()
-        self.written_to = Spot(-1, START)
+        self.tally = NO_TALLY
+        self.written_to = _NOT_YET
 
     def write(self, step: Step, events: int, now: float) -> bytes:
         """Write a pass, which is so many events."""

@@ -27,8 +27,8 @@ class Owner(Protocol):
     def loop(self) -> asyncio.AbstractEventLoop: ...
 
     @property
-    def is_alone(self) -> bool:
-        """True if it has no other place."""
+    def has_one_place(self) -> bool:
+        """True if all that its sink gets comes from one window: a sink has one bypass."""
 
     def place_begun(self, missing: Missing | None) -> None:
         """A place has its position. Before it the client has missed `missing`."""
@@ -66,7 +66,7 @@ class Standing(Enum):
 
 class _Nowhere:
     def write(self, data: bytes) -> None:
-        """Is never called: nothing goes past the sink."""
+        raise AssertionError("something goes past a sink that does not know of it")
 
 
 _NOWHERE: Final = _Nowhere()
@@ -97,7 +97,7 @@ class Place:
         self.sink = sink
         self.client: Writable = _NOWHERE
         self.tally: Tally | None = None
-        self._since = 0  # so many pieces of it the sink has had itself
+        self._since = 0  # of the tally: the first piece that the sink has not counted
         self.slot = OUT
         self.spot = Spot(-1, START)
         self.standing = Standing.READY
@@ -135,7 +135,7 @@ class Place:
         self.sink.receive_events(text, events, now)
 
     def open_bypass(self, tally: Tally) -> None:
-        if self.standing is Standing.LIVE and self._reader.is_alone:
+        if self.standing is Standing.LIVE and self._reader.has_one_place:
             client = self.sink.open_bypass(self, tally)
             if client is not None:
                 self.client, self.tally, self._since = client, tally, len(tally)
@@ -159,14 +159,18 @@ class Place:
 
     # The sink's side (a `Bypass`).
 
-    def end(self) -> Sum | None:
-        # `client` stays: whatever calls this, what is being written at the moment goes nowhere else.
-        tally, self.tally = self.tally, None
+    def passed(self) -> Sum | None:
+        tally, voice = self.tally, self._joined
         if tally is None:
             return None
-        # In a pass it is written to one after another: this one's turn may still come.
-        is_next = tally is self._joined.tally and self.spot < self._joined.written_to
-        return tally.between(self._since, len(tally) - is_next)
+        # A pass writes to one reader after another, and this one's turn may still come.
+        lacks_newest = tally is voice.tally and self.spot < voice.written_to
+        start, self._since = self._since, len(tally) - 1 if lacks_newest else len(tally)
+        return tally.between(start, self._since)
+
+    def end_bypass(self) -> Sum | None:
+        passed, self.tally = self.passed(), None
+        return passed
 
     # The reader's side.
 

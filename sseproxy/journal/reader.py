@@ -115,7 +115,7 @@ class Reader:
         self._own_voices()
 
     @property
-    def is_alone(self) -> bool:
+    def has_one_place(self) -> bool:
         return len(self._spread) == 1
 
     @property

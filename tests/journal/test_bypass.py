@@ -4,24 +4,23 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import pytest
 
 from sseproxy.core.flow import Bypass, Writable
-from sseproxy.core.journal.cursor import PLAIN, Flavour
+from sseproxy.core.journal.cursor import PLAIN
 from sseproxy.core.journal.window import Block
-from sseproxy.core.stream.heartbeat import HeartbeatForm, HeartbeatPolicy
-from sseproxy.core.stream.plan import StreamPlan
-from sseproxy.core.stream.session import StreamSession
+from sseproxy.core.stream import tally
+from sseproxy.core.stream.events import Look
+from sseproxy.core.stream.heartbeat import HeartbeatForm
 from sseproxy.core.stream.tally import TALLY_PIECES, Sum, Tally
-from sseproxy.core.stream.timeouts import TimeoutPolicy
 from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.engine.relay import Relay
-from sseproxy.journal.place import Place
-from sseproxy.journal.reader import Reader
+from sseproxy.journal.place import Place, Standing
 from tests.support.journal_sink import IDS, Room
+from tests.support.relayed_client import RelayedClient
 from tests.support.virtual_clock import VirtualLoop
 
 _HISTORIES = 60
@@ -32,63 +31,13 @@ _FORMS = (HeartbeatForm.COMMENT_LINE, HeartbeatForm.AUTO, HeartbeatForm.OPENAI_C
 Looks = list[dict[str, Any]]
 
 
-class Client:
-    """A client of a room, its relay and its session. within: what it does in the middle of the next write."""
-
-    def __init__(self, room: Room, flavour: Flavour, form: HeartbeatForm) -> None:
-        heartbeat = HeartbeatPolicy(interval=7.0, form=form)
-        plan = StreamPlan(heartbeat=heartbeat, form=form, timeouts=TimeoutPolicy(idle=60.0, write=None))
-        self.out = b""
-        self.end = ""
-        self.is_blocked = False
-        self.within: Callable[[], None] | None = None
-        self.relay = Relay(StreamSession(plan, now=room.loop.time()), self)
-        reader = Reader(self.relay, flavour, room.loop, has_primer=flavour is IDS)
-        reader.place(room.fanout).begin(room.window.top)
-        self.relay.connect(reader)
-        self.relay.start()
-
-    def write(self, data: bytes) -> None:
-        assert data
-        assert not self.end
-        self.out += data
-        within, self.within = self.within, None
-        if within is not None:
-            within()
-
-    def block(self) -> None:
-        if not self.is_blocked and not self.end:
-            self.is_blocked = True
-            self.relay.pause_writing()
-
-    def take(self) -> None:
-        if self.is_blocked:
-            self.is_blocked = False
-            self.relay.resume_writing()
-
-    def unsent(self) -> int:
-        return int(self.is_blocked)
-
-    def acknowledged(self) -> int | None:
-        return None
-
-    def finish(self) -> None:
-        self.end = "finish"
-
-    def abort(self) -> None:
-        self.end = "abort"
-
-    def seen(self) -> dict[str, Any]:
-        return {**asdict(self.relay.stats), "out": self.out, "end": self.end, "reason": self.relay.close_reason}
-
-
 class History:
     """One history of a room, the same for each seed."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.room = Room(readers=self.chance.choice([2, 3, 256]))
-        self.clients: list[Client] = []
+        self.clients: list[RelayedClient] = []
         self.looks: Looks = []
         self.number = 0
 
@@ -135,7 +84,22 @@ class History:
                 now = room.loop.time()
                 client.relay.drain(at=now + 1.0, deadline=now + 5.0)
             case _:
-                client.within = {"look within": self.look, "block within": client.block}[name]
+                client.within = self.within(name, client)
+
+    def within(self, name: str, client: RelayedClient) -> Callable[[], None]:
+        def blink() -> None:
+            client.block()
+            client.take()
+
+        found: dict[str, Callable[[], None]] = {
+            "look within": self.look,
+            "block within": client.block,
+            "blink within": blink,
+            "leave within": client.relay.connection_lost,
+            "stop within": partial(client.relay.stop_soon, CloseReason.STOPPED),
+            "publish within": self.publish,
+        }
+        return found[name]
 
     def publish(self) -> None:
         chance, room = self.chance, self.room
@@ -156,7 +120,7 @@ class History:
     def join(self) -> None:
         chance = self.chance
         if len(self.clients) < 8:
-            self.clients.append(Client(self.room, chance.choice([IDS, PLAIN, PLAIN]), chance.choice(_FORMS)))
+            self.clients.append(RelayedClient(self.room, chance.choice([IDS, PLAIN, PLAIN]), chance.choice(_FORMS)))
 
     def look(self) -> None:
         """Look at all clients, as a page of metrics does."""
@@ -234,29 +198,51 @@ def test_most_events_go_past_the_relay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # Would it notice?
 
-_end, _add, _between = Place.end, Tally.add, Tally.between
+_passed, _between, _open = Place.passed, Tally.between, Place.open_bypass
 _SINCE = vars(Place)["_since"]
 
 
 def _all_of_it(self: Place) -> Sum | None:
     """As if this one had had its turn."""
-    tally, self.tally = self.tally, None
-    return None if tally is None else tally.between(_SINCE.__get__(self), len(tally))
+    if self.tally is None:
+        return None
+    start, end = _SINCE.__get__(self), len(self.tally)
+    _SINCE.__set__(self, end)
+    return self.tally.between(start, end)
 
 
 def _from_its_beginning(self: Place) -> Sum | None:
     _SINCE.__set__(self, 0)
-    return _end(self)
+    return _passed(self)
 
 
 def _receive_beside_it(self: Place, text: bytes, events: int, now: float) -> None:
     self.sink.receive_events(text, events, now)
 
 
-def _add_anything(self: Tally, data: bytes, events: int, now: float) -> bool:
-    if not _add(self, data, events, now):
-        _add(self, b"data\n\n", events, now)
-    return True
+class _BlindToLines(Look):
+    """Takes events without data for events."""
+
+    def lines(self, data: bytes) -> int:
+        return len(data)
+
+
+class _BlindToIds(Look):
+    def may_have_id(self, data: bytes) -> bool:
+        return False
+
+
+def _open_wherever_it_is(self: Place, tally: Tally) -> None:
+    standing, self.standing = self.standing, Standing.LIVE
+    _open(self, tally)
+    self.standing = standing
+
+
+def _count_and_go_on(self: Relay) -> None:
+    """The bypass stays, whatever happens."""
+    bypass = vars(Relay)["_bypass"].__get__(self)
+    if bypass is not None and (passed := bypass.passed()) is not None:
+        vars(Relay)["_transfer"].__get__(self).count(passed)
 
 
 def _newest_for_all(self: Tally, start: int, end: int) -> Sum | None:
@@ -281,16 +267,19 @@ def _open_at_once(self: Relay, bypass: Bypass, tally: Tally) -> Writable | None:
 @pytest.mark.parametrize(
     ("owner", "name", "instead"),
     [
-        pytest.param(Place, "end", _all_of_it, id="what is still to come is counted"),
-        pytest.param(Place, "end", _from_its_beginning, id="what the relay had is counted again"),
+        pytest.param(Place, "passed", _all_of_it, id="what is still to come is counted"),
+        pytest.param(Place, "passed", _from_its_beginning, id="what the relay had is counted again"),
         pytest.param(Place, "receive", _receive_beside_it, id="the relay gets a piece before it has counted"),
-        pytest.param(Tally, "add", _add_anything, id="anything goes past"),
+        pytest.param(Place, "open_bypass", _open_wherever_it_is, id="past the sink of one that is not live"),
+        pytest.param(tally, "LOOK", _BlindToLines(), id="events without data go past"),
+        pytest.param(tally, "LOOK", _BlindToIds(), id="ids go past"),
         pytest.param(Tally, "between", _newest_for_all, id="all have the newest"),
         pytest.param(Tally, "between", _without_silences, id="silences do not count"),
         pytest.param(Relay, "close_bypass", _never_closed, id="nothing is counted"),
+        pytest.param(Relay, "close_bypass", _count_and_go_on, id="a bypass has no end"),
         pytest.param(Relay, "open_bypass", _open_at_once, id="a session is not asked"),
     ],
 )
-def test_a_broken_rule_is_noticed(owner: type, name: str, instead: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_rule_is_noticed(owner: object, name: str, instead: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owner, name, instead)
     assert difference(_HISTORIES) is not None

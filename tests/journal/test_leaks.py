@@ -11,12 +11,18 @@ from sseproxy.core.errors import Unavailable
 from sseproxy.core.journal.cursor import PLAIN
 from sseproxy.core.journal.positions import Mark
 from sseproxy.core.journal.window import CHANNEL
+from sseproxy.core.stream.transfer import CloseReason
 from sseproxy.journal.history import Page
 from tests.support.journal_sink import Room, turn
+from tests.support.relayed_client import RelayedClient
 
 READERS = 3000
 AT_ONCE = 100
 OURS = {
+    "RelayedClient",
+    "Relay",
+    "StreamSession",
+    "Tally",
     "Reader",
     "Place",
     "Sink",
@@ -97,6 +103,42 @@ async def test_nothing_is_left(kind: str, counted: Callable[[], Counter[str]]) -
         await _come_and_go(room, (0, 0) if history else room.window.top, kind)
         room.defects.clear()
     assert (len(room.fanout), len(room.catching_up)) == (0, 0)
+    left = counted()
+    left.subtract(before)
+    assert {name: count for name, count in left.items() if count > 0 and name not in MAY_STAY} == {}
+    assert all(left[name] <= SPARE for name in MAY_STAY)
+
+
+async def _come_and_go_past_their_relays(room: Room) -> None:
+    clients = [RelayedClient(room, PLAIN) for _ in range(AT_ONCE)]
+    for _ in range(20):
+        await turn()
+    room.publish(3)
+    for number, client in enumerate(clients):
+        match number % 4:
+            case 0:
+                client.relay.connection_lost()
+            case 1:
+                client.relay.stop_soon(CloseReason.STOPPED)
+            case 2:
+                client.reader.fail(ZeroDivisionError())
+            case 3:
+                client.relay.drain(at=0.0, deadline=0.0)
+    for _ in range(20):
+        await turn()
+    for client in clients:
+        assert client.relay.ended.done()
+        client.let_go()
+
+
+async def test_nothing_is_left_of_those_whose_relays_were_passed(counted: Callable[[], Counter[str]]) -> None:
+    room = Room(base=(0, 5))
+    before = counted()
+    for _ in range(READERS // AT_ONCE):
+        await _come_and_go_past_their_relays(room)
+        assert [type(defect) for defect in room.defects] == [ZeroDivisionError] * (AT_ONCE // 4)
+        room.defects.clear()
+    assert len(room.fanout) == 0
     left = counted()
     left.subtract(before)
     assert {name: count for name, count in left.items() if count > 0 and name not in MAY_STAY} == {}

@@ -2,7 +2,7 @@
 
 from sseproxy.core.flow import Bypass
 from sseproxy.core.stream.events import LOOK
-from sseproxy.core.stream.tally import Tally
+from sseproxy.core.stream.tally import Sum, Tally
 
 
 class Bypassed:
@@ -11,7 +11,7 @@ class Bypassed:
     # Class attributes, since some of those who mix this in are dataclasses.
     _bypass: Bypass | None = None
     _may_have_ids = False
-    _past: tuple[bytes, ...] = ()
+    _past: tuple[bytes, ...] = ()  # and is not counted yet
 
     def receive_data(self, data: bytes) -> None:
         raise NotImplementedError
@@ -24,16 +24,23 @@ class Bypassed:
     def write(self, data: bytes) -> None:
         assert self._bypass is not None, "something goes past a sink that does not know of it"
         assert data, "an empty chunk is the end of a body"
-        assert LOOK.lines(data), "an event without data goes past"
+        assert LOOK.lines(data) >= data.count(b"\n\n"), "an event without data goes past"
         assert self._may_have_ids or not LOOK.may_have_id(data), "an id goes past"
         self._past += (data,)
         self.receive_data(data)
 
     def close_bypass(self) -> None:
         bypass, self._bypass = self._bypass, None
-        if bypass is None:
-            return
-        passed, past = bypass.end(), self._past
+        if bypass is not None:
+            self._compare(bypass.end_bypass())
+
+    def look(self) -> None:
+        """Look at what it got so far, as a page of metrics does."""
+        if self._bypass is not None:
+            self._compare(self._bypass.passed())
+
+    def _compare(self, passed: Sum | None) -> None:
+        past, self._past = self._past, ()
         counted = (0, 0, b"") if passed is None else (passed.size, passed.events, passed.newest)
         assert counted == (len(b"".join(past)), sum(map(LOOK.lines, past)), past[-1] if past else b"")
 

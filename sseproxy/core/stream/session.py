@@ -35,7 +35,8 @@ class StreamSession(KeptAlive):
     # is decided about heartbeats and ends is decided by what has left, never by what has come.
     #
     # 1. All bytes leave through one queue, `data_to_send`, in the order in which they were decided. Nothing is
-    #    written past it: a heartbeat that was decided on earlier, and written later, would land inside a line.
+    #    written past it: a heartbeat that was decided on earlier, and written later, would land inside a line. Whole
+    #    events may be, while `may_bypass` says so: the queue is empty, and `count` comes before any decision.
     # 2. What has left always ends where the scanner says, so a decision that was made by it is never out of date.
     # 3. While heartbeats are on, an unfinished line stays in `lines`: so what has left ends at a line boundary, and
     #    something may be inserted at any time.

@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from operator import sub
 from typing import Final
 
+from sseproxy.core.limits import KIB
 from sseproxy.core.stream.events import LOOK
 
-#: So many pieces a tally has at most. Then all who are in it count for themselves once, and go on in another.
+#: So many pieces a tally has at most, of so many bytes. Then all who are in it count for themselves once, and go on in
+#: another. Each client keeps the last piece that it has counted, and they count at different times: so this is also
+#: what of a stream they can keep alive together.
 TALLY_PIECES: Final = 64
+TALLY_BYTES: Final = 64 * KIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +30,19 @@ class Sum:
 
 
 class Tally:
-    """Pieces that follow one another, each of whole events in canonical form which all bring data.
+    """Pieces of whole events in canonical form which all bring data. A client gets all that follow its first one.
 
-    may_have_ids: a line of them may be an id; otherwise none is.
+    may_have_ids: a line of them may be an id; otherwise none is. has_room: it may have pieces.
     """
 
-    # A client is in it from some piece on, up to the newest or to the one before: those of one pass get the newest one
-    # after another.
+    # The pieces themselves are not kept, but for the last two: when clients are asked, each has had all, or all but the
+    # newest, which they get one after another.
 
-    __slots__ = ("_before", "_bytes", "_events", "_newest", "_sum", "_times", "may_have_ids")
+    __slots__ = ("_before", "_bytes", "_events", "_most", "_newest", "_sum", "_times", "may_have_ids")
 
-    def __init__(self, *, may_have_ids: bool = False) -> None:
+    def __init__(self, *, may_have_ids: bool = False, has_room: bool = True) -> None:
         self.may_have_ids = may_have_ids
+        self._most = TALLY_PIECES if has_room else 0
         self._bytes = [0]  # so many are in the first n pieces
         self._events = [0]
         self._times: list[float] = []
@@ -49,12 +54,13 @@ class Tally:
         return len(self._times)
 
     def add(self, data: bytes, events: int, now: float) -> bool:
-        """Count `data`, which came at `now`. Return whether it may be one of these pieces."""
-        if len(self._times) == TALLY_PIECES or LOOK.lines(data) < events:
+        """Count `data`, whose first client gets it at `now`. Return whether it may be one of these pieces."""
+        size = self._bytes[-1] + len(data)
+        if len(self._times) >= self._most or size > TALLY_BYTES or LOOK.lines(data) < events:
             return False
         if not self.may_have_ids and LOOK.may_have_id(data):
             return False
-        self._bytes.append(self._bytes[-1] + len(data))
+        self._bytes.append(size)
         self._events.append(self._events[-1] + events)
         self._times.append(now)
         self._before, self._newest = self._newest, data
@@ -65,7 +71,7 @@ class Tally:
         return Tally(may_have_ids=self.may_have_ids or LOOK.may_have_id(data))
 
     def between(self, start: int, end: int) -> Sum | None:
-        """Add up all pieces from `start` on, the first `end`: all, or all but the newest. ``None`` if that is none."""
+        """Add up the pieces from number `start` up to `end`, which is `len` or one less. ``None`` if there is none."""
         if start >= end:
             return None
         if self._sum is None or self._sum[0] != (start, end):
@@ -80,3 +86,7 @@ class Tally:
             )
             self._sum = (start, end), found
         return self._sum[1]
+
+
+#: For clients of which none is in one yet: takes nothing.
+NO_TALLY: Final = Tally(has_room=False)
